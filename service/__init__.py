@@ -1,0 +1,1 @@
+"""Crier: one message to many people, delivered or accounted for."""

@@ -1,0 +1,200 @@
+"""The contract between the dispatcher and a driver.
+
+A driver sends one part to one recipient, or raises the one `SendError` that says why not. It
+decides nothing: whether to try again, when, and what becomes of the broadcast is the dispatcher's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from marshmallow import Schema
+
+
+class MediaKind(StrEnum):
+    """The ways in which channels show a file."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A message of words alone."""
+
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A stored attachment, with the caption that goes under it."""
+
+    attachment_id: str
+    kind: MediaKind
+    mimetype: str
+    filename: str
+    path: Path
+    size: int
+    url: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A pin on the map; coordinates in decimal degrees, as the client wrote them."""
+
+    latitude: str
+    longitude: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactCard:
+    """Somebody's card; `vcard` is the same card rendered as vCard 3.0 (RFC 2426)."""
+
+    name: str
+    vcard: str
+    phones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    organisation: str = ""
+
+
+Part = Text | Media | Location | ContactCard
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a broadcast says, resolved: nothing in it needs a look-up any more."""
+
+    text: str = ""
+    media: tuple[Media, ...] = ()
+    location: Location | None = None
+    contact: ContactCard | None = None
+
+
+class SendError(Exception):
+    """The provider did not take a part; `reason` is a sentence for the sender of the broadcast.
+
+    `code` is the provider's own code or a short word of ours, for programs.
+    """
+
+    def __init__(self, reason: str, *, code: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class RetryableError(SendError):
+    """Nothing was sent and a later attempt may succeed, not earlier than `wait` seconds from now."""
+
+    def __init__(self, reason: str, *, code: str = "", wait: float = 0.0) -> None:
+        super().__init__(reason, code=code)
+        self.wait = wait
+
+
+class PermanentError(SendError):
+    """This recipient cannot be reached; another attempt would fail the same way."""
+
+
+class RequestError(PermanentError):
+    """The message itself is refused, for every recipient alike."""
+
+
+class BlockedError(SendError):
+    """The sending account cannot send now: throttled, logged out, unpaid.
+
+    `wait` in seconds when the provider says how long; None: until somebody mends it.
+    """
+
+    def __init__(self, reason: str, *, code: str = "", wait: float | None = None) -> None:
+        super().__init__(reason, code=code)
+        self.wait = wait
+
+
+class UncertainError(SendError):
+    """The provider may have taken the part: the request left, and no answer came."""
+
+
+class UnsupportedContentError(Exception):
+    """The channel cannot carry a part of this message; `field` names it as the API does."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+class MediaIds(Protocol):
+    """The ids under which a provider already holds a session's attachments."""
+
+    def get(self, attachment_id: str) -> str | None:
+        """Return the provider's id of an attachment while it is valid."""
+
+    def put(self, attachment_id: str, provider_id: str, *, lifetime: float) -> None:
+        """Remember an upload for `lifetime` seconds."""
+
+    def forget(self, attachment_id: str) -> None:
+        """Drop an id that the provider no longer knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A session as a driver sees it: its credentials and nothing of the database."""
+
+    session_id: str
+    settings: Mapping[str, Any] = field(repr=False)
+    media: MediaIds
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a driver may use of the process it lives in; times in seconds, sizes in bytes."""
+
+    sandbox_store: Path
+    connect_timeout: float = 5.0
+    send_timeout: float = 30.0
+    response_limit: int = 1_000_000
+    proxy: str = ""
+
+
+class Driver(Protocol):
+    """The code of one channel, for one session; used by many threads at once.
+
+    `resend_is_harmless`: offering a part twice under one reference delivers it once.
+    `Settings` loads the session's settings; a field with `metadata={"secret": True}` is encrypted
+    at rest and never shown again.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[Schema]]
+
+    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+        """Open the account; no I/O yet, so that it can be made under a lock."""
+
+    @property
+    def resend_is_harmless(self) -> bool:
+        """Tell whether a repeat under the same reference is dropped by the provider."""
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        """Cut a message into the parts that are sent in order; raises UnsupportedContentError."""
+
+    def prepare(self, part: Part) -> Any:
+        """Render what is the same for every recipient, once per broadcast; no I/O."""
+
+    def send(self, recipient: str, prepared: Any, reference: str) -> str:
+        """Send one prepared part and return the provider's message id; raises SendError.
+
+        `recipient` is E.164 digits without `+`, or an id ending in `@g.us`.
+        """
+
+    def check(self) -> None:
+        """Ask the provider whether this account could send; raises SendError if not."""
+
+    def close(self) -> None:
+        """Give up connections and files."""

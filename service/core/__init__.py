@@ -1,0 +1,1 @@
+"""The verbs of the service, over a database session."""
