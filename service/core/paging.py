@@ -1,0 +1,96 @@
+"""Pages of a list: the one asked for, and the one answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from service.errors import InvalidError
+
+DEFAULT_SIZE = 100
+LARGEST_SIZE = 1_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page of a list is asked for; pages count from 1, the oldest object is first."""
+
+    page: int = 1
+    page_size: int = DEFAULT_SIZE
+    descending: bool = False
+
+    @property
+    def offset(self) -> int:
+        """Return how many objects the pages before this one hold."""
+        return (self.page - 1) * self.page_size
+
+    def last_page(self, total: int) -> int:
+        """Return the number of the last page of a list of `total` objects; 1 when it is empty."""
+        return max(1, -(-total // self.page_size))
+
+    def check(self, total: int) -> None:
+        """Raise InvalidError when this page lies beyond the end of a list of `total` objects.
+
+        To be called before `offset` reaches the database, which takes no number of any size.
+        """
+        last = self.last_page(total)
+        if self.page > last:
+            raise InvalidError(errors={"page": [f"The last page is {last}."]})
+
+    def order(self, key: Any) -> Any:
+        """Return the ORDER BY clause by `key`, a column that grows with time."""
+        return key.desc() if self.descending else key.asc()
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list, and how long the whole list is."""
+
+    items: Sequence[T]
+    total: int
+    request: PageRequest
+
+    @property
+    def page(self) -> int:
+        """Return this page's number, from 1."""
+        return self.request.page
+
+    @property
+    def page_size(self) -> int:
+        """Return how many objects a full page holds."""
+        return self.request.page_size
+
+    @property
+    def last_page(self) -> int:
+        """Return the number of the last page."""
+        return self.request.last_page(self.total)
+
+
+def fetch(
+    db: Session,
+    query: Select[tuple[T]],
+    key: Any,
+    request: PageRequest,
+    *,
+    total: int | None = None,
+) -> Page[T]:
+    """Fetch one page of the objects that `query` selects, ordered by the column `key`.
+
+    `total` saves the counting where it is known. Raises InvalidError beyond the last page.
+    """
+    if total is None:
+        total = count(db, query)
+    request.check(total)
+    ordered = query.order_by(request.order(key)).limit(request.page_size).offset(request.offset)
+    return Page(db.scalars(ordered).all(), total, request)
+
+
+def count(db: Session, query: Select[Any]) -> int:
+    """Count the rows that `query` selects."""
+    return db.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
