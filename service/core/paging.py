@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, func
 
 from service.errors import InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import UnaryExpression
+    from sqlalchemy.orm import InstrumentedAttribute, Session
 
 DEFAULT_SIZE = 100
 LARGEST_SIZE = 1_000
@@ -43,7 +47,7 @@ class PageRequest:
         if self.page > last:
             raise InvalidError(errors={"page": [f"The last page is {last}."]})
 
-    def order(self, key: Any) -> Any:
+    def order(self, key: InstrumentedAttribute[Any]) -> UnaryExpression[Any]:
         """Return the ORDER BY clause by `key`, a column that grows with time."""
         return key.desc() if self.descending else key.asc()
 
@@ -74,8 +78,8 @@ class Page(Generic[T]):
 
 def fetch(
     db: Session,
-    query: Select[tuple[T]],
-    key: Any,
+    query: Select[T],
+    key: InstrumentedAttribute[Any],
     request: PageRequest,
     *,
     total: int | None = None,
@@ -93,4 +97,5 @@ def fetch(
 
 def count(db: Session, query: Select[Any]) -> int:
     """Count the rows that `query` selects."""
-    return db.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+    counting = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
+    return db.scalar(counting) or 0

@@ -1,0 +1,48 @@
+"""Clients: the tenants, made and listed by the operator alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from service.errors import ConflictError, InvalidError, NotFoundError
+from service.models import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+
+def create(db: Session, name: str) -> Client:
+    """Create a client; raises ConflictError when the name is taken, InvalidError when empty."""
+    name = name.strip()
+    if not name:
+        raise InvalidError(errors={"name": ["A client needs a name."]})
+    if find(db, name) is not None:
+        sentence = f"There is a client named {name!r} already."
+        raise ConflictError(sentence, errors={"name": [sentence]})
+    client = Client(name=name)
+    db.add(client)
+    db.flush()
+    return client
+
+
+def find(db: Session, name: str) -> Client | None:
+    """Return the client of that name, if there is one."""
+    return db.scalar(select(Client).where(Client.name == name))
+
+
+def get(db: Session, name: str) -> Client:
+    """Return the client of that name; raises NotFoundError."""
+    client = find(db, name)
+    if client is None:
+        noun = "client"
+        raise NotFoundError(noun, name)
+    return client
+
+
+def every(db: Session) -> Sequence[Client]:
+    """Return all clients, the oldest first."""
+    return db.scalars(select(Client).order_by(Client.id)).all()
