@@ -65,7 +65,20 @@ class ContactCard:
     organisation: str = ""
 
 
-Part = Text | Media | Location | ContactCard
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A message that the provider approved beforehand.
+
+    `components` fill its gaps, in the provider's own JSON
+    (https://developers.facebook.com/docs/whatsapp/cloud-api/guides/send-message-templates).
+    """
+
+    name: str
+    language: str
+    components: tuple[Mapping[str, Any], ...] = ()
+
+
+Part = Text | Media | Location | ContactCard | Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,7 @@ class Content:
     media: tuple[Media, ...] = ()
     location: Location | None = None
     contact: ContactCard | None = None
+    template: Template | None = None
 
 
 class SendError(Exception):
@@ -118,7 +132,15 @@ class BlockedError(SendError):
 
 
 class UncertainError(SendError):
-    """The provider may have taken the part: the request left, and no answer came."""
+    """The provider may have taken the part: the request left, and no answer came.
+
+    `provider_id`, where it is not empty, is the id that we gave the part: the provider's later
+    word uses it, and offering the part again under the same reference delivers it once.
+    """
+
+    def __init__(self, reason: str, *, code: str = "", provider_id: str = "") -> None:
+        super().__init__(reason, code=code)
+        self.provider_id = provider_id
 
 
 class UnsupportedContentError(Exception):
@@ -128,6 +150,31 @@ class UnsupportedContentError(Exception):
         super().__init__(reason)
         self.field = field
         self.reason = reason
+
+
+class ReceiptState(StrEnum):
+    """What a provider says later about a part."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The provider's later word on one part, found by our reference where it has one.
+
+    `at` is in Unix seconds. `opted_out`: the recipient wants no more messages from this account.
+    """
+
+    provider_id: str
+    state: ReceiptState
+    at: float
+    reference: str = ""
+    reason: str = ""
+    code: str = ""
+    opted_out: bool = False
 
 
 class MediaIds(Protocol):
@@ -154,24 +201,31 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a driver may use of the process it lives in; times in seconds, sizes in bytes."""
+    """What a driver may use of the process it lives in; times in seconds, sizes in bytes.
+
+    `private_addresses`: a session's own URL may lead to this machine or its private network, where
+    a self-hosted provider often is; an operator whose clients are strangers leaves it off.
+    """
 
     sandbox_store: Path
     connect_timeout: float = 5.0
     send_timeout: float = 30.0
     response_limit: int = 1_000_000
     proxy: str = ""
+    private_addresses: bool = False
 
 
 class Driver(Protocol):
     """The code of one channel, for one session; used by many threads at once.
 
     `resend_is_harmless`: offering a part twice under one reference delivers it once.
+    `reaches_groups`: a recipient may be a WhatsApp group, an id that ends in `@g.us`.
     `Settings` loads the session's settings; a field with `metadata={"secret": True}` is encrypted
     at rest and never shown again.
     """
 
     name: ClassVar[str]
+    reaches_groups: ClassVar[bool]
     Settings: ClassVar[type[Schema]]
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:

@@ -1,0 +1,44 @@
+"""How alembic reaches the service's database."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from service import config
+from service.database import Database
+from service.models import Base
+
+_LOCK_TIMEOUT = "1s"
+"""A migration that waits longer for a lock would make every query behind it wait as well."""
+
+
+def run(connection: Connection) -> None:
+    """Run what is asked for on one connection."""
+    is_postgres = connection.dialect.name == "postgresql"
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=not is_postgres,
+        compare_type=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        if is_postgres:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+        context.run_migrations()
+
+
+def main() -> None:
+    """Use the connection that a caller gives us, else the one that the settings name."""
+    given = context.config.attributes.get("connection")
+    if given is not None:
+        run(given)
+        return
+    database = Database(config.load())
+    with database.engine.execution_options(crier_writes=True).connect() as connection:
+        run(connection)
+    database.dispose()
+
+
+main()

@@ -1,0 +1,257 @@
+"""The sandbox: a provider on this machine's disk, for trying things out and for tests.
+
+It accepts, mints a message id and keeps what it received in an SQLite file of its own, apart from
+the service's database, so that what was promised can be compared with what arrived. Like a good
+provider it is idempotent: a part offered again under the same reference gets the same message id
+and is kept once (a session may turn that off).
+
+Some recipients behave on purpose, in the manner of Twilio's magic numbers
+(https://www.twilio.com/docs/iam/test-credentials) and GOV.UK Notify's
+(https://docs.notifications.service.gov.uk/rest-api.html#testing). They are from the range that
+Ofcom keeps free for drama, so that nobody's telephone has one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from marshmallow import Schema, fields, validate
+
+from service import ids
+from service.channels.base import (
+    Account,
+    BlockedError,
+    Content,
+    Media,
+    Part,
+    PermanentError,
+    RetryableError,
+    Surroundings,
+    Text,
+    UncertainError,
+)
+
+UNREACHABLE = "447700900001"
+RETRIED = "447700900002"
+THROTTLED = "447700900003"
+UNCERTAIN = "447700900004"
+SLOW = "447700900005"
+FLAKY = "447700900006"
+
+SLOWNESS = 2.0
+"""Seconds that the slow recipient takes."""
+
+MAGIC = {
+    UNREACHABLE: "fails for good: not on the channel",
+    RETRIED: "fails once, is delivered at the second attempt",
+    THROTTLED: "is refused once with a wait of 3 seconds, then delivered",
+    UNCERTAIN: "is delivered, but the first answer is lost",
+    SLOW: f"is delivered after {SLOWNESS:g} seconds",
+    FLAKY: "fails at every attempt until they are used up",
+}
+"""What the magic recipients do, for the documentation."""
+
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS messages (
+        number INTEGER PRIMARY KEY, reference TEXT NOT NULL, session_id TEXT NOT NULL,
+        recipient TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+        message_id TEXT NOT NULL, received_at INTEGER NOT NULL);
+    CREATE INDEX IF NOT EXISTS messages_by_reference ON messages (reference);
+    CREATE INDEX IF NOT EXISTS messages_by_session ON messages (session_id, number);
+    CREATE TABLE IF NOT EXISTS offers (
+        reference TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Prepared(NamedTuple):
+    """A part as the store keeps it."""
+
+    kind: str
+    body: str
+
+
+class Settings(Schema):
+    """The sandbox's own choices; all have defaults."""
+
+    idempotent = fields.Boolean(
+        load_default=True,
+        metadata={"description": "Keep a part that is offered twice under one reference once"},
+    )
+    latency = fields.Float(
+        load_default=0.0,
+        validate=validate.Range(min=0, max=60),
+        metadata={"description": "Seconds that every message takes"},
+    )
+
+
+class Sandbox:
+    """A driver that delivers into the sandbox's own store."""
+
+    name: ClassVar[str] = "sandbox"
+    reaches_groups: ClassVar[bool] = True
+    Settings: ClassVar[type[Schema]] = Settings
+
+    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+        """Open the account; the store is made with the first message."""
+        self._session_id = account.session_id
+        self._idempotent = bool(account.settings.get("idempotent", True))
+        self._latency = float(account.settings.get("latency", 0.0))
+        self._store = Store.at(surroundings.sandbox_store)
+
+    @property
+    def resend_is_harmless(self) -> bool:
+        """Tell whether a repeat under the same reference is dropped."""
+        return self._idempotent
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        """Cut a message into parts: the text first, then the rest in the order of the guide."""
+        text = (Text(content.text),) if content.text else ()
+        extras = tuple(part for part in (content.location, content.contact) if part)
+        return (*text, *content.media, *extras)
+
+    def prepare(self, part: Part) -> Prepared:
+        """Render a part as the store keeps it."""
+        body = asdict(part)
+        if isinstance(part, Media):
+            body.pop("path")
+        return Prepared(type(part).__name__.lower(), json.dumps(body))
+
+    def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
+        """Keep a part and return the message id, or do what the magic recipient stands for."""
+        if self._latency:
+            time.sleep(self._latency)
+        if recipient in _BEHAVIOURS:
+            _BEHAVIOURS[recipient](self._store.count_offer(reference))
+        message_id = self._store.keep(
+            self._session_id, recipient, prepared, reference, once=self._idempotent
+        )
+        if recipient == UNCERTAIN and self._store.count_offer(reference) == 1:
+            raise UncertainError("The sandbox's answer was lost on the way.", code="no_answer")
+        return message_id
+
+    def check(self) -> None:
+        """Find nothing wrong: the sandbox can always send."""
+
+    def close(self) -> None:
+        """Leave the store open: other sessions of this process use it too."""
+
+
+def _unreachable(_offer: int) -> None:
+    raise PermanentError("This number is not on the channel.", code="not_on_channel")
+
+
+def _retried(offer: int) -> None:
+    if offer == 1:
+        raise RetryableError("The sandbox had a passing fault.", code="try_again")
+
+
+def _throttled(offer: int) -> None:
+    if offer == 1:
+        raise RetryableError("Too many messages to this number.", code="rate_limit", wait=3.0)
+
+
+def _flaky(_offer: int) -> None:
+    raise RetryableError("The sandbox has a fault that does not pass.", code="try_again")
+
+
+def _slow(_offer: int) -> None:
+    time.sleep(SLOWNESS)
+
+
+_BEHAVIOURS: dict[str, Callable[[int], None]] = {
+    UNREACHABLE: _unreachable,
+    RETRIED: _retried,
+    THROTTLED: _throttled,
+    FLAKY: _flaky,
+    SLOW: _slow,
+}
+
+
+class Store:
+    """What the sandbox received: one SQLite file, shared by all processes.
+
+    `synchronous=OFF`: what is written survives the death of any process, though not a power cut.
+    """
+
+    _open: ClassVar[dict[tuple[int, Path], Store]] = {}
+    _opening: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._turn = threading.Lock()
+        self._connection = sqlite3.connect(
+            path, timeout=30.0, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=OFF")
+        self._connection.executescript(_SCHEMA)
+
+    @classmethod
+    def at(cls, path: Path) -> Store:
+        """Return this process's store in a file; SQLite's connections do not survive a fork."""
+        mine = (os.getpid(), path)
+        with cls._opening:
+            if mine not in cls._open:
+                cls._open[mine] = cls(path)
+            return cls._open[mine]
+
+    def count_offer(self, reference: str) -> int:
+        """Count how often a part was offered, this time included."""
+        with self._turn:
+            row = self._connection.execute(
+                "INSERT INTO offers VALUES (?, 1)"
+                " ON CONFLICT (reference) DO UPDATE SET count = count + 1 RETURNING count",
+                (reference,),
+            ).fetchone()
+        return int(row[0])
+
+    def keep(
+        self, session_id: str, recipient: str, prepared: Prepared, reference: str, *, once: bool
+    ) -> str:
+        """Keep a part; where `once`, a repeat gets the first one's message id and no second row."""
+        now = time.time_ns() // 1_000_000
+        row = (reference, session_id, recipient, *prepared, f"sandbox-{ids.new()}", now)
+        with self._turn:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                kept = once and self._connection.execute(
+                    "SELECT message_id FROM messages WHERE reference = ?", (reference,)
+                ).fetchone()
+                if not kept:
+                    self._connection.execute(
+                        "INSERT INTO messages (reference, session_id, recipient, kind, body,"
+                        " message_id, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        row,
+                    )
+            finally:
+                self._connection.execute("COMMIT")
+        return str(kept[0]) if kept else row[5]
+
+
+def received(
+    path: Path, session_ids: Sequence[str], offset: int = 0, limit: int = 1000
+) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many messages the sandbox has for these sessions, and some, the oldest first."""
+    if not path.exists() or not session_ids:
+        return 0, []
+    marks = ", ".join("?" * len(session_ids))
+    where = f"FROM messages WHERE session_id IN ({marks})"
+    connection = sqlite3.connect(path, timeout=30.0)
+    connection.row_factory = sqlite3.Row
+    try:
+        total = connection.execute(f"SELECT count(*) {where}", tuple(session_ids)).fetchone()[0]
+        rows = connection.execute(
+            f"SELECT * {where} ORDER BY number LIMIT ? OFFSET ?",  # noqa: S608 - marks are ours
+            (*session_ids, limit, offset),
+        ).fetchall()
+    finally:
+        connection.close()
+    return total, [{**dict(row), "body": json.loads(row["body"])} for row in rows]

@@ -1,0 +1,120 @@
+"""The settings, read once from the environment into one frozen dataclass."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from environs import Env, EnvError
+
+MIB = 1024 * 1024
+
+
+class SettingError(Exception):
+    """An environment variable holds what the service cannot use."""
+
+
+def setting(default: Any, help_text: str) -> Any:
+    """Declare a setting: its variable is the field's name in capitals."""
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator may set; times in seconds, sizes in bytes unless the name says otherwise."""
+
+    data_dir: Path = setting(
+        Path("var"), "Folder of everything the service keeps on disk by default"
+    )
+    database_url: str = setting(
+        "", "SQLAlchemy URL (`postgresql://…`); empty: an SQLite file in `DATA_DIR`"
+    )
+    database_pool_size: int = setting(10, "Connections a process keeps open to the database")
+    database_timeout: float = setting(5.0, "Longest wait for a connection, a lock or an answer")
+    secret_key: str = setting(
+        "",
+        "Fernet keys, comma-separated, for the credentials of sessions; the first one encrypts;"
+        " empty: one is made in `DATA_DIR/secret.key`",
+    )
+    public_url: str = setting(
+        "", "Address under which providers and clients reach the service, for attachment links"
+    )
+    trusted_proxies: int = setting(0, "How many proxies in front set `X-Forwarded-*`")
+    max_body_bytes: int = setting(16 * MIB, "Largest JSON body")
+    max_attachment_bytes: int = setting(16 * MIB, "Largest uploaded file")
+    max_recipients: int = setting(1_000_000, "Most recipients of one broadcast")
+    max_text_chars: int = setting(4096, "Longest text of a message, in characters")
+    max_attachments: int = setting(10, "Most attachments of one message")
+    dispatch: str = setting("threads", "`threads`: this process also sends; `off`: it only accepts")
+    sender_threads: int = setting(16, "Threads that talk to providers, per process")
+    claim_batch: int = setting(500, "Most deliveries a process claims at a time")
+    flush_batch: int = setting(500, "Most results written in one transaction")
+    flush_interval: float = setting(0.1, "Longest time a result waits to be written")
+    fanout_chunk: int = setting(10_000, "Recipients turned into deliveries in one transaction")
+    poll_interval: float = setting(0.5, "How often an idle dispatcher looks for work")
+    sweep_interval: float = setting(5.0, "How often schedules, expiries and dead claims are looked at")
+    lease: float = setting(
+        30.0, "How long a dispatcher may stand still before its claims are taken over"
+    )
+    grace: float = setting(25.0, "How long a stopping process waits for sends under way")
+    retry_base: float = setting(5.0, "Wait before the second attempt; doubles with each, with jitter")
+    retry_cap: float = setting(3600.0, "Longest wait between two attempts")
+    max_attempts: int = setting(6, "Attempts per delivery, unless its session says otherwise")
+    expire_after: float = setting(
+        3 * 86400.0, "Age at which what is still unsent fails, unless the broadcast says otherwise"
+    )
+    connect_timeout: float = setting(5.0, "Longest wait for a connection to a provider")
+    send_timeout: float = setting(30.0, "Longest wait for a provider's answer")
+    outgoing_proxy: str = setting("", "HTTP proxy for calls to providers; empty: none")
+    log_level: str = setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+    log_format: str = setting("json", "`json` or `console`")
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work, with the name of the variable."""
+        _refuse(self.dispatch not in {"threads", "off"}, "DISPATCH must be `threads` or `off`")
+        _refuse(self.log_format not in {"json", "console"}, "LOG_FORMAT must be `json` or `console`")
+        _refuse(
+            self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"},
+            "LOG_LEVEL must be `DEBUG`, `INFO`, `WARNING` or `ERROR`",
+        )
+        for setting_ in fields(self):
+            value = getattr(self, setting_.name)
+            if isinstance(value, (int, float)) and setting_.name != "trusted_proxies":
+                _refuse(value <= 0, f"{setting_.name.upper()} must be more than 0")
+
+    @property
+    def database(self) -> str:
+        """Return the URL of the database that is really used."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'crier.db'}"
+
+    @property
+    def attachments_dir(self) -> Path:
+        """Return the folder of the uploaded files."""
+        return self.data_dir.resolve() / "attachments"
+
+    @property
+    def sandbox_store(self) -> Path:
+        """Return the file in which the sandbox channel keeps what it received."""
+        return self.data_dir.resolve() / "sandbox.db"
+
+
+def _refuse(wrong: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if wrong:
+        raise SettingError(sentence)
+
+
+def load() -> Settings:
+    """Read the settings from the environment; raises SettingError with a sentence."""
+    env = Env()
+    readers = {"int": env.int, "float": env.float, "str": env.str, "Path": env.path}
+    values: dict[str, Any] = {}
+    try:
+        for setting_ in fields(Settings):
+            name = setting_.name.upper()
+            if os.environ.get(name):
+                values[setting_.name] = readers[str(setting_.type)](name)
+    except EnvError as error:
+        raise SettingError(str(error)) from error
+    return Settings(**values)

@@ -1,0 +1,111 @@
+"""What a broadcast says: from the client's ids to something that needs no look-up any more.
+
+The resolved form is stored with the broadcast as JSON, so that nothing that happens later to a
+contact or a file's name changes a message that was accepted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service import ids
+from service.channels.base import ContactCard, Content, Location, Media, MediaKind
+from service.core.vcard import render
+from service.errors import InvalidError
+from service.models import Attachment, Contact
+
+_KINDS = {"image": MediaKind.IMAGE, "video": MediaKind.VIDEO, "audio": MediaKind.AUDIO}
+
+
+def resolve(db: Session, client_id: str, message: dict[str, Any]) -> dict[str, Any]:
+    """Look up all that a message names; raises InvalidError with the field of every unknown id."""
+    errors: dict[str, list[str]] = {}
+    location = message.get("location") or None
+    resolved = {
+        "text": message.get("text") or "",
+        "media": _media(db, client_id, message.get("attachments") or [], errors),
+        "location": location and {key: str(location.get(key) or "") for key in ("lat", "lng", "name")},
+        "contact": _contact(db, client_id, message.get("contactId") or "", errors),
+    }
+    if errors:
+        raise InvalidError(errors=errors)
+    if not any(resolved.values()):
+        reason = "Needs at least one of text, attachments, location, contactId."
+        raise InvalidError(errors={"message": [reason]})
+    return resolved
+
+
+def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) -> Content:
+    """Return a stored content as drivers read it."""
+    location, contact = resolved["location"], resolved["contact"]
+    return Content(
+        text=resolved["text"],
+        media=tuple(_restored(media, attachments_dir, public_url) for media in resolved["media"]),
+        location=location and Location(location["lat"], location["lng"], location["name"]),
+        contact=contact
+        and ContactCard(
+            name=contact["name"],
+            vcard=contact["vcard"],
+            phones=tuple(contact["phones"]),
+            emails=tuple(contact["emails"]),
+            organisation=contact["organisation"],
+        ),
+    )
+
+
+def _media(
+    db: Session, client_id: str, wanted: list[str], errors: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    mine = (Attachment.client_id == client_id) | Attachment.client_id.is_(None)
+    known = {
+        row.id: row for row in db.scalars(select(Attachment).where(Attachment.id.in_(wanted), mine))
+    }
+    for position, attachment_id in enumerate(wanted):
+        if attachment_id not in known:
+            reason = f"There is no attachment {attachment_id!r} among yours."
+            errors[f"message.attachments.{position}"] = [reason]
+    return [_described(known[each]) for each in wanted if each in known]
+
+
+def _described(attachment: Attachment) -> dict[str, Any]:
+    return {
+        "attachment_id": attachment.id,
+        "kind": _KINDS.get(attachment.mimetype.partition("/")[0], MediaKind.DOCUMENT),
+        "mimetype": attachment.mimetype,
+        "filename": attachment.filename,
+        "file": f"{attachment.name}.{attachment.type}",
+        "size": attachment.size,
+    }
+
+
+def _restored(media: dict[str, Any], attachments_dir: Path, public_url: str) -> Media:
+    described = {key: value for key, value in media.items() if key not in {"file", "kind"}}
+    return Media(
+        kind=MediaKind(media["kind"]),
+        path=attachments_dir / media["file"],
+        url=f"{public_url.rstrip('/')}/public/attachments/{media['file']}",
+        **described,
+    )
+
+
+def _contact(
+    db: Session, client_id: str, contact_id: str, errors: dict[str, list[str]]
+) -> dict[str, Any] | None:
+    if not contact_id:
+        return None
+    wanted = select(Contact).where(Contact.id == contact_id, Contact.client_id == client_id)
+    contact = db.scalar(wanted) if ids.is_id(contact_id) else None
+    if contact is None:
+        errors["message.contactId"] = [f"There is no contact {contact_id!r} among yours."]
+        return None
+    return {
+        "name": contact.name,
+        "vcard": render(contact),
+        "phones": contact.phones,
+        "emails": contact.emails,
+        "organisation": contact.organisation,
+    }

@@ -1,0 +1,271 @@
+"""The verbs of deliveries: the only place where the status of one changes.
+
+Every change is one guarded UPDATE that says what the row must still be, and moves the counters of
+the broadcast in the same transaction. What differs between the databases is how a list of rows is
+handed to a statement: arrays on Postgres, JSON on SQLite.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Row, RowMapping, text
+from sqlalchemy.orm import Session
+
+from service import ids
+from service.core import tallies
+from service.models import DeliveryStatus
+
+COUNTED = (
+    DeliveryStatus.SENT,
+    DeliveryStatus.DELIVERED,
+    DeliveryStatus.READ,
+    DeliveryStatus.FAILED,
+    DeliveryStatus.CANCELLED,
+    DeliveryStatus.UNCERTAIN,
+)
+
+
+class Claimed(NamedTuple):
+    """A delivery that this process alone may send now."""
+
+    id: str
+    broadcast_id: str
+    recipient: str
+    attempts: int
+    message_ids: str | None
+
+
+class Outcome(NamedTuple):
+    """What became of one claimed delivery; `tried` is 0 where the provider was not called.
+
+    `at` and `due_at` are milliseconds of Unix time; `due_at` matters where it is queued again.
+    """
+
+    id: str
+    status: DeliveryStatus
+    tried: int
+    at: int
+    due_at: int
+    message_ids: str | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+def is_postgres(db: Session) -> bool:
+    """Tell which form of a statement this session needs."""
+    return db.get_bind().dialect.name == "postgresql"
+
+
+# Fan-out: the recipients go from the frozen chunk to their rows inside the database, they never
+# travel through this process.
+_FAN_OUT_POSTGRES = text("""
+    WITH chunk AS (
+        DELETE FROM recipient_chunks WHERE (broadcast_id, start) = (
+            SELECT broadcast_id, start FROM recipient_chunks WHERE broadcast_id = :broadcast_id
+            ORDER BY start LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING start, recipients)
+    INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
+    SELECT :head || lpad(to_hex(start + place), 6, '0'), :broadcast_id, recipient,
+           'queued', 0, :now, :now
+    FROM chunk, unnest(string_to_array(recipients, ',')) WITH ORDINALITY AS r(recipient, place)
+""")
+_NEXT_CHUNK = text("""
+    SELECT start, recipients FROM recipient_chunks
+    WHERE broadcast_id = :broadcast_id ORDER BY start LIMIT 1
+""")
+_FAN_OUT_SQLITE = text("""
+    INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
+    SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, value, 'queued', 0, :now, :now
+    FROM json_each('["' || replace(:recipients, ',', '","') || '"]')
+""")
+_DROP_CHUNK = text("""
+    DELETE FROM recipient_chunks WHERE broadcast_id = :broadcast_id AND start = :start
+""")
+
+
+def fan_out(db: Session, broadcast_id: str, *, now: int) -> int:
+    """Turn the next frozen chunk of a broadcast into deliveries; return how many, 0 for no chunk."""
+    values = {"broadcast_id": broadcast_id, "head": broadcast_id[:18], "now": now}
+    if is_postgres(db):
+        return _rowcount(db, _FAN_OUT_POSTGRES, values)
+    chunk = db.execute(_NEXT_CHUNK, values).one_or_none()
+    if chunk is None:
+        return 0
+    values |= {"start": chunk.start, "recipients": chunk.recipients}
+    made = _rowcount(db, _FAN_OUT_SQLITE, values)
+    db.execute(_DROP_CHUNK, values)
+    return made
+
+
+# Claim. The CTE is materialised because a nested loop could run its LIMIT once per outer row
+# (QueueClassic/queue_classic#320).
+_CLAIM_POSTGRES = text("""
+    WITH picked AS MATERIALIZED (
+        SELECT d.id FROM unnest(CAST(:broadcast_ids AS text[]), CAST(:shares AS int[]))
+            AS turn(broadcast_id, share)
+        CROSS JOIN LATERAL (
+            SELECT id FROM deliveries
+            WHERE broadcast_id = turn.broadcast_id AND status = 'queued' AND due_at <= :now
+            ORDER BY due_at, id LIMIT turn.share FOR UPDATE SKIP LOCKED) AS d)
+    UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
+    FROM picked WHERE deliveries.id = picked.id
+    RETURNING deliveries.id, broadcast_id, recipient, attempts, message_ids
+""")
+_CLAIM_SQLITE = text("""
+    UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
+    WHERE id IN (
+        SELECT id FROM deliveries
+        WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at <= :now
+        ORDER BY due_at, id LIMIT :share)
+    RETURNING id, broadcast_id, recipient, attempts, message_ids
+""")
+
+
+def claim(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> list[Claimed]:
+    """Take due deliveries, at most `shares[broadcast_id]` of each broadcast, for one dispatcher."""
+    common = {"claim_id": claim_id, "now": now}
+    if is_postgres(db):
+        turns = {"broadcast_ids": list(shares), "shares": list(shares.values())}
+        return [Claimed(*row) for row in db.execute(_CLAIM_POSTGRES, common | turns)]
+    rows: list[Row[tuple[str, str, str, int, str | None]]] = []
+    for broadcast_id, share in shares.items():
+        turn = {"broadcast_id": broadcast_id, "share": share}
+        rows.extend(db.execute(_CLAIM_SQLITE, common | turn))
+    return [Claimed(*row) for row in rows]
+
+
+_RECORD = """
+    UPDATE deliveries SET
+        status = o.status, claim_id = NULL, attempts = deliveries.attempts + o.tried,
+        due_at = o.due_at, updated_at = o.at,
+        sent_at = CASE WHEN o.status = 'sent' THEN o.at ELSE sent_at END,
+        message_ids = o.message_ids, code = o.code, reason = o.reason
+    FROM {outcomes}
+    WHERE deliveries.id = o.id AND deliveries.claim_id = :claim_id
+        AND deliveries.status = 'sending'
+    RETURNING deliveries.broadcast_id, deliveries.status
+"""
+_RECORD_POSTGRES = text(
+    _RECORD.format(
+        outcomes="""unnest(
+        CAST(:id AS text[]), CAST(:status AS text[]), CAST(:tried AS int[]),
+        CAST(:at AS bigint[]), CAST(:due_at AS bigint[]), CAST(:message_ids AS text[]),
+        CAST(:code AS text[]), CAST(:reason AS text[]))
+        AS o(id, status, tried, at, due_at, message_ids, code, reason)"""
+    )
+)
+_RECORD_SQLITE = text(
+    _RECORD.format(
+        outcomes="""(SELECT
+        value ->> 0 AS id, value ->> 1 AS status, value ->> 2 AS tried, value ->> 3 AS at,
+        value ->> 4 AS due_at, value ->> 5 AS message_ids, value ->> 6 AS code,
+        value ->> 7 AS reason
+        FROM json_each(:outcomes)) AS o"""
+    )
+)
+
+
+def record(
+    db: Session, claim_id: str, outcomes: Sequence[Outcome], *, now: int
+) -> list[tallies.Closed]:
+    """Write what became of claimed deliveries; return the broadcasts that ended with it.
+
+    A delivery that this claim no longer holds is left as it is: somebody else answers for it.
+    """
+    if is_postgres(db):
+        columns = dict(zip(Outcome._fields, map(list, zip(*outcomes, strict=True)), strict=True))
+        moved = db.execute(_RECORD_POSTGRES, columns | {"claim_id": claim_id})
+    else:
+        moved = db.execute(_RECORD_SQLITE, {"claim_id": claim_id, "outcomes": json.dumps(outcomes)})
+    return tallies.move(db, _gains(moved.all()), now=now)
+
+
+_RESCUE = text("""
+    UPDATE deliveries SET
+        status = :status, claim_id = NULL, attempts = attempts + :tried, due_at = :now,
+        updated_at = :now, code = :code, reason = :reason
+    WHERE status = 'sending' AND claim_id = :claim_id AND broadcast_id = :broadcast_id
+    RETURNING broadcast_id, status
+""")
+
+
+def rescue(
+    db: Session, claim_id: str, broadcast_id: str, *, resend: bool, now: int
+) -> list[tallies.Closed]:
+    """Take a dead dispatcher's deliveries of one broadcast back: to be sent again, or uncertain."""
+    held = {
+        "status": DeliveryStatus.UNCERTAIN,
+        "tried": 1,
+        "code": "process_died",
+        "reason": "The process that was sending this stopped before it could record the"
+        " provider's answer: the message may have arrived. Retry it by"
+        " POST /broadcast/{id}/retry if a second copy does no harm.",
+    }
+    again = {"status": DeliveryStatus.QUEUED, "tried": 0, "code": None, "reason": None}
+    values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "now": now}
+    moved = db.execute(_RESCUE, values | (again if resend else held))
+    return tallies.move(db, _gains(moved.all()), now=now)
+
+
+_ORPHANS = text("""
+    SELECT DISTINCT claim_id, broadcast_id FROM deliveries
+    WHERE status = 'sending' AND claim_id NOT IN (SELECT id FROM dispatchers)
+""")
+
+
+def orphans(db: Session) -> list[RowMapping]:
+    """List the claims (`claim_id`, `broadcast_id`) whose dispatcher is no more."""
+    return list(db.execute(_ORPHANS).mappings())
+
+
+_WITHDRAW = text("""
+    UPDATE deliveries SET status = :status, updated_at = :now, code = :code, reason = :reason
+    WHERE id IN (SELECT id FROM deliveries
+                 WHERE broadcast_id = :broadcast_id AND status = 'queued' LIMIT :limit)
+        AND status = 'queued'
+    RETURNING broadcast_id, status
+""")
+
+
+def withdraw(  # noqa: PLR0913 - a row has that many columns to set
+    db: Session, broadcast_id: str, status: DeliveryStatus, code: str, reason: str, *, limit: int, now: int
+) -> int:
+    """End up to `limit` deliveries that nobody has claimed; return how many there were."""
+    values = {"status": status, "code": code, "reason": reason, "limit": limit, "now": now}
+    moved = db.execute(_WITHDRAW, values | {"broadcast_id": broadcast_id}).all()
+    tallies.move(db, _gains(moved), now=now)
+    return len(moved)
+
+
+_REQUEUE = text("""
+    UPDATE deliveries SET status = 'queued', attempts = 0, due_at = :now, updated_at = :now
+    WHERE broadcast_id = :broadcast_id AND status = :status
+""")
+
+
+def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int) -> int:
+    """Give failed or uncertain deliveries a new set of attempts; return how many there were.
+
+    Parts that the provider took are not sent again.
+    """
+    values = {"broadcast_id": broadcast_id, "status": status, "now": now}
+    count = _rowcount(db, _REQUEUE, values)
+    tallies.move(db, {broadcast_id: Counter({status: -count})}, now=now)
+    return count
+
+
+def _gains(moved: Iterable[Row[tuple[str, str]]]) -> dict[str, Counter[str]]:
+    """Count by broadcast how many deliveries came to each status that is counted."""
+    gains: dict[str, Counter[str]] = {}
+    for broadcast_id, status in moved:
+        if status in COUNTED:
+            gains.setdefault(broadcast_id, Counter())[status] += 1
+    return gains
+
+
+def _rowcount(db: Session, statement: object, values: dict[str, object]) -> int:
+    return db.execute(statement, values).rowcount  # type: ignore[no-any-return, call-overload, attr-defined]

@@ -1,0 +1,87 @@
+"""The verbs of dispatchers: the processes that send, and how each knows that another is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from service import ids
+from service.models import Dispatcher
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+class LostClaimError(Exception):
+    """Another process took this one for dead and answers for its deliveries now."""
+
+
+def home() -> str:
+    """Name the place in which a process id means something: one boot of one machine, or container.
+
+    Empty where the system does not tell; then only the heartbeat does.
+    """
+    try:
+        return f"{_BOOT_ID.read_text().strip()}/{_PID_NAMESPACE.stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def register(db: Session, *, now: int) -> str:
+    """Enter this process among the living; return its id, which marks its claims."""
+    dispatcher_id = ids.new()
+    place = home() or socket.gethostname()
+    values = {"id": dispatcher_id, "home": place, "pid": os.getpid(), "beats": 0}
+    db.execute(insert(Dispatcher).values(**values, started_at=now, seen_at=now))
+    return dispatcher_id
+
+
+def beat(db: Session, dispatcher_id: str, *, now: int) -> None:
+    """Say that this process lives; raises LostClaimError if it was given up."""
+    beaten = (
+        update(Dispatcher)
+        .where(Dispatcher.id == dispatcher_id)
+        .values(beats=Dispatcher.beats + 1, seen_at=now)
+        .returning(Dispatcher.id)
+    )
+    if db.execute(beaten).one_or_none() is None:
+        raise LostClaimError
+
+
+def hold(db: Session, dispatcher_id: str) -> None:
+    """Keep this process from being given up until the transaction ends; raises LostClaimError."""
+    mine = select(Dispatcher.id).where(Dispatcher.id == dispatcher_id)
+    if db.execute(mine.with_for_update(key_share=True)).one_or_none() is None:
+        raise LostClaimError
+
+
+def beats(db: Session) -> dict[str, int]:
+    """Return how often each dispatcher has beaten."""
+    return {row.id: row.beats for row in db.execute(select(Dispatcher.id, Dispatcher.beats))}
+
+
+def departed(db: Session) -> list[str]:
+    """List the dispatchers of this very machine whose process is gone."""
+    place = home()
+    neighbours = db.execute(select(Dispatcher.id, Dispatcher.pid).where(Dispatcher.home == place))
+    return [row.id for row in neighbours if place and not _is_running(row.pid)]
+
+
+def remove(db: Session, dispatcher_ids: list[str]) -> None:
+    """Strike dispatchers from the living: what they were sending is an orphan from now on."""
+    db.execute(delete(Dispatcher).where(Dispatcher.id.in_(dispatcher_ids)))
+
+
+def _is_running(pid: int) -> bool:
+    """Tell whether a process exists; another program under a dead one's number counts as alive."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

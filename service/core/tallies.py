@@ -1,0 +1,69 @@
+"""The counters of a broadcast: moved with its deliveries, in the same transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from service.models import BroadcastStatus
+
+COUNTERS = ("sent", "delivered", "read", "failed", "cancelled", "uncertain")
+
+
+class Closed(NamedTuple):
+    """A broadcast that has no open delivery any more."""
+
+    id: str
+    status: BroadcastStatus
+    total: int
+
+
+_DONE = " + ".join(f"{name} + :{name}" for name in COUNTERS)
+_MOVE = text(f"""
+    UPDATE broadcasts SET
+        {", ".join(f"{name} = {name} + :{name}" for name in COUNTERS)},
+        updated_at = :now, version = version + 1,
+        closed_at = CASE WHEN total = {_DONE} THEN COALESCE(closed_at, :now) END,
+        status = CASE WHEN total = {_DONE} AND status IN ('sending', 'paused')
+                      THEN 'completed' ELSE status END
+    WHERE id = :id
+    RETURNING id, status, total, closed_at
+""")  # noqa: S608 - the names are ours
+
+
+def move(db: Session, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]:
+    """Add to the counters of broadcasts, by id and status; return those that closed just now.
+
+    In the order of ids, so that two processes never wait for each other.
+    """
+    closed = []
+    for broadcast_id in sorted(gains):
+        gain = {name: gains[broadcast_id][name] for name in COUNTERS}
+        row = db.execute(_MOVE, {"id": broadcast_id, "now": now, **gain}).one_or_none()
+        if row is not None and row.closed_at == now:
+            closed.append(Closed(row.id, BroadcastStatus(row.status), row.total))
+    return closed
+
+
+_RECOUNT = text("""
+    SELECT status, count(*) FROM deliveries WHERE broadcast_id = :id GROUP BY status
+""")
+_LOCK = text("SELECT sent, delivered, read, failed, cancelled, uncertain FROM broadcasts WHERE id = :id")
+_LOCK_POSTGRES = text(f"{_LOCK.text} FOR UPDATE")
+
+
+def recount(db: Session, broadcast_id: str, *, now: int) -> list[Closed]:
+    """Set the counters of a broadcast to what its rows say; return it if that closes it.
+
+    The broadcast is locked first: a transaction that moved rows but not yet the counters waits
+    behind us and adds its own afterwards.
+    """
+    lock = _LOCK_POSTGRES if db.get_bind().dialect.name == "postgresql" else _LOCK
+    counters = db.execute(lock, {"id": broadcast_id}).mappings().one()
+    rows = {status: count for status, count in db.execute(_RECOUNT, {"id": broadcast_id})}
+    missing = Counter({name: rows.get(name, 0) - counters[name] for name in COUNTERS})
+    return move(db, {broadcast_id: missing}, now=now)

@@ -1,0 +1,139 @@
+"""The database: one engine, and the two ways of using it, `reading` and `writing`.
+
+SQLite and Postgres carry the same schema and the same statements wherever they can; where a
+statement has two forms, the verb in `core` that needs it holds both.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.orm import Session, sessionmaker
+
+from service.config import MIB, Settings
+
+
+def now_ms() -> int:
+    """Return the time as the tables hold it: milliseconds of Unix time, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Database:
+    """An engine with its sessions; safe to make before a fork, `dispose` it in the child."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url: URL = make_url(settings.database)
+        self.engine = _engine(self.url, settings)
+        self._reads = sessionmaker(self.engine, expire_on_commit=False)
+        self._writes = sessionmaker(
+            self.engine.execution_options(crier_writes=True), expire_on_commit=False
+        )
+        # SQLite has one writer at a time and lets the others poll with growing naps: within a
+        # process a lock hands the turn over at once instead.
+        self._turn: Any = threading.Lock() if self.is_sqlite else None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Tell whether this is the embedded database."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a session for a look; nothing in it is kept."""
+        with self._reads() as db:
+            yield db
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Open a transaction: committed at the end of the block, undone by an exception."""
+        if self._turn is None:
+            with self._writes.begin() as db:
+                yield db
+            return
+        with self._turn, self._writes.begin() as db:
+            yield db
+
+    def dispose(self, *, close: bool = True) -> None:
+        """Drop the pool; with `close=False` in a forked child, whose parent owns the sockets."""
+        self.engine.dispose(close=close)
+
+
+def _engine(url: URL, settings: Settings) -> Engine:
+    """Build the engine of either database."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, settings)
+    return _postgres(url, settings)
+
+
+def _postgres(url: URL, settings: Settings) -> Engine:
+    """Build an engine that notices a dead peer instead of waiting for it for hours."""
+    seconds = settings.database_timeout
+    return create_engine(
+        url,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_pool_size,
+        pool_timeout=seconds,
+        pool_recycle=1800,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": max(2, round(seconds)),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": round(seconds * 2000),
+            "application_name": "crier",
+            "options": f"-c lock_timeout={round(seconds * 1000)} -c timezone=UTC"
+            " -c idle_in_transaction_session_timeout=60000",
+        },
+    )
+
+
+def _sqlite(url: URL, settings: Settings) -> Engine:
+    """Build an engine on a file in WAL mode whose writers queue up before they begin."""
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_pool_size,
+        pool_timeout=settings.database_timeout,
+        connect_args={"timeout": settings.database_timeout, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Set what SQLite forgets between connections.
+
+    `synchronous=FULL`: what was answered 201 survives a power cut, as on Postgres.
+    """
+    # pysqlite's own transaction handling would begin late and only for some statements.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        f"journal_size_limit={64 * MIB}",
+        f"cache_size=-{32 * 1024}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin as a writer where we shall write.
+
+    A read transaction that turns into a write fails at once with `database is locked` when
+    somebody else wrote in between, whatever the busy timeout (SQLITE_BUSY_SNAPSHOT).
+    """
+    writes = connection.get_execution_options().get("crier_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,79 @@
+"""Broadcasts ready to be sent: everything that is the same for all their deliveries, made once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import undefer
+
+from service.channels.base import Driver
+from service.config import Settings
+from service.core.accounts import Accounts
+from service.database import Database
+from service.dispatch.retry import Policy
+from service.models import Broadcast, OnUncertain, Session
+
+_KEPT = 512
+"""Campaigns kept in memory; one holds its rendered message and no recipients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A broadcast, its driver and its rendered parts."""
+
+    broadcast_id: str
+    session_id: str
+    driver: Driver
+    parts: tuple[Any, ...]
+    policy: Policy
+
+
+class Campaigns:
+    """The campaigns of this process, made when first needed and again when a session changes."""
+
+    def __init__(self, settings: Settings, database: Database, accounts: Accounts) -> None:
+        self._settings = settings
+        self._database = database
+        self._accounts = accounts
+        self._drivers: dict[str, tuple[int, Driver]] = {}
+        self._kept: OrderedDict[tuple[str, int, int], Campaign] = OrderedDict()
+
+    def get(self, broadcast_id: str, session_version: int, expires_at: int) -> Campaign:
+        """Return a campaign as its session and expiry are now; whatever fails in it is raised."""
+        key = (broadcast_id, session_version, expires_at)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        self._kept[key] = self._make(broadcast_id)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _make(self, broadcast_id: str) -> Campaign:
+        with self._database.reading() as db:
+            broadcast = db.get_one(Broadcast, broadcast_id, options=[undefer(Broadcast.content)])
+            session = db.get_one(Session, broadcast.session_id)
+        driver = self._driver(session)
+        parts = driver.plan(self._accounts.content(broadcast))
+        prepared = tuple(driver.prepare(part) for part in parts)
+        policy = self._policy(session, broadcast, driver)
+        return Campaign(broadcast.id, session.id, driver, prepared, policy)
+
+    def _driver(self, session: Session) -> Driver:
+        """Return the one driver of a session, so that its connections and locks are shared."""
+        version, driver = self._drivers.get(session.id, (-1, None))
+        if driver is None or version != session.version:
+            driver = self._accounts.open(session)
+            self._drivers[session.id] = (session.version, driver)
+        return driver
+
+    def _policy(self, session: Session, broadcast: Broadcast, driver: Driver) -> Policy:
+        return Policy(
+            max_attempts=session.max_attempts or self._settings.max_attempts,
+            retry_base=self._settings.retry_base,
+            retry_cap=self._settings.retry_cap,
+            expires_at=broadcast.expires_at,
+            resend=driver.resend_is_harmless or session.on_uncertain == OnUncertain.RESEND,
+        )

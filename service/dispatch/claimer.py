@@ -1,0 +1,187 @@
+"""The turn in which due deliveries become this process's own.
+
+Active broadcasts take turns: each gets an even share of the room there is, so that a small one is
+not kept waiting by a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import text
+
+from service.config import Settings
+from service.core import deliveries, dispatchers, holding
+from service.core.deliveries import Claimed
+from service.core.dispatchers import LostClaimError
+from service.database import Database, now_ms
+from service.dispatch import pacing
+from service.dispatch.campaigns import Campaign, Campaigns
+from service.dispatch.gate import Gate
+from service.dispatch.lease import Lease
+from service.dispatch.stock import Stock, Work
+
+log = structlog.get_logger(__name__)
+
+_TURNS = 32
+"""Broadcasts that share one claim."""
+
+_ACTIVE = text("""
+    SELECT b.id AS broadcast_id, b.parts, b.expires_at, s.id AS session_id,
+           s.version AS session_version, s.rate
+    FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
+    WHERE b.status = 'sending' AND b.id > :cursor AND b.expires_at > :now
+        AND (s.status = 'ready' OR s.held_until <= :now)
+        AND EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)
+    ORDER BY b.id LIMIT :turns
+""")
+
+
+class Active(NamedTuple):
+    """A broadcast with deliveries that are due, on a session that can send."""
+
+    broadcast_id: str
+    parts: int
+    expires_at: int
+    session_id: str
+    session_version: int
+    rate: float | None
+
+
+class Claimer:
+    """The turns that fill the stock."""
+
+    def __init__(  # noqa: PLR0913 - it joins all that a claim has to heed
+        self,
+        settings: Settings,
+        database: Database,
+        lease: Lease,
+        stock: Stock,
+        campaigns: Campaigns,
+        gate: Gate,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._lease = lease
+        self._stock = stock
+        self._campaigns = campaigns
+        self._gate = gate
+        self._on_lost = on_lost
+        self._cursor = ""
+        self.draining = False
+
+    def turn(self) -> float:
+        """Claim what there is room for; return the seconds until it is worth trying again."""
+        room = min(self._stock.room(), self._settings.claim_batch)
+        if self.draining or room <= 0 or not self._lease.is_good():
+            return self._settings.poll_interval
+        campaigns = self._ready_campaigns(room)
+        if not campaigns:
+            return self._settings.poll_interval
+        works = self._claim(campaigns, room)
+        self._stock.add(works)
+        return 0.0 if works else self._settings.poll_interval
+
+    def _ready_campaigns(self, room: int) -> dict[str, tuple[Active, Campaign]]:
+        """Return the broadcasts whose turn it is, by id."""
+        campaigns = {}
+        for active in self._next_active(min(_TURNS, room)):
+            if self._gate.is_open(active.session_id, active.broadcast_id):
+                campaign = self._campaign(active)
+                if campaign is not None:
+                    campaigns[active.broadcast_id] = (active, campaign)
+        return campaigns
+
+    def _next_active(self, turns: int) -> list[Active]:
+        """Look for due work after the last broadcast served, and from the start where none is."""
+        with self._database.reading() as db:
+            values = {"cursor": self._cursor, "now": now_ms(), "turns": turns}
+            rows = db.execute(_ACTIVE, values).all()
+            if not rows and self._cursor:
+                rows = db.execute(_ACTIVE, values | {"cursor": ""}).all()
+        active = [Active(*row) for row in rows]
+        self._cursor = active[-1].broadcast_id if len(active) == turns else ""
+        return active
+
+    def _campaign(self, active: Active) -> Campaign | None:
+        """Return a campaign, or hold the session that cannot even be opened."""
+        try:
+            return self._campaigns.get(
+                active.broadcast_id, active.session_version, active.expires_at
+            )
+        except Exception as error:
+            log.exception("a session cannot be opened", session_id=active.session_id)
+            reason = f"This session cannot be opened ({type(error).__name__}: {error})."
+            with self._database.writing() as db:
+                holding.hold_session(db, active.session_id, reason, until=None, now=now_ms())
+            return None
+
+    def _claim(self, campaigns: dict[str, tuple[Active, Campaign]], room: int) -> list[Work]:
+        """Claim an even share of each broadcast, within the rates of their sessions."""
+        now = now_ms()
+        try:
+            with self._database.writing() as db:
+                dispatchers.hold(db, self._lease.id)
+                paced = {a.session_id: a.rate for a, _ in campaigns.values() if a.rate}
+                rates = _Rates(pacing.offers(db, paced, now=now * 1000))
+                shares = rates.shares([active for active, _ in campaigns.values()], room)
+                claimed = deliveries.claim(db, self._lease.id, shares, now=now)
+                works = [self._work(each, campaigns, rates) for each in claimed]
+                pacing.reserve(db, rates.spoken_for())
+        except LostClaimError:
+            self._on_lost()
+            return []
+        return works
+
+    def _work(
+        self, delivery: Claimed, campaigns: dict[str, tuple[Active, Campaign]], rates: _Rates
+    ) -> Work:
+        active, campaign = campaigns[delivery.broadcast_id]
+        moment, interval = rates.take(active)
+        return Work(delivery, campaign, self._lease.id, moment, interval)
+
+
+class _Rates:
+    """The slots of the paced sessions of one claim, and how many are taken."""
+
+    def __init__(self, offers: dict[str, pacing.Slots]) -> None:
+        self._offers = offers
+        self._promised = dict.fromkeys(offers, 0)
+        self._taken = dict.fromkeys(offers, 0)
+
+    def shares(self, actives: list[Active], room: int) -> dict[str, int]:
+        """Divide the room evenly; a paced session gives no more than its slots."""
+        even = max(1, room // len(actives))
+        shares = {active.broadcast_id: self._promise(active, even) for active in actives}
+        return {broadcast_id: share for broadcast_id, share in shares.items() if share > 0}
+
+    def take(self, active: Active) -> tuple[int, int]:
+        """Take the slots of one delivery, one a part; return its moment and their interval."""
+        if active.session_id not in self._offers:
+            return 0, 0
+        slots = self._offers[active.session_id]
+        moment = slots.moment(self._taken[active.session_id])
+        self._taken[active.session_id] += active.parts
+        return moment, slots.interval
+
+    def spoken_for(self) -> dict[str, int]:
+        """Return up to when each session's rate is used now, where it was used."""
+        return {
+            session_id: self._offers[session_id].moment(taken)
+            for session_id, taken in self._taken.items()
+            if taken
+        }
+
+    def _promise(self, active: Active, share: int) -> int:
+        """Promise a broadcast its share, or what the slots left in its session are enough for."""
+        if active.session_id not in self._offers:
+            return share
+        free = self._offers[active.session_id].count - self._promised[active.session_id]
+        # A delivery whose last parts lie beyond the horizon may still begin within it.
+        share = min(share, -(-free // active.parts))
+        self._promised[active.session_id] += share * active.parts
+        return share

@@ -1,0 +1,130 @@
+"""The dispatcher: the threads of one process that turn accepted broadcasts into sent messages.
+
+    POST → chunks → FanOut → deliveries → Claimer → Stock → Senders → Recorder → deliveries
+                                              Lease and Sweep look after what went wrong
+
+Any number of processes do the same on one database, without a leader.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from service.config import Settings
+from service.core.accounts import Accounts
+from service.database import Database, now_ms
+from service.dispatch import retry
+from service.dispatch.campaigns import Campaigns
+from service.dispatch.claimer import Claimer
+from service.dispatch.fanout import FanOut
+from service.dispatch.gate import Gate
+from service.dispatch.lease import Lease
+from service.dispatch.loop import Loop
+from service.dispatch.recorder import Recorder
+from service.dispatch.retry import Verdict
+from service.dispatch.sender import Senders
+from service.dispatch.stock import Stock
+from service.dispatch.sweep import Sweep
+
+log = structlog.get_logger(__name__)
+
+_STANDSTILL = 30.0
+"""Seconds without a turn after which a loop counts as dead."""
+
+
+class Dispatcher:
+    """The parts of dispatching, joined; started once per process, after any fork."""
+
+    def __init__(self, settings: Settings, database: Database, accounts: Accounts) -> None:
+        self._settings = settings
+        self._lease = Lease(database, settings.lease)
+        gate = Gate()
+        self._stock = Stock(settings.sender_threads, 4 * settings.claim_batch)
+        self._recorder = Recorder(settings, database)
+        self._senders = Senders(
+            settings.sender_threads, self._stock, self._recorder, self._lease, gate
+        )
+        campaigns = Campaigns(settings, database, accounts)
+        self._claimer = Claimer(
+            settings, database, self._lease, self._stock, campaigns, gate, self._beat_now
+        )
+        self._claiming = Loop("claimer", self._claimer.turn)
+        self._fanout = FanOut(settings, database, self._claiming.wake)
+        self._fanning_out = Loop("fan-out", self._fanout.turn)
+        sweep = Sweep(settings, database, accounts, self._claiming.wake)
+        self._sweeping = Loop("sweep", sweep.turn)
+        self._beating = Loop("lease", self._lease.turn)
+        self._lease.on_dead = self._sweeping.wake
+        self._recorder.on_rate = self._stock.learn
+        self._stock.on_low = self._claiming.wake
+        self._started = False
+
+    def start(self) -> None:
+        """Enter this process among the dispatchers and begin; raises what the database raises."""
+        self._lease.join()
+        self._started = True
+        for loop in self._loops():
+            loop.start()
+        self._senders.start()
+        log.info("dispatcher started", dispatcher=self._lease.id)
+
+    def wake(self) -> None:
+        """Look for work now: a broadcast was accepted, or may go on."""
+        self._fanning_out.wake()
+        self._claiming.wake()
+
+    def drain(self) -> None:
+        """Claim nothing more; what is claimed is still sent. May be called in a signal handler."""
+        self._claimer.draining = True
+        self._fanout.draining = True
+
+    def stop(self, timeout: float) -> bool:
+        """Stop: let sends under way finish, write all results; tell whether all was in time.
+
+        What was claimed and not begun goes back to the queue. `timeout` in seconds.
+        """
+        if not self._started:
+            return True
+        deadline = time.monotonic() + timeout
+        self.drain()
+        for loop in (self._claiming, self._fanning_out, self._sweeping, self._stock.pacer):
+            loop.stop()
+        self._claiming.join(deadline - time.monotonic())
+        for work in self._stock.close():
+            self._recorder.put(work.claim_id, Verdict(retry.untried(work.delivery, now=now_ms())))
+        under_way = self._senders.join(deadline - 1.0)
+        in_time = self._recorder.drain(deadline) and not under_way
+        self._beating.stop()
+        self._beating.join(1.0)
+        self._lease.leave()
+        self._started = False
+        log.info("dispatcher stopped", dispatcher=self._lease.id, under_way=under_way)
+        return in_time
+
+    def problem(self) -> str | None:
+        """Say what keeps this process from dispatching; None: nothing."""
+        if not self._started:
+            return "The dispatcher of this process has not been started: use gunicorn.conf.py."
+        for loop in self._loops():
+            if loop.stands_still(_STANDSTILL):
+                return f"The {loop.name} loop has stood still for {_STANDSTILL:.0f} seconds."
+        if not self._lease.is_good():
+            return "The dispatcher cannot reach the database and sends nothing meanwhile."
+        if self._senders.alive() < self._settings.sender_threads:
+            return "A sender thread has died."
+        return None
+
+    def _loops(self) -> tuple[Loop, ...]:
+        return (
+            self._beating,
+            self._sweeping,
+            self._fanning_out,
+            self._claiming,
+            self._stock.pacer,
+            self._recorder.loop,
+        )
+
+    def _beat_now(self) -> None:
+        self._beating.wake()

@@ -1,0 +1,90 @@
+"""The right of this process to send what it claimed, and the eye it keeps on the others.
+
+Every beat counts a number up on this process's row. Who sees another's number stand still through
+as many looks as fit into a lease strikes that process off; its claims are orphans then, for the
+sweep. No clock of one machine is compared with another's. A process that was frozen finds its own
+last beat too long ago and sends nothing until it has beaten again, under a new id if need be.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import structlog
+
+from service.core import dispatchers
+from service.core.dispatchers import LostClaimError
+from service.database import Database, now_ms
+
+log = structlog.get_logger(__name__)
+
+_BEATS_PER_LEASE = 6
+_TRUSTED_PART = 0.75
+"""Part of the lease after the last beat in which we still send; the rest covers slow clocks."""
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""A clock that goes on while the machine is suspended, where there is one."""
+
+
+class Lease:
+    """This process's row among the dispatchers; `seconds` is how long it is good for unbeaten."""
+
+    def __init__(self, database: Database, seconds: float) -> None:
+        self._database = database
+        self._seconds = seconds
+        self._looks: dict[str, tuple[int, int]] = {}
+        self._good_until = -math.inf
+        self.id = ""
+        self.on_dead: Callable[[], None] = lambda: None
+
+    def join(self) -> None:
+        """Enter the row, under a new id."""
+        began = time.clock_gettime(_CLOCK)
+        with self._database.writing() as db:
+            self.id = dispatchers.register(db, now=now_ms())
+        self._good_until = began + self._seconds * _TRUSTED_PART
+
+    def leave(self) -> None:
+        """Strike the row: what is still claimed under it is for others now."""
+        self._good_until = -math.inf
+        with self._database.writing() as db:
+            dispatchers.remove(db, [self.id])
+
+    def is_good(self) -> bool:
+        """Tell whether nobody can have taken this process for dead yet."""
+        return time.clock_gettime(_CLOCK) < self._good_until
+
+    def turn(self) -> float:
+        """Beat, and strike off those that stand still; return the seconds until the next beat."""
+        began = time.clock_gettime(_CLOCK)
+        try:
+            with self._database.writing() as db:
+                dispatchers.beat(db, self.id, now=now_ms())
+            self._good_until = began + self._seconds * _TRUSTED_PART
+        except LostClaimError:
+            lost = self.id
+            self.join()
+            log.warning("taken for dead, going on under a new id", lost=lost, dispatcher=self.id)
+        self._strike_the_dead()
+        return self._seconds / _BEATS_PER_LEASE
+
+    def _strike_the_dead(self) -> None:
+        with self._database.reading() as db:
+            dead = set(dispatchers.departed(db)) | self._standing_still(dispatchers.beats(db))
+        dead.discard(self.id)
+        if not dead:
+            return
+        with self._database.writing() as db:
+            dispatchers.remove(db, sorted(dead))
+        log.warning("dispatchers are gone, their claims are taken over", dispatchers=sorted(dead))
+        self.on_dead()
+
+    def _standing_still(self, beats: dict[str, int]) -> set[str]:
+        """Count the looks at which each other dispatcher showed the same number."""
+        seen, self._looks = self._looks, {}
+        for dispatcher_id, count in beats.items():
+            last, looks = seen.get(dispatcher_id, (count, 0))
+            self._looks[dispatcher_id] = (count, looks + 1 if count == last else 0)
+        return {each for each, (_, looks) in self._looks.items() if looks > _BEATS_PER_LEASE}

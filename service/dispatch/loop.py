@@ -1,0 +1,78 @@
+"""A thread that takes turns until told to stop, and cannot die of one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 2.0
+
+
+class Loop:
+    """A named thread that calls `turn` again and again.
+
+    `turn` returns how many seconds to wait before the next one; `wake` cuts that short. What a
+    turn raises is logged and the next one follows after a pause that grows up to two seconds.
+    """
+
+    def __init__(self, name: str, turn: Callable[[], float]) -> None:
+        self.name = name
+        self._turn = turn
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"crier-{name}", daemon=True)
+        self._turned_at = time.monotonic()
+
+    def start(self) -> None:
+        """Begin."""
+        self._turned_at = time.monotonic()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the next turn now."""
+        if not self._woken.is_set():
+            self._woken.set()
+
+    def stop(self) -> None:
+        """Have no further turn after the present one."""
+        self._stopping.set()
+        self._woken.set()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of the last turn; tell whether it came."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, timeout))
+        return not self._thread.is_alive()
+
+    def stands_still(self, seconds: float) -> bool:
+        """Tell whether no turn has ended for so long, or the thread is gone."""
+        return not self._thread.is_alive() or time.monotonic() - self._turned_at > seconds
+
+    def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            try:
+                wait, pause = self._turn(), _FIRST_PAUSE
+            except (DBAPIError, PoolTimeoutError) as error:
+                log.warning("database out of reach", loop=self.name, error=_first_line(error))
+                wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
+            except Exception:
+                log.exception("a turn failed", loop=self.name)
+                wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
+            self._turned_at = time.monotonic()
+            self._woken.wait(wait)
+            self._woken.clear()
+
+
+def _first_line(error: Exception) -> str:
+    """Return the gist of a database error: the rest repeats the statement with its values."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().partition("\n")[0]

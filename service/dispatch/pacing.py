@@ -1,0 +1,62 @@
+"""Pacing: one rate per session, whatever the number of processes.
+
+The generic cell rate algorithm (GCRA) with one number a session, the moment up to which its rate
+is spoken for, kept on the session's row and moved in the transaction that claims. A claim reserves
+evenly spaced slots in the near future; the sender waits for the slot of each delivery.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session as Db
+
+from service.models import Session
+
+HORIZON = 1_000_000
+"""How far ahead slots are reserved, in microseconds: what a claim may hold without sending."""
+
+MARGIN = 0.985
+"""Part of the rate that is used, so that no second at the provider sees more than the rate."""
+
+
+class Slots(NamedTuple):
+    """Evenly spaced moments to send at, in microseconds of Unix time."""
+
+    first: int
+    interval: int
+    count: int
+
+    def moment(self, number: int) -> int:
+        """Return the moment of a slot, counted from 0."""
+        return self.first + number * self.interval
+
+
+def offer(paced_until: int, rate: float, now: int) -> Slots:
+    """Return the slots that are free within the horizon, for a rate a second; `now` in µs."""
+    interval = max(1, round(1_000_000 / (rate * MARGIN)))
+    first = max(paced_until, now)
+    room = now + HORIZON - first
+    return Slots(first, interval, max(0, -(-room // interval)))
+
+
+def offers(db: Db, rates: dict[str, float], *, now: int) -> dict[str, Slots]:
+    """Return the free slots of sessions by their rates, and keep others from reserving meanwhile."""
+    if not rates:
+        return {}
+    rows = (
+        select(Session.id, Session.paced_until)
+        .where(Session.id.in_(rates))
+        .order_by(Session.id)
+        .with_for_update()
+    )
+    return {row.id: offer(row.paced_until, rates[row.id], now) for row in db.execute(rows)}
+
+
+def reserve(db: Db, spoken_for: dict[str, int]) -> None:
+    """Say up to when, in microseconds of Unix time, the rates of sessions are used."""
+    for session_id, until in spoken_for.items():
+        reserved = update(Session).where(Session.id == session_id)
+        # Pacing is no change of the session that its owner should see.
+        db.execute(reserved.values(paced_until=until, updated_at=Session.updated_at))

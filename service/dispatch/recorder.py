@@ -1,0 +1,146 @@
+"""Results on their way into the database: gathered, and written many at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import structlog
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session as Db
+
+from service.config import Settings
+from service.core import deliveries, holding
+from service.core.deliveries import Outcome
+from service.core.tallies import Closed
+from service.database import Database, now_ms
+from service.dispatch.loop import Loop
+from service.dispatch.retry import Hold, Verdict
+
+log = structlog.get_logger(__name__)
+
+_IDLE = 0.5
+_RATE_WINDOW = 0.5
+
+Result = tuple[str, Verdict]
+
+
+class Recorder:
+    """The one thread that writes results, at most `flush_interval` after they came.
+
+    A batch that cannot be written is kept and tried again: every write is fenced by the claim, so
+    that a repeat after a lost answer changes nothing twice.
+    """
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._results: SimpleQueue[Result] = SimpleQueue()
+        self._batch: list[Result] = []
+        self._meter = _Meter()
+        self.loop = Loop("recorder", self._turn)
+        self.on_rate: Callable[[float], None] = lambda _rate: None
+
+    def put(self, claim_id: str, verdict: Verdict) -> None:
+        """Hand a result in."""
+        self._results.put((claim_id, verdict))
+
+    def is_empty(self) -> bool:
+        """Tell whether everything handed in is written."""
+        return not self._batch and self._results.empty()
+
+    def drain(self, deadline: float) -> bool:
+        """Write all there is, until a monotonic moment; tell whether it was enough."""
+        self.loop.stop()
+        self.loop.join(deadline - time.monotonic())
+        while not self.is_empty() and time.monotonic() < deadline:
+            self._batch = self._batch or self._gather(wait=0.0)
+            self._write()
+        return self.is_empty()
+
+    def _turn(self) -> float:
+        self._batch = self._batch or self._gather(wait=_IDLE)
+        if self._batch:
+            self._write()
+        return 0.0
+
+    def _gather(self, wait: float) -> list[Result]:
+        """Wait for a first result, then for as many more as come in one interval."""
+        batch: list[Result] = []
+        try:
+            batch.append(self._results.get(timeout=wait))
+            deadline = time.monotonic() + min(wait, self._settings.flush_interval)
+            while len(batch) < self._settings.flush_batch:
+                left = deadline - time.monotonic()
+                batch.append(self._results.get(timeout=left) if left > 0 else self._results.get_nowait())
+        except Empty:
+            pass
+        return batch
+
+    def _write(self) -> None:
+        closed = self._write_all(self._batch)
+        self._meter.count(len(self._batch), self.on_rate)
+        self._batch = []
+        for broadcast in closed:
+            log.info(f"broadcast {broadcast.status}", broadcast_id=broadcast.id, total=broadcast.total)
+
+    def _write_all(self, results: list[Result]) -> list[Closed]:
+        """Write results in one transaction; one that the database refuses goes alone."""
+        try:
+            with self._database.writing() as db:
+                return _write(db, results)
+        except DataError:
+            if len(results) == 1:
+                log.exception("a result cannot be stored as it is", delivery_id=results[0][1].outcome.id)
+                return self._write_all([_plain(results[0])])
+            half = len(results) // 2
+            return self._write_all(results[:half]) + self._write_all(results[half:])
+
+
+class _Meter:
+    """Results a second, over half a second or more."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since = time.monotonic()
+
+    def count(self, results: int, report: Callable[[float], None]) -> None:
+        self._count += results
+        elapsed = time.monotonic() - self._since
+        if elapsed >= _RATE_WINDOW:
+            report(self._count / elapsed)
+            self._count, self._since = 0, time.monotonic()
+
+
+def _write(db: Db, results: list[Result]) -> list[Closed]:
+    now = now_ms()
+    by_claim: dict[str, list[Outcome]] = {}
+    holds: set[Hold] = set()
+    for claim_id, verdict in results:
+        by_claim.setdefault(claim_id, []).append(verdict.outcome)
+        if verdict.hold:
+            holds.add(verdict.hold)
+    closed: list[Closed] = []
+    for claim_id, outcomes in by_claim.items():
+        closed += deliveries.record(db, claim_id, outcomes, now=now)
+    for hold in holds:
+        _hold(db, hold, now)
+    return closed
+
+
+def _hold(db: Db, hold: Hold, now: int) -> None:
+    if hold.session_id:
+        holding.hold_session(db, hold.session_id, hold.reason, until=hold.until, now=now)
+        log.warning("session held", session_id=hold.session_id, reason=hold.reason)
+    if hold.broadcast_id:
+        holding.hold_broadcast(db, hold.broadcast_id, hold.reason, now=now)
+        log.warning("broadcast paused", broadcast_id=hold.broadcast_id, reason=hold.reason)
+
+
+def _plain(result: Result) -> Result:
+    """Leave out of a result what a provider may have put into it."""
+    claim_id, verdict = result
+    reason = "The provider's words could not be stored."
+    outcome = verdict.outcome._replace(message_ids=None, code=None, reason=reason)
+    return claim_id, Verdict(outcome, None)

@@ -1,0 +1,159 @@
+"""What follows from a driver's word: done, again later, never, or not known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.channels.base import (
+    BlockedError,
+    PermanentError,
+    RequestError,
+    RetryableError,
+    SendError,
+    UncertainError,
+)
+from service.core.deliveries import Claimed, Outcome
+from service.models import DeliveryStatus
+
+_CLOSED_DOOR_WAIT = 60.0
+"""Seconds that deliveries of a blocked account rest before they are looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules that a broadcast's deliveries are tried by; times in seconds.
+
+    `expires_at` in milliseconds of Unix time. `resend`: an uncertain part is offered again.
+    """
+
+    max_attempts: int
+    retry_base: float
+    retry_cap: float
+    expires_at: int
+    resend: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A reason to stop more than one delivery: a session, or a broadcast, `until` a moment if set."""
+
+    reason: str
+    session_id: str | None = None
+    broadcast_id: str | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome for one delivery, and what it means for the others."""
+
+    outcome: Outcome
+    hold: Hold | None = None
+
+
+def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.random) -> float:
+    """Return the seconds to wait after `attempts` attempts: exponential with full jitter.
+
+    Full jitter spreads those that failed together
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+    """
+    ceiling = min(policy.retry_cap, policy.retry_base * 2.0 ** min(attempts - 1, 32))
+    return ceiling * draw()
+
+
+def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Verdict:
+    """Judge a delivery whose parts were all taken."""
+    status = DeliveryStatus.SENT
+    return Verdict(Outcome(delivery.id, status, 1, now, now, " ".join(message_ids)))
+
+
+def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcome:
+    """Put a delivery back as it was, for whoever claims it next."""
+    due = now if due_at is None else due_at
+    return Outcome(delivery.id, DeliveryStatus.QUEUED, 0, now, due, delivery.message_ids)
+
+
+def judge(
+    error: Exception,
+    delivery: Claimed,
+    message_ids: list[str],
+    policy: Policy,
+    session_id: str,
+    *,
+    now: int,
+    draw: Callable[[], float] = random.random,
+) -> Verdict:
+    """Judge a delivery that stopped at the part after `message_ids`."""
+    case = _Case(delivery, " ".join(message_ids) or None, policy, now, draw)
+    match error:
+        case BlockedError():
+            until = None if error.wait is None else now + _ms(error.wait)
+            hold = Hold(error.reason, session_id=session_id, until=until)
+            rest = until or now + _ms(_CLOSED_DOOR_WAIT)
+            return Verdict(case.ended(DeliveryStatus.QUEUED, error, tried=0, due_at=rest), hold)
+        case RequestError():
+            hold = Hold(error.reason, broadcast_id=delivery.broadcast_id)
+            return Verdict(case.ended(DeliveryStatus.FAILED, error), hold)
+        case PermanentError():
+            return Verdict(case.ended(DeliveryStatus.FAILED, error))
+        case UncertainError() if not policy.resend:
+            return Verdict(case.ended(DeliveryStatus.UNCERTAIN, error))
+        case SendError():
+            return Verdict(case.again(error, getattr(error, "wait", 0.0)))
+        case _:
+            return Verdict(case.again(_defect(error), 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One delivery before the judge."""
+
+    delivery: Claimed
+    message_ids: str | None
+    policy: Policy
+    now: int
+    draw: Callable[[], float]
+
+    def ended(
+        self,
+        status: DeliveryStatus,
+        error: SendError,
+        *,
+        tried: int = 1,
+        due_at: int | None = None,
+        reason: str | None = None,
+    ) -> Outcome:
+        return Outcome(
+            self.delivery.id,
+            status,
+            tried,
+            self.now,
+            self.now if due_at is None else due_at,
+            self.message_ids,
+            error.code or None,
+            reason or error.reason,
+        )
+
+    def again(self, error: SendError, wait: float) -> Outcome:
+        """Queue it once more, unless its attempts or its time are used up."""
+        attempts = self.delivery.attempts + 1
+        due_at = self.now + _ms(max(wait, backoff(attempts, self.policy, self.draw)))
+        if attempts >= self.policy.max_attempts:
+            reason = f"{error.reason} Given up after {attempts} attempts."
+            return self.ended(DeliveryStatus.FAILED, error, reason=reason)
+        if due_at >= self.policy.expires_at:
+            reason = f"{error.reason} Given up: the broadcast expires before the next attempt."
+            return self.ended(DeliveryStatus.FAILED, error, reason=reason)
+        return self.ended(DeliveryStatus.QUEUED, error, due_at=due_at)
+
+
+def _defect(error: Exception) -> SendError:
+    """Say in public that something of ours broke; the log has the rest."""
+    name = type(error).__name__
+    return RetryableError(f"The service met a defect of its own ({name}).", code="internal_error")
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,103 @@
+"""The threads that talk to providers: each takes one delivery and sends its parts in order.
+
+No database session is open while a provider is called.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+from service.channels.base import SendError
+from service.core.deliveries import Outcome
+from service.database import now_ms
+from service.dispatch import retry
+from service.dispatch.gate import Gate
+from service.dispatch.lease import Lease
+from service.dispatch.recorder import Recorder
+from service.dispatch.retry import Verdict
+from service.dispatch.stock import Stock, Work
+
+log = structlog.get_logger(__name__)
+
+
+class Senders:
+    """A pool of plain threads that empty the stock."""
+
+    def __init__(
+        self, threads: int, stock: Stock, recorder: Recorder, lease: Lease, gate: Gate
+    ) -> None:
+        self._stock = stock
+        self._recorder = recorder
+        self._lease = lease
+        self._gate = gate
+        self._threads = [
+            threading.Thread(target=self._run, name=f"crier-sender-{number}", daemon=True)
+            for number in range(threads)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self, deadline: float) -> int:
+        """Wait until a monotonic moment for the sends under way; return how many are not over."""
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return self.alive()
+
+    def alive(self) -> int:
+        """Return how many threads there are."""
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        while (work := self._stock.take()) is not None:
+            self._recorder.put(work.claim_id, self._deliver(work))
+
+    def _deliver(self, work: Work) -> Verdict:
+        """Send what is left of a delivery, if it may still be sent, and judge how it went."""
+        delivery, campaign = work.delivery, work.campaign
+        message_ids = delivery.message_ids.split() if delivery.message_ids else []
+        try:
+            for number in range(len(message_ids), len(campaign.parts)):
+                if not self._may_send(work):
+                    return Verdict(self._stopped_at(work, message_ids))
+                _wait_for_slot(work, number)
+                reference = f"{delivery.id}.{number}"
+                part = campaign.parts[number]
+                message_ids.append(campaign.driver.send(delivery.recipient, part, reference))
+        except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
+            return self._failed(error, work, message_ids)
+        return retry.sent(delivery, message_ids, now=now_ms())
+
+    def _may_send(self, work: Work) -> bool:
+        """Tell whether the claim still holds and nothing has shut the way."""
+        campaign = work.campaign
+        return self._lease.is_good() and self._gate.is_open(
+            campaign.session_id, campaign.broadcast_id
+        )
+
+    def _stopped_at(self, work: Work, message_ids: list[str]) -> Outcome:
+        outcome = retry.untried(work.delivery, now=now_ms())
+        return outcome._replace(message_ids=" ".join(message_ids) or None)
+
+    def _failed(self, error: Exception, work: Work, message_ids: list[str]) -> Verdict:
+        if not isinstance(error, SendError):
+            log.error("defect in a driver", delivery_id=work.delivery.id, exc_info=error)
+        campaign = work.campaign
+        verdict = retry.judge(
+            error, work.delivery, message_ids, campaign.policy, campaign.session_id, now=now_ms()
+        )
+        if verdict.hold:
+            self._gate.shut(verdict.hold)
+        return verdict
+
+
+def _wait_for_slot(work: Work, number: int) -> None:
+    """Keep the session's rate between the parts of a delivery."""
+    if work.moment and number:
+        moment = work.moment + number * work.interval
+        time.sleep(max(0.0, moment / 1e6 - time.time()))

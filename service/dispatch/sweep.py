@@ -1,0 +1,136 @@
+"""The turn that puts right what nobody else will: schedules, expiries, dead claims, counters.
+
+It runs in every dispatching process, again and again; everything it does is guarded, so that two
+at once do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy import RowMapping, select, text
+
+from service.config import Settings
+from service.core import deliveries, holding, tallies
+from service.core.accounts import Accounts
+from service.database import Database, now_ms
+from service.models import Broadcast, BroadcastStatus, DeliveryStatus, OnUncertain, Session
+
+log = structlog.get_logger(__name__)
+
+_WITHDRAWN_AT_ONCE = 5_000
+
+_DUE = text("""
+    UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
+    WHERE status = 'scheduled' AND send_at <= :now RETURNING id
+""")
+_WINDING_UP = text("""
+    SELECT id, status FROM broadcasts AS b
+    WHERE (status = 'cancelled' AND closed_at IS NULL
+           OR status IN ('scheduled', 'sending', 'paused') AND expires_at <= :now)
+        AND EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = b.id AND d.status = 'queued')
+""")
+_STUCK = text("""
+    SELECT id FROM broadcasts AS b
+    WHERE (status IN ('sending', 'paused') OR status = 'cancelled' AND closed_at IS NULL)
+        AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
+        AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+                        WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending'))
+""")
+
+
+class Sweep:
+    """The turns that leave nothing at `sending` for ever."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        accounts: Accounts,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._accounts = accounts
+        self._on_ready = on_ready
+
+    def turn(self) -> float:
+        """Put everything right once; return the seconds until the next time."""
+        self._start_due()
+        self._rescue()
+        more = self._wind_up()
+        self._recount()
+        return 0.0 if more else self._settings.sweep_interval
+
+    def _start_due(self) -> None:
+        """Start the broadcasts whose time has come, and the sessions whose wait is over."""
+        now = now_ms()
+        with self._database.writing() as db:
+            holding.release_due(db, now=now)
+            started = db.scalars(_DUE, {"now": now}).all()
+        for broadcast_id in started:
+            log.info("broadcast sending", broadcast_id=broadcast_id)
+        if started:
+            self._on_ready()
+
+    def _rescue(self) -> None:
+        """Take back what dead dispatchers had claimed."""
+        with self._database.reading() as db:
+            orphans = deliveries.orphans(db)
+        for orphan in orphans:
+            self._rescue_one(orphan)
+        if orphans:
+            self._on_ready()
+
+    def _rescue_one(self, orphan: RowMapping) -> None:
+        resend = self._may_resend(orphan["broadcast_id"])
+        with self._database.writing() as db:
+            deliveries.rescue(
+                db, orphan["claim_id"], orphan["broadcast_id"], resend=resend, now=now_ms()
+            )
+        log.warning("claims taken over", broadcast_id=orphan["broadcast_id"], resend=resend)
+
+    def _may_resend(self, broadcast_id: str) -> bool:
+        """Tell whether offering a part again does no harm, or the client has chosen it."""
+        owner = select(Session).join(Broadcast, Broadcast.session_id == Session.id)
+        with self._database.reading() as db:
+            session = db.scalar(owner.where(Broadcast.id == broadcast_id))
+        if session is None:
+            return False
+        chosen = session.on_uncertain == OnUncertain.RESEND
+        return chosen or self._accounts.open(session).resend_is_harmless
+
+    def _wind_up(self) -> bool:
+        """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""
+        now = now_ms()
+        with self._database.reading() as db:
+            ending = db.execute(_WINDING_UP, {"now": now}).all()
+        moved = [self._withdraw(broadcast_id, status) for broadcast_id, status in ending]
+        return _WITHDRAWN_AT_ONCE in moved
+
+    def _withdraw(self, broadcast_id: str, status: str) -> int:
+        verdict = _CANCELLED if status == BroadcastStatus.CANCELLED else _EXPIRED
+        with self._database.writing() as db:
+            return deliveries.withdraw(
+                db, broadcast_id, *verdict, limit=_WITHDRAWN_AT_ONCE, now=now_ms()
+            )
+
+    def _recount(self) -> None:
+        """Close the broadcasts that have no open delivery though their counters say otherwise."""
+        with self._database.reading() as db:
+            stuck = db.scalars(_STUCK).all()
+        for broadcast_id in stuck:
+            with self._database.writing() as db:
+                closed = tallies.recount(db, broadcast_id, now=now_ms())
+            if closed:
+                log.error("counters put right", broadcast_id=broadcast_id)
+
+
+_CANCELLED = (DeliveryStatus.CANCELLED, "cancelled", "The broadcast was deleted before this was sent.")
+_EXPIRED = (
+    DeliveryStatus.FAILED,
+    "expired",
+    "The broadcast expired before this was sent: create it anew, or retry it.",
+)

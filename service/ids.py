@@ -1,0 +1,75 @@
+"""Ids of 24 hex digits that sort by time.
+
+Their first 8 digits are the Unix time in seconds, as in MongoDB's ObjectId (a client that reads
+the time out of an id finds it there); the next 4 are the fraction of the second in 1/65536; then
+6 random ones for the process and 6 of a counter.
+
+A broadcast's id ends in six zeros, and the ids of its deliveries are that id plus the recipient's
+position counted from 1. So a delivery's id tells its broadcast and its place in `to`, sorting
+by id is sorting by place, and the deliveries of a broadcast are one range of the primary key.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import threading
+import time
+
+LENGTH = 24
+PATTERN = re.compile(r"[0-9a-f]{24}\Z")
+
+MOST_DELIVERIES = 0xFFFFFF
+"""The most deliveries one broadcast can have: what six hex digits can count."""
+
+_TAIL = 6
+
+
+class _Mint:
+    """A source of ids that never goes back, whatever the wall clock does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tick = 0
+        self._counter = itertools.count(secrets.randbits(20))
+        self._process = secrets.token_hex(3)
+
+    def tick(self) -> int:
+        """Return the time in 1/65536 s, never less than the last one returned."""
+        with self._lock:
+            self._tick = max(self._tick, (time.time_ns() << 16) // 1_000_000_000)
+            return self._tick
+
+    def new(self) -> str:
+        return f"{self.tick():012x}{self._process}{next(self._counter) & 0xFFFFFF:06x}"
+
+    def new_broadcast(self) -> str:
+        return f"{self.tick():012x}{secrets.token_hex(3)}{0:06x}"
+
+
+_mint = _Mint()
+new = _mint.new
+new_broadcast = _mint.new_broadcast
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text has the form of an id."""
+    return PATTERN.match(text) is not None
+
+
+def deliveries(broadcast_id: str, start: int, count: int) -> list[str]:
+    """Return the ids of the deliveries at positions `start` (from 0) and after, `count` of them."""
+    head = broadcast_id[:-_TAIL]
+    return [f"{head}{position:06x}" for position in range(start + 1, start + 1 + count)]
+
+
+def delivery_range(broadcast_id: str) -> tuple[str, str]:
+    """Return the least and the greatest id that a delivery of this broadcast can have."""
+    head = broadcast_id[:-_TAIL]
+    return f"{head}{1:06x}", f"{head}{MOST_DELIVERIES:06x}"
+
+
+def broadcast_of(delivery_id: str) -> str:
+    """Return the id of the broadcast that a delivery belongs to."""
+    return f"{delivery_id[:-_TAIL]}{0:06x}"

@@ -1,0 +1,54 @@
+"""What every table has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+from service import ids
+from service.database import now_ms
+
+Id = String(ids.LENGTH).with_variant(String(ids.LENGTH, collation="C"), "postgresql")
+"""An id, compared byte by byte on both databases, so that order and ranges agree."""
+
+Moment = BigInteger().with_variant(Integer(), "sqlite")
+"""Milliseconds of Unix time, UTC: the same number, order and arithmetic on both databases."""
+
+
+class Base(DeclarativeBase):
+    """The registry of all tables, with predictable names for constraints."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {str: Text}  # noqa: RUF012 - SQLAlchemy reads it from the class
+
+
+def next_version(current: int | None) -> int:
+    """Count the versions of an object from 0, as the guide's `__v` does."""
+    return 0 if current is None else current + 1
+
+
+class Object:
+    """An object of the API: an id that sorts by time, two moments and a version.
+
+    The version is checked by every ORM update: of two writers that read the same one, the second
+    gets StaleDataError.
+    """
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new)
+    created_at: Mapped[int] = mapped_column(Moment, default=now_ms)
+    updated_at: Mapped[int] = mapped_column(Moment, default=now_ms, onupdate=now_ms)
+    version: Mapped[int] = mapped_column(Integer, default=0)
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy calls it on the class
+        return {"version_id_col": cls.version, "version_id_generator": next_version}

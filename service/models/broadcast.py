@@ -1,0 +1,115 @@
+"""Broadcasts: one message for many recipients, and what is known of them all."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.models.base import Base, Id, Moment, Object
+
+
+class SendType(StrEnum):
+    """What the entries of `to` are."""
+
+    INDIVIDUAL = "individual"
+    GROUP = "group"
+
+
+class BroadcastStatus(StrEnum):
+    """Where a broadcast stands."""
+
+    SCHEDULED = "scheduled"
+    SENDING = "sending"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+
+
+UNFINISHED = (BroadcastStatus.SCHEDULED, BroadcastStatus.SENDING, BroadcastStatus.PAUSED)
+
+
+class Broadcast(Object, Base):
+    """One message for many recipients.
+
+    `to` and `message` are as the client gave them (`to` cut after 1,000 entries, see
+    `to_truncated`); `content` is the message resolved, so that deleting a contact or renaming a
+    file changes nothing that was accepted. `parts` is how many provider messages each delivery
+    takes. `total` is frozen when the broadcast is accepted; the seven counters move with the
+    deliveries, in the same transactions, and what they leave of the total is still open.
+    """
+
+    __tablename__ = "broadcasts"
+    __table_args__ = (
+        Index(None, "client_id", "id"),
+        Index(None, "session_id"),
+        UniqueConstraint("client_id", "idempotency_key"),
+        Index(
+            "ix_broadcasts_unfinished",
+            "status",
+            "id",
+            sqlite_where=text("status IN ('scheduled', 'sending', 'paused')"),
+            postgresql_where=text("status IN ('scheduled', 'sending', 'paused')"),
+        ),
+        Index(
+            "ix_broadcasts_winding_up",
+            "id",
+            sqlite_where=text("status = 'cancelled' AND closed_at IS NULL"),
+            postgresql_where=text("status = 'cancelled' AND closed_at IS NULL"),
+        ),
+    )
+
+    client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
+    session_id: Mapped[str | None] = mapped_column(Id, ForeignKey("sessions.id"))
+    send_type: Mapped[str]
+    to: Mapped[Any] = mapped_column(JSON)
+    to_truncated: Mapped[bool] = mapped_column(default=False)
+    message: Mapped[dict[str, Any]] = mapped_column(JSON)
+    content: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
+    parts: Mapped[int]
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    send_at: Mapped[int | None] = mapped_column(Moment)
+    expires_at: Mapped[int] = mapped_column(Moment)
+    closed_at: Mapped[int | None] = mapped_column(Moment)
+    deleted_at: Mapped[int | None] = mapped_column(Moment)
+    idempotency_key: Mapped[str | None]
+    request_digest: Mapped[str] = mapped_column(default="", deferred=True)
+
+    total: Mapped[int]
+    sent: Mapped[int] = mapped_column(default=0)
+    delivered: Mapped[int] = mapped_column(default=0)
+    read: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    cancelled: Mapped[int] = mapped_column(default=0)
+    uncertain: Mapped[int] = mapped_column(default=0)
+
+
+class BroadcastAttachment(Base):
+    """The use that a broadcast makes of an attachment; it stands in the way of deleting the file."""
+
+    __tablename__ = "broadcast_attachments"
+    __table_args__ = (Index(None, "attachment_id"),)
+
+    broadcast_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("broadcasts.id", ondelete="CASCADE"), primary_key=True
+    )
+    attachment_id: Mapped[str] = mapped_column(Id, ForeignKey("attachments.id"), primary_key=True)
+
+
+class RecipientChunk(Base):
+    """A piece of a broadcast's frozen recipients that has no delivery rows yet.
+
+    `start` is the position of its first recipient in `to`, `recipients` are joined by commas. The
+    transaction that makes the delivery rows deletes the chunk: fan-out resumes by itself.
+    """
+
+    __tablename__ = "recipient_chunks"
+
+    broadcast_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("broadcasts.id", ondelete="CASCADE"), primary_key=True
+    )
+    start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    recipients: Mapped[str]

@@ -1,0 +1,44 @@
+"""Contacts, and the groups they are in."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.models.base import Base, Id, Object
+
+
+class Contact(Object, Base):
+    """Somebody's card; phones are E.164 digits, the first one is where messages go."""
+
+    __tablename__ = "contacts"
+    __table_args__ = (Index(None, "client_id", "id"),)
+
+    client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    phones: Mapped[list[str]] = mapped_column(JSON)
+    emails: Mapped[list[str]] = mapped_column(JSON)
+    organisation: Mapped[str] = mapped_column(default="")
+
+
+class Group(Object, Base):
+    """A named list of contacts."""
+
+    __tablename__ = "groups"
+    __table_args__ = (UniqueConstraint("client_id", "name"),)
+
+    client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
+    name: Mapped[str]
+
+
+class GroupMember(Base):
+    """A contact's place in a group."""
+
+    __tablename__ = "group_members"
+    __table_args__ = (Index(None, "contact_id"),)
+
+    group_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    contact_id: Mapped[str] = mapped_column(Id, ForeignKey("contacts.id", ondelete="CASCADE"))
