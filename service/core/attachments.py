@@ -1,0 +1,169 @@
+"""The verbs of attachments: the file first, then its row; the row first, then the file."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import unicodedata
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.exc import IntegrityError
+
+from service import ids
+from service.core import formats, paging
+from service.errors import InUseError, InvalidError, NotFoundError, ServiceError
+from service.models import (
+    UNFINISHED,
+    Attachment,
+    Broadcast,
+    BroadcastAttachment,
+    BroadcastStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session
+
+    from service.core.storage import Incoming, Storage
+
+_ALPHABET = string.ascii_uppercase + string.digits
+_NAME_LENGTH = 15
+_LONGEST_FILENAME = 255
+
+
+class SharedError(ServiceError):
+    """This attachment is shared by all clients: only the operator can delete it."""
+
+    status = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that is on the disk and has no row yet; `size` in bytes."""
+
+    name: str
+    type: str
+    mimetype: str
+    filename: str
+    size: int
+
+
+def store(storage: Storage, incoming: Incoming, filename: str) -> Stored:
+    """Put an uploaded file in its place; raises InvalidError when empty, MediaTypeError.
+
+    No transaction may be open: a disk takes its time.
+    """
+    if not incoming.size:
+        raise InvalidError(errors={"file": ["This file is empty."]})
+    cleaned = _cleaned(filename)
+    found = formats.recognise(incoming, cleaned)
+    name = "".join(secrets.choice(_ALPHABET) for _ in range(_NAME_LENGTH))
+    stored_as = f"{name}.{found.type}"
+    incoming.keep(storage.path(stored_as))
+    return Stored(name, found.type, found.mimetype, cleaned or stored_as, incoming.size)
+
+
+def create(db: Session, client_id: str | None, stored: Stored) -> Attachment:
+    """Create the attachment of a stored file; without a client it is shared by all of them."""
+    attachment = Attachment(client_id=client_id, **asdict(stored))
+    db.add(attachment)
+    db.flush()
+    return attachment
+
+
+def get(db: Session, client_id: str, attachment_id: str) -> Attachment:
+    """Return an attachment of the client's or a shared one; raises NotFoundError."""
+    found = None
+    if ids.is_id(attachment_id):
+        found = db.scalar(_visible(client_id).where(Attachment.id == attachment_id))
+    if found is None:
+        raise NotFoundError("attachment", attachment_id)
+    return found
+
+
+def page(db: Session, client_id: str, request: paging.PageRequest) -> paging.Page[Attachment]:
+    """Return one page of a client's attachments and the shared ones."""
+    return paging.fetch(db, _visible(client_id), Attachment.id, request)
+
+
+def delete(db: Session, client_id: str, attachment_id: str) -> Attachment:
+    """Delete an attachment's row; its file is the caller's to remove, after the commit.
+
+    Raises NotFoundError, SharedError, and InUseError while an unfinished broadcast needs it.
+    """
+    attachment = get(db, client_id, attachment_id)
+    if attachment.client_id is None:
+        raise SharedError
+    _forget_finished(db, attachment_id)
+    db.delete(attachment)
+    try:
+        db.flush()
+    except IntegrityError as error:
+        # A use that is still there, or came in this very moment: the foreign key decides.
+        raise InUseError("A broadcast that is not finished needs this attachment.") from error
+    return attachment
+
+
+def file_of(attachment: Attachment) -> str:
+    """Return the name under which an attachment's bytes are stored."""
+    return f"{attachment.name}.{attachment.type}"
+
+
+def sweep(db: Session, storage: Storage, *, now: float) -> int:
+    """Remove files that a crash left without a row; `now` in seconds of Unix time."""
+
+    def known(names: Collection[str]) -> set[str]:
+        stems = [name.partition(".")[0] for name in names]
+        return set(map(file_of, db.scalars(select(Attachment).where(Attachment.name.in_(stems)))))
+
+    return storage.sweep(known, now=now)
+
+
+def finished() -> ColumnElement[bool]:
+    """Return the condition that a broadcast needs neither its session nor its files any more."""
+    winding_up = and_(Broadcast.status == BroadcastStatus.CANCELLED, Broadcast.closed_at.is_(None))
+    return ~or_(Broadcast.status.in_(UNFINISHED), winding_up)
+
+
+def _visible(client_id: str) -> Select[Attachment]:
+    mine = or_(Attachment.client_id == client_id, Attachment.client_id.is_(None))
+    return select(Attachment).where(mine)
+
+
+def _forget_finished(db: Session, attachment_id: str) -> None:
+    """Drop the uses that finished broadcasts made of an attachment."""
+    done = select(Broadcast.id).where(
+        finished(),
+        Broadcast.id.in_(
+            select(BroadcastAttachment.broadcast_id).where(
+                BroadcastAttachment.attachment_id == attachment_id
+            )
+        ),
+    )
+    db.execute(
+        sql_delete(BroadcastAttachment).where(
+            BroadcastAttachment.attachment_id == attachment_id,
+            BroadcastAttachment.broadcast_id.in_(done),
+        )
+    )
+
+
+def _cleaned(filename: str) -> str:
+    """Return a file's name without folders, control characters and whatever turns text around.
+
+    The ending survives when the name has to be cut.
+    """
+    base = filename.replace("\\", "/").rpartition("/")[2]
+    visible = "".join(each for each in base if unicodedata.category(each)[0] != "C").strip()
+    if set(visible) <= {"."}:
+        return ""
+    path = PurePath(visible)
+    return (
+        path.stem[: max(0, _LONGEST_FILENAME - len(path.suffix))] + path.suffix[:_LONGEST_FILENAME]
+    )

@@ -1,0 +1,83 @@
+"""The verbs of contacts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from service.core import numbers, owned, paging
+from service.errors import InvalidError
+from service.models import Contact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+
+def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Contact:
+    """Create a contact from `name`, `phones`, `emails`, `organisation`; raises InvalidError.
+
+    Phones are stored in E.164 digits, each once, in the order given.
+    """
+    contact = Contact(
+        client_id=client_id,
+        name=fields["name"],
+        phones=_normalised(fields["phones"]),
+        emails=fields.get("emails") or [],
+        organisation=fields.get("organisation") or "",
+    )
+    db.add(contact)
+    db.flush()
+    return contact
+
+
+def get(db: Session, client_id: str, contact_id: str) -> Contact:
+    """Return a client's contact; raises NotFoundError."""
+    return owned.get(db, Contact, client_id, contact_id)
+
+
+def page(db: Session, client_id: str, request: paging.PageRequest) -> paging.Page[Contact]:
+    """Return one page of a client's contacts."""
+    return paging.fetch(db, owned.mine(Contact, client_id), Contact.id, request)
+
+
+def update(
+    db: Session,
+    client_id: str,
+    contact_id: str,
+    fields: Mapping[str, Any],
+) -> Contact:
+    """Change the given fields of a contact, if it still has the `version` that is among them.
+
+    Raises NotFoundError, InvalidError, StaleVersionError.
+    """
+    contact = get(db, client_id, contact_id)
+    owned.check_version(contact, fields)
+    changed = {name: value for name, value in fields.items() if name != "version"}
+    if "phones" in changed:
+        changed["phones"] = _normalised(changed["phones"])
+    for name, value in changed.items():
+        setattr(contact, name, value)
+    db.flush()
+    return contact
+
+
+def delete(db: Session, client_id: str, contact_id: str) -> Contact:
+    """Delete a contact; accepted broadcasts keep the card as it was. Raises NotFoundError."""
+    contact = get(db, client_id, contact_id)
+    db.delete(contact)
+    db.flush()
+    return contact
+
+
+def _normalised(phones: Sequence[str]) -> list[str]:
+    """Return phones in E.164 digits, each once; raises InvalidError naming every bad one."""
+    found = {phone: numbers.normalise(phone) for phone in phones}
+    errors = {
+        f"phones.{position}": [f"{phone[:40]!r} {numbers.reason(phone)}."]
+        for position, phone in enumerate(phones)
+        if found[phone] is None
+    }
+    if errors:
+        raise InvalidError(errors=errors)
+    return list(dict.fromkeys(number for number in found.values() if number))

@@ -1,0 +1,36 @@
+"""Faults of a request: which field, named as the client named it, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow.exceptions import SCHEMA
+
+
+def flatten(messages: Any, path: str = "body") -> dict[str, list[Any]]:
+    """Turn marshmallow's nested messages into dotted fields with a list of reasons each.
+
+    `{"message": {"location": {"lat": ["…"]}}}` becomes `{"message.location.lat": ["…"]}`; what
+    concerns the whole is put under `path`.
+    """
+    flat: dict[str, list[Any]] = {}
+    _gather(messages, (), path, flat)
+    return flat
+
+
+def under(prefix: str, faults: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the same faults, of a part of the request that is called `prefix`."""
+    return {
+        prefix if name == "body" else f"{prefix}.{name}": reasons
+        for name, reasons in faults.items()
+    }
+
+
+def _gather(messages: Any, steps: tuple[str, ...], whole: str, flat: dict[str, list[Any]]) -> None:
+    if not isinstance(messages, Mapping):
+        reasons = messages if isinstance(messages, list) else [messages]
+        flat.setdefault(".".join(steps) or whole, []).extend(reasons)
+        return
+    for name, inner in messages.items():
+        _gather(inner, steps if name == SCHEMA else (*steps, str(name)), whole, flat)

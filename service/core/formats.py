@@ -1,0 +1,181 @@
+"""Formats: the kinds of file that channels carry, told by what is in a file, not by its name.
+
+Only plain texts need the name as well: nothing in a CSV says that it is one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import BinaryIO
+
+from filetype.match import match
+from filetype.types import archive, audio, image, video
+
+from service.errors import MediaTypeError
+
+_CHUNK = 64 * 1024
+_HEAD = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file; `type` is also the ending of its stored name."""
+
+    type: str
+    mimetype: str
+
+    @property
+    def is_inert(self) -> bool:
+        """Tell whether a browser only shows or plays it, and never runs it."""
+        return self.mimetype.partition("/")[0] in {"image", "audio", "video"}
+
+
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_ALL = (
+    Format("jpeg", "image/jpeg"),
+    Format("png", "image/png"),
+    Format("webp", "image/webp"),
+    Format("gif", "image/gif"),
+    Format("mp4", "video/mp4"),
+    Format("3gp", "video/3gpp"),
+    Format("mp3", "audio/mpeg"),
+    Format("ogg", "audio/ogg"),
+    Format("amr", "audio/amr"),
+    Format("aac", "audio/aac"),
+    Format("pdf", "application/pdf"),
+    Format("docx", f"{_OFFICE}.wordprocessingml.document"),
+    Format("xlsx", f"{_OFFICE}.spreadsheetml.sheet"),
+    Format("pptx", f"{_OFFICE}.presentationml.presentation"),
+    Format("txt", "text/plain"),
+    Format("csv", "text/csv"),
+    Format("vcf", "text/vcard"),
+)
+FORMATS = {each.type: each for each in _ALL}
+
+_BINARY = (
+    image.Jpeg(),
+    image.Png(),
+    image.Webp(),
+    image.Gif(),
+    video.Mp4(),
+    audio.Mp3(),
+    audio.Ogg(),
+    audio.Amr(),
+    audio.Aac(),
+    archive.Pdf(),
+)
+_NAMED = {"jpg": "jpeg"}
+"""What `filetype` calls otherwise than we do."""
+
+_TEXTS = {".txt": "txt", ".csv": "csv", ".vcf": "vcf"}
+_OFFICE_FOLDERS = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
+
+_MARKUP = (
+    b"<!", b"<?", b"<html", b"<head", b"<body", b"<svg", b"<script", b"<iframe", b"<style",
+    b"<title", b"<h1", b"<div", b"<font", b"<table", b"<a", b"<br", b"<p", b"<b",
+)  # fmt: skip
+"""How a file begins that a browser would take for HTML (WHATWG MIME Sniffing, 7.1) or for SVG."""
+
+_END_OF_ZIP = struct.Struct("<4s4H2LH")
+_LONGEST_COMMENT = 0xFFFF
+_MOST_ENTRIES = 10_000
+_LARGEST_DIRECTORY = 1024 * 1024
+"""More than any document has; an archive's directory is read into memory, so it has to end."""
+
+
+def recognise(file: BinaryIO, filename: str) -> Format:
+    """Return what a file is; raises MediaTypeError, with a sentence, for all that is not carried.
+
+    `file` is read from its beginning, never whole into memory and never unpacked.
+    """
+    file.seek(0)
+    head = file.read(_HEAD)
+    ending = PurePath(filename.lower()).suffix
+    if ending in _TEXTS:
+        return FORMATS[_text(file, head, _TEXTS[ending])]
+    _refuse_markup(head)
+    found = _media(head) or _office(file, head)
+    if found is None:
+        known = ", ".join(FORMATS)
+        sentence = f"What is in this file is of no kind that channels carry: {known}."
+        raise MediaTypeError(sentence, errors={"file": [sentence]})
+    return FORMATS[found]
+
+
+def _media(head: bytes) -> str | None:
+    """Return the type that the first bytes are the mark of."""
+    # filetype looks for this brand where no file has it, and finds MP4 in some of them.
+    if head[4:8] == b"ftyp" and head[8:10] == b"3g":
+        return "3gp"
+    found = match(head, _BINARY)
+    return _NAMED.get(found.extension, found.extension) if found else None
+
+
+def _text(file: BinaryIO, head: bytes, named: str) -> str:
+    """Return the type of a text, after looking at all of it."""
+    _refuse_markup(head)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    file.seek(0)
+    try:
+        while chunk := file.read(_CHUNK):
+            if b"\0" in chunk:
+                raise _refusal(f"A {named} file is text, and this one has bytes of 0.")
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _refusal(f"A {named} file has to be text in UTF-8, and this one is not.") from error
+    if named == "vcf" and not _begins(head).startswith(b"begin:vcard"):
+        raise _refusal("A vcf file begins with BEGIN:VCARD.")
+    return named
+
+
+def _refuse_markup(head: bytes) -> None:
+    if _begins(head).startswith(_MARKUP):
+        raise _refusal("HTML, SVG and XML are not carried, whatever the file is called.")
+
+
+def _begins(head: bytes) -> bytes:
+    """Return the beginning of a file as a browser looks at it."""
+    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:16].lower()
+
+
+def _office(file: BinaryIO, head: bytes) -> str | None:
+    """Return the type of an office document: a zip archive with certain names in its directory."""
+    if not head.startswith(b"PK\x03\x04") or not _has_small_directory(file):
+        return None
+    try:
+        with zipfile.ZipFile(file) as archived:
+            names = archived.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError):
+        return None
+    if any(name.endswith("vbaProject.bin") for name in names):
+        raise _refusal("Documents with macros are not carried.")
+    if "[Content_Types].xml" not in names:
+        return None
+    kinds = {kind for folder, kind in _OFFICE_FOLDERS.items() if _holds(names, folder)}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _holds(names: list[str], folder: str) -> bool:
+    return any(name.startswith(folder) for name in names)
+
+
+def _has_small_directory(file: BinaryIO) -> bool:
+    """Tell whether an archive's directory is of a size that can be read; zip64 never is."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _END_OF_ZIP.size - _LONGEST_COMMENT))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < _END_OF_ZIP.size:
+        return False
+    fields = _END_OF_ZIP.unpack_from(tail, at)
+    entries, directory = fields[4], fields[5]
+    return bool(entries <= _MOST_ENTRIES and directory <= _LARGEST_DIRECTORY)
+
+
+def _refusal(sentence: str) -> MediaTypeError:
+    return MediaTypeError(sentence, errors={"file": [sentence]})

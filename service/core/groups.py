@@ -1,0 +1,154 @@
+"""The verbs of groups: named lists of contacts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.attributes import flag_modified
+
+from service import ids
+from service.core import owned, paging
+from service.database import now_ms
+from service.errors import ConflictError, InvalidError
+from service.models import Contact, Group, GroupMember
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+MOST_CONTACTS = 100_000
+"""The most contacts of one group: they travel in one body and are looked up before it is stored."""
+
+_LOOKED_UP = 500
+"""How many ids are looked up in one statement (SQLite takes 32,766 at most)."""
+
+
+def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Group:
+    """Create a group from `name` and `contacts` (ids); raises InvalidError, ConflictError."""
+    contacts = _known(db, client_id, fields.get("contacts") or [])
+    group = Group(client_id=client_id, name=fields["name"])
+    db.add(group)
+    _flush(db, group)
+    _fill(db, group, contacts)
+    return group
+
+
+def get(db: Session, client_id: str, group_id: str) -> Group:
+    """Return a client's group; raises NotFoundError."""
+    return owned.get(db, Group, client_id, group_id)
+
+
+def page(db: Session, client_id: str, request: paging.PageRequest) -> paging.Page[Group]:
+    """Return one page of a client's groups."""
+    return paging.fetch(db, owned.mine(Group, client_id), Group.id, request)
+
+
+def update(
+    db: Session,
+    client_id: str,
+    group_id: str,
+    fields: Mapping[str, Any],
+) -> Group:
+    """Change a group's name, its contacts, or both, if it still has the given `version`.
+
+    Raises NotFoundError, InvalidError, ConflictError, StaleVersionError.
+    """
+    group = get(db, client_id, group_id)
+    owned.check_version(group, fields)
+    group.name = fields.get("name", group.name)
+    if (contacts := fields.get("contacts")) is not None:
+        known = _known(db, client_id, contacts)
+        # The version moves with the members, which are not the group's own columns.
+        group.updated_at = now_ms()
+        flag_modified(group, "updated_at")
+        _flush(db, group)
+        db.execute(sql_delete(GroupMember).where(GroupMember.group_id == group.id))
+        _fill(db, group, known)
+    _flush(db, group)
+    return group
+
+
+def delete(db: Session, client_id: str, group_id: str) -> Group:
+    """Delete a group, not its contacts; raises NotFoundError."""
+    group = get(db, client_id, group_id)
+    db.delete(group)
+    db.flush()
+    return group
+
+
+def members(db: Session, group: Group) -> Sequence[str]:
+    """Return the ids of a group's contacts, in their order."""
+    ordered = select(GroupMember.contact_id).where(GroupMember.group_id == group.id)
+    return db.scalars(ordered.order_by(GroupMember.position)).all()
+
+
+def sizes(db: Session, groups: Iterable[Group]) -> dict[str, int]:
+    """Return how many contacts each of these groups has, by its id."""
+    wanted = [group.id for group in groups]
+    counting = select(GroupMember.group_id, func.count()).where(GroupMember.group_id.in_(wanted))
+    counted = {row[0]: row[1] for row in db.execute(counting.group_by(GroupMember.group_id))}
+    return {group_id: counted.get(group_id, 0) for group_id in wanted}
+
+
+def phones(db: Session, client_id: str, group_id: str) -> list[str]:
+    """Return the first phone of each contact of a group, in their order.
+
+    Raises InvalidError naming `to` when the client has no such group.
+    """
+    if db.scalar(owned.mine(Group, client_id).where(Group.id == group_id)) is None:
+        raise InvalidError(errors={"to": [f"There is no group {group_id!r} among yours."]})
+    ordered = (
+        select(Contact.phones)
+        .join(GroupMember, GroupMember.contact_id == Contact.id)
+        .where(GroupMember.group_id == group_id)
+        .order_by(GroupMember.position)
+    )
+    return [numbers[0] for numbers in db.scalars(ordered) if numbers]
+
+
+def _known(db: Session, client_id: str, wanted: Sequence[str]) -> list[str]:
+    """Return the ids of contacts, each once; raises InvalidError for those that are not there."""
+    unique = list(dict.fromkeys(wanted))
+    if len(unique) > MOST_CONTACTS:
+        raise InvalidError(errors={"contacts": [f"A group has at most {MOST_CONTACTS} contacts."]})
+    found = {contact_id for some in _batches(unique) for contact_id in _found(db, client_id, some)}
+    errors = {
+        f"contacts.{position}": [f"There is no contact {contact_id[:64]!r} among yours."]
+        for position, contact_id in enumerate(wanted)
+        if contact_id not in found
+    }
+    if errors:
+        raise InvalidError(errors=errors)
+    return unique
+
+
+def _found(db: Session, client_id: str, wanted: Sequence[str]) -> Iterable[str]:
+    possible = [contact_id for contact_id in wanted if ids.is_id(contact_id)]
+    mine = select(Contact.id).where(Contact.client_id == client_id, Contact.id.in_(possible))
+    return db.scalars(mine)
+
+
+def _batches(wanted: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (wanted[at : at + _LOOKED_UP] for at in range(0, len(wanted), _LOOKED_UP))
+
+
+def _fill(db: Session, group: Group, contacts: Sequence[str]) -> None:
+    rows = [
+        {"group_id": group.id, "position": position, "contact_id": contact_id}
+        for position, contact_id in enumerate(contacts)
+    ]
+    if rows:
+        db.execute(insert(GroupMember), rows)
+
+
+def _flush(db: Session, group: Group) -> None:
+    """Write the group; the database decides whether its name is taken."""
+    sentence = f"There is a group named {group.name!r} already."
+    try:
+        db.flush()
+    except IntegrityError as error:
+        raise ConflictError(sentence, errors={"name": [sentence]}) from error

@@ -1,0 +1,39 @@
+"""Objects that belong to a client: nobody else's can be had through here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Select, select
+
+from service import ids
+from service.errors import NotFoundError, StaleVersionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.orm import Session
+
+
+T = TypeVar("T", bound=Any)
+
+
+def mine(table: type[T], client_id: str) -> Select[T]:
+    """Return the query for all of a client's objects in a table."""
+    return select(table).where(table.client_id == client_id)
+
+
+def get(db: Session, table: type[T], client_id: str, object_id: str) -> T:
+    """Return a client's object; raises NotFoundError, also for another client's."""
+    found: T | None = None
+    if ids.is_id(object_id):
+        found = db.scalar(mine(table, client_id).where(table.id == object_id))
+    if found is None:
+        raise NotFoundError(table.__name__.lower(), object_id)
+    return found
+
+
+def check_version(row: Any, fields: Mapping[str, Any]) -> None:
+    """Raise StaleVersionError when a change names a `version` that is not the row's any more."""
+    if fields.get("version", row.version) != row.version:
+        raise StaleVersionError
