@@ -32,7 +32,8 @@ _ACTIVE = text("""
     SELECT b.id AS broadcast_id, b.parts, b.expires_at, s.id AS session_id,
            s.version AS session_version, s.rate
     FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
-    WHERE b.status = 'sending' AND b.id > :cursor AND b.expires_at > :now
+    WHERE b.closed_at IS NULL AND b.status = 'sending' AND b.id > :cursor
+        AND b.expires_at > :now
         AND (s.status = 'ready' OR s.held_until <= :now)
         AND EXISTS (SELECT 1 FROM deliveries AS d
                     WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)

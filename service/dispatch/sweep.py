@@ -23,18 +23,17 @@ _WITHDRAWN_AT_ONCE = 5_000
 
 _DUE = text("""
     UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
-    WHERE status = 'scheduled' AND send_at <= :now RETURNING id
+    WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now RETURNING id
 """)
 _WINDING_UP = text("""
     SELECT id, status FROM broadcasts AS b
-    WHERE (status = 'cancelled' AND closed_at IS NULL
-           OR status IN ('scheduled', 'sending', 'paused') AND expires_at <= :now)
+    WHERE closed_at IS NULL AND (status = 'cancelled' OR expires_at <= :now)
         AND EXISTS (SELECT 1 FROM deliveries AS d
                     WHERE d.broadcast_id = b.id AND d.status = 'queued')
 """)
 _STUCK = text("""
     SELECT id FROM broadcasts AS b
-    WHERE (status IN ('sending', 'paused') OR status = 'cancelled' AND closed_at IS NULL)
+    WHERE closed_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
         AND NOT EXISTS (SELECT 1 FROM deliveries AS d
                         WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending'))

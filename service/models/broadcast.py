@@ -39,6 +39,7 @@ class Broadcast(Object, Base):
     file changes nothing that was accepted. `parts` is how many provider messages each delivery
     takes. `total` is frozen when the broadcast is accepted; the seven counters move with the
     deliveries, in the same transactions, and what they leave of the total is still open.
+    `closed_at` is set while nothing is.
     """
 
     __tablename__ = "broadcasts"
@@ -47,17 +48,11 @@ class Broadcast(Object, Base):
         Index(None, "session_id"),
         UniqueConstraint("client_id", "idempotency_key"),
         Index(
-            "ix_broadcasts_unfinished",
+            "ix_broadcasts_open",
             "status",
             "id",
-            sqlite_where=text("status IN ('scheduled', 'sending', 'paused')"),
-            postgresql_where=text("status IN ('scheduled', 'sending', 'paused')"),
-        ),
-        Index(
-            "ix_broadcasts_winding_up",
-            "id",
-            sqlite_where=text("status = 'cancelled' AND closed_at IS NULL"),
-            postgresql_where=text("status = 'cancelled' AND closed_at IS NULL"),
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
         ),
     )
 
