@@ -13,17 +13,13 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT, SIGKILL, Signals
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import URL, NullPool, create_engine, make_url, text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from sqlalchemy import Connection
+from sqlalchemy import URL, Connection, NullPool, create_engine, make_url, text
 
 # Seconds that a start or a stop may take on a machine that has much else to do.
 LIMIT = 60.0

@@ -5,17 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGQUIT
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 
 from tests import postgres
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 HOLDER = """
