@@ -5,16 +5,18 @@ from __future__ import annotations
 import secrets
 import string
 import unicodedata
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from service import ids
 from service.core import formats, paging
+from service.core.storage import Incoming, Storage
 from service.errors import InUseError, InvalidError, NotFoundError, ServiceError
 from service.models import (
     UNFINISHED,
@@ -23,14 +25,6 @@ from service.models import (
     BroadcastAttachment,
     BroadcastStatus,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from sqlalchemy import ColumnElement, Select
-    from sqlalchemy.orm import Session
-
-    from service.core.storage import Incoming, Storage
 
 _ALPHABET = string.ascii_uppercase + string.digits
 _NAME_LENGTH = 15

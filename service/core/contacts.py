@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from service.core import numbers, owned, paging
 from service.errors import InvalidError
 from service.models import Contact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sqlalchemy.orm import Session
 
 
 def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Contact:

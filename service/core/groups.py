@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from service import ids
@@ -14,11 +16,6 @@ from service.core import owned, paging
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
 from service.models import Contact, Group, GroupMember
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy.orm import Session
 
 MOST_CONTACTS = 100_000
 """The most contacts of one group: they travel in one body and are looked up before it is stored."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select, func
+from sqlalchemy import Select, UnaryExpression, func
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.errors import InvalidError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy import UnaryExpression
-    from sqlalchemy.orm import InstrumentedAttribute, Session
 
 DEFAULT_SIZE = 100
 LARGEST_SIZE = 1_000
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +71,10 @@ class Page(Generic[T]):
     def last_page(self) -> int:
         """Return the number of the last page."""
         return self.request.last_page(self.total)
+
+    def map(self, change: Callable[[T], U]) -> Page[U]:
+        """Return the same page of what each object becomes."""
+        return Page([change(item) for item in self.items], self.total, self.request)
 
 
 def fetch(

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from marshmallow import ValidationError
 from sqlalchemy import delete as sql_delete
+from sqlalchemy import select
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Db
 
 from service import ids
+from service.channels.registry import Channels
 from service.core import faults, owned, paging
 from service.core.attachments import finished
+from service.core.vault import Vault
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
 from service.models import Broadcast, Session, SessionStatus, UploadedMedia
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sqlalchemy.orm import Session as Db
-
-    from service.channels.registry import Channels
-    from service.core.vault import Vault
 
 _OPTIONS = ("name", "rate", "max_attempts", "on_uncertain")
 
@@ -56,6 +53,12 @@ def get(db: Db, client_id: str, session_id: str) -> Session:
 def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Session]:
     """Return one page of a client's sessions."""
     return paging.fetch(db, owned.mine(Session, client_id), Session.id, request)
+
+
+def on_channel(db: Db, client_id: str, channel: str) -> Sequence[str]:
+    """Return the ids of a client's sessions on a channel."""
+    wanted = select(Session.id).where(Session.client_id == client_id, Session.channel == channel)
+    return db.scalars(wanted).all()
 
 
 def choose(db: Db, client_id: str, session_id: str) -> Session:

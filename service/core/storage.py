@@ -10,17 +10,13 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 
+from typing_extensions import Buffer
+
+from service.config import Settings
 from service.errors import TooLargeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
-
-    from typing_extensions import Buffer
-
-    from service.config import Settings
 
 ABANDONED_AFTER = 3600.0
 """Seconds after which a file that nothing in the database knows belongs to no upload any more."""

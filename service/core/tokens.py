@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from service.errors import ConflictError, InvalidError, NotFoundError, UnauthorisedError
 from service.models import Token
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sqlalchemy.orm import Session
 
 _PREFIX = "crier_"
 _RANDOM_BYTES = 20

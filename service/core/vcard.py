@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from service.models import Contact
+from service.models import Contact
 
 _LINE_BYTES = 75
 """The longest line, without its end, before it is folded (RFC 2425, section 5.8.1)."""

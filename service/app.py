@@ -1,0 +1,77 @@
+"""The application: builds the parts of the service and joins them."""
+
+from __future__ import annotations
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import service
+from service import cli, config, logs
+from service.blueprints import (
+    api,
+    attachments,
+    broadcasts,
+    contacts,
+    docs,
+    files,
+    groups,
+    health,
+    sandbox,
+    sessions,
+    traffic,
+)
+from service.blueprints.context import EXTENSION, Crier
+from service.blueprints.requests import Request
+from service.config import Settings
+from service.core.accounts import Accounts
+from service.core.storage import Storage
+from service.core.vault import Vault
+from service.database import Database
+from service.dispatch.dispatcher import Dispatcher
+
+_NOUNS = (broadcasts, attachments, contacts, groups, sessions, sandbox, files, health)
+
+
+class Application(Flask):
+    """Flask, with our requests."""
+
+    request_class = Request
+
+
+def create_app(settings: Settings | None = None) -> Application:
+    """Build the application; nothing of it runs yet, as servers fork after this."""
+    settings = settings or config.load()
+    logs.configure(settings)
+    app = Application("service", static_folder="static")
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the provider that Flask comes with
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.extensions[EXTENSION] = _parts(settings)
+    traffic.register(app)
+    _publish(app)
+    cli.register(app)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # the documented way
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
+        )
+    return app
+
+
+def _parts(settings: Settings) -> Crier:
+    database, vault = Database(settings), Vault(settings)
+    accounts = Accounts(settings, database, vault)
+    dispatcher = Dispatcher(settings, database, accounts)
+    return Crier(settings, database, Storage(settings), vault, accounts, dispatcher)
+
+
+def _publish(app: Application) -> None:
+    """Register all routes, with their description."""
+    app.url_map.converters["id"] = api.IdConverter
+    app.config["API_TITLE"] = "Crier"
+    app.config["API_VERSION"] = api.VERSION
+    app.config["OPENAPI_VERSION"] = "3.1.0"
+    described = api.Api(app, spec_kwargs={"info": {"description": service.__doc__}})
+    api.describe(described)
+    for noun in _NOUNS:
+        described.register_blueprint(noun.blueprint)
+    app.register_blueprint(docs.blueprint)

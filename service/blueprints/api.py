@@ -1,0 +1,336 @@
+"""The contract of a route: a stack of decorators that is enforced and published alike.
+
+flask-smorest does the publishing. Corrected here: its answers to errors drop Werkzeug's headers,
+and it describes `X-Pagination`, which is JSON in a text, as an object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, NoReturn, TypeVar, cast
+from urllib.parse import urlencode
+
+import flask_smorest
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from webargs.multidictproxy import MultiDictProxy
+from werkzeug.datastructures import MultiDict
+from werkzeug.routing import UnicodeConverter
+
+from service.blueprints import auth, errors
+from service.blueprints.context import address
+from service.blueprints.requests import request
+from service.core import faults
+from service.core.paging import Page
+from service.core.tokens import Scope
+from service.errors import InvalidError, ServiceError
+from service.schemas.base import CredentialsSchema
+from service.schemas.envelopes import FailureSchema, envelope
+from service.schemas.pages import SortedPageSchema
+
+VERSION = "0.1.0"
+"""The version of the service, and with it of the API; pyproject.toml says the same."""
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 503)
+"""What can go wrong before a view begins: the body, the token, the session, the database."""
+
+_DESCRIPTIONS = {
+    400: "The body cannot be read as JSON.",
+    401: "There is no valid token.",
+    403: "The token lacks the scope, or the object is not yours to change.",
+    404: "There is no such object, or no such session, among yours.",
+    409: "The object is not in a state that allows this.",
+    413: "The body is too large.",
+    415: "The body, or the file in it, is of a kind that is not accepted.",
+    416: "The file has no such range.",
+    422: "The body can be read, but some of its fields are not right: `errors` names them.",
+    503: "The database, or another part of the service, is not there just now.",
+}
+_HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 503: "Retry-After"}
+
+_PAGE_HEADERS = {
+    "X-Pagination": {
+        "description": "JSON: total, total_pages, first_page, last_page, page, and previous_page"
+        " and next_page where there are such",
+        "schema": {"type": "string"},
+    },
+    "Link": {
+        "description": "The addresses of the next and the previous page (RFC 8288)",
+        "schema": {"type": "string"},
+    },
+}
+
+
+class IdConverter(UnicodeConverter):
+    """An id in a path: documented as one, while any other text is simply not found."""
+
+
+class Parser(FlaskParser):
+    """webargs, with our reading of bodies and our way of refusing."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - webargs declares it so
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": RAISE,
+    }
+
+    def load_json(self, req: Any, schema: Schema) -> Any:
+        """Return the body, whatever content type it claims to have."""
+        del schema
+        return req.document
+
+    def load_querystring(self, req: Any, schema: Schema) -> Any:
+        """Return the query string without the token that may be in it."""
+        del req
+        return MultiDictProxy(_query(), schema)
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Refuse what a schema refuses; webargs puts the location above the messages."""
+        [messages] = cast("dict[str, Any]", error.messages).values()
+        raise InvalidError(errors=faults.flatten(messages)) from error
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
+    """The published description of all routes, and the answers to whatever goes wrong."""
+
+    ERROR_SCHEMA = FailureSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        errors.register(self._app)
+
+    def _register_responses(self) -> None:
+        """Describe each failure once, by the name that decorators give it."""
+        for status, description in _DESCRIPTIONS.items():
+            content = {"application/json": {"schema": FailureSchema}}
+            response: dict[str, Any] = {"description": description, "content": content}
+            if header := _HEADERS.get(status):
+                response["headers"] = {header: {"schema": {"type": "string"}}}
+            self.spec.components.response(HTTPStatus(status).name, response, lazy=True)
+
+    def _register_pagination_header(self) -> None:
+        """Leave it to `pages`."""
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not annotated
+    """Routes about one noun."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def __init__(self, name: str, import_name: str, *, description: str) -> None:
+        super().__init__(name, import_name, description=description)
+        self._prepare_doc_cbks += [self._prepare_scope_doc, self._prepare_pages_doc]
+
+    def get(self, rule: str, **options: Any) -> Callable[[View], View]:
+        """Answer GET, and with it HEAD, at an address."""
+        return self._typed_route(rule, "GET", options)
+
+    def post(self, rule: str, **options: Any) -> Callable[[View], View]:
+        """Answer POST at an address."""
+        return self._typed_route(rule, "POST", options)
+
+    def put(self, rule: str, **options: Any) -> Callable[[View], View]:
+        """Answer PUT at an address."""
+        return self._typed_route(rule, "PUT", options)
+
+    def delete(self, rule: str, **options: Any) -> Callable[[View], View]:
+        """Answer DELETE at an address."""
+        return self._typed_route(rule, "DELETE", options)
+
+    def _typed_route(
+        self, rule: str, method: str, options: dict[str, Any]
+    ) -> Callable[[View], View]:
+        decorate: Callable[[View], View] = self.route(rule, methods=[method], **options)
+        return decorate
+
+    def scope(self, scope: Scope) -> Callable[[View], View]:
+        """Let in only callers whose token has this scope; refuse what the view does not take."""
+
+        def decorate(view: View) -> View:
+            takes_body, takes_query = _takes(view, "json", "files"), _takes(view, "query")
+
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                auth.identify(request, scope)
+                _refuse_rest(takes_body=takes_body, takes_query=takes_query)
+                return view(*args, **kwargs)
+
+            _note(wrapper, scope=scope)
+            return wrapper  # type: ignore[return-value]
+
+        return decorate
+
+    def takes(self, schema: type[Schema], *, required: bool = True) -> Callable[[View], View]:
+        """Give the view the body, checked by this schema, as its next argument."""
+        decorate: Callable[[View], View] = self.arguments(schema, required=required)
+        return decorate
+
+    def takes_headers(self, schema: type[Schema]) -> Callable[[View], View]:
+        """Give the view the headers of this schema as its next argument."""
+        decorate: Callable[[View], View] = self.arguments(schema, location="headers")
+        return decorate
+
+    def uploads(self, schema: type[Schema]) -> Callable[[View], View]:
+        """Let the body be a form with a file, which the view finds in `request.upload`."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                request.is_upload = True
+                return view(*args, **kwargs)
+
+            form = {"in": "files", "required": True, "schema": schema}
+            _note(wrapper, arguments={"parameters": [form], "responses": {}})
+            return wrapper  # type: ignore[return-value]
+
+        return decorate
+
+    def sends_bytes(self) -> Callable[[View], View]:
+        """Publish that the answer is a file, or a range of it, and no envelope."""
+
+        def decorate(view: View) -> View:
+            content: dict[str, Any] = {"*/*": {"schema": {}}}
+            answers = {
+                200: {"description": "The file", "content": content},
+                206: {"description": "A range of the file", "content": content},
+                304: {"description": "The file is the one you have (`If-None-Match`)"},
+            }
+            wrapped: View = self.doc(responses=answers)(view)
+            return wrapped
+
+        return decorate
+
+    def pages(self, schema: type[Schema] = SortedPageSchema) -> Callable[[View], View]:
+        """Give the view the page that is asked for, and describe the page that it answers."""
+
+        def decorate(view: View) -> View:
+            wrapper = self.arguments(schema, location="query")(view)
+            _note(wrapper, pages=True)
+            return wrapper  # type: ignore[no-any-return]
+
+        return decorate
+
+    def answers(
+        self, status: int, schema: type[Schema], message: str, *, many: bool = False
+    ) -> Callable[[View], View]:
+        """Put what the view returns, one object, a list or a page, into the envelope."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                data = view(*args, **kwargs)
+                headers = _page_headers(data) if isinstance(data, Page) else {}
+                items = data.items if isinstance(data, Page) else data
+                return {"status": True, "message": message, "data": items}, headers
+
+            wrapped = envelope(schema, many=many)
+            return self.response(status, wrapped, description=message)(wrapper)  # type: ignore[no-any-return]
+
+        return decorate
+
+    def raises(self, *kinds: type[ServiceError]) -> Callable[[View], View]:
+        """Publish failures that only this view has."""
+
+        def decorate(view: View) -> View:
+            known = getattr(view, "_apidoc", {}).get("raises", ())
+            _note(view, raises=(*known, *(kind.status for kind in kinds)))
+            return view
+
+        return decorate
+
+    def _prepare_scope_doc(
+        self, doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
+    ) -> dict[str, Any]:
+        statuses = set(info.get("raises", ()))
+        if scope := info.get("scope"):
+            statuses |= {*_OF_ANY_CALLER}
+            doc["security"] = [{"bearer": []}, {"access_token": []}]
+            doc["x-scope"] = str(scope)
+            if method not in {"get", "head"} and "requestBody" not in doc:
+                content = {"application/json": {"schema": CredentialsSchema}}
+                doc["requestBody"] = {"required": False, "content": content}
+        responses = doc.setdefault("responses", {})
+        responses.update({status: HTTPStatus(status).name for status in sorted(statuses)})
+        return doc
+
+    def _prepare_pages_doc(
+        self, doc: dict[str, Any], info: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        if info.get("pages"):
+            doc["responses"][200]["headers"] = _PAGE_HEADERS
+        return doc
+
+
+def describe(api: Api) -> None:
+    """Describe what routes have in common: ids in paths, and how to authorise."""
+    api.register_converter(IdConverter, lambda _: {"type": "string", "pattern": "^[0-9a-f]{24}$"})
+    about = "A token from `flask token create`"
+    bearer = {"type": "http", "scheme": "bearer", "description": about}
+    in_query = {"type": "apiKey", "in": "query", "name": "access_token", "description": about}
+    api.spec.components.security_scheme("bearer", bearer)
+    api.spec.components.security_scheme("access_token", in_query)
+
+
+def scope_of(view: Callable[..., Any]) -> Scope | None:
+    """Return the scope that a view asks for, None where anybody may come."""
+    scope: Scope | None = getattr(view, "_apidoc", {}).get("scope")
+    return scope
+
+
+def _note(view: Callable[..., Any], **facts: Any) -> None:
+    """Add facts for the description; views under a decorator share theirs, so copy them."""
+    noted = {**deepcopy(getattr(view, "_apidoc", {})), **facts}
+    view.__dict__["_apidoc"] = noted
+
+
+def _takes(view: Callable[..., Any], *locations: str) -> bool:
+    parameters = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", ())
+    return any(parameter["in"] in locations for parameter in parameters)
+
+
+def _refuse_rest(*, takes_body: bool, takes_query: bool) -> None:
+    """Raise InvalidError for fields of the body or the query string that nobody asked for."""
+    known = CredentialsSchema().fields
+    unknown = [] if takes_body else [name for name in request.document if name not in known]
+    unknown += [] if takes_query else list(_query())
+    if unknown:
+        raise InvalidError(errors={name[:64]: ["Unknown field."] for name in unknown})
+
+
+def _query() -> MultiDict[str, str]:
+    """Return the query string without the token that may be in it; NUL cannot be stored."""
+    args: MultiDict[str, str] = MultiDict(request.args.items(multi=True))
+    args.poplist("access_token")
+    if any("\0" in text for pair in args.items(multi=True) for text in pair):
+        raise InvalidError(errors={"query": ["There is a character of code 0 in it."]})
+    return args
+
+
+def _page_headers(page: Page[Any]) -> dict[str, str]:
+    facts = {
+        "total": page.total,
+        "total_pages": page.last_page,
+        "first_page": 1,
+        "last_page": page.last_page,
+        "page": page.page,
+    }
+    links = []
+    for relation, member, number in (
+        ("prev", "previous_page", page.page - 1),
+        ("next", "next_page", page.page + 1),
+    ):
+        if 1 <= number <= page.last_page:
+            facts[member] = number
+            links.append(f'<{_page_address(number)}>; rel="{relation}"')
+    headers = {"X-Pagination": json.dumps(facts), "Link": ", ".join(links)}
+    return {name: value for name, value in headers.items() if value}
+
+
+def _page_address(number: int) -> str:
+    args = {**_query().to_dict(), "page": number}
+    return f"{address(request.path)}?{urlencode(args)}"

@@ -1,0 +1,69 @@
+"""Routes about attachments."""
+
+from __future__ import annotations
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import address, caller, crier
+from service.blueprints.requests import request
+from service.core import attachments
+from service.core.attachments import SharedError
+from service.core.paging import Page, PageRequest
+from service.core.tokens import Scope
+from service.errors import InUseError
+from service.models import Attachment
+from service.schemas.attachments import AttachmentSchema, UploadSchema
+from service.schemas.base import Shown
+
+blueprint = Blueprint("attachments", __name__, description="The files that messages carry")
+
+
+@blueprint.post("/attachment")
+@blueprint.uploads(UploadSchema)
+@blueprint.scope(Scope.SEND)
+@blueprint.answers(201, AttachmentSchema, "Attachment created successfully!")
+def create() -> Shown:
+    """Store a file.
+
+    What it is, is told from its content, not from its name: jpeg, png, webp, gif, mp4, 3gp, mp3,
+    ogg, amr, aac, pdf, docx, xlsx, pptx, txt, csv or vcf.
+    """
+    upload = request.upload
+    stored = attachments.store(crier().storage, upload.file, upload.filename)
+    with crier().database.writing() as db:
+        return _shown(attachments.create(db, caller().client_id, stored))
+
+
+@blueprint.get("/attachment")
+@blueprint.scope(Scope.READ)
+@blueprint.pages()
+@blueprint.answers(200, AttachmentSchema, "Attachment fetched successfully!", many=True)
+def index(page: PageRequest) -> Page[Shown]:
+    """Fetch all attachments, yours and those shared by all clients, the oldest first."""
+    with crier().database.reading() as db:
+        return attachments.page(db, caller().client_id, page).map(_shown)
+
+
+@blueprint.get("/attachment/<id:attachment_id>")
+@blueprint.scope(Scope.READ)
+@blueprint.answers(200, AttachmentSchema, "Attachment fetched successfully!")
+def show(attachment_id: str) -> Shown:
+    """Fetch one attachment."""
+    with crier().database.reading() as db:
+        return _shown(attachments.get(db, caller().client_id, attachment_id))
+
+
+@blueprint.delete("/attachment/<id:attachment_id>")
+@blueprint.scope(Scope.SEND)
+@blueprint.raises(SharedError, InUseError)
+@blueprint.answers(200, AttachmentSchema, "Attachment deleted successfully!")
+def delete(attachment_id: str) -> Shown:
+    """Delete an attachment and its file, unless a broadcast that is not finished needs it."""
+    with crier().database.writing() as db:
+        attachment = attachments.delete(db, caller().client_id, attachment_id)
+    crier().storage.remove(attachments.file_of(attachment))
+    return _shown(attachment)
+
+
+def _shown(attachment: Attachment) -> Shown:
+    file = attachments.file_of(attachment)
+    return Shown(attachment, url=address(f"/public/attachments/{file}"))

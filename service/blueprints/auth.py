@@ -1,0 +1,67 @@
+"""Who is calling: a token from the header, the query string or the body, and its scope."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import g
+
+from service.blueprints.context import crier
+from service.blueprints.requests import Request
+from service.core import sessions, tokens
+from service.core.tokens import Caller, Scope
+from service.database import now_ms
+from service.errors import ForbiddenError, InvalidError, UnauthorisedError
+
+
+def identify(request: Request, scope: Scope) -> None:
+    """Find out who sent a request and which session it names.
+
+    Raises UnauthorisedError without a valid token, ForbiddenError without the scope,
+    UnknownSessionError, InvalidError, and what an unreadable body raises. A token outside of the
+    body is looked at before the body is read.
+    """
+    outside = [secret for secret in (_bearer(request), _query(request)) if secret]
+    known = _verify(outside[0]) if outside else None
+    inside = _credential(request.document, "access_token")
+    if len({*outside, inside} - {""}) > 1:
+        raise UnauthorisedError(
+            "This request carries two different tokens: send one.", problem="invalid_request"
+        )
+    g.caller = known or _verify(inside)
+    if not g.caller.may(scope):
+        raise ForbiddenError(scope)
+    g.session_id = _session(g.caller, request.document)
+
+
+def _verify(secret: str) -> Caller:
+    if not secret:
+        raise UnauthorisedError
+    with crier().database.reading() as db:
+        return tokens.verify(db, secret, now_ms())
+
+
+def _bearer(request: Request) -> str:
+    """Return the token of the header; other schemes than Bearer are none of ours (RFC 6750)."""
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _query(request: Request) -> str:
+    return request.args.get("access_token", "")
+
+
+def _session(caller: Caller, document: dict[str, Any]) -> str:
+    """Return the id of the session that a body names, once it is known to be the caller's."""
+    session_id = _credential(document, "session_id")
+    if not session_id:
+        return ""
+    with crier().database.reading() as db:
+        return sessions.choose(db, caller.client_id, session_id).id
+
+
+def _credential(document: dict[str, Any], name: str) -> str:
+    value = document.get(name) or ""
+    if not isinstance(value, str):
+        raise InvalidError(errors={name: ["Not a valid string."]})
+    return value

@@ -1,0 +1,197 @@
+"""Routes about broadcasts and their deliveries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import caller, crier, named_session
+from service.blueprints.requests import request
+from service.config import Settings
+from service.core import broadcasts, deliveries
+from service.core.broadcasts import Arrays, Order
+from service.core.paging import Page, PageRequest
+from service.core.tokens import Scope
+from service.database import now_ms
+from service.errors import ConflictError, InvalidError
+from service.models import Broadcast, Delivery, DeliveryStatus
+from service.schemas.base import Shown
+from service.schemas.broadcasts import (
+    BroadcastSchema,
+    DeliverySchema,
+    IdempotencySchema,
+    OrderSchema,
+    RetrySchema,
+)
+from service.schemas.pages import DeliveryPageSchema
+
+blueprint = Blueprint("broadcasts", __name__, description="One message for many people")
+
+
+@blueprint.post("/broadcast")
+@blueprint.scope(Scope.SEND)
+@blueprint.takes(OrderSchema)
+@blueprint.takes_headers(IdempotencySchema)
+@blueprint.raises(ConflictError)
+@blueprint.answers(201, BroadcastSchema, "Broadcast group created successfully!")
+def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
+    """Send a message to many people.
+
+    The answer comes at once; sending begins right after it, or at `send_at`. Nothing is stored if
+    anything is wrong with the request: every bad recipient is named with its position.
+    """
+    order = _order(body, headers["key"])
+    with crier().database.writing() as db:
+        broadcast = broadcasts.create(
+            db, caller().client_id, order, accounts=crier().accounts, now=now_ms()
+        )
+        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+    crier().dispatcher.wake()
+    return shown
+
+
+@blueprint.get("/broadcast")
+@blueprint.scope(Scope.READ)
+@blueprint.pages()
+@blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!", many=True)
+def index(page: PageRequest) -> Page[Shown]:
+    """Fetch all broadcasts, the oldest first."""
+    with crier().database.reading() as db:
+        found = broadcasts.page(db, caller().client_id, page)
+        arrays = broadcasts.arrays(db, found.items, broadcasts.SHOWN_IN_LISTS)
+    return found.map(lambda broadcast: _shown(broadcast, arrays))
+
+
+@blueprint.get("/broadcast/<id:broadcast_id>")
+@blueprint.scope(Scope.READ)
+@blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!")
+def show(broadcast_id: str) -> Shown:
+    """Fetch one broadcast and how it fares."""
+    with crier().database.reading() as db:
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id)
+        return _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+
+
+@blueprint.delete("/broadcast/<id:broadcast_id>")
+@blueprint.scope(Scope.SEND)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, BroadcastSchema, "Broadcast deleted successfully!")
+def delete(broadcast_id: str) -> Shown:
+    """Delete a broadcast: what has not been handed over to the channel never will be."""
+    with crier().database.writing() as db:
+        broadcast = broadcasts.delete(db, caller().client_id, broadcast_id, now=now_ms())
+        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+    crier().dispatcher.wake()
+    return shown
+
+
+@blueprint.post("/broadcast/<id:broadcast_id>/pause")
+@blueprint.scope(Scope.SEND)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, BroadcastSchema, "Broadcast paused successfully!")
+def pause(broadcast_id: str) -> Shown:
+    """Hand nothing more over to the channel, until it is resumed."""
+    with crier().database.writing() as db:
+        broadcast = broadcasts.pause(db, caller().client_id, broadcast_id, now=now_ms())
+        return _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+
+
+@blueprint.post("/broadcast/<id:broadcast_id>/resume")
+@blueprint.scope(Scope.SEND)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, BroadcastSchema, "Broadcast resumed successfully!")
+def resume(broadcast_id: str) -> Shown:
+    """Go on with a broadcast that is paused."""
+    with crier().database.writing() as db:
+        broadcast = broadcasts.resume(db, caller().client_id, broadcast_id, now=now_ms())
+        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+    crier().dispatcher.wake()
+    return shown
+
+
+@blueprint.post("/broadcast/<id:broadcast_id>/retry")
+@blueprint.scope(Scope.SEND)
+@blueprint.takes(RetrySchema, required=False)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, BroadcastSchema, "Broadcast retried successfully!")
+def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
+    """Send again what failed, what is uncertain, or both."""
+    with crier().database.writing() as db:
+        broadcast = broadcasts.retry(
+            db,
+            caller().client_id,
+            broadcast_id,
+            [DeliveryStatus(status) for status in dict.fromkeys(body["statuses"])],
+            expire_after=crier().settings.expire_after,
+            now=now_ms(),
+        )
+        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+    crier().dispatcher.wake()
+    return shown
+
+
+@blueprint.get("/broadcast/<id:broadcast_id>/delivery")
+@blueprint.scope(Scope.READ)
+@blueprint.pages(DeliveryPageSchema)
+@blueprint.answers(200, DeliverySchema, "Delivery fetched successfully!", many=True)
+def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
+    """Fetch what became of each recipient, in the order of `to`."""
+    with crier().database.reading() as db:
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id)
+        page = deliveries.page(db, broadcast, query["status"], query["recipient"], query["page"])
+    return page.map(_shown_delivery)
+
+
+def _order(body: dict[str, Any], key: str | None) -> Order:
+    """Return what a client asks for; `message` as it was given, not as it was read."""
+    document = request.document
+    _check_limits(body["message"], crier().settings)
+    return Order(
+        session_id=named_session(),
+        send_type=body["send_type"],
+        to=body["to"],
+        message=document["message"],
+        send_at=body.get("send_at"),
+        expires_at=body.get("expires_at"),
+        idempotency_key=key or None,
+        digest=_digest(document) if key else "",
+    )
+
+
+def _check_limits(message: dict[str, Any], settings: Settings) -> None:
+    """Raise InvalidError for a message longer than the operator allows."""
+    errors = {}
+    if len(message.get("text") or "") > settings.max_text_chars:
+        errors["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
+    if len(message.get("attachments") or ()) > settings.max_attachments:
+        errors["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
+    if errors:
+        raise InvalidError(errors=errors)
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """Return a digest of a request, in which neither blanks nor the token count."""
+    relevant = {name: value for name, value in document.items() if name != "access_token"}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
+    mine = arrays[broadcast.id]
+    return Shown(
+        broadcast,
+        sent=mine.sent,
+        pending=mine.pending,
+        failed=mine.failed,
+        counts=broadcasts.counts(broadcast),
+    )
+
+
+def _shown_delivery(delivery: Delivery) -> Shown:
+    waits = delivery.status == DeliveryStatus.QUEUED
+    return Shown(
+        delivery,
+        message_ids=(delivery.message_ids or "").split(),
+        next_attempt_at=delivery.due_at if waits else None,
+    )

@@ -1,0 +1,32 @@
+"""The published description: `/openapi.json`, and Swagger UI over it at `/docs`."""
+
+from __future__ import annotations
+
+import flask
+from flask import Response, current_app, send_from_directory
+
+from service.blueprints.api import Api
+
+blueprint = flask.Blueprint("docs", __name__)
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may load: its own files. Swagger UI sets styles on its elements, hence inline."""
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> Response:
+    """Fetch the description of all routes (OpenAPI 3.1)."""
+    api: Api = current_app.extensions["flask-smorest"]["apis"][""]["ext_obj"]
+    return flask.jsonify(api.spec.to_dict())
+
+
+@blueprint.get("/docs")
+def docs() -> Response:
+    """Show the description as a page to read and to try out, without the internet."""
+    page = send_from_directory(f"{current_app.static_folder}/docs", "index.html")
+    page.headers["Content-Security-Policy"] = _POLICY
+    page.headers["Referrer-Policy"] = "no-referrer"
+    return page

@@ -1,0 +1,85 @@
+"""From an exception to its answer: the same envelope for whatever goes wrong."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from flask import Flask, jsonify, request
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from service.errors import BusyError, ServiceError, StaleVersionError
+
+log = structlog.get_logger(__name__)
+
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The request is larger than this service accepts.",
+}
+_OURS = frozenset({"content-type", "content-length"})
+
+
+def register(app: Flask) -> None:
+    """Let every exception be answered in the envelope."""
+    app.register_error_handler(ServiceError, _service_error)
+    app.register_error_handler(HTTPException, http_error)
+    for busy in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.register_error_handler(busy, _busy)
+    app.register_error_handler(StaleDataError, _stale)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def failure(
+    status: int,
+    message: str,
+    errors: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the envelope of a failure."""
+    body = {"status": False, "message": message, "data": None, "errors": errors or {}}
+    response = jsonify(body)
+    response.status_code = status
+    response.headers.extend(headers or {})
+    return response
+
+
+def http_error(error: HTTPException) -> Response:
+    """Answer what Werkzeug raises, with the headers it wants, such as `Allow`."""
+    original = error.get_response()
+    if error.code is None or error.code < 400:  # noqa: PLR2004 - a redirect is no failure
+        return original
+    headers = {name: value for name, value in original.headers if name.lower() not in _OURS}
+    message = _SENTENCES.get(error.code) or error.description or error.name
+    return failure(error.code, message, headers=headers)
+
+
+def _service_error(error: ServiceError) -> Response:
+    return failure(error.status, error.message, error.errors, error.headers)
+
+
+def _busy(error: Exception) -> Response:
+    log.warning("database unreachable", error=type(error).__name__, cause=str(error.__cause__))
+    return _service_error(BusyError())
+
+
+def _stale(_error: StaleDataError) -> Response:
+    return _service_error(StaleVersionError())
+
+
+def _unexpected(error: Exception) -> Response:
+    """Answer a defect: its trace goes to the log, the client gets the reference to it."""
+    reference = secrets.token_hex(4)
+    log.error("unexpected error", reference=reference, method=request.method, exc_info=error)
+    return failure(
+        500,
+        "Something went wrong that should not have. The operator finds it in the log under the"
+        f" reference {reference}.",
+        {"reference": [reference]},
+    )

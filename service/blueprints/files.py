@@ -1,0 +1,46 @@
+"""The bytes of attachments, for anybody who knows the name."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Response, send_file
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import crier
+from service.core.formats import FORMATS
+from service.errors import NotFoundError
+
+blueprint = Blueprint("files", __name__, description="The bytes of attachments")
+
+_NAME = re.compile(r"[A-Z0-9]{15}\.([a-z0-9]{3,4})")
+
+_HEADERS = {
+    # A browser must neither guess another type nor run anything that a client has uploaded.
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    # A name is never used for other bytes.
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+@blueprint.get("/public/attachments/<file>")
+@blueprint.raises(NotFoundError)
+@blueprint.sends_bytes()
+def show(file: str) -> Response:
+    """Fetch the bytes of an attachment, whole or a range of them; no token is needed."""
+    match = _NAME.fullmatch(file)
+    path = crier().storage.path(file)
+    if match is None or match[1] not in FORMATS or not path.is_file():
+        raise NotFoundError("file", file)
+    found = FORMATS[match[1]]
+    response = send_file(
+        path,
+        mimetype=found.mimetype,
+        as_attachment=not found.is_inert,
+        download_name=file,
+        conditional=True,
+    )
+    response.headers.update(_HEADERS)
+    return response

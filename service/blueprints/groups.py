@@ -1,0 +1,79 @@
+"""Routes about groups of contacts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import caller, crier
+from service.core import groups
+from service.core.paging import Page, PageRequest
+from service.core.tokens import Scope
+from service.errors import ConflictError
+from service.models import Group
+from service.schemas.base import Shown
+from service.schemas.groups import FullGroupSchema, GroupChangeSchema, GroupSchema, NewGroupSchema
+
+blueprint = Blueprint("groups", __name__, description="Named lists of contacts, to send to")
+
+
+@blueprint.post("/group")
+@blueprint.scope(Scope.SEND)
+@blueprint.takes(NewGroupSchema)
+@blueprint.raises(ConflictError)
+@blueprint.answers(201, FullGroupSchema, "Group created successfully!")
+def create(body: dict[str, Any]) -> Shown:
+    """Store a group."""
+    with crier().database.writing() as db:
+        return _shown(db, groups.create(db, caller().client_id, body))
+
+
+@blueprint.get("/group")
+@blueprint.scope(Scope.READ)
+@blueprint.pages()
+@blueprint.answers(200, GroupSchema, "Group fetched successfully!", many=True)
+def index(page: PageRequest) -> Page[Shown]:
+    """Fetch all groups, the oldest first, without their contacts."""
+    with crier().database.reading() as db:
+        found = groups.page(db, caller().client_id, page)
+        sizes = groups.sizes(db, found.items)
+    return found.map(lambda group: Shown(group, size=sizes[group.id]))
+
+
+@blueprint.get("/group/<id:group_id>")
+@blueprint.scope(Scope.READ)
+@blueprint.answers(200, FullGroupSchema, "Group fetched successfully!")
+def show(group_id: str) -> Shown:
+    """Fetch one group and the ids of its contacts."""
+    with crier().database.reading() as db:
+        return _shown(db, groups.get(db, caller().client_id, group_id))
+
+
+@blueprint.put("/group/<id:group_id>")
+@blueprint.scope(Scope.SEND)
+@blueprint.takes(GroupChangeSchema)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, FullGroupSchema, "Group updated successfully!")
+def update(body: dict[str, Any], group_id: str) -> Shown:
+    """Change a group's name or replace its contacts; what is left out stays as it is."""
+    with crier().database.writing() as db:
+        return _shown(db, groups.update(db, caller().client_id, group_id, body))
+
+
+@blueprint.delete("/group/<id:group_id>")
+@blueprint.scope(Scope.SEND)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, FullGroupSchema, "Group deleted successfully!")
+def delete(group_id: str) -> Shown:
+    """Delete a group, not its contacts."""
+    with crier().database.writing() as db:
+        shown = _shown(db, groups.get(db, caller().client_id, group_id))
+        groups.delete(db, caller().client_id, group_id)
+    return shown
+
+
+def _shown(db: Session, group: Group) -> Shown:
+    contacts = groups.members(db, group)
+    return Shown(group, contacts=contacts, size=len(contacts))

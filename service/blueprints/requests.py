@@ -1,0 +1,143 @@
+"""Requests: a body that is read once, within the limit of its route."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import IO, Any, NamedTuple, cast
+
+import flask
+from werkzeug.formparser import FormDataParser
+
+from service.blueprints import bodies
+from service.blueprints.context import crier
+from service.core.storage import Incoming
+from service.errors import InvalidError, MediaTypeError, TooLargeError, UnreadableBodyError
+
+JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
+"""The content types under which JSON arrives: curl's `--data` claims to send a form."""
+
+_FORM_OVERHEAD = 64 * 1024
+"""What a form may have around its file: boundaries, headers, credentials."""
+
+_DRAINED = 64 * 1024 * 1024
+_PIECE = 64 * 1024
+
+
+class _FormParser(FormDataParser):
+    """Werkzeug's parser, but a broken form is an error and not an empty one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.silent = False
+
+
+class Upload(NamedTuple):
+    """A file that came in, and what the client calls it."""
+
+    file: Incoming
+    filename: str
+
+
+class Request(flask.Request):
+    """A request whose body is an object, be it JSON or a form with a file."""
+
+    form_data_parser_class = _FormParser
+    max_form_memory_size = _FORM_OVERHEAD
+    max_form_parts = 16
+
+    is_upload = False
+    """Whether the route takes a form with a file; set before the body is looked at."""
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The body as an object; raises UnreadableBodyError, MediaTypeError, TooLargeError."""
+        return self._read_form() if self.is_upload else self._read_json()
+
+    def _read_json(self) -> dict[str, Any]:
+        limit = crier().settings.max_body_bytes
+        # One byte more than allowed: a body without a length would else be cut in silence.
+        self.max_content_length = limit + 1
+        if self.content_length and self.content_length > limit:
+            raise _too_large(limit)
+        raw = self.get_data(cache=False)
+        if len(raw) > limit:
+            raise _too_large(limit)
+        if raw and self.mimetype not in JSON_TYPES:
+            raise _unknown_type(self.mimetype, "JSON as application/json")
+        return bodies.parse(raw)
+
+    def _read_form(self) -> dict[str, Any]:
+        limit = crier().settings.max_attachment_bytes
+        self.max_content_length = limit + _FORM_OVERHEAD
+        if self.content_length and self.content_length > self.max_content_length:
+            raise _too_large(limit)
+        if self.mimetype != "multipart/form-data":
+            raise _unknown_type(self.mimetype, "a form as multipart/form-data")
+        try:
+            return dict(self.form.items())
+        except ValueError as error:
+            sentence = "The form is not readable: it is broken off or has no boundary."
+            raise UnreadableBodyError(sentence, errors={"body": [sentence]}) from error
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        """Let a file go where it is to stay, never into memory."""
+        del total_content_length, content_type, filename, content_length
+        incoming = crier().storage.receive()
+        self._incoming.append(incoming)
+        return incoming
+
+    @cached_property
+    def _incoming(self) -> list[Incoming]:
+        return []
+
+    @property
+    def upload(self) -> Upload:
+        """The one file of a form; raises InvalidError for anything else that is in it."""
+        fields = set(self.document) - {"session_id", "access_token", "file"}
+        unknown = [*fields, *(name for name in self.files if name != "file")]
+        errors = {name[:64]: ["Unknown field."] for name in unknown}
+        files = self.files.getlist("file")
+        if "file" in self.document or len(files) != 1:
+            errors["file"] = ["Must be one file, sent with a file name."]
+        if errors:
+            raise InvalidError(errors=errors)
+        return Upload(cast("Incoming", files[0].stream), files[0].filename or "")
+
+    def drain(self) -> None:
+        """Read on, a bounded amount, and forget it.
+
+        A client that is still sending would see its connection reset in place of our answer.
+        """
+        left = _DRAINED
+        try:
+            while left > 0 and (piece := self.input_stream.read(_PIECE)):
+                left -= len(piece)
+        except (OSError, ValueError):
+            return
+
+    def close(self) -> None:
+        """Remove the files that came in and were not kept."""
+        super().close()
+        for incoming in self._incoming:
+            incoming.close()
+
+
+def _too_large(limit: int) -> TooLargeError:
+    sentence = f"The request's body is too large: this service takes {limit} bytes at most."
+    return TooLargeError(sentence, errors={"body": [sentence]})
+
+
+def _unknown_type(mimetype: str, wanted: str) -> MediaTypeError:
+    got = mimetype or "no content type"
+    sentence = f"This address takes {wanted}, not {got[:100]}."
+    return MediaTypeError(sentence, errors={"body": [sentence]})
+
+
+request: Request = cast("Request", flask.request)
+"""The present request, known to be of our class."""

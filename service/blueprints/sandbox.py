@@ -1,0 +1,31 @@
+"""What the sandbox received in the place of a provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import caller, crier
+from service.channels.drivers import sandbox
+from service.core import sessions
+from service.core.paging import Page, PageRequest
+from service.core.tokens import Scope
+from service.schemas.pages import PageSchema
+from service.schemas.sandbox import SandboxMessageSchema
+
+blueprint = Blueprint("sandbox", __name__, description="A provider to try things out with")
+
+
+@blueprint.get("/sandbox/message")
+@blueprint.scope(Scope.READ)
+@blueprint.pages(PageSchema)
+@blueprint.answers(200, SandboxMessageSchema, "Message fetched successfully!", many=True)
+def index(page: PageRequest) -> Page[dict[str, Any]]:
+    """Fetch what the sandbox received from your sessions, the oldest first."""
+    with crier().database.reading() as db:
+        mine = sessions.on_channel(db, caller().client_id, sandbox.Sandbox.name)
+    store = crier().settings.sandbox_store
+    total, _ = sandbox.received(store, mine, 0, 0)
+    page.check(total)
+    total, messages = sandbox.received(store, mine, page.offset, page.page_size)
+    return Page(messages, total, page)

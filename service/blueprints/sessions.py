@@ -1,0 +1,88 @@
+"""Routes about sessions: the sending accounts of a client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import caller, crier
+from service.core import sessions
+from service.core.paging import Page, PageRequest
+from service.core.tokens import Scope
+from service.errors import ConflictError, InUseError
+from service.models import Session
+from service.schemas.sessions import NewSessionSchema, SessionChangeSchema, SessionSchema
+
+blueprint = Blueprint("sessions", __name__, description="The accounts that messages are sent from")
+
+
+@blueprint.post("/session")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.takes(NewSessionSchema)
+@blueprint.raises(ConflictError)
+@blueprint.answers(201, SessionSchema, "Session created successfully!")
+def create(body: dict[str, Any]) -> Session:
+    """Store a sending account; the first one is the default.
+
+    The secrets among its settings are encrypted at rest and never come back.
+    """
+    with crier().database.writing() as db:
+        return sessions.create(
+            db,
+            caller().client_id,
+            body,
+            channels=crier().accounts.channels,
+            vault=crier().vault,
+        )
+
+
+@blueprint.get("/session")
+@blueprint.scope(Scope.READ)
+@blueprint.pages()
+@blueprint.answers(200, SessionSchema, "Session fetched successfully!", many=True)
+def index(page: PageRequest) -> Page[Session]:
+    """Fetch all sessions, the oldest first."""
+    with crier().database.reading() as db:
+        return sessions.page(db, caller().client_id, page)
+
+
+@blueprint.get("/session/<id:session_id>")
+@blueprint.scope(Scope.READ)
+@blueprint.answers(200, SessionSchema, "Session fetched successfully!")
+def show(session_id: str) -> Session:
+    """Fetch one session and whether it can send."""
+    with crier().database.reading() as db:
+        return sessions.get(db, caller().client_id, session_id)
+
+
+@blueprint.put("/session/<id:session_id>")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.takes(SessionChangeSchema)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, SessionSchema, "Session updated successfully!")
+def update(body: dict[str, Any], session_id: str) -> Session:
+    """Change a session; fields, and secrets among the settings, that are left out stay.
+
+    A session that was blocked is tried again after any change.
+    """
+    with crier().database.writing() as db:
+        session = sessions.update(
+            db,
+            caller().client_id,
+            session_id,
+            body,
+            channels=crier().accounts.channels,
+            vault=crier().vault,
+        )
+    crier().dispatcher.wake()
+    return session
+
+
+@blueprint.delete("/session/<id:session_id>")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.raises(InUseError)
+@blueprint.answers(200, SessionSchema, "Session deleted successfully!")
+def delete(session_id: str) -> Session:
+    """Delete a session that no unfinished broadcast needs."""
+    with crier().database.writing() as db:
+        return sessions.delete(db, caller().client_id, session_id)

@@ -1,0 +1,50 @@
+"""Traffic: what happens around every request, whatever it asks for."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+
+from service import ids
+from service.blueprints.context import known_caller
+
+log = structlog.get_logger(__name__)
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
+_LONGEST_PATH = 200
+
+
+def register(app: Flask) -> None:
+    """Give every request an id and one line in the log, and every answer its headers."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.began = time.perf_counter()
+    g.request_id = given if _SANE_ID.fullmatch(given) else ids.new()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _finish(response: Response) -> Response:
+    caller = known_caller()
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if caller is not None:
+        response.headers.setdefault("Cache-Control", "no-store")
+    log.info(
+        "request",
+        method=request.method,
+        route=request.url_rule.rule if request.url_rule else None,
+        # Never the query string: it may hold a token or a number.
+        path=request.path[:_LONGEST_PATH],
+        status=response.status_code,
+        ms=round((time.perf_counter() - g.began) * 1000, 1),
+        client=caller.client_id if caller else None,
+    )
+    return response

@@ -1,0 +1,40 @@
+"""What attachments look like in answers."""
+
+from __future__ import annotations
+
+from flask_smorest.fields import Upload
+from marshmallow import Schema, fields
+
+from service.core import formats
+from service.schemas.base import (
+    CredentialsSchema,
+    Derived,
+    Omitted,
+    created,
+    object_id,
+    updated,
+    version,
+)
+
+
+class UploadSchema(CredentialsSchema):
+    """The form with which a file is sent; for its description alone, it is never loaded."""
+
+    file = Upload(required=True)
+
+
+class AttachmentSchema(Schema):
+    """A stored file; `client_id` is absent where it is shared by all clients."""
+
+    id = object_id()
+    type = fields.String(required=True, metadata={"enum": list(formats.FORMATS)})
+    mimetype = fields.String(required=True)
+    name = fields.String(required=True)
+    path = Derived(lambda file: f"./public/attachments/{file.name}.{file.type}", required=True)
+    client_id = Omitted()
+    created_at = created()
+    updated_at = updated()
+    version = version()
+    filename = fields.String(required=True, metadata={"description": "The name it was sent under"})
+    size = fields.Integer(required=True, metadata={"description": "In bytes"})
+    url = fields.String(required=True, metadata={"description": "Where anybody can fetch it"})

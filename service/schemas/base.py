@@ -1,0 +1,168 @@
+"""What all schemas share: strictness, and the fields that look the same everywhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from marshmallow import RAISE, Schema, fields, missing, post_load, pre_load, validate
+
+from service import ids
+
+UNIX_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LONGEST_NAME = 200
+
+is_id = validate.Regexp(ids.PATTERN, error="This is not an id, which has 24 digits and a to f.")
+
+
+class StrictSchema(Schema):
+    """A schema that refuses fields it does not know."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class CredentialsSchema(StrictSchema):
+    """What any body may carry besides its own fields; an empty string counts as absent."""
+
+    session_id = fields.String(
+        allow_none=True,
+        load_only=True,
+        metadata={"description": "Id of the session to send with; empty: the default one"},
+    )
+    access_token = fields.String(
+        allow_none=True,
+        load_only=True,
+        metadata={"description": "A token, where it cannot be sent in the header"},
+    )
+
+    @post_load
+    def leave_credentials(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Leave out what was looked at before the rest of the body."""
+        return {name: data[name] for name in data if name not in {"session_id", "access_token"}}
+
+
+class LenientSchema(StrictSchema):
+    """A schema to which an optional field that is null or an empty string is absent."""
+
+    @pre_load
+    def drop_empty(self, data: Any, **_: Any) -> Any:
+        """Leave out the optional fields that say nothing."""
+        if not isinstance(data, Mapping):
+            return data
+        optional = {field.data_key or name for name, field in self._optional()}
+        return {
+            name: value
+            for name, value in data.items()
+            if not (name in optional and (value is None or value == ""))
+        }
+
+    def _optional(self) -> list[tuple[str, fields.Field[Any]]]:
+        return [(name, field) for name, field in self.load_fields.items() if not field.required]
+
+
+class Shown:
+    """A row together with what is added to it for an answer."""
+
+    def __init__(self, row: Any, **added: Any) -> None:
+        self._row = row
+        self.__dict__.update(added)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, name)
+
+
+class Moment(fields.AwareDateTime):
+    """A moment: milliseconds of Unix time inside, `2021-12-09T07:33:18.698Z` outside."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        del attr, obj, kwargs
+        return None if value is None else show_moment(value)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        moment = super()._deserialize(value, attr, data, **kwargs)
+        return (moment - UNIX_EPOCH) // dt.timedelta(milliseconds=1)
+
+
+class Derived(fields.String):
+    """A text that is worked out from the whole object."""
+
+    def __init__(self, derive: Callable[[Any], str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._derive = derive
+
+    def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
+        """Return what the object says, where other fields read an attribute."""
+        del attr, accessor, default
+        return self._derive(obj)
+
+
+class Omitted(fields.String):
+    """A text that is left out of the answer when there is none."""
+
+    def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
+        """Return the attribute, or marshmallow's `missing` for None."""
+        value = super().get_value(obj, attr, accessor=accessor, default=default)
+        return value or missing
+
+
+class Name(fields.String):
+    """What somebody called something, without the blanks around it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(min=1, max=_LONGEST_NAME), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        return super()._deserialize(value, attr, data, **kwargs).strip()
+
+
+class Flag(fields.Boolean):
+    """True or false, as JSON writes them and in no other words."""
+
+    truthy = {True}  # noqa: RUF012 - marshmallow declares it so
+    falsy = {False}  # noqa: RUF012 - as above
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+def show_moment(milliseconds: int) -> str:
+    """Return a moment of Unix time as the API writes it."""
+    moment = UNIX_EPOCH + dt.timedelta(milliseconds=milliseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def id_field(**kwargs: Any) -> fields.String:
+    """Return a field that shows an id."""
+    return fields.String(required=True, metadata={"pattern": "^[0-9a-f]{24}$"}, **kwargs)
+
+
+def object_id() -> fields.String:
+    """Return the field of an object's own id."""
+    return id_field(data_key="_id", attribute="id")
+
+
+def created() -> Moment:
+    """Return the field of the moment an object was made."""
+    return Moment(required=True, data_key="createdAt", attribute="created_at")
+
+
+def updated() -> Moment:
+    """Return the field of the moment an object last changed."""
+    return Moment(required=True, data_key="updatedAt", attribute="updated_at")
+
+
+def version() -> fields.Integer:
+    """Return the field of an object's version."""
+    return fields.Integer(required=True, data_key="__v", attribute="version")
+
+
+def seen_version() -> fields.Integer:
+    """Return the field by which a change names the version it is based on."""
+    about = "The version this change is based on; another one by now: 409. Left out: any"
+    return fields.Integer(
+        strict=True, data_key="__v", attribute="version", metadata={"description": about}
+    )

@@ -1,0 +1,207 @@
+"""What may be said about a broadcast, and what is answered."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from service.models import BroadcastStatus, DeliveryStatus, SendType
+from service.schemas.base import (
+    CredentialsSchema,
+    LenientSchema,
+    Moment,
+    StrictSchema,
+    created,
+    id_field,
+    is_id,
+    object_id,
+    updated,
+    version,
+)
+
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{1,20})?")
+_LONGEST_PLACE = 1_000
+_RECIPIENTS = [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+
+
+class Coordinate(fields.Field[str | float]):
+    """Decimal degrees, as a number or as a text like `"6.556452"`; kept as it was given."""
+
+    def __init__(self, most: int, **kwargs: Any) -> None:
+        either = [
+            {"type": "string", "pattern": "^[+-]?[0-9]{1,3}(\\.[0-9]{1,20})?$"},
+            {"type": "number", "minimum": -most, "maximum": most},
+        ]
+        super().__init__(metadata={"oneOf": either}, **kwargs)
+        self._most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        del attr, data, kwargs
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number and not (isinstance(value, str) and _DECIMAL.fullmatch(value)):
+            raise ValidationError("Not a coordinate: give decimal degrees, for example 6.556452.")
+        if abs(float(value)) > self._most:
+            raise ValidationError(f"Must lie between -{self._most} and {self._most}.")
+        return value
+
+
+class Recipients(fields.Field[str | list[str]]):
+    """A text with commas, or a list of texts; not copied and not looked into.
+
+    A million of them come by here, and all of them are read once, in `core.recipients`.
+    """
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        del attr, data, kwargs
+        if isinstance(value, str) or (isinstance(value, list) and set(map(type, value)) <= {str}):
+            return value
+        raise ValidationError("Must be a text with commas between recipients, or a list of texts.")
+
+
+class LocationSchema(LenientSchema):
+    """A pin on the map."""
+
+    name = fields.String(validate=validate.Length(max=_LONGEST_PLACE))
+    lat = Coordinate(90, required=True)
+    lng = Coordinate(180, required=True)
+
+
+class MessageSchema(LenientSchema):
+    """What is sent: at least one of the four."""
+
+    text = fields.String(allow_none=True)
+    attachments = fields.List(
+        fields.String(validate=is_id),
+        allow_none=True,
+        metadata={"description": "Ids of attachments, sent in this order"},
+    )
+    location = fields.Nested(LocationSchema, allow_none=True)
+    contactId = fields.String(  # noqa: N815 - the guide writes it so
+        allow_none=True,
+        validate=is_id,
+        metadata={"description": "Id of a contact: its card is sent"},
+    )
+
+    @validates_schema
+    def say_something(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a message without content."""
+        if not any(data.values()):
+            raise ValidationError("Needs at least one of text, attachments, location, contactId.")
+
+
+class OrderSchema(CredentialsSchema, LenientSchema):
+    """A message and whom it is for."""
+
+    send_type = fields.String(required=True, validate=validate.OneOf(list(SendType)))
+    to = Recipients(
+        required=True,
+        metadata={
+            "oneOf": _RECIPIENTS,
+            "description": "Phone numbers in international form; for `group`, ids of groups",
+            "example": "2348179803743,2349048988056",
+        },
+    )
+    message = fields.Nested(MessageSchema, required=True)
+    send_at = Moment(
+        allow_none=True, metadata={"description": "When to begin, with a time zone; empty: now"}
+    )
+    expires_at = Moment(
+        allow_none=True, metadata={"description": "When what is still unsent is given up"}
+    )
+
+
+class IdempotencySchema(Schema):
+    """The header that makes a repeated request harmless."""
+
+    key = fields.String(
+        data_key="Idempotency-Key",
+        load_default=None,
+        validate=validate.Regexp(r"[ -~]{0,255}\Z", error="Not up to 255 printable characters."),
+        metadata={
+            "description": "A text of your own choice: the same request under the same key creates"
+            " one broadcast, however often it is sent",
+            "maxLength": 255,
+        },
+    )
+
+
+class RetrySchema(CredentialsSchema):
+    """Which deliveries to send again."""
+
+    statuses = fields.List(
+        fields.String(validate=validate.OneOf([DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN])),
+        load_default=lambda: [DeliveryStatus.FAILED],
+        validate=validate.Length(min=1),
+        metadata={
+            "description": "`failed`, `uncertain` or both; left out: `failed`. Somebody whose"
+            " delivery is uncertain may get the message twice",
+            "default": [DeliveryStatus.FAILED],
+        },
+    )
+
+
+class CountsSchema(Schema):
+    """How many deliveries are in which state; `pending` is all that is accepted and not final."""
+
+    total = fields.Integer(required=True)
+    pending = fields.Integer(required=True)
+    sent = fields.Integer(required=True)
+    delivered = fields.Integer(required=True)
+    read = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    cancelled = fields.Integer(required=True)
+    uncertain = fields.Integer(required=True)
+
+
+class BroadcastSchema(Schema):
+    """One message for many recipients; the arrays show the first of them, `counts` counts all."""
+
+    client_id = id_field()
+    send_type = fields.String(required=True, metadata={"enum": list(SendType)})
+    to = fields.Raw(required=True, metadata={"oneOf": _RECIPIENTS})
+    message = fields.Dict(required=True, metadata={"description": "As it was given"})
+    status = fields.String(required=True, metadata={"enum": list(BroadcastStatus)})
+    sent = fields.List(fields.String(), required=True)
+    pending = fields.List(fields.String(), required=True)
+    failed = fields.List(fields.String(), required=True)
+    id = object_id()
+    created_at = created()
+    updated_at = updated()
+    version = version()
+    counts = fields.Nested(CountsSchema, required=True)
+    session_id = id_field(allow_none=True)
+    to_truncated = fields.Boolean(
+        required=True, metadata={"description": "Whether `to` shows only the first recipients"}
+    )
+    reason = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why it is paused or cancelled"}
+    )
+    send_at = Moment(required=True, allow_none=True)
+    expires_at = Moment(required=True)
+    closed_at = Moment(required=True, allow_none=True, data_key="completedAt")
+
+
+class DeliverySchema(StrictSchema):
+    """One broadcast for one recipient."""
+
+    id = object_id()
+    broadcast_id = id_field()
+    recipient = fields.String(required=True)
+    status = fields.String(required=True, metadata={"enum": list(DeliveryStatus)})
+    attempts = fields.Integer(required=True)
+    code = fields.String(
+        required=True, allow_none=True, metadata={"description": "The reason, for programs"}
+    )
+    reason = fields.String(
+        required=True, allow_none=True, metadata={"description": "The reason, for people"}
+    )
+    message_ids = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "The provider's ids of the parts it took"},
+    )
+    next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
+    sent_at = Moment(required=True, allow_none=True, data_key="sentAt")
+    updated_at = updated()

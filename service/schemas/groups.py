@@ -1,0 +1,59 @@
+"""What may be said about a group, and what is answered."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from service.core.groups import MOST_CONTACTS
+from service.schemas.base import (
+    CredentialsSchema,
+    Name,
+    created,
+    id_field,
+    is_id,
+    object_id,
+    seen_version,
+    updated,
+    version,
+)
+
+
+def _contacts() -> fields.List[str]:
+    return fields.List(
+        fields.String(validate=is_id),
+        validate=validate.Length(max=MOST_CONTACTS),
+        metadata={"description": "Ids of contacts"},
+    )
+
+
+class NewGroupSchema(CredentialsSchema):
+    """A list of contacts to be stored."""
+
+    name = Name(required=True)
+    contacts = _contacts()
+
+
+class GroupChangeSchema(CredentialsSchema):
+    """What is to be changed; what is left out stays."""
+
+    name = Name()
+    contacts = _contacts()
+    version = seen_version()
+
+
+class GroupSchema(Schema):
+    """A named list of contacts, of which lists of groups tell the size alone."""
+
+    id = object_id()
+    name = fields.String(required=True)
+    size = fields.Integer(required=True, metadata={"description": "How many contacts it has"})
+    client_id = id_field()
+    created_at = created()
+    updated_at = updated()
+    version = version()
+
+
+class FullGroupSchema(GroupSchema):
+    """A named list of contacts, with their ids."""
+
+    contacts = fields.List(fields.String(), required=True)

@@ -1,0 +1,46 @@
+"""Which page of a list, as the query string says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import fields, post_load, validate
+
+from service.core.paging import DEFAULT_SIZE, LARGEST_SIZE, PageRequest
+from service.models import DeliveryStatus
+from service.schemas.base import StrictSchema
+
+
+class PageSchema(StrictSchema):
+    """A page of a list."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(min=1))
+    page_size = fields.Integer(
+        load_default=DEFAULT_SIZE, validate=validate.Range(min=1, max=LARGEST_SIZE)
+    )
+
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the page that is asked for."""
+        return PageRequest(data["page"], data["page_size"], data.get("sort") == "-createdAt")
+
+
+class SortedPageSchema(PageSchema):
+    """A page of a list that can be read from either end."""
+
+    sort = fields.String(
+        load_default="createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
+    )
+
+
+class DeliveryPageSchema(PageSchema):
+    """A page of the deliveries of a broadcast, in the order of `to`."""
+
+    status = fields.Enum(DeliveryStatus, by_value=True, load_default=None)
+    recipient = fields.String(load_default=None, validate=validate.Length(max=100))
+
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the filter and the page that is asked for."""
+        page = PageRequest(data["page"], data["page_size"])
+        return {"page": page, "status": data["status"], "recipient": data["recipient"]}
