@@ -32,6 +32,7 @@ LONGEST_FOLDER = 83
 BASIC = {"listen_addresses": "", "max_connections": "200"}
 # What a failing machine may lose need be neither written twice nor waited for.
 FORGETFUL = {
+    "dynamic_shared_memory_type": "mmap",  # in the folder, and gone with it
     "fsync": "off",
     "full_page_writes": "off",
     "max_wal_size": "256MB",

@@ -86,7 +86,7 @@ def test_nothing_of_a_cluster_outlives_a_killed_run() -> None:
     ) as holder:
         assert holder.stdout
         folder = Path(holder.stdout.readline().decode().strip())
-        assert folder.exists()
+        assert (folder / "data").exists()
         holder.kill()
     assert await_gone(folder, seconds=30)
 

@@ -1,0 +1,115 @@
+# What a developer types. `make` alone prints help.
+#
+# The environment in .venv comes from the hashed pins, before whatever needs it: requirements.txt
+# to run the service, requirements-dev.txt, which holds all of the former, to work on it.
+
+PYTHON ?= python3
+# A path to test, instead of everything: make test T=tests/core
+T ?=
+# How many processes test at a time, or auto; 0 is this one: make test JOBS=2
+JOBS ?= 0
+# The title of a migration: make revision m="add expiry"
+m ?=
+# Options for the resolver: make lock UPGRADE=--upgrade, or --upgrade-package=flask
+UPGRADE ?=
+
+BIN := .venv/bin
+RUN := .venv/.requirements
+DEV := .venv/.requirements-dev
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+UV := uv==0.13.9
+CODE := $(wildcard service tests benchmarks migrations wsgi.py gunicorn.conf.py)
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+# A half-made environment is made again.
+.DELETE_ON_ERROR:
+.PHONY: help run demo test cover lint types layers fix migrate revision bench chaos lock sure clean
+
+# What would put packages elsewhere than into .venv, or take modules from elsewhere.
+export PIP_USER := 0
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON
+unexport PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS
+
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
+
+run: $(RUN) ## Serve on 127.0.0.1:$PORT (8000); the first start prints a request to paste
+	@$(BIN)/flask --app wsgi welcome
+	@exec $(BIN)/gunicorn wsgi:app
+
+demo: $(RUN) ## Show a broadcast from request to last delivery, with a service of its own
+	@$(BIN)/python -m service.demo
+
+test: $(DEV) ## Test on SQLite and Postgres; T=path for a part
+	@$(BIN)/pytest --numprocesses $(JOBS) $(T)
+
+cover: $(DEV) ## Test, and show the branches of the service that no test takes
+	@$(BIN)/pytest --numprocesses $(JOBS) --cov=service $(T)
+
+lint: $(DEV) ## Check style and format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "Run make fix to format these:"; \
+		$(BIN)/ruff format --check . ; exit 1; }
+
+types: $(DEV) ## Check types
+	@$(BIN)/mypy --no-error-summary $(CODE)
+
+layers: $(DEV) ## Check that imports go down only
+	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
+
+fix: $(DEV) ## Format, and mend what can be mended without thought
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+migrate: $(RUN) ## Bring the database to the newest migration
+	@$(BIN)/alembic upgrade head
+
+revision: $(DEV) ## Write a migration from the models' changes: make revision m="add expiry"
+	@test -n "$(m)" || { echo 'Say what it does: make revision m="add expiry"'; exit 1; }
+	@DATA_DIR=$$(mktemp -d) DATABASE_URL= && export DATA_DIR DATABASE_URL && \
+		trap 'rm -rf "$$DATA_DIR"' EXIT && \
+		last=$$(ls migrations/versions | sed -n 's/^\([0-9]\{4\}\)_.*\.py$$/\1/p' | tail -n 1) && \
+		name=$$(printf '%04d %s' $$((1$${last:-0000} - 9999)) "$(m)" | \
+			tr 'A-Z' 'a-z' | tr -cs 'a-z0-9' '_') && \
+		$(BIN)/alembic upgrade head && \
+		$(BIN)/alembic revision --autogenerate --message "$(m)" --rev-id "$$name" && \
+		$(BIN)/ruff check --quiet --fix --select I "migrations/versions/$$name.py" && \
+		$(BIN)/ruff format --quiet "migrations/versions/$$name.py"
+
+bench: $(DEV) ## Measure speed beside the usual ways, and print the table
+	@$(BIN)/python -m benchmarks
+
+chaos: $(DEV) ## Kill, freeze and starve a running service, and count what was lost
+	@$(BIN)/python -m benchmarks.chaos
+
+lock: | $(BIN)/python ## Pin the requirements anew; UPGRADE=--upgrade takes the newest of all
+	@$(PIP) $(UV)
+	@for lock in 'requirements.txt' 'requirements-dev.txt --group dev -c requirements.txt'; do \
+		$(BIN)/uv pip compile --quiet --universal --generate-hashes $(UPGRADE) \
+			--custom-compile-command 'make lock' pyproject.toml -o $$lock || exit 1; \
+	done
+	@! grep -n '://' requirements.txt requirements-dev.txt
+
+sure: lint types layers test ## Run all that CI runs
+
+clean: ## Remove .venv and what the tools left; never what the service keeps
+	@rm -rf .venv .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache .schemathesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installing the developers' packages installs the service's too.
+$(DEV): requirements-dev.txt | $(BIN)/python
+	@echo 'Installing $< into .venv'
+	@$(PIP) --require-hashes --requirement $<
+	@touch $(RUN) $@
+
+$(RUN): requirements.txt | $(BIN)/python
+	@echo 'Installing $< into .venv'
+	@$(PIP) --require-hashes --requirement $<
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'Crier needs Python 3.11 or newer, and $(PYTHON) is none: make PYTHON=... names one.'; \
+		exit 1; }
+	@$(PYTHON) -m venv .venv
