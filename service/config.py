@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def setting(default: Any, help_text: str) -> Any:
 class Settings:
     """What an operator may set; times in seconds, sizes in bytes unless the name says otherwise."""
 
-    data_dir: Path = setting(
+    data_dir: Path = setting(  # noqa: RUF009 - a path cannot be changed either
         Path("var"), "Folder of everything the service keeps on disk by default"
     )
     database_url: str = setting(
@@ -54,12 +55,16 @@ class Settings:
     flush_interval: float = setting(0.1, "Longest time a result waits to be written")
     fanout_chunk: int = setting(10_000, "Recipients turned into deliveries in one transaction")
     poll_interval: float = setting(0.5, "How often an idle dispatcher looks for work")
-    sweep_interval: float = setting(5.0, "How often schedules, expiries and dead claims are looked at")
+    sweep_interval: float = setting(
+        5.0, "How often schedules, expiries and dead claims are looked at"
+    )
     lease: float = setting(
         30.0, "How long a dispatcher may stand still before its claims are taken over"
     )
     grace: float = setting(25.0, "How long a stopping process waits for sends under way")
-    retry_base: float = setting(5.0, "Wait before the second attempt; doubles with each, with jitter")
+    retry_base: float = setting(
+        5.0, "Wait before the second attempt; doubles with each, with jitter"
+    )
     retry_cap: float = setting(3600.0, "Longest wait between two attempts")
     max_attempts: int = setting(6, "Attempts per delivery, unless its session says otherwise")
     expire_after: float = setting(
@@ -74,7 +79,9 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what could not work, with the name of the variable."""
         _refuse(self.dispatch not in {"threads", "off"}, "DISPATCH must be `threads` or `off`")
-        _refuse(self.log_format not in {"json", "console"}, "LOG_FORMAT must be `json` or `console`")
+        _refuse(
+            self.log_format not in {"json", "console"}, "LOG_FORMAT must be `json` or `console`"
+        )
         _refuse(
             self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"},
             "LOG_LEVEL must be `DEBUG`, `INFO`, `WARNING` or `ERROR`",
@@ -108,7 +115,12 @@ def _refuse(wrong: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a se
 def load() -> Settings:
     """Read the settings from the environment; raises SettingError with a sentence."""
     env = Env()
-    readers = {"int": env.int, "float": env.float, "str": env.str, "Path": env.path}
+    readers: dict[str, Callable[[str], Any]] = {
+        "int": env.int,
+        "float": env.float,
+        "str": env.str,
+        "Path": env.path,
+    }
     values: dict[str, Any] = {}
     try:
         for setting_ in fields(Settings):

@@ -40,7 +40,9 @@ class UnauthorisedError(ServiceError):
 
     def __init__(self, message: str | None = None, *, problem: str = "") -> None:
         """Take the RFC 6750 error word (`invalid_token`) as `problem`, empty for no token."""
-        challenge = f'Bearer realm="crier", error="{problem}"' if problem else 'Bearer realm="crier"'
+        challenge = (
+            f'Bearer realm="crier", error="{problem}"' if problem else 'Bearer realm="crier"'
+        )
         super().__init__(message, headers={"WWW-Authenticate": challenge})
 
 

@@ -58,18 +58,6 @@ def is_id(text: str) -> bool:
     return PATTERN.match(text) is not None
 
 
-def deliveries(broadcast_id: str, start: int, count: int) -> list[str]:
-    """Return the ids of the deliveries at positions `start` (from 0) and after, `count` of them."""
-    head = broadcast_id[:-_TAIL]
-    return [f"{head}{position:06x}" for position in range(start + 1, start + 1 + count)]
-
-
-def delivery_range(broadcast_id: str) -> tuple[str, str]:
-    """Return the least and the greatest id that a delivery of this broadcast can have."""
-    head = broadcast_id[:-_TAIL]
-    return f"{head}{1:06x}", f"{head}{MOST_DELIVERIES:06x}"
-
-
-def broadcast_of(delivery_id: str) -> str:
-    """Return the id of the broadcast that a delivery belongs to."""
-    return f"{delivery_id[:-_TAIL]}{0:06x}"
+def delivery(broadcast_id: str, position: int) -> str:
+    """Return the id of the delivery to the recipient at a position of `to`, counted from 0."""
+    return f"{broadcast_id[:-_TAIL]}{position + 1:06x}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 
 from service.channels.base import Account, Content, Driver, Surroundings
 from service.channels.registry import Channels
@@ -72,7 +72,7 @@ class StoredMediaIds:
         with self._database.writing() as db:
             db.execute(delete(UploadedMedia).where(*self._key(attachment_id)))
 
-    def _key(self, attachment_id: str) -> tuple[bool, bool]:
+    def _key(self, attachment_id: str) -> tuple[ColumnElement[bool], ...]:
         return (
             UploadedMedia.session_id == self._session_id,
             UploadedMedia.attachment_id == attachment_id,

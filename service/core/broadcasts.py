@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import undefer
@@ -175,7 +175,10 @@ def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arr
     """Return the recipients of broadcasts by state, at most `limit` in each array."""
     return {
         broadcast.id: Arrays(
-            **{name: _in_state(db, broadcast, name, limit) for name in ("sent", "pending", "failed")}
+            **{
+                name: _in_state(db, broadcast, name, limit)
+                for name in ("sent", "pending", "failed")
+            }
         )
         for broadcast in broadcasts
     }
@@ -194,7 +197,7 @@ def counts(broadcast: Broadcast) -> dict[str, int]:
     return {"total": broadcast.total, "pending": pending, **final, "uncertain": broadcast.uncertain}
 
 
-def _mine(client_id: str) -> Any:
+def _mine(client_id: str) -> Select[Broadcast]:
     return select(Broadcast).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))
 
 
@@ -251,9 +254,7 @@ def _earlier(db: Db, client_id: str, order: Order) -> Broadcast | None:
     same_key = (
         select(Broadcast)
         .options(undefer(Broadcast.request_digest))
-        .where(
-            Broadcast.client_id == client_id, Broadcast.idempotency_key == order.idempotency_key
-        )
+        .where(Broadcast.client_id == client_id, Broadcast.idempotency_key == order.idempotency_key)
     )
     broadcast = db.scalar(same_key)
     if broadcast is not None and broadcast.request_digest != order.digest:
@@ -267,9 +268,13 @@ def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str
     people = recipients.parse_groups(order.to) if is_group else recipients.parse(order.to)
     if people.bad:
         shown = people.bad[:_ERRORS_SHOWN]
-        errors: dict[str, Any] = {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in shown}
+        errors: dict[str, Any] = {
+            f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in shown
+        }
         if len(people.bad) > len(shown):
-            errors["to"] = [f"{len(people.bad)} entries are not right; these are the first of them."]
+            errors["to"] = [
+                f"{len(people.bad)} entries are not right; these are the first of them."
+            ]
         raise InvalidError(errors=errors)
     unique = _members(db, client_id, people.unique) if is_group else people.unique
     if not unique:
@@ -323,7 +328,7 @@ def _plan(accounts: Accounts, session: Session, broadcast: Broadcast) -> int:
 def _store(
     db: Db, broadcast: Broadcast, people: Sequence[str], order: Order, chunk: int
 ) -> Broadcast:
-    """Store a broadcast with its frozen recipients, or return what a rival with the same key did."""
+    """Store a broadcast with its frozen recipients, or return that of a rival with the same key."""
     try:
         with db.begin_nested():
             db.add(broadcast)

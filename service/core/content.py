@@ -28,7 +28,8 @@ def resolve(db: Session, client_id: str, message: dict[str, Any]) -> dict[str, A
     resolved = {
         "text": message.get("text") or "",
         "media": _media(db, client_id, message.get("attachments") or [], errors),
-        "location": location and {key: str(location.get(key) or "") for key in ("lat", "lng", "name")},
+        "location": location
+        and {key: str(location.get(key) or "") for key in ("lat", "lng", "name")},
         "contact": _contact(db, client_id, message.get("contactId") or "", errors),
     }
     if errors:

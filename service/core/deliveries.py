@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Row, RowMapping, text
+from sqlalchemy import CursorResult, Row, RowMapping, TextClause, select, text
 from sqlalchemy.orm import Session
 
 from service import ids
-from service.core import tallies
-from service.models import DeliveryStatus
+from service.core import paging, tallies
+from service.models import Broadcast, Delivery, DeliveryStatus, RecipientChunk
 
 COUNTED = (
     DeliveryStatus.SENT,
@@ -88,7 +88,7 @@ _DROP_CHUNK = text("""
 
 
 def fan_out(db: Session, broadcast_id: str, *, now: int) -> int:
-    """Turn the next frozen chunk of a broadcast into deliveries; return how many, 0 for no chunk."""
+    """Turn the next frozen chunk of a broadcast into deliveries; return how many."""
     values = {"broadcast_id": broadcast_id, "head": broadcast_id[:18], "now": now}
     if is_postgres(db):
         return _rowcount(db, _FAN_OUT_POSTGRES, values)
@@ -130,12 +130,12 @@ def claim(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> li
     common = {"claim_id": claim_id, "now": now}
     if is_postgres(db):
         turns = {"broadcast_ids": list(shares), "shares": list(shares.values())}
-        return [Claimed(*row) for row in db.execute(_CLAIM_POSTGRES, common | turns)]
-    rows: list[Row[tuple[str, str, str, int, str | None]]] = []
+        return list(map(Claimed._make, db.execute(_CLAIM_POSTGRES, common | turns)))
+    rows: list[Row[Any]] = []
     for broadcast_id, share in shares.items():
         turn = {"broadcast_id": broadcast_id, "share": share}
         rows.extend(db.execute(_CLAIM_SQLITE, common | turn))
-    return [Claimed(*row) for row in rows]
+    return list(map(Claimed._make, rows))
 
 
 _RECORD = """
@@ -156,7 +156,7 @@ _RECORD_POSTGRES = text(
         CAST(:id AS text[]), CAST(:status AS text[]), CAST(:tried AS int[]),
         CAST(:at AS bigint[]), CAST(:due_at AS bigint[]), CAST(:message_ids AS text[]),
         CAST(:code AS text[]), CAST(:reason AS text[]))
-        AS o(id, status, tried, at, due_at, message_ids, code, reason)"""
+        AS o(id, status, tried, at, due_at, message_ids, code, reason)""",
     )
 )
 # The plus keeps SQLite from the index on claim_id: it would walk all that is claimed once per row.
@@ -168,7 +168,7 @@ _RECORD_SQLITE = text(
                 f"json_extract(value, '$[{place}]') AS {name}"
                 for place, name in enumerate(Outcome._fields)
             )
-        } FROM json_each(:outcomes)) AS o""",
+        } FROM json_each(:outcomes)) AS o""",  # noqa: S608 - the names are ours
     )
 )
 
@@ -236,7 +236,14 @@ _WITHDRAW = text("""
 
 
 def withdraw(  # noqa: PLR0913 - a row has that many columns to set
-    db: Session, broadcast_id: str, status: DeliveryStatus, code: str, reason: str, *, limit: int, now: int
+    db: Session,
+    broadcast_id: str,
+    status: DeliveryStatus,
+    code: str,
+    reason: str,
+    *,
+    limit: int,
+    now: int,
 ) -> int:
     """End up to `limit` deliveries that nobody has claimed; return how many there were."""
     values = {"status": status, "code": code, "reason": reason, "limit": limit, "now": now}
@@ -262,14 +269,55 @@ def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int)
     return count
 
 
-def _gains(moved: Iterable[Row[tuple[str, str]]]) -> dict[str, Counter[str]]:
+def page(
+    db: Session,
+    broadcast: Broadcast,
+    status: DeliveryStatus | None,
+    recipient: str | None,
+    request: paging.PageRequest,
+) -> paging.Page[Delivery]:
+    """Return one page of a broadcast's deliveries, in the order of `to`, filtered where asked.
+
+    Any page of all of them is found by its ids, so that the last of a million is as near as the
+    first.
+    """
+    if status is None and recipient is None and _is_fanned_out(db, broadcast.id):
+        return _page_by_place(db, broadcast, request)
+    wanted = select(Delivery).where(Delivery.broadcast_id == broadcast.id)
+    if status is not None:
+        wanted = wanted.where(Delivery.status == status)
+    if recipient is not None:
+        wanted = wanted.where(Delivery.recipient == recipient)
+    known = getattr(broadcast, status) if status in COUNTED and recipient is None else None
+    return paging.fetch(db, wanted, Delivery.id, request, total=known)
+
+
+def _page_by_place(
+    db: Session, broadcast: Broadcast, request: paging.PageRequest
+) -> paging.Page[Delivery]:
+    request.check(broadcast.total)
+    size = min(request.page_size, broadcast.total - request.offset)
+    start = broadcast.total - request.offset - size if request.descending else request.offset
+    first, last = ids.delivery(broadcast.id, start), ids.delivery(broadcast.id, start + size - 1)
+    rows = select(Delivery).where(Delivery.id.between(first, last))
+    ordered = db.scalars(rows.order_by(request.order(Delivery.id))).all()
+    return paging.Page(ordered, broadcast.total, request)
+
+
+def _is_fanned_out(db: Session, broadcast_id: str) -> bool:
+    chunks = select(RecipientChunk.start).where(RecipientChunk.broadcast_id == broadcast_id)
+    return db.execute(chunks.limit(1)).first() is None
+
+
+def _gains(moved: Iterable[Row[Any]]) -> dict[str, Counter[str]]:
     """Count by broadcast how many deliveries came to each status that is counted."""
     gains: dict[str, Counter[str]] = {}
-    for broadcast_id, status in moved:
-        if status in COUNTED:
-            gains.setdefault(broadcast_id, Counter())[status] += 1
+    for row in moved:
+        if row.status in COUNTED:
+            gains.setdefault(row.broadcast_id, Counter())[row.status] += 1
     return gains
 
 
-def _rowcount(db: Session, statement: object, values: dict[str, object]) -> int:
-    return db.execute(statement, values).rowcount  # type: ignore[no-any-return, call-overload, attr-defined]
+def _rowcount(db: Session, statement: TextClause, values: dict[str, Any]) -> int:
+    result = cast("CursorResult[Any]", db.execute(statement, values))
+    return result.rowcount

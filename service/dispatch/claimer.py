@@ -55,7 +55,7 @@ class Active(NamedTuple):
 class Claimer:
     """The turns that fill the stock."""
 
-    def __init__(  # noqa: PLR0913 - it joins all that a claim has to heed
+    def __init__(  # noqa: PLR0913, PLR0917 - it joins all that a claim has to heed
         self,
         settings: Settings,
         database: Database,
@@ -181,7 +181,7 @@ class _Rates:
         """Promise a broadcast its share, or what the slots left in its session are enough for."""
         if active.session_id not in self._offers:
             return share
-        free = self._offers[active.session_id].count - self._promised[active.session_id]
+        free = self._offers[active.session_id].free - self._promised[active.session_id]
         # A delivery whose last parts lie beyond the horizon may still begin within it.
         share = min(share, -(-free // active.parts))
         self._promised[active.session_id] += share * active.parts

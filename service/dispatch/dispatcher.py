@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 _STANDSTILL = 30.0
 """Seconds without a turn after which a loop counts as dead."""
 
+_LEAST_GRACE = 2.0
+"""Seconds for writing the last results, however late the stop comes."""
+
 
 class Dispatcher:
     """The parts of dispatching, joined; started once per process, after any fork."""
@@ -60,6 +63,7 @@ class Dispatcher:
         self._recorder.on_rate = self._stock.learn
         self._stock.on_low = self._claiming.wake
         self._started = False
+        self._drained_at: float | None = None
 
     def start(self) -> None:
         """Enter this process among the dispatchers and begin; raises what the database raises."""
@@ -77,18 +81,20 @@ class Dispatcher:
 
     def drain(self) -> None:
         """Claim nothing more; what is claimed is still sent. May be called in a signal handler."""
+        self._drained_at = self._drained_at or time.monotonic()
         self._claimer.draining = True
         self._fanout.draining = True
 
     def stop(self, timeout: float) -> bool:
         """Stop: let sends under way finish, write all results; tell whether all was in time.
 
-        What was claimed and not begun goes back to the queue. `timeout` in seconds.
+        What was claimed and not begun goes back to the queue. `timeout` in seconds, counted from
+        `drain` where that came first.
         """
         if not self._started:
             return True
-        deadline = time.monotonic() + timeout
         self.drain()
+        deadline = max((self._drained_at or 0.0) + timeout, time.monotonic() + _LEAST_GRACE)
         for loop in (self._claiming, self._fanning_out, self._sweeping, self._stock.pacer):
             loop.stop()
         self._claiming.join(deadline - time.monotonic())

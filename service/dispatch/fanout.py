@@ -15,7 +15,9 @@ from service.models import RecipientChunk
 class FanOut:
     """Takes one chunk of one broadcast after the other, a transaction each, so that all get on."""
 
-    def __init__(self, settings: Settings, database: Database, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, on_ready: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._database = database
         self._on_ready = on_ready

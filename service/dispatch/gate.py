@@ -27,7 +27,7 @@ class Gate:
 
     def is_open(self, session_id: str, broadcast_id: str) -> bool:
         """Tell whether a delivery may pass."""
-        return not self._shut or self._passes(session_id) and self._passes(broadcast_id)
+        return not self._shut or (self._passes(session_id) and self._passes(broadcast_id))
 
     def _passes(self, name: str) -> bool:
         until = self._shut.get(name, 0)

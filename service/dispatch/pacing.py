@@ -26,7 +26,7 @@ class Slots(NamedTuple):
 
     first: int
     interval: int
-    count: int
+    free: int
 
     def moment(self, number: int) -> int:
         """Return the moment of a slot, counted from 0."""
@@ -42,7 +42,7 @@ def offer(paced_until: int, rate: float, now: int) -> Slots:
 
 
 def offers(db: Db, rates: dict[str, float], *, now: int) -> dict[str, Slots]:
-    """Return the free slots of sessions by their rates, and keep others from reserving meanwhile."""
+    """Return the free slots of sessions by their rates, locked until the transaction ends."""
     if not rates:
         return {}
     rows = (

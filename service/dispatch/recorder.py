@@ -73,7 +73,9 @@ class Recorder:
             deadline = time.monotonic() + min(wait, self._settings.flush_interval)
             while len(batch) < self._settings.flush_batch:
                 left = deadline - time.monotonic()
-                batch.append(self._results.get(timeout=left) if left > 0 else self._results.get_nowait())
+                batch.append(
+                    self._results.get(timeout=left) if left > 0 else self._results.get_nowait()
+                )
         except Empty:
             pass
         return batch
@@ -83,7 +85,7 @@ class Recorder:
         self._meter.count(len(self._batch), self.on_rate)
         self._batch = []
         for broadcast in closed:
-            log.info(f"broadcast {broadcast.status}", broadcast_id=broadcast.id, total=broadcast.total)
+            log.info("broadcast closed", status=broadcast.status, broadcast_id=broadcast.id)
 
     def _write_all(self, results: list[Result]) -> list[Closed]:
         """Write results in one transaction; one that the database refuses goes alone."""
@@ -92,7 +94,9 @@ class Recorder:
                 return _write(db, results)
         except DataError:
             if len(results) == 1:
-                log.exception("a result cannot be stored as it is", delivery_id=results[0][1].outcome.id)
+                log.exception(
+                    "a result cannot be stored as it is", delivery_id=results[0][1].outcome.id
+                )
                 return self._write_all([_plain(results[0])])
             half = len(results) // 2
             return self._write_all(results[:half]) + self._write_all(results[half:])

@@ -37,7 +37,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A reason to stop more than one delivery: a session, or a broadcast, `until` a moment if set."""
+    """A reason to stop more than one delivery: of a session or a broadcast, for good or `until`."""
 
     reason: str
     session_id: str | None = None
@@ -75,7 +75,7 @@ def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcom
     return Outcome(delivery.id, DeliveryStatus.QUEUED, 0, now, due, delivery.message_ids)
 
 
-def judge(
+def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
     error: Exception,
     delivery: Claimed,
     message_ids: list[str],

@@ -51,7 +51,7 @@ class Stock:
         self._rate = rate
 
     def room(self) -> int:
-        """Return how many more deliveries to claim now; 0 while half of the target is still there."""
+        """Return how many more deliveries to claim; 0 while half of the target is still there."""
         target = self._target()
         present = self._ready.qsize()
         return target - present if present <= target // 2 else 0

@@ -127,7 +127,11 @@ class Sweep:
                 log.error("counters put right", broadcast_id=broadcast_id)
 
 
-_CANCELLED = (DeliveryStatus.CANCELLED, "cancelled", "The broadcast was deleted before this was sent.")
+_CANCELLED = (
+    DeliveryStatus.CANCELLED,
+    "cancelled",
+    "The broadcast was deleted before this was sent.",
+)
 _EXPIRED = (
     DeliveryStatus.FAILED,
     "expired",

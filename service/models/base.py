@@ -46,9 +46,7 @@ class Object:
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new, sort_order=-1)
     created_at: Mapped[int] = mapped_column(Moment, default=now_ms, sort_order=1)
-    updated_at: Mapped[int] = mapped_column(
-        Moment, default=now_ms, onupdate=now_ms, sort_order=1
-    )
+    updated_at: Mapped[int] = mapped_column(Moment, default=now_ms, onupdate=now_ms, sort_order=1)
     version: Mapped[int] = mapped_column(Integer, default=0, sort_order=1)
 
     @declared_attr.directive

@@ -83,7 +83,7 @@ class Broadcast(Object, Base):
 
 
 class BroadcastAttachment(Base):
-    """The use that a broadcast makes of an attachment; it stands in the way of deleting the file."""
+    """The use that a broadcast makes of an attachment; it is in the way of deleting the file."""
 
     __tablename__ = "broadcast_attachments"
     __table_args__ = (Index(None, "attachment_id"),)

@@ -26,7 +26,7 @@ class DeliveryStatus(StrEnum):
 class Delivery(Base):
     """One broadcast for one recipient.
 
-    The id comes from `ids.deliveries`. `due_at` is when it may be sent next, `claim_id` the
+    The id comes from `ids.delivery`. `due_at` is when it may be sent next, `claim_id` the
     dispatcher that is sending it now. `message_ids` are the provider's ids of the parts already
     taken, with blanks between, in the order of the parts: their number is where sending resumes.
     """

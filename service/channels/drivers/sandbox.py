@@ -7,8 +7,9 @@ and is kept once (a session may turn that off).
 
 Some recipients behave on purpose, in the manner of Twilio's magic numbers
 (https://www.twilio.com/docs/iam/test-credentials) and GOV.UK Notify's
-(https://docs.notifications.service.gov.uk/rest-api.html#testing). They are from the range that
-Ofcom keeps free for drama, so that nobody's telephone has one.
+(https://docs.notifications.service.gov.uk/rest-api.html#testing). They are from the range
+555-0100 to 555-0199 that the North American Numbering Plan keeps free for fiction, so that
+nobody's telephone has one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from marshmallow import Schema, fields, validate
 from service import ids
 from service.channels.base import (
     Account,
-    BlockedError,
     Content,
     Media,
     Part,
@@ -39,12 +39,12 @@ from service.channels.base import (
     UncertainError,
 )
 
-UNREACHABLE = "447700900001"
-RETRIED = "447700900002"
-THROTTLED = "447700900003"
-UNCERTAIN = "447700900004"
-SLOW = "447700900005"
-FLAKY = "447700900006"
+UNREACHABLE = "12025550101"
+RETRIED = "12025550102"
+THROTTLED = "12025550103"
+UNCERTAIN = "12025550104"
+SLOW = "12025550105"
+FLAKY = "12025550106"
 
 SLOWNESS = 2.0
 """Seconds that the slow recipient takes."""
@@ -129,11 +129,11 @@ class Sandbox:
         if self._latency:
             time.sleep(self._latency)
         if recipient in _BEHAVIOURS:
-            _BEHAVIOURS[recipient](self._store.count_offer(reference))
+            _BEHAVIOURS[recipient](self._store.count_offer(_delivery(reference)))
         message_id = self._store.keep(
             self._session_id, recipient, prepared, reference, once=self._idempotent
         )
-        if recipient == UNCERTAIN and self._store.count_offer(reference) == 1:
+        if recipient == UNCERTAIN and self._store.count_offer(_delivery(reference)) == 1:
             raise UncertainError("The sandbox's answer was lost on the way.", code="no_answer")
         return message_id
 
@@ -142,6 +142,11 @@ class Sandbox:
 
     def close(self) -> None:
         """Leave the store open: other sessions of this process use it too."""
+
+
+def _delivery(reference: str) -> str:
+    """Return what the references of a delivery's parts have in common."""
+    return reference.rpartition(".")[0] or reference
 
 
 def _unreachable(_offer: int) -> None:
@@ -162,8 +167,9 @@ def _flaky(_offer: int) -> None:
     raise RetryableError("The sandbox has a fault that does not pass.", code="try_again")
 
 
-def _slow(_offer: int) -> None:
-    time.sleep(SLOWNESS)
+def _slow(offer: int) -> None:
+    if offer == 1:
+        time.sleep(SLOWNESS)
 
 
 _BEHAVIOURS: dict[str, Callable[[int], None]] = {
@@ -204,7 +210,7 @@ class Store:
             return cls._open[mine]
 
     def count_offer(self, reference: str) -> int:
-        """Count how often a part was offered, this time included."""
+        """Count how often something was offered, this time included."""
         with self._turn:
             row = self._connection.execute(
                 "INSERT INTO offers VALUES (?, 1)"
@@ -222,9 +228,12 @@ class Store:
         with self._turn:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                kept = once and self._connection.execute(
-                    "SELECT message_id FROM messages WHERE reference = ?", (reference,)
-                ).fetchone()
+                kept = (
+                    once
+                    and self._connection.execute(
+                        "SELECT message_id FROM messages WHERE reference = ?", (reference,)
+                    ).fetchone()
+                )
                 if not kept:
                     self._connection.execute(
                         "INSERT INTO messages (reference, session_id, recipient, kind, body,"
@@ -249,7 +258,7 @@ def received(
     try:
         total = connection.execute(f"SELECT count(*) {where}", tuple(session_ids)).fetchone()[0]
         rows = connection.execute(
-            f"SELECT * {where} ORDER BY number LIMIT ? OFFSET ?",  # noqa: S608 - marks are ours
+            f"SELECT * {where} ORDER BY number LIMIT ? OFFSET ?",
             (*session_ids, limit, offset),
         ).fetchall()
     finally:

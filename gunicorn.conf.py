@@ -1,0 +1,63 @@
+"""How gunicorn runs the service: it is read from the folder in which gunicorn starts.
+
+The dispatcher's threads begin in the worker, after the fork, so that this also holds with
+`--preload`; they stop when the worker does, for whatever reason it stops.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from service.blueprints.context import Crier
+
+bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+worker_class = "gthread"
+threads = int(os.environ.get("WEB_THREADS") or 8)
+timeout = 60
+graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT") or 30)
+keepalive = 5
+# The heartbeat files of workers belong in memory: on a slow disk a worker could seem dead.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
+# No control socket in the home folder of whoever starts the service.
+control_socket_disable = True
+# The service logs each request itself, with what its operators ask for.
+accesslog = None
+
+
+def _crier(worker: Any) -> Crier:
+    return worker.app.wsgi().extensions["crier"]  # type: ignore[no-any-return]
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start dispatching in a fresh worker."""
+    crier = _crier(worker)
+    crier.database.dispose(close=False)
+    if crier.settings.dispatch == "threads":
+        crier.dispatcher.start()
+        _drain_at_sigterm(crier)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Finish what is under way before a worker goes."""
+    if worker.booted:
+        crier = _crier(worker)
+        crier.dispatcher.stop(crier.settings.grace)
+        crier.database.dispose()
+
+
+def _drain_at_sigterm(crier: Crier) -> None:
+    """Stop claiming as soon as the signal comes: gunicorn has no hook for that moment."""
+    inherited = signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        crier.dispatcher.drain()
+        if callable(inherited):
+            inherited(number, frame)
+
+    signal.signal(signal.SIGTERM, drain)

@@ -1,0 +1,183 @@
+"""The command line: what an operator does that no client program may.
+
+`flask --app wsgi COMMAND`; each command prints what it did, and secrets exactly once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from alembic import command
+from alembic.config import Config
+from flask import Flask
+from flask.cli import AppGroup
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints.context import crier
+from service.core import clients, sessions, tokens
+from service.core.tokens import Scope
+from service.database import now_ms
+from service.errors import ServiceError
+from service.models import Token
+
+ROOT = Path(__file__).resolve().parent.parent
+
+client_commands = AppGroup("client", help="The clients: whoever sends through this service.")
+token_commands = AppGroup("token", help="The tokens that client programs carry.")
+
+
+def register(app: Flask) -> None:
+    """Give the application its commands."""
+    for group in (client_commands, token_commands):
+        app.cli.add_command(group)
+    for single in (migrate, welcome, dispatch):
+        app.cli.add_command(single)
+
+
+@client_commands.command("create")
+@click.argument("name")
+def create_client(name: str) -> None:
+    """Create a client, with a sandbox session to try things out."""
+    with _writing() as db:
+        client_id = _new_client(db, name)
+    click.echo(f"Client {name} is {client_id}. Next: flask token create {name}")
+
+
+@client_commands.command("list")
+def list_clients() -> None:
+    """List all clients."""
+    with crier().database.reading() as db:
+        for client in clients.every(db):
+            click.echo(f"{client.id}  {client.name}")
+
+
+@token_commands.command("create")
+@click.argument("client")
+@click.option("--name", default="default", show_default=True, help="What you will know it by.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    default=(Scope.SEND,),
+    show_default=True,
+    type=click.Choice(list(Scope)),
+    help="read: look; send: also broadcasts, files, contacts; admin: also sessions.",
+)
+@click.option("--days", type=click.IntRange(1, 36500), help="Expire after so many days.")
+def create_token(client: str, name: str, scopes: tuple[str, ...], days: int | None) -> None:
+    """Create a token for CLIENT and print it: it is not shown again."""
+    expires_at = None
+    if days:
+        expires_at = round((datetime.now(UTC) + timedelta(days=days)).timestamp() * 1000)
+    with _writing() as db:
+        owner = clients.get(db, client)
+        _, secret = tokens.create(db, owner.id, name, scopes, expires_at)
+    click.echo(secret)
+
+
+@token_commands.command("list")
+@click.argument("client", required=False)
+def list_tokens(client: str | None) -> None:
+    """List the tokens of CLIENT, or of all clients; their secrets are not known any more."""
+    with crier().database.reading() as db:
+        owner = clients.get(db, client).id if client else None
+        for token in tokens.every(db, owner):
+            click.echo(_line(token))
+
+
+@token_commands.command("revoke")
+@click.argument("token")
+def revoke_token(token: str) -> None:
+    """End a token, named by its id, its beginning or itself."""
+    with _writing() as db:
+        revoked = tokens.revoke(db, token, now_ms())
+    click.echo(f"Token {revoked.prefix}… is revoked.")
+
+
+@click.command("migrate")
+def migrate() -> None:
+    """Bring the database to the newest migration."""
+    command.upgrade(Config(ROOT / "alembic.ini"), "head")
+
+
+@click.command("welcome")
+@click.option("--address", default="", help="Where the service will answer.")
+@click.pass_context
+def welcome(context: click.Context, address: str) -> None:
+    """Migrate; at the very first start also make a client and print a request to paste."""
+    context.invoke(migrate)
+    with _writing() as db:
+        if clients.every(db):
+            return
+        client_id = _new_client(db, "default")
+        _, secret = tokens.create(db, client_id, "first", [Scope.ADMIN])
+    click.echo(_GREETING.format(secret=secret, address=address or "http://127.0.0.1:8000"))
+
+
+@click.command("dispatch")
+def dispatch() -> None:
+    """Send what the web workers accept, in a process of its own, until SIGTERM or SIGINT."""
+    parts = crier()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    parts.dispatcher.start()
+    while not ended.wait(1.0):
+        pass
+    in_time = parts.dispatcher.stop(parts.settings.grace)
+    sys.exit(0 if in_time else 1)
+
+
+_GREETING = """\
+A client `default` was made, with a sandbox session. Its token is shown only this once:
+
+  {secret}
+
+Send a first broadcast:
+
+  curl -H 'Authorization: Bearer {secret}' {address}/broadcast \\
+    --data '{{"send_type": "individual", "to": "12025550110,12025550111,12025550101",
+             "message": {{"text": "Hello from Crier"}}}}'
+
+and see how it fares:
+
+  curl -H 'Authorization: Bearer {secret}' {address}/broadcast
+
+What can be asked is at {address}/docs.
+"""
+
+
+def _new_client(db: Db, name: str) -> str:
+    parts = crier()
+    client = clients.create(db, name)
+    fields = {"name": "sandbox", "channel": "sandbox", "settings": {}}
+    channels, vault = parts.accounts.channels, parts.vault
+    sessions.create(db, client.id, fields, channels=channels, vault=vault)
+    return client.id
+
+
+def _line(token: Token) -> str:
+    state = "revoked" if token.revoked_at else f"until {_day(token.expires_at)}"
+    return f"{token.id}  {token.prefix}…  {token.name}  {token.scopes}  {state}"
+
+
+def _day(moment: int | None) -> str:
+    return f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d}" if moment else "revoked"
+
+
+@contextmanager
+def _writing() -> Iterator[Db]:
+    """Open a transaction whose failures are sentences for the terminal."""
+    try:
+        with crier().database.writing() as db:
+            yield db
+    except ServiceError as error:
+        reasons = "; ".join(str(reason) for each in error.errors.values() for reason in each)
+        raise click.ClickException(f"{error.message} {reasons}".strip()) from error
