@@ -1,0 +1,156 @@
+"""What tests stand on: a migrated database of either kind, the application, and its clients."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from service.app import Application, create_app
+from service.blueprints.context import Crier
+from service.config import Settings
+from service.core import clients, tokens
+from service.core.tokens import Scope
+from service.database import Database
+from tests import postgres
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = f"crier_template_{os.getpid()}"
+
+_numbers = itertools.count(1)
+
+
+class Tenant:
+    """A client of the service, with a token and a way to use it over HTTP."""
+
+    def __init__(self, app: Application, name: str, scope: Scope = Scope.ADMIN) -> None:
+        self.crier: Crier = app.extensions["crier"]
+        self._http: FlaskClient = app.test_client()
+        with self.crier.database.writing() as db:
+            self.id = clients.create(db, name).id
+        self.token = self.new_token(scope)
+
+    def new_token(self, scope: Scope, expires_at: int | None = None) -> str:
+        with self.crier.database.writing() as db:
+            return tokens.create(db, self.id, "test", [scope], expires_at)[1]
+
+    def ask(self, method: str, path: str, **request: Any) -> TestResponse:
+        """Send a request with this tenant's token, unless it brings headers of its own."""
+        headers = {"Authorization": f"Bearer {self.token}", **request.pop("headers", {})}
+        return self._http.open(path, method=method, headers=headers, buffered=True, **request)
+
+    def get(self, path: str, **request: Any) -> TestResponse:
+        return self.ask("GET", path, **request)
+
+    def post(self, path: str, **request: Any) -> TestResponse:
+        return self.ask("POST", path, **request)
+
+    def put(self, path: str, **request: Any) -> TestResponse:
+        return self.ask("PUT", path, **request)
+
+    def delete(self, path: str, **request: Any) -> TestResponse:
+        return self.ask("DELETE", path, **request)
+
+    def make(self, path: str, **fields: Any) -> dict[str, Any]:
+        """Create an object and return it as it was answered."""
+        answer = self.post(path, json=fields)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json["data"]  # type: ignore[index]
+        return made
+
+
+def migrate(database: Database) -> None:
+    """Bring a database to the newest migration."""
+    config = Config(ROOT / "alembic.ini")
+    with database.engine.execution_options(crier_writes=True).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated SQLite file, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    database = Database(Settings(data_dir=folder))
+    migrate(database)
+    database.dispose()
+    return folder / "crier.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Return the admin URL of a server that has a migrated template."""
+    with postgres.server() as admin_url:
+        postgres.drop_database(admin_url, TEMPLATE)
+        url = postgres.create_database(admin_url, TEMPLATE)
+        database = Database(Settings(database_url=url))
+        migrate(database)
+        database.dispose()
+        yield admin_url
+        postgres.drop_database(admin_url, TEMPLATE)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Return settings with a fresh database, once of each kind; nothing is dispatched."""
+    basic = Settings(data_dir=tmp_path / "data", dispatch="off")
+    if request.param == "sqlite":
+        basic.data_dir.mkdir()
+        shutil.copy(request.getfixturevalue("sqlite_template"), basic.data_dir / "crier.db")
+        yield basic
+        return
+    admin_url = request.getfixturevalue("postgres_server")
+    name = f"crier_{os.getpid()}_{next(_numbers)}"
+    url = postgres.create_database(admin_url, name, template=TEMPLATE)
+    yield replace(basic, database_url=url)
+    postgres.drop_database(admin_url, name)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """Return a database with all tables and no rows."""
+    database = Database(settings)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def make_app(settings: Settings) -> Iterator[Callable[..., Application]]:
+    """Return what builds the application, with other settings if need be."""
+    made: list[Application] = []
+
+    def make(**changes: Any) -> Application:
+        made.append(create_app(replace(settings, **changes)))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions["crier"].database.dispose()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Application]) -> Application:
+    """Return the application."""
+    return make_app()
+
+
+@pytest.fixture
+def acme(app: Application) -> Tenant:
+    """Return a client that may do everything."""
+    return Tenant(app, "Acme")
+
+
+@pytest.fixture
+def globex(app: Application) -> Tenant:
+    """Return another client that may do everything."""
+    return Tenant(app, "Globex")
