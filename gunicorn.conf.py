@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from environs import Env
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from service.blueprints.context import Crier
+
+# As the settings of the service, see service.config.load.
+Env().read_env(Path(".env").resolve(), recurse=False)
 
 bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 1)

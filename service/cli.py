@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from alembic import command
 from alembic.config import Config
 from flask import Flask
 from flask.cli import AppGroup
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
@@ -53,7 +55,7 @@ def create_client(name: str) -> None:
 @client_commands.command("list")
 def list_clients() -> None:
     """List all clients."""
-    with crier().database.reading() as db:
+    with _reading() as db:
         for client in clients.every(db):
             click.echo(f"{client.id}  {client.name}")
 
@@ -86,7 +88,7 @@ def create_token(client: str, name: str, scopes: tuple[str, ...], days: int | No
 @click.argument("client", required=False)
 def list_tokens(client: str | None) -> None:
     """List the tokens of CLIENT, or of all clients; their secrets are not known any more."""
-    with crier().database.reading() as db:
+    with _reading() as db:
         owner = clients.get(db, client).id if client else None
         for token in tokens.every(db, owner):
             click.echo(_line(token))
@@ -104,6 +106,7 @@ def revoke_token(token: str) -> None:
 @click.command("migrate")
 def migrate() -> None:
     """Bring the database to the newest migration."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     command.upgrade(Config(ROOT / "alembic.ini"), "head")
 
 
@@ -164,20 +167,34 @@ def _new_client(db: Db, name: str) -> str:
 
 
 def _line(token: Token) -> str:
-    state = "revoked" if token.revoked_at else f"until {_day(token.expires_at)}"
-    return f"{token.id}  {token.prefix}…  {token.name}  {token.scopes}  {state}"
+    return f"{token.id}  {token.prefix}…  {token.name}  {token.scopes}  {_state(token)}"
 
 
-def _day(moment: int | None) -> str:
-    return f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d}" if moment else "revoked"
+def _state(token: Token) -> str:
+    if token.revoked_at:
+        return "revoked"
+    if not token.expires_at:
+        return "does not expire"
+    return f"until {datetime.fromtimestamp(token.expires_at / 1000, UTC):%Y-%m-%d}"
+
+
+def _writing() -> AbstractContextManager[Db]:
+    return _plainly(crier().database.writing())
+
+
+def _reading() -> AbstractContextManager[Db]:
+    return _plainly(crier().database.reading())
 
 
 @contextmanager
-def _writing() -> Iterator[Db]:
-    """Open a transaction whose failures are sentences for the terminal."""
+def _plainly(session: AbstractContextManager[Db]) -> Iterator[Db]:
+    """Turn the failures of a session into sentences for the terminal."""
     try:
-        with crier().database.writing() as db:
+        with session as db:
             yield db
     except ServiceError as error:
-        reasons = "; ".join(str(reason) for each in error.errors.values() for reason in each)
-        raise click.ClickException(f"{error.message} {reasons}".strip()) from error
+        raise click.ClickException(error.message) from error
+    except DBAPIError as error:
+        gist = str(error.orig).partition("\n")[0]
+        advice = "check DATABASE_URL, and whether `flask migrate` was run"
+        raise click.ClickException(f"The database did not do it ({gist}): {advice}.") from error

@@ -113,8 +113,13 @@ def _refuse(wrong: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a se
 
 
 def load() -> Settings:
-    """Read the settings from the environment; raises SettingError with a sentence."""
+    """Read the settings from the environment; raises SettingError with a sentence.
+
+    A file `.env` in the working folder is read first, as the flask command does by itself: what is
+    served and what is migrated must be the same. The environment has the last word.
+    """
     env = Env()
+    env.read_env(Path(".env").resolve(), recurse=False)
     readers: dict[str, Callable[[str], Any]] = {
         "int": env.int,
         "float": env.float,
