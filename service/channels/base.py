@@ -177,6 +177,10 @@ class Receipt:
     opted_out: bool = False
 
 
+class UnreadableReceiptError(Exception):
+    """What came to the webhook is not in the provider's form."""
+
+
 class MediaIds(Protocol):
     """The ids under which a provider already holds a session's attachments."""
 

@@ -1,0 +1,220 @@
+"""One thread's connection to one provider, on libcurl; what a broken exchange means is told here.
+
+libcurl sends a POST a second time, by itself and silently, when a connection that it used before
+breaks before the first byte of the answer: twice the same message if the provider had read it. So
+a request may use an open connection but not open one. Only where nothing was written yet is it
+given a new connection, and that one to itself.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import certifi
+import pycurl
+
+from service.channels.addresses import is_public
+from service.channels.base import (
+    BlockedError,
+    RetryableError,
+    SendError,
+    Surroundings,
+    UncertainError,
+)
+
+USER_AGENT: Final = "Crier/1.0.0"
+
+IDLE_LIMIT: Final = 4
+"""Seconds for which an idle connection is used again: Node, and with it WAHA, closes at 5, and a
+request that meets the closing is uncertain."""
+
+_MENDABLE: Final = {
+    pycurl.E_URL_MALFORMAT: "url",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "url",
+    pycurl.E_PEER_FAILED_VERIFICATION: "certificate",
+}
+"""What stays wrong until somebody mends the session or the provider's server."""
+
+
+class Answer(NamedTuple):
+    """What came back; `wait` is `Retry-After` in seconds from now, 0 when it was not said."""
+
+    status: int
+    body: bytes
+    wait: float
+    lines: tuple[bytes, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Tell whether the status is one of success."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    def header(self, name: str) -> str:
+        """Return a header's value, empty when it is absent."""
+        wanted = name.lower().encode() + b":"
+        for line in self.lines:
+            if line[: len(wanted)].lower() == wanted:
+                return line[len(wanted) :].strip().decode("latin-1")
+        return ""
+
+
+class Connection:
+    """A curl handle with what all requests share set once, and the one socket that it uses."""
+
+    def __init__(self, surroundings: Surroundings, *, guarded: bool) -> None:
+        self.curl = pycurl.Curl()
+        self._timeout = surroundings.send_timeout
+        self._guarded = guarded
+        self._chunks: list[bytes] = []
+        self._lines: list[bytes] = []
+        self._url = ""
+        self._headers: Sequence[str] = ()
+        self._method = 0
+        self._socket: _Socket | None = None
+        self._may_open = self._wanted_to_open = False
+        self._forbidden = ""
+        for option, value in self._options(surroundings).items():
+            self.curl.setopt(option, value)
+
+    def _options(self, surroundings: Surroundings) -> dict[int, Any]:
+        return {
+            pycurl.NOSIGNAL: 1,
+            pycurl.TCP_NODELAY: 1,
+            pycurl.FOLLOWLOCATION: 0,
+            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+            pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+            # Even empty ones: or else libcurl reads http_proxy and no_proxy.
+            pycurl.PROXY: surroundings.proxy,
+            pycurl.NOPROXY: "",
+            pycurl.CAINFO: certifi.where(),
+            pycurl.USERAGENT: USER_AGENT,
+            pycurl.CONNECTTIMEOUT_MS: int(surroundings.connect_timeout * 1000),
+            pycurl.TIMEOUT_MS: int(surroundings.send_timeout * 1000),
+            pycurl.MAXFILESIZE: surroundings.response_limit,
+            # One connection: a dead one is not left behind to be found again.
+            pycurl.MAXCONNECTS: 1,
+            pycurl.MAXAGE_CONN: IDLE_LIMIT,
+            pycurl.WRITEFUNCTION: self._chunks.append,
+            pycurl.HEADERFUNCTION: self._lines.append,
+            pycurl.OPENSOCKETFUNCTION: self._open,
+        }
+
+    def aim(self, url: str, headers: Sequence[str], method: int, value: object = 1) -> None:
+        """Set what differs from the request before."""
+        if url is not self._url:
+            self.curl.setopt(pycurl.URL, url)
+            self._url = url
+        if headers is not self._headers:
+            self.curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+            self._headers = headers
+        if method != self._method or value != 1:
+            self.curl.setopt(method, value)
+            self._method = method
+
+    @contextmanager
+    def more_time(self, seconds: float) -> Iterator[None]:
+        """Let a request take longer than others."""
+        self.curl.setopt(pycurl.TIMEOUT_MS, int((self._timeout + seconds) * 1000))
+        try:
+            yield
+        finally:
+            self.curl.setopt(pycurl.TIMEOUT_MS, int(self._timeout * 1000))
+
+    def perform(self, size: int) -> Answer:
+        """Carry out the request, whose body has `size` bytes; raises SendError."""
+        try:
+            self._exchange()
+            return self._answer()
+        except pycurl.error as error:
+            self._socket = None
+            raise self._failure(error, size) from error
+        finally:
+            self._forget()
+
+    def _exchange(self) -> None:
+        if self._socket is None or not self._socket.is_established():
+            self._exchange_anew()
+            return
+        try:
+            self.curl.perform()
+        except pycurl.error:
+            if not self._wanted_to_open or self.curl.getinfo(pycurl.REQUEST_SIZE):
+                raise
+            self._exchange_anew()
+
+    def _exchange_anew(self) -> None:
+        self._forget()
+        self._may_open = True
+        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+        try:
+            self.curl.perform()
+        finally:
+            self._may_open = False
+            self.curl.setopt(pycurl.FRESH_CONNECT, 0)
+
+    def _forget(self) -> None:
+        self._chunks.clear()
+        self._lines.clear()
+        self._wanted_to_open = False
+        self._forbidden = ""
+
+    def _open(self, _purpose: int, name: pycurl.CurlSockAddr) -> _Socket | int:
+        if not self._may_open:
+            self._wanted_to_open = True
+            return pycurl.SOCKET_BAD
+        if self._guarded and not is_public(str(name.addr[0])):
+            self._forbidden = str(name.addr[0])
+            return pycurl.SOCKET_BAD
+        self._socket = _Socket(name)
+        return self._socket
+
+    def _answer(self) -> Answer:
+        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        chunks = self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        wait = self.curl.getinfo(pycurl.RETRY_AFTER) if status >= HTTPStatus.BAD_REQUEST else 0
+        return Answer(status, body, wait, tuple(self._lines))
+
+    def _failure(self, error: pycurl.error, size: int) -> SendError:
+        number, words = error.args if len(error.args) > 1 else (0, str(error))
+        if self._was_sent(size):
+            return UncertainError(f"No answer came whole: {words}.", code="no_answer")
+        if self._forbidden:
+            reason = f"{self._forbidden} is not a public address; it is not called."
+            return BlockedError(reason, code="address")
+        if number in _MENDABLE:
+            return BlockedError(f"The provider cannot be called: {words}.", code=_MENDABLE[number])
+        return RetryableError(f"The provider was not reached: {words}.", code="unreachable")
+
+    def _was_sent(self, size: int) -> bool:
+        """Tell whether the last byte left; of less than the whole nobody can act.
+
+        When curl wanted to begin again it has forgotten how much of the body went out before.
+        """
+        written: int = self.curl.getinfo(pycurl.REQUEST_SIZE)
+        of_body: int = self.curl.getinfo(pycurl.SIZE_UPLOAD_T)
+        return written > 0 and (written if self._wanted_to_open else of_body) >= size
+
+
+class _Socket:
+    """A socket that libcurl uses by a duplicate, so that we can look at it beforehand."""
+
+    def __init__(self, name: pycurl.CurlSockAddr) -> None:
+        self._socket = socket.socket(name.family, name.socktype, name.protocol)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def is_established(self) -> bool:
+        """Tell whether the other side has not closed; curl itself looks once a second.
+
+        The first byte of Linux's `struct tcp_info` is the state, 1 is TCP_ESTABLISHED.
+        """
+        return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
+
+    def __del__(self) -> None:
+        self._socket.close()

@@ -1,0 +1,333 @@
+"""WhatsApp through WAHA, a WhatsApp that one hosts oneself (https://waha.devlike.pro).
+
+WAHA takes the id of a text, a location or a contact card from us, where its engine can (NOWEB,
+GOWS). We make that id out of our reference and not by its `new-message-id`: so it is the same
+at every attempt, in every process, even after one that died between asking and sending; WhatsApp
+drops a second message of one id, and an acknowledgement gives the reference back. `new-message-id`
+only tells whether the engine can.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, NamedTuple
+from urllib.parse import quote
+
+from marshmallow import Schema, fields, validate
+
+from service.channels.base import (
+    Account,
+    BlockedError,
+    ContactCard,
+    Content,
+    Location,
+    Media,
+    MediaKind,
+    Part,
+    PermanentError,
+    Receipt,
+    ReceiptState,
+    RequestError,
+    SendError,
+    Surroundings,
+    Template,
+    Text,
+    UncertainError,
+    UnreadableReceiptError,
+    UnsupportedContentError,
+)
+from service.channels.captions import arrange
+from service.channels.connections import Answer
+from service.channels.http import client, refusal
+from service.channels.settings import BaseUrl, Secret
+
+STATUSES: Final = {
+    "STOPPED": "The WAHA session is stopped; start it.",
+    "STARTING": "The WAHA session is starting.",
+    "SCAN_QR_CODE": "The WAHA session is not linked; scan its QR code with the phone.",
+    "PASSKEY_REQUIRED": "The WAHA session wants the phone's passkey.",
+    "PASSKEY_CONFIRMATION_REQUIRED": "The WAHA session wants the passkey confirmed.",
+    "FAILED": "The WAHA session has failed; restart it or link the phone again.",
+}
+"""What keeps a session from sending."""
+
+STARTING_TIME: Final = 10.0
+"""Seconds after which a session that is starting is asked again."""
+
+PHRASES: Final[dict[str, type[SendError]]] = {
+    "server returned error 463": BlockedError,  # WhatsApp has restricted the number (GOWS)
+    "No LID for user": PermanentError,  # the number is not on WhatsApp (WEBJS)
+}
+"""Engines' errors that WAHA passes on with status 500, and what they mean."""
+
+_PATHS: Final = {
+    MediaKind.IMAGE: "sendImage",
+    MediaKind.VIDEO: "sendVideo",
+    MediaKind.AUDIO: "sendVoice",
+    MediaKind.DOCUMENT: "sendFile",
+}
+_CONVERTED: Final = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/ogg"}
+"""What these endpoints want; anything else WAHA has to convert first."""
+
+TEXT_LIMIT: Final = 65_536
+"""Characters that WhatsApp's own apps send."""
+
+_PREFIX: Final = "3EB0"
+"""How WhatsApp Web's message ids begin."""
+
+_REFERENCE: Final = re.compile(r"([0-9a-f]{24})\.([0-9]{1,4})\Z")
+_MINTED: Final = re.compile(_PREFIX + r"([0-9A-F]{24})([0-9]{4})\Z")
+
+
+SIGNATURE_HEADER: Final = "X-Webhook-Hmac"
+
+
+class Settings(Schema):
+    """A WAHA server and one session on it."""
+
+    base_url = BaseUrl(required=True)
+    session = fields.String(
+        load_default="default",
+        validate=validate.Regexp(r"[A-Za-z0-9_\-]{1,64}\Z"),
+        metadata={"description": "The session's name in WAHA"},
+    )
+    api_key = Secret(load_default="", description="WAHA's X-Api-Key")
+    webhook_key = Secret(load_default="", description="The HMAC key of the session's webhook")
+    files = fields.String(
+        load_default="link",
+        validate=validate.OneOf(("link", "inline")),
+        metadata={"description": "Whether WAHA fetches files from us or gets them in the request"},
+    )
+
+
+class Prepared(NamedTuple):
+    """A message but for its recipient and id: JSON that is open at the front."""
+
+    url: str
+    tail: bytes
+    takes_id: bool
+
+
+class Waha:
+    """A driver for one session of a WAHA server."""
+
+    name: ClassVar[str] = "waha"
+    reaches_groups: ClassVar[bool] = True
+    Settings: ClassVar[type[Schema]] = Settings
+
+    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+        """Open the account; no call goes out yet."""
+        settings = account.settings
+        self._api = f"{str(settings['base_url']).rstrip('/')}/api"
+        self._session = str(settings.get("session") or "default")
+        self._inline = settings.get("files", "link") == "inline"
+        key = settings.get("api_key")
+        self._headers = (
+            "Content-Type: application/json",
+            *((f"X-Api-Key: {key}",) if key else ()),
+        )
+        self._client = client(surroundings)
+        self._takes_ids: bool | None = None
+
+    @property
+    def resend_is_harmless(self) -> bool:
+        """Say no for the session: it depends on the part, and UncertainError tells it."""
+        return False
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        """Cut a message into parts; raises UnsupportedContentError for a template."""
+        if content.template:
+            reason = "WAHA has no templates; use the text."
+            raise UnsupportedContentError(field="message.template", reason=reason)
+        if len(content.text) > TEXT_LIMIT:
+            reason = f"WhatsApp takes at most {TEXT_LIMIT:,} characters."
+            raise UnsupportedContentError(field="message.text", reason=reason)
+        parts = (*arrange(content.text, content.media), content.location, content.contact)
+        return tuple(part for part in parts if part)
+
+    def prepare(self, part: Part) -> Prepared:
+        """Render the JSON that is the same for every recipient."""
+        path, body, takes_id = self._render(part)
+        rendered = json.dumps({**body, "session": self._session}, separators=(",", ":"))
+        return Prepared(f"{self._api}/{path}", f'",{rendered[1:]}'.encode(), takes_id)
+
+    def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
+        """Send one message and return WhatsApp's id of it; raises SendError."""
+        message_id = mint(reference) if prepared.takes_id and self._engine_takes_ids() else ""
+        chat = recipient if "@" in recipient else f"{recipient}@c.us"
+        given = f'"id":"{message_id}",' if message_id else ""
+        body = b'{%b"chatId":"%b%b' % (given.encode(), chat.encode(), prepared.tail)
+        try:
+            known_as = self._post(prepared.url, body)
+        except UncertainError as error:
+            error.provider_id = message_id
+            raise
+        if message_id and known_as != message_id:
+            self._takes_ids = False  # the engine chose another, whatever it said beforehand
+        return known_as
+
+    def check(self) -> None:
+        """Ask WAHA about the session; raises SendError in words if it cannot send."""
+        answer = self._client.get(f"{self._api}/sessions/{quote(self._session)}", self._headers)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            reason = f"WAHA has no session {self._session!r}."
+            raise BlockedError(reason, code="http_404")
+        if not answer.accepted:
+            raise _refused(answer)
+        status = str(_read(answer.body).get("status") or "of a kind that WAHA does not have")
+        if status != "WORKING":
+            raise _not_working(status)
+
+    def close(self) -> None:
+        """Leave the connections open: other sessions of this process use them too."""
+
+    def _render(self, part: Part) -> tuple[str, dict[str, Any], bool]:
+        match part:
+            case Text():
+                return "sendText", {"text": part.body}, True
+            case Location():
+                place = {"latitude": float(part.latitude), "longitude": float(part.longitude)}
+                return "sendLocation", {**place, "title": part.name}, True
+            case ContactCard():
+                return "sendContactVcard", {"contacts": [{"vcard": part.vcard}]}, True
+            case Media():
+                return _PATHS[part.kind], self._media(part), False
+            case Template():
+                raise NotImplementedError
+
+    def _media(self, media: Media) -> dict[str, Any]:
+        file = {"mimetype": media.mimetype, "filename": media.filename}
+        if self._inline or not media.url:
+            file["data"] = base64.b64encode(media.path.read_bytes()).decode()
+        else:
+            file["url"] = media.url
+        body: dict[str, Any] = {"file": file}
+        if media.caption:
+            body["caption"] = media.caption
+        if media.kind in _CONVERTED:
+            body["convert"] = media.mimetype.partition(";")[0] != _CONVERTED[media.kind]
+        return body
+
+    def _post(self, url: str, body: bytes) -> str:
+        answer = self._client.post(url, body, self._headers)
+        if not answer.accepted:
+            raise _refused(answer)
+        try:
+            return _message_id(json.loads(answer.body))
+        except (ValueError, LookupError, TypeError) as error:
+            reason = "WAHA accepted the message, but its answer has no message id."
+            raise UncertainError(reason, code="no_message_id") from error
+
+    def _engine_takes_ids(self) -> bool:
+        """Tell whether the engine can be given a message's id; asked once per process."""
+        if self._takes_ids is None:
+            url = f"{self._api}/{quote(self._session)}/new-message-id"
+            answer = self._client.get(url, self._headers)
+            if answer.accepted:
+                self._takes_ids = bool(_read(answer.body).get("id"))
+            elif isinstance(error := _refused(answer), RequestError):
+                self._takes_ids = False  # an engine that cannot says 422, like a bad request
+            else:
+                raise error
+        return self._takes_ids
+
+
+def mint(reference: str) -> str:
+    """Return a message's id for a reference: always the same one, and `3EB0` plus hex digits."""
+    if match := _REFERENCE.match(reference):
+        return f"{_PREFIX}{match[1].upper()}{int(match[2]):04}"
+    return _PREFIX + hashlib.sha256(reference.encode()).hexdigest()[:18].upper()
+
+
+def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a webhook's bytes are signed with the session's key."""
+    key = str(settings.get("webhook_key") or "")
+    signed = hmac.new(key.encode(), raw, hashlib.sha512).hexdigest()
+    return bool(key) and hmac.compare_digest(signature.encode(), signed.encode())
+
+
+def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
+    """Return what a webhook says about our messages; raises UnreadableReceiptError.
+
+    Of a group, the first member's acknowledgement counts for the whole.
+    """
+    try:
+        event = json.loads(raw)
+        ours = event["session"] == (settings.get("session") or "default")
+        if not ours or event["event"] not in {"message.ack", "message.ack.group"}:
+            return []
+        acknowledged = event["payload"]
+        state = _STATES.get(acknowledged["ack"])
+        if state is None or not acknowledged.get("fromMe", True):
+            return []
+        return [_receipt(acknowledged["id"], state, event.get("timestamp"))]
+    except (ValueError, AttributeError, TypeError, LookupError) as error:
+        raise UnreadableReceiptError from error
+
+
+_STATES: Final = {
+    -1: ReceiptState.FAILED,
+    1: ReceiptState.SENT,
+    2: ReceiptState.DELIVERED,
+    3: ReceiptState.READ,
+    4: ReceiptState.READ,  # played
+}
+
+
+def _receipt(serialized: str, state: ReceiptState, milliseconds: float | None) -> Receipt:
+    key = _key(serialized)
+    minted = _MINTED.match(key)
+    return Receipt(
+        provider_id=key,
+        state=state,
+        at=(milliseconds or 0) / 1000,
+        reference=f"{minted[1].lower()}.{int(minted[2])}" if minted else "",
+        reason="WhatsApp could not deliver it." if state is ReceiptState.FAILED else "",
+    )
+
+
+def _message_id(message: dict[str, Any]) -> str:
+    """Return the id from an answer, which every engine shapes in its own way."""
+    said = message.get("id") or message["key"]["id"]
+    if isinstance(said, dict):
+        said = said.get("_serialized") or said["id"]
+    return _key(str(said))
+
+
+def _key(serialized: str) -> str:
+    """Return the part of `true_<chat>_<key>[_<participant>]` that stays the same everywhere."""
+    pieces = serialized.split("_")
+    return pieces[2] if len(pieces) > 2 else serialized  # noqa: PLR2004 - the third piece
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _not_working(status: str) -> BlockedError:
+    reason = STATUSES.get(status, f"The WAHA session is {status}.")
+    wait = STARTING_TIME if status == "STARTING" else None
+    return BlockedError(reason, code=status.lower(), wait=wait)
+
+
+def _refused(answer: Answer) -> SendError:
+    """Return what an answer means that accepted nothing."""
+    said = _read(answer.body)
+    if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and "expected" in said:
+        return _not_working(str(said.get("status")))
+    exception = said.get("exception")
+    words = str((exception if isinstance(exception, dict) else said).get("message") or "")
+    for phrase, error in PHRASES.items():
+        if phrase in words:
+            return error(f"WhatsApp: {words}", code="engine")
+    return refusal(answer, f"WAHA: {words}" if words else "")

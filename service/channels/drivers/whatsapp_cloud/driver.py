@@ -1,0 +1,213 @@
+"""The driver: one phone number of the Cloud API."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, NamedTuple
+
+from marshmallow import Schema, fields, validate
+
+from service.channels.base import (
+    Account,
+    BlockedError,
+    Content,
+    Media,
+    Part,
+    RetryableError,
+    SendError,
+    Surroundings,
+    UncertainError,
+    UnsupportedContentError,
+)
+from service.channels.captions import arrange
+from service.channels.drivers.whatsapp_cloud.errors import MediaGoneError, refused
+from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, read, render
+from service.channels.http import Form, client
+from service.channels.settings import BaseUrl, Secret
+
+BASE_URL: Final = "https://graph.facebook.com"
+VERSION: Final = "v23.0"
+
+TEXT_LIMIT: Final = 4096
+
+MEDIA_LIFETIME: Final = 29 * 86_400.0
+"""Seconds for which a media id is used again; Meta keeps one for 30 days."""
+
+_FIELDS: Final = (
+    "id,display_phone_number,verified_name,quality_rating,"
+    "code_verification_status,name_status,status"
+)
+_UNFIT: Final = {
+    "BANNED": "Meta has banned this number.",
+    "DELETED": "This number was deleted from its WhatsApp Business Account.",
+    "DISCONNECTED": "This number is disconnected; register it with the Cloud API.",
+    "MIGRATED": "This number has moved to another WhatsApp Business Account.",
+    "PENDING": "This number is not registered with the Cloud API yet.",
+    "RESTRICTED": "Meta has restricted this number.",
+    "UNLINKED": "This number is not linked to a WhatsApp Business Account.",
+    "UNVERIFIED": "This number is not verified yet.",
+}
+
+
+class Settings(Schema):
+    """A phone number of the Cloud API and what it takes to use it."""
+
+    phone_number_id = fields.String(
+        required=True,
+        validate=validate.Regexp(r"[0-9]{1,32}\Z"),
+        metadata={"description": "The id of the phone number, not the number itself"},
+    )
+    access_token = Secret(required=True, description="A system user's token")
+    app_secret = Secret(load_default="", description="Signs what Meta tells the webhook")
+    verify_token = Secret(load_default="", description="What Meta says to set up the webhook")
+    base_url = BaseUrl(load_default=BASE_URL)
+    version = fields.String(
+        load_default=VERSION,
+        validate=validate.Regexp(r"v[0-9]{1,3}\.[0-9]{1,2}\Z"),
+        metadata={"description": "The version of the Graph API"},
+    )
+    preview_url = fields.Boolean(
+        load_default=False, metadata={"description": "Show a preview of a link in a text"}
+    )
+
+
+class Prepared(NamedTuple):
+    """A message but for its media id, recipient and reference: JSON in two pieces."""
+
+    head: bytes
+    tail: bytes
+    media: Media | None
+
+
+@dataclass(slots=True)
+class _Upload:
+    """The one upload of an attachment that may be under way, and how the last one failed."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    error: SendError | None = None
+    failed_at: float = 0.0
+
+
+class WhatsAppCloud:
+    """A driver for one phone number of the Cloud API."""
+
+    name: ClassVar[str] = "whatsapp_cloud"
+    reaches_groups: ClassVar[bool] = False
+    Settings: ClassVar[type[Schema]] = Settings
+
+    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+        """Open the account; no call goes out yet."""
+        settings = account.settings
+        base = str(settings.get("base_url", BASE_URL)).rstrip("/")
+        self._node = f"{base}/{settings.get('version', VERSION)}/{settings['phone_number_id']}"
+        self._messages = f"{self._node}/messages"
+        self._preview_url = bool(settings.get("preview_url", False))
+        self._credentials = (f"Authorization: Bearer {settings['access_token']}",)
+        self._headers = (*self._credentials, "Content-Type: application/json")
+        self._media_ids = account.media
+        self._client = client(surroundings)
+        self._uploads: dict[str, _Upload] = {}
+
+    @property
+    def resend_is_harmless(self) -> bool:
+        """Say no: Meta delivers a repeated request a second time."""
+        return False
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        """Cut a message into parts; what WhatsApp does not show as a picture goes as a document."""
+        if len(content.text) > TEXT_LIMIT:
+            reason = f"WhatsApp takes at most {TEXT_LIMIT:,} characters."
+            raise UnsupportedContentError(field="message.text", reason=reason)
+        worded = arrange(content.text, [fitted(media) for media in content.media])
+        parts = (content.template, *worded, content.location, content.contact)
+        return tuple(part for part in parts if part)
+
+    def prepare(self, part: Part) -> Prepared:
+        """Render the JSON that is the same for every recipient."""
+        kind, body = render(part, preview_url=self._preview_url)
+        start = (
+            '{"messaging_product":"whatsapp","recipient_type":"individual",'
+            f'"type":"{kind}","{kind}":'
+        )
+        end = ',"to":"'
+        if not isinstance(part, Media):
+            return Prepared(f"{start}{dump(body)}{end}".encode(), b"", None)
+        rest = f",{dump(body)[1:]}" if body else "}"
+        return Prepared(f'{start}{{"id":"'.encode(), f'"{rest}{end}'.encode(), part)
+
+    def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
+        """Send one message and return Meta's id of it; raises SendError."""
+        media = prepared.media
+        if media is None:
+            return self._post(prepared, "", recipient, reference)
+        media_id = self._media_ids.get(media.attachment_id) or self._upload(media, gone="")
+        try:
+            return self._post(prepared, media_id, recipient, reference)
+        except MediaGoneError:
+            media_id = self._upload(media, gone=media_id)
+            return self._post(prepared, media_id, recipient, reference)
+
+    def check(self) -> None:
+        """Ask Meta about the number; raises SendError in words if it cannot send."""
+        answer = self._client.get(f"{self._node}?fields={_FIELDS}", self._credentials)
+        if not answer.accepted:
+            raise refused(answer)
+        number = read(answer.body)
+        if "id" not in number:
+            reason = "The address does not answer as the Cloud API does; check the base URL."
+            raise BlockedError(reason, code="not_cloud_api")
+        status = str(number.get("status", ""))
+        if status in _UNFIT:
+            raise BlockedError(_UNFIT[status], code=status.lower())
+
+    def close(self) -> None:
+        """Leave the connections open: other sessions of this process use them too."""
+
+    def _post(self, prepared: Prepared, media_id: str, recipient: str, reference: str) -> str:
+        middle = (media_id.encode(), prepared.tail, recipient.encode())
+        end = b'","biz_opaque_callback_data":"%b"}' % reference.encode()
+        body = b"".join((prepared.head, *middle, end))
+        answer = self._client.post(self._messages, body, self._headers)
+        if not answer.accepted:
+            raise refused(answer, media_id)
+        try:
+            return str(json.loads(answer.body)["messages"][0]["id"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise refused(answer, media_id) from error
+
+    def _upload(self, media: Media, gone: str) -> str:
+        """Return the id of an attachment; of many threads that want it, one uploads it."""
+        asked_at = time.monotonic()
+        upload = self._uploads.setdefault(media.attachment_id, _Upload())
+        with upload.turn:
+            known = self._media_ids.get(media.attachment_id)
+            if known and known != gone:
+                return known
+            if upload.error and upload.failed_at > asked_at:
+                raise upload.error  # another thread tried while this one waited
+            try:
+                return self._upload_now(media)
+            except SendError as error:
+                upload.error, upload.failed_at = error, time.monotonic()
+                raise
+
+    def _upload_now(self, media: Media) -> str:
+        self._media_ids.forget(media.attachment_id)
+        purpose = {"messaging_product": "whatsapp", "type": media.mimetype}
+        form = Form(purpose, media.path, media.filename, media.mimetype)
+        answer = self._client.upload(f"{self._node}/media", form, self._credentials)
+        media_id = read(answer.body).get("id")
+        if not answer.accepted or not media_id:
+            raise _repeatable(refused(answer))
+        self._media_ids.put(media.attachment_id, str(media_id), lifetime=MEDIA_LIFETIME)
+        return str(media_id)
+
+
+def _repeatable(error: SendError) -> SendError:
+    """Return the same about an upload, which may be repeated whatever became of it."""
+    if isinstance(error, UncertainError):
+        return RetryableError(error.reason, code=error.code)
+    return error

@@ -1,0 +1,105 @@
+"""Messages as the Cloud API writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from service.channels.base import (
+    ContactCard,
+    Location,
+    Media,
+    MediaKind,
+    Part,
+    Template,
+    Text,
+    UnsupportedContentError,
+)
+
+_MEGABYTE: Final = 1024 * 1024
+_DOCUMENT_LIMIT: Final = 100 * _MEGABYTE
+_SHOWN: Final = {
+    MediaKind.IMAGE: (5 * _MEGABYTE, {"image/jpeg", "image/png"}),
+    MediaKind.VIDEO: (16 * _MEGABYTE, {"video/mp4", "video/3gpp"}),
+    MediaKind.AUDIO: (
+        16 * _MEGABYTE,
+        {"audio/aac", "audio/amr", "audio/mp4", "audio/mpeg", "audio/ogg"},
+    ),
+}
+"""What WhatsApp shows as such, in bytes and types
+(https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media)."""
+
+
+def fitted(media: Media) -> Media:
+    """Return an attachment as a document where WhatsApp does not show it as what it is."""
+    limit, types = _SHOWN.get(media.kind, (0, set()))
+    if media.size <= limit and media.mimetype.partition(";")[0] in types:
+        return media
+    if media.size > _DOCUMENT_LIMIT:
+        reason = f"{media.filename}: WhatsApp takes files of at most 100 MB."
+        raise UnsupportedContentError(field="message.attachments", reason=reason)
+    return replace(media, kind=MediaKind.DOCUMENT)
+
+
+def render(part: Part, *, preview_url: bool) -> tuple[str, Any]:
+    """Return a part's type and body."""
+    match part:
+        case Text():
+            return "text", {"body": part.body, "preview_url": preview_url}
+        case Media():
+            return part.kind.value, _media(part)
+        case Location():
+            place = {"latitude": part.latitude, "longitude": part.longitude, "name": part.name}
+            return "location", _without_empty(place)
+        case ContactCard():
+            return "contacts", [_contact(part)]
+        case Template():
+            return "template", _template(part)
+
+
+def dump(body: object) -> str:
+    """Return the shortest JSON of a body."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """Return a JSON object, an empty one where the bytes are none."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _media(media: Media) -> dict[str, str]:
+    filename = media.filename if media.kind is MediaKind.DOCUMENT else ""
+    return _without_empty({"caption": media.caption, "filename": filename})
+
+
+def _contact(card: ContactCard) -> dict[str, Any]:
+    """Return a card; Meta wants a part of the name beside the whole."""
+    first, _, last = card.name.partition(" ")
+    name = {"formatted_name": card.name, "first_name": first, "last_name": last}
+    numbers = ["".join(filter(str.isdecimal, phone)) for phone in card.phones]
+    body = {
+        "name": _without_empty(name),
+        "phones": [{"phone": f"+{number}", "wa_id": number} for number in numbers],
+        "emails": [{"email": email} for email in card.emails],
+        "org": _without_empty({"company": card.organisation}),
+    }
+    return _without_empty(body)
+
+
+def _template(template: Template) -> dict[str, Any]:
+    body = {
+        "name": template.name,
+        "language": {"policy": "deterministic", "code": template.language},
+        "components": list(template.components),
+    }
+    return _without_empty(body)
+
+
+def _without_empty(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if value}

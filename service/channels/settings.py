@@ -1,0 +1,28 @@
+"""Fields that the settings of several channels have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import fields, validate
+
+
+class BaseUrl(fields.String):
+    """Where a provider is, without user, query or fragment."""
+
+    def __init__(self, **options: Any) -> None:
+        pattern = r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/%]*)?\Z"
+        message = "Must be an http or https URL without user, query and fragment."
+        checks = [validate.Length(max=512), validate.Regexp(pattern, error=message)]
+        super().__init__(validate=checks, **options)
+
+
+class Secret(fields.String):
+    """A token or key: shown once, encrypted at rest; what a header can carry and nothing else."""
+
+    def __init__(self, *, description: str, **options: Any) -> None:
+        message = "Must be of printable ASCII characters without blanks."
+        least = 1 if options.get("required") else 0
+        checks = [validate.Length(least, 2048), validate.Regexp(r"[!-~]*\Z", error=message)]
+        metadata = {"secret": True, "description": description}
+        super().__init__(validate=checks, metadata=metadata, **options)

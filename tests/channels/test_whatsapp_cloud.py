@@ -1,0 +1,293 @@
+"""What only the Cloud API's driver does: uploads, checks, and Meta's word afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marshmallow import ValidationError
+
+from service.channels.base import (
+    BlockedError,
+    Content,
+    MediaKind,
+    Receipt,
+    ReceiptState,
+    RequestError,
+    RetryableError,
+    SendError,
+    UnreadableReceiptError,
+)
+from service.channels.drivers import whatsapp_cloud
+from service.channels.drivers.whatsapp_cloud.driver import Settings
+from tests import provider as lies
+from tests.channels.conftest import SETTINGS, Memory, Opened, picture
+from tests.provider import Fault, Provider, Reply, Request, graph_error, instead
+
+RECIPIENT = "2348179803743"
+MEGABYTE = 1024 * 1024
+
+
+def test_a_picture_for_a_thousand_people_is_uploaded_once(
+    opened: Opened, provider: Provider, media_ids: Memory, tmp_path: Path
+) -> None:
+    driver = opened("whatsapp_cloud")
+    cake = picture(tmp_path)
+    prepared = driver.prepare(cake)
+
+    with ThreadPoolExecutor(16) as pool:
+        ids = set(pool.map(lambda n: driver.send(RECIPIENT, prepared, f"d.{n}"), range(1000)))
+
+    assert len(ids) == len(provider.taken) == 1000
+    assert len(provider.uploads) == 1
+    form = provider.uploads[0].form
+    assert form["file"] == ("cake.jpeg", "image/jpeg", cake.path.read_bytes())
+    assert (form["messaging_product"][2], form["type"][2]) == (b"whatsapp", b"image/jpeg")
+    assert media_ids.lifetimes == [29 * 86_400.0]
+
+
+def test_a_file_that_meta_has_forgotten_is_uploaded_again_once(
+    opened: Opened, provider: Provider, media_ids: Memory, tmp_path: Path
+) -> None:
+    driver = opened("whatsapp_cloud")
+    cake = picture(tmp_path)
+    prepared = driver.prepare(cake)
+    media_ids.put(cake.attachment_id, "999", lifetime=1.0)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: driver.send(RECIPIENT, prepared, f"d.{n}"), range(100)))
+
+    assert len(provider.taken) == 100
+    assert len(provider.uploads) == 1
+
+
+def test_a_file_that_meta_forgets_at_once_is_refused(
+    opened: Opened, provider: Provider, tmp_path: Path
+) -> None:
+    driver = opened("whatsapp_cloud")
+    gone = instead(400, graph_error(100, "Invalid parameter", "Media ID is invalid"))
+    provider.then(gone, gone)
+
+    with pytest.raises(RequestError):
+        driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), "d.0")
+
+    assert (len(provider.messages), len(provider.uploads)) == (2, 2)
+
+
+UPLOADS: list[tuple[Fault, type[SendError]]] = [
+    (instead(400, graph_error(190, "Expired")), BlockedError),
+    (instead(400, graph_error(131053, "Media upload error")), RetryableError),
+    (instead(500, b"<html>"), RetryableError),
+    (instead(200, {"fortune": "soon"}), RetryableError),
+    (lies.RESET_AFTER_BODY, RetryableError),
+    (lies.HALF_AN_ANSWER, RetryableError),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind"), UPLOADS)
+def test_an_upload_that_fails_is_never_uncertain(
+    opened: Opened, provider: Provider, tmp_path: Path, fault: Fault, kind: type[SendError]
+) -> None:
+    driver = opened("whatsapp_cloud")
+    provider.choose = _for_uploads(fault)
+
+    with pytest.raises(SendError) as caught:
+        driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), "d.0")
+
+    assert type(caught.value) is kind
+    assert provider.messages == []
+
+
+def test_threads_that_wait_for_an_upload_share_its_failure(
+    opened: Opened, provider: Provider, tmp_path: Path
+) -> None:
+    driver = opened("whatsapp_cloud")
+    prepared = driver.prepare(picture(tmp_path))
+    provider.choose = _for_uploads(Fault(_say_later(503)))
+
+    def send(number: int) -> str:
+        with pytest.raises(RetryableError) as caught:
+            driver.send(RECIPIENT, prepared, f"d.{number}")
+        return caught.value.code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(send, range(8))) == {"http_503"}
+
+    assert len(provider.uploads) < 8
+
+
+SHOWN = [
+    ("a picture", MediaKind.IMAGE, "image/jpeg", 5 * MEGABYTE, MediaKind.IMAGE),
+    ("a picture too large", MediaKind.IMAGE, "image/jpeg", 5 * MEGABYTE + 1, MediaKind.DOCUMENT),
+    ("a picture it does not know", MediaKind.IMAGE, "image/webp", 1, MediaKind.DOCUMENT),
+    ("a voice message", MediaKind.AUDIO, "audio/ogg; codecs=opus", 1, MediaKind.AUDIO),
+    ("a film too large", MediaKind.VIDEO, "video/mp4", 17 * MEGABYTE, MediaKind.DOCUMENT),
+    ("a document", MediaKind.DOCUMENT, "application/pdf", 99 * MEGABYTE, MediaKind.DOCUMENT),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mimetype", "size", "shown"), [pytest.param(*row, id=name) for name, *row in SHOWN]
+)
+def test_what_whatsapp_does_not_show_goes_as_a_document(  # noqa: PLR0913, PLR0917 - a row
+    opened: Opened, tmp_path: Path, kind: MediaKind, mimetype: str, size: int, shown: MediaKind
+) -> None:
+    file = picture(tmp_path, kind=kind, mimetype=mimetype, size=size)
+
+    (part,) = opened("whatsapp_cloud").plan(Content(media=(file,)))
+
+    assert part == picture(tmp_path, kind=shown, mimetype=mimetype, size=size)
+
+
+def test_a_number_that_can_send_passes_the_check(opened: Opened, provider: Provider) -> None:
+    opened("whatsapp_cloud").check()
+
+    assert provider.requests[0].path == "/v23.0/106540352242922"
+    assert "display_phone_number" in provider.requests[0].query["fields"][0]
+
+
+CHECKS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"id": "1", "status": "BANNED"}, {}, "banned"),
+    ({"id": "1", "status": "PENDING"}, {}, "not registered"),
+    ({"fortune": "soon"}, {}, "base URL"),
+    ({"id": "1"}, {"access_token": "stale"}, "token is not valid"),
+]
+
+
+@pytest.mark.parametrize(("number", "settings", "words"), CHECKS)
+def test_the_check_says_in_words_what_is_wrong(
+    opened: Opened,
+    provider: Provider,
+    number: dict[str, Any],
+    settings: dict[str, Any],
+    words: str,
+) -> None:
+    provider.number = number
+
+    with pytest.raises(BlockedError, match=words) as caught:
+        opened("whatsapp_cloud", **settings).check()
+
+    assert caught.value.wait is None
+
+
+def test_a_check_that_gets_no_answer_says_nothing_about_the_session(opened: Opened) -> None:
+    with pytest.raises(RetryableError):
+        opened("whatsapp_cloud", base_url="http://127.0.0.1:1").check()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"phone_number_id": "+234 817"},
+        {"access_token": "two\r\nlines"},
+        {"access_token": ""},
+        {"base_url": "https://user:word@graph.facebook.com"},
+        {"base_url": "file:///etc/passwd"},
+        {"version": "23"},
+        {"colour": "blue"},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        Settings().load({**SETTINGS["whatsapp_cloud"], **wrong})
+
+
+def test_the_handshake_is_answered_to_whoever_knows_the_token() -> None:
+    asked = {"hub.mode": "subscribe", "hub.verify_token": "s3cret", "hub.challenge": "1158201444"}
+
+    assert whatsapp_cloud.challenge(asked, {"verify_token": "s3cret"}) == "1158201444"
+    assert whatsapp_cloud.challenge(asked, {"verify_token": "other"}) is None
+    assert whatsapp_cloud.challenge(asked, {"verify_token": ""}) is None
+    assert whatsapp_cloud.challenge({**asked, "hub.verify_token": ""}, {}) is None
+    assert whatsapp_cloud.challenge({}, {"verify_token": "s3cret"}) is None
+
+
+def test_one_byte_more_or_less_breaks_the_signature() -> None:
+    raw = b'{"object":"whatsapp_business_account","entry":[]}'
+    signature = f"sha256={hmac.new(b'app-secret', raw, hashlib.sha256).hexdigest()}"
+    settings = {"app_secret": "app-secret"}
+
+    assert whatsapp_cloud.is_authentic(raw, signature, settings)
+    assert not whatsapp_cloud.is_authentic(raw + b" ", signature, settings)
+    assert not whatsapp_cloud.is_authentic(raw, signature, {"app_secret": "other"})
+    assert not whatsapp_cloud.is_authentic(raw, "", settings)
+    unsigned = f"sha256={hmac.new(b'', raw, hashlib.sha256).hexdigest()}"
+    assert not whatsapp_cloud.is_authentic(raw, unsigned, {"app_secret": ""})
+
+
+def test_statuses_become_receipts() -> None:
+    wamid = "wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBJFNjk2OTMwNEZCQjhGMzUyQUYA"
+    usual = {"id": wamid, "timestamp": "1750030073", "recipient_id": "16505551234"}
+    error = {
+        "code": 131050,
+        "title": "Unable to deliver",
+        "message": "Unable to deliver",
+        "error_data": {"details": "The user has stopped receiving marketing messages"},
+        "href": "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/",
+    }
+    statuses: list[dict[str, Any]] = [
+        {**usual, "status": "sent", "biz_opaque_callback_data": "64ac509d05a7cc2b8c000001.0"},
+        {**usual, "status": "delivered", "pricing": {"billable": True, "category": "service"}},
+        {**usual, "status": "read"},
+        {**usual, "status": "failed", "errors": [error]},
+        {**usual, "status": "warning"},
+    ]
+
+    receipts = whatsapp_cloud.parse_receipts(_webhook(statuses), SETTINGS["whatsapp_cloud"])
+
+    sent, delivered, read, failed = receipts
+    reference = "64ac509d05a7cc2b8c000001.0"
+    assert sent == Receipt(wamid, ReceiptState.SENT, 1_750_030_073.0, reference)
+    assert delivered == Receipt(wamid, ReceiptState.DELIVERED, 1_750_030_073.0)
+    assert read.state is ReceiptState.READ
+    assert (failed.state, failed.code, failed.opted_out) == (ReceiptState.FAILED, "131050", True)
+    assert "does not want" in failed.reason
+    assert "stopped receiving" in failed.reason
+
+
+def test_what_is_about_another_number_is_left_out() -> None:
+    status = {"id": "wamid.1", "status": "sent", "timestamp": "1", "recipient_id": "1"}
+
+    receipts = whatsapp_cloud.parse_receipts(_webhook([status], "555"), SETTINGS["whatsapp_cloud"])
+
+    assert receipts == []
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"null", b"{}", b'{"entry":[7]}', b'{"entry":[{"changes":[7]}]}']
+)
+def test_what_is_not_in_metas_form_is_unreadable(raw: bytes) -> None:
+    with pytest.raises(UnreadableReceiptError):
+        whatsapp_cloud.parse_receipts(raw, SETTINGS["whatsapp_cloud"])
+
+
+def _webhook(statuses: list[dict[str, Any]], number: str = "106540352242922") -> bytes:
+    """Return a webhook's body as in Meta's own examples."""
+    metadata = {"display_phone_number": "15550783881", "phone_number_id": number}
+    value = {"messaging_product": "whatsapp", "metadata": metadata, "statuses": statuses}
+    incoming = {"messaging_product": "whatsapp", "metadata": metadata, "messages": [{"id": "w"}]}
+    changes = [
+        {"value": value, "field": "messages"},
+        {"value": incoming, "field": "messages"},
+        {"value": {"event": "APPROVED"}, "field": "message_template_status_update"},
+    ]
+    return json.dumps(
+        {
+            "object": "whatsapp_business_account",
+            "entry": [{"id": "102290129340398", "changes": changes}],
+        }
+    ).encode()
+
+
+def _for_uploads(fault: Fault) -> Callable[[Request], Fault | None]:
+    return lambda request: fault if request.path.endswith("/media") else None
+
+
+def _say_later(status: int) -> Callable[..., None]:
+    return lambda to, _usual: to.say_later(0.2, bytes(Reply(status)))
