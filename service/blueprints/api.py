@@ -28,7 +28,7 @@ from service.core import faults
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.errors import InvalidError, ServiceError
-from service.schemas.base import CredentialsSchema
+from service.schemas.base import ID_PATTERN, CredentialsSchema
 from service.schemas.envelopes import FailureSchema, envelope
 from service.schemas.pages import SortedPageSchema
 
@@ -195,10 +195,11 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
         def decorate(view: View) -> View:
             content: dict[str, Any] = {"*/*": {"schema": {}}}
-            answers = {
+            answers: dict[int, Any] = {
                 200: {"description": "The file", "content": content},
                 206: {"description": "A range of the file", "content": content},
                 304: {"description": "The file is the one you have (`If-None-Match`)"},
+                416: HTTPStatus(416).name,
             }
             wrapped: View = self.doc(responses=answers)(view)
             return wrapped
@@ -268,7 +269,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
 def describe(api: Api) -> None:
     """Describe what routes have in common: ids in paths, and how to authorise."""
-    api.register_converter(IdConverter, lambda _: {"type": "string", "pattern": "^[0-9a-f]{24}$"})
+    api.register_converter(IdConverter, lambda _: {"type": "string", "pattern": ID_PATTERN})
     about = "A token from `flask token create`"
     bearer = {"type": "http", "scheme": "bearer", "description": about}
     in_query = {"type": "apiKey", "in": "query", "name": "access_token", "description": about}

@@ -11,7 +11,7 @@ from service.blueprints.requests import Request
 from service.core import sessions, tokens
 from service.core.tokens import Caller, Scope
 from service.database import now_ms
-from service.errors import ForbiddenError, InvalidError, UnauthorisedError
+from service.errors import ForbiddenError, InvalidError, MediaTypeError, UnauthorisedError
 
 
 def identify(request: Request, scope: Scope) -> None:
@@ -22,16 +22,32 @@ def identify(request: Request, scope: Scope) -> None:
     body is looked at before the body is read.
     """
     outside = [secret for secret in (_bearer(request), _query(request)) if secret]
-    known = _verify(outside[0]) if outside else None
-    inside = _credential(request.document, "access_token")
+    if outside:
+        _admit(outside[0], scope)
+    inside = _inside(request, needed=not outside)
     if len({*outside, inside} - {""}) > 1:
         raise UnauthorisedError(
             "This request carries two different tokens: send one.", problem="invalid_request"
         )
-    g.caller = known or _verify(inside)
+    if not outside:
+        _admit(inside, scope)
+    g.session_id = _session(g.caller, request.document)
+
+
+def _admit(secret: str, scope: Scope) -> None:
+    g.caller = _verify(secret)
     if not g.caller.may(scope):
         raise ForbiddenError(scope)
-    g.session_id = _session(g.caller, request.document)
+
+
+def _inside(request: Request, *, needed: bool) -> str:
+    """Return the token in the body; one of a kind that we do not read has none."""
+    try:
+        return _credential(request.document, "access_token")
+    except MediaTypeError:
+        if needed:
+            raise UnauthorisedError from None
+        raise
 
 
 def _verify(secret: str) -> Caller:

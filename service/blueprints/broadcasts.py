@@ -42,7 +42,7 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
     The answer comes at once; sending begins right after it, or at `send_at`. Nothing is stored if
     anything is wrong with the request: every bad recipient is named with its position.
     """
-    order = _order(body, headers["key"])
+    order = _order(body, headers.get("key"))
     with crier().database.writing() as db:
         broadcast = broadcasts.create(
             db, caller().client_id, order, accounts=crier().accounts, now=now_ms()

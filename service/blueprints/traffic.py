@@ -6,10 +6,11 @@ import re
 import time
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 
 from service import ids
 from service.blueprints.context import known_caller
+from service.blueprints.requests import request
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     caller = known_caller()
+    request.drain()
     response.headers["X-Request-Id"] = g.request_id
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if caller is not None:

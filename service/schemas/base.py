@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from marshmallow import RAISE, Schema, fields, missing, post_load, pre_load, validate
-
-from service import ids
+from marshmallow import (
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    missing,
+    post_load,
+    pre_load,
+    validate,
+)
 
 UNIX_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LONGEST_NAME = 200
 
-is_id = validate.Regexp(ids.PATTERN, error="This is not an id, which has 24 digits and a to f.")
+ID_PATTERN = "^[0-9a-f]{24}$"
+"""The form of an id, for descriptions: JSON Schema knows no other end of a text than `$`."""
+
+
+class Matches(validate.Validator):
+    """A check that a whole text has a certain form.
+
+    Unlike marshmallow's Regexp it does not publish its pattern, which is Python's dialect.
+    """
+
+    def __init__(self, pattern: str, error: str) -> None:
+        self._pattern = re.compile(pattern)
+        self._error = error
+
+    def __call__(self, value: str) -> str:
+        """Return the text; raises ValidationError."""
+        if not self._pattern.fullmatch(value):
+            raise ValidationError(self._error)
+        return value
+
+
+is_id = Matches("[0-9a-f]{24}", "This is not an id: it would be 24 of 0 to 9 and a to f.")
 
 
 class StrictSchema(Schema):
@@ -137,7 +166,7 @@ def show_moment(milliseconds: int) -> str:
 
 def id_field(**kwargs: Any) -> fields.String:
     """Return a field that shows an id."""
-    return fields.String(required=True, metadata={"pattern": "^[0-9a-f]{24}$"}, **kwargs)
+    return fields.String(required=True, metadata={"pattern": ID_PATTERN}, **kwargs)
 
 
 def object_id() -> fields.String:

@@ -9,8 +9,10 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from service.models import BroadcastStatus, DeliveryStatus, SendType
 from service.schemas.base import (
+    ID_PATTERN,
     CredentialsSchema,
     LenientSchema,
+    Matches,
     Moment,
     StrictSchema,
     created,
@@ -21,29 +23,36 @@ from service.schemas.base import (
     version,
 )
 
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{1,20})?")
+_LATITUDE = r"[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?)"
+_LONGITUDE = r"[+-]?((1[0-7][0-9]|[0-9]{1,2})(\.[0-9]{1,20})?|180(\.0{1,20})?)"
 _LONGEST_PLACE = 1_000
 _RECIPIENTS = [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
 
 
 class Coordinate(fields.Field[str | float]):
-    """Decimal degrees, as a number or as a text like `"6.556452"`; kept as it was given."""
+    """Decimal degrees, as a number or as a text like `"6.556452"`; kept as it was given.
 
-    def __init__(self, most: int, **kwargs: Any) -> None:
+    `pattern` is that of the texts, `most` the greatest number.
+    """
+
+    def __init__(self, pattern: str, most: int, **kwargs: Any) -> None:
         either = [
-            {"type": "string", "pattern": "^[+-]?[0-9]{1,3}(\\.[0-9]{1,20})?$"},
+            {"type": "string", "pattern": f"^{pattern}$"},
             {"type": "number", "minimum": -most, "maximum": most},
         ]
         super().__init__(metadata={"oneOf": either}, **kwargs)
+        self._pattern = re.compile(pattern)
         self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         del attr, data, kwargs
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number and not (isinstance(value, str) and _DECIMAL.fullmatch(value)):
-            raise ValidationError("Not a coordinate: give decimal degrees, for example 6.556452.")
-        if abs(float(value)) > self._most:
-            raise ValidationError(f"Must lie between -{self._most} and {self._most}.")
+        if isinstance(value, str):
+            is_fine = self._pattern.fullmatch(value) is not None
+        else:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            is_fine = is_number and abs(value) <= self._most
+        if not is_fine:
+            raise ValidationError(f"Must be decimal degrees from -{self._most} to {self._most}.")
         return value
 
 
@@ -64,8 +73,8 @@ class LocationSchema(LenientSchema):
     """A pin on the map."""
 
     name = fields.String(validate=validate.Length(max=_LONGEST_PLACE))
-    lat = Coordinate(90, required=True)
-    lng = Coordinate(180, required=True)
+    lat = Coordinate(_LATITUDE, 90, required=True)
+    lng = Coordinate(_LONGITUDE, 180, required=True)
 
 
 class MessageSchema(LenientSchema):
@@ -73,7 +82,7 @@ class MessageSchema(LenientSchema):
 
     text = fields.String(allow_none=True)
     attachments = fields.List(
-        fields.String(validate=is_id),
+        fields.String(validate=is_id, metadata={"pattern": ID_PATTERN}),
         allow_none=True,
         metadata={"description": "Ids of attachments, sent in this order"},
     )
@@ -81,7 +90,7 @@ class MessageSchema(LenientSchema):
     contactId = fields.String(  # noqa: N815 - the guide writes it so
         allow_none=True,
         validate=is_id,
-        metadata={"description": "Id of a contact: its card is sent"},
+        metadata={"description": "Id of a contact: its card is sent", "pattern": ID_PATTERN},
     )
 
     @validates_schema
@@ -117,12 +126,11 @@ class IdempotencySchema(Schema):
 
     key = fields.String(
         data_key="Idempotency-Key",
-        load_default=None,
-        validate=validate.Regexp(r"[ -~]{0,255}\Z", error="Not up to 255 printable characters."),
+        validate=Matches("[ -~]{0,255}", "Must be up to 255 printable characters of ASCII."),
         metadata={
             "description": "A text of your own choice: the same request under the same key creates"
             " one broadcast, however often it is sent",
-            "maxLength": 255,
+            "pattern": "^[ -~]{0,255}$",
         },
     )
 

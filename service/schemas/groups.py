@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from service.core.groups import MOST_CONTACTS
 from service.schemas.base import (
+    ID_PATTERN,
     CredentialsSchema,
     Name,
     created,
@@ -20,7 +21,7 @@ from service.schemas.base import (
 
 def _contacts() -> fields.List[str]:
     return fields.List(
-        fields.String(validate=is_id),
+        fields.String(validate=is_id, metadata={"pattern": ID_PATTERN}),
         validate=validate.Length(max=MOST_CONTACTS),
         metadata={"description": "Ids of contacts"},
     )

@@ -1,0 +1,106 @@
+"""Whatever goes wrong is answered in the envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
+
+from service.app import Application
+from service.config import Settings
+from tests.conftest import Tenant
+
+MakeApp = Callable[..., Application]
+
+
+def failing(app: Application, error: Exception) -> Any:
+    """Answer a request to an address whose view raises."""
+
+    @app.get("/fail")
+    def fail() -> str:
+        raise error
+
+    return app.test_client().get("/fail?access_token=crier_secret")
+
+
+def test_an_unknown_address_is_404(acme: Tenant) -> None:
+    answer = acme.get("/nonsense")
+    assert answer.status_code == 404
+    assert answer.json == {
+        "status": False,
+        "message": "There is nothing at this address.",
+        "data": None,
+        "errors": {},
+    }
+
+
+def test_a_wrong_method_is_405_and_says_which_are_right(acme: Tenant) -> None:
+    answer = acme.ask("PATCH", "/broadcast")
+    assert answer.status_code == 405
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+    assert answer.json["status"] is False  # type: ignore[index]
+
+
+def test_a_defect_is_answered_with_a_reference_to_the_log_and_no_trace(
+    app: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = failing(app, ZeroDivisionError("secret of ours"))
+    assert answer.status_code == 500
+    assert answer.json["status"] is False
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    [reference] = answer.json["errors"]["reference"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    [logged] = [line for line in lines if line.get("reference") == reference]
+    assert "ZeroDivisionError" in logged["exception"]
+    assert "crier_secret" not in json.dumps(lines)
+
+
+def test_a_busy_database_is_503(app: Application) -> None:
+    answer = failing(app, PoolTimeoutError())
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "2"
+
+
+def test_a_lost_race_is_409(app: Application) -> None:
+    assert failing(app, StaleDataError()).status_code == 409
+
+
+def test_a_database_that_is_not_there_is_503(settings: Settings, make_app: MakeApp) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    app = make_app(database_url=nowhere)
+    answer = app.test_client().get("/broadcast", headers={"Authorization": "Bearer crier_x"})
+    assert answer.status_code == 503
+    assert answer.json["status"] is False  # type: ignore[index]
+    assert settings.dispatch == "off"
+
+
+def test_a_body_beyond_the_limit_is_413_and_nothing_is_stored(make_app: MakeApp) -> None:
+    acme = Tenant(make_app(max_body_bytes=100), "Acme")
+    body = json.dumps({"name": "x" * 200, "phones": ["2348179803743"]})
+    answer = acme.post("/contact", data=body)
+    assert answer.status_code == 413
+    assert "100 bytes" in answer.json["message"]  # type: ignore[index]
+    assert acme.get("/contact").json["data"] == []  # type: ignore[index]
+
+
+def test_a_body_of_just_the_limit_is_read(make_app: MakeApp) -> None:
+    acme = Tenant(make_app(max_body_bytes=100), "Acme")
+    body = '{"name": "Ada", "phones": ["2348179803743"]}'.ljust(100)
+    assert acme.post("/contact", data=body).status_code == 201
+
+
+def test_a_chunked_body_beyond_the_limit_is_413_too(make_app: MakeApp) -> None:
+    acme = Tenant(make_app(max_body_bytes=100), "Acme")
+    body = b'{"name": "Ada", "phones": ["2348179803743"]}'.ljust(101)
+    chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    answer = acme.post("/contact", data=body, environ_overrides=chunked)
+    assert answer.status_code == 413
+
+
+def test_a_doubled_slash_is_redirected_as_ever(acme: Tenant) -> None:
+    assert acme.get("/static//docs/index.js").status_code == 308

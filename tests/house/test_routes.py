@@ -1,0 +1,139 @@
+"""Guards: every route asks who is there, keeps clients apart, and is described."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any, NamedTuple
+
+import pytest
+
+from service.app import Application
+from service.blueprints.api import VERSION, scope_of
+from service.core.tokens import Scope
+from tests.blueprints.test_guide import upload
+from tests.conftest import ROOT, Tenant
+
+PUBLIC = {
+    "/docs",
+    "/healthz",
+    "/openapi.json",
+    "/public/attachments/<file>",
+    "/readyz",
+    "/static/<path:filename>",
+}
+UNDESCRIBED = {"/docs", "/openapi.json", "/static/<path:filename>"}
+
+
+class Route(NamedTuple):
+    """A method at an address, and the scope that it asks for."""
+
+    method: str
+    rule: str
+    scope: Scope | None
+
+
+def routes(app: Application) -> list[Route]:
+    return [
+        Route(method, rule.rule, scope_of(app.view_functions[rule.endpoint]))
+        for rule in app.url_map.iter_rules()
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"})  # type: ignore[operator]
+    ]
+
+
+def guarded(app: Application) -> list[Route]:
+    return [route for route in routes(app) if route.rule not in PUBLIC]
+
+
+def one_of_each(tenant: Tenant) -> dict[str, str]:
+    """Make an object of every noun; return their ids by the names that rules have for them."""
+    session = tenant.make("/session", name="main", channel="sandbox")
+    contact = tenant.make("/contact", name="Ada Obi", phones=["2348179803743"])
+    group = tenant.make("/group", name="friends", contacts=[contact["_id"]])
+    broadcast = tenant.make(
+        "/broadcast", send_type="individual", to="2348179803743", message={"text": "Hello"}
+    )
+    return {
+        "attachment_id": upload(tenant)["_id"],
+        "broadcast_id": broadcast["_id"],
+        "contact_id": contact["_id"],
+        "group_id": group["_id"],
+        "session_id": session["_id"],
+    }
+
+
+def fill(rule: str, ids: dict[str, str]) -> str:
+    return re.sub(r"<id:(\w+)>", lambda match: ids[match[1]], rule)
+
+
+def test_every_route_asks_for_a_scope_or_is_known_to_be_public(app: Application) -> None:
+    assert {route.rule for route in routes(app) if route.scope is None} == PUBLIC
+
+
+def test_no_route_lets_anybody_in_without_a_token(acme: Tenant, app: Application) -> None:
+    for route in guarded(app):
+        path = fill(route.rule, dict.fromkeys(_names(route.rule), "0" * 24))
+        answer = acme.ask(route.method, path, headers={"Authorization": ""})
+        assert answer.status_code == 401, route
+        assert answer.json["status"] is False, route  # type: ignore[index]
+        assert "Bearer" in answer.headers["WWW-Authenticate"], route
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.SEND])
+def test_no_route_lets_in_a_token_of_a_lesser_scope(
+    acme: Tenant, app: Application, scope: Scope
+) -> None:
+    acme.token = acme.new_token(scope)
+    ranks = list(Scope)
+    for route in guarded(app):
+        assert route.scope is not None
+        if ranks.index(route.scope) > ranks.index(scope):
+            path = fill(route.rule, dict.fromkeys(_names(route.rule), "0" * 24))
+            assert acme.ask(route.method, path).status_code == 403, route
+
+
+def test_what_belongs_to_one_client_is_not_there_for_another(
+    acme: Tenant, globex: Tenant, app: Application
+) -> None:
+    ids = one_of_each(acme)
+    by_id = [route for route in guarded(app) if _names(route.rule)]
+    assert len(by_id) > 10
+    for route in by_id:
+        body: dict[str, Any] = {} if route.method == "GET" else {"json": {}}
+        answer = globex.ask(route.method, fill(route.rule, ids), **body)
+        assert answer.status_code == 404, route
+    for route in by_id:
+        if route.method == "GET":
+            assert acme.get(fill(route.rule, ids)).status_code == 200, route
+
+
+def test_lists_show_a_client_only_its_own(acme: Tenant, globex: Tenant, app: Application) -> None:
+    one_of_each(acme)
+    for route in guarded(app):
+        if route.method == "GET" and not _names(route.rule):
+            assert globex.get(route.rule).json["data"] == [], route  # type: ignore[index]
+
+
+def test_every_route_is_described(acme: Tenant, app: Application) -> None:
+    paths = acme.get("/openapi.json").json["paths"]  # type: ignore[index]
+    described = {
+        (method.upper(), path)
+        for path, operations in paths.items()
+        for method in operations
+        if method != "parameters"
+    }
+    expected = {
+        (route.method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.rule))
+        for route in routes(app)
+        if route.rule not in UNDESCRIBED
+    }
+    assert described == expected
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
+
+
+def _names(rule: str) -> list[str]:
+    return re.findall(r"<id:(\w+)>", rule)
