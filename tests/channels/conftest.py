@@ -56,16 +56,20 @@ def media_ids() -> Memory:
 
 
 @pytest.fixture
-def opened(provider: Provider, surroundings: Surroundings, media_ids: Memory) -> Opened:
+def opened(provider: Provider, surroundings: Surroundings, media_ids: Memory) -> Iterator[Opened]:
     """Open a driver by the channel's name; `timeout` in seconds."""
+    drivers: list[Driver] = []
 
     def open_driver(channel: str, timeout: float = 30.0, **settings: Any) -> Driver:
         channels = Channels(replace(surroundings, send_timeout=timeout))
         raw = {**SETTINGS[channel], "base_url": provider.url, **settings}
         loaded = channels.settings_schema(channel)().load(raw)
-        return channels.open(channel, Account("64ac-session", loaded, media_ids))
+        drivers.append(channels.open(channel, Account("64ac-session", loaded, media_ids)))
+        return drivers[-1]
 
-    return open_driver
+    yield open_driver
+    for driver in drivers:
+        driver.close()
 
 
 def picture(folder: Path, **changes: Any) -> Media:

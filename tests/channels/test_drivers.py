@@ -23,7 +23,7 @@ from service.channels.base import (
     UncertainError,
     UnsupportedContentError,
 )
-from service.channels.drivers.waha import mint
+from service.channels.drivers.waha.message_ids import mint
 from tests import provider as lies
 from tests.channels.conftest import Opened, picture
 from tests.provider import Fault, Provider, graph_error, instead, not_working
@@ -252,6 +252,11 @@ def test_what_a_channel_cannot_carry_is_said_beforehand(
     assert caught.value.field == where
 
 
+def test_a_template_is_not_prepared_for_waha_either(opened: Opened) -> None:
+    with pytest.raises(UnsupportedContentError):
+        opened("waha").prepare(Template("order_ready", "en"))
+
+
 class Trouble(NamedTuple):
     """What goes wrong, and what the driver has to make of it."""
 
@@ -321,6 +326,7 @@ CLOUD: list[Trouble] = [
     Trouble("bad parameter", _graph(131009), RequestError, None),
     Trouble("no such template", _graph(132001, 404), RequestError, None),
     Trouble("token expired", _graph(190, 401), BlockedError, None),
+    Trouble("unknown, of the token", _graph(987654, 401), BlockedError, None),
     Trouble("no permission", _graph(200, 403), BlockedError, None),
     Trouble("unpaid", _graph(131042), BlockedError, None),
     Trouble("no such number", _graph(100, error_subcode=33), BlockedError, None),

@@ -71,6 +71,24 @@ def test_requests_of_one_thread_share_a_connection(
     assert {each.body for each in provider.messages} == {MESSAGE}
 
 
+def test_a_thread_keeps_a_connection_for_each_of_some_providers(
+    client: Client, provider: Provider, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = url.replace("127.0.0.1", "localhost")
+
+    for each in (url, other, url, other):
+        client.post(each, MESSAGE, HEADERS)
+    assert provider.connections == 2
+
+    monkeypatch.setattr("service.channels.http.MOST_PROVIDERS", 1)
+    monkeypatch.setattr("service.channels.http.MOST_URLS", 1)
+    third = url.replace("127.0.0.1", "LocalHost")
+    for each in (third, url, other):
+        client.post(each, MESSAGE, HEADERS)
+    assert provider.connections == 5
+    assert len(provider.messages) == 7
+
+
 def test_threads_do_not_mix_their_requests(client: Client, provider: Provider, url: str) -> None:
     def send(number: int) -> int:
         return client.post(url, MESSAGE.replace(b"Hello", b"%d" % number), HEADERS).status
@@ -103,6 +121,16 @@ def test_a_connection_that_the_provider_closed_meanwhile_costs_nothing(
     client.post(url, MESSAGE, HEADERS)
     provider.hang_up()
 
+    assert client.post(url, MESSAGE, HEADERS).status == 200
+    assert (len(provider.messages), provider.connections) == (2, 2)
+
+
+def test_a_connection_that_the_provider_said_to_close_is_not_used_again(
+    client: Client, provider: Provider, url: str
+) -> None:
+    provider.then(lies.instead(200, {}, Connection="close"))
+
+    assert client.post(url, MESSAGE, HEADERS).status == 200
     assert client.post(url, MESSAGE, HEADERS).status == 200
     assert (len(provider.messages), provider.connections) == (2, 2)
 

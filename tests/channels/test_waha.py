@@ -22,7 +22,8 @@ from service.channels.base import (
     UnreadableReceiptError,
 )
 from service.channels.drivers import waha
-from service.channels.drivers.waha import Settings, mint
+from service.channels.drivers.waha.driver import Settings
+from service.channels.drivers.waha.message_ids import mint
 from tests import provider as lies
 from tests.channels.conftest import Opened, picture
 from tests.provider import Fault, Provider, instead
@@ -137,6 +138,17 @@ def test_every_engine_shapes_the_id_in_its_own_way(
     provider.then(instead(201, answer, takes=True))
 
     assert driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), REFERENCE) == known_as
+
+
+@pytest.mark.parametrize("body", [b"", {}, {"ack": 0}])
+def test_an_answer_without_an_id_is_one_where_waha_promises_none(
+    opened: Opened, provider: Provider, tmp_path: Path, body: Any
+) -> None:
+    driver = opened("waha")
+    provider.then(instead(201, body, takes=True), instead(201, body, takes=True))
+
+    assert driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), REFERENCE) == ""
+    assert driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE) == mint(REFERENCE)
 
 
 def test_a_session_that_works_passes_the_check(opened: Opened, provider: Provider) -> None:

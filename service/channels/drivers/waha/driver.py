@@ -1,20 +1,9 @@
-"""WhatsApp through WAHA, a WhatsApp that one hosts oneself (https://waha.devlike.pro).
-
-WAHA takes the id of a text, a location or a contact card from us, where its engine can (NOWEB,
-GOWS). We make that id out of our reference and not by its `new-message-id`: so it is the same
-at every attempt, in every process, even after one that died between asking and sending; WhatsApp
-drops a second message of one id, and an acknowledgement gives the reference back. `new-message-id`
-only tells whether the engine can.
-"""
+"""The driver: one session of a WAHA server."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
-import re
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote
@@ -31,19 +20,17 @@ from service.channels.base import (
     MediaKind,
     Part,
     PermanentError,
-    Receipt,
-    ReceiptState,
     RequestError,
     SendError,
     Surroundings,
     Template,
     Text,
     UncertainError,
-    UnreadableReceiptError,
     UnsupportedContentError,
 )
 from service.channels.captions import arrange
 from service.channels.connections import Answer
+from service.channels.drivers.waha.message_ids import id_of, mint
 from service.channels.http import client, refusal
 from service.channels.settings import BaseUrl, Secret
 
@@ -77,15 +64,6 @@ _CONVERTED: Final = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/ogg"}
 
 TEXT_LIMIT: Final = 65_536
 """Characters that WhatsApp's own apps send."""
-
-_PREFIX: Final = "3EB0"
-"""How WhatsApp Web's message ids begin."""
-
-_REFERENCE: Final = re.compile(r"([0-9a-f]{24})\.([0-9]{1,4})\Z")
-_MINTED: Final = re.compile(_PREFIX + r"([0-9A-F]{24})([0-9]{4})\Z")
-
-
-SIGNATURE_HEADER: Final = "X-Webhook-Hmac"
 
 
 class Settings(Schema):
@@ -143,8 +121,7 @@ class Waha:
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into parts; raises UnsupportedContentError for a template."""
         if content.template:
-            reason = "WAHA has no templates; use the text."
-            raise UnsupportedContentError(field="message.template", reason=reason)
+            raise _no_templates()
         if len(content.text) > TEXT_LIMIT:
             reason = f"WhatsApp takes at most {TEXT_LIMIT:,} characters."
             raise UnsupportedContentError(field="message.text", reason=reason)
@@ -168,9 +145,9 @@ class Waha:
         except UncertainError as error:
             error.provider_id = message_id
             raise
-        if message_id and known_as != message_id:
+        if message_id and known_as and known_as != message_id:
             self._takes_ids = False  # the engine chose another, whatever it said beforehand
-        return known_as
+        return known_as or message_id
 
     def check(self) -> None:
         """Ask WAHA about the session; raises SendError in words if it cannot send."""
@@ -199,7 +176,7 @@ class Waha:
             case Media():
                 return _PATHS[part.kind], self._media(part), False
             case Template():
-                raise NotImplementedError
+                raise _no_templates()
 
     def _media(self, media: Media) -> dict[str, Any]:
         file = {"mimetype": media.mimetype, "filename": media.filename}
@@ -218,11 +195,13 @@ class Waha:
         answer = self._client.post(url, body, self._headers)
         if not answer.accepted:
             raise _refused(answer)
-        try:
-            return _message_id(json.loads(answer.body))
-        except (ValueError, LookupError, TypeError) as error:
-            reason = "WAHA accepted the message, but its answer has no message id."
-            raise UncertainError(reason, code="no_message_id") from error
+        said = _read(answer.body)
+        if known_as := id_of(said):
+            return known_as
+        if answer.status == HTTPStatus.CREATED and (said or answer.body in {b"", b"{}"}):
+            return ""  # WAHA's document promises a body for a text alone
+        reason = "WAHA's answer is not one to a message."
+        raise UncertainError(reason, code="no_message_id")
 
     def _engine_takes_ids(self) -> bool:
         """Tell whether the engine can be given a message's id; asked once per process."""
@@ -238,80 +217,17 @@ class Waha:
         return self._takes_ids
 
 
-def mint(reference: str) -> str:
-    """Return a message's id for a reference: always the same one, and `3EB0` plus hex digits."""
-    if match := _REFERENCE.match(reference):
-        return f"{_PREFIX}{match[1].upper()}{int(match[2]):04}"
-    return _PREFIX + hashlib.sha256(reference.encode()).hexdigest()[:18].upper()
-
-
-def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a webhook's bytes are signed with the session's key."""
-    key = str(settings.get("webhook_key") or "")
-    signed = hmac.new(key.encode(), raw, hashlib.sha512).hexdigest()
-    return bool(key) and hmac.compare_digest(signature.encode(), signed.encode())
-
-
-def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
-    """Return what a webhook says about our messages; raises UnreadableReceiptError.
-
-    Of a group, the first member's acknowledgement counts for the whole.
-    """
-    try:
-        event = json.loads(raw)
-        ours = event["session"] == (settings.get("session") or "default")
-        if not ours or event["event"] not in {"message.ack", "message.ack.group"}:
-            return []
-        acknowledged = event["payload"]
-        state = _STATES.get(acknowledged["ack"])
-        if state is None or not acknowledged.get("fromMe", True):
-            return []
-        return [_receipt(acknowledged["id"], state, event.get("timestamp"))]
-    except (ValueError, AttributeError, TypeError, LookupError) as error:
-        raise UnreadableReceiptError from error
-
-
-_STATES: Final = {
-    -1: ReceiptState.FAILED,
-    1: ReceiptState.SENT,
-    2: ReceiptState.DELIVERED,
-    3: ReceiptState.READ,
-    4: ReceiptState.READ,  # played
-}
-
-
-def _receipt(serialized: str, state: ReceiptState, milliseconds: float | None) -> Receipt:
-    key = _key(serialized)
-    minted = _MINTED.match(key)
-    return Receipt(
-        provider_id=key,
-        state=state,
-        at=(milliseconds or 0) / 1000,
-        reference=f"{minted[1].lower()}.{int(minted[2])}" if minted else "",
-        reason="WhatsApp could not deliver it." if state is ReceiptState.FAILED else "",
-    )
-
-
-def _message_id(message: dict[str, Any]) -> str:
-    """Return the id from an answer, which every engine shapes in its own way."""
-    said = message.get("id") or message["key"]["id"]
-    if isinstance(said, dict):
-        said = said.get("_serialized") or said["id"]
-    return _key(str(said))
-
-
-def _key(serialized: str) -> str:
-    """Return the part of `true_<chat>_<key>[_<participant>]` that stays the same everywhere."""
-    pieces = serialized.split("_")
-    return pieces[2] if len(pieces) > 2 else serialized  # noqa: PLR2004 - the third piece
-
-
 def _read(body: bytes) -> dict[str, Any]:
     try:
         said = json.loads(body)
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _no_templates() -> UnsupportedContentError:
+    reason = "WAHA has no templates; use the text."
+    return UnsupportedContentError(field="message.template", reason=reason)
 
 
 def _not_working(status: str) -> BlockedError:

@@ -1,0 +1,10 @@
+"""WhatsApp through WAHA, a WhatsApp that one hosts oneself (https://waha.devlike.pro)."""
+
+from service.channels.drivers.waha.driver import Waha
+from service.channels.drivers.waha.receipts import (
+    SIGNATURE_HEADER,
+    is_authentic,
+    parse_receipts,
+)
+
+__all__ = ["SIGNATURE_HEADER", "Waha", "is_authentic", "parse_receipts"]
