@@ -20,6 +20,9 @@ from service.models import DeliveryStatus
 _CLOSED_DOOR_WAIT = 60.0
 """Seconds that deliveries of a blocked account rest before they are looked at again."""
 
+_LONGEST_WAIT = 30 * 86400.0
+"""Seconds up to which a provider's wait is believed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -139,14 +142,18 @@ class _Case:
     def again(self, error: SendError, wait: float) -> Outcome:
         """Queue it once more, unless its attempts or its time are used up."""
         attempts = self.delivery.attempts + 1
-        due_at = self.now + _ms(max(wait, backoff(attempts, self.policy, self.draw)))
+        due_at = self.now + _ms(max(backoff(attempts, self.policy, self.draw), wait))
         if attempts >= self.policy.max_attempts:
-            reason = f"{error.reason} Given up after {attempts} attempts."
-            return self.ended(DeliveryStatus.FAILED, error, reason=reason)
+            return self.given_up(error, f"Given up after {attempts} attempts.")
         if due_at >= self.policy.expires_at:
-            reason = f"{error.reason} Given up: the broadcast expires before the next attempt."
-            return self.ended(DeliveryStatus.FAILED, error, reason=reason)
+            return self.given_up(error, "Given up: the broadcast expires before the next attempt.")
         return self.ended(DeliveryStatus.QUEUED, error, due_at=due_at)
+
+    def given_up(self, error: SendError, why: str) -> Outcome:
+        """End it; what may have arrived has not failed, however often it was tried."""
+        unknown = isinstance(error, UncertainError)
+        status = DeliveryStatus.UNCERTAIN if unknown else DeliveryStatus.FAILED
+        return self.ended(status, error, reason=f"{error.reason} {why}")
 
 
 def _defect(error: Exception) -> SendError:
@@ -156,4 +163,5 @@ def _defect(error: Exception) -> SendError:
 
 
 def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+    """Convert a wait, which may be any float: providers' answers are read into it."""
+    return round(min(max(0.0, seconds), _LONGEST_WAIT) * 1000)

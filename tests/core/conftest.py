@@ -1,0 +1,25 @@
+"""What the tests of the core stand on."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.channels.registry import DRIVERS
+from service.config import Settings
+from service.database import Database
+from tests.probe import Probe, Stage
+from tests.world import World
+
+
+@pytest.fixture
+def world(settings: Settings, database: Database) -> World:
+    """Return a client on a fresh database of either kind."""
+    return World(settings, database)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Return what the driver of the channel `probe` does."""
+    monkeypatch.setitem(DRIVERS, "probe", "tests.probe:Probe")
+    monkeypatch.setattr(Probe, "stage", Stage(), raising=False)
+    return Probe.stage

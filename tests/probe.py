@@ -1,0 +1,76 @@
+"""A channel for tests: each test says what its driver does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+from marshmallow import Schema
+
+from service.channels.base import Account, Content, Part, Surroundings, Text
+
+
+class Call(NamedTuple):
+    """What a driver was asked to send."""
+
+    recipient: str
+    body: str
+    reference: str
+
+
+class Stage:
+    """What the probe drivers of one test do, and what they were asked to."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.opened: list[Account] = []
+        self.closed = threading.Event()
+        self.harmless = False
+        self.open: Callable[[Account], object] = lambda _account: None
+        self.plan: Callable[[Content], tuple[Part, ...]] = _words
+        self.send: Callable[[Call], Any] = lambda call: f"id-{call.reference}"
+
+    def recipients(self) -> list[str]:
+        return [call.recipient for call in list(self.calls)]
+
+
+class Probe:
+    """A driver that does what the stage says."""
+
+    name: ClassVar[str] = "probe"
+    reaches_groups: ClassVar[bool] = True
+    Settings: ClassVar[type[Schema]] = Schema
+    stage: ClassVar[Stage]
+
+    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+        del surroundings
+        self.stage.open(account)
+        self.stage.opened.append(account)
+
+    @property
+    def resend_is_harmless(self) -> bool:
+        return self.stage.harmless
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        return self.stage.plan(content)
+
+    def prepare(self, part: Part) -> str:
+        return part.body if isinstance(part, Text) else type(part).__name__
+
+    def send(self, recipient: str, prepared: str, reference: str) -> str:
+        call = Call(recipient, prepared, reference)
+        self.stage.calls.append(call)
+        taken: str = self.stage.send(call)
+        return taken
+
+    def check(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.stage.closed.set()
+
+
+def _words(content: Content) -> tuple[Part, ...]:
+    """Cut a text into a part a word."""
+    return tuple(Text(word) for word in content.text.split())
