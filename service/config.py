@@ -58,6 +58,7 @@ class Settings:
     sweep_interval: float = setting(
         5.0, "How often schedules, expiries and dead claims are looked at"
     )
+    check_interval: float = setting(60.0, "How often blocked sessions are asked to send again")
     lease: float = setting(
         30.0, "How long a dispatcher may stand still before its claims are taken over"
     )
@@ -72,6 +73,11 @@ class Settings:
     )
     connect_timeout: float = setting(5.0, "Longest wait for a connection to a provider")
     send_timeout: float = setting(30.0, "Longest wait for a provider's answer")
+    private_addresses: bool = setting(
+        default=False,
+        help_text="Whether sessions may name providers on this machine or its private network,"
+        " such as a WAHA of your own",
+    )
     outgoing_proxy: str = setting("", "HTTP proxy for calls to providers; empty: none")
     log_level: str = setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
     log_format: str = setting("json", "`json` or `console`")
@@ -88,7 +94,7 @@ class Settings:
         )
         for setting_ in fields(self):
             value = getattr(self, setting_.name)
-            if isinstance(value, (int, float)) and setting_.name != "trusted_proxies":
+            if setting_.type in {"int", "float"} and setting_.name != "trusted_proxies":
                 _refuse(value <= 0, f"{setting_.name.upper()} must be more than 0")
 
     @property
@@ -123,6 +129,7 @@ def load() -> Settings:
     readers: dict[str, Callable[[str], Any]] = {
         "int": env.int,
         "float": env.float,
+        "bool": env.bool,
         "str": env.str,
         "Path": env.path,
     }

@@ -6,7 +6,7 @@ decides nothing: whether to try again, when, and what becomes of the broadcast i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -113,7 +113,14 @@ class RetryableError(SendError):
 
 
 class PermanentError(SendError):
-    """This recipient cannot be reached; another attempt would fail the same way."""
+    """This recipient cannot be reached; another attempt would fail the same way.
+
+    `opted_out`: because they want no more messages from this account.
+    """
+
+    def __init__(self, reason: str, *, code: str = "", opted_out: bool = False) -> None:
+        super().__init__(reason, code=code)
+        self.opted_out = opted_out
 
 
 class RequestError(PermanentError):
@@ -181,6 +188,19 @@ class UnreadableReceiptError(Exception):
     """What came to the webhook is not in the provider's form."""
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """How a provider reports: each function is handed the session's settings as its last argument.
+
+    `challenge` answers the question that sets a webhook up, from its query, or None to refuse it.
+    """
+
+    signature_header: str
+    is_authentic: Callable[[bytes, str, Mapping[str, Any]], bool]
+    parse: Callable[[bytes, Mapping[str, Any]], list[Receipt]]
+    challenge: Callable[[Mapping[str, str], Mapping[str, Any]], str | None] | None = None
+
+
 class MediaIds(Protocol):
     """The ids under which a provider already holds a session's attachments."""
 
@@ -224,12 +244,16 @@ class Driver(Protocol):
 
     `resend_is_harmless`: offering a part twice under one reference delivers it once.
     `reaches_groups`: a recipient may be a WhatsApp group, an id that ends in `@g.us`.
+    `echoes_references`: its receipts name our reference; else its message ids are remembered.
+    `webhook`: how its provider reports; None where it does not.
     `Settings` loads the session's settings; a field with `metadata={"secret": True}` is encrypted
     at rest and never shown again.
     """
 
     name: ClassVar[str]
     reaches_groups: ClassVar[bool]
+    echoes_references: ClassVar[bool]
+    webhook: ClassVar[Webhook | None]
     Settings: ClassVar[type[Schema]]
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
 
@@ -26,11 +27,15 @@ class Accounts:
 
     def open(self, session: Session) -> Driver:
         """Make the driver of a session; no call goes out yet."""
-        secrets = self._vault.decrypt(session.secrets) if session.secrets else {}
         media = StoredMediaIds(self._database, session.id)
         return self.channels.open(
-            session.channel, Account(session.id, {**session.settings, **secrets}, media)
+            session.channel, Account(session.id, self.settings_of(session), media)
         )
+
+    def settings_of(self, session: Session) -> dict[str, Any]:
+        """Return all settings of a session, the secret ones decrypted."""
+        secrets = self._vault.decrypt(session.secrets) if session.secrets else {}
+        return {**session.settings, **secrets}
 
     def content(self, broadcast: Broadcast) -> Content:
         """Return what a broadcast says, as drivers read it."""
@@ -86,4 +91,5 @@ def surroundings(settings: Settings) -> Surroundings:
         connect_timeout=settings.connect_timeout,
         send_timeout=settings.send_timeout,
         proxy=settings.outgoing_proxy,
+        private_addresses=settings.private_addresses,
     )

@@ -165,9 +165,8 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     again = sum(deliveries.requeue(db, broadcast_id, status, now=now) for status in statuses)
     if not again:
         raise ConflictError("No delivery of this broadcast is in a state that can be retried.")
+    db.refresh(broadcast)
     values: dict[str, Any] = {"expires_at": max(broadcast.expires_at, now + _ms(expire_after))}
-    if broadcast.status == BroadcastStatus.COMPLETED:
-        values |= {"status": BroadcastStatus.SENDING, "closed_at": None}
     return _move(db, broadcast, None, values, now=now)
 
 

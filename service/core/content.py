@@ -88,7 +88,7 @@ def _restored(media: dict[str, Any], attachments_dir: Path, public_url: str) -> 
     return Media(
         kind=MediaKind(media["kind"]),
         path=attachments_dir / media["file"],
-        url=f"{public_url.rstrip('/')}/public/attachments/{media['file']}",
+        url=public_url and f"{public_url.rstrip('/')}/public/attachments/{media['file']}",
         **described,
     )
 

@@ -101,6 +101,22 @@ def fan_out(db: Session, broadcast_id: str, *, now: int) -> int:
     return made
 
 
+_SUPPRESS = text("""
+    UPDATE deliveries SET status = 'failed', code = 'opted_out', reason = :reason
+    WHERE broadcast_id = :broadcast_id AND status = 'queued' AND recipient IN (
+        SELECT recipient FROM opt_outs
+        WHERE session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
+    RETURNING broadcast_id, status
+""")
+
+
+def suppress(db: Session, broadcast_id: str, *, now: int) -> None:
+    """End the deliveries to people who want no more messages from the broadcast's session."""
+    reason = "This person has opted out of messages from this account."
+    moved = db.execute(_SUPPRESS, {"broadcast_id": broadcast_id, "reason": reason})
+    tallies.move(db, _gains(moved.all()), now=now)
+
+
 # Claim. The CTE is materialised because a nested loop could run its LIMIT once per outer row
 # (QueueClassic/queue_classic#320).
 _CLAIM_POSTGRES = text("""
@@ -253,7 +269,8 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
 
 
 _REQUEUE = text("""
-    UPDATE deliveries SET status = 'queued', attempts = 0, due_at = :now, updated_at = :now
+    UPDATE deliveries SET
+        status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL
     WHERE broadcast_id = :broadcast_id AND status = :status
 """)
 
@@ -267,6 +284,20 @@ def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int)
     count = _rowcount(db, _REQUEUE, values)
     tallies.move(db, {broadcast_id: Counter({status: -count})}, now=now)
     return count
+
+
+_BRING_FORWARD = text("""
+    UPDATE deliveries SET
+        status = :new_status, message_ids = :new_message_ids, progress = :new_progress,
+        code = :new_code, reason = :new_reason, due_at = :new_due_at, updated_at = :new_updated_at
+    WHERE id = :delivery_id AND status = :was
+""")
+
+
+def bring_forward(db: Session, moves: Sequence[dict[str, object]]) -> None:
+    """Write what receipts say of deliveries that `db` has locked; the caller moves the counters."""
+    if moves:
+        db.execute(_BRING_FORWARD, moves)
 
 
 def page(

@@ -188,7 +188,8 @@ def _split(
         raise InvalidError(errors=under) from error
     secret_names = channels.secret_fields(channel)
     public = {name: value for name, value in loaded.items() if name not in secret_names}
-    return public, {name: value for name, value in loaded.items() if name in secret_names}
+    # An optional secret that is left empty is none.
+    return public, {name: loaded[name] for name in loaded if name in secret_names and loaded[name]}
 
 
 def _flush(db: Db, session: Session) -> None:

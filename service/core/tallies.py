@@ -28,8 +28,9 @@ _MOVE = text(f"""
         {", ".join(f"{name} = {name} + :{name}" for name in COUNTERS)},
         updated_at = :now, version = version + 1,
         closed_at = CASE WHEN total = {_DONE} THEN COALESCE(closed_at, :now) END,
-        status = CASE WHEN total = {_DONE} AND status IN ('sending', 'paused')
-                      THEN 'completed' ELSE status END
+        status = CASE WHEN total = {_DONE} AND status IN ('sending', 'paused') THEN 'completed'
+                      WHEN total <> {_DONE} AND status = 'completed' THEN 'sending'
+                      ELSE status END
     WHERE id = :id
     RETURNING id, status, total, closed_at
 """)  # noqa: S608 - the names are ours
@@ -37,6 +38,8 @@ _MOVE = text(f"""
 
 def move(db: Session, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]:
     """Add to the counters of broadcasts, by id and status; return those that closed just now.
+
+    A completed broadcast that has something open again, by a retry or a receipt, goes on sending.
 
     In the order of ids, so that two processes never wait for each other.
     """

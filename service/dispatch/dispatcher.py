@@ -17,11 +17,13 @@ from service.core.accounts import Accounts
 from service.database import Database, now_ms
 from service.dispatch import retry
 from service.dispatch.campaigns import Campaigns
+from service.dispatch.checkup import Checkup
 from service.dispatch.claimer import Claimer
 from service.dispatch.fanout import FanOut
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.loop import Loop
+from service.dispatch.receipts import Receipts
 from service.dispatch.recorder import Recorder
 from service.dispatch.retry import Verdict
 from service.dispatch.sender import Senders
@@ -29,9 +31,6 @@ from service.dispatch.stock import Stock
 from service.dispatch.sweep import Sweep
 
 log = structlog.get_logger(__name__)
-
-_STANDSTILL = 30.0
-"""Seconds without a turn after which a loop counts as dead."""
 
 _LEAST_GRACE = 2.0
 """Seconds for writing the last results, however late the stop comes."""
@@ -58,6 +57,10 @@ class Dispatcher:
         self._fanning_out = Loop("fan-out", self._fanout.turn)
         sweep = Sweep(settings, database, accounts, self._claiming.wake)
         self._sweeping = Loop("sweep", sweep.turn)
+        receipts = Receipts(settings, database, self._claiming.wake)
+        self._receiving = Loop("receipts", receipts.turn)
+        checkup = Checkup(settings, database, accounts, self._claiming.wake)
+        self._checking = Loop("checkup", checkup.turn, patience=600.0)
         self._beating = Loop("lease", self._lease.turn)
         self._lease.on_dead = self._sweeping.wake
         self._recorder.on_rate = self._stock.learn
@@ -95,8 +98,9 @@ class Dispatcher:
             return True
         self.drain()
         deadline = max((self._drained_at or 0.0) + timeout, time.monotonic() + _LEAST_GRACE)
-        for loop in (self._claiming, self._fanning_out, self._sweeping, self._stock.pacer):
-            loop.stop()
+        for loop in self._loops():
+            if loop not in {self._beating, self._recorder.loop}:
+                loop.stop()
         self._claiming.join(deadline - time.monotonic())
         for work in self._stock.close():
             self._recorder.put(work.claim_id, Verdict(retry.untried(work.delivery, now=now_ms())))
@@ -114,8 +118,8 @@ class Dispatcher:
         if not self._started:
             return "The dispatcher of this process has not been started: use gunicorn.conf.py."
         for loop in self._loops():
-            if loop.stands_still(_STANDSTILL):
-                return f"The {loop.name} loop has stood still for {_STANDSTILL:.0f} seconds."
+            if loop.stands_still():
+                return f"The {loop.name} loop has stood still for {loop.patience:.0f} seconds."
         if not self._lease.is_good():
             return "The dispatcher cannot reach the database and sends nothing meanwhile."
         if self._senders.alive() < self._settings.sender_threads:
@@ -130,6 +134,8 @@ class Dispatcher:
             self._claiming,
             self._stock.pacer,
             self._recorder.loop,
+            self._receiving,
+            self._checking,
         )
 
     def _beat_now(self) -> None:

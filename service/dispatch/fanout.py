@@ -31,6 +31,7 @@ class FanOut:
             return self._settings.poll_interval
         with self._database.writing() as db:
             made = deliveries.fan_out(db, broadcast_id, now=now_ms())
+            deliveries.suppress(db, broadcast_id, now=now_ms())
         if made:
             self._on_ready()
         return 0.0

@@ -21,19 +21,21 @@ class Loop:
 
     `turn` returns how many seconds to wait before the next one; `wake` cuts that short. What a
     turn raises is logged and the next one follows after a pause that grows up to two seconds.
+    `patience` is how many seconds a turn may take until the loop counts as dead.
     """
 
-    def __init__(self, name: str, turn: Callable[[], float]) -> None:
+    def __init__(self, name: str, turn: Callable[[], float], patience: float = 30.0) -> None:
         self.name = name
+        self.patience = patience
         self._turn = turn
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"crier-{name}", daemon=True)
-        self._turned_at = time.monotonic()
+        self._next_at = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
-        self._turned_at = time.monotonic()
+        self._next_at = time.monotonic()
         self._thread.start()
 
     def wake(self) -> None:
@@ -52,9 +54,9 @@ class Loop:
             self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
 
-    def stands_still(self, seconds: float) -> bool:
-        """Tell whether no turn has ended for so long, or the thread is gone."""
-        return not self._thread.is_alive() or time.monotonic() - self._turned_at > seconds
+    def stands_still(self) -> bool:
+        """Tell whether a turn takes longer than it may, or the thread is gone."""
+        return not self._thread.is_alive() or time.monotonic() > self._next_at + self.patience
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
@@ -67,7 +69,7 @@ class Loop:
             except Exception:
                 log.exception("a turn failed", loop=self.name)
                 wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
-            self._turned_at = time.monotonic()
+            self._next_at = time.monotonic() + wait
             self._woken.wait(wait)
             self._woken.clear()
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
-from service.core import deliveries, holding
+from service.core import deliveries, holding, receipts
 from service.core.deliveries import Outcome
 from service.core.tallies import Closed
 from service.database import Database, now_ms
@@ -120,16 +120,18 @@ class _Meter:
 def _write(db: Db, results: list[Result]) -> list[Closed]:
     now = now_ms()
     by_claim: dict[str, list[Outcome]] = {}
-    holds: set[Hold] = set()
     for claim_id, verdict in results:
         by_claim.setdefault(claim_id, []).append(verdict.outcome)
-        if verdict.hold:
-            holds.add(verdict.hold)
     closed: list[Closed] = []
     for claim_id, outcomes in by_claim.items():
         closed += deliveries.record(db, claim_id, outcomes, now=now)
-    for hold in holds:
+    receipts.remember(db, [part for _, verdict in results for part in verdict.parts])
+    for hold in {verdict.hold for _, verdict in results if verdict.hold}:
         _hold(db, hold, now)
+    for session_id, recipient in {
+        (verdict.session_id, verdict.opted_out) for _, verdict in results if verdict.opted_out
+    }:
+        receipts.opt_out(db, session_id, recipient, now=now)
     return closed
 
 

@@ -15,6 +15,7 @@ from service.channels.base import (
     UncertainError,
 )
 from service.core.deliveries import Claimed, Outcome
+from service.core.receipts import PartSent
 from service.models import DeliveryStatus
 
 _CLOSED_DOOR_WAIT = 60.0
@@ -50,10 +51,17 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome for one delivery, and what it means for the others."""
+    """The outcome for one delivery, and what it means beyond it.
+
+    `opted_out` is the recipient who wants no more from this session; `parts` are the parts taken
+    just now that receipts will name by the provider's id alone.
+    """
 
     outcome: Outcome
     hold: Hold | None = None
+    session_id: str = ""
+    opted_out: str | None = None
+    parts: tuple[PartSent, ...] = ()
 
 
 def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.random) -> float:
@@ -100,8 +108,10 @@ def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
             hold = Hold(error.reason, broadcast_id=delivery.broadcast_id)
             return Verdict(case.ended(DeliveryStatus.FAILED, error), hold)
         case PermanentError():
-            return Verdict(case.ended(DeliveryStatus.FAILED, error))
-        case UncertainError() if not policy.resend:
+            opted_out = delivery.recipient if error.opted_out else None
+            failed = case.ended(DeliveryStatus.FAILED, error)
+            return Verdict(failed, session_id=session_id, opted_out=opted_out)
+        case UncertainError() if not (policy.resend or error.provider_id):
             return Verdict(case.ended(DeliveryStatus.UNCERTAIN, error))
         case SendError():
             return Verdict(case.again(error, getattr(error, "wait", 0.0)))

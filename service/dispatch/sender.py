@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import structlog
 
 from service.channels.base import SendError
 from service.core.deliveries import Outcome
+from service.core.receipts import NAMELESS, PartSent
 from service.database import now_ms
 from service.dispatch import retry
 from service.dispatch.gate import Gate
@@ -61,17 +63,24 @@ class Senders:
         """Send what is left of a delivery, if it may still be sent, and judge how it went."""
         delivery, campaign = work.delivery, work.campaign
         message_ids = delivery.message_ids.split() if delivery.message_ids else []
+        before = len(message_ids)
         try:
-            for number in range(len(message_ids), len(campaign.parts)):
+            for number in range(before, len(campaign.parts)):
                 if not self._may_send(work):
-                    return Verdict(self._stopped_at(work, message_ids))
+                    verdict = Verdict(self._stopped_at(work, message_ids))
+                    break
                 _wait_for_slot(work, number)
                 reference = f"{delivery.id}.{number}"
                 part = campaign.parts[number]
-                message_ids.append(campaign.driver.send(delivery.recipient, part, reference))
+                message_id = campaign.driver.send(delivery.recipient, part, reference)
+                message_ids.append(message_id or NAMELESS)
+            else:
+                verdict = retry.sent(delivery, message_ids, now=now_ms())
         except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
-            return self._failed(error, work, message_ids)
-        return retry.sent(delivery, message_ids, now=now_ms())
+            verdict = self._failed(error, work, message_ids)
+        if campaign.driver.echoes_references:
+            return verdict
+        return replace(verdict, parts=_named(work, message_ids, before))
 
     def _may_send(self, work: Work) -> bool:
         """Tell whether the claim still holds and nothing has shut the way."""
@@ -94,6 +103,16 @@ class Senders:
         if verdict.hold:
             self._gate.shut(verdict.hold)
         return verdict
+
+
+def _named(work: Work, message_ids: list[str], before: int) -> tuple[PartSent, ...]:
+    """Return the parts taken just now by the provider's ids."""
+    session_id, delivery_id = work.campaign.session_id, work.delivery.id
+    return tuple(
+        PartSent(session_id, message_id, delivery_id, part)
+        for part, message_id in enumerate(message_ids)
+        if part >= before and message_id != NAMELESS
+    )
 
 
 def _wait_for_slot(work: Work, number: int) -> None:

@@ -13,6 +13,7 @@ from service.models.broadcast import (
 from service.models.client import Client, Token
 from service.models.contact import Contact, Group, GroupMember
 from service.models.delivery import Delivery, DeliveryStatus, Dispatcher
+from service.models.receipt import OptOut, SentPart, WaitingReceipt
 from service.models.session import OnUncertain, Session, SessionStatus, UploadedMedia
 
 __all__ = [
@@ -30,10 +31,13 @@ __all__ = [
     "Group",
     "GroupMember",
     "OnUncertain",
+    "OptOut",
     "RecipientChunk",
     "SendType",
+    "SentPart",
     "Session",
     "SessionStatus",
     "Token",
     "UploadedMedia",
+    "WaitingReceipt",
 ]

@@ -29,6 +29,7 @@ class Delivery(Base):
     The id comes from `ids.delivery`. `due_at` is when it may be sent next, `claim_id` the
     dispatcher that is sending it now. `message_ids` are the provider's ids of the parts already
     taken, with blanks between, in the order of the parts: their number is where sending resumes.
+    `progress` has a letter for each part that a receipt spoke of (see `core.receipts`).
     """
 
     __tablename__ = "deliveries"
@@ -59,6 +60,7 @@ class Delivery(Base):
     due_at: Mapped[int] = mapped_column(Moment)
     claim_id: Mapped[str | None] = mapped_column(Id)
     message_ids: Mapped[str | None]
+    progress: Mapped[str | None]
     code: Mapped[str | None]
     reason: Mapped[str | None]
     sent_at: Mapped[int | None] = mapped_column(Moment)

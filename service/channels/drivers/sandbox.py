@@ -37,6 +37,7 @@ from service.channels.base import (
     Surroundings,
     Text,
     UncertainError,
+    Webhook,
 )
 
 UNREACHABLE = "12025550101"
@@ -97,6 +98,8 @@ class Sandbox:
 
     name: ClassVar[str] = "sandbox"
     reaches_groups: ClassVar[bool] = True
+    echoes_references: ClassVar[bool] = True
+    webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:

@@ -21,9 +21,16 @@ from service.channels.base import (
     Surroundings,
     UncertainError,
     UnsupportedContentError,
+    Webhook,
 )
 from service.channels.captions import arrange
 from service.channels.drivers.whatsapp_cloud.errors import MediaGoneError, refused
+from service.channels.drivers.whatsapp_cloud.receipts import (
+    SIGNATURE_HEADER,
+    challenge,
+    is_authentic,
+    parse_receipts,
+)
 from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, read, render
 from service.channels.http import Form, client
 from service.channels.settings import BaseUrl, Secret
@@ -96,6 +103,10 @@ class WhatsAppCloud:
 
     name: ClassVar[str] = "whatsapp_cloud"
     reaches_groups: ClassVar[bool] = False
+    echoes_references: ClassVar[bool] = True
+    webhook: ClassVar[Webhook | None] = Webhook(
+        SIGNATURE_HEADER, is_authentic, parse_receipts, challenge
+    )
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:

@@ -98,7 +98,7 @@ def refused(answer: Answer, media_id: str = "") -> SendError:
         wait_or_not = _hold(answer) if verdict is Verdict.THROTTLED else None
         return BlockedError(reason, code=code, wait=wait_or_not)
     if verdict is Verdict.RECIPIENT:
-        return PermanentError(reason, code=code)
+        return PermanentError(reason, code=code, opted_out=number == OPTED_OUT)
     is_gone = media_id and "media" in reason.lower()
     return (MediaGoneError if is_gone else RequestError)(reason, code=code)
 

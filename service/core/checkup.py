@@ -1,0 +1,40 @@
+"""Whether a session could send, by the provider's own word."""
+
+from __future__ import annotations
+
+from sqlalchemy import exists, select
+
+from service.channels.base import BlockedError, SendError
+from service.core import holding
+from service.core.accounts import Accounts
+from service.database import Database, now_ms
+from service.models import Broadcast, Session, SessionStatus
+
+
+def check(accounts: Accounts, database: Database, session: Session) -> str | None:
+    """Ask the provider whether a session could send; return what is wrong in words, or None.
+
+    What it says is written on the session: a blocked one is held until it can send again, and is
+    released if it can. A provider that does not answer changes nothing. No transaction is open
+    while the provider is asked.
+    """
+    try:
+        accounts.open(session).check()
+    except BlockedError as error:
+        until = None if error.wait is None else now_ms() + round(error.wait * 1000)
+        with database.writing() as db:
+            holding.hold_session(db, session.id, error.reason, until=until, now=now_ms())
+        return error.reason
+    except SendError as error:
+        return error.reason
+    with database.writing() as db:
+        holding.release_session(db, session.id, now=now_ms())
+    return None
+
+
+def blocked(database: Database) -> list[Session]:
+    """Return the sessions that wait to be mended while broadcasts wait for them."""
+    waiting = exists().where(Broadcast.session_id == Session.id, Broadcast.closed_at.is_(None))
+    held = select(Session).where(Session.status == SessionStatus.BLOCKED, waiting)
+    with database.reading() as db:
+        return list(db.scalars(held))

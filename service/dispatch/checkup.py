@@ -1,0 +1,47 @@
+"""The turn in which blocked sessions are asked whether they can send again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from service.config import Settings
+from service.core import checkup
+from service.core.accounts import Accounts
+from service.database import Database
+from service.models import Session
+
+log = structlog.get_logger(__name__)
+
+
+class Checkup:
+    """Lets the deliveries of a mended session go on without anybody's doing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        accounts: Accounts,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._accounts = accounts
+        self._on_ready = on_ready
+
+    def turn(self) -> float:
+        """Ask the providers of all blocked sessions; return the seconds until the next time."""
+        for session in checkup.blocked(self._database):
+            self._check(session)
+        return self._settings.check_interval
+
+    def _check(self, session: Session) -> None:
+        try:
+            problem = checkup.check(self._accounts, self._database, session)
+        except Exception:  # one account that cannot even be opened must not stop the others
+            log.exception("a session cannot be opened", session_id=session.id)
+            return
+        if problem is None:
+            log.info("session sends again", session_id=session.id)
+            self._on_ready()

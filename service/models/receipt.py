@@ -1,0 +1,61 @@
+"""Receipts: what providers say later, and what it takes to know whom they mean."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service import ids
+from service.models.base import Base, Id, Moment
+
+
+class WaitingReceipt(Base):
+    """A provider's word that has arrived and is not applied yet.
+
+    The webhook stores it and answers; a dispatcher applies it. `delivery_id` and `part` are known
+    where the provider gave our reference back, else `message_id` leads to them. `due_at` moves on
+    while the delivery it speaks of is still being sent.
+    """
+
+    __tablename__ = "waiting_receipts"
+    __table_args__ = (Index(None, "due_at"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new)
+    session_id: Mapped[str] = mapped_column(Id, ForeignKey("sessions.id", ondelete="CASCADE"))
+    delivery_id: Mapped[str | None] = mapped_column(Id)
+    part: Mapped[int | None]
+    message_id: Mapped[str]
+    state: Mapped[str]
+    code: Mapped[str | None]
+    reason: Mapped[str | None]
+    opted_out: Mapped[bool] = mapped_column(default=False)
+    received_at: Mapped[int] = mapped_column(Moment)
+    due_at: Mapped[int] = mapped_column(Moment)
+
+
+class SentPart(Base):
+    """Which part of which delivery a provider's message id means.
+
+    Only for channels that do not give our reference back in their receipts.
+    """
+
+    __tablename__ = "sent_parts"
+
+    session_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    delivery_id: Mapped[str] = mapped_column(Id)
+    part: Mapped[int]
+
+
+class OptOut(Base):
+    """A recipient who wants no more messages from a session; its broadcasts leave them out."""
+
+    __tablename__ = "opt_outs"
+
+    session_id: Mapped[str] = mapped_column(
+        Id, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    recipient: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[int] = mapped_column(Moment)
