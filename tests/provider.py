@@ -164,6 +164,7 @@ class Provider:
         self.session_status = "WORKING"
         self.number: dict[str, Any] = {"id": "106540352242922", "status": "CONNECTED"}
         self._minted = itertools.count(1)
+        self._known: set[str] = set()
         self._open: set[_Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -241,7 +242,8 @@ class Provider:
 
     def take(self, request: Request, recipient: str, reference: str, message_id: str) -> None:
         """Keep a message for delivery; one of an id that was there already is dropped."""
-        if all(each.message_id != message_id for each in self.taken):
+        if message_id not in self._known:
+            self._known.add(message_id)
             self.taken.append(Taken(recipient, reference, request.json, message_id))
 
     def new_id(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -401,6 +403,43 @@ def test_a_fault_is_told_for_what_it_is(
     assert len(provider.messages) <= 2
     driver.send(RECIPIENT, prepared, f"{DELIVERY}.3")
     assert len(provider.taken) == 2 + trouble.fault.takes
+
+
+BREAKS = (
+    lies.RESET_BEFORE_BODY,
+    lies.RESET_AFTER_BODY,
+    lies.CLOSE_AFTER_BODY,
+    lies.HALF_AN_ANSWER,
+    lies.GARBAGE,
+    lies.ANSWER_AND_CLOSE,
+    instead(503, b"<html>"),
+)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_no_verdict_is_wrong_in_a_storm(opened: Opened, provider: Provider, channel: str) -> None:
+    driver = opened(channel)
+    prepared = driver.prepare(*driver.plan(HELLO))
+    chance = random.Random(131026)  # noqa: S311 - the same storm every time
+    provider.engine_takes_ids = False
+    provider.then(*(chance.choice((None, *BREAKS)) for _ in range(1500)))
+
+    def send(number: int) -> tuple[str, type[SendError] | None]:
+        recipient = f"{RECIPIENT}{number:04}"
+        try:
+            driver.send(recipient, prepared, f"{DELIVERY}.{number}")
+        except SendError as error:
+            return recipient, type(error)
+        return recipient, None
+
+    with ThreadPoolExecutor(8) as pool:
+        verdicts = dict(pool.map(send, range(1500)))
+
+    taken = [each.recipient.partition("@")[0] for each in provider.taken]
+    assert len(taken) == len(set(taken))
+    assert {recipient for recipient, kind in verdicts.items() if kind is None} <= set(taken)
+    assert all(verdicts[recipient] in {None, UncertainError} for recipient in taken)
+    assert set(verdicts.values()) == {None, RetryableError, UncertainError}
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
