@@ -1,0 +1,278 @@
+"""Attachments over HTTP: from the form to the bytes that anybody can fetch."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from service.app import Application
+from service.blueprints.context import Crier
+from service.core import attachments
+from service.core.attachments import Stored
+from service.core.storage import ABANDONED_AFTER
+from service.models import Attachment, Broadcast, BroadcastAttachment, BroadcastStatus
+from tests.conftest import Tenant
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+TEXT = b"only text"
+
+
+def send(tenant: Tenant, content: bytes = PNG, name: str = "a.png", **fields: Any) -> Any:
+    form = {"file": (io.BytesIO(content), name), **fields}
+    return tenant.post("/attachment", data=form, content_type="multipart/form-data")
+
+
+def stored(crier: Crier) -> list[str]:
+    return [path.name for path in crier.storage.folder.rglob("*") if path.is_file()]
+
+
+def rows(crier: Crier) -> list[Attachment]:
+    with crier.database.reading() as db:
+        return list(db.scalars(select(Attachment)))
+
+
+def share(crier: Crier) -> str:
+    """Make an attachment that belongs to nobody, as an operator would."""
+    with crier.database.writing() as db:
+        made = attachments.create(db, None, Stored("A" * 15, "png", "image/png", "a.png", 1))
+        return made.id
+
+
+def test_a_file_is_stored_and_described(acme: Tenant) -> None:
+    made = send(acme, name="holiday photo.png").json["data"]
+    assert made["type"] == "png"
+    assert made["mimetype"] == "image/png"
+    assert made["filename"] == "holiday photo.png"
+    assert made["size"] == len(PNG)
+    assert made["client_id"] == acme.id
+    assert len(made["name"]) == 15
+    assert made["url"] == f"http://localhost/public/attachments/{made['name']}.png"
+    assert stored(acme.crier) == [f"{made['name']}.png"]
+
+
+def test_the_public_url_is_the_operators_when_there_is_one(
+    make_app: Callable[..., Application],
+) -> None:
+    acme = Tenant(make_app(public_url="https://crier.example/api/"), "Acme")
+    made = send(acme).json["data"]
+    assert made["url"] == f"https://crier.example/api/public/attachments/{made['name']}.png"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("../../etc/passwd.png", "passwd.png"),
+        # As browsers on Windows escape it within the quotes.
+        (r"C:\\Users\\ada\\a.png", "a.png"),
+        ("evil\u202egnp.exe", "evilgnp.exe"),
+        ("tab\there.png", "tabhere.png"),
+        ("Grüße aus Lagos.png", "Grüße aus Lagos.png"),
+        ("n" * 400 + ".png", "n" * 251 + ".png"),
+    ],
+)
+def test_a_files_name_is_cleaned(acme: Tenant, given: str, kept: str) -> None:
+    assert send(acme, name=given).json["data"]["filename"] == kept
+
+
+@pytest.mark.parametrize("given", ["..", "folder/", "\u202e"])
+def test_a_file_whose_name_says_nothing_gets_ours(acme: Tenant, given: str) -> None:
+    made = send(acme, name=given).json["data"]
+    assert made["filename"] == f"{made['name']}.png"
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "status"),
+    [
+        (b'<svg onload="alert(1)"/>', "photo.jpeg", 415),
+        (b"MZ" + bytes(200), "photo.jpeg", 415),
+        (b"", "photo.jpeg", 422),
+    ],
+)
+def test_what_is_refused_leaves_no_row_and_no_file(
+    acme: Tenant, content: bytes, name: str, status: int
+) -> None:
+    answer = send(acme, content, name)
+    assert answer.status_code == status
+    assert list(answer.json["errors"]) == ["file"]
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
+
+
+@pytest.mark.parametrize("excess", [1, 200_000])
+def test_a_file_beyond_the_limit_is_refused(
+    make_app: Callable[..., Application], excess: int
+) -> None:
+    acme = Tenant(make_app(max_attachment_bytes=len(PNG)), "Acme")
+    assert send(acme, PNG + bytes(excess)).status_code == 413
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
+    assert send(acme, PNG).status_code == 201
+
+
+def test_a_form_that_breaks_off_is_refused_and_leaves_nothing(acme: Tenant) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    for body in (head + PNG, b"nonsense", b""):
+        answer = acme.post("/attachment", data=body, content_type="multipart/form-data; boundary=x")
+        assert answer.status_code in {400, 422}
+    no_boundary = acme.post("/attachment", data=head, content_type="multipart/form-data")
+    assert no_boundary.status_code == 400
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
+
+
+def test_json_is_no_form(acme: Tenant) -> None:
+    answer = acme.post("/attachment", json={"file": "aGVsbG8="})
+    assert answer.status_code == 415
+    assert "multipart/form-data" in answer.json["message"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("texts", "files"),
+    [
+        ({"caption": "hi"}, {"file": ["a.png"]}),
+        ({}, {"file": ["a.png"], "other": ["b.png"]}),
+        ({}, {"file": ["a.png", "b.png"]}),
+        ({}, {"other": ["b.png"]}),
+        ({"file": "as text"}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_form_with_anything_else_in_it_is_refused(
+    acme: Tenant, texts: dict[str, str], files: dict[str, list[str]]
+) -> None:
+    named = {field: [(io.BytesIO(PNG), name) for name in names] for field, names in files.items()}
+    form = {**texts, **named}
+    answer = acme.post("/attachment", data=form, content_type="multipart/form-data")
+    assert answer.status_code == 422
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
+
+
+def test_a_form_may_carry_the_credentials(acme: Tenant) -> None:
+    form = {"file": (io.BytesIO(PNG), "a.png"), "access_token": acme.token, "session_id": ""}
+    answer = acme.post("/attachment", data=form, headers={"Authorization": ""})
+    assert answer.status_code == 201
+
+
+def test_a_file_without_a_valid_token_is_not_kept(acme: Tenant) -> None:
+    form = {"file": (io.BytesIO(PNG), "a.png"), "access_token": "crier_wrong"}
+    assert acme.post("/attachment", data=form, headers={"Authorization": ""}).status_code == 401
+    assert stored(acme.crier) == []
+
+
+def test_shared_attachments_are_seen_by_all_and_deleted_by_none(
+    acme: Tenant, globex: Tenant
+) -> None:
+    shared = share(acme.crier)
+    mine = send(acme).json["data"]["_id"]
+    assert [each["_id"] for each in acme.get("/attachment").json["data"]] == [shared, mine]  # type: ignore[index]
+    assert [each["_id"] for each in globex.get("/attachment").json["data"]] == [shared]  # type: ignore[index]
+    answer = globex.get(f"/attachment/{shared}")
+    assert "client_id" not in answer.json["data"]  # type: ignore[index]
+    refusal = acme.delete(f"/attachment/{shared}")
+    assert refusal.status_code == 403
+    assert "shared" in refusal.json["message"]  # type: ignore[index]
+
+
+def test_deleting_takes_the_bytes_as_well(acme: Tenant) -> None:
+    made = send(acme).json["data"]
+    answer = acme.delete(f"/attachment/{made['_id']}")
+    assert answer.json == {
+        "status": True,
+        "message": "Attachment deleted successfully!",
+        "data": made,
+    }
+    assert stored(acme.crier) == []
+    assert acme.get(made["path"].removeprefix(".")).status_code == 404
+    assert acme.delete(f"/attachment/{made['_id']}").status_code == 404
+
+
+def broadcast_with(tenant: Tenant, attachment_id: str) -> str:
+    if not tenant.get("/session").json["data"]:  # type: ignore[index]
+        tenant.make("/session", name="main", channel="sandbox")
+    message = {"attachments": [attachment_id]}
+    made = tenant.make("/broadcast", send_type="individual", to="2348179803743", message=message)
+    return str(made["_id"])
+
+
+def finish(crier: Crier, broadcast_id: str, status: BroadcastStatus, closed: int | None) -> None:
+    """Put a broadcast where the dispatcher would bring it."""
+    with crier.database.writing() as db:
+        broadcast = db.get_one(Broadcast, broadcast_id)
+        broadcast.status, broadcast.closed_at = status, closed
+
+
+def test_an_unfinished_broadcast_keeps_its_attachments(acme: Tenant) -> None:
+    made = send(acme).json["data"]["_id"]
+    broadcast = broadcast_with(acme, made)
+    refusal = acme.delete(f"/attachment/{made}")
+    assert refusal.status_code == 409
+    assert len(stored(acme.crier)) == 1
+    finish(acme.crier, broadcast, BroadcastStatus.CANCELLED, None)
+    assert acme.delete(f"/attachment/{made}").status_code == 409
+    finish(acme.crier, broadcast, BroadcastStatus.CANCELLED, 1)
+    assert acme.delete(f"/attachment/{made}").status_code == 200
+
+
+def test_one_unfinished_broadcast_among_finished_ones_is_enough(acme: Tenant) -> None:
+    made = send(acme).json["data"]["_id"]
+    done, going_on = broadcast_with(acme, made), broadcast_with(acme, made)
+    finish(acme.crier, done, BroadcastStatus.COMPLETED, 1)
+    assert acme.delete(f"/attachment/{made}").status_code == 409
+    with acme.crier.database.reading() as db:
+        uses = db.scalars(select(BroadcastAttachment.broadcast_id)).all()
+    assert set(uses) == {done, going_on}
+
+
+def test_the_bytes_are_served_to_anybody_for_good_and_never_run(acme: Tenant) -> None:
+    made = send(acme).json["data"]
+    path = made["path"].removeprefix(".")
+    answer = acme.get(path, headers={"Authorization": ""})
+    assert answer.data == PNG
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["Content-Disposition"].startswith("inline")
+    again = acme.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_what_a_browser_would_show_as_a_document_is_offered_as_a_download(acme: Tenant) -> None:
+    made = send(acme, TEXT, "notes.txt").json["data"]
+    answer = acme.get(made["path"].removeprefix("."))
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_ranges_are_served(acme: Tenant) -> None:
+    path = send(acme).json["data"]["path"].removeprefix(".")
+    part = acme.get(path, headers={"Range": "bytes=8-15"})
+    assert (part.status_code, part.data) == (206, PNG[8:16])
+    assert part.headers["Content-Range"] == f"bytes 8-15/{len(PNG)}"
+    beyond = acme.get(path, headers={"Range": "bytes=9999-"})
+    assert beyond.status_code == 416
+    assert beyond.json["status"] is False  # type: ignore[index]
+    assert beyond.headers["Content-Range"] == f"bytes */{len(PNG)}"
+
+
+@pytest.mark.parametrize(
+    "file", ["incoming", "..%2fcrier.db", "%2e%2e/secret.key", "AAAAAAAAAAAAAAA.exe", "a%00.png"]
+)
+def test_nothing_else_is_served(acme: Tenant, file: str) -> None:
+    send(acme)
+    assert acme.get(f"/public/attachments/{file}").status_code == 404
+
+
+def test_a_sweep_removes_files_without_rows_only(acme: Tenant) -> None:
+    made = send(acme).json["data"]
+    orphan = acme.crier.storage.path(f"{'B' * 15}.png")
+    orphan.write_bytes(PNG)
+    long_ago = time.time() - ABANDONED_AFTER - 60
+    for name in stored(acme.crier):
+        os.utime(acme.crier.storage.path(name), (long_ago, long_ago))
+    with acme.crier.database.reading() as db:
+        assert attachments.sweep(db, acme.crier.storage, now=time.time()) == 1
+    assert stored(acme.crier) == [f"{made['name']}.png"]

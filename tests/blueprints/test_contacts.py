@@ -1,0 +1,112 @@
+"""Contacts over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Tenant
+
+ADA = {
+    "name": "Ada Obi",
+    "phones": ["+234 817 980 3743", "2348179803743", "447911123456"],
+    "emails": ["ada@example.com"],
+    "organisation": "Acme",
+}
+
+
+def test_a_contact_is_stored_with_normalised_phones_and_shown_as_a_vcard(acme: Tenant) -> None:
+    made = acme.make("/contact", **ADA)
+    assert made["phones"] == ["2348179803743", "447911123456"]
+    assert made["vcard"].startswith("BEGIN:VCARD\r\nVERSION:3.0\r\n")
+    assert list(made) == [
+        "_id",
+        "name",
+        "phones",
+        "emails",
+        "organisation",
+        "vcard",
+        "client_id",
+        "createdAt",
+        "updatedAt",
+        "__v",
+    ]
+    assert acme.get(f"/contact/{made['_id']}").json["data"] == made  # type: ignore[index]
+
+
+def test_what_is_optional_may_be_left_out(acme: Tenant) -> None:
+    made = acme.make("/contact", name=" Ada ", phones=["2348179803743"])
+    assert (made["name"], made["emails"], made["organisation"]) == ("Ada", [], "")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"phones": ["2348179803743", "12", "letters"]}, "phones.1"),
+        ({"phones": []}, "phones"),
+        ({"phones": "2348179803743"}, "phones"),
+        ({"phones": [2348179803743]}, "phones.0"),
+        ({"name": " "}, "name"),
+        ({"name": "n" * 201}, "name"),
+        ({"name": 5}, "name"),
+        ({"name": None}, "name"),
+        ({"emails": ["nonsense"]}, "emails.0"),
+        ({"organisation": None}, "organisation"),
+        ({"nickname": "Ada"}, "nickname"),
+    ],
+)
+def test_each_fault_is_named_and_nothing_is_stored(
+    acme: Tenant, change: dict[str, Any], field: str
+) -> None:
+    answer = acme.post("/contact", json={**ADA, **change})
+    assert answer.status_code == 422
+    assert field in answer.json["errors"]  # type: ignore[index]
+    assert acme.get("/contact").json["data"] == []  # type: ignore[index]
+
+
+def test_every_bad_phone_is_named_with_its_position(acme: Tenant) -> None:
+    answer = acme.post("/contact", json={**ADA, "phones": ["12", "2348179803743", "letters"]})
+    assert list(answer.json["errors"]) == ["phones.0", "phones.2"]  # type: ignore[index]
+
+
+def test_a_change_touches_only_what_is_given_and_counts_the_version(acme: Tenant) -> None:
+    made = acme.make("/contact", **ADA)
+    path = f"/contact/{made['_id']}"
+    changed = acme.put(path, json={"organisation": "", "phones": ["447911123456"], "__v": 0})
+    assert changed.status_code == 200
+    data = changed.json["data"]  # type: ignore[index]
+    assert (data["name"], data["organisation"], data["phones"]) == (
+        "Ada Obi",
+        "",
+        ["447911123456"],
+    )
+    assert data["__v"] == 1
+    assert data["createdAt"] == made["createdAt"]
+    assert data["updatedAt"] >= made["updatedAt"]
+
+
+def test_a_change_of_an_older_version_is_refused(acme: Tenant) -> None:
+    made = acme.make("/contact", **ADA)
+    path = f"/contact/{made['_id']}"
+    assert acme.put(path, json={"name": "Ada O.", "__v": 0}).status_code == 200
+    stale = acme.put(path, json={"name": "A. Obi", "__v": 0})
+    assert stale.status_code == 409
+    assert acme.get(path).json["data"]["name"] == "Ada O."  # type: ignore[index]
+
+
+def test_deleting_answers_with_the_contact_and_takes_it_out_of_groups(acme: Tenant) -> None:
+    ada, ben = acme.make("/contact", **ADA), acme.make("/contact", **{**ADA, "name": "Ben"})
+    group = acme.make("/group", name="friends", contacts=[ada["_id"], ben["_id"]])
+    answer = acme.delete(f"/contact/{ada['_id']}")
+    assert answer.json["data"] == ada  # type: ignore[index]
+    assert acme.get(f"/contact/{ada['_id']}").status_code == 404
+    left = acme.get(f"/group/{group['_id']}").json["data"]  # type: ignore[index]
+    assert (left["contacts"], left["size"]) == ([ben["_id"]], 1)
+
+
+@pytest.mark.parametrize("contact_id", ["nonsense", "0" * 24, "A" * 24, "%00", "\u00e4"])
+def test_an_id_that_is_none_is_not_found(acme: Tenant, contact_id: str) -> None:
+    answer = acme.get(f"/contact/{contact_id}")
+    assert answer.status_code == 404
+    assert answer.json["status"] is False  # type: ignore[index]

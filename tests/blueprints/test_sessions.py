@@ -1,0 +1,237 @@
+"""Sessions over HTTP: accounts whose secrets never come back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from service.models import (
+    Broadcast,
+    BroadcastStatus,
+    OnUncertain,
+    Session,
+    SessionStatus,
+    UploadedMedia,
+)
+from tests.blueprints.test_attachments import finish, send
+from tests.conftest import Tenant
+
+CLOUD = {
+    "name": "cloud",
+    "channel": "whatsapp_cloud",
+    "settings": {"access_token": "EAAG-secret", "phone_number_id": "106540352242922"},
+}
+
+
+def sandbox(tenant: Tenant, name: str = "main", **fields: Any) -> dict[str, Any]:
+    return tenant.make("/session", name=name, channel="sandbox", **fields)
+
+
+def row(tenant: Tenant, session_id: str) -> Session:
+    with tenant.crier.database.reading() as db:
+        return db.get_one(Session, session_id)
+
+
+def test_a_session_has_defaults_for_all_that_is_left_out(acme: Tenant) -> None:
+    made = sandbox(acme)
+    assert made["status"] == "ready"
+    assert made["default"] is True
+    assert made["on_uncertain"] == "hold"
+    assert made["settings"] == {"idempotent": True, "latency": 0.0}
+    assert [made[name] for name in ("rate", "max_attempts", "reason", "heldUntil")] == [None] * 4
+    assert acme.get(f"/session/{made['_id']}").json["data"] == made  # type: ignore[index]
+
+
+def test_secrets_are_encrypted_and_only_their_names_are_shown(acme: Tenant) -> None:
+    made = acme.make("/session", **CLOUD)
+    assert made["secrets"] == ["access_token"]
+    assert made["settings"]["phone_number_id"] == "106540352242922"
+    assert "access_token" not in made["settings"]
+    for path in ("/session", f"/session/{made['_id']}"):
+        assert "EAAG" not in acme.get(path).text
+    held = row(acme, made["_id"])
+    assert "EAAG" not in f"{held.settings} {held.secrets}"
+    assert acme.crier.vault.decrypt(held.secrets) == {"access_token": "EAAG-secret"}
+
+
+def test_a_secret_that_a_change_leaves_out_stays(acme: Tenant) -> None:
+    made = acme.make("/session", **CLOUD)
+    path = f"/session/{made['_id']}"
+    changed = acme.put(path, json={"settings": {"phone_number_id": "106540352242923"}})
+    assert changed.status_code == 200, changed.text
+    data = changed.json["data"]  # type: ignore[index]
+    assert data["settings"]["phone_number_id"] == "106540352242923"
+    secrets = row(acme, made["_id"]).secrets
+    assert acme.crier.vault.decrypt(secrets) == {"access_token": "EAAG-secret"}
+    acme.put(path, json={"settings": {**CLOUD["settings"], "access_token": "EAAG-new"}})  # type: ignore[dict-item]
+    secrets = row(acme, made["_id"]).secrets
+    assert acme.crier.vault.decrypt(secrets) == {"access_token": "EAAG-new"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"channel": "carrier_pigeon"}, "channel"),
+        ({"settings": {"phone_number_id": "106540352242922"}}, "settings.access_token"),
+        ({"settings": {"nonsense": 1}}, "settings.nonsense"),
+        ({"settings": []}, "settings"),
+        ({"name": ""}, "name"),
+        ({"rate": 0}, "rate"),
+        ({"rate": "fast"}, "rate"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"max_attempts": 2.5}, "max_attempts"),
+        ({"on_uncertain": "guess"}, "on_uncertain"),
+        ({"default": "yes"}, "default"),
+        ({"status": "ready"}, "status"),
+    ],
+)
+def test_each_fault_is_named_and_nothing_is_stored(
+    acme: Tenant, change: dict[str, Any], field: str
+) -> None:
+    answer = acme.post("/session", json={**CLOUD, **change})
+    assert answer.status_code == 422
+    assert field in answer.json["errors"]  # type: ignore[index]
+    assert acme.get("/session").json["data"] == []  # type: ignore[index]
+
+
+def test_an_unknown_channel_is_answered_with_the_known_ones(acme: Tenant) -> None:
+    answer = acme.post("/session", json={"name": "x", "channel": "pigeon"})
+    [reason] = answer.json["errors"]["channel"]  # type: ignore[index]
+    assert "sandbox" in reason
+    assert "whatsapp_cloud" in reason
+
+
+def test_a_name_is_unique_within_a_client(acme: Tenant, globex: Tenant) -> None:
+    sandbox(acme)
+    sandbox(globex)
+    other = sandbox(acme, "other")
+    assert acme.post("/session", json={"name": "main", "channel": "sandbox"}).status_code == 409
+    assert acme.put(f"/session/{other['_id']}", json={"name": "main"}).status_code == 409
+
+
+def defaults(tenant: Tenant) -> list[str]:
+    listed = tenant.get("/session").json["data"]  # type: ignore[index]
+    return [session["name"] for session in listed if session["default"]]
+
+
+def test_there_is_always_exactly_one_default(acme: Tenant, globex: Tenant) -> None:
+    first = sandbox(acme, "first")
+    second = sandbox(acme, "second")
+    sandbox(globex, "theirs")
+    assert defaults(acme) == ["first"]
+    sandbox(acme, "third", default=True)
+    assert defaults(acme) == ["third"]
+    acme.put(f"/session/{second['_id']}", json={"default": True})
+    assert defaults(acme) == ["second"]
+    refused = acme.put(f"/session/{second['_id']}", json={"default": False})
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["default"])  # type: ignore[index]
+    assert acme.put(f"/session/{first['_id']}", json={"default": False}).status_code == 200
+    assert defaults(acme) == ["second"]
+    assert defaults(globex) == ["theirs"]
+
+
+def test_the_default_is_the_last_to_be_deleted(acme: Tenant) -> None:
+    first, second = sandbox(acme, "first"), sandbox(acme, "second")
+    assert acme.delete(f"/session/{first['_id']}").status_code == 409
+    assert acme.delete(f"/session/{second['_id']}").json["data"] == second  # type: ignore[index]
+    assert acme.delete(f"/session/{first['_id']}").status_code == 200
+    assert acme.get("/session").json["data"] == []  # type: ignore[index]
+
+
+def test_the_channel_of_a_session_cannot_change(acme: Tenant) -> None:
+    path = f"/session/{sandbox(acme)['_id']}"
+    assert acme.put(path, json={"channel": "sandbox"}).status_code == 200
+    assert acme.put(path, json={"channel": "waha"}).status_code == 422
+
+
+def test_null_takes_a_limit_away_and_leaving_it_out_does_not(acme: Tenant) -> None:
+    path = f"/session/{sandbox(acme, rate=2.5, max_attempts=3, on_uncertain='resend')['_id']}"
+    kept = acme.put(path, json={"name": "renamed"}).json["data"]  # type: ignore[index]
+    assert (kept["rate"], kept["max_attempts"], kept["on_uncertain"]) == (
+        2.5,
+        3,
+        OnUncertain.RESEND,
+    )
+    taken = acme.put(path, json={"rate": None, "max_attempts": None}).json["data"]  # type: ignore[index]
+    assert (taken["rate"], taken["max_attempts"]) == (None, None)
+
+
+def test_a_change_of_an_older_version_is_refused(acme: Tenant) -> None:
+    path = f"/session/{sandbox(acme)['_id']}"
+    assert acme.put(path, json={"name": "renamed", "__v": 0}).status_code == 200
+    assert acme.put(path, json={"name": "again", "__v": 0}).status_code == 409
+
+
+def hold(tenant: Tenant, session_id: str, status: SessionStatus, until: int | None) -> None:
+    with tenant.crier.database.writing() as db:
+        session = db.get_one(Session, session_id)
+        session.status, session.reason, session.held_until = status, "No credit.", until
+
+
+def test_any_change_sets_a_blocked_session_going_again(acme: Tenant) -> None:
+    made = sandbox(acme)
+    hold(acme, made["_id"], SessionStatus.BLOCKED, None)
+    path = f"/session/{made['_id']}"
+    shown = acme.get(path).json["data"]  # type: ignore[index]
+    assert (shown["status"], shown["reason"]) == ("blocked", "No credit.")
+    mended = acme.put(path, json={}).json["data"]  # type: ignore[index]
+    assert (mended["status"], mended["reason"]) == ("ready", None)
+
+
+def test_only_new_settings_end_a_throttle_before_its_time(acme: Tenant) -> None:
+    made = sandbox(acme)
+    hold(acme, made["_id"], SessionStatus.THROTTLED, 2**40)
+    path = f"/session/{made['_id']}"
+    waiting = acme.put(path, json={"name": "renamed"}).json["data"]  # type: ignore[index]
+    assert (waiting["status"], waiting["heldUntil"]) == ("throttled", "2004-11-03T19:53:47.776Z")
+    changed = acme.put(path, json={"settings": {}}).json["data"]  # type: ignore[index]
+    assert (changed["status"], changed["heldUntil"]) == ("ready", None)
+
+
+def test_new_settings_make_the_uploads_of_the_old_account_forgotten(acme: Tenant) -> None:
+    made = sandbox(acme)
+    file = send(acme).json["data"]["_id"]
+    with acme.crier.database.writing() as db:
+        db.add(
+            UploadedMedia(session_id=made["_id"], attachment_id=file, provider_id="1", expires_at=1)
+        )
+    acme.put(f"/session/{made['_id']}", json={"settings": {}})
+    with acme.crier.database.reading() as db:
+        assert db.scalars(select(UploadedMedia)).all() == []
+
+
+def test_an_unfinished_broadcast_keeps_its_session_and_a_finished_one_forgets_it(
+    acme: Tenant,
+) -> None:
+    made = sandbox(acme)
+    broadcast = acme.make(
+        "/broadcast", send_type="individual", to="2348179803743", message={"text": "Hi"}
+    )
+    assert broadcast["session_id"] == made["_id"]
+    assert acme.delete(f"/session/{made['_id']}").status_code == 409
+    finish(acme.crier, broadcast["_id"], BroadcastStatus.COMPLETED, 1)
+    assert acme.delete(f"/session/{made['_id']}").status_code == 200
+    with acme.crier.database.reading() as db:
+        assert db.get_one(Broadcast, broadcast["_id"]).session_id is None
+
+
+def test_a_broadcast_goes_through_the_session_it_names(acme: Tenant) -> None:
+    sandbox(acme, "default")
+    other = sandbox(acme, "other")
+    made = acme.make(
+        "/broadcast",
+        session_id=other["_id"],
+        send_type="individual",
+        to="2348179803743",
+        message={"text": "Hi"},
+    )
+    assert made["session_id"] == other["_id"]
+
+
+def test_without_any_session_a_broadcast_is_refused(acme: Tenant) -> None:
+    order = {"send_type": "individual", "to": "2348179803743", "message": {"text": "Hi"}}
+    answer = acme.post("/broadcast", json=order)
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == ["session_id"]  # type: ignore[index]
