@@ -10,7 +10,7 @@ from service.database import now_ms
 from service.dispatch.retry import Hold
 
 _UNTIL_WRITTEN = 5_000
-"""Milliseconds after which the database speaks for a hold that has no end of its own."""
+"""Milliseconds after which the database speaks for a hold that is not over by then."""
 
 
 class Gate:
@@ -21,9 +21,11 @@ class Gate:
 
     def shut(self, hold: Hold) -> None:
         """Let nothing of a session or a broadcast pass until the hold is over or known to all."""
+        known = now_ms() + _UNTIL_WRITTEN
+        until = known if hold.until is None else min(hold.until, known)
         for name in (hold.session_id, hold.broadcast_id):
             if name is not None:
-                self._shut[name] = max(hold.until or 0, now_ms() + _UNTIL_WRITTEN)
+                self._shut[name] = max(self._shut.get(name, 0), until)
 
     def is_open(self, session_id: str, broadcast_id: str) -> bool:
         """Tell whether a delivery may pass."""

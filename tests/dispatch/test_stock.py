@@ -1,0 +1,104 @@
+"""Claimed deliveries on their way to a thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from service.core.deliveries import Claimed
+from service.dispatch.stock import Stock, Work
+
+CAMPAIGN: Any = cast("Any", None)
+
+
+def work(number: int = 0, moment: int = 0) -> Work:
+    claimed = Claimed(f"{number:024x}", "b" * 24, "2348179803743", 0, None)
+    return Work(claimed, CAMPAIGN, "c" * 24, moment)
+
+
+@pytest.fixture
+def stock() -> Iterator[Stock]:
+    stock = Stock(threads=4, most=100)
+    stock.pacer.start()
+    yield stock
+    stock.pacer.stop()
+    assert stock.pacer.join(10)
+
+
+def test_an_empty_stock_has_room_for_a_delivery_per_thread(stock: Stock) -> None:
+    assert stock.room() == 4
+
+
+def test_there_is_no_room_while_more_than_half_is_there(stock: Stock) -> None:
+    stock.add([work(), work(), work()])
+    assert stock.room() == 0
+    stock.take()
+    assert stock.room() == 2
+
+
+def test_the_faster_the_sending_the_more_is_kept_ahead(stock: Stock) -> None:
+    stock.learn(200.0)
+    assert stock.room() == 50
+    stock.learn(1.0)
+    assert stock.room() == 4
+
+
+def test_never_more_is_kept_ahead_than_allowed(stock: Stock) -> None:
+    stock.learn(1e9)
+    assert stock.room() == 100
+
+
+def test_deliveries_leave_in_the_order_in_which_they_came(stock: Stock) -> None:
+    works = [work(number) for number in range(10)]
+    stock.add(works)
+    assert [stock.take() for _ in works] == works
+
+
+def test_more_is_asked_for_when_little_is_left(stock: Stock) -> None:
+    asked: list[int] = []
+    stock.on_low = lambda: asked.append(1)
+    stock.learn(80.0)
+    stock.add([work(number) for number in range(10)])
+    for _ in range(4):
+        stock.take()
+    assert not asked
+    stock.take()
+    assert asked
+
+
+def test_a_delivery_is_not_handed_out_before_its_slot(stock: Stock) -> None:
+    now = time.time_ns() // 1000
+    late, early = work(1, now + 60_000), work(2, now + 30_000)
+    stock.add([late, early])
+    assert stock.take() == early
+    assert time.time_ns() // 1000 >= early.moment
+    assert stock.take() == late
+    assert time.time_ns() // 1000 >= late.moment
+
+
+def test_a_delivery_without_a_slot_overtakes_those_that_wait_for_theirs(stock: Stock) -> None:
+    stock.add([work(1, time.time_ns() // 1000 + 3_600_000_000), work(2)])
+    assert stock.take() == work(2)
+
+
+def test_a_closed_stock_gives_back_what_nobody_has_begun(stock: Stock) -> None:
+    waiting = work(1, time.time_ns() // 1000 + 3_600_000_000)
+    stock.add([waiting, work(2), work(3)])
+    assert sorted(left.delivery.id for left in stock.close()) == [
+        work(number).delivery.id for number in (1, 2, 3)
+    ]
+
+
+def test_a_closed_stock_lets_every_thread_come_to_its_end(stock: Stock) -> None:
+    ended: list[Work | None] = []
+    threads = [threading.Thread(target=lambda: ended.append(stock.take())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    stock.close()
+    for thread in threads:
+        thread.join(10)
+    assert ended == [None] * 4
