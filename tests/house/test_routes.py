@@ -21,6 +21,7 @@ PUBLIC = {
     "/public/attachments/<file>",
     "/readyz",
     "/static/<path:filename>",
+    "/webhook/<id:session_id>",  # providers sign in place of a token
 }
 UNDESCRIBED = {"/docs", "/openapi.json", "/static/<path:filename>"}
 

@@ -1,0 +1,326 @@
+"""Broadcasts over HTTP; what becomes of them is tested where it happens, in dispatch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service.app import Application
+from service.core import deliveries
+from service.core.deliveries import Outcome
+from service.database import now_ms
+from service.models import DeliveryStatus
+from tests.blueprints.test_attachments import send
+from tests.conftest import Tenant
+
+NUMBERS = ["2348179803743", "2349048988056", "447911123456"]
+LOCATION = {"lat": "6.556452", "lng": "3.2774487"}
+
+
+@pytest.fixture(autouse=True)
+def session(acme: Tenant) -> str:
+    return str(acme.make("/session", name="main", channel="sandbox")["_id"])
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    asked = {"send_type": "individual", "to": NUMBERS, "message": {"text": "Hello"}, **changes}
+    return {name: value for name, value in asked.items() if value is not ...}
+
+
+def make(tenant: Tenant, **changes: Any) -> dict[str, Any]:
+    return tenant.make("/broadcast", **order(**changes))
+
+
+def deliver(tenant: Tenant, broadcast_id: str, *statuses: DeliveryStatus) -> None:
+    """Do to a broadcast's deliveries what the dispatcher would, with this end for each."""
+    with tenant.crier.database.writing() as db:
+        while deliveries.fan_out(db, broadcast_id, now=now_ms()):
+            pass
+        claimed = deliveries.claim(db, "c" * 24, {broadcast_id: len(statuses)}, now=now_ms())
+        outcomes = [
+            Outcome(delivery.id, status, 1, now_ms(), now_ms(), "m-1 m-2", "code", "A reason.")
+            for delivery, status in zip(claimed, statuses, strict=True)
+        ]
+        deliveries.record(db, "c" * 24, outcomes, now=now_ms())
+
+
+def test_to_may_be_a_list_and_comes_back_as_it_was_given(acme: Tenant) -> None:
+    given = ["+234 817 980 3743", "2349048988056", "2348179803743"]
+    made = make(acme, to=given)
+    assert made["to"] == given
+    assert made["counts"]["total"] == 2
+
+
+def test_the_message_comes_back_as_it_was_given(acme: Tenant) -> None:
+    given = {"contactId": "", "location": {"lng": 3.5, "lat": 0, "name": None}, "text": "Grüße 😀"}
+    made = make(acme, message=given)
+    assert made["message"] == given
+    assert list(made["message"]) == list(given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"to": ...}, "to"),
+        ({"to": ""}, "to"),
+        ({"to": 2348179803743}, "to"),
+        ({"to": [2348179803743]}, "to"),
+        ({"to": {"a": 1}}, "to"),
+        ({"to": None}, "to"),
+        ({"to": "2348179803743,letters,2349048988056,12"}, "to.1"),
+        ({"send_type": ...}, "send_type"),
+        ({"send_type": "everybody"}, "send_type"),
+        ({"send_type": "group"}, "to.0"),
+        ({"send_type": "group", "to": "0" * 24}, "to"),
+        ({"message": ...}, "message"),
+        ({"message": None}, "message"),
+        ({"message": "Hello"}, "message"),
+        ({"message": {}}, "message"),
+        ({"message": {"text": "", "attachments": [], "contactId": None}}, "message"),
+        ({"message": {"text": 5}}, "message.text"),
+        ({"message": {"text": "x" * 4097}}, "message.text"),
+        ({"message": {"text": "x", "title": "y"}}, "message.title"),
+        ({"message": {"attachments": ["0" * 24]}}, "message.attachments.0"),
+        ({"message": {"attachments": ["nonsense"]}}, "message.attachments.0"),
+        ({"message": {"attachments": ["0" * 24] * 11}}, "message.attachments"),
+        ({"message": {"attachments": "0" * 24}}, "message.attachments"),
+        ({"message": {"contactId": "0" * 24}}, "message.contactId"),
+        ({"message": {"contactId": "nonsense"}}, "message.contactId"),
+        ({"message": {"location": {"lat": "1"}}}, "message.location.lng"),
+        ({"message": {"location": {**LOCATION, "lat": "91"}}}, "message.location.lat"),
+        ({"message": {"location": {**LOCATION, "lat": -90.1}}}, "message.location.lat"),
+        ({"message": {"location": {**LOCATION, "lng": "180.01"}}}, "message.location.lng"),
+        ({"message": {"location": {**LOCATION, "lng": True}}}, "message.location.lng"),
+        ({"message": {"location": {**LOCATION, "lat": "1_0"}}}, "message.location.lat"),
+        ({"message": {"location": {**LOCATION, "lat": "nan"}}}, "message.location.lat"),
+        ({"message": {"location": {**LOCATION, "zoom": 1}}}, "message.location.zoom"),
+        ({"send_at": "tomorrow"}, "send_at"),
+        ({"send_at": "2021-12-09T07:33:18"}, "send_at"),
+        ({"send_at": 1639035198}, "send_at"),
+        ({"expires_at": "2021-12-09T07:33:18Z"}, "expires_at"),
+        ({"priority": 1}, "priority"),
+    ],
+)
+def test_each_fault_is_named_and_nothing_is_stored(
+    acme: Tenant, changes: dict[str, Any], field: str
+) -> None:
+    answer = acme.post("/broadcast", json=order(**changes))
+    assert answer.status_code == 422
+    assert field in answer.json["errors"]  # type: ignore[index]
+    assert acme.get("/broadcast").json["data"] == []  # type: ignore[index]
+
+
+def test_every_bad_recipient_is_named_with_its_position_and_the_reason(acme: Tenant) -> None:
+    answer = acme.post("/broadcast", json=order(to="letters, 2348179803743 ,,12"))
+    errors = answer.json["errors"]  # type: ignore[index]
+    assert list(errors) == ["to.0", "to.2", "to.3"]
+    assert "'letters' is not a phone number" in errors["to.0"][0]
+
+
+def test_attachments_and_contacts_of_others_are_unknown(acme: Tenant, globex: Tenant) -> None:
+    theirs = send(globex).json["data"]["_id"]
+    card = globex.make("/contact", name="Eve", phones=[NUMBERS[0]])["_id"]
+    message = {"attachments": [theirs], "contactId": card}
+    answer = acme.post("/broadcast", json=order(message=message))
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == {"message.attachments.0", "message.contactId"}  # type: ignore[index]
+
+
+def test_the_operators_limits_hold(make_app: Callable[..., Application]) -> None:
+    acme = Tenant(make_app(max_text_chars=5, max_attachments=1, max_recipients=2), "Strict")
+    acme.make("/session", name="main", channel="sandbox")
+    message = {"text": "123456", "attachments": ["0" * 24] * 2}
+    answer = acme.post("/broadcast", json=order(message=message))
+    assert set(answer.json["errors"]) == {"message.text", "message.attachments"}  # type: ignore[index]
+    assert acme.post("/broadcast", json=order()).status_code == 422
+    assert (
+        acme.post("/broadcast", json=order(to=NUMBERS[:2], message={"text": "😀" * 5})).status_code
+        == 201
+    )
+
+
+def test_a_later_moment_makes_a_broadcast_scheduled(acme: Tenant) -> None:
+    made = make(acme, send_at="2099-01-01T00:00:00+01:00", expires_at="2099-01-02T00:00:00Z")
+    assert made["status"] == "scheduled"
+    assert made["send_at"] == "2098-12-31T23:00:00.000Z"
+    assert made["expires_at"] == "2099-01-02T00:00:00.000Z"
+
+
+def test_empty_moments_are_none(acme: Tenant) -> None:
+    made = make(acme, send_at="", expires_at=None)
+    assert (made["status"], made["send_at"]) == ("sending", None)
+
+
+def test_a_long_to_is_cut_and_says_so(acme: Tenant) -> None:
+    numbers = [f"234817{number:07d}" for number in range(1001)]
+    made = make(acme, to=",".join(numbers))
+    assert made["to_truncated"] is True
+    assert made["to"].split(",") == numbers[:1000]
+    assert made["counts"]["total"] == 1001
+
+
+def test_the_same_key_and_request_make_one_broadcast(acme: Tenant) -> None:
+    key = {"Idempotency-Key": "order 66"}
+    first = acme.post("/broadcast", json=order(), headers=key)
+    body = json.dumps({"access_token": acme.token, **order()}, indent=4)
+    again = acme.post("/broadcast", data=body, headers=key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json["data"]["_id"] == first.json["data"]["_id"]  # type: ignore[index]
+    assert len(acme.get("/broadcast").json["data"]) == 1  # type: ignore[index]
+
+
+def test_the_same_key_for_another_request_is_refused(acme: Tenant) -> None:
+    key = {"Idempotency-Key": "order 66"}
+    acme.post("/broadcast", json=order(), headers=key)
+    assert acme.post("/broadcast", json=order(to=NUMBERS[:1]), headers=key).status_code == 409
+
+
+def test_keys_are_each_clients_own_and_an_empty_one_is_none(acme: Tenant, globex: Tenant) -> None:
+    globex.make("/session", name="main", channel="sandbox")
+    key = {"Idempotency-Key": "1"}
+    ids = {
+        answer.json["data"]["_id"]  # type: ignore[index]
+        for answer in (
+            acme.post("/broadcast", json=order(), headers=key),
+            globex.post("/broadcast", json=order(), headers=key),
+            acme.post("/broadcast", json=order(), headers={"Idempotency-Key": ""}),
+            acme.post("/broadcast", json=order(), headers={"Idempotency-Key": ""}),
+        )
+    }
+    assert len(ids) == 4
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "caf\u00e9"])
+def test_a_key_of_another_form_is_refused(acme: Tenant, key: str) -> None:
+    answer = acme.post("/broadcast", json=order(), headers={"Idempotency-Key": key})
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == ["Idempotency-Key"]  # type: ignore[index]
+
+
+def test_recipients_are_shown_by_what_became_of_them(acme: Tenant) -> None:
+    made = make(acme)
+    deliver(acme, made["_id"], DeliveryStatus.SENT, DeliveryStatus.FAILED)
+    for path in (f"/broadcast/{made['_id']}", "/broadcast"):
+        data = acme.get(path).json["data"]  # type: ignore[index]
+        shown = data[0] if isinstance(data, list) else data
+        assert (shown["sent"], shown["failed"], shown["pending"]) == (
+            NUMBERS[:1],
+            NUMBERS[1:2],
+            NUMBERS[2:],
+        )
+        assert shown["counts"] == {
+            "total": 3,
+            "pending": 1,
+            "sent": 1,
+            "delivered": 0,
+            "read": 0,
+            "failed": 1,
+            "cancelled": 0,
+            "uncertain": 0,
+        }
+
+
+def test_deliveries_can_be_paged_and_filtered(acme: Tenant) -> None:
+    made = make(acme)
+    path = f"/broadcast/{made['_id']}/delivery"
+    assert acme.get(path).json["data"] == []  # type: ignore[index]
+    deliver(acme, made["_id"], DeliveryStatus.SENT, DeliveryStatus.FAILED)
+    every = acme.get(path).json["data"]  # type: ignore[index]
+    assert [delivery["recipient"] for delivery in every] == NUMBERS
+    assert [delivery["status"] for delivery in every] == ["sent", "failed", "queued"]
+    assert every[0]["message_ids"] == ["m-1", "m-2"]
+    assert (every[0]["nextAttemptAt"], every[1]["reason"]) == (None, "A reason.")
+    assert every[2]["nextAttemptAt"].endswith("Z")
+    assert (every[2]["sentAt"], every[2]["message_ids"]) == (None, [])
+    failed = acme.get(f"{path}?status=failed")
+    assert [delivery["recipient"] for delivery in failed.json["data"]] == NUMBERS[1:2]  # type: ignore[index]
+    assert json.loads(failed.headers["X-Pagination"])["total"] == 1
+    mine = acme.get(f"{path}?recipient={NUMBERS[2]}")
+    assert [delivery["recipient"] for delivery in mine.json["data"]] == NUMBERS[2:]  # type: ignore[index]
+    second = acme.get(f"{path}?page=2&page_size=2")
+    assert [delivery["recipient"] for delivery in second.json["data"]] == NUMBERS[2:]  # type: ignore[index]
+    assert acme.get(f"{path}?status=lost").status_code == 422
+    assert acme.get(f"{path}?page=3&page_size=2").status_code == 422
+
+
+def test_a_broadcast_is_paused_and_resumed(acme: Tenant) -> None:
+    path = f"/broadcast/{make(acme)['_id']}"
+    assert acme.post(f"{path}/resume").status_code == 409
+    paused = acme.post(f"{path}/pause", json={"session_id": "", "access_token": ""})
+    assert paused.json["data"]["status"] == "paused"  # type: ignore[index]
+    assert acme.post(f"{path}/pause").status_code == 409
+    assert acme.post(f"{path}/resume").json["data"]["status"] == "sending"  # type: ignore[index]
+
+
+def test_failed_deliveries_are_retried_and_uncertain_ones_only_on_demand(acme: Tenant) -> None:
+    made = make(acme)
+    path = f"/broadcast/{made['_id']}"
+    assert acme.post(f"{path}/retry").status_code == 409
+    deliver(
+        acme,
+        made["_id"],
+        DeliveryStatus.SENT,
+        DeliveryStatus.FAILED,
+        DeliveryStatus.UNCERTAIN,
+    )
+    retried = acme.post(f"{path}/retry").json["data"]  # type: ignore[index]
+    assert (retried["failed"], retried["counts"]["uncertain"]) == ([], 1)
+    again = acme.post(f"{path}/retry", json={"statuses": ["uncertain", "uncertain"]})
+    assert again.json["data"]["counts"]["uncertain"] == 0  # type: ignore[index]
+    assert acme.post(f"{path}/retry", json={"statuses": ["sent"]}).status_code == 422
+    assert acme.post(f"{path}/retry", json={"statuses": []}).status_code == 422
+
+
+def test_deleting_stops_what_is_not_handed_over(acme: Tenant) -> None:
+    made = make(acme)
+    answer = acme.delete(f"/broadcast/{made['_id']}")
+    assert answer.json["data"]["status"] == "cancelled"  # type: ignore[index]
+    for path in ("", "/delivery"):
+        assert acme.get(f"/broadcast/{made['_id']}{path}").status_code == 404
+    assert acme.delete(f"/broadcast/{made['_id']}").status_code == 404
+
+
+def test_lists_are_paged_from_either_end_with_links(acme: Tenant) -> None:
+    ids = [make(acme)["_id"] for _ in range(5)]
+    page = acme.get(f"/broadcast?page=2&page_size=2&access_token={acme.token}")
+    assert [broadcast["_id"] for broadcast in page.json["data"]] == ids[2:4]  # type: ignore[index]
+    assert json.loads(page.headers["X-Pagination"]) == {
+        "total": 5,
+        "total_pages": 3,
+        "first_page": 1,
+        "last_page": 3,
+        "page": 2,
+        "previous_page": 1,
+        "next_page": 3,
+    }
+    assert page.headers["Link"] == (
+        '<http://localhost/broadcast?page=1&page_size=2>; rel="prev",'
+        ' <http://localhost/broadcast?page=3&page_size=2>; rel="next"'
+    )
+    newest = acme.get("/broadcast?sort=-createdAt&page_size=2").json["data"]  # type: ignore[index]
+    assert [broadcast["_id"] for broadcast in newest] == ids[:-3:-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("page=2", "page"),
+        (f"page={10**9}", "page"),
+        (f"page={10**400}", "page"),
+        ("page=0", "page"),
+        ("page=-1", "page"),
+        ("page=one", "page"),
+        ("page_size=0", "page_size"),
+        ("page_size=1001", "page_size"),
+        ("sort=name", "sort"),
+        ("pagesize=5", "pagesize"),
+        ("page=%00", "query"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(acme: Tenant, query: str, field: str) -> None:
+    answer = acme.get(f"/broadcast?{query}")
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == [field]  # type: ignore[index]

@@ -1,0 +1,65 @@
+"""What the service says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import text
+
+from service.app import Application
+from service.blueprints.api import VERSION
+from service.blueprints.context import Crier
+
+MakeApp = Callable[..., Application]
+
+
+def test_a_process_that_answers_is_alive(app: Application) -> None:
+    answer = app.test_client().get("/healthz")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": True,
+        "message": "This process is alive.",
+        "data": {"version": VERSION},
+    }
+
+
+def test_a_process_that_only_accepts_is_ready_without_a_dispatcher(app: Application) -> None:
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json["data"] == {"database": "ok", "migrations": "ok", "dispatcher": "ok"}  # type: ignore[index]
+
+
+def test_a_dispatcher_that_was_not_started_is_a_problem_until_it_is(make_app: MakeApp) -> None:
+    app = make_app(dispatch="threads")
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["status"] is False  # type: ignore[index]
+    assert list(answer.json["errors"]) == ["dispatcher"]  # type: ignore[index]
+    crier: Crier = app.extensions["crier"]
+    crier.dispatcher.start()
+    try:
+        assert app.test_client().get("/readyz").status_code == 200
+    finally:
+        crier.dispatcher.stop(10.0)
+
+
+def test_a_database_behind_or_ahead_of_the_code_is_a_problem(app: Application) -> None:
+    crier: Crier = app.extensions["crier"]
+    for change, found in (
+        ("UPDATE alembic_version SET version_num = '9999_from_the_future'", "9999_from_the_future"),
+        ("DROP TABLE alembic_version", "none"),
+    ):
+        with crier.database.writing() as db:
+            db.execute(text(change))
+        answer = app.test_client().get("/readyz")
+        assert answer.status_code == 503
+        [sentence] = answer.json["errors"]["migrations"]  # type: ignore[index]
+        assert f"at {found}, not at" in sentence
+
+
+def test_a_database_that_cannot_be_reached_is_a_problem(make_app: MakeApp) -> None:
+    app = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert list(answer.json["errors"]) == ["database"]  # type: ignore[index]
+    assert app.test_client().get("/healthz").status_code == 200

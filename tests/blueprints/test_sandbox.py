@@ -1,0 +1,52 @@
+"""What the sandbox received, over HTTP."""
+
+from __future__ import annotations
+
+import json
+
+from service.channels.base import Text
+from service.channels.drivers.sandbox import Sandbox
+from service.models import Session
+from tests.conftest import Tenant
+
+
+def receive(tenant: Tenant, session_id: str, *recipients: str) -> None:
+    """Let the sandbox receive a text for each recipient from a session."""
+    with tenant.crier.database.reading() as db:
+        driver = tenant.crier.accounts.open(db.get_one(Session, session_id))
+    assert isinstance(driver, Sandbox)
+    prepared = driver.prepare(Text("Hello"))
+    for recipient in recipients:
+        driver.send(recipient, prepared, f"{session_id}-{recipient}")
+
+
+def test_nothing_received_is_an_empty_list(acme: Tenant) -> None:
+    assert acme.get("/sandbox/message").json["data"] == []  # type: ignore[index]
+
+
+def test_each_client_sees_what_its_own_sessions_sent(acme: Tenant, globex: Tenant) -> None:
+    mine = acme.make("/session", name="main", channel="sandbox")["_id"]
+    theirs = globex.make("/session", name="main", channel="sandbox")["_id"]
+    receive(acme, mine, "2348179803743", "2349048988056")
+    receive(globex, theirs, "447911123456")
+    data = acme.get("/sandbox/message").json["data"]  # type: ignore[index]
+    assert [message["recipient"] for message in data] == ["2348179803743", "2349048988056"]
+    assert list(data[0]) == [
+        "message_id",
+        "session_id",
+        "recipient",
+        "kind",
+        "body",
+        "reference",
+        "receivedAt",
+    ]
+    assert (data[0]["kind"], data[0]["body"]) == ("text", {"body": "Hello"})
+
+
+def test_it_can_be_paged(acme: Tenant) -> None:
+    mine = acme.make("/session", name="main", channel="sandbox")["_id"]
+    receive(acme, mine, "2348179803743", "2349048988056", "447911123456")
+    page = acme.get("/sandbox/message?page=2&page_size=2")
+    assert [message["recipient"] for message in page.json["data"]] == ["447911123456"]  # type: ignore[index]
+    assert json.loads(page.headers["X-Pagination"])["total"] == 3
+    assert acme.get(f"/sandbox/message?page={10**30}").status_code == 422

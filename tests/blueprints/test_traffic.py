@@ -1,0 +1,98 @@
+"""One line in the log for each request, and what it does not say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service import logs
+from service.app import Application
+from tests.conftest import Tenant
+
+MakeApp = Callable[..., Application]
+Capture = pytest.CaptureFixture[str]
+
+
+def lines(capsys: Capture) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_request_is_one_line(acme: Tenant, capsys: Capture) -> None:
+    answer = acme.get("/contact/nonsense?access_token=" + acme.token)
+    [line] = lines(capsys)
+    assert line["event"] == "request"
+    assert (line["method"], line["status"]) == ("GET", 422 if answer.status_code == 422 else 404)
+    assert line["route"] == "/contact/<id:contact_id>"
+    assert line["path"] == "/contact/nonsense"
+    assert line["client"] == acme.id
+    assert line["request_id"] == answer.headers["X-Request-Id"]
+    assert line["ms"] > 0
+
+
+def test_neither_tokens_nor_texts_nor_numbers_are_logged(acme: Tenant, capsys: Capture) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    message = {"text": "a private matter"}
+    acme.make("/broadcast", send_type="individual", to="2348179803743", message=message)
+    acme.post("/broadcast", data='{"to": "2349048988056", "a private matter')
+    acme.get(f"/contact?access_token={acme.token}")
+    acme.get("/contact", json={"access_token": acme.token})
+    logged = capsys.readouterr().err
+    assert logged.count("\n") == 5
+    for secret in (acme.token, "a private matter", "2348179803743", "2349048988056"):
+        assert secret not in logged
+
+
+@pytest.mark.parametrize("given", ["abc-123", "0af7651916cd43dd8448eb211c80319c", "x" * 128])
+def test_a_sane_request_id_is_kept(acme: Tenant, given: str) -> None:
+    answer = acme.get("/healthz", headers={"X-Request-Id": given})
+    assert answer.headers["X-Request-Id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "with blanks", "x" * 129, "<script>", '"'])
+def test_any_other_gets_a_new_one(acme: Tenant, given: str) -> None:
+    answer = acme.get("/healthz", headers={"X-Request-Id": given})
+    assert len(answer.headers["X-Request-Id"]) == 24
+
+
+def test_answers_to_a_client_are_not_cached(acme: Tenant) -> None:
+    answer = acme.get("/contact")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+FORWARDED = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "crier.example"}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "base"), [(0, "http://localhost"), (1, "https://crier.example")]
+)
+def test_forwarded_headers_count_only_behind_a_trusted_proxy(
+    make_app: MakeApp, proxies: int, base: str
+) -> None:
+    acme = Tenant(make_app(trusted_proxies=proxies), "Acme")
+    for name in ("Ada", "Ben"):
+        acme.make("/contact", name=name, phones=["2348179803743"])
+    answer = acme.get("/contact?page_size=1", headers=FORWARDED)
+    assert answer.headers["Link"] == f'<{base}/contact?page_size=1&page=2>; rel="next"'
+
+
+@pytest.mark.parametrize(
+    ("recipient", "masked"),
+    [
+        ("2348179803743", "*********3743"),
+        ("12345678", "********"),
+        ("120363025246125486@g.us", "**************5486@g.us"),
+        ("", ""),
+    ],
+)
+def test_numbers_are_masked(recipient: str, masked: str) -> None:
+    assert logs.mask(recipient) == masked
+
+
+def test_the_log_can_be_for_people(make_app: MakeApp, capsys: Capture) -> None:
+    app = make_app(log_format="console")
+    app.test_client().get("/healthz")
+    assert "request" in capsys.readouterr().err
