@@ -55,7 +55,7 @@ def beat(db: Session, dispatcher_id: str, *, now: int) -> None:
 def hold(db: Session, dispatcher_id: str) -> None:
     """Keep this process from being given up until the transaction ends; raises LostClaimError."""
     mine = select(Dispatcher.id).where(Dispatcher.id == dispatcher_id)
-    if db.execute(mine.with_for_update(key_share=True)).one_or_none() is None:
+    if db.execute(mine.with_for_update(read=True, key_share=True)).one_or_none() is None:
         raise LostClaimError
 
 

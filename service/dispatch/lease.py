@@ -24,6 +24,9 @@ _BEATS_PER_LEASE = 6
 _TRUSTED_PART = 0.75
 """Part of the lease after the last beat in which we still send; the rest covers slow clocks."""
 
+_FULL_INTERVAL = 0.9
+"""Part of the interval between two beats after which a look counts."""
+
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """A clock that goes on while the machine is suspended, where there is one."""
 
@@ -34,7 +37,9 @@ class Lease:
     def __init__(self, database: Database, seconds: float) -> None:
         self._database = database
         self._seconds = seconds
+        self._interval = seconds / _BEATS_PER_LEASE
         self._looks: dict[str, tuple[int, int]] = {}
+        self._looked_at = -math.inf
         self._good_until = -math.inf
         self.id = ""
         self.on_dead: Callable[[], None] = lambda: None
@@ -56,6 +61,11 @@ class Lease:
         """Tell whether nobody can have taken this process for dead yet."""
         return time.clock_gettime(_CLOCK) < self._good_until
 
+    def holds(self, claim_id: str) -> bool:
+        """Tell whether what was claimed under this id is still for this process to send."""
+        # In this order: a process that was taken for dead has its new id before it is good again.
+        return self.is_good() and claim_id == self.id
+
     def turn(self) -> float:
         """Beat, and strike off those that stand still; return the seconds until the next beat."""
         began = time.clock_gettime(_CLOCK)
@@ -68,7 +78,7 @@ class Lease:
             self.join()
             log.warning("taken for dead, going on under a new id", lost=lost, dispatcher=self.id)
         self._strike_the_dead()
-        return self._seconds / _BEATS_PER_LEASE
+        return self._interval
 
     def _strike_the_dead(self) -> None:
         with self._database.reading() as db:
@@ -82,7 +92,14 @@ class Lease:
         self.on_dead()
 
     def _standing_still(self, beats: dict[str, int]) -> set[str]:
-        """Count the looks at which each other dispatcher showed the same number."""
+        """Count the looks at which each other dispatcher showed the same number.
+
+        A loop that is woken, or repeats a turn that failed, looks more often than others beat.
+        """
+        now = time.clock_gettime(_CLOCK)
+        if now - self._looked_at < _FULL_INTERVAL * self._interval:
+            return set()
+        self._looked_at = now
         seen, self._looks = self._looks, {}
         for dispatcher_id, count in beats.items():
             last, looks = seen.get(dispatcher_id, (count, 0))
