@@ -19,6 +19,7 @@ from service.blueprints import (
     sandbox,
     sessions,
     traffic,
+    webhooks,
 )
 from service.blueprints.context import EXTENSION, Crier
 from service.blueprints.requests import Request
@@ -29,7 +30,7 @@ from service.core.vault import Vault
 from service.database import Database
 from service.dispatch.dispatcher import Dispatcher
 
-_NOUNS = (broadcasts, attachments, contacts, groups, sessions, sandbox, files, health)
+_NOUNS = (broadcasts, attachments, contacts, groups, sessions, sandbox, webhooks, files, health)
 
 
 class Application(Flask):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from environs import Env, EnvError
 
 MIB = 1024 * 1024
+
+_ACCEL_PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 
 
 class SettingError(Exception):
@@ -43,6 +46,11 @@ class Settings:
         "", "Address under which providers and clients reach the service, for attachment links"
     )
     trusted_proxies: int = setting(0, "How many proxies in front set `X-Forwarded-*`")
+    accel_prefix: str = setting(
+        "",
+        "Internal location (`/_attachments`) from which nginx serves the files of attachments,"
+        " told by `X-Accel-Redirect`; empty: the service sends them itself",
+    )
     max_body_bytes: int = setting(16 * MIB, "Largest JSON body")
     max_attachment_bytes: int = setting(16 * MIB, "Largest uploaded file")
     max_recipients: int = setting(1_000_000, "Most recipients of one broadcast")
@@ -91,6 +99,10 @@ class Settings:
         _refuse(
             self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"},
             "LOG_LEVEL must be `DEBUG`, `INFO`, `WARNING` or `ERROR`",
+        )
+        _refuse(
+            self.accel_prefix != "" and not _ACCEL_PREFIX.fullmatch(self.accel_prefix),
+            "ACCEL_PREFIX must begin with a slash and not end with one",
         )
         for setting_ in fields(self):
             value = getattr(self, setting_.name)

@@ -116,3 +116,9 @@ class BusyError(ServiceError):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message, headers={"Retry-After": "2"})
+
+
+class ForgedWebhookError(ServiceError):
+    """The webhook's signature or token is not right: check the secrets of the session."""
+
+    status = 403

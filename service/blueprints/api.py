@@ -206,6 +206,19 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
         return decorate
 
+    def sends_text(self, what: str) -> Callable[[View], View]:
+        """Publish that the answer is a plain text and no envelope."""
+        content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+        answers = {200: {"description": what, "content": content}}
+        decorate: Callable[[View], View] = self.doc(responses=answers)
+        return decorate
+
+    def takes_anything(self) -> Callable[[View], View]:
+        """Publish that the body is JSON whose form somebody else decides."""
+        body: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
+        decorate: Callable[[View], View] = self.doc(requestBody=body)
+        return decorate
+
     def pages(self, schema: type[Schema] = SortedPageSchema) -> Callable[[View], View]:
         """Give the view the page that is asked for, and describe the page that it answers."""
 

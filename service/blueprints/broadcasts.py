@@ -185,6 +185,7 @@ def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
         pending=mine.pending,
         failed=mine.failed,
         counts=broadcasts.counts(broadcast),
+        reason=mine.held or broadcast.reason,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 from flask import Response, send_file
@@ -35,12 +36,16 @@ def show(file: str) -> Response:
     if match is None or match[1] not in FORMATS or not path.is_file():
         raise NotFoundError("file", file)
     found = FORMATS[match[1]]
+    accelerated = crier().settings.accel_prefix
     response = send_file(
-        path,
+        # Who sends the bytes also answers for ranges and validators.
+        io.BytesIO() if accelerated else path,
         mimetype=found.mimetype,
         as_attachment=not found.is_inert,
         download_name=file,
-        conditional=True,
+        conditional=not accelerated,
     )
+    if accelerated:
+        response.headers["X-Accel-Redirect"] = f"{accelerated}/{file}"
     response.headers.update(_HEADERS)
     return response

@@ -57,6 +57,14 @@ class Request(flask.Request):
         return self._read_form() if self.is_upload else self._read_json()
 
     def _read_json(self) -> dict[str, Any]:
+        raw = self.raw
+        if raw and self.mimetype not in JSON_TYPES:
+            raise _unknown_type(self.mimetype, "JSON as application/json")
+        return bodies.parse(raw)
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the body, to be read once; raises TooLargeError."""
         limit = crier().settings.max_body_bytes
         # One byte more than allowed: a body without a length would else be cut in silence.
         self.max_content_length = limit + 1
@@ -65,9 +73,7 @@ class Request(flask.Request):
         raw = self.get_data(cache=False)
         if len(raw) > limit:
             raise _too_large(limit)
-        if raw and self.mimetype not in JSON_TYPES:
-            raise _unknown_type(self.mimetype, "JSON as application/json")
-        return bodies.parse(raw)
+        return raw
 
     def _read_form(self) -> dict[str, Any]:
         limit = crier().settings.max_attachment_bytes

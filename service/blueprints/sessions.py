@@ -6,12 +6,18 @@ from typing import Any
 
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
-from service.core import sessions
+from service.core import checkup, sessions
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import ConflictError, InUseError
 from service.models import Session
-from service.schemas.sessions import NewSessionSchema, SessionChangeSchema, SessionSchema
+from service.schemas.base import Shown
+from service.schemas.sessions import (
+    CheckedSessionSchema,
+    NewSessionSchema,
+    SessionChangeSchema,
+    SessionSchema,
+)
 
 blueprint = Blueprint("sessions", __name__, description="The accounts that messages are sent from")
 
@@ -20,20 +26,31 @@ blueprint = Blueprint("sessions", __name__, description="The accounts that messa
 @blueprint.scope(Scope.ADMIN)
 @blueprint.takes(NewSessionSchema)
 @blueprint.raises(ConflictError)
-@blueprint.answers(201, SessionSchema, "Session created successfully!")
-def create(body: dict[str, Any]) -> Session:
-    """Store a sending account; the first one is the default.
+@blueprint.answers(201, CheckedSessionSchema, "Session created successfully!")
+def create(body: dict[str, Any]) -> Shown:
+    """Store a sending account and ask its provider whether it could send; the first is the default.
 
     The secrets among its settings are encrypted at rest and never come back.
     """
-    with crier().database.writing() as db:
-        return sessions.create(
-            db,
-            caller().client_id,
-            body,
-            channels=crier().accounts.channels,
-            vault=crier().vault,
+    parts = crier()
+    with parts.database.writing() as db:
+        session = sessions.create(
+            db, caller().client_id, body, channels=parts.accounts.channels, vault=parts.vault
         )
+    return _checked(session)
+
+
+@blueprint.post("/session/<id:session_id>/check")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.answers(200, CheckedSessionSchema, "Session checked successfully!")
+def check(session_id: str) -> Shown:
+    """Ask the provider whether this session could send; `problem` says in words what is wrong.
+
+    A blocked session that could send again does so at once.
+    """
+    with crier().database.reading() as db:
+        session = sessions.get(db, caller().client_id, session_id)
+    return _checked(session)
 
 
 @blueprint.get("/session")
@@ -86,3 +103,12 @@ def delete(session_id: str) -> Session:
     """Delete a session that no unfinished broadcast needs."""
     with crier().database.writing() as db:
         return sessions.delete(db, caller().client_id, session_id)
+
+
+def _checked(session: Session) -> Shown:
+    """Return a session as it is after its provider was asked about it."""
+    parts = crier()
+    problem = checkup.check(parts.accounts, parts.database, session)
+    parts.dispatcher.wake()
+    with parts.database.reading() as db:
+        return Shown(sessions.get(db, session.client_id, session.id), problem=problem)

@@ -105,7 +105,7 @@ class SendError(Exception):
 
 
 class RetryableError(SendError):
-    """Nothing was sent and a later attempt may succeed, not earlier than `wait` seconds from now."""
+    """Nothing was sent, a later attempt may succeed, not earlier than `wait` seconds from now."""
 
     def __init__(self, reason: str, *, code: str = "", wait: float = 0.0) -> None:
         super().__init__(reason, code=code)

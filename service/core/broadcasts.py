@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import undefer
 
 from service import ids
-from service.channels.base import UnsupportedContentError
+from service.channels.base import Driver, UnsupportedContentError
 from service.core import content, deliveries, groups, paging, recipients, sessions
 from service.core.accounts import Accounts
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -26,6 +26,7 @@ from service.models import (
     RecipientChunk,
     SendType,
     Session,
+    SessionStatus,
 )
 
 SHOWN = 1_000
@@ -56,11 +57,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """The recipients of a broadcast by state, in the order of `to`, the first ones of many."""
+    """The recipients of a broadcast by state, in the order of `to`, the first ones of many.
+
+    `held` is why its session cannot send, while it waits for that.
+    """
 
     sent: list[str]
     pending: list[str]
     failed: list[str]
+    held: str | None
 
 
 _ARRAYS = {
@@ -100,7 +105,10 @@ def create(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         parts=1,
     )
     broadcast.to, broadcast.to_truncated = _shown(order.to, people)
-    broadcast.parts = _plan(accounts, session, broadcast)
+    driver = accounts.open(session)
+    if order.send_type == SendType.GROUP:
+        _check_groups(driver, people)
+    broadcast.parts = _plan(accounts, driver, broadcast)
     return _store(db, broadcast, people, order, settings.fanout_chunk)
 
 
@@ -172,12 +180,14 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
 
 def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arrays]:
     """Return the recipients of broadcasts by state, at most `limit` in each array."""
+    held = _held(db, broadcasts)
     return {
         broadcast.id: Arrays(
+            held=held.get(broadcast.id),
             **{
                 name: _in_state(db, broadcast, name, limit)
                 for name in ("sent", "pending", "failed")
-            }
+            },
         )
         for broadcast in broadcasts
     }
@@ -198,6 +208,16 @@ def counts(broadcast: Broadcast) -> dict[str, int]:
 
 def _mine(client_id: str) -> Select[Broadcast]:
     return select(Broadcast).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))
+
+
+def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:
+    """Return why the sessions of the broadcasts that are sending cannot send, where they cannot."""
+    waiting = {b.id: b.session_id for b in broadcasts if b.status == BroadcastStatus.SENDING}
+    held = select(Session.id, Session.reason).where(
+        Session.id.in_(set(waiting.values())), Session.status != SessionStatus.READY
+    )
+    reasons = {row.id: row.reason for row in db.execute(held)} if waiting else {}
+    return {each: reasons.get(session_id or "") for each, session_id in waiting.items()}
 
 
 def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]:
@@ -316,10 +336,20 @@ def _first_status(order: Order, now: int) -> BroadcastStatus:
     return BroadcastStatus.SCHEDULED if later else BroadcastStatus.SENDING
 
 
-def _plan(accounts: Accounts, session: Session, broadcast: Broadcast) -> int:
+def _check_groups(driver: Driver, people: Sequence[str]) -> None:
+    """Raise InvalidError for WhatsApp groups on a channel that only reaches telephones."""
+    if driver.reaches_groups:
+        return
+    for position, recipient in enumerate(people):
+        if recipients.is_whatsapp_group(recipient):
+            reason = f"{recipient!r}: the channel {driver.name} does not reach WhatsApp groups."
+            raise InvalidError(errors={f"to.{position}": [reason]})
+
+
+def _plan(accounts: Accounts, driver: Driver, broadcast: Broadcast) -> int:
     """Ask the channel for its parts; raises InvalidError for what it cannot carry."""
     try:
-        return len(accounts.open(session).plan(accounts.content(broadcast)))
+        return len(driver.plan(accounts.content(broadcast)))
     except UnsupportedContentError as error:
         raise InvalidError(errors={error.field: [error.reason]}) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from sqlalchemy import exists, select
 
 from service.channels.base import BlockedError, SendError
@@ -9,6 +10,8 @@ from service.core import holding
 from service.core.accounts import Accounts
 from service.database import Database, now_ms
 from service.models import Broadcast, Session, SessionStatus
+
+log = structlog.get_logger(__name__)
 
 
 def check(accounts: Accounts, database: Database, session: Session) -> str | None:
@@ -27,6 +30,9 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
         return error.reason
     except SendError as error:
         return error.reason
+    except Exception as error:  # a defect of a driver is its session's problem, nobody else's
+        log.exception("a session cannot be checked", session_id=session.id)
+        return f"The service met a defect of its own ({type(error).__name__})."
     with database.writing() as db:
         holding.release_session(db, session.id, now=now_ms())
     return None

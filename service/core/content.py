@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service import ids
-from service.channels.base import ContactCard, Content, Location, Media, MediaKind
+from service.channels.base import ContactCard, Content, Location, Media, MediaKind, Template
 from service.core.vcard import render
 from service.errors import InvalidError
 from service.models import Attachment, Contact
@@ -31,11 +31,12 @@ def resolve(db: Session, client_id: str, message: dict[str, Any]) -> dict[str, A
         "location": location
         and {key: str(location.get(key) or "") for key in ("lat", "lng", "name")},
         "contact": _contact(db, client_id, message.get("contactId") or "", errors),
+        "template": message.get("template") or None,
     }
     if errors:
         raise InvalidError(errors=errors)
     if not any(resolved.values()):
-        reason = "Needs at least one of text, attachments, location, contactId."
+        reason = "Needs at least one of text, attachments, location, contactId, template."
         raise InvalidError(errors={"message": [reason]})
     return resolved
 
@@ -43,6 +44,7 @@ def resolve(db: Session, client_id: str, message: dict[str, Any]) -> dict[str, A
 def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) -> Content:
     """Return a stored content as drivers read it."""
     location, contact = resolved["location"], resolved["contact"]
+    template = resolved.get("template")
     return Content(
         text=resolved["text"],
         media=tuple(_restored(media, attachments_dir, public_url) for media in resolved["media"]),
@@ -54,6 +56,10 @@ def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) ->
             phones=tuple(contact["phones"]),
             emails=tuple(contact["emails"]),
             organisation=contact["organisation"],
+        ),
+        template=template
+        and Template(
+            template["name"], template["language"], tuple(template.get("components") or ())
         ),
     )
 

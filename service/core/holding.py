@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session as Db
 
 from service.models import Broadcast, BroadcastStatus, Session, SessionStatus
 
+_READY = {"status": SessionStatus.READY, "reason": None, "held_until": None}
+
 
 def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now: int) -> None:
     """Let a session's deliveries wait: until a moment, or for None until somebody mends it."""
@@ -17,15 +19,14 @@ def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now
 
 def release_session(db: Db, session_id: str, *, now: int) -> None:
     """Let a session send again."""
-    ready = {"status": SessionStatus.READY, "reason": None, "held_until": None}
-    db.execute(update(Session).where(Session.id == session_id).values(**ready, updated_at=now))
+    held = update(Session).where(Session.id == session_id, Session.status != SessionStatus.READY)
+    db.execute(held.values(**_READY, updated_at=now))
 
 
 def release_due(db: Db, *, now: int) -> None:
     """Let the sessions send again whose wait is over."""
     over = update(Session).where(Session.held_until <= now, Session.status != SessionStatus.READY)
-    ready = {"status": SessionStatus.READY, "reason": None, "held_until": None}
-    db.execute(over.values(**ready, updated_at=now))
+    db.execute(over.values(**_READY, updated_at=now))
 
 
 def hold_broadcast(db: Db, broadcast_id: str, reason: str, *, now: int) -> None:

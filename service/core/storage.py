@@ -11,6 +11,7 @@ import io
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 from typing_extensions import Buffer
@@ -27,8 +28,8 @@ _SWEPT_TOGETHER = 500
 class Incoming(io.BufferedRandom):
     """A file on its way in; closing it without `keep` removes it."""
 
-    def __init__(self, path: Path, limit: int) -> None:
-        super().__init__(io.FileIO(path, "x+", opener=_open_privately))
+    def __init__(self, path: Path, limit: int, mode: int = 0o600) -> None:
+        super().__init__(io.FileIO(path, "x+", opener=partial(os.open, mode=mode)))
         self.size = 0
         self._path = path
         self._limit = limit
@@ -61,11 +62,13 @@ class Storage:
         self.folder = settings.attachments_dir
         self._incoming = self.folder / "incoming"
         self._limit = settings.max_attachment_bytes
+        # nginx, where it serves the files, has been let into the service's group.
+        self._mode = 0o640 if settings.accel_prefix else 0o600
 
     def receive(self) -> Incoming:
         """Open a new file for what is about to come in."""
         self._incoming.mkdir(parents=True, exist_ok=True)
-        return Incoming(self._incoming / secrets.token_hex(16), self._limit)
+        return Incoming(self._incoming / secrets.token_hex(16), self._limit, self._mode)
 
     def path(self, name: str) -> Path:
         """Return where the file of that name is; the caller has checked the name."""
@@ -91,11 +94,6 @@ class Storage:
         for path in abandoned:
             path.unlink(missing_ok=True)
         return len(abandoned)
-
-
-def _open_privately(path: str, flags: int) -> int:
-    """Open a file that only its owner may read."""
-    return os.open(path, flags, 0o600)
 
 
 def _older(folder: Path, before: float) -> Iterator[Path]:

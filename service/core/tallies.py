@@ -53,7 +53,7 @@ def move(db: Session, gains: Mapping[str, Counter[str]], *, now: int) -> list[Cl
 
 
 _RECOUNT = text("""
-    SELECT status, count(*) FROM deliveries WHERE broadcast_id = :id GROUP BY status
+    SELECT status, count(*) AS count FROM deliveries WHERE broadcast_id = :id GROUP BY status
 """)
 _LOCK = text(
     "SELECT sent, delivered, read, failed, cancelled, uncertain FROM broadcasts WHERE id = :id"
@@ -69,6 +69,6 @@ def recount(db: Session, broadcast_id: str, *, now: int) -> list[Closed]:
     """
     lock = _LOCK_POSTGRES if db.get_bind().dialect.name == "postgresql" else _LOCK
     counters = db.execute(lock, {"id": broadcast_id}).mappings().one()
-    rows: dict[str, int] = dict(db.execute(_RECOUNT, {"id": broadcast_id}).tuples().all())
+    rows = {row.status: row.count for row in db.execute(_RECOUNT, {"id": broadcast_id})}
     missing = Counter({name: rows.get(name, 0) - counters[name] for name in COUNTERS})
     return move(db, {broadcast_id: missing}, now=now)

@@ -37,11 +37,6 @@ class Checkup:
         return self._settings.check_interval
 
     def _check(self, session: Session) -> None:
-        try:
-            problem = checkup.check(self._accounts, self._database, session)
-        except Exception:  # one account that cannot even be opened must not stop the others
-            log.exception("a session cannot be opened", session_id=session.id)
-            return
-        if problem is None:
+        if checkup.check(self._accounts, self._database, session) is None:
             log.info("session sends again", session_id=session.id)
             self._on_ready()

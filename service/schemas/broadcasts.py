@@ -77,8 +77,19 @@ class LocationSchema(LenientSchema):
     lng = Coordinate(_LONGITUDE, 180, required=True)
 
 
+class TemplateSchema(LenientSchema):
+    """A message that the provider approved beforehand (WhatsApp Cloud API)."""
+
+    name = fields.String(required=True, validate=validate.Length(min=1, max=512))
+    language = fields.String(required=True, validate=validate.Length(min=2, max=16))
+    components = fields.List(
+        fields.Dict(keys=fields.String()),
+        metadata={"description": "What fills its gaps, in the provider's own JSON"},
+    )
+
+
 class MessageSchema(LenientSchema):
-    """What is sent: at least one of the four."""
+    """What is sent: at least one of these."""
 
     text = fields.String(allow_none=True)
     attachments = fields.List(
@@ -93,11 +104,13 @@ class MessageSchema(LenientSchema):
         metadata={"description": "Id of a contact: its card is sent", "pattern": ID_PATTERN},
     )
 
+    template = fields.Nested(TemplateSchema, allow_none=True)
+
     @validates_schema
     def say_something(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse a message without content."""
         if not any(data.values()):
-            raise ValidationError("Needs at least one of text, attachments, location, contactId.")
+            raise ValidationError(f"Needs at least one of {', '.join(self.fields)}.")
 
 
 class OrderSchema(CredentialsSchema, LenientSchema):

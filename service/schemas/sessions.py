@@ -109,3 +109,13 @@ class SessionSchema(Schema):
     created_at = created()
     updated_at = updated()
     version = version()
+
+
+class CheckedSessionSchema(SessionSchema):
+    """A sending account, and what its provider said of it just now."""
+
+    problem = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What keeps it from sending, in words; null: nothing"},
+    )

@@ -117,7 +117,8 @@ class Sandbox:
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into parts: the text first, then the rest in the order of the guide."""
         text = (Text(content.text),) if content.text else ()
-        extras = tuple(part for part in (content.location, content.contact) if part)
+        others = (content.location, content.contact, content.template)
+        extras = tuple(part for part in others if part)
         return (*text, *content.media, *extras)
 
     def prepare(self, part: Part) -> Prepared:

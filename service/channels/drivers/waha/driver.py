@@ -27,10 +27,16 @@ from service.channels.base import (
     Text,
     UncertainError,
     UnsupportedContentError,
+    Webhook,
 )
 from service.channels.captions import arrange
 from service.channels.connections import Answer
 from service.channels.drivers.waha.message_ids import id_of, mint
+from service.channels.drivers.waha.receipts import (
+    SIGNATURE_HEADER,
+    is_authentic,
+    parse_receipts,
+)
 from service.channels.http import client, refusal
 from service.channels.settings import BaseUrl, Secret
 
@@ -97,6 +103,8 @@ class Waha:
 
     name: ClassVar[str] = "waha"
     reaches_groups: ClassVar[bool] = True
+    echoes_references: ClassVar[bool] = False  # not those of files, whose ids are WhatsApp's own
+    webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_receipts)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:

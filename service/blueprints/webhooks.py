@@ -1,0 +1,47 @@
+"""Routes for providers: they sign instead of carrying a token."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import crier
+from service.blueprints.requests import request
+from service.core import webhooks
+from service.database import now_ms
+from service.errors import (
+    BusyError,
+    ForgedWebhookError,
+    NotFoundError,
+    TooLargeError,
+    UnreadableBodyError,
+)
+from service.schemas.webhooks import ReceivedSchema
+
+blueprint = Blueprint("webhooks", __name__, description="What providers report")
+
+
+@blueprint.get("/webhook/<id:session_id>")
+@blueprint.sends_text("The challenge")
+@blueprint.raises(ForgedWebhookError, NotFoundError, BusyError)
+def verify(session_id: str) -> Response:
+    """Answer the provider's question that sets up a session's webhook (Meta's handshake)."""
+    with crier().database.reading() as db:
+        said = webhooks.answer_challenge(db, session_id, request.args, accounts=crier().accounts)
+    return Response(said, mimetype="text/plain")
+
+
+@blueprint.post("/webhook/<id:session_id>")
+@blueprint.takes_anything()
+@blueprint.raises(ForgedWebhookError, NotFoundError, TooLargeError, UnreadableBodyError, BusyError)
+@blueprint.answers(200, ReceivedSchema, "Webhook received successfully!")
+def receive(session_id: str) -> dict[str, int]:
+    """Take the provider's word on messages of a session; the signature is over the raw bytes."""
+    raw = request.raw
+    headers = dict(request.headers)
+    with crier().database.writing() as db:
+        count = webhooks.receive(
+            db, session_id, raw, headers, accounts=crier().accounts, now=now_ms()
+        )
+    crier().dispatcher.wake()
+    return {"receipts": count}
