@@ -1,0 +1,1 @@
+"""Measurements of the service: how fast, and through what."""

@@ -1,0 +1,120 @@
+"""The ground: folder, disk, database and settings of one run, gone when it is over."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.chaos.crew import ROOT
+from benchmarks.chaos.databases import Base, Postgres, Sqlite
+from benchmarks.chaos.disk import MIB, Disk, NoDiskError
+from benchmarks.chaos.plan import Plan
+
+_DISK = 512 * MIB
+_DISK_PER_DELIVERY = 2048
+
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
+
+@dataclass(slots=True)
+class Ground:
+    """Where a run takes place; `skipped` says what cannot be done here."""
+
+    folder: Path
+    data: Path
+    disk: Disk | None
+    database: Base
+    environment: dict[str, str]
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Return the URL of the service's database."""
+        return self.database.url or f"sqlite:///{self.data / 'crier.db'}"
+
+    @property
+    def port(self) -> int:
+        """Return the port that the service answers at, on this machine only."""
+        return int(self.environment["PORT"])
+
+    @property
+    def sandbox(self) -> Path:
+        """Return the file that holds what the sandbox received."""
+        return self.data / "sandbox.db"
+
+    def welcome(self) -> str:
+        """Make the tables, a client and a token that may do everything; return the token."""
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "welcome"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
+        )
+        [token] = set(re.findall(r"crier_[0-9a-f]{40}", done.stdout))
+        return str(token)
+
+
+@contextmanager
+def prepare(plan: Plan) -> Iterator[Ground]:
+    """Make everything that a run needs, and remove it at the end of the block."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crier-chaos-")))
+        folder.chmod(0o711)  # Postgres runs under another account.
+        disk, skipped = _disk(plan, folder)
+        if disk is not None:
+            stack.callback(disk.close)
+        database = _database(plan, disk)
+        stack.callback(database.close)
+        data = (disk.folder if disk else folder) / "data"
+        data.mkdir()
+        if plan.database == "sqlite" and {"postgres", "cut"} & set(plan.faults):
+            skipped.append("postgres and cut are left out: there is no server to stop")
+        yield Ground(folder, data, disk, database, _environment(plan, data, database.url), skipped)
+
+
+def _disk(plan: Plan, folder: Path) -> tuple[Disk | None, list[str]]:
+    if "disk" not in plan.faults:
+        return None, []
+    try:
+        return Disk(folder / "disk", _DISK + plan.deliveries * _DISK_PER_DELIVERY), []
+    except NoDiskError as error:
+        return None, [f"disk is left out: {error.__doc__}"]
+
+
+def _database(plan: Plan, disk: Disk | None) -> Base:
+    if plan.database == "sqlite":
+        return Sqlite()
+    return Postgres(disk.folder if disk else None)
+
+
+def _environment(plan: Plan, data: Path, url: str) -> dict[str, str]:
+    """Return the service's settings: short leases and small batches, so that more can happen."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    settings: Mapping[str, object] = {
+        "DATA_DIR": data,
+        "DATABASE_URL": url,
+        "PORT": _free_port(),
+        "WEB_CONCURRENCY": plan.workers,
+        "LEASE": plan.lease,
+        "SWEEP_INTERVAL": plan.sweep_interval,
+        "GRACE": plan.grace,
+        "GRACEFUL_TIMEOUT": round(2 * plan.grace),
+        "SENDER_THREADS": plan.sender_threads,
+        "FLUSH_BATCH": plan.flush_batch,
+        "FANOUT_CHUNK": 1000,
+        "RETRY_BASE": 0.5,
+        "RETRY_CAP": 5,
+    }
+    return kept | {name: str(value) for name, value in settings.items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,153 @@
+"""The plan: what is sent and what is broken when, all of it following from a seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+FIRST_NUMBER = 2_348_030_000_000
+"""Recipients are numbered from here: a Nigerian mobile range of ten million."""
+
+_SIZES = ((1, 6), (10, 5), (100, 5), (400, 4), (1_500, 2), (4_000, 1))
+"""Recipients of a broadcast, and how often that many."""
+
+
+_FEWEST_ORDERS = 25
+"""So many orders even a small run has, that all sessions get their share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A session of the sandbox: what it promises, how slow it is, and its share of all orders.
+
+    `latency` in seconds a message.
+    """
+
+    name: str
+    share: int
+    latency: float
+    idempotent: bool = True
+    on_uncertain: str = "hold"
+
+    def fields(self, max_attempts: int) -> dict[str, Any]:
+        """Return what `POST /session` wants."""
+        return {
+            "name": self.name,
+            "channel": "sandbox",
+            "settings": {"idempotent": self.idempotent, "latency": self.latency},
+            "on_uncertain": self.on_uncertain,
+            "max_attempts": max_attempts,
+        }
+
+
+CHANNELS = {
+    "idempotent": (Channel("fast", 3, 0.0), Channel("slow", 3, 0.03)),
+    "resend": (Channel("resend", 1, 0.02, idempotent=False, on_uncertain="resend"),),
+    "hold": (Channel("hold", 1, 0.02, idempotent=False),),
+}
+"""The kinds of channel that a run may have, and the sessions that stand for each."""
+
+FAULTS = {
+    "kill": (2.0, 5.0),
+    "stop": (12.0, 20.0),
+    "term": (12.0, 20.0),
+    "postgres": (5.0, 40.0),
+    "cut": (4.0, 12.0),
+    "disk": (25.0, 40.0),
+}
+"""The faults, and how many seconds lie between two of a kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run; times in seconds. `hurry` is by how much faults follow quicker than in FAULTS."""
+
+    database: str = "sqlite"
+    seconds: float = 240.0
+    deliveries: int = 100_000
+    faults: tuple[str, ...] = tuple(FAULTS)
+    channels: tuple[str, ...] = tuple(CHANNELS)
+    seed: int = 1
+    hurry: float = 1.0
+    lease: float = 5.0
+    grace: float = 5.0
+    sweep_interval: float = 1.0
+    patience: float = 180.0
+    sender_threads: int = 16
+    flush_batch: int = 100
+    workers: int = 2
+    dispatchers: int = 2
+
+    @property
+    def sessions(self) -> tuple[Channel, ...]:
+        """Return the sessions that orders are sent through."""
+        return tuple(itertools.chain.from_iterable(CHANNELS[name] for name in self.channels))
+
+    def random(self, purpose: str) -> Random:
+        """Return a source of chance that is the same in every run with this seed."""
+        return Random(f"{self.seed}/{purpose}")  # noqa: S311 - it has to be foreseeable
+
+    def pauses(self, fault: str, chance: Random) -> Iterator[float]:
+        """Yield the seconds to wait before each fault of a kind."""
+        shortest, longest = FAULTS[fault]
+        while True:
+            yield chance.uniform(shortest, longest) / self.hurry
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One broadcast to be posted `due` seconds after the start; its recipients are nobody else's.
+
+    `first` is the place of its first recipient among all of the run.
+    """
+
+    number: int
+    due: float
+    session: str
+    first: int
+    size: int
+    parts: int
+
+    @property
+    def recipients(self) -> range:
+        """Return the numbers to reach."""
+        return range(FIRST_NUMBER + self.first, FIRST_NUMBER + self.first + self.size)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of its parts as the sandbox calls them."""
+        return ("text", "location")[: self.parts]
+
+    def body(self, session_id: str) -> dict[str, Any]:
+        """Return what `POST /broadcast` wants."""
+        message: dict[str, Any] = {"text": f"chaos {self.number}"}
+        if self.parts > 1:
+            message["location"] = {"lat": "6.556452", "lng": "3.2774487"}
+        to = ",".join(map(str, self.recipients))
+        return {"session_id": session_id, "send_type": "individual", "to": to, "message": message}
+
+
+def orders(plan: Plan) -> list[Order]:
+    """Return the orders of a run: together `plan.deliveries`, spread over its time."""
+    chance = plan.random("orders")
+    sent = dict.fromkeys(plan.sessions, 0)
+    made, first = [], 0
+    for number, size in enumerate(_sizes(plan.deliveries, chance)):
+        due = plan.seconds * first / plan.deliveries
+        session = min(sent, key=lambda each: sent[each] / each.share)
+        made.append(Order(number, due, session.name, first, size, chance.choice((1, 1, 1, 2))))
+        sent[session] += size
+        first += size
+    return made
+
+
+def _sizes(total: int, chance: Random) -> Iterator[int]:
+    values, weights = zip(*_SIZES, strict=True)
+    most, left = max(1, total // _FEWEST_ORDERS), total
+    while left > 0:
+        [size] = chance.choices(values, weights)
+        yield min(size, most, left)
+        left -= min(size, most)

@@ -1,0 +1,180 @@
+"""The report: what a run has found, and whether the service kept its promise."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from benchmarks.chaos.api import Answer
+from benchmarks.chaos.audit import Audit
+from benchmarks.chaos.journal import Entry
+from benchmarks.chaos.plan import Plan
+
+LONGEST_ANSWER = 5.0
+"""Seconds within which the API has to answer while the database is away."""
+
+LONGEST_RESUMPTION = 10.0
+"""Seconds after which sending has to go on when the database is back."""
+
+_UNFLUSHED = 4
+"""Batches of results that a process keeps unwritten at most (service/dispatch/recorder.py)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a run has found; times in seconds."""
+
+    plan: Plan
+    audit: Audit
+    faults: Counter[str]
+    answers: Counter[int]
+    failures: list[str]
+    complaints: list[str]
+    server_errors: list[str]
+    refused: list[str]
+    changed: list[str]
+    slowest_while_away: float
+    resumptions: list[float]
+    skipped: list[str]
+    uploads: Counter[str]
+    log: Counter[str] = field(default_factory=Counter)
+    quiet_after: float = 0.0
+    elapsed: float = 0.0
+    port_in_use: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Return how many accepted deliveries nobody can account for."""
+        return sum(tally.lost for tally in self.audit.tallies.values())
+
+    @property
+    def stuck(self) -> int:
+        """Return how many deliveries did not come to an end."""
+        return sum(tally.stuck for tally in self.audit.tallies.values()) + self.audit.chunks_left
+
+    @property
+    def bound(self) -> int:
+        """Return how many copies are allowed where the channel is not idempotent and resends.
+
+        Whoever is killed, frozen or stopped while the database is away takes with it what its
+        threads had under way, and the results it had not written.
+        """
+        blows = sum(self.faults[name] for name in ("kill", "stop", "term"))
+        return blows * (self.plan.sender_threads + _UNFLUSHED * self.plan.flush_batch)
+
+    @property
+    def faults_of_service(self) -> list[str]:
+        """Return why the promise was not kept; empty: it was."""
+        copies = {name: tally.copies for name, tally in self.audit.tallies.items()}
+        strict = {name: copies.get(name, 0) for name in ("idempotent", "hold")}
+        wrong = {
+            "lost": self.lost,
+            "stuck": self.stuck,
+            "broadcasts with wrong counters": self.audit.wrong_counters,
+            "messages nobody had ordered": self.audit.strangers,
+            "counts that went backwards": len(self.changed),
+            **{f"duplicated ({name})": count for name, count in strict.items()},
+            "duplicated (resend) beyond the bound": max(0, copies.get("resend", 0) - self.bound),
+        }
+        return [f"{what}: {count}" for what, count in wrong.items() if count]
+
+    @property
+    def blemishes(self) -> list[str]:
+        """Return what should not have happened either, though nobody was lost by it."""
+        found = [*self.failures, *self.complaints, *self.refused, *self.server_errors]
+        if self.slowest_while_away > LONGEST_ANSWER:
+            found.append(f"an answer took {self.slowest_while_away:.1f} s, Postgres being away")
+        found += [
+            f"sending went on only {seconds:.1f} s after Postgres was back"
+            for seconds in self.resumptions
+            if seconds > LONGEST_RESUMPTION
+        ]
+        return found
+
+    def lines(self) -> Iterable[str]:
+        """Return the report as text."""
+        plan, audit = self.plan, self.audit
+        faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
+        yield f"chaos on {plan.database}, seed {plan.seed}, {self.elapsed:.0f} s"
+        yield from (f"  {sentence}" for sentence in self.skipped)
+        yield f"  faults: {faults}"
+        yield f"  broadcasts accepted {audit.broadcasts}, never answered {audit.unanswered}"
+        for name, tally in audit.tallies.items():
+            statuses = ", ".join(f"{n} {status}" for status, n in sorted(tally.statuses.items()))
+            yield f"  {name}: {tally.accepted} deliveries: {statuses}"
+            bound = f" (bound {self.bound})" if name == "resend" else ""
+            yield f"    lost {tally.lost}, duplicated {tally.copies}{bound}, stuck {tally.stuck}"
+            yield from (f"    {n} {code}" for code, n in sorted(tally.codes.items()))
+            if tally.received_though_failed:
+                yield f"    failed though received: {tally.received_though_failed}"
+            if tally.received_though_uncertain:
+                yield f"    uncertain and received: {tally.received_though_uncertain}"
+        yield f"  wrong counters {audit.wrong_counters}, strangers {audit.strangers}"
+        answers = ", ".join(f"{n} x {code or 'none'}" for code, n in sorted(self.answers.items()))
+        yield f"  API answers: {answers}; 5xx other than 503: {len(self.server_errors)}"
+        if self.faults["postgres"]:
+            yield f"  slowest answer while Postgres was away: {self.slowest_while_away:.2f} s"
+            yield f"  sending again after Postgres was back: {_spread(self.resumptions)}"
+        if self.uploads:
+            said = ", ".join(f"{n} x {what}" for what, n in sorted(self.uploads.items()))
+            yield f"  uploads while the disk was full: {said}"
+        yield f"  processes restarted though nobody killed them: {len(self.failures)}"
+        if self.port_in_use:
+            yield f"  starts that found the port still held by a killed master: {self.port_in_use}"
+        yield f"  quiet {self.quiet_after:.1f} s after the last fault"
+        yield from (f"  log: {n} x {event}" for event, n in self.log.most_common(12))
+        yield from (f"  ! {sentence}" for sentence in _first(self.blemishes))
+        yield from (f"  ! {sentence}" for sentence in self.audit.examples)
+        yield f"  {'; '.join(self.faults_of_service) or 'the promise was kept'}"
+
+
+def slowest(answers: Iterable[Answer], away: list[Entry], frozen: list[Entry]) -> float:
+    """Return the longest time of an answer that was waited for while Postgres was away.
+
+    What a frozen process had taken on cannot be answered: it does not count.
+    """
+    times = [
+        answer.seconds
+        for answer in answers
+        if _overlaps(answer, away) and not _overlaps(answer, frozen)
+    ]
+    return max(times, default=0.0)
+
+
+def resumptions(received_at: list[float], away: list[Entry]) -> list[float]:
+    """Return the seconds from each return of Postgres to the next message sent."""
+    found = []
+    for entry in away:
+        place = bisect_left(received_at, entry.ended)
+        if place < len(received_at):
+            found.append(received_at[place] - entry.ended)
+    return found
+
+
+def server_errors(answers: Iterable[Answer]) -> list[str]:
+    """Return the answers that no client should ever see."""
+    return [
+        f"{answer.method} {answer.path}: {answer.status} {answer.text[:200]}"
+        for answer in answers
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        and answer.status != HTTPStatus.SERVICE_UNAVAILABLE
+    ]
+
+
+def _overlaps(answer: Answer, entries: list[Entry]) -> bool:
+    return any(answer.began < entry.ended and entry.began < answer.ended for entry in entries)
+
+
+def _spread(seconds: list[float]) -> str:
+    if not seconds:
+        return "nothing was left to send"
+    median = sorted(seconds)[len(seconds) // 2]
+    return f"median {median:.1f} s, longest {max(seconds):.1f} s, of {len(seconds)}"
+
+
+def _first(sentences: list[str], most: int = 12) -> list[str]:
+    rest = len(sentences) - most
+    return sentences[:most] + ([f"and {rest} more like these"] if rest > 0 else [])

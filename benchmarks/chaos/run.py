@@ -1,0 +1,175 @@
+"""A run: the service is set up, used and broken, then all is mended and compared."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from sqlalchemy import create_engine
+
+from benchmarks.chaos import audit, ground, report
+from benchmarks.chaos.api import Api
+from benchmarks.chaos.audit import Audit
+from benchmarks.chaos.crew import Crew, members
+from benchmarks.chaos.faults import Faults
+from benchmarks.chaos.ground import Ground
+from benchmarks.chaos.journal import Journal
+from benchmarks.chaos.plan import FAULTS, Plan, orders
+from benchmarks.chaos.report import Report
+from benchmarks.chaos.traffic import Traffic
+
+_MAX_ATTEMPTS = 15
+_MAX_REQUESTS = 400
+_READY_WITHIN = 60.0
+_LOOK_EVERY = 0.2
+_NOTED = frozenset({"warning", "error", "critical"})
+
+
+class NotReadyError(Exception):
+    """The service did not become ready."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """The parts of a run."""
+
+    plan: Plan
+    ground: Ground
+    journal: Journal
+    crew: Crew
+    api: Api
+    traffic: Traffic
+
+
+def run(plan: Plan, *, aloud: bool = False) -> Report:
+    """Carry a plan out; everything that was started is stopped at the end, whatever happens."""
+    began = time.monotonic()
+    with ExitStack() as stack:
+        scene = _set_up(plan, Journal(aloud=aloud), stack)
+        faults = Faults(plan, scene.crew, scene.ground, scene.journal, lambda: _upload(scene.api))
+        scene.traffic.start()
+        with faults.raging():
+            time.sleep(plan.seconds)
+        mended = time.monotonic()
+        scene.traffic.finish(plan.patience)
+        told = _await_quiet(scene)
+        quiet_after = time.monotonic() - mended
+        scene.crew.stop()
+        found = _report(scene, _audit(scene, told))
+        found.quiet_after, found.elapsed = quiet_after, time.monotonic() - began
+    return found
+
+
+def _set_up(plan: Plan, journal: Journal, stack: ExitStack) -> Scene:
+    """Start the service and the traffic's threads; the stack ends them."""
+    place = stack.enter_context(ground.prepare(plan))
+    api = Api(place.port, place.welcome())
+    everybody = members(place.environment, place.folder, plan.dispatchers, _MAX_REQUESTS)
+    crew = stack.enter_context(Crew(everybody, journal, plan.grace))
+    _await_ready(api)
+    traffic = Traffic(plan, api, _sessions(plan, api), orders(plan))
+    stack.callback(traffic.stop)
+    return Scene(plan, place, journal, crew, api, traffic)
+
+
+def _await_ready(api: Api) -> None:
+    deadline = time.monotonic() + _READY_WITHIN
+    while api.get("/readyz").status != HTTPStatus.OK:
+        if time.monotonic() > deadline:
+            raise NotReadyError
+        time.sleep(_LOOK_EVERY)
+    api.answers.clear()
+
+
+def _sessions(plan: Plan, api: Api) -> dict[str, str]:
+    """Create the sessions and return their ids by name."""
+    made = {}
+    for session in plan.sessions:
+        answer = api.post("/session", session.fields(_MAX_ATTEMPTS))
+        if answer.status != HTTPStatus.CREATED:
+            raise NotReadyError(answer.text)
+        made[session.name] = str(answer.data["_id"])
+    return made
+
+
+def _upload(api: Api) -> str:
+    """Try to store a file, and tell what came of it."""
+    answer = api.upload(b"chaos " * 20_000)
+    return f"{answer.status} {answer.text[:80] if answer.status != HTTPStatus.CREATED else ''}"
+
+
+def _await_quiet(scene: Scene) -> dict[str, dict[str, int]]:
+    """Wait until every accepted broadcast is completed; return what the API says of each."""
+    waiting = set(scene.traffic.accepted.values())
+    told: dict[str, dict[str, int]] = {}
+    deadline = time.monotonic() + scene.plan.patience
+    while waiting and time.monotonic() < deadline:
+        for broadcast_id in sorted(waiting):
+            answer = scene.api.get(f"/broadcast/{broadcast_id}")
+            if answer.status != HTTPStatus.OK:
+                break
+            told[broadcast_id] = answer.data["counts"]
+            if answer.data["status"] == "completed":
+                waiting.discard(broadcast_id)
+        time.sleep(_LOOK_EVERY)
+    return told
+
+
+def _audit(scene: Scene, told: dict[str, dict[str, int]]) -> Audit:
+    engine = create_engine(scene.ground.url)
+    try:
+        with engine.connect() as connection:
+            return audit.compare(scene.plan, scene.traffic, told, connection, scene.ground.sandbox)
+    finally:
+        engine.dispose()
+
+
+def _report(scene: Scene, compared: Audit) -> Report:
+    journal, answers, crew = scene.journal, scene.api.answers, scene.crew
+    away = journal.entries("postgres")
+    return Report(
+        plan=scene.plan,
+        audit=compared,
+        faults=Counter({name: len(journal.entries(name)) for name in FAULTS}),
+        answers=Counter(answer.status for answer in answers),
+        failures=crew.failures,
+        complaints=crew.complaints(),
+        server_errors=report.server_errors(answers),
+        refused=scene.traffic.refused,
+        changed=scene.traffic.changed,
+        slowest_while_away=report.slowest(answers, away, journal.entries("stop")),
+        resumptions=report.resumptions(_received_at(scene.ground.sandbox), away),
+        skipped=scene.ground.skipped,
+        uploads=Counter(entry.what for entry in journal.entries("upload")),
+        log=_log(scene.ground.folder),
+        port_in_use=crew.port_in_use,
+    )
+
+
+def _received_at(sandbox: Path) -> list[float]:
+    """Return when the sandbox received each message, in seconds of Unix time."""
+    if not sandbox.exists():
+        return []
+    with closing(sqlite3.connect(sandbox)) as connection:
+        rows = connection.execute("SELECT received_at FROM messages ORDER BY received_at")
+        return [moment / 1000 for (moment,) in rows]
+
+
+def _log(folder: Path) -> Counter[str]:
+    """Count the warnings and errors that the service logged, by their words."""
+    events: Counter[str] = Counter()
+    for path in folder.glob("*.log"):
+        for line in path.read_text(errors="replace").splitlines():
+            if not line.startswith("{"):
+                continue
+            entry = json.loads(line)
+            if entry.get("level") in _NOTED:
+                loop = f" ({entry['loop']})" if "loop" in entry else ""
+                events[f"{entry['level']}: {entry['event'][:80]}{loop}"] += 1
+    return events
