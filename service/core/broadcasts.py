@@ -13,7 +13,7 @@ from sqlalchemy.orm import undefer
 
 from service import ids
 from service.channels.base import Driver, UnsupportedContentError
-from service.core import content, deliveries, groups, paging, recipients, sessions
+from service.core import content, deliveries, groups, paging, recipients, sessions, signals
 from service.core.accounts import Accounts
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import (
@@ -263,6 +263,7 @@ def _move(
         wanted = f", it would have to be {expected}" if expected else " and changing: try again"
         raise ConflictError(f"This broadcast is {broadcast.status}{wanted}.")
     db.refresh(broadcast)
+    signals.announce(db)
     return broadcast
 
 
@@ -373,6 +374,7 @@ def _store(
         for start in range(0, len(people), chunk)
     )
     _insert(db, RecipientChunk, frozen, broadcast.id)
+    signals.announce(db)
     return broadcast
 
 

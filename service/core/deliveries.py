@@ -55,6 +55,13 @@ class Outcome(NamedTuple):
     reason: str | None = None
 
 
+def storable(words: str) -> str:
+    """Leave out of a provider's words what no database takes: NUL, and halves of characters."""
+    if words.isascii() and "\0" not in words:
+        return words
+    return words.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def is_postgres(db: Session) -> bool:
     """Tell which form of a statement this session needs."""
     return db.get_bind().dialect.name == "postgresql"

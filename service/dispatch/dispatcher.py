@@ -22,6 +22,7 @@ from service.dispatch.claimer import Claimer
 from service.dispatch.fanout import FanOut
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
+from service.dispatch.listener import Listener
 from service.dispatch.loop import Loop
 from service.dispatch.receipts import Receipts
 from service.dispatch.recorder import Recorder
@@ -61,6 +62,8 @@ class Dispatcher:
         self._receiving = Loop("receipts", receipts.turn)
         checkup = Checkup(settings, database, accounts, self._claiming.wake)
         self._checking = Loop("checkup", checkup.turn, patience=600.0)
+        self._listener = Listener(settings, database, self.wake)
+        self._listening = Loop("listener", self._listener.turn)
         self._beating = Loop("lease", self._lease.turn)
         self._lease.on_dead = self._sweeping.wake
         self._recorder.on_rate = self._stock.learn
@@ -106,6 +109,8 @@ class Dispatcher:
             self._recorder.put(work.claim_id, Verdict(retry.untried(work.delivery, now=now_ms())))
         under_way = self._senders.join(deadline - 1.0)
         in_time = self._recorder.drain(deadline) and not under_way
+        self._listener.hush()
+        self._listening.join(1.0)
         self._beating.stop()
         self._beating.join(1.0)
         self._lease.leave()
@@ -136,6 +141,7 @@ class Dispatcher:
             self._recorder.loop,
             self._receiving,
             self._checking,
+            self._listening,
         )
 
     def _beat_now(self) -> None:

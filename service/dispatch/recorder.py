@@ -7,12 +7,14 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 import structlog
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
 from service.core import deliveries, holding, receipts
 from service.core.deliveries import Outcome
+from service.core.receipts import NAMELESS
 from service.core.tallies import Closed
 from service.database import Database, now_ms
 from service.dispatch.loop import Loop
@@ -21,6 +23,7 @@ from service.dispatch.retry import Hold, Verdict
 log = structlog.get_logger(__name__)
 
 _IDLE = 0.5
+_PAUSE = 0.1
 _RATE_WINDOW = 0.5
 
 Result = tuple[str, Verdict]
@@ -56,7 +59,11 @@ class Recorder:
         self.loop.join(deadline - time.monotonic())
         while not self.is_empty() and time.monotonic() < deadline:
             self._batch = self._batch or self._gather(wait=0.0)
-            self._write()
+            try:
+                self._write()
+            except (DBAPIError, PoolTimeoutError):
+                log.warning("results wait for the database", results=len(self._batch))
+                time.sleep(_PAUSE)
         return self.is_empty()
 
     def _turn(self) -> float:
@@ -92,7 +99,7 @@ class Recorder:
         try:
             with self._database.writing() as db:
                 return _write(db, results)
-        except DataError:
+        except (DataError, UnicodeError):
             if len(results) == 1:
                 log.exception(
                     "a result cannot be stored as it is", delivery_id=results[0][1].outcome.id
@@ -145,8 +152,12 @@ def _hold(db: Db, hold: Hold, now: int) -> None:
 
 
 def _plain(result: Result) -> Result:
-    """Leave out of a result what a provider may have put into it."""
+    """Leave out of a result what a provider may have put into it, but for how many parts it took."""
     claim_id, verdict = result
-    reason = "The provider's words could not be stored."
-    outcome = verdict.outcome._replace(message_ids=None, code=None, reason=reason)
-    return claim_id, Verdict(outcome, None)
+    taken = (verdict.outcome.message_ids or "").split()
+    outcome = verdict.outcome._replace(
+        message_ids=" ".join(NAMELESS for _ in taken) or None,
+        code=None,
+        reason=verdict.outcome.reason and "The provider's words could not be stored.",
+    )
+    return claim_id, Verdict(outcome)

@@ -14,7 +14,7 @@ from service.channels.base import (
     SendError,
     UncertainError,
 )
-from service.core.deliveries import Claimed, Outcome
+from service.core.deliveries import Claimed, Outcome, storable
 from service.core.receipts import PartSent
 from service.models import DeliveryStatus
 
@@ -101,11 +101,11 @@ def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
     match error:
         case BlockedError():
             until = None if error.wait is None else now + _ms(error.wait)
-            hold = Hold(error.reason, session_id=session_id, until=until)
+            hold = Hold(storable(error.reason), session_id=session_id, until=until)
             rest = until or now + _ms(_CLOSED_DOOR_WAIT)
             return Verdict(case.ended(DeliveryStatus.QUEUED, error, tried=0, due_at=rest), hold)
         case RequestError():
-            hold = Hold(error.reason, broadcast_id=delivery.broadcast_id)
+            hold = Hold(storable(error.reason), broadcast_id=delivery.broadcast_id)
             return Verdict(case.ended(DeliveryStatus.FAILED, error), hold)
         case PermanentError():
             opted_out = delivery.recipient if error.opted_out else None
@@ -145,8 +145,8 @@ class _Case:
             self.now,
             self.now if due_at is None else due_at,
             self.message_ids,
-            error.code or None,
-            reason or error.reason,
+            storable(error.code) or None,
+            storable(reason or error.reason),
         )
 
     def again(self, error: SendError, wait: float) -> Outcome:

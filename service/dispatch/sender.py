@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from service.channels.base import SendError
-from service.core.deliveries import Outcome
+from service.core.deliveries import Outcome, storable
 from service.core.receipts import NAMELESS, PartSent
 from service.database import now_ms
 from service.dispatch import retry
@@ -23,6 +24,9 @@ from service.dispatch.retry import Verdict
 from service.dispatch.stock import Stock, Work
 
 log = structlog.get_logger(__name__)
+
+_LATE = 200_000
+"""Microseconds after its slot in which a delivery may begin."""
 
 
 class Senders:
@@ -66,14 +70,14 @@ class Senders:
         before = len(message_ids)
         try:
             for number in range(before, len(campaign.parts)):
-                if not self._may_send(work):
+                _wait_for_slot(work, number)
+                if not self._may_send(work) or (number == before and _has_missed_its_slot(work)):
                     verdict = Verdict(self._stopped_at(work, message_ids))
                     break
-                _wait_for_slot(work, number)
                 reference = f"{delivery.id}.{number}"
                 part = campaign.parts[number]
                 message_id = campaign.driver.send(delivery.recipient, part, reference)
-                message_ids.append(message_id or NAMELESS)
+                message_ids.append(_one_word(message_id))
             else:
                 verdict = retry.sent(delivery, message_ids, now=now_ms())
         except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
@@ -85,7 +89,7 @@ class Senders:
     def _may_send(self, work: Work) -> bool:
         """Tell whether the claim still holds and nothing has shut the way."""
         campaign = work.campaign
-        return self._lease.is_good() and self._gate.is_open(
+        return self._lease.holds(work.claim_id) and self._gate.is_open(
             campaign.session_id, campaign.broadcast_id
         )
 
@@ -105,6 +109,11 @@ class Senders:
         return verdict
 
 
+def _one_word(message_id: Any) -> str:
+    """Return a provider's id as it is kept among others, with blanks between, whatever it is."""
+    return "".join(storable(str(message_id or "")).split()) or NAMELESS
+
+
 def _named(work: Work, message_ids: list[str], before: int) -> tuple[PartSent, ...]:
     """Return the parts taken just now by the provider's ids."""
     session_id, delivery_id = work.campaign.session_id, work.delivery.id
@@ -120,3 +129,11 @@ def _wait_for_slot(work: Work, number: int) -> None:
     if work.moment and number:
         moment = work.moment + number * work.interval
         time.sleep(max(0.0, moment / 1e6 - time.time()))
+
+
+def _has_missed_its_slot(work: Work) -> bool:
+    """Tell whether a delivery comes so late that it needs a new slot.
+
+    What piled up while a provider was slow, or this process frozen, would go out all at once.
+    """
+    return bool(work.moment) and time.time_ns() // 1000 > work.moment + _LATE
