@@ -57,9 +57,9 @@ class Listener:
 
     def _connect(self) -> Connection:
         pooled = self._database.engine.raw_connection()
+        connection = cast("Connection", pooled.driver_connection)
         # Out of the pool: it listens for as long as the process lives.
         pooled.detach()
-        connection = cast("Connection", pooled.driver_connection)
         connection.set_autocommit(True)
         connection.execute(f"LISTEN {CHANNEL}")
         self._connection = connection
