@@ -15,9 +15,15 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.config import MIB, Settings
+
+OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+"""What is raised when the database is away, full or held by others: it passes. InternalError is
+how psycopg tells that the server ended a session for its own reasons (SQLSTATE 25P03, 25006)."""
 
 
 def now_ms() -> int:

@@ -14,7 +14,7 @@ import structlog
 
 from service.config import Settings
 from service.core.accounts import Accounts
-from service.database import Database, now_ms
+from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch import retry
 from service.dispatch.campaigns import Campaigns
 from service.dispatch.checkup import Checkup
@@ -72,8 +72,15 @@ class Dispatcher:
         self._drained_at: float | None = None
 
     def start(self) -> None:
-        """Enter this process among the dispatchers and begin; raises what the database raises."""
-        self._lease.join()
+        """Enter this process among the dispatchers and begin.
+
+        Where the database is away it enters when that is back: a process that ended instead would
+        take the whole of gunicorn with it, which does not start a worker twice that cannot boot.
+        """
+        try:
+            self._lease.join()
+        except OUT_OF_REACH as error:
+            log.warning("the database is out of reach at the start", cause=str(error.__cause__))
         self._started = True
         for loop in self._loops():
             loop.start()

@@ -16,7 +16,7 @@ import structlog
 
 from service.core import dispatchers
 from service.core.dispatchers import LostClaimError
-from service.database import Database, now_ms
+from service.database import OUT_OF_REACH, Database, now_ms
 
 log = structlog.get_logger(__name__)
 
@@ -52,10 +52,16 @@ class Lease:
         self._good_until = began + self._seconds * _TRUSTED_PART
 
     def leave(self) -> None:
-        """Strike the row: what is still claimed under it is for others now."""
+        """Strike the row: what is still claimed under it is for others now.
+
+        Where the database is away the others see by themselves that this process is gone.
+        """
         self._good_until = -math.inf
-        with self._database.writing() as db:
-            dispatchers.remove(db, [self.id])
+        try:
+            with self._database.writing() as db:
+                dispatchers.remove(db, [self.id])
+        except OUT_OF_REACH:
+            log.warning("left without a word, the database is out of reach", dispatcher=self.id)
 
     def is_good(self) -> bool:
         """Tell whether nobody can have taken this process for dead yet."""
@@ -68,6 +74,14 @@ class Lease:
 
     def turn(self) -> float:
         """Beat, and strike off those that stand still; return the seconds until the next beat."""
+        if self.id:
+            self._beat()
+        else:
+            self.join()
+        self._strike_the_dead()
+        return self._interval
+
+    def _beat(self) -> None:
         began = time.clock_gettime(_CLOCK)
         try:
             with self._database.writing() as db:
@@ -77,8 +91,6 @@ class Lease:
             lost = self.id
             self.join()
             log.warning("taken for dead, going on under a new id", lost=lost, dispatcher=self.id)
-        self._strike_the_dead()
-        return self._interval
 
     def _strike_the_dead(self) -> None:
         with self._database.reading() as db:
