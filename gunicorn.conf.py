@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # As the settings of the service, see service.config.load.
 Env().read_env(Path(".env").resolve(), recurse=False)
 
-bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
+bind = (os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}").split(",")
 workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
 worker_class = "gthread"
 threads = int(os.environ.get("WEB_THREADS") or 8)
@@ -32,6 +32,11 @@ keepalive = 5
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
 # No control socket in the home folder of whoever starts the service.
 control_socket_disable = True
+# Who is believed about the caller is for TRUSTED_PROXIES alone to say: gunicorn would also believe
+# whatever comes from this machine or by a socket.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 # The service logs each request itself, with what its operators ask for.
 accesslog = None
 

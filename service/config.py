@@ -87,6 +87,11 @@ class Settings:
         " such as a WAHA of your own",
     )
     outgoing_proxy: str = setting("", "HTTP proxy for calls to providers; empty: none")
+    metrics_token: str = setting(
+        "",
+        "Bearer token that `/metrics` asks for; empty: it answers only those who ask from this"
+        " machine itself",
+    )
     log_level: str = setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
     log_format: str = setting("json", "`json` or `console`")
 

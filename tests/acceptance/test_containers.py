@@ -1,0 +1,112 @@
+"""The image and the compose file: what no container engine is needed to see."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+
+from service.config import Settings
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+IGNORED = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = ("migrate", "web", "dispatch")
+OF_GUNICORN = {"BIND", "PORT", "WEB_CONCURRENCY", "WEB_THREADS", "GRACEFUL_TIMEOUT"}
+GROUP = "10001"
+HADOLINT, DOCKER_COMPOSE = shutil.which("hadolint"), shutil.which("docker-compose")
+
+
+def volumes(service: str) -> dict[str, str]:
+    """Return what a service mounts, by the path at which it does."""
+    mounts = (mount.split(":") for mount in SERVICES[service]["volumes"])
+    return {path: source for source, path, *_ in mounts}
+
+
+def test_the_image_holds_the_pinned_packages_and_runs_as_nobody_special() -> None:
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["python:3.11-slim"] * 2
+    assert "--require-hashes" in DOCKERFILE
+    assert re.findall(r"^USER (.+)", DOCKERFILE, re.MULTILINE)[-1] == f"{GROUP}:{GROUP}"
+    assert "\nHEALTHCHECK " in DOCKERFILE
+
+
+def test_what_the_image_needs_is_not_left_out_and_all_else_is() -> None:
+    assert IGNORED[1] == "*"
+    kept = [line.removeprefix("!") for line in IGNORED if line.startswith("!")]
+    assert all((ROOT / name).exists() for name in kept)
+    assert {"service", "migrations", "wsgi.py", "gunicorn.conf.py", "alembic.ini"} <= {*kept}
+    assert re.findall(r"^COPY (requirements.txt)", DOCKERFILE, re.MULTILINE)[0] in kept
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
+def test_the_image_passes_its_linter() -> None:
+    subprocess.run([str(HADOLINT), str(DEPLOY / "Dockerfile")], check=True)
+
+
+@pytest.mark.skipif(DOCKER_COMPOSE is None, reason="docker-compose is not installed")
+def test_compose_understands_the_file(tmp_path: Path) -> None:
+    # The first generation of the program does not know the name of a project.
+    known = {name: value for name, value in COMPOSE.items() if name != "name"}
+    (tmp_path / "compose.yaml").write_text(yaml.safe_dump(known))
+    folders = ["--project-directory", str(DEPLOY), "--file", str(tmp_path / "compose.yaml")]
+    command = [str(DOCKER_COMPOSE), *folders, "config", "--quiet"]
+    environment = {"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": "secret"}
+    subprocess.run(command, env=environment, check=True)
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_variable_of_the_services_is_a_setting(service: str) -> None:
+    settings = {setting.name.upper() for setting in fields(Settings)}
+    assert set(SERVICES[service]["environment"]) <= settings | OF_GUNICORN
+    assert all(isinstance(value, str) for value in SERVICES[service]["environment"].values())
+
+
+@pytest.mark.parametrize("service", ["web", "dispatch"])
+def test_nothing_starts_before_the_migration_is_through(service: str) -> None:
+    awaited = SERVICES[service]["depends_on"]["migrate"]["condition"]
+    assert awaited == "service_completed_successfully"
+    before = SERVICES["migrate"]["depends_on"]["postgres"]["condition"]
+    assert before == "service_healthy"
+    assert SERVICES["migrate"]["restart"] == "no"
+
+
+def test_nginx_reads_the_files_and_the_socket_where_the_service_puts_them() -> None:
+    site = (DEPLOY / "nginx/crier.conf").read_text()
+    environment = SERVICES["web"]["environment"]
+    [socket] = re.findall(r"server unix:(\S+)", site)
+    assert f"unix:{socket}" in environment["BIND"].split(",")
+    assert f"location {environment['ACCEL_PREFIX']}/ {{" in site
+    [files] = re.findall(r"alias (\S+)/;", site)
+    assert files == f"{environment['DATA_DIR']}/attachments"
+    for path in (str(PurePosixPath(socket).parent), environment["DATA_DIR"]):
+        assert volumes("nginx")[path] == volumes("web")[path]
+    assert SERVICES["nginx"]["group_add"] == [GROUP]
+    assert environment["TRUSTED_PROXIES"] == "1"
+
+
+def test_the_secret_key_and_the_files_are_the_same_for_all_of_the_service() -> None:
+    data = {service: volumes(service)["/var/lib/crier"] for service in OURS}
+    assert set(data.values()) == {"data"}
+    assert {"data", "socket", "postgres"} == set(COMPOSE["volumes"])
+
+
+@pytest.mark.parametrize("service", ["web", "dispatch"])
+def test_a_container_has_more_time_to_stop_than_the_service_takes(service: str) -> None:
+    graceful = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["graceful_timeout"]
+    stop = float(SERVICES[service]["stop_grace_period"].removesuffix("s"))
+    assert stop > max(graceful, Settings().grace)
+
+
+def test_only_nginx_is_reached_from_outside() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
