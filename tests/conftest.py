@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,11 @@ def postgres_server() -> Iterator[str]:
         postgres.drop_database(admin_url, TEMPLATE)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    """Return settings with a fresh database, once of each kind; nothing is dispatched."""
-    basic = Settings(data_dir=tmp_path / "data", dispatch="off")
+@contextmanager
+def fresh(basic: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Give settings the fresh, migrated database of the kind that `request` has as parameter."""
     if request.param == "sqlite":
-        basic.data_dir.mkdir()
+        basic.data_dir.mkdir(exist_ok=True)
         shutil.copy(request.getfixturevalue("sqlite_template"), basic.data_dir / "crier.db")
         yield basic
         return
@@ -114,6 +114,13 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
     url = postgres.create_database(admin_url, name, template=TEMPLATE)
     yield replace(basic, database_url=url)
     postgres.drop_database(admin_url, name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Return settings with a fresh database, once of each kind; nothing is dispatched."""
+    with fresh(Settings(data_dir=tmp_path / "data", dispatch="off"), request) as settings:
+        yield settings
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""The description is true: what it allows and what it forbids is sent, and every answer is in it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+
+import pytest
+import schemathesis
+from schemathesis import APIOperation, BaseSchema, Case
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.app import Application, create_app
+from service.config import Settings
+from tests.blueprints.test_guide import upload
+from tests.conftest import Tenant, fresh
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+MADE = {"attachment_id", "broadcast_id", "contact_id", "group_id", "session_id"}
+EXAMPLES = int(os.environ.get("EXAMPLES") or 10)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Application]:
+    basic = Settings(
+        data_dir=tmp_path_factory.mktemp("described"), dispatch="off", log_level="ERROR"
+    )
+    with fresh(basic, request) as settings_:
+        app = create_app(settings_)
+        yield app
+        app.extensions["crier"].database.dispose()
+
+
+@pytest.fixture(scope="module")
+def tenant(served: Application) -> Tenant:
+    return Tenant(served, "Acme")
+
+
+@pytest.fixture(scope="module")
+def described(served: Application, tenant: Tenant) -> BaseSchema:
+    assert tenant.make("/session", name="main", channel="sandbox")
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", served)
+    # Whether tokens are looked at is tested elsewhere.
+    schema.config.generation.update(with_security_parameters=False)
+    return schema
+
+
+def real(tenant: Tenant, name: str) -> str:
+    """Make what a path parameter names, and return its id."""
+    number = next(_numbers)
+    phones = [f"234817{number:07d}"]
+    if name == "attachment_id":
+        return str(upload(tenant)["_id"])
+    if name == "broadcast_id":
+        message = {"text": "Hello"}
+        asked = {"send_type": "individual", "to": phones, "message": message}
+        return str(tenant.make("/broadcast", **asked)["_id"])
+    if name == "contact_id":
+        return str(tenant.make("/contact", name="Ada", phones=phones)["_id"])
+    noun = name.removesuffix("_id")
+    more = {"channel": "sandbox"} if noun == "session" else {}
+    return str(tenant.make(f"/{noun}", name=f"{noun} {number}", **more)["_id"])
+
+
+def try_out(
+    operation: APIOperation, mode: GenerationMode, tenant: Tenant
+) -> None:
+    """Send many requests for one operation, once with made up ids and once with real ones."""
+    headers = {"Authorization": f"Bearer {tenant.token}"}
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def ask(case: Case) -> None:
+        case.call_and_validate(headers=headers, checks=[*CHECKS, negative_data_rejection])
+        if set(case.path_parameters) & MADE:
+            case.path_parameters = {name: real(tenant, name) for name in case.path_parameters}
+            case.call_and_validate(headers=headers, checks=CHECKS)
+
+    # Some operations have nothing in which a request could be wrong.
+    with suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else nullcontext():
+        ask()
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_answer_is_in_the_description(
+    described: BaseSchema, tenant: Tenant, mode: GenerationMode
+) -> None:
+    for result in described.get_all_operations():
+        try_out(result.ok(), mode, tenant)
