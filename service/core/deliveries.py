@@ -30,19 +30,21 @@ COUNTED = (
 
 
 class Claimed(NamedTuple):
-    """A delivery that this process alone may send now."""
+    """A delivery that this process alone may send now; with `claimed_at` its id names the claim."""
 
     id: str
     broadcast_id: str
     recipient: str
     attempts: int
     message_ids: str | None
+    claimed_at: int = 0
 
 
 class Outcome(NamedTuple):
     """What became of one claimed delivery; `tried` is 0 where the provider was not called.
 
     `at` and `due_at` are milliseconds of Unix time; `due_at` matters where it is queued again.
+    `claimed_at` is that of the claim it came of, 0 for whichever there is.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Outcome(NamedTuple):
     message_ids: str | None = None
     code: str | None = None
     reason: str | None = None
+    claimed_at: int = 0
 
 
 def storable(words: str) -> str:
@@ -136,7 +139,7 @@ _CLAIM_POSTGRES = text("""
             ORDER BY due_at, id LIMIT turn.share FOR UPDATE SKIP LOCKED) AS d)
     UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
     FROM picked WHERE deliveries.id = picked.id
-    RETURNING deliveries.id, broadcast_id, recipient, attempts, message_ids
+    RETURNING deliveries.id, broadcast_id, recipient, attempts, message_ids, updated_at
 """)
 _CLAIM_SQLITE = text("""
     UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
@@ -144,12 +147,15 @@ _CLAIM_SQLITE = text("""
         SELECT id FROM deliveries
         WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at <= :now
         ORDER BY due_at, id LIMIT :share)
-    RETURNING id, broadcast_id, recipient, attempts, message_ids
+    RETURNING id, broadcast_id, recipient, attempts, message_ids, updated_at
 """)
 
 
 def claim(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> list[Claimed]:
-    """Take due deliveries, at most `shares[broadcast_id]` of each broadcast, for one dispatcher."""
+    """Take due deliveries, at most `shares[broadcast_id]` of each broadcast, for one dispatcher.
+
+    No two claims of a dispatcher may have the same `now`: it tells them apart.
+    """
     common = {"claim_id": claim_id, "now": now}
     if is_postgres(db):
         turns = {"broadcast_ids": list(shares), "shares": list(shares.values())}
@@ -161,6 +167,20 @@ def claim(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> li
     return list(map(Claimed._make, rows))
 
 
+_RELEASE = text("""
+    UPDATE deliveries SET status = 'queued', claim_id = NULL, updated_at = :now
+    WHERE status = 'sending' AND claim_id = :claim_id AND updated_at = :claimed_at
+""")
+
+
+def release(db: Session, claim_id: str, claimed_at: int, *, now: int) -> int:
+    """Put back what one claim took and nobody has begun; return how many there were."""
+    values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
+    return _rowcount(db, _RELEASE, values)
+
+
+# A result that is written again, as the first answer was lost, must not hit the next claim of the
+# same dispatcher on the same row: hence the moment of the claim.
 _RECORD = """
     UPDATE deliveries SET
         status = o.status, claim_id = NULL, attempts = deliveries.attempts + o.tried,
@@ -169,7 +189,7 @@ _RECORD = """
         message_ids = o.message_ids, code = o.code, reason = o.reason
     FROM {outcomes}
     WHERE deliveries.id = o.id AND {claim_id} = :claim_id
-        AND deliveries.status = 'sending'
+        AND deliveries.status = 'sending' AND o.claimed_at IN (0, deliveries.updated_at)
     RETURNING deliveries.broadcast_id, deliveries.status
 """
 _RECORD_POSTGRES = text(
@@ -178,8 +198,8 @@ _RECORD_POSTGRES = text(
         outcomes="""unnest(
         CAST(:id AS text[]), CAST(:status AS text[]), CAST(:tried AS int[]),
         CAST(:at AS bigint[]), CAST(:due_at AS bigint[]), CAST(:message_ids AS text[]),
-        CAST(:code AS text[]), CAST(:reason AS text[]))
-        AS o(id, status, tried, at, due_at, message_ids, code, reason)""",
+        CAST(:code AS text[]), CAST(:reason AS text[]), CAST(:claimed_at AS bigint[]))
+        AS o(id, status, tried, at, due_at, message_ids, code, reason, claimed_at)""",
     )
 )
 # The plus keeps SQLite from the index on claim_id: it would walk all that is claimed once per row.

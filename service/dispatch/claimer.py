@@ -16,7 +16,7 @@ from service.config import Settings
 from service.core import deliveries, dispatchers, holding
 from service.core.deliveries import Claimed
 from service.core.dispatchers import LostClaimError
-from service.database import Database, now_ms
+from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch import pacing
 from service.dispatch.campaigns import Campaign, Campaigns
 from service.dispatch.gate import Gate
@@ -73,6 +73,8 @@ class Claimer:
         self._gate = gate
         self._on_lost = on_lost
         self._cursor = ""
+        self._claimed_at = 0
+        self._doubtful: list[tuple[str, int]] = []
         self.draining = False
 
     def turn(self) -> float:
@@ -80,6 +82,7 @@ class Claimer:
         room = min(self._stock.room(), self._settings.claim_batch)
         if self.draining or room <= 0 or not self._lease.is_good():
             return self._settings.poll_interval
+        self._clear_doubts()
         campaigns = self._ready_campaigns(room)
         if not campaigns:
             return self._settings.poll_interval
@@ -114,6 +117,8 @@ class Claimer:
             return self._campaigns.get(
                 active.broadcast_id, active.session_version, active.expires_at
             )
+        except OUT_OF_REACH:
+            raise
         except Exception as error:
             log.exception("a session cannot be opened", session_id=active.session_id)
             reason = f"This session cannot be opened ({type(error).__name__}: {error})."
@@ -123,27 +128,52 @@ class Claimer:
 
     def _claim(self, campaigns: dict[str, tuple[Active, Campaign]], room: int) -> list[Work]:
         """Claim an even share of each broadcast, within the rates of their sessions."""
-        now = now_ms()
+        claim_id = self._lease.id
+        now = self._claimed_at = max(now_ms(), self._claimed_at + 1)
         try:
             with self._database.writing() as db:
-                dispatchers.hold(db, self._lease.id)
+                dispatchers.hold(db, claim_id)
                 paced = {a.session_id: a.rate for a, _ in campaigns.values() if a.rate}
                 rates = _Rates(pacing.offers(db, paced, now=now * 1000))
                 shares = rates.shares([active for active, _ in campaigns.values()], room)
-                claimed = deliveries.claim(db, self._lease.id, shares, now=now)
-                works = [self._work(each, campaigns, rates) for each in claimed]
+                claimed = deliveries.claim(db, claim_id, shares, now=now)
+                works = [_work(claim_id, each, campaigns, rates) for each in claimed]
                 pacing.reserve(db, rates.spoken_for())
         except LostClaimError:
             self._on_lost()
             return []
+        except Exception:
+            self._doubtful.append((claim_id, now))
+            raise
         return works
 
-    def _work(
-        self, delivery: Claimed, campaigns: dict[str, tuple[Active, Campaign]], rates: _Rates
-    ) -> Work:
-        active, campaign = campaigns[delivery.broadcast_id]
-        moment, interval = rates.take(active)
-        return Work(delivery, campaign, self._lease.id, moment, interval)
+    def _clear_doubts(self) -> None:
+        """Put back what was claimed in a commit whose answer was lost: nobody here has it.
+
+        To hold the dispatcher's row waits for that commit, should it still be under way.
+        """
+        for doubt in list(self._doubtful):
+            claim_id, claimed_at = doubt
+            try:
+                with self._database.writing() as db:
+                    dispatchers.hold(db, claim_id)
+                    count = deliveries.release(db, claim_id, claimed_at, now=now_ms())
+            except LostClaimError:
+                count = 0  # The sweep has them.
+            self._doubtful.remove(doubt)
+            if count:
+                log.warning("a claim was stored though its answer was lost", deliveries=count)
+
+
+def _work(
+    claim_id: str,
+    delivery: Claimed,
+    campaigns: dict[str, tuple[Active, Campaign]],
+    rates: _Rates,
+) -> Work:
+    active, campaign = campaigns[delivery.broadcast_id]
+    moment, interval = rates.take(active)
+    return Work(delivery, campaign, claim_id, moment, interval)
 
 
 class _Rates:

@@ -76,14 +76,15 @@ def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.ra
 
 def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Verdict:
     """Judge a delivery whose parts were all taken."""
-    status = DeliveryStatus.SENT
-    return Verdict(Outcome(delivery.id, status, 1, now, now, " ".join(message_ids)))
+    outcome = Outcome(delivery.id, DeliveryStatus.SENT, 1, now, now, " ".join(message_ids))
+    return Verdict(outcome._replace(claimed_at=delivery.claimed_at))
 
 
 def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcome:
     """Put a delivery back as it was, for whoever claims it next."""
     due = now if due_at is None else due_at
-    return Outcome(delivery.id, DeliveryStatus.QUEUED, 0, now, due, delivery.message_ids)
+    outcome = Outcome(delivery.id, DeliveryStatus.QUEUED, 0, now, due, delivery.message_ids)
+    return outcome._replace(claimed_at=delivery.claimed_at)
 
 
 def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
@@ -147,6 +148,7 @@ class _Case:
             self.message_ids,
             storable(error.code) or None,
             storable(reason or error.reason),
+            self.delivery.claimed_at,
         )
 
     def again(self, error: SendError, wait: float) -> Outcome:
