@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from marshmallow import Schema
 
-from service.channels.base import Account, Content, Part, Surroundings, Text
+from service.channels.base import Account, Content, Part, Surroundings, Text, Webhook
 
 
 class Call(NamedTuple):
@@ -40,6 +40,8 @@ class Probe:
 
     name: ClassVar[str] = "probe"
     reaches_groups: ClassVar[bool] = True
+    echoes_references: ClassVar[bool] = True
+    webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Schema
     stage: ClassVar[Stage]
 

@@ -152,7 +152,7 @@ def _hold(db: Db, hold: Hold, now: int) -> None:
 
 
 def _plain(result: Result) -> Result:
-    """Leave out of a result what a provider may have put into it, but for how many parts it took."""
+    """Leave out of a result the provider's own words; how many parts it took is kept."""
     claim_id, verdict = result
     taken = (verdict.outcome.message_ids or "").split()
     outcome = verdict.outcome._replace(

@@ -98,15 +98,22 @@ class Senders:
         return outcome._replace(message_ids=" ".join(message_ids) or None)
 
     def _failed(self, error: Exception, work: Work, message_ids: list[str]) -> Verdict:
-        if not isinstance(error, SendError):
-            log.error("defect in a driver", delivery_id=work.delivery.id, exc_info=error)
-        campaign = work.campaign
-        verdict = retry.judge(
-            error, work.delivery, message_ids, campaign.policy, campaign.session_id, now=now_ms()
-        )
+        try:
+            verdict = _judged(error, work, message_ids)
+        except Exception as defect:  # noqa: BLE001 - nor of an error that a driver made badly
+            verdict = _judged(defect, work, message_ids)
         if verdict.hold:
             self._gate.shut(verdict.hold)
         return verdict
+
+
+def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:
+    if not isinstance(error, SendError):
+        log.error("defect in a driver", delivery_id=work.delivery.id, exc_info=error)
+    campaign = work.campaign
+    return retry.judge(
+        error, work.delivery, message_ids, campaign.policy, campaign.session_id, now=now_ms()
+    )
 
 
 def _one_word(message_id: Any) -> str:

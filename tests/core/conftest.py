@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service import logs
 from service.channels.registry import DRIVERS
 from service.config import Settings
 from service.database import Database
@@ -14,6 +15,7 @@ from tests.world import World
 @pytest.fixture
 def world(settings: Settings, database: Database) -> World:
     """Return a client on a fresh database of either kind."""
+    logs.configure(settings)
     return World(settings, database)
 
 

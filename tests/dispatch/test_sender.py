@@ -1,0 +1,283 @@
+"""The threads that talk to providers."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from sqlalchemy.pool import QueuePool
+
+from service.channels.base import Account, BlockedError, RetryableError, SendError
+from service.core import dispatchers
+from service.core.deliveries import Claimed, Outcome
+from service.database import now_ms
+from service.dispatch.campaigns import Campaign
+from service.dispatch.gate import Gate
+from service.dispatch.lease import Lease
+from service.dispatch.recorder import Recorder
+from service.dispatch.retry import Hold, Policy, Verdict
+from service.dispatch.sender import Senders
+from service.dispatch.stock import Stock, Work
+from tests.probe import Call, Probe, Stage
+from tests.waiting import until
+from tests.world import World
+
+BROADCAST, SESSION = "b" * 18 + "0" * 6, "5" * 24
+POLICY = Policy(
+    max_attempts=3, retry_base=1.0, retry_cap=1.0, expires_at=now_ms() + 3_600_000, resend=False
+)
+
+
+class Kept(Recorder):
+    """A recorder that keeps what it is given and writes nothing."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.settings, world.database)
+        self.given: list[Verdict] = []
+
+    def put(self, claim_id: str, verdict: Verdict) -> None:
+        del claim_id
+        self.given.append(verdict)
+
+    def outcomes(self) -> dict[str, Outcome]:
+        return {verdict.outcome.id: verdict.outcome for verdict in list(self.given)}
+
+
+class Workshop:
+    """Sender threads with all they need and nothing else: no claimer, no sweep, no heartbeat."""
+
+    def __init__(self, world: World, threads: int = 2) -> None:
+        self.recorder = Kept(world)
+        self.lease = Lease(world.database, 30.0)
+        self.lease.join()
+        self.gate = Gate()
+        self.stock = Stock(threads, 1000)
+        self.senders = Senders(threads, self.stock, self.recorder, self.lease, self.gate)
+        self._driver = Probe(Account(SESSION, {}, None), None)  # type: ignore[arg-type]
+        self._numbers = count(1)
+
+    def work(self, says: str = "Hello", moment: int = 0, **claimed: Any) -> Work:
+        """Return a claimed delivery of as many parts as there are words."""
+        parts = tuple(says.split())
+        campaign = Campaign(BROADCAST, SESSION, self._driver, parts, POLICY)
+        delivery_id = f"{BROADCAST[:18]}{next(self._numbers):06x}"
+        delivery = Claimed(delivery_id, BROADCAST, "2348179803743", 0, None)._replace(**claimed)
+        return Work(delivery, campaign, self.lease.id, moment, 10_000 if moment else 0)
+
+    def do(self, *works: Work) -> list[Outcome]:
+        """Have deliveries sent; return what became of them, in their order."""
+        self.stock.add(list(works))
+        until(lambda: self.recorder.outcomes().keys() >= {each.delivery.id for each in works})
+        return [self.recorder.outcomes()[each.delivery.id] for each in works]
+
+    def close(self) -> None:
+        self.stock.close()
+        assert self.senders.join(time.monotonic() + 60) == 0
+
+
+@pytest.fixture
+def workshop(world: World, stage: Stage) -> Iterator[Workshop]:
+    del stage
+    workshop = Workshop(world)
+    workshop.senders.start()
+    yield workshop
+    workshop.close()
+
+
+def test_no_database_session_is_open_while_a_provider_is_called(
+    world: World, stage: Stage, workshop: Workshop
+) -> None:
+    pool = world.database.engine.pool
+    assert isinstance(pool, QueuePool)
+    open_ones: list[int] = []
+
+    def send(call: Call) -> str:
+        open_ones.append(pool.checkedout())
+        return call.reference
+
+    stage.send = send
+    workshop.do(*(workshop.work("Two words") for _ in range(20)))
+    assert open_ones == [0] * 40
+
+
+def test_parts_are_sent_in_their_order_each_under_its_own_reference(
+    stage: Stage, workshop: Workshop
+) -> None:
+    work = workshop.work("one two three")
+    (outcome,) = workshop.do(work)
+    references = [f"{work.delivery.id}.{number}" for number in range(3)]
+    assert [call.body for call in stage.calls] == ["one", "two", "three"]
+    assert [call.reference for call in stage.calls] == references
+    assert outcome.status == "sent"
+    assert outcome.message_ids == " ".join(f"id-{reference}" for reference in references)
+
+
+def test_parts_that_were_taken_before_are_not_sent_again(stage: Stage, workshop: Workshop) -> None:
+    (outcome,) = workshop.do(workshop.work("one two three", message_ids="first second"))
+    assert [call.body for call in stage.calls] == ["three"]
+    assert (outcome.message_ids or "").startswith("first second id-")
+
+
+def test_a_part_that_fails_keeps_those_before_it(stage: Stage, workshop: Workshop) -> None:
+    stage.send = failing_at("two", RetryableError("A passing fault."))
+    (outcome,) = workshop.do(workshop.work("one two three"))
+    assert (outcome.status, outcome.tried, outcome.message_ids) == ("queued", 1, "id-one")
+    assert [call.body for call in stage.calls] == ["one", "two"]
+
+
+def test_what_was_claimed_under_an_id_that_is_lost_is_not_sent(
+    world: World, stage: Stage, workshop: Workshop
+) -> None:
+    """A process that was frozen and beats again must leave its old claims to whoever took them."""
+    old = [workshop.work() for _ in range(5)]
+    with world.database.writing() as db:
+        dispatchers.remove(db, [workshop.lease.id])
+    workshop.lease.turn()
+    assert workshop.lease.is_good()
+    outcomes = workshop.do(*old)
+    assert stage.calls == []
+    assert {(outcome.status, outcome.tried) for outcome in outcomes} == {("queued", 0)}
+    assert workshop.do(workshop.work())[0].status == "sent"
+
+
+def test_nothing_is_sent_on_a_lease_that_is_over(stage: Stage, workshop: Workshop) -> None:
+    workshop.lease.leave()
+    (outcome,) = workshop.do(workshop.work())
+    assert (outcome.status, outcome.tried) == ("queued", 0)
+    assert stage.calls == []
+
+
+def test_a_lease_that_ends_between_two_parts_ends_the_sending(
+    stage: Stage, workshop: Workshop
+) -> None:
+    def send(call: Call) -> str:
+        workshop.lease.leave()
+        return f"id-{call.body}"
+
+    stage.send = send
+    (outcome,) = workshop.do(workshop.work("one two"))
+    assert (outcome.status, outcome.tried, outcome.message_ids) == ("queued", 0, "id-one")
+
+
+def test_a_lease_that_ends_while_a_part_waits_for_its_slot_ends_the_sending(
+    stage: Stage, workshop: Workshop
+) -> None:
+    """The wait is where a process is most likely to be when it is frozen."""
+
+    def send(call: Call) -> str:
+        threading.Timer(0.02, workshop.lease.leave).start()
+        return f"id-{call.body}"
+
+    stage.send = send
+    workshop.stock.pacer.start()
+    work = workshop.work("one two", time.time_ns() // 1000)._replace(interval=300_000)
+    (outcome,) = workshop.do(work)
+    workshop.stock.pacer.stop()
+    assert [call.body for call in stage.calls] == ["one"]
+    assert (outcome.status, outcome.message_ids) == ("queued", "id-one")
+
+
+def test_a_hold_stops_what_lies_claimed(stage: Stage, workshop: Workshop) -> None:
+    workshop.gate.shut(Hold("Refused.", broadcast_id=BROADCAST))
+    (outcome,) = workshop.do(workshop.work())
+    assert (outcome.status, outcome.tried) == ("queued", 0)
+    assert stage.calls == []
+
+
+def test_the_first_word_of_a_blocked_account_stops_the_rest(
+    stage: Stage, workshop: Workshop
+) -> None:
+    stage.send = failing_at("Hello", BlockedError("Logged out."))
+    outcomes = workshop.do(*(workshop.work() for _ in range(50)))
+    assert {(outcome.status, outcome.tried) for outcome in outcomes} == {("queued", 0)}
+    # Each of the two threads may have been under way.
+    assert len(stage.calls) <= 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("a defect"),
+        RetryableError("Come back at the end of time.", wait=math.inf),
+        RetryableError("Come back some time.", wait=math.nan),
+        SendError(None),  # type: ignore[arg-type]
+        SendError("No code.", code=None),  # type: ignore[arg-type]
+        RecursionError(),
+        MemoryError(),
+    ],
+)
+def test_a_thread_does_not_die_of_what_a_driver_raises(
+    stage: Stage, workshop: Workshop, error: Exception
+) -> None:
+    stage.send = failing_at("bad", error)
+    outcomes = workshop.do(*(workshop.work("bad") for _ in range(5)), workshop.work("good"))
+    assert workshop.senders.alive() == 2
+    assert [outcome.status for outcome in outcomes][-1] == "sent"
+    assert {(outcome.status, outcome.tried) for outcome in outcomes[:-1]} <= {
+        ("queued", 1),
+        ("failed", 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, "- -"),
+        ("", "- -"),
+        (17, "17 17"),
+        ("two words", "twowords twowords"),
+        ("nul\0\ud800", "nul? nul?"),
+    ],
+)
+def test_a_thread_does_not_die_of_what_a_driver_returns(
+    stage: Stage, workshop: Workshop, given: object, kept: str
+) -> None:
+    stage.send = lambda _call: given
+    (outcome,) = workshop.do(workshop.work("one two"))
+    assert (outcome.status, outcome.message_ids) == ("sent", kept)
+    assert workshop.senders.alive() == 2
+
+
+def test_a_delivery_that_missed_its_slot_goes_back_for_another(
+    stage: Stage, workshop: Workshop
+) -> None:
+    workshop.stock.pacer.start()
+    long_ago = time.time_ns() // 1000 - 5_000_000
+    (outcome,) = workshop.do(workshop.work(moment=long_ago))
+    workshop.stock.pacer.stop()
+    assert (outcome.status, outcome.tried) == ("queued", 0)
+    assert stage.calls == []
+
+
+def test_the_parts_of_a_delivery_keep_the_rate_among_themselves(
+    stage: Stage, workshop: Workshop
+) -> None:
+    moments: list[int] = []
+
+    def send(_call: Call) -> str:
+        moments.append(time.time_ns() // 1000)
+        return "id"
+
+    stage.send = send
+    workshop.stock.pacer.start()
+    work = workshop.work("one two three", time.time_ns() // 1000)
+    workshop.do(work)
+    workshop.stock.pacer.stop()
+    slots = [work.moment + number * work.interval for number in range(3)]
+    assert all(moment >= slot for moment, slot in zip(moments, slots, strict=True))
+
+
+def failing_at(word: str, error: Exception) -> Any:
+    """Return a way of sending that fails at one word."""
+
+    def send(call: Call) -> str:
+        if call.body == word:
+            raise error
+        return f"id-{call.body}"
+
+    return send
