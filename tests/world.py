@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select, text
 
 from service.channels.drivers import sandbox
 from service.config import Settings
-from service.core import broadcasts, clients, deliveries, sessions
+from service.core import broadcasts, clients, deliveries, dispatchers, sessions
 from service.core.accounts import Accounts
 from service.core.broadcasts import Order
+from service.core.deliveries import Claimed
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
@@ -26,6 +27,13 @@ ADA, GRACE, JOAN = "2348179803743", "2349048988056", "2348179803744"
 def numbers(count: int) -> list[str]:
     """Return that many phone numbers that nobody has, none of them magic."""
     return [str(12025552000 + number) for number in range(count)]
+
+
+class Claims(NamedTuple):
+    """The deliveries that a dispatcher has claimed, in the order of `to`."""
+
+    id: str
+    deliveries: list[Claimed]
 
 
 class World:
@@ -77,6 +85,18 @@ class World:
         broadcast_id = self.broadcast(to, says, **order)
         self.fan_out(broadcast_id, now=order.get("now"))
         return broadcast_id
+
+    def enter(self) -> str:
+        """Enter a dispatcher among the living and return its id; it never beats."""
+        with self.database.writing() as db:
+            return dispatchers.register(db, now=now_ms())
+
+    def claim(self, broadcast_id: str, count: int = 1_000, claim_id: str = "") -> Claims:
+        """Claim deliveries of a broadcast for a dispatcher, a new one unless it is named."""
+        claim_id = claim_id or self.enter()
+        with self.database.writing() as db:
+            taken = deliveries.claim(db, claim_id, {broadcast_id: count}, now=now_ms())
+        return Claims(claim_id, sorted(taken))
 
     def dispatcher(self, **changes: Any) -> Dispatcher:
         """Return a dispatcher on this world's own database, not started yet."""
