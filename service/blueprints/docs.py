@@ -10,10 +10,10 @@ from service.blueprints.api import Api
 blueprint = flask.Blueprint("docs", __name__)
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may load: its own files. Swagger UI sets styles on its elements, hence inline."""
+"""What the page may load and reach: its own files, and the API beside it."""
 
 
 @blueprint.get("/openapi.json")

@@ -63,7 +63,7 @@ def test_the_page_needs_nothing_from_elsewhere(app: Application) -> None:
     client = app.test_client()
     page = client.get("/docs", buffered=True)
     assert page.status_code == 200
-    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert len(links) == 5
     for link in links:
