@@ -111,6 +111,7 @@ class Request(flask.Request):
         fields = set(self.document) - {"session_id", "access_token", "file"}
         unknown = [*fields, *(name for name in self.files if name != "file")]
         errors = {name[:64]: ["Unknown field."] for name in unknown}
+        errors |= {name: ["Given twice."] for name, texts in self.form.lists() if len(texts) > 1}
         files = self.files.getlist("file")
         if "file" in self.document or len(files) != 1:
             errors["file"] = ["Must be one file, sent with a file name."]

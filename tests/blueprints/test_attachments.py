@@ -156,6 +156,13 @@ def test_a_form_may_carry_the_credentials(acme: Tenant) -> None:
     assert answer.status_code == 201
 
 
+def test_a_form_may_say_each_thing_once(acme: Tenant) -> None:
+    form = {"file": (io.BytesIO(PNG), "a.png"), "session_id": ["", ""]}
+    answer = acme.post("/attachment", data=form, content_type="multipart/form-data")
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == ["session_id"]  # type: ignore[index]
+
+
 def test_a_file_without_a_valid_token_is_not_kept(acme: Tenant) -> None:
     form = {"file": (io.BytesIO(PNG), "a.png"), "access_token": "crier_wrong"}
     assert acme.post("/attachment", data=form, headers={"Authorization": ""}).status_code == 401

@@ -98,7 +98,10 @@ def try_out(
     )
     @given(operation.as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
-        case.call_and_validate(headers=headers, checks=[*CHECKS, negative_data_rejection])
+        # In a form all is text, so that some of what would be wrong there looks right.
+        is_form = case.media_type == "multipart/form-data"
+        refusals = [] if is_form else [negative_data_rejection]
+        case.call_and_validate(headers=headers, checks=[*CHECKS, *refusals])
         if set(case.path_parameters) & MADE:
             case.path_parameters = {name: real(tenant, name) for name in case.path_parameters}
             case.call_and_validate(headers=headers, checks=CHECKS)
