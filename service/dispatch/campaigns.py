@@ -19,6 +19,10 @@ _KEPT = 512
 """Campaigns kept in memory; one holds its rendered message and no recipients."""
 
 
+class UnopenedSessionError(Exception):
+    """This session cannot be opened."""
+
+
 @dataclass(frozen=True, slots=True)
 class Campaign:
     """A broadcast, its driver and its rendered parts."""
@@ -41,7 +45,10 @@ class Campaigns:
         self._kept: OrderedDict[tuple[str, int, int], Campaign] = OrderedDict()
 
     def get(self, broadcast_id: str, session_version: int, expires_at: int) -> Campaign:
-        """Return a campaign as its session and expiry are now; whatever fails in it is raised."""
+        """Return a campaign as its session and expiry are now.
+
+        Raises UnopenedSessionError, and whatever fails in preparing the message.
+        """
         key = (broadcast_id, session_version, expires_at)
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -65,9 +72,16 @@ class Campaigns:
         """Return the one driver of a session, so that its connections and locks are shared."""
         version, driver = self._drivers.get(session.id, (-1, None))
         if driver is None or version != session.version:
-            driver = self._accounts.open(session)
+            driver = self._opened(session)
             self._drivers[session.id] = (session.version, driver)
         return driver
+
+    def _opened(self, session: Session) -> Driver:
+        try:
+            return self._accounts.open(session)
+        except Exception as error:
+            what = f"This session cannot be opened ({type(error).__name__}: {error})."
+            raise UnopenedSessionError(what) from error
 
     def _policy(self, session: Session, broadcast: Broadcast, driver: Driver) -> Policy:
         return Policy(

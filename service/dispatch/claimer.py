@@ -18,7 +18,7 @@ from service.core.deliveries import Claimed
 from service.core.dispatchers import LostClaimError
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch import pacing
-from service.dispatch.campaigns import Campaign, Campaigns
+from service.dispatch.campaigns import Campaign, Campaigns, UnopenedSessionError
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.stock import Stock, Work
@@ -112,19 +112,25 @@ class Claimer:
         return active
 
     def _campaign(self, active: Active) -> Campaign | None:
-        """Return a campaign, or hold the session that cannot even be opened."""
+        """Return a campaign, or hold what stands in its way: the session or the broadcast."""
         try:
             return self._campaigns.get(
                 active.broadcast_id, active.session_version, active.expires_at
             )
         except OUT_OF_REACH:
             raise
-        except Exception as error:
+        except UnopenedSessionError as error:
             log.exception("a session cannot be opened", session_id=active.session_id)
-            reason = f"This session cannot be opened ({type(error).__name__}: {error})."
             with self._database.writing() as db:
-                holding.hold_session(db, active.session_id, reason, until=None, now=now_ms())
-            return None
+                holding.hold_session(db, active.session_id, str(error), until=None, now=now_ms())
+        except Exception as error:
+            log.exception("a message cannot be prepared", broadcast_id=active.broadcast_id)
+            reason = (
+                f"This message cannot be prepared to be sent ({type(error).__name__}: {error})."
+            )
+            with self._database.writing() as db:
+                holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
+        return None
 
     def _claim(self, campaigns: dict[str, tuple[Active, Campaign]], room: int) -> list[Work]:
         """Claim an even share of each broadcast, within the rates of their sessions."""

@@ -32,8 +32,9 @@ class FanOut:
         with self._database.writing() as db:
             made = deliveries.fan_out(db, broadcast_id, now=now_ms())
             deliveries.suppress(db, broadcast_id, now=now_ms())
-        if made:
-            self._on_ready()
+        if not made:  # another process has it in hand
+            return self._settings.poll_interval
+        self._on_ready()
         return 0.0
 
     def _next(self) -> str | None:

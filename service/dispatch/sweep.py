@@ -98,8 +98,15 @@ class Sweep:
             session = db.scalar(owner.where(Broadcast.id == broadcast_id))
         if session is None:
             return False
-        chosen = session.on_uncertain == OnUncertain.RESEND
-        return chosen or self._accounts.open(session).resend_is_harmless
+        if session.on_uncertain == OnUncertain.RESEND:
+            return True
+        try:
+            return self._accounts.open(session).resend_is_harmless
+        except (
+            Exception
+        ):  # whom one session was sending to is no reason to leave all others waiting
+            log.exception("a session cannot be opened", session_id=session.id)
+            return False
 
     def _wind_up(self) -> bool:
         """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""

@@ -1,0 +1,225 @@
+"""The turn that puts right what nobody else will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from service.channels.base import Account
+from service.core import broadcasts
+from service.database import now_ms
+from service.dispatch.sweep import Sweep
+from service.models import OnUncertain
+from tests.probe import Stage
+from tests.world import ADA, GRACE, World, numbers
+
+HOUR = 3_600_000
+
+
+class Sweeping:
+    """A sweep that is made to turn by hand, and how often it called for the claimer."""
+
+    def __init__(self, world: World) -> None:
+        self.calls = 0
+        self._sweep = Sweep(world.settings, world.database, world.accounts, self._called)
+
+    def __call__(self) -> float:
+        return self._sweep.turn()
+
+    def _called(self) -> None:
+        self.calls += 1
+
+
+@pytest.fixture
+def sweep(world: World) -> Sweeping:
+    return Sweeping(world)
+
+
+def test_a_scheduled_broadcast_starts_when_its_time_has_come(world: World, sweep: Sweeping) -> None:
+    world.session()
+    now = now_ms()
+    due = world.broadcast(ADA, now=now - HOUR, send_at=now - 1)
+    early = world.broadcast(ADA, send_at=now + HOUR)
+    assert world.get(due).status == world.get(early).status == "scheduled"
+    before = world.get(due).version
+    sweep()
+    assert world.get(due).status == "sending"
+    assert world.get(due).version == before + 1
+    assert world.get(early).status == "scheduled"
+    assert sweep.calls == 1
+
+
+def test_a_session_sends_again_when_its_wait_is_over(world: World, sweep: Sweeping) -> None:
+    over, not_over, blocked = world.session(), world.session(), world.session()
+    hold = "UPDATE sessions SET status = :status, reason = 'x', held_until = :until WHERE id = :id"
+    world.tell(hold, id=over, status="throttled", until=now_ms() - 1)
+    world.tell(hold, id=not_over, status="throttled", until=now_ms() + HOUR)
+    world.tell(hold, id=blocked, status="blocked", until=None)
+    sweep()
+    assert world.get_session(over).status == "ready"
+    assert world.get_session(over).reason is None
+    assert world.get_session(not_over).status == "throttled"
+    assert world.get_session(blocked).status == "blocked"
+
+
+def test_claims_of_the_living_are_left_alone(world: World, sweep: Sweeping) -> None:
+    world.session()
+    broadcast_id = world.ready(numbers(3))
+    world.claim(broadcast_id)
+    sweep()
+    assert world.statuses(broadcast_id) == {"sending": 3}
+
+
+@pytest.mark.parametrize(
+    ("harmless", "on_uncertain", "expected"),
+    [
+        (True, OnUncertain.HOLD, {"queued": 3}),
+        (False, OnUncertain.RESEND, {"queued": 3}),
+        (False, OnUncertain.HOLD, {"uncertain": 3}),
+    ],
+)
+def test_what_a_dead_process_was_sending_is_sent_again_only_where_that_is_harmless_or_chosen(
+    world: World,
+    stage: Stage,
+    harmless: bool,  # noqa: FBT001 - pytest passes it by name
+    on_uncertain: OnUncertain,
+    expected: dict[str, int],
+) -> None:
+    sweep = Sweeping(world)
+    stage.harmless = harmless
+    world.session("probe", on_uncertain=on_uncertain)
+    broadcast_id = world.ready(numbers(3))
+    dead = world.claim(broadcast_id)
+    bury(world, dead.id)
+    sweep()
+    assert world.statuses(broadcast_id) == expected
+    assert {row.claim_id for row in world.deliveries(broadcast_id)} == {None}
+    world.assert_counters_equal_rows([broadcast_id])
+    assert sweep.calls == 1
+
+
+def test_whoever_is_uncertain_is_told_why_and_what_can_be_done(
+    world: World, stage: Stage, sweep: Sweeping
+) -> None:
+    del stage
+    world.session("probe")
+    broadcast_id = world.ready([ADA])
+    bury(world, world.claim(broadcast_id).id)
+    sweep()
+    (row,) = world.deliveries(broadcast_id)
+    assert (row.code, row.attempts) == ("process_died", 1)
+    assert "/retry" in (row.reason or "")
+    assert world.get(broadcast_id).status == "completed"
+
+
+def test_a_session_that_cannot_be_opened_stops_nobody_elses_rescue(
+    world: World, stage: Stage, sweep: Sweeping
+) -> None:
+    stage.harmless = True
+    broken, healthy = world.session("probe"), world.session("probe")
+    ids = [world.ready(numbers(2), session_id=each) for each in (broken, healthy, broken)]
+    for broadcast_id in ids:
+        bury(world, world.claim(broadcast_id).id)
+    expired = world.ready(numbers(2), now=now_ms() - 2 * HOUR, expires_at=now_ms() - HOUR)
+    stage.open = failing_for(broken)
+    sweep()
+    sweep()
+    assert [world.statuses(each) for each in ids] == [
+        {"uncertain": 2},
+        {"queued": 2},
+        {"uncertain": 2},
+    ]
+    assert world.statuses(expired) == {"failed": 2}
+
+
+def test_what_a_deleted_broadcast_had_left_is_cancelled(world: World, sweep: Sweeping) -> None:
+    world.session()
+    broadcast_id = world.ready(numbers(5))
+    world.claim(broadcast_id, 2)
+    with world.database.writing() as db:
+        broadcasts.delete(db, world.client_id, broadcast_id, now=now_ms())
+    sweep()
+    assert world.statuses(broadcast_id) == {"sending": 2, "cancelled": 3}
+    assert {row.code for row in world.deliveries(broadcast_id)} == {None, "cancelled"}
+    assert world.get(broadcast_id).closed_at is None
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_what_has_expired_fails_and_says_so(world: World, sweep: Sweeping) -> None:
+    world.session()
+    now = now_ms()
+    broadcast_id = world.ready([ADA, GRACE], now=now - 2 * HOUR, expires_at=now - HOUR)
+    sweep()
+    assert world.statuses(broadcast_id) == {"failed": 2}
+    assert {row.code for row in world.deliveries(broadcast_id)} == {"expired"}
+    assert world.get(broadcast_id).status == "completed"
+
+
+@pytest.mark.parametrize("status", ["paused", "scheduled"])
+def test_expiry_does_not_wait_for_a_pause_or_a_schedule_to_end(
+    world: World, sweep: Sweeping, status: str
+) -> None:
+    world.session()
+    now = now_ms()
+    broadcast_id = world.ready([ADA], now=now - 2 * HOUR, expires_at=now - HOUR)
+    world.tell("UPDATE broadcasts SET status = :status, send_at = NULL", status=status)
+    sweep()
+    assert world.statuses(broadcast_id) == {"failed": 1}
+
+
+def test_a_large_broadcast_is_wound_up_in_several_turns(world: World, sweep: Sweeping) -> None:
+    world.session()
+    broadcast_id = world.ready(numbers(6_000))
+    with world.database.writing() as db:
+        broadcasts.delete(db, world.client_id, broadcast_id, now=now_ms())
+    assert sweep() == 0.0
+    assert world.statuses(broadcast_id) == {"cancelled": 5_000, "queued": 1_000}
+    assert sweep() == world.settings.sweep_interval
+    assert world.statuses(broadcast_id) == {"cancelled": 6_000}
+    assert world.get(broadcast_id).closed_at is not None
+
+
+def test_counters_that_do_not_equal_the_rows_are_put_right(world: World, sweep: Sweeping) -> None:
+    world.session()
+    broadcast_id = world.ready([ADA, GRACE])
+    world.tell("UPDATE deliveries SET status = 'sent'")
+    sweep()
+    assert world.get(broadcast_id).status == "completed"
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_a_broadcast_that_is_on_its_way_is_not_recounted(world: World, sweep: Sweeping) -> None:
+    world.session()
+    fresh, started = world.broadcast([ADA]), world.ready([ADA, GRACE])
+    world.claim(started, 1)
+    before = [world.get(each).version for each in (fresh, started)]
+    sweep()
+    assert [world.get(each).version for each in (fresh, started)] == before
+
+
+def test_two_sweeps_do_no_more_than_one(world: World, stage: Stage) -> None:
+    stage.harmless = True
+    world.session("probe")
+    broadcast_id = world.ready(numbers(4))
+    bury(world, world.claim(broadcast_id, 2).id)
+    first, second = Sweeping(world), Sweeping(world)
+    first()
+    claims = world.claim(broadcast_id, 3)
+    second()
+    assert world.statuses(broadcast_id) == {"sending": 3, "queued": 1}
+    assert len(claims.deliveries) == 3
+
+
+def bury(world: World, dispatcher_id: str) -> None:
+    world.tell("DELETE FROM dispatchers WHERE id = :id", id=dispatcher_id)
+
+
+def failing_for(session_id: str) -> Callable[[Account], None]:
+    """Return a way of opening that fails for one session."""
+
+    def fail(account: Account) -> None:
+        if account.session_id == session_id:
+            raise ValueError("its key is gone")
+
+    return fail
