@@ -43,7 +43,8 @@ class Database:
         )
         # SQLite has one writer at a time and lets the others poll with growing naps: within a
         # process a lock hands the turn over at once instead.
-        self._turn: Any = threading.Lock() if self.is_sqlite else None
+        self._turn = threading.Lock() if self.is_sqlite else None
+        self._timeout = settings.database_timeout
 
     @property
     def is_sqlite(self) -> bool:
@@ -63,8 +64,28 @@ class Database:
             with self._writes.begin() as db:
                 yield db
             return
-        with self._turn, self._writes.begin() as db:
+        with self._having(self._turn) as left, self._writes.begin() as db:
+            if left < self._timeout:
+                db.connection(execution_options={"crier_timeout": left})
             yield db
+
+    @contextmanager
+    def _having(self, turn: threading.Lock) -> Iterator[float]:
+        """Have the turn to write; give what is left of the timeout for the file's own lock.
+
+        Else each of those who wait here would wait a whole timeout more than the one before, where
+        a process that stands still holds that lock.
+        """
+        deadline = time.monotonic() + self._timeout
+        left = self._timeout
+        if not turn.acquire(blocking=False):
+            if not turn.acquire(timeout=self._timeout):
+                raise PoolTimeoutError("The other writers of this process have not ended in time.")
+            left = max(0.0, deadline - time.monotonic())
+        try:
+            yield left
+        finally:
+            turn.release()
 
     def dispose(self, *, close: bool = True) -> None:
         """Drop the pool; with `close=False` in a forked child, whose parent owns the sockets."""
@@ -95,8 +116,9 @@ def _postgres(url: URL, settings: Settings) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": round(seconds * 2000),
             "application_name": "crier",
+            # A process that stands still in a transaction must not keep its rows for long.
             "options": f"-c lock_timeout={round(seconds * 1000)} -c timezone=UTC"
-            " -c idle_in_transaction_session_timeout=60000",
+            f" -c idle_in_transaction_session_timeout={round(seconds * 4000)}",
         },
     )
 
@@ -141,5 +163,14 @@ def _begin_sqlite(connection: Connection) -> None:
     A read transaction that turns into a write fails at once with `database is locked` when
     somebody else wrote in between, whatever the busy timeout (SQLITE_BUSY_SNAPSHOT).
     """
-    writes = connection.get_execution_options().get("crier_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    begin = "BEGIN IMMEDIATE" if options.get("crier_writes") else "BEGIN"
+    if "crier_timeout" not in options:
+        connection.exec_driver_sql(begin)
+        return
+    usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(options['crier_timeout'] * 1000)}")
+    try:
+        connection.exec_driver_sql(begin)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual}")
