@@ -166,8 +166,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def takes(self, schema: type[Schema], *, required: bool = True) -> Callable[[View], View]:
-        """Give the view the body, checked by this schema, as its next argument."""
-        decorate: Callable[[View], View] = self.arguments(schema, required=required)
+        """Give the view the body, checked by this schema, as its next argument.
+
+        A schema may have an `EXAMPLE`, a whole body that works as it stands.
+        """
+        example = getattr(schema, "EXAMPLE", None)
+        decorate: Callable[[View], View] = self.arguments(
+            schema, required=required, example=example
+        )
         return decorate
 
     def takes_headers(self, schema: type[Schema]) -> Callable[[View], View]:

@@ -58,12 +58,18 @@ class CredentialsSchema(StrictSchema):
     session_id = fields.String(
         allow_none=True,
         load_only=True,
-        metadata={"description": "Id of the session to send with; empty: the default one"},
+        metadata={
+            "description": "Id of the session to send with; empty: the default one",
+            "example": "",
+        },
     )
     access_token = fields.String(
         allow_none=True,
         load_only=True,
-        metadata={"description": "A token, where it cannot be sent in the header"},
+        metadata={
+            "description": "A token, where it cannot be sent in the header",
+            "example": "",
+        },
     )
 
     @post_load

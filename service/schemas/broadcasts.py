@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -116,6 +116,19 @@ class MessageSchema(LenientSchema):
 class OrderSchema(CredentialsSchema, LenientSchema):
     """A message and whom it is for."""
 
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "session_id": "",
+        "access_token": "",
+        "send_type": "individual",
+        "to": "2348179803743,2349048988056",
+        "message": {
+            "text": "New Test Broadcasts text",
+            "attachments": [],
+            "location": {"name": "optional", "lat": "6.556452", "lng": "3.2774487"},
+            "contactId": "",
+        },
+    }
+
     send_type = fields.String(required=True, validate=validate.OneOf(list(SendType)))
     to = Recipients(
         required=True,
@@ -150,6 +163,8 @@ class IdempotencySchema(Schema):
 
 class RetrySchema(CredentialsSchema):
     """Which deliveries to send again."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"statuses": ["failed"]}
 
     statuses = fields.List(
         fields.String(validate=validate.OneOf([DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN])),

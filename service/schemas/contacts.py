@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from marshmallow import Schema, fields, validate
 
 from service.schemas.base import (
@@ -29,6 +31,13 @@ class _ContactFields(CredentialsSchema):
 class NewContactSchema(_ContactFields):
     """A card to be stored."""
 
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "name": "Ada Obi",
+        "phones": ["2348179803743"],
+        "emails": ["ada@example.com"],
+        "organisation": "Acme",
+    }
+
     name = Name(required=True)
     phones = fields.List(
         fields.String(),
@@ -43,6 +52,8 @@ class NewContactSchema(_ContactFields):
 
 class ContactChangeSchema(_ContactFields):
     """What is to be changed; what is left out stays."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"organisation": "Acme"}
 
     name = Name()
     phones = fields.List(fields.String(), validate=validate.Length(min=1, max=_MOST))

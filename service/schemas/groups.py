@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from marshmallow import Schema, fields, validate
 
 from service.core.groups import MOST_CONTACTS
@@ -30,12 +32,16 @@ def _contacts() -> fields.List[str]:
 class NewGroupSchema(CredentialsSchema):
     """A list of contacts to be stored."""
 
+    EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends", "contacts": []}
+
     name = Name(required=True)
     contacts = _contacts()
 
 
 class GroupChangeSchema(CredentialsSchema):
     """What is to be changed; what is left out stays."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends"}
 
     name = Name()
     contacts = _contacts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
 
@@ -55,6 +55,8 @@ class _SessionFields(CredentialsSchema):
 class NewSessionSchema(_SessionFields):
     """A sending account to be stored."""
 
+    EXAMPLE: ClassVar[dict[str, Any]] = {"name": "trial", "channel": "sandbox", "settings": {}}
+
     name = Name(required=True)
     channel = fields.String(required=True, metadata={"example": "sandbox"})
     settings = fields.Dict(
@@ -64,6 +66,8 @@ class NewSessionSchema(_SessionFields):
 
 class SessionChangeSchema(_SessionFields):
     """What is to be changed; what is left out stays, secrets among the settings too."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"rate": 20, "default": True}
 
     name = Name()
     channel = fields.String(metadata={"description": "Cannot be changed"})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from service.app import Application
+from tests.conftest import Tenant
 
 
 @pytest.fixture
@@ -57,6 +58,12 @@ def test_patterns_are_those_of_json_schema(spec: dict[str, Any]) -> None:
     patterns = re.findall(r"'pattern': ['\"]([^'\"]+)['\"]", str(spec))
     assert patterns
     assert all(pattern.startswith("^") and pattern.endswith("$") for pattern in patterns)
+
+
+def test_the_examples_of_creating_work_as_they_stand(spec: dict[str, Any], acme: Tenant) -> None:
+    for path in ("/session", "/contact", "/group", "/broadcast"):
+        [body] = spec["paths"][path]["post"]["requestBody"]["content"].values()
+        assert acme.post(path, json=body["example"]).status_code == 201, path
 
 
 def test_the_page_needs_nothing_from_elsewhere(app: Application) -> None:
