@@ -1,0 +1,137 @@
+"""Broadcasts ready to be sent."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import NoResultFound
+
+from service import ids
+from service.channels.base import Content, Part, UnsupportedContentError
+from service.core import sessions
+from service.dispatch.campaigns import Campaign, Campaigns, UnopenedSessionError
+from service.models import OnUncertain
+from tests.probe import Stage
+from tests.world import ADA, World
+
+
+@pytest.fixture
+def campaigns(world: World) -> Campaigns:
+    return Campaigns(world.settings, world.database, world.accounts)
+
+
+def get(world: World, campaigns: Campaigns, broadcast_id: str) -> Campaign:
+    """Ask for a campaign as the claimer does."""
+    broadcast = world.get(broadcast_id)
+    session = world.get_session(str(broadcast.session_id))
+    return campaigns.get(broadcast_id, session.version, broadcast.expires_at)
+
+
+def change(world: World, session_id: str, **fields: object) -> None:
+    with world.database.writing() as db:
+        channels, vault = world.accounts.channels, world.vault
+        sessions.update(db, world.client_id, session_id, fields, channels=channels, vault=vault)
+
+
+def test_what_is_the_same_for_all_is_made_once(
+    world: World, stage: Stage, campaigns: Campaigns
+) -> None:
+    plans: list[Content] = []
+    words = stage.plan
+
+    def plan(content: Content) -> tuple[Part, ...]:
+        plans.append(content)
+        return words(content)
+
+    stage.plan = plan
+    world.session("probe")
+    broadcast_id = world.broadcast([ADA], "two words")
+    plans.clear()
+    first, second = (get(world, campaigns, broadcast_id) for _ in range(2))
+    assert first is second
+    assert first.parts == ("two", "words")
+    assert len(plans) == 1
+
+
+def test_broadcasts_of_a_session_share_its_driver(
+    world: World, stage: Stage, campaigns: Campaigns
+) -> None:
+    session_id = world.session("probe")
+    made = [world.broadcast([ADA]) for _ in range(3)]
+    stage.opened.clear()
+    drivers = {get(world, campaigns, each).driver for each in made}
+    assert len(drivers) == 1
+    assert [account.session_id for account in stage.opened] == [session_id]
+
+
+def test_a_session_that_changed_is_opened_anew(
+    world: World, stage: Stage, campaigns: Campaigns
+) -> None:
+    del stage
+    session_id = world.session("probe")
+    broadcast_id = world.broadcast([ADA])
+    before = get(world, campaigns, broadcast_id)
+    change(world, session_id, max_attempts=2, on_uncertain=OnUncertain.RESEND)
+    after = get(world, campaigns, broadcast_id)
+    assert after.driver is not before.driver
+    assert (before.policy.max_attempts, before.policy.resend) == (6, False)
+    assert (after.policy.max_attempts, after.policy.resend) == (2, True)
+
+
+def test_an_expiry_that_changed_counts(world: World, stage: Stage, campaigns: Campaigns) -> None:
+    del stage
+    world.session("probe")
+    broadcast_id = world.broadcast([ADA])
+    get(world, campaigns, broadcast_id)
+    world.tell("UPDATE broadcasts SET expires_at = expires_at + 1000")
+    expected = world.get(broadcast_id).expires_at
+    assert get(world, campaigns, broadcast_id).policy.expires_at == expected
+
+
+def test_a_channel_that_drops_repeats_may_be_offered_them(
+    world: World, stage: Stage, campaigns: Campaigns
+) -> None:
+    stage.harmless = True
+    world.session("probe")
+    assert get(world, campaigns, world.broadcast([ADA])).policy.resend
+
+
+def test_only_so_many_are_kept(
+    world: World, stage: Stage, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del stage
+    monkeypatch.setattr("service.dispatch.campaigns._KEPT", 2)
+    world.session("probe")
+    first, second, third = (world.broadcast([ADA]) for _ in range(3))
+    kept = {each: get(world, campaigns, each) for each in (first, second)}
+    get(world, campaigns, first)
+    get(world, campaigns, third)
+    assert get(world, campaigns, first) is kept[first]
+    assert get(world, campaigns, second) is not kept[second]
+
+
+def test_a_session_that_cannot_be_opened_is_told_from_a_message_that_cannot_be_prepared(
+    world: World, stage: Stage, campaigns: Campaigns
+) -> None:
+    world.session("probe")
+    broadcast_id = world.broadcast([ADA])
+
+    def fail(*_: object) -> None:
+        raise ValueError("its key is gone")
+
+    stage.open = fail
+    with pytest.raises(UnopenedSessionError, match=r"ValueError: its key is gone"):
+        get(world, campaigns, broadcast_id)
+    stage.open = lambda _account: None
+
+    def refuse(_content: Content) -> tuple[()]:
+        raise UnsupportedContentError("message.text", "No words.")
+
+    stage.plan = refuse
+    with pytest.raises(UnsupportedContentError):
+        get(world, campaigns, broadcast_id)
+
+
+def test_a_broadcast_that_is_gone_is_no_campaign(world: World, campaigns: Campaigns) -> None:
+    del world
+    with pytest.raises(NoResultFound):
+        campaigns.get(ids.new_broadcast(), 0, 0)
