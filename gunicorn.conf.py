@@ -46,9 +46,13 @@ def _crier(worker: Any) -> Crier:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start dispatching in a fresh worker."""
+    """Start counting and dispatching in a fresh worker."""
     crier = _crier(worker)
     crier.database.dispose(close=False)
+    # Not above: what is imported before the application is not read anew when workers reload.
+    from service.metrics import meters  # noqa: PLC0415
+
+    meters.share(crier.settings.metrics_dir)
     if crier.settings.dispatch == "threads":
         crier.dispatcher.start()
         _drain_at_sigterm(crier)

@@ -16,6 +16,7 @@ from service.blueprints import (
     files,
     groups,
     health,
+    metrics,
     sandbox,
     sessions,
     traffic,
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = _parts(settings)
     traffic.register(app)
+    metrics.register(app)
     _publish(app)
     cli.register(app)
     if settings.trusted_proxies:

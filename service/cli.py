@@ -27,6 +27,7 @@ from service.core import clients, sessions, tokens
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import ServiceError
+from service.metrics import meters
 from service.models import Token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,6 +132,7 @@ def dispatch() -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    meters.share(parts.settings.metrics_dir)
     parts.dispatcher.start()
     while not ended.wait(1.0):
         pass

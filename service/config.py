@@ -125,6 +125,11 @@ class Settings:
         return self.data_dir.resolve() / "attachments"
 
     @property
+    def metrics_dir(self) -> Path:
+        """Return the folder in which the processes of this machine count."""
+        return self.data_dir.resolve() / "metrics"
+
+    @property
     def sandbox_store(self) -> Path:
         """Return the file in which the sandbox channel keeps what it received."""
         return self.data_dir.resolve() / "sandbox.db"

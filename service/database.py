@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.config import MIB, Settings
+from service.metrics import meters
 
 OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 """What is raised when the database is away, full or held by others: it passes. InternalError is
@@ -63,11 +64,12 @@ class Database:
         if self._turn is None:
             with self._writes.begin() as db:
                 yield db
-            return
-        with self._having(self._turn) as left, self._writes.begin() as db:
-            if left < self._timeout:
-                db.connection(execution_options={"crier_timeout": left})
-            yield db
+        else:
+            with self._having(self._turn) as left, self._writes.begin() as db:
+                if left < self._timeout:
+                    db.connection(execution_options={"crier_timeout": left})
+                yield db
+        meters.commit(db.info)
 
     @contextmanager
     def _having(self, turn: threading.Lock) -> Iterator[float]:
@@ -94,9 +96,12 @@ class Database:
 
 def _engine(url: URL, settings: Settings) -> Engine:
     """Build the engine of either database."""
-    if url.get_backend_name() == "sqlite":
-        return _sqlite(url, settings)
-    return _postgres(url, settings)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    engine = _sqlite(url, settings) if is_sqlite else _postgres(url, settings)
+    event.listen(engine, "checkout", meters.connection_taken)
+    for end in ("checkin", "detach"):
+        event.listen(engine, end, meters.connection_returned)
+    return engine
 
 
 def _postgres(url: URL, settings: Settings) -> Engine:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from service import ids
 from service.core import paging, tallies
+from service.metrics import meters
 from service.models import Broadcast, Delivery, DeliveryStatus, RecipientChunk
 
 COUNTED = (
@@ -254,8 +255,9 @@ def rescue(
     }
     again = {"status": DeliveryStatus.QUEUED, "tried": 0, "code": None, "reason": None}
     values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "now": now}
-    moved = db.execute(_RESCUE, values | (again if resend else held))
-    return tallies.move(db, _gains(moved.all()), now=now)
+    moved = db.execute(_RESCUE, values | (again if resend else held)).all()
+    meters.note(db.info, "rescued", ("queued" if resend else "uncertain",), len(moved))
+    return tallies.move(db, _gains(moved), now=now)
 
 
 _ORPHANS = text("""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from service.metrics import meters
 from service.models import BroadcastStatus
 
 COUNTERS = ("sent", "delivered", "read", "failed", "cancelled", "uncertain")
@@ -32,7 +33,8 @@ _MOVE = text(f"""
                       WHEN total <> {_DONE} AND status = 'completed' THEN 'sending'
                       ELSE status END
     WHERE id = :id
-    RETURNING id, status, total, closed_at
+    RETURNING id, status, total, closed_at,
+        (SELECT channel FROM sessions WHERE sessions.id = broadcasts.session_id) AS channel
 """)  # noqa: S608 - the names are ours
 
 
@@ -47,7 +49,12 @@ def move(db: Session, gains: Mapping[str, Counter[str]], *, now: int) -> list[Cl
     for broadcast_id in sorted(gains):
         gain = {name: gains[broadcast_id][name] for name in COUNTERS}
         row = db.execute(_MOVE, {"id": broadcast_id, "now": now, **gain}).one_or_none()
-        if row is not None and row.closed_at == now:
+        if row is None:
+            continue
+        for status, count in gain.items():
+            if count > 0:
+                meters.note(db.info, "deliveries", (row.channel or "none", status), count)
+        if row.closed_at == now:
             closed.append(Closed(row.id, BroadcastStatus(row.status), row.total))
     return closed
 

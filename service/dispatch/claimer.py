@@ -6,6 +6,7 @@ not kept waiting by a large one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from service.dispatch.campaigns import Campaign, Campaigns, UnopenedSessionError
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.stock import Stock, Work
+from service.metrics import meters
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +88,9 @@ class Claimer:
         campaigns = self._ready_campaigns(room)
         if not campaigns:
             return self._settings.poll_interval
+        began = time.perf_counter()
         works = self._claim(campaigns, room)
+        meters.claimed(len(works), time.perf_counter() - began)
         self._stock.add(works)
         return 0.0 if works else self._settings.poll_interval
 

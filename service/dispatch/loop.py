@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from service.metrics import meters
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +73,10 @@ class Loop:
                 log.exception("a turn failed", loop=self.name)
                 wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
             self._next_at = time.monotonic() + wait
+            meters.turn_due(self.name, self._next_at)
             self._woken.wait(wait)
             self._woken.clear()
+        meters.turn_due(self.name, math.inf)
 
 
 def _first_line(error: Exception) -> str:

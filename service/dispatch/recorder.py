@@ -19,6 +19,7 @@ from service.core.tallies import Closed
 from service.database import Database, now_ms
 from service.dispatch.loop import Loop
 from service.dispatch.retry import Hold, Verdict
+from service.metrics import meters
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,7 @@ class Recorder:
         closed = self._write_all(self._batch)
         self._meter.count(len(self._batch), self.on_rate)
         self._batch = []
+        meters.tally()
         for broadcast in closed:
             log.info("broadcast closed", status=broadcast.status, broadcast_id=broadcast.id)
 

@@ -22,6 +22,8 @@ from service.dispatch.lease import Lease
 from service.dispatch.recorder import Recorder
 from service.dispatch.retry import Verdict
 from service.dispatch.stock import Stock, Work
+from service.metrics import meters
+from service.models import DeliveryStatus
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +63,13 @@ class Senders:
 
     def _run(self) -> None:
         while (work := self._stock.take()) is not None:
-            self._recorder.put(work.claim_id, self._deliver(work))
+            began = time.perf_counter()
+            verdict = self._deliver(work)
+            if verdict.outcome.tried:
+                again = verdict.outcome.status is DeliveryStatus.QUEUED
+                channel, seconds = work.campaign.driver.name, time.perf_counter() - began
+                meters.attempted(channel, seconds, again=again)
+            self._recorder.put(work.claim_id, verdict)
 
     def _deliver(self, work: Work) -> Verdict:
         """Send what is left of a delivery, if it may still be sent, and judge how it went."""

@@ -17,13 +17,14 @@ from tests.conftest import ROOT, Tenant
 PUBLIC = {
     "/docs",
     "/healthz",
+    "/metrics",
     "/openapi.json",
     "/public/attachments/<file>",
     "/readyz",
     "/static/<path:filename>",
     "/webhook/<id:session_id>",  # providers sign in place of a token
 }
-UNDESCRIBED = {"/docs", "/openapi.json", "/static/<path:filename>"}
+UNDESCRIBED = {"/docs", "/metrics", "/openapi.json", "/static/<path:filename>"}
 
 
 class Route(NamedTuple):

@@ -1,0 +1,451 @@
+"""Metrics: right for one process and for several, in the face of any death, for the right eyes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from service.app import Application
+from service.config import Settings
+from service.core import backlog, deliveries, tokens
+from service.database import Database, now_ms
+from service.metrics import Meters, meters
+from service.models import DeliveryStatus
+from tests.conftest import ROOT, Tenant
+from tests.waiting import LIMIT, until
+from tests.world import World, numbers
+
+BUCKET = "crier_send_seconds_bucket"
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+TOKEN = "sécret"
+
+COUNTER = """
+import sys
+from pathlib import Path
+from service.metrics import meters
+meters.share(Path(sys.argv[1]))
+meters.note(info := {}, "deliveries", ("sandbox", "sent"), int(sys.argv[2]))
+meters.commit(info)
+meters.attempted("sandbox", 0.2, again=True)
+meters.tally()
+meters.connection_taken()
+print("counted", file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def world(settings: Settings, database: Database) -> World:
+    world = World(settings, database)
+    world.session()
+    return world
+
+
+def parsed(content: str) -> Samples:
+    """Return the samples of a text by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(content)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples.get((name, frozenset(labels.items())), 0.0)
+
+
+def own() -> Samples:
+    """Return what this process has counted."""
+    return parsed(generate_latest(meters.registry).decode())
+
+
+def sums(folder: Path) -> Samples:
+    """Return what all processes that share a folder have counted."""
+    reader, registry = Meters(), CollectorRegistry()
+    reader.folder = folder
+    registry.register(reader)
+    return parsed(generate_latest(registry).decode())
+
+
+@contextmanager
+def counting(folder: Path, sent: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that has counted so many deliveries, until the end of the block."""
+    command = [sys.executable, "-c", COUNTER, str(folder), str(sent)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline() == b"counted\n"
+        yield process
+        with suppress(BrokenPipeError):
+            process.communicate()
+
+
+def test_what_a_transaction_moved_counts_once_it_is_committed(world: World) -> None:
+    broadcast_id = world.ready(numbers(3))
+    before = own()
+    claims = world.claim(broadcast_id)
+    outcomes = [
+        deliveries.Outcome(each.id, DeliveryStatus.SENT, 1, now_ms(), now_ms())
+        for each in claims.deliveries
+    ]
+    with suppress(ZeroDivisionError), world.database.writing() as db:
+        deliveries.record(db, claims.id, outcomes, now=now_ms())
+        raise ZeroDivisionError
+    assert own() == before
+    for _ in range(2):
+        with world.database.writing() as db:
+            deliveries.record(db, claims.id, outcomes, now=now_ms())
+    sent = {"name": "crier_deliveries_total", "channel": "sandbox", "status": "sent"}
+    assert value(own(), **sent) - value(before, **sent) == 3
+
+
+def test_what_a_dead_process_held_is_counted_as_rescued(world: World) -> None:
+    claims = world.claim(world.ready(numbers(2)))
+    before = own()
+    with world.database.writing() as db:
+        broadcast_id = claims.deliveries[0].broadcast_id
+        deliveries.rescue(db, claims.id, broadcast_id, resend=False, now=now_ms())
+    for name, labels in {
+        "crier_rescued_total": {"outcome": "uncertain"},
+        "crier_deliveries_total": {"channel": "sandbox", "status": "uncertain"},
+    }.items():
+        assert value(own(), name, **labels) - value(before, name, **labels) == 2
+
+
+def test_a_connection_is_in_use_until_it_comes_back(database: Database) -> None:
+    name = "crier_database_connections_in_use"
+    before = value(own(), name)
+    with database.engine.connect() as connection:
+        assert value(own(), name) == before + 1
+        connection.detach()
+        assert value(own(), name) == before
+    with database.reading() as db:
+        db.execute(text("SELECT 1"))
+        assert value(own(), name) == before + 1
+    assert value(own(), name) == before
+
+
+def test_many_attempts_are_counted_as_if_one_by_one() -> None:
+    attempts = [0.001, 0.005, 0.0051, 0.3, 0.3, 29.9, 30.0, 31.0, 1000.0]
+    before = own()
+    for seconds in attempts:
+        meters.attempted("bulk", seconds, again=seconds > 30)
+    assert own() == before
+    meters.tally()
+    registry = CollectorRegistry()
+    found = own()
+    bounds = sorted(float(dict(labels)["le"]) for name, labels in found if name == BUCKET)
+    one_by_one = Histogram(
+        "crier_send_seconds", "", ["channel"], registry=registry, buckets=sorted({*bounds})
+    )
+    for seconds in attempts:
+        one_by_one.labels("bulk").observe(seconds)
+    for (name, labels), count in parsed(generate_latest(registry).decode()).items():
+        if not name.endswith("_created"):
+            assert found[name, labels] == count, labels
+    assert value(found, "crier_retries_total", channel="bulk") == 2
+
+
+def test_processes_are_added_up_and_a_death_takes_nothing_away(tmp_path: Path) -> None:
+    sent = {"name": "crier_deliveries_total", "channel": "sandbox", "status": "sent"}
+    with counting(tmp_path, 3), counting(tmp_path, 4) as victim:
+        assert value(sums(tmp_path), **sent) == 7
+        assert value(sums(tmp_path), "crier_database_connections_in_use") == 2
+        victim.kill()
+        victim.wait()
+        assert value(sums(tmp_path), **sent) == 7
+        assert value(sums(tmp_path), "crier_database_connections_in_use") == 1
+        assert value(sums(tmp_path), "crier_send_seconds_count", channel="sandbox") == 2
+    with counting(tmp_path, 5):
+        assert value(sums(tmp_path), **sent) == 12
+        assert value(sums(tmp_path), "crier_retries_total", channel="sandbox") == 3
+        kinds = sorted(path.name.partition("_")[0] for path in tmp_path.glob("*.db"))
+        assert kinds == ["counter", "counter", "gauge", "gauge", "histogram", "histogram"]
+        assert len(list(tmp_path.glob("*.alive"))) == 1
+
+
+def test_a_past_that_a_power_cut_has_broken_is_forgotten(tmp_path: Path) -> None:
+    with counting(tmp_path, 3):
+        pass
+    sums(tmp_path)
+    past = tmp_path / "counter_past.db"
+    past.write_bytes(b"\xff\xff\x00\x00" + b"\x7f" * 100)
+    with counting(tmp_path, 2):
+        sent = value(sums(tmp_path), "crier_deliveries_total", channel="sandbox", status="sent")
+        assert sent == 2
+    assert not past.exists() or past.stat().st_size > 1000
+
+
+def test_a_process_that_cannot_share_counts_for_itself(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "metrics"
+    in_the_way.write_text("a file")
+    alone = Meters()
+    alone.share(in_the_way)
+    alone.claimed(3, 0.1)
+    assert alone.folder is None
+    assert value(parsed(generate_latest(alone.registry).decode()), "crier_claim_seconds_count") == 1
+
+
+def test_the_lag_of_a_loop_is_that_of_the_worst_and_ends_with_it() -> None:
+    alone = Meters()
+    alone.turn_due("claimer", -5.0)
+    alone.turn_due("sweep", float("inf"))
+    registry = CollectorRegistry()
+    registry.register(alone)
+    samples = parsed(generate_latest(registry).decode())
+    assert value(samples, "crier_loop_lag_seconds", loop="claimer") >= 5
+    assert ("crier_loop_lag_seconds", frozenset({("loop", "sweep")})) not in samples
+
+
+def ask(
+    app: Application, address: str = "127.0.0.1", **headers: str
+) -> tuple[int, http.client.HTTPMessage | Any, str]:
+    named = {name.replace("_", "-"): words for name, words in headers.items()}
+    origin = {"REMOTE_ADDR": address}
+    answer = app.test_client().get("/metrics", headers=named, environ_overrides=origin)
+    return answer.status_code, answer.headers, answer.text
+
+
+@pytest.mark.parametrize(
+    ("proxies", "address", "forwarded", "status"),
+    [
+        (0, "127.0.0.1", None, 200),
+        (0, "127.3.2.1", None, 200),
+        (0, "::1", None, 200),
+        (0, "::ffff:127.0.0.1", None, 200),
+        (0, "203.0.113.7", None, 403),
+        (0, "10.0.0.7", None, 403),
+        (0, "", None, 403),
+        (0, "127.0.0.1", "203.0.113.7", 403),
+        (0, "127.0.0.1", "127.0.0.1", 403),
+        (1, "127.0.0.1", None, 200),
+        (1, "127.0.0.1", "203.0.113.7", 403),
+        (1, "127.0.0.1", "127.0.0.1, 203.0.113.7", 403),
+        (1, "", "203.0.113.7, 127.0.0.1", 200),
+        (2, "127.0.0.1", "203.0.113.7", 403),
+        (2, "127.0.0.1", "127.0.0.1", 403),
+    ],
+)
+def test_without_a_token_only_this_machine_reads_them(
+    make_app: Callable[..., Application],
+    proxies: int,
+    address: str,
+    forwarded: str | None,
+    status: int,
+) -> None:
+    headers = {"X_Forwarded_For": forwarded} if forwarded else {}
+    assert ask(make_app(trusted_proxies=proxies), address, **headers)[0] == status
+
+
+def test_with_a_token_set_it_alone_opens_them(make_app: Callable[..., Application]) -> None:
+    app = make_app(metrics_token=TOKEN)
+    assert ask(app)[0] == 401
+    status, headers, content = ask(app, Authorization="Bearer wrong")
+    assert (status, json.loads(content)["status"]) == (401, False)
+    assert 'error="invalid_token"' in headers["WWW-Authenticate"]
+    assert ask(app, Authorization="Basic ü")[0] == 401
+    assert ask(app, Authorization="Bearer ü")[0] == 401
+    on_the_wire = TOKEN.encode().decode("latin-1")
+    assert ask(app, "203.0.113.7", Authorization=f"Bearer {on_the_wire}")[0] == 200
+
+
+def test_prometheus_gets_the_format_that_it_asks_for(app: Application) -> None:
+    status, headers, content = ask(app)
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert headers["Cache-Control"] == "no-store"
+    assert "# TYPE crier_requests_total counter" in content
+    openmetrics = ask(app, Accept="application/openmetrics-text; version=1.0.0")
+    assert openmetrics[1]["Content-Type"].startswith("application/openmetrics-text")
+    assert openmetrics[2].endswith("# EOF\n")
+
+
+def test_requests_are_counted_by_rule_and_not_by_what_the_client_made_up(acme: Tenant) -> None:
+    before = own()
+    for path in ("/attachment/000000000000000000000001", "/attachment/nonsense", "/no/such"):
+        assert acme.get(path).status_code == 404
+    acme.ask("BREW", "/attachment")
+    made = {
+        (name, labels): count - before.get((name, labels), 0.0)
+        for (name, labels), count in own().items()
+        if name == "crier_requests_total" and count != before.get((name, labels))
+    }
+    assert {tuple(sorted(dict(labels).items())): count for (_, labels), count in made.items()} == {
+        (("method", "GET"), ("route", "/attachment/<id:attachment_id>"), ("status", "404")): 2,
+        (("method", "GET"), ("route", "none"), ("status", "404")): 1,
+        (("method", "other"), ("route", "none"), ("status", "405")): 1,
+    }
+
+
+def test_the_queue_is_what_is_accepted_and_not_final(acme: Tenant, app: Application) -> None:
+    order = {"send_type": "individual", "message": {"text": "Hello"}}
+    acme.make("/session", name="main", channel="sandbox", settings={})
+    first = acme.make("/broadcast", **order, to=",".join(numbers(5)))["_id"]
+    second = acme.make("/broadcast", **order, to=",".join(numbers(2)))["_id"]
+    acme.post(f"/broadcast/{second}/pause")
+    with acme.crier.database.writing() as db:
+        deliveries.fan_out(db, first, now=now_ms() - 60_000)
+        deliveries.fan_out(db, second, now=now_ms() - 90_000)
+    samples = parsed(ask(app)[2])
+    queue = {"name": "crier_queue_deliveries", "channel": "sandbox"}
+    assert value(samples, **queue, broadcast="sending") == 5
+    assert value(samples, **queue, broadcast="paused") == 2
+    oldest = {"channel": "sandbox", "session": "ready"}
+    assert 60 <= value(samples, "crier_queue_oldest_seconds", **oldest) < 90
+    assert value(samples, "crier_database_up") == 1
+
+
+def test_nothing_queued_is_said_as_nothing_and_not_left_out(app: Application) -> None:
+    samples = parsed(ask(app)[2])
+    for name, labels in {
+        "crier_queue_deliveries": {"channel": "waha", "broadcast": "sending"},
+        "crier_queue_oldest_seconds": {"channel": "waha", "session": "ready"},
+        "crier_dispatchers": {},
+    }.items():
+        assert samples[name, frozenset(labels.items())] == 0
+
+
+def test_without_the_database_the_processes_own_metrics_are_still_there(
+    make_app: Callable[..., Application], tmp_path: Path
+) -> None:
+    app = make_app(database_url=f"sqlite:///{tmp_path / 'empty.db'}")
+    status, _, content = ask(app)
+    samples = parsed(content)
+    assert status == 200
+    assert value(samples, "crier_database_up") == 0
+    assert not [name for name, _ in samples if name.startswith("crier_queue")]
+
+
+def test_the_queue_is_counted_without_a_look_at_what_is_finished(database: Database) -> None:
+    if not database.is_sqlite:
+        pytest.skip("only SQLite's plan does not depend on what the tables hold")
+    steps: list[str] = []
+    with database.reading() as db:
+        for statement in (backlog._DEPTHS, backlog._OLDEST):  # noqa: SLF001
+            plan = db.execute(text(f"EXPLAIN QUERY PLAN {statement.text}"), {"now": 0})
+            steps += [row.detail for row in plan]
+    assert [step for step in steps if " b USING INDEX ix_broadcasts_open" in step]
+    assert all("SCAN d" not in step for step in steps)
+    assert [step for step in steps if "ix_deliveries_queued" in step]
+
+
+class Server:
+    """gunicorn with two workers on a Unix socket, and a dispatcher beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.data = folder / "s", folder / "data"
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self.environment = kept | {
+            "BIND": f"unix:{self.path}",
+            "DATABASE_URL": "",
+            "DATA_DIR": str(self.data),
+            "DISPATCH": "off",
+            "LOG_LEVEL": "ERROR",
+            "METRICS_TOKEN": "m",
+            "WEB_CONCURRENCY": "2",
+        }
+
+    def run(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=ROOT, env=self.environment, stderr=subprocess.PIPE
+        )
+
+    def ask(self, method: str, path: str, token: str, body: bytes | None = None) -> Any:
+        connection = http.client.HTTPConnection("localhost", timeout=LIMIT)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(LIMIT)
+        with closing(connection):
+            connection.sock.connect(str(self.path))
+            connection.request(method, path, body, {"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            content = answer.read().decode()
+        assert answer.status < 300, content
+        return content
+
+    def samples(self) -> Samples:
+        return parsed(self.ask("GET", "/metrics", "m"))
+
+    def value(self, name: str, **labels: str) -> float:
+        return value(self.samples(), name, **labels)
+
+    def make_client(self) -> str:
+        """Make a client with a session and return its token."""
+        settings = Settings(data_dir=self.data)
+        database = Database(settings)
+        world = World(settings, database)
+        world.session()
+        with database.writing() as db:
+            secret = tokens.create(db, world.client_id, "test", ["admin"], None)[1]
+        database.dispose()
+        return secret
+
+    def living(self) -> set[str]:
+        """Return the processes that count, by their marks."""
+        return {path.stem for path in (self.data / "metrics").glob("*.alive")}
+
+    def answers(self) -> bool:
+        with suppress(OSError):
+            return bool(self.ask("GET", "/healthz", "m"))
+        return False
+
+
+@pytest.fixture
+def server(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder = tmp_path_factory.mktemp("m")
+    (folder / "data").mkdir()
+    (folder / "data" / "crier.db").write_bytes(sqlite_template.read_bytes())
+    return Server(folder)
+
+
+@contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=LIMIT)
+
+
+def test_two_workers_and_a_dispatcher_are_one_sum_whoever_answers(server: Server) -> None:
+    token = server.make_client()
+    contacts = {"method": "GET", "route": "/contact", "status": "200"}
+    sent = {"channel": "sandbox", "status": "sent"}
+    with ending(server.run("gunicorn", "wsgi:app")) as web:
+        until(server.answers)
+        with ending(server.run("flask", "--app", "wsgi", "dispatch")) as dispatcher:
+            for _ in range(40):
+                server.ask("GET", "/contact", token)
+            order = {"send_type": "individual", "to": numbers(30), "message": {"text": "Hello"}}
+            server.ask("POST", "/broadcast", token, json.dumps(order).encode())
+            until(lambda: server.value("crier_deliveries_total", **sent) == 30)
+            for _ in range(20):
+                assert server.value("crier_requests_total", **contacts) == 40
+            assert server.value("crier_loop_lag_seconds", loop="claimer") < LIMIT
+            dispatcher.kill()
+        samples = server.samples()
+        assert value(samples, "crier_deliveries_total", **sent) == 30
+        assert value(samples, "crier_claimed_deliveries_total") >= 30
+        assert value(samples, "crier_send_seconds_count", channel="sandbox") >= 30
+        assert not [name for name, _ in samples if name.startswith("crier_loop_lag")]
+        before = server.living()
+        web.send_signal(signal.SIGHUP)
+        until(lambda: server.samples() and not before & server.living())
+        assert server.value("crier_requests_total", **contacts) == 40
