@@ -1,7 +1,8 @@
 # What a developer types. `make` alone prints help.
 #
 # The environment in .venv comes from the hashed pins, before whatever needs it: requirements.txt
-# to run the service, requirements-dev.txt, which holds all of the former, to work on it.
+# to run the service, requirements-dev.txt, which holds all of the former, to work on it, and
+# requirements-procrastinate.txt, which does, too, to run a worker of the engine `procrastinate`.
 
 PYTHON ?= python3
 # A path to test, instead of everything: make test T=tests/core
@@ -15,6 +16,7 @@ UPGRADE ?=
 
 BIN := .venv/bin
 RUN := .venv/.requirements
+ENGINE := .venv/.requirements-procrastinate
 DEV := .venv/.requirements-dev
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 UV := uv==0.13.9
@@ -24,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 # A half-made environment is made again.
 .DELETE_ON_ERROR:
-.PHONY: help run demo test cover lint types layers fix migrate revision bench chaos lock sure clean
+.PHONY: help run worker demo test cover lint types layers fix migrate revision bench chaos lock sure clean
 
 # What would put packages elsewhere than into .venv, or take modules from elsewhere.
 export PIP_USER := 0
@@ -37,6 +39,9 @@ help: ## Print this help
 run: $(RUN) ## Serve on 127.0.0.1:$PORT (8000); the first start prints a request to paste
 	@$(BIN)/flask --app wsgi welcome --address "http://127.0.0.1:$${PORT:-8000}"
 	@exec $(BIN)/gunicorn wsgi:app
+
+worker: $(ENGINE) ## Send what DISPATCH=procrastinate leaves in the queue of a Postgres database
+	@exec $(BIN)/flask --app wsgi worker
 
 demo: $(RUN) ## Show a broadcast from request to last delivery, with a service of its own
 	@$(BIN)/python -m service.demo
@@ -84,11 +89,12 @@ chaos: $(DEV) ## Kill, freeze and starve a running service, and count what was l
 
 lock: | $(BIN)/python ## Pin the requirements anew; UPGRADE=--upgrade takes the newest of all
 	@$(PIP) $(UV)
-	@for lock in 'requirements.txt' 'requirements-dev.txt --group dev -c requirements.txt'; do \
+	@for lock in 'requirements.txt' 'requirements-dev.txt --group dev -c requirements.txt' \
+		'requirements-procrastinate.txt --extra procrastinate -c requirements-dev.txt'; do \
 		$(BIN)/uv pip compile --quiet --universal --generate-hashes $(UPGRADE) \
 			--custom-compile-command 'make lock' pyproject.toml -o $$lock || exit 1; \
 	done
-	@! grep -n '://' requirements.txt requirements-dev.txt
+	@! grep -n '://' requirements.txt requirements-dev.txt requirements-procrastinate.txt
 
 sure: lint types layers test ## Run all that CI runs
 
@@ -99,6 +105,11 @@ clean: ## Remove .venv and what the tools left; never what the service keeps
 
 # Installing the developers' packages installs the service's too.
 $(DEV): requirements-dev.txt | $(BIN)/python
+	@echo 'Installing $< into .venv'
+	@$(PIP) --require-hashes --requirement $<
+	@touch $(RUN) $(ENGINE) $@
+
+$(ENGINE): requirements-procrastinate.txt | $(BIN)/python
 	@echo 'Installing $< into .venv'
 	@$(PIP) --require-hashes --requirement $<
 	@touch $(RUN) $@
