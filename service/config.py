@@ -56,7 +56,12 @@ class Settings:
     max_recipients: int = setting(1_000_000, "Most recipients of one broadcast")
     max_text_chars: int = setting(4096, "Longest text of a message, in characters")
     max_attachments: int = setting(10, "Most attachments of one message")
-    dispatch: str = setting("threads", "`threads`: this process also sends; `off`: it only accepts")
+    dispatch: str = setting(
+        "threads",
+        "`threads`: this process also sends; `off`: it only accepts; `procrastinate`: it only"
+        " accepts and leaves jobs for `flask worker` (Postgres)",
+    )
+    lanes: int = setting(4, "Most workers of `procrastinate` that share one broadcast")
     sender_threads: int = setting(16, "Threads that talk to providers, per process")
     claim_batch: int = setting(500, "Most deliveries a process claims at a time")
     flush_batch: int = setting(500, "Most results written in one transaction")
@@ -97,7 +102,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what could not work, with the name of the variable."""
-        _refuse(self.dispatch not in {"threads", "off"}, "DISPATCH must be `threads` or `off`")
+        _refuse(
+            self.dispatch not in {"threads", "off", "procrastinate"},
+            "DISPATCH must be `threads`, `off` or `procrastinate`",
+        )
+        _refuse(
+            self.dispatch == "procrastinate" and not self.database.startswith("postgres"),
+            "DISPATCH=procrastinate needs Postgres: set DATABASE_URL, or choose `threads`",
+        )
         _refuse(
             self.log_format not in {"json", "console"}, "LOG_FORMAT must be `json` or `console`"
         )

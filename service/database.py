@@ -26,6 +26,9 @@ OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, PoolTimeoutErro
 """What is raised when the database is away, full or held by others: it passes. InternalError is
 how psycopg tells that the server ended a session for its own reasons (SQLSTATE 25P03, 25006)."""
 
+LANES = "crier_lanes"
+"""The place in a session's `info` for the most lanes of a broadcast; 0: no engine takes jobs."""
+
 
 def now_ms() -> int:
     """Return the time as the tables hold it: milliseconds of Unix time, UTC."""
@@ -40,7 +43,9 @@ class Database:
         self.engine = _engine(self.url, settings)
         self._reads = sessionmaker(self.engine, expire_on_commit=False)
         self._writes = sessionmaker(
-            self.engine.execution_options(crier_writes=True), expire_on_commit=False
+            self.engine.execution_options(crier_writes=True),
+            expire_on_commit=False,
+            info={LANES: settings.lanes if settings.dispatch == "procrastinate" else 0},
         )
         # SQLite has one writer at a time and lets the others poll with growing naps: within a
         # process a lock hands the turn over at once instead.
@@ -114,18 +119,24 @@ def _postgres(url: URL, settings: Settings) -> Engine:
         pool_timeout=seconds,
         pool_recycle=1800,
         pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": max(2, round(seconds)),
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": round(seconds * 2000),
-            "application_name": "crier",
-            # A process that stands still in a transaction must not keep its rows for long.
-            "options": f"-c lock_timeout={round(seconds * 1000)} -c timezone=UTC"
-            f" -c idle_in_transaction_session_timeout={round(seconds * 4000)}",
-        },
+        connect_args=connect_args(settings),
     )
+
+
+def connect_args(settings: Settings) -> dict[str, Any]:
+    """Return how libpq is to connect to Postgres, besides the URL."""
+    seconds = settings.database_timeout
+    return {
+        "connect_timeout": max(2, round(seconds)),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": round(seconds * 2000),
+        "application_name": "crier",
+        # A process that stands still in a transaction must not keep its rows for long.
+        "options": f"-c lock_timeout={round(seconds * 1000)} -c timezone=UTC"
+        f" -c idle_in_transaction_session_timeout={round(seconds * 4000)}",
+    }
 
 
 def _sqlite(url: URL, settings: Settings) -> Engine:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import service
 from service.blueprints.api import VERSION, Blueprint
 from service.blueprints.context import Crier, crier
+from service.core import jobs
 from service.errors import ServiceError
 from service.schemas.health import HealthSchema, ReadinessSchema
 
@@ -20,6 +21,8 @@ blueprint = Blueprint("health", __name__, description="Whether the service can d
 _MIGRATIONS = Path(service.__file__).parent.parent / "migrations"
 
 _CURRENT = text("SELECT version_num FROM alembic_version")
+
+_ELSEWHERE = "None here: this process leaves jobs for `flask worker`."
 
 
 class NotReadyError(ServiceError):
@@ -49,7 +52,9 @@ def ready() -> dict[str, str]:
             errors={part: [sentence] for part, sentence in problems.items()},
             headers={"Retry-After": "2"},
         )
-    return dict.fromkeys(("database", "migrations", "dispatcher"), "ok")
+    leaves_jobs = parts.settings.dispatch == "procrastinate"
+    dispatcher = _ELSEWHERE if leaves_jobs else "ok"
+    return {"database": "ok", "migrations": "ok", "dispatcher": dispatcher}
 
 
 def _database_problems(parts: Crier) -> dict[str, str]:
@@ -63,7 +68,15 @@ def _database_problems(parts: Crier) -> dict[str, str]:
         found = ", ".join(sorted(current)) or "none"
         wanted = ", ".join(sorted(_heads()))
         return {"migrations": f"The tables are at {found}, not at {wanted}: run `make migrate`."}
-    return {}
+    return _queue_problems(parts)
+
+
+def _queue_problems(parts: Crier) -> dict[str, str]:
+    if parts.settings.dispatch != "procrastinate":
+        return {}
+    with parts.database.reading() as db:
+        problem = jobs.problem(db)
+    return {"database": problem} if problem else {}
 
 
 @cache

@@ -263,7 +263,7 @@ def _move(
         wanted = f", it would have to be {expected}" if expected else " and changing: try again"
         raise ConflictError(f"This broadcast is {broadcast.status}{wanted}.")
     db.refresh(broadcast)
-    signals.announce(db)
+    signals.announce(db, broadcast)
     return broadcast
 
 
@@ -374,7 +374,7 @@ def _store(
         for start in range(0, len(people), chunk)
     )
     _insert(db, RecipientChunk, frozen, broadcast.id)
-    signals.announce(db)
+    signals.announce(db, broadcast)
     return broadcast
 
 

@@ -1,0 +1,178 @@
+"""The jobs of the engine `procrastinate`: each says "look at this broadcast", and no more.
+
+A job decides nothing, the claim does: one too many costs a look, one too few is found missing by
+the engine's sweep. It is left by the very transaction that gives a reason to look, through
+procrastinate's own SQL functions. So there is no broadcast without a job and no job without its
+broadcast, and a web worker does without the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Db
+
+from service.models import Broadcast, BroadcastStatus
+
+QUEUE = "crier"
+TASK = "crier.dispatch"
+
+_PER_LANE = 1_000
+"""Recipients from which one worker more is of use."""
+
+_SOON = 30
+"""Seconds within which a job that waits will be looked at: longer than any is put off."""
+
+
+class Job(NamedTuple):
+    """A look at a broadcast: at once, or from `at` in milliseconds of Unix time on.
+
+    As many workers share a broadcast as it has lanes. `put_off` counts how often a worker that had
+    the broadcast already has left this job to others.
+    """
+
+    broadcast_id: str
+    lane: int
+    at: int | None = None
+    put_off: int = 0
+
+
+def for_broadcast(broadcast: Broadcast, most: int) -> list[Job]:
+    """Return the jobs that a broadcast needs as it stands, one a lane."""
+    at = broadcast.send_at if broadcast.status == BroadcastStatus.SCHEDULED else None
+    if at is None and broadcast.status != BroadcastStatus.SENDING:
+        return []
+    return [Job(broadcast.id, lane, at) for lane in range(_lanes(broadcast.total, most))]
+
+
+# A queueing lock allows one waiting job of a name. What waits for a later moment has a name of its
+# own, so that it is not in the way of a look at once.
+_DEFER = text("""
+    WITH wanted AS (
+        SELECT jsonb_build_object('broadcast_id', broadcast_id, 'lane', lane, 'put_off', put_off)
+                AS args,
+            to_timestamp(at / 1000.0) AS at,
+            broadcast_id || '/' || lane || CASE WHEN at IS NULL THEN '' ELSE '+' END AS name
+        FROM unnest(CAST(:broadcast_id AS text[]), CAST(:lane AS int[]), CAST(:at AS bigint[]),
+            CAST(:put_off AS int[])) AS job(broadcast_id, lane, at, put_off))
+    SELECT procrastinate_defer_jobs_v1(array_agg(
+        CAST(ROW(CAST(:queue AS varchar), CAST(:task AS varchar), 0, NULL, name, args, at)
+            AS procrastinate_job_to_defer_v1) ORDER BY name))
+    FROM wanted WHERE NOT EXISTS (
+        SELECT FROM procrastinate_jobs WHERE queueing_lock = wanted.name AND status = 'todo')
+""")
+
+
+def defer(db: Db, jobs: Sequence[Job]) -> None:
+    """Leave jobs, except where the same waits already."""
+    if not jobs:
+        return
+    columns = dict(zip(Job._fields, map(list, zip(*jobs, strict=True)), strict=True))
+    try:
+        with db.begin_nested():
+            db.execute(_DEFER, columns | {"queue": QUEUE, "task": TASK})
+    except IntegrityError:  # somebody else leaves one of them at this very moment
+        if len(jobs) > 1:
+            for job in jobs:
+                defer(db, [job])
+
+
+# When there is something to do for the broadcasts that may be sent: rows that are due, else what
+# is under way and may yet fail, else the next retry.
+_NEXT = """
+    SELECT b.id, b.total, CASE
+        WHEN b.status = 'scheduled' THEN b.send_at
+        ELSE greatest(CASE WHEN s.status = 'ready' THEN 0 ELSE s.held_until END, CASE
+            WHEN queued.due_at <= :now
+                OR EXISTS (SELECT FROM recipient_chunks WHERE broadcast_id = b.id)
+                OR EXISTS (SELECT FROM deliveries
+                           WHERE broadcast_id = b.id AND deliveries.status = 'sending') THEN :now
+            ELSE queued.due_at END) END AS at
+    FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id CROSS JOIN LATERAL (
+        SELECT min(due_at) AS due_at FROM deliveries
+        WHERE broadcast_id = b.id AND deliveries.status = 'queued') AS queued
+    WHERE b.closed_at IS NULL AND b.expires_at > :now AND b.status IN ('scheduled', 'sending')
+        AND (s.status = 'ready' OR s.held_until IS NOT NULL)
+"""
+_NEXT_OF = text(f"{_NEXT} AND b.id = ANY(:ids)")
+
+
+def next_looks(db: Db, broadcast_ids: Sequence[str], *, now: int) -> dict[str, int]:
+    """Return when broadcasts are to be looked at next, in milliseconds of Unix time.
+
+    Those are missing for which there is nothing to do until somebody changes that.
+    """
+    rows = db.execute(_NEXT_OF, {"ids": list(broadcast_ids), "now": now})
+    return {row.id: row.at for row in rows if row.at is not None}
+
+
+_UNATTENDED = text(f"""
+    SELECT id, total FROM ({_NEXT}) AS open WHERE at <= :now AND NOT EXISTS (
+        SELECT FROM procrastinate_jobs AS j
+        WHERE j.queue_name = :queue AND j.args ->> 'broadcast_id' = open.id
+            AND (j.status = 'doing' OR (j.status = 'todo' AND (
+                j.scheduled_at IS NULL OR j.scheduled_at <= now() + make_interval(secs => :soon)))))
+""")  # noqa: S608 - the text is ours
+
+
+def defer_missing(db: Db, most: int, *, now: int) -> int:
+    """Leave jobs for the broadcasts that need a look and have none; return how many they are."""
+    rows = db.execute(_UNATTENDED, {"now": now, "queue": QUEUE, "soon": _SOON}).all()
+    defer(db, [Job(row.id, lane) for row in rows for lane in range(_lanes(row.total, most))])
+    return len(rows)
+
+
+_WAITING = text("""
+    SELECT EXISTS (SELECT FROM procrastinate_jobs
+                   WHERE queue_name = :queue AND status = 'todo'
+                       AND (scheduled_at IS NULL OR scheduled_at <= now()))
+""")
+
+
+def are_waiting(db: Db) -> bool:
+    """Tell whether there are jobs that nobody has the time for."""
+    return bool(db.scalar(_WAITING, {"queue": QUEUE}))
+
+
+_OVERDUE = text("""
+    SELECT id FROM procrastinate_jobs AS j
+    WHERE queue_name = :queue AND status = 'doing' AND NOT EXISTS (
+        SELECT FROM procrastinate_events AS e
+        WHERE e.job_id = j.id AND e.type = 'started'
+            AND e.at > now() - make_interval(secs => :seconds))
+""")
+
+
+def overdue(db: Db, seconds: float) -> list[int]:
+    """List the jobs that were begun longer ago than any job takes: their end was not recorded."""
+    return list(db.scalars(_OVERDUE, {"queue": QUEUE, "seconds": seconds}))
+
+
+_FUNCTIONS = text("""
+    SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS tables,
+        to_regproc('procrastinate_defer_jobs_v1') IS NOT NULL
+            AND to_regproc('procrastinate_retry_job_v2') IS NOT NULL AS functions
+""")
+
+
+NO_QUEUE = "This database has no queue for DISPATCH=procrastinate: run `flask engine setup`."
+
+
+def problem(db: Db) -> str | None:
+    """Say what keeps jobs from being left in this database; None: nothing."""
+    found = db.execute(_FUNCTIONS).one()
+    if not found.tables:
+        return NO_QUEUE
+    if not found.functions:
+        return (
+            "The queue in this database is of an older procrastinate: apply its migrations"
+            " (https://procrastinate.readthedocs.io/en/stable/howto/production/migrations.html)."
+        )
+    return None
+
+
+def _lanes(total: int, most: int) -> int:
+    return max(1, min(most, -(-total // _PER_LANE)))
