@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from environs import Env
+from gunicorn.arbiter import Arbiter
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -56,6 +59,8 @@ def post_worker_init(worker: Any) -> None:
     if crier.settings.dispatch == "threads":
         crier.dispatcher.start()
         _drain_at_sigterm(crier)
+    elif crier.settings.dispatch == "procrastinate":
+        _insist_on_a_queue(worker, crier)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
@@ -64,6 +69,17 @@ def worker_exit(_server: Any, worker: Any) -> None:
         crier = _crier(worker)
         crier.dispatcher.stop(crier.settings.grace)
         crier.database.dispose()
+
+
+def _insist_on_a_queue(worker: Any, crier: Crier) -> None:
+    """End gunicorn, and say why, where no job can be left; if the database is away, that passes."""
+    from service.core import jobs  # noqa: PLC0415 - as above
+    from service.database import OUT_OF_REACH  # noqa: PLC0415 - as above
+
+    with suppress(*OUT_OF_REACH), crier.database.reading() as db:
+        if problem := jobs.problem(db):
+            worker.log.error(problem)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 def _drain_at_sigterm(crier: Crier) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import logging
 import signal
 import sys
@@ -13,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 from alembic import command
@@ -34,13 +37,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 client_commands = AppGroup("client", help="The clients: whoever sends through this service.")
 token_commands = AppGroup("token", help="The tokens that client programs carry.")
+engine_commands = AppGroup("engine", help="The engine `procrastinate`, an extra (Postgres).")
 
 
 def register(app: Flask) -> None:
     """Give the application its commands."""
-    for group in (client_commands, token_commands):
+    for group in (client_commands, token_commands, engine_commands):
         app.cli.add_command(group)
-    for single in (migrate, welcome, dispatch):
+    for single in (migrate, welcome, dispatch, worker):
         app.cli.add_command(single)
 
 
@@ -140,6 +144,54 @@ def dispatch() -> None:
     sys.exit(0 if in_time else 1)
 
 
+@click.command("worker")
+def worker() -> None:
+    """Work through the jobs that DISPATCH=procrastinate leaves, until SIGTERM or SIGINT."""
+    parts = crier()
+    if parts.settings.dispatch != "procrastinate":
+        raise click.ClickException(
+            "A worker has nothing to do unless DISPATCH=procrastinate is set, here as for the web"
+            " workers; `flask dispatch` needs no jobs."
+        )
+    engine = _engine()
+    meters.share(parts.settings.metrics_dir)
+    try:
+        at_work = engine.Engine(parts.settings, parts.database, parts.dispatcher)
+        in_time = asyncio.run(at_work.run())
+    except engine.EngineError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(0 if in_time else 1)
+
+
+@engine_commands.command("setup")
+def set_up_engine() -> None:
+    """Create the tables of the queue, procrastinate's own; they are no part of our migrations."""
+    database = crier().database
+    if database.is_sqlite:
+        raise click.ClickException(
+            "The engine `procrastinate` keeps its queue in Postgres: set DATABASE_URL. On SQLite"
+            " the web workers send by themselves (DISPATCH=threads)."
+        )
+    engine = _engine()
+    try:
+        with _out_loud():
+            made = engine.set_up(database)
+    except engine.EngineError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("The queue is there." if made else "The queue was there already.")
+
+
+def _engine() -> Any:
+    """Import the engine, or say what it needs: it is an extra."""
+    try:
+        return importlib.import_module("service.dispatch.engine")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"The engine `procrastinate` is not installed ({error.name} is missing):"
+            " pip install --require-hashes -r requirements-procrastinate.txt"
+        ) from error
+
+
 _GREETING = """\
 A client `default` was made, with a sandbox session. Its token is shown only this once:
 
@@ -191,9 +243,15 @@ def _reading() -> AbstractContextManager[Db]:
 @contextmanager
 def _plainly(session: AbstractContextManager[Db]) -> Iterator[Db]:
     """Turn the failures of a session into sentences for the terminal."""
+    with _out_loud(), session as db:
+        yield db
+
+
+@contextmanager
+def _out_loud() -> Iterator[None]:
+    """Turn failures into sentences for the terminal."""
     try:
-        with session as db:
-            yield db
+        yield
     except ServiceError as error:
         raise click.ClickException(error.message) from error
     except DBAPIError as error:

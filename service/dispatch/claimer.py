@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import text
@@ -41,6 +41,7 @@ _ACTIVE = text("""
                     WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)
     ORDER BY b.id LIMIT :turns
 """)
+_ACTIVE_ASSIGNED = text(_ACTIVE.text.replace("WHERE", "WHERE b.id = ANY(:assigned) AND", 1))
 
 
 class Active(NamedTuple):
@@ -78,6 +79,7 @@ class Claimer:
         self._claimed_at = 0
         self._doubtful: list[tuple[str, int]] = []
         self.draining = False
+        self.assigned: Callable[[], list[str]] | None = None
 
     def turn(self) -> float:
         """Claim what there is room for; return the seconds until it is worth trying again."""
@@ -106,11 +108,15 @@ class Claimer:
 
     def _next_active(self, turns: int) -> list[Active]:
         """Look for due work after the last broadcast served, and from the start where none is."""
+        values: dict[str, Any] = {"cursor": self._cursor, "now": now_ms(), "turns": turns}
+        wanted = _ACTIVE
+        if self.assigned is not None:
+            values["assigned"] = self.assigned()
+            wanted = _ACTIVE_ASSIGNED
         with self._database.reading() as db:
-            values = {"cursor": self._cursor, "now": now_ms(), "turns": turns}
-            rows = db.execute(_ACTIVE, values).all()
+            rows = db.execute(wanted, values).all()
             if not rows and self._cursor:
-                rows = db.execute(_ACTIVE, values | {"cursor": ""}).all()
+                rows = db.execute(wanted, values | {"cursor": ""}).all()
         active = [Active(*row) for row in rows]
         self._cursor = active[-1].broadcast_id if len(active) == turns else ""
         return active

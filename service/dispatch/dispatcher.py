@@ -9,6 +9,7 @@ Any number of processes do the same on one database, without a leader.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -70,6 +71,10 @@ class Dispatcher:
         self._stock.on_low = self._claiming.wake
         self._started = False
         self._drained_at: float | None = None
+
+    def limit_to(self, assigned: Callable[[], list[str]]) -> None:
+        """Claim only of the broadcasts whose ids this returns at the moment, from now on."""
+        self._claimer.assigned = assigned
 
     def start(self) -> None:
         """Enter this process among the dispatchers and begin.

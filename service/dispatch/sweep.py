@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import RowMapping, select, text
 
 from service.config import Settings
-from service.core import deliveries, holding, tallies
+from service.core import deliveries, holding, signals, tallies
 from service.core.accounts import Accounts
 from service.database import Database, now_ms
 from service.models import Broadcast, BroadcastStatus, DeliveryStatus, OnUncertain, Session
@@ -89,6 +89,7 @@ class Sweep:
             deliveries.rescue(
                 db, orphan["claim_id"], orphan["broadcast_id"], resend=resend, now=now_ms()
             )
+            signals.announce(db, db.get_one(Broadcast, orphan["broadcast_id"]))
         log.warning("claims taken over", broadcast_id=orphan["broadcast_id"], resend=resend)
 
     def _may_resend(self, broadcast_id: str) -> bool:
