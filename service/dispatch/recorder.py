@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -25,6 +26,11 @@ log = structlog.get_logger(__name__)
 
 _IDLE = 0.5
 _PAUSE = 0.1
+_NAP = 0.01
+
+_MOST_WAITING = 4
+"""Batches that wait to be written before nothing more is sent: a crash makes no more uncertain."""
+
 _RATE_WINDOW = 0.5
 
 Result = tuple[str, Verdict]
@@ -42,6 +48,8 @@ class Recorder:
         self._database = database
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._batch: list[Result] = []
+        self._most = _MOST_WAITING * settings.flush_batch
+        self._closing = threading.Event()
         self._meter = _Meter()
         self.loop = Loop("recorder", self._turn)
         self.on_rate: Callable[[float], None] = lambda _rate: None
@@ -49,6 +57,17 @@ class Recorder:
     def put(self, claim_id: str, verdict: Verdict) -> None:
         """Hand a result in."""
         self._results.put((claim_id, verdict))
+
+    def has_room(self) -> bool:
+        """Wait while too many results are unwritten; tell whether there is room for another."""
+        while self._results.qsize() + len(self._batch) >= self._most:
+            if self._closing.wait(_NAP):
+                return False
+        return True
+
+    def close(self) -> None:
+        """Let nobody wait for room any more: this process is about to end."""
+        self._closing.set()
 
     def is_empty(self) -> bool:
         """Tell whether everything handed in is written."""

@@ -97,8 +97,10 @@ class Senders:
     def _may_send(self, work: Work) -> bool:
         """Tell whether the claim still holds and nothing has shut the way."""
         campaign = work.campaign
-        return self._lease.holds(work.claim_id) and self._gate.is_open(
-            campaign.session_id, campaign.broadcast_id
+        return (
+            self._recorder.has_room()
+            and self._lease.holds(work.claim_id)
+            and self._gate.is_open(campaign.session_id, campaign.broadcast_id)
         )
 
     def _stopped_at(self, work: Work, message_ids: list[str]) -> Outcome:
