@@ -1,33 +1,27 @@
 """The contract of a route: a stack of decorators that is enforced and published alike.
 
-flask-smorest does the publishing. Corrected here: its answers to errors drop Werkzeug's headers,
-and it describes `X-Pagination`, which is JSON in a text, as an object.
+flask-smorest does the publishing. Corrected here: its answers to errors drop Werkzeug's headers; it
+describes `X-Pagination`, which is JSON in a text, as an object; it lets unknown fields of forms and
+query strings pass.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, NoReturn, TypeVar, cast
-from urllib.parse import urlencode
+from typing import Any, TypeVar
 
 import flask_smorest
-from marshmallow import RAISE, Schema, ValidationError
-from webargs.flaskparser import FlaskParser
-from webargs.multidictproxy import MultiDictProxy
-from werkzeug.datastructures import MultiDict
+from marshmallow import Schema
 from werkzeug.routing import UnicodeConverter
 
-from service.blueprints import auth, errors
-from service.blueprints.context import address
+from service.blueprints import auth, errors, paging, parsing
 from service.blueprints.requests import request
-from service.core import faults
 from service.core.paging import Page
 from service.core.tokens import Scope
-from service.errors import InvalidError, ServiceError
+from service.errors import ServiceError
 from service.schemas.base import ID_PATTERN, CredentialsSchema
 from service.schemas.envelopes import FailureSchema, envelope
 from service.schemas.pages import SortedPageSchema
@@ -54,45 +48,9 @@ _DESCRIPTIONS = {
 }
 _HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 503: "Retry-After"}
 
-_PAGE_HEADERS = {
-    "X-Pagination": {
-        "description": "JSON: total, total_pages, first_page, last_page, page, and previous_page"
-        " and next_page where there are such",
-        "schema": {"type": "string"},
-    },
-    "Link": {
-        "description": "The addresses of the next and the previous page (RFC 8288)",
-        "schema": {"type": "string"},
-    },
-}
-
 
 class IdConverter(UnicodeConverter):
     """An id in a path: documented as one, while any other text is simply not found."""
-
-
-class Parser(FlaskParser):
-    """webargs, with our reading of bodies and our way of refusing."""
-
-    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - webargs declares it so
-        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
-        "query": RAISE,
-    }
-
-    def load_json(self, req: Any, schema: Schema) -> Any:
-        """Return the body, whatever content type it claims to have."""
-        del schema
-        return req.document
-
-    def load_querystring(self, req: Any, schema: Schema) -> Any:
-        """Return the query string without the token that may be in it."""
-        del req
-        return MultiDictProxy(_query(), schema)
-
-    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
-        """Refuse what a schema refuses; webargs puts the location above the messages."""
-        [messages] = cast("dict[str, Any]", error.messages).values()
-        raise InvalidError(errors=faults.flatten(messages)) from error
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
@@ -120,7 +78,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not annotated
     """Routes about one noun."""
 
-    ARGUMENTS_PARSER = Parser()
+    ARGUMENTS_PARSER = parsing.Parser()
 
     def __init__(self, name: str, import_name: str, *, description: str) -> None:
         super().__init__(name, import_name, description=description)
@@ -157,7 +115,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 auth.identify(request, scope)
-                _refuse_rest(takes_body=takes_body, takes_query=takes_query)
+                parsing.refuse_rest(takes_body=takes_body, takes_query=takes_query)
                 return view(*args, **kwargs)
 
             _note(wrapper, scope=scope)
@@ -244,7 +202,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 data = view(*args, **kwargs)
-                headers = _page_headers(data) if isinstance(data, Page) else {}
+                headers = paging.headers(data) if isinstance(data, Page) else {}
                 items = data.items if isinstance(data, Page) else data
                 return {"status": True, "message": message, "data": items}, headers
 
@@ -282,7 +240,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         self, doc: dict[str, Any], info: dict[str, Any], **_: Any
     ) -> dict[str, Any]:
         if info.get("pages"):
-            doc["responses"][200]["headers"] = _PAGE_HEADERS
+            doc["responses"][200]["headers"] = paging.DESCRIBED
         return doc
 
 
@@ -311,46 +269,3 @@ def _note(view: Callable[..., Any], **facts: Any) -> None:
 def _takes(view: Callable[..., Any], *locations: str) -> bool:
     parameters = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", ())
     return any(parameter["in"] in locations for parameter in parameters)
-
-
-def _refuse_rest(*, takes_body: bool, takes_query: bool) -> None:
-    """Raise InvalidError for fields of the body or the query string that nobody asked for."""
-    known = CredentialsSchema().fields
-    unknown = [] if takes_body else [name for name in request.document if name not in known]
-    unknown += [] if takes_query else list(_query())
-    if unknown:
-        raise InvalidError(errors={name[:64]: ["Unknown field."] for name in unknown})
-
-
-def _query() -> MultiDict[str, str]:
-    """Return the query string without the token that may be in it; NUL cannot be stored."""
-    args: MultiDict[str, str] = MultiDict(request.args.items(multi=True))
-    args.poplist("access_token")
-    if any("\0" in text for pair in args.items(multi=True) for text in pair):
-        raise InvalidError(errors={"query": ["There is a character of code 0 in it."]})
-    return args
-
-
-def _page_headers(page: Page[Any]) -> dict[str, str]:
-    facts = {
-        "total": page.total,
-        "total_pages": page.last_page,
-        "first_page": 1,
-        "last_page": page.last_page,
-        "page": page.page,
-    }
-    links = []
-    for relation, member, number in (
-        ("prev", "previous_page", page.page - 1),
-        ("next", "next_page", page.page + 1),
-    ):
-        if 1 <= number <= page.last_page:
-            facts[member] = number
-            links.append(f'<{_page_address(number)}>; rel="{relation}"')
-    headers = {"X-Pagination": json.dumps(facts), "Link": ", ".join(links)}
-    return {name: value for name, value in headers.items() if value}
-
-
-def _page_address(number: int) -> str:
-    args = {**_query().to_dict(), "page": number}
-    return f"{address(request.path)}?{urlencode(args)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -23,6 +24,9 @@ _SENTENCES = {
     405: "This address does not take that method.",
     413: "The request is larger than this service accepts.",
 }
+_MOST_SHOWN = 1_000
+"""The most faults that one answer names: nobody reads on, and a body has room for a million."""
+
 _OURS = frozenset({"content-type", "content-length"})
 
 
@@ -43,7 +47,8 @@ def failure(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the envelope of a failure."""
-    body = {"status": False, "message": message, "data": None, "errors": errors or {}}
+    shown = dict(islice((errors or {}).items(), _MOST_SHOWN))
+    body = {"status": False, "message": message, "data": None, "errors": shown}
     response = jsonify(body)
     response.status_code = status
     response.headers.extend(headers or {})

@@ -104,3 +104,9 @@ def test_a_chunked_body_beyond_the_limit_is_413_too(make_app: MakeApp) -> None:
 
 def test_a_doubled_slash_is_redirected_as_ever(acme: Tenant) -> None:
     assert acme.get("/static//docs/index.js").status_code == 308
+
+
+def test_no_answer_names_more_than_a_thousand_faults(acme: Tenant) -> None:
+    answer = acme.get("/contact", json={f"field {number}": 1 for number in range(2000)})
+    assert answer.status_code == 422
+    assert len(answer.json["errors"]) == 1000  # type: ignore[index]

@@ -26,7 +26,9 @@ CLOUD = {
 
 
 def sandbox(tenant: Tenant, name: str = "main", **fields: Any) -> dict[str, Any]:
-    return tenant.make("/session", name=name, channel="sandbox", **fields)
+    made = tenant.make("/session", name=name, channel="sandbox", **fields)
+    assert made.pop("problem") is None
+    return made
 
 
 def row(tenant: Tenant, session_id: str) -> Session:

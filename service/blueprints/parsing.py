@@ -1,0 +1,57 @@
+"""From a request to what a view gets: webargs, with our reading and our way of refusing."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, cast
+
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from webargs.multidictproxy import MultiDictProxy
+from werkzeug.datastructures import MultiDict
+
+from service.blueprints.requests import request
+from service.core import faults
+from service.errors import InvalidError
+from service.schemas.base import CredentialsSchema
+
+
+class Parser(FlaskParser):
+    """A parser that takes a body for what it is and refuses what nobody asked for."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - webargs declares it so
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": RAISE,
+    }
+
+    def load_json(self, req: Any, schema: Schema) -> Any:
+        """Return the body, whatever content type it claims to have."""
+        del schema
+        return req.document
+
+    def load_querystring(self, req: Any, schema: Schema) -> Any:
+        """Return the query string without the token that may be in it."""
+        del req
+        return MultiDictProxy(query(), schema)
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Refuse what a schema refuses; webargs puts the location above the messages."""
+        [messages] = cast("dict[str, Any]", error.messages).values()
+        raise InvalidError(errors=faults.flatten(messages)) from error
+
+
+def query() -> MultiDict[str, str]:
+    """Return the query string without the token that may be in it; NUL cannot be stored."""
+    args: MultiDict[str, str] = MultiDict(request.args.items(multi=True))
+    args.poplist("access_token")
+    if any("\0" in text for pair in args.items(multi=True) for text in pair):
+        raise InvalidError(errors={"query": ["There is a character of code 0 in it."]})
+    return args
+
+
+def refuse_rest(*, takes_body: bool, takes_query: bool) -> None:
+    """Raise InvalidError for fields of the body or the query string that nobody asked for."""
+    known = CredentialsSchema().fields
+    unknown = [] if takes_body else [name for name in request.document if name not in known]
+    unknown += [] if takes_query else list(query())
+    if unknown:
+        raise InvalidError(errors={name[:64]: ["Unknown field."] for name in unknown})
