@@ -30,6 +30,7 @@ class Stage:
         self.open: Callable[[Account], object] = lambda _account: None
         self.plan: Callable[[Content], tuple[Part, ...]] = _words
         self.send: Callable[[Call], Any] = lambda call: f"id-{call.reference}"
+        self.check: Callable[[], None] = lambda: None
 
     def recipients(self) -> list[str]:
         return [call.recipient for call in list(self.calls)]
@@ -67,7 +68,7 @@ class Probe:
         return taken
 
     def check(self) -> None:
-        pass
+        self.stage.check()
 
     def close(self) -> None:
         self.stage.closed.set()

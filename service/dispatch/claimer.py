@@ -150,7 +150,7 @@ class Claimer:
             with self._database.writing() as db:
                 dispatchers.hold(db, claim_id)
                 paced = {a.session_id: a.rate for a, _ in campaigns.values() if a.rate}
-                rates = _Rates(pacing.offers(db, paced, now=now * 1000))
+                rates = _Rates(pacing.offers(db, paced, now=time.time_ns() // 1000))
                 shares = rates.shares([active for active, _ in campaigns.values()], room)
                 claimed = deliveries.claim(db, claim_id, shares, now=now)
                 works = [_work(claim_id, each, campaigns, rates) for each in claimed]

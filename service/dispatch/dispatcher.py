@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 _LEAST_GRACE = 2.0
 """Seconds for writing the last results, however late the stop comes."""
 
+_LAST_TURNS = 1.0
+"""Seconds for the turns under way of loops that may be cut short."""
+
 
 class Dispatcher:
     """The parts of dispatching, joined; started once per process, after any fork."""
@@ -120,13 +123,16 @@ class Dispatcher:
         for work in self._stock.close():
             self._recorder.put(work.claim_id, Verdict(retry.untried(work.delivery, now=now_ms())))
         self._recorder.close()
+        self._recorder.close()
         under_way = self._senders.join(deadline - 1.0)
         in_time = self._recorder.drain(deadline) and not under_way
         self._listener.hush()
-        self._listening.join(1.0)
         self._beating.stop()
-        self._beating.join(1.0)
-        self._lease.leave()
+        last = time.monotonic() + _LAST_TURNS
+        for loop in self._loops():
+            loop.join(last - time.monotonic())
+        self._listener.close()
+        self._leave()
         self._started = False
         log.info("dispatcher stopped", dispatcher=self._lease.id, under_way=under_way)
         return in_time
@@ -156,6 +162,13 @@ class Dispatcher:
             self._checking,
             self._listening,
         )
+
+    def _leave(self) -> None:
+        """Say that this process is gone; where that cannot be said, others notice by themselves."""
+        try:
+            self._lease.leave()
+        except OUT_OF_REACH as error:
+            log.warning("the database is out of reach at the end", cause=str(error.__cause__))
 
     def _beat_now(self) -> None:
         self._beating.wake()

@@ -7,11 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import psycopg
-from sqlalchemy.exc import DBAPIError
 
 from service.config import Settings
 from service.core.signals import CHANNEL, announce
-from service.database import Database
+from service.database import OUT_OF_REACH, Database
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -40,17 +39,18 @@ class Listener:
                 self._on_word()
             connection.execute("SELECT 1")
         except psycopg.Error:
-            self._close()
+            self.close()
             return self._settings.poll_interval
         return 0.0
 
     def hush(self) -> None:
         """Have the present turn end now: by a word, as all else that ends it is slower."""
         if self._connection is not None:
-            with suppress(DBAPIError), self._database.writing() as db:
+            with suppress(*OUT_OF_REACH), self._database.writing() as db:
                 announce(db)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give the connection up."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
