@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             database=database,
             seconds=options.seconds,
             deliveries=options.deliveries,
-            faults=options.faults,
+            faults={name: FAULTS[name] for name in options.faults},
             channels=options.channels,
             seed=options.seed,
             lease=options.lease,
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=plan.seconds, help="of breaking things")
     parser.add_argument("--deliveries", type=int, default=plan.deliveries, help="in all")
     parser.add_argument("--database", type=_words(_DATABASES), default=_DATABASES)
-    parser.add_argument("--faults", type=_words(tuple(FAULTS)), default=plan.faults)
+    parser.add_argument("--faults", type=_words(tuple(FAULTS)), default=tuple(FAULTS))
     parser.add_argument("--channels", type=_words(tuple(CHANNELS)), default=plan.channels)
     parser.add_argument("--seed", type=int, default=plan.seed)
     parser.add_argument("--lease", type=float, default=plan.lease, help="of a dispatcher, seconds")

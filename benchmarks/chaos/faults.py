@@ -16,9 +16,6 @@ from benchmarks.chaos.ground import Ground
 from benchmarks.chaos.journal import Journal
 from benchmarks.chaos.plan import Plan
 
-_AWAY = (0.3, 8.0)
-"""Seconds that Postgres stays away."""
-
 _FULL = (3.0, 8.0)
 """Seconds that the disk stays full."""
 
@@ -147,7 +144,7 @@ class Faults:
 
     def _crash(self, chance: Random) -> None:
         """Crash Postgres, and start it again after a while."""
-        seconds = chance.uniform(*_AWAY)
+        seconds = chance.uniform(*self._plan.away)
         database = self._postgres()
         with self._on_database, self._journal.noting("postgres", f"away for {seconds:.1f} s"):
             database.crash()

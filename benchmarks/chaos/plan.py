@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -63,15 +63,15 @@ FAULTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One run; times in seconds. `hurry` is by how much faults follow quicker than in FAULTS."""
+    """One run; times in seconds. `faults` are as in FAULTS, `away` is how long Postgres is gone."""
 
     database: str = "sqlite"
     seconds: float = 240.0
     deliveries: int = 100_000
-    faults: tuple[str, ...] = tuple(FAULTS)
+    faults: Mapping[str, tuple[float, float]] = field(default_factory=lambda: FAULTS)
+    away: tuple[float, float] = (0.3, 8.0)
     channels: tuple[str, ...] = tuple(CHANNELS)
     seed: int = 1
-    hurry: float = 1.0
     lease: float = 5.0
     grace: float = 5.0
     sweep_interval: float = 1.0
@@ -92,9 +92,8 @@ class Plan:
 
     def pauses(self, fault: str, chance: Random) -> Iterator[float]:
         """Yield the seconds to wait before each fault of a kind."""
-        shortest, longest = FAULTS[fault]
         while True:
-            yield chance.uniform(shortest, longest) / self.hurry
+            yield chance.uniform(*self.faults[fault])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -36,7 +36,9 @@ class Report:
     server_errors: list[str]
     refused: list[str]
     changed: list[str]
+    slowest: float
     slowest_while_away: float
+    refused_for_nothing: int
     resumptions: list[float]
     skipped: list[str]
     uploads: Counter[str]
@@ -85,6 +87,8 @@ class Report:
     def blemishes(self) -> list[str]:
         """Return what should not have happened either, though nobody was lost by it."""
         found = [*self.failures, *self.complaints, *self.refused, *self.server_errors]
+        if self.refused_for_nothing:
+            found.append(f"answers of 503 though nothing was away: {self.refused_for_nothing}")
         if self.slowest_while_away > LONGEST_ANSWER:
             found.append(f"an answer took {self.slowest_while_away:.1f} s, Postgres being away")
         found += [
@@ -115,6 +119,7 @@ class Report:
         yield f"  wrong counters {audit.wrong_counters}, strangers {audit.strangers}"
         answers = ", ".join(f"{n} x {code or 'none'}" for code, n in sorted(self.answers.items()))
         yield f"  API answers: {answers}; 5xx other than 503: {len(self.server_errors)}"
+        yield f"  slowest answer: {self.slowest:.2f} s"
         if self.faults["postgres"]:
             yield f"  slowest answer while Postgres was away: {self.slowest_while_away:.2f} s"
             yield f"  sending again after Postgres was back: {_spread(self.resumptions)}"
@@ -131,17 +136,30 @@ class Report:
         yield f"  {'; '.join(self.faults_of_service) or 'the promise was kept'}"
 
 
-def slowest(answers: Iterable[Answer], away: list[Entry], frozen: list[Entry]) -> float:
-    """Return the longest time of an answer that was waited for while Postgres was away.
+def slowest(
+    answers: Iterable[Answer], during: list[Entry] | None = None, but_for: Sequence[Entry] = ()
+) -> float:
+    """Return the longest time that an answer took, of those that were waited for during something.
 
-    What a frozen process had taken on cannot be answered: it does not count.
+    What a frozen process had taken on cannot be answered: `but_for` leaves it out.
     """
     times = [
         answer.seconds
         for answer in answers
-        if _overlaps(answer, away) and not _overlaps(answer, frozen)
+        if answer.status
+        and (during is None or _overlaps(answer, during))
+        and not _overlaps(answer, but_for)
     ]
     return max(times, default=0.0)
+
+
+def refused_for_nothing(answers: Iterable[Answer], excuses: Sequence[Entry]) -> int:
+    """Count the answers of 503 at times when nothing was wrong with the database."""
+    longer = [entry._replace(ended=entry.ended + LONGEST_ANSWER) for entry in excuses]
+    return sum(
+        answer.status == HTTPStatus.SERVICE_UNAVAILABLE and not _overlaps(answer, longer)
+        for answer in answers
+    )
 
 
 def resumptions(received_at: list[float], away: list[Entry]) -> list[float]:
@@ -164,7 +182,7 @@ def server_errors(answers: Iterable[Answer]) -> list[str]:
     ]
 
 
-def _overlaps(answer: Answer, entries: list[Entry]) -> bool:
+def _overlaps(answer: Answer, entries: Iterable[Entry]) -> bool:
     return any(answer.began < entry.ended and entry.began < answer.ended for entry in entries)
 
 

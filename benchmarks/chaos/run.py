@@ -27,7 +27,10 @@ from benchmarks.chaos.traffic import Traffic
 _MAX_ATTEMPTS = 15
 _MAX_REQUESTS = 400
 _READY_WITHIN = 60.0
+_ANSWER_WITHIN = 10.0
 _LOOK_EVERY = 0.2
+_FILE = b"chaos " * 20_000
+_EXCUSES = ("stop", "postgres", "cut", "disk")
 _NOTED = frozenset({"warning", "error", "critical"})
 
 
@@ -99,8 +102,12 @@ def _sessions(plan: Plan, api: Api) -> dict[str, str]:
 
 
 def _upload(api: Api) -> str:
-    """Try to store a file, and tell what came of it."""
-    answer = api.upload(b"chaos " * 20_000)
+    """Try to store a file until somebody answers, and tell what came of it."""
+    deadline = time.monotonic() + _ANSWER_WITHIN
+    answer = api.upload(_FILE)
+    while not answer.status and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY)
+        answer = api.upload(_FILE)
     return f"{answer.status} {answer.text[:80] if answer.status != HTTPStatus.CREATED else ''}"
 
 
@@ -143,7 +150,9 @@ def _report(scene: Scene, compared: Audit) -> Report:
         server_errors=report.server_errors(answers),
         refused=scene.traffic.refused,
         changed=scene.traffic.changed,
+        slowest=report.slowest(answers),
         slowest_while_away=report.slowest(answers, away, journal.entries("stop")),
+        refused_for_nothing=report.refused_for_nothing(answers, journal.entries(*_EXCUSES)),
         resumptions=report.resumptions(_received_at(scene.ground.sandbox), away),
         skipped=scene.ground.skipped,
         uploads=Counter(entry.what for entry in journal.entries("upload")),
