@@ -225,8 +225,7 @@ def _announce(folder: Path, token: str) -> IO[str]:
 
 
 def _allocate(path: Path) -> None:
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, _FILE)
+    path.write_bytes(bytes(_FILE))
 
 
 def _sums(folder: Path) -> Iterable[Metric]:

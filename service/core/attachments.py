@@ -109,14 +109,17 @@ def file_of(attachment: Attachment) -> str:
     return f"{attachment.name}.{attachment.type}"
 
 
-def sweep(db: Session, storage: Storage, *, now: float) -> int:
-    """Remove files that a crash left without a row; `now` in seconds of Unix time."""
+def sweep(db: Session, storage: Storage, *, now: float, remove: bool = True) -> int:
+    """Remove files that a crash left without a row; return how many there were.
+
+    `now` in seconds of Unix time. Without `remove` they are only counted.
+    """
 
     def known(names: Collection[str]) -> set[str]:
         stems = [name.partition(".")[0] for name in names]
         return set(map(file_of, db.scalars(select(Attachment).where(Attachment.name.in_(stems)))))
 
-    return storage.sweep(known, now=now)
+    return storage.sweep(known, now=now, remove=remove)
 
 
 def finished() -> ColumnElement[bool]:

@@ -78,11 +78,17 @@ class Storage:
         """Remove a file; one that is not there is fine."""
         self.path(name).unlink(missing_ok=True)
 
-    def sweep(self, known: Callable[[Collection[str]], Collection[str]], *, now: float) -> int:
+    def sweep(
+        self,
+        known: Callable[[Collection[str]], Collection[str]],
+        *,
+        now: float,
+        remove: bool = True,
+    ) -> int:
         """Remove what no upload and no attachment needs any more; return how many files it was.
 
         `known` is asked, some hundred names at a time, which of them are attachments. `now` in
-        seconds of Unix time.
+        seconds of Unix time. Without `remove` they are only counted.
         """
         before = now - ABANDONED_AFTER
         abandoned = list(_older(self._incoming, before))
@@ -91,7 +97,7 @@ class Storage:
             some = {path.name: path for path in stored[at : at + _SWEPT_TOGETHER]}
             needed = known(some.keys())
             abandoned += [path for name, path in some.items() if name not in needed]
-        for path in abandoned:
+        for path in abandoned if remove else ():
             path.unlink(missing_ok=True)
         return len(abandoned)
 

@@ -1,0 +1,98 @@
+"""The forgetting of what is closed and old, in small steps with rests between.
+
+Each step is a transaction of its own: whoever sends meanwhile waits for one of them at most, and
+whatever ends a purge leaves nothing half done that the next one does not end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.core import attachments, retention
+from service.core.storage import Storage
+from service.database import Database, now_ms
+
+_BROADCASTS = 200
+_ROWS = 5_000
+_SHORTEST_REST = 0.02
+
+
+@dataclass(slots=True)
+class Purged:
+    """What is gone, or in a dry run would go."""
+
+    broadcasts: int = 0
+    deliveries: int = 0
+    receipts: int = 0
+    files: int = 0
+
+
+class Purge:
+    """One forgetting of everything that was closed before a moment."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        *,
+        before: int,
+        rest: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Take the moment in milliseconds of Unix time, and what is called between two steps."""
+        self._database = database
+        self._storage = storage
+        self._before = before
+        self._rest = rest
+        self._done = Purged()
+
+    def look(self) -> Purged:
+        """Return what `run` would do, and do nothing."""
+        with self._database.reading() as db:
+            found = retention.extent(db, before=self._before)
+            files = attachments.sweep(db, self._storage, now=time.time(), remove=False)
+        return Purged(*found, files)
+
+    def run(self) -> Purged:
+        """Forget it all; return what is gone."""
+        last = ""
+        while some := self._hide(last):
+            while self._step(lambda: self._forget(some)):
+                pass
+            last = some[-1]
+        while self._step(self._forget_parts) or self._step(self._forget_receipts):
+            pass
+        with self._database.reading() as db:
+            self._done.files = attachments.sweep(db, self._storage, now=time.time())
+        return self._done
+
+    def _step(self, step: Callable[[], bool]) -> bool:
+        """Take a step, then rest as long as it took; tell whether to take another of its kind."""
+        began = time.monotonic()
+        more = step()
+        self._rest(max(_SHORTEST_REST, time.monotonic() - began))
+        return more
+
+    def _hide(self, after: str) -> list[str]:
+        with self._database.writing() as db:
+            return retention.hide(
+                db, before=self._before, after=after, limit=_BROADCASTS, now=now_ms()
+            )
+
+    def _forget(self, ids: list[str]) -> bool:
+        with self._database.writing() as db:
+            deliveries, broadcasts = retention.forget(db, ids, before=self._before, limit=_ROWS)
+        self._done.deliveries += deliveries
+        self._done.broadcasts += broadcasts
+        return deliveries == _ROWS
+
+    def _forget_parts(self) -> bool:
+        with self._database.writing() as db:
+            return retention.forget_parts(db, before=self._before, limit=_ROWS) == _ROWS
+
+    def _forget_receipts(self) -> bool:
+        with self._database.writing() as db:
+            count = retention.forget_receipts(db, before=self._before, limit=_ROWS)
+        self._done.receipts += count
+        return count == _ROWS

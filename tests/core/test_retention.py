@@ -1,0 +1,152 @@
+"""Forgetting: only what is closed and old, and nothing that comes back in between."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from service.core import receipts, retention
+from service.core.receipts import PartSent
+from service.database import now_ms
+from service.models import BroadcastStatus
+from tests.world import World, numbers
+
+DAY = 86_400_000
+
+
+def close(world: World, broadcast_id: str, *, at: int) -> str:
+    """Let a broadcast have been sent to everybody, and closed at a moment."""
+    here = {"id": broadcast_id, "at": at}
+    world.tell("UPDATE deliveries SET status = 'sent' WHERE broadcast_id = :id", id=broadcast_id)
+    world.tell(
+        "UPDATE broadcasts SET status = 'completed', sent = total, closed_at = :at WHERE id = :id",
+        **here,
+    )
+    return broadcast_id
+
+
+def hide(world: World, before: int, limit: int = 100) -> list[str]:
+    with world.database.writing() as db:
+        return retention.hide(db, before=before, after="", limit=limit, now=now_ms())
+
+
+def forget(world: World, ids: list[str], before: int, limit: int = 100) -> tuple[int, int]:
+    with world.database.writing() as db:
+        return retention.forget(db, ids, before=before, limit=limit)
+
+
+@pytest.fixture
+def closed(world: World) -> str:
+    """Return a broadcast of five that was closed just now."""
+    world.session()
+    return close(world, world.ready(numbers(5)), at=now_ms())
+
+
+def test_deliveries_go_in_pieces_and_their_broadcast_at_the_end(world: World, closed: str) -> None:
+    before = now_ms() + DAY
+    assert hide(world, before) == [closed]
+    steps = [forget(world, [closed], before, limit=2) for _ in range(4)]
+    assert steps == [(2, 0), (2, 0), (1, 1), (0, 0)]
+    assert world.ask("SELECT id FROM broadcasts") == []
+
+
+def test_what_is_younger_is_neither_hidden_nor_forgotten(world: World, closed: str) -> None:
+    before = now_ms() - DAY
+    assert hide(world, before) == []
+    assert forget(world, [closed], before) == (0, 0)
+    assert world.get(closed).deleted_at is None
+
+
+def test_what_is_not_hidden_is_not_forgotten(world: World, closed: str) -> None:
+    assert forget(world, [closed], now_ms() + DAY) == (0, 0)
+    assert len(world.deliveries(closed)) == 5
+
+
+@pytest.mark.parametrize("status", list(BroadcastStatus))
+def test_nothing_open_is_forgotten_whatever_its_state(world: World, status: str) -> None:
+    world.session()
+    broadcast_id = world.ready(numbers(3))
+    world.tell("UPDATE broadcasts SET status = :status, deleted_at = 1", status=status)
+    before = now_ms() + DAY
+    assert hide(world, before) == []
+    assert forget(world, [broadcast_id], before) == (0, 0)
+    with world.database.reading() as db:
+        assert retention.extent(db, before=before).broadcasts == 0
+
+
+def test_what_a_receipt_has_opened_again_stays_as_it_is(world: World, closed: str) -> None:
+    before = now_ms() + DAY
+    hide(world, before)
+    assert forget(world, [closed], before, limit=2) == (2, 0)
+    world.tell("UPDATE broadcasts SET closed_at = NULL, status = 'sending'")
+    assert forget(world, [closed], before) == (0, 0)
+    assert len(world.deliveries(closed)) == 3
+
+
+def test_a_delivery_that_a_receipt_holds_is_left_for_the_next_time(
+    world: World, closed: str
+) -> None:
+    if world.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    before = now_ms() + DAY
+    hide(world, before)
+    held = world.deliveries(closed)[2].id
+    with world.database.writing() as db:
+        db.execute(text("SELECT 1 FROM deliveries WHERE id = :id FOR UPDATE"), {"id": held})
+        assert forget(world, [closed], before) == (4, 0)
+    assert forget(world, [closed], before) == (1, 1)
+
+
+def test_hiding_goes_from_one_to_the_next(world: World) -> None:
+    world.session()
+    ids = [close(world, world.ready(numbers(1)), at=now_ms()) for _ in range(5)]
+    before, found, last = now_ms() + DAY, [], ""
+    while True:
+        with world.database.writing() as db:
+            some = retention.hide(db, before=before, after=last, limit=2, now=now_ms())
+        if not some:
+            break
+        found.append(some)
+        last = some[-1]
+    assert found == [ids[:2], ids[2:4], ids[4:]]
+
+
+def test_the_client_sees_nothing_of_what_is_being_forgotten(world: World, closed: str) -> None:
+    version = world.get(closed).version
+    hide(world, now_ms() + DAY)
+    hide(world, now_ms() + DAY)
+    assert world.get(closed).deleted_at is not None
+    assert world.get(closed).version == version + 1
+
+
+def test_the_extent_is_what_would_go(world: World, closed: str) -> None:
+    close(world, world.ready(numbers(3)), at=now_ms() + 2 * DAY)
+    with world.database.reading() as db:
+        extent = retention.extent(db, before=now_ms() + DAY)
+    assert extent == (1, len(world.deliveries(closed)), 0)
+
+
+def test_the_ids_of_parts_go_with_their_deliveries_and_not_before(
+    world: World, closed: str
+) -> None:
+    session_id = world.get(closed).session_id or ""
+    kept = world.ready(numbers(2))
+    parts = [
+        PartSent(session_id, f"m-{delivery.id}", delivery.id, 0)
+        for delivery in [*world.deliveries(closed), *world.deliveries(kept)]
+    ]
+    with world.database.writing() as db:
+        receipts.remember(db, parts)
+    before = now_ms() + DAY
+
+    def forget_parts(before: int) -> int:
+        with world.database.writing() as db:
+            return retention.forget_parts(db, before=before, limit=3)
+
+    assert forget_parts(before) == 0
+    hide(world, before)
+    forget(world, [closed], before)
+    assert forget_parts(now_ms() - DAY) == 0
+    assert [forget_parts(before) for _ in range(3)] == [3, 2, 0]
+    left = world.ask("SELECT delivery_id FROM sent_parts ORDER BY delivery_id")
+    assert [row.delivery_id for row in left] == [each.id for each in world.deliveries(kept)]
