@@ -10,7 +10,7 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session
 from service.blueprints.requests import request
 from service.config import Settings
-from service.core import broadcasts, deliveries
+from service.core import broadcasts, deliveries, progress
 from service.core.broadcasts import Arrays, Order
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
@@ -193,6 +193,6 @@ def _shown_delivery(delivery: Delivery) -> Shown:
     waits = delivery.status == DeliveryStatus.QUEUED
     return Shown(
         delivery,
-        message_ids=(delivery.message_ids or "").split(),
+        message_ids=progress.taken(delivery.message_ids),
         next_attempt_at=delivery.due_at if waits else None,
     )

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from service import ids
 from service.core import paging, tallies
+from service.core.progress import PROCESS_DIED, VOID
 from service.metrics import meters
 from service.models import Broadcast, Delivery, DeliveryStatus, RecipientChunk
 
@@ -248,7 +249,7 @@ def rescue(
     held = {
         "status": DeliveryStatus.UNCERTAIN,
         "tried": 1,
-        "code": "process_died",
+        "code": PROCESS_DIED,
         "reason": "The process that was sending this stopped before it could record the"
         " provider's answer: the message may have arrived. Retry it by"
         " POST /broadcast/{id}/retry if a second copy does no harm.",
@@ -297,20 +298,41 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
     return len(moved)
 
 
-_REQUEUE = text("""
+_REQUEUE = """
     UPDATE deliveries SET
-        status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL
+        status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL,
+        message_ids = CASE WHEN progress LIKE '%f%' THEN ({marked}) ELSE message_ids END
     WHERE broadcast_id = :broadcast_id AND status = :status
-""")
+"""
+_REQUEUE_POSTGRES = text(
+    _REQUEUE.format(
+        marked="""
+        SELECT string_agg(
+            CASE substr(progress, CAST(place AS int), 1) WHEN 'f' THEN :void || word ELSE word END,
+            ' ' ORDER BY place)
+        FROM unnest(string_to_array(message_ids, ' ')) WITH ORDINALITY AS m(word, place)"""
+    )
+)
+_REQUEUE_SQLITE = text(
+    _REQUEUE.format(
+        marked="""
+        SELECT group_concat(
+            CASE substr(progress, place, 1) WHEN 'f' THEN :void || word ELSE word END, ' ')
+        FROM (SELECT value AS word, key + 1 AS place FROM json_each(
+              '[' || replace(json_quote(message_ids), ' ', '","') || ']') ORDER BY key)"""
+    )
+)
 
 
 def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int) -> int:
     """Give failed or uncertain deliveries a new set of attempts; return how many there were.
 
-    Parts that the provider took are not sent again.
+    Parts that the provider took are not sent again, but for those that it gave up afterwards:
+    their ids stay, marked, so that a receipt which comes again is not taken for one of the new try.
     """
-    values = {"broadcast_id": broadcast_id, "status": status, "now": now}
-    count = _rowcount(db, _REQUEUE, values)
+    requeue = _REQUEUE_POSTGRES if is_postgres(db) else _REQUEUE_SQLITE
+    values = {"broadcast_id": broadcast_id, "status": status, "void": VOID, "now": now}
+    count = _rowcount(db, requeue, values)
     tallies.move(db, {broadcast_id: Counter({status: -count})}, now=now)
     return count
 
@@ -318,7 +340,8 @@ def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int)
 _BRING_FORWARD = text("""
     UPDATE deliveries SET
         status = :new_status, message_ids = :new_message_ids, progress = :new_progress,
-        code = :new_code, reason = :new_reason, due_at = :new_due_at, updated_at = :new_updated_at
+        code = :new_code, reason = :new_reason, due_at = :new_due_at,
+        sent_at = COALESCE(sent_at, :new_sent_at), updated_at = :new_updated_at
     WHERE id = :delivery_id AND status = :was
 """)
 

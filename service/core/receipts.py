@@ -1,24 +1,25 @@
 """The provider's later word: stored at once, applied when its delivery is settled.
 
-A webhook stores receipts and answers. A dispatcher applies them, many in one transaction: states
-only move forward, a repeat changes nothing, and each part of a delivery has a state of its own. A
-receipt that comes before the result of the send is recorded waits for it; one that names nothing
-of ours is counted and dropped after a while.
+A webhook stores receipts and answers. A dispatcher applies them, many in one transaction (what
+they change is in `core.progress`). A receipt that comes before the result of the send is recorded
+waits for it; one that names nothing of ours is counted and dropped after a while.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as Db
 
-from service import ids
 from service.channels.base import Receipt, ReceiptState
 from service.core import deliveries, tallies
+from service.core.deliveries import storable
+from service.core.progress import State, Word, advance
 from service.models import (
     Broadcast,
     Delivery,
@@ -34,20 +35,9 @@ _WAIT = 1_000
 _PATIENCE = 60_000
 """Milliseconds after which a receipt that names nothing of ours is given up."""
 
-NAMELESS = "-"
-"""Stands for the id of a part whose provider gave it none."""
+_REFERENCE = re.compile(r"([0-9a-f]{24})\.([0-9]{1,4})")
+"""A delivery and one of its parts, as `dispatch.sender` writes them."""
 
-UNKNOWN = "."
-_LETTERS = {
-    ReceiptState.SENT: "s",
-    ReceiptState.DELIVERED: "d",
-    ReceiptState.READ: "r",
-    ReceiptState.FAILED: "f",
-}
-_RANKS = {UNKNOWN: 0, "s": 1, "f": 2, "d": 3, "r": 4}
-"""A part that was delivered has not failed, whichever word comes last."""
-
-_OPEN = {DeliveryStatus.QUEUED, DeliveryStatus.UNCERTAIN}
 _SETTLED = {DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ}
 
 
@@ -68,14 +58,12 @@ class PartSent(NamedTuple):
     part: int
 
 
-class State(NamedTuple):
-    """What is known of a delivery before and after receipts: what they may change."""
+class _Found(NamedTuple):
+    """A delivery that receipts speak of, locked, and what its broadcast says of it."""
 
-    status: DeliveryStatus
-    message_ids: tuple[str, ...]
-    progress: str
-    code: str | None = None
-    reason: str | None = None
+    delivery: Delivery
+    parts: int
+    session_id: str | None
 
 
 def store(db: Db, session_id: str, receipts: Sequence[Receipt], *, now: int) -> None:
@@ -86,18 +74,13 @@ def store(db: Db, session_id: str, receipts: Sequence[Receipt], *, now: int) -> 
 
 def remember(db: Db, parts: Sequence[PartSent]) -> None:
     """Keep the provider's ids of parts, for channels whose receipts name nothing else."""
-    if not parts:
-        return
-    dialect = postgresql if deliveries.is_postgres(db) else sqlite
-    rows = [part._asdict() for part in parts]
-    db.execute(dialect.insert(SentPart).on_conflict_do_nothing(), rows)
+    _insert_new(db, SentPart, [part._asdict() for part in parts])
 
 
 def opt_out(db: Db, session_id: str, recipient: str, *, now: int) -> None:
     """Leave a recipient out of what this session sends from now on."""
-    dialect = postgresql if deliveries.is_postgres(db) else sqlite
     values = {"session_id": session_id, "recipient": recipient, "created_at": now}
-    db.execute(dialect.insert(OptOut).values(**values).on_conflict_do_nothing())
+    _insert_new(db, OptOut, [values])
 
 
 def are_due(db: Db, *, now: int) -> bool:
@@ -111,91 +94,53 @@ def apply(db: Db, limit: int, *, now: int) -> Applied:
     due = (
         select(WaitingReceipt)
         .where(WaitingReceipt.due_at <= now)
-        .order_by(WaitingReceipt.due_at)
+        .order_by(WaitingReceipt.due_at, WaitingReceipt.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     waiting = db.scalars(due).all()
     if not waiting:
         return Applied()
-    _find(db, waiting)
-    by_delivery: dict[str, list[WaitingReceipt]] = {}
-    for receipt in waiting:
-        by_delivery.setdefault(receipt.delivery_id or "", []).append(receipt)
-    settled = _apply_to(db, by_delivery, now)
-    return _put_away(db, waiting, settled, now)
+    _look_up(db, waiting)
+    named = {receipt.delivery_id for receipt in waiting if receipt.delivery_id}
+    found = _lock(db, named)
+    told = _told(waiting, found)
+    _bring_forward(db, [(found[each], told[each]) for each in sorted(told)], now)
+    done = {receipt.id for receipts in told.values() for receipt in receipts}
+    busy = _existing(db, named - found.keys())
+    return _put_away(db, waiting, done, busy, now)
 
 
-def advance(state: State, receipts: Sequence[WaitingReceipt], parts: int) -> State:
-    """Return what is known of a delivery of so many parts after more receipts for it.
-
-    Each receipt's `part` must be one of the delivery's.
-    """
-    for receipt in receipts:
-        state = _advance(state, receipt, parts)
-    return state
-
-
-def _advance(state: State, receipt: WaitingReceipt, parts: int) -> State:
-    if state.status not in _OPEN | _SETTLED:
-        return state
-    part, letter = receipt.part or 0, _LETTERS[ReceiptState(receipt.state)]
-    progress = state.progress.ljust(parts, UNKNOWN)
-    if _RANKS[letter] <= _RANKS[progress[part]]:
-        return state
-    state = state._replace(progress=progress[:part] + letter + progress[part + 1 :])
-    if letter == "f":
-        # A retry, should the client ask for one, begins at this part.
-        kept = state.message_ids[:part]
-        failed = state._replace(status=DeliveryStatus.FAILED, message_ids=kept)
-        return failed._replace(code=receipt.code, reason=receipt.reason)
-    if part == len(state.message_ids) and state.status in _OPEN:
-        return _taken(state, receipt.message_id, parts)
-    return state._replace(status=_status(state, parts))
-
-
-def _taken(state: State, message_id: str, parts: int) -> State:
-    """Settle the part that was to be sent next: the provider has it after all."""
-    state = state._replace(
-        status=DeliveryStatus.QUEUED,
-        message_ids=(*state.message_ids, message_id or NAMELESS),
-        code=None,
-        reason=None,
-    )
-    return state._replace(status=_status(state, parts))
-
-
-def _status(state: State, parts: int) -> DeliveryStatus:
-    """Return how a delivery stands, none of whose parts has failed."""
-    if len(state.message_ids) < parts:
-        return state.status
-    rank = min(_RANKS[letter] for letter in state.progress)
-    if rank >= _RANKS["r"]:
-        return DeliveryStatus.READ
-    if rank >= _RANKS["d"]:
-        return DeliveryStatus.DELIVERED
-    return DeliveryStatus.SENT
+def _insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows that are not there yet."""
+    if rows:
+        dialect = postgresql if deliveries.is_postgres(db) else sqlite
+        db.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
 def _waiting(session_id: str, receipt: Receipt, now: int) -> dict[str, object]:
-    delivery_id, _, part = receipt.reference.partition(".")
-    is_ours = ids.is_id(delivery_id) and part.isdecimal()
+    ours = _REFERENCE.fullmatch(receipt.reference)
     return {
         "session_id": session_id,
-        "delivery_id": delivery_id if is_ours else None,
-        "part": int(part) if is_ours else None,
-        "message_id": receipt.provider_id,
+        "delivery_id": ours[1] if ours else None,
+        "part": int(ours[2]) if ours else None,
+        "message_id": one_word(receipt.provider_id),
         "state": receipt.state,
-        "code": receipt.code or None,
-        "reason": receipt.reason or None,
+        "code": storable(receipt.code) or None,
+        "reason": storable(receipt.reason) or None,
         "opted_out": receipt.opted_out,
         "received_at": now,
         "due_at": now,
     }
 
 
-def _find(db: Db, waiting: Sequence[WaitingReceipt]) -> None:
-    """Look up the parts that receipts name by the provider's id alone."""
+def one_word(message_id: str) -> str:
+    """Return a provider's id as it is kept among others, with blanks between."""
+    return "".join(storable(message_id).split())
+
+
+def _look_up(db: Db, waiting: Sequence[WaitingReceipt]) -> None:
+    """Find the parts that receipts name by the provider's id alone."""
     nameless = [receipt for receipt in waiting if receipt.delivery_id is None]
     if not nameless:
         return
@@ -207,44 +152,49 @@ def _find(db: Db, waiting: Sequence[WaitingReceipt]) -> None:
             receipt.delivery_id, receipt.part = part.delivery_id, part.part
 
 
-def _apply_to(db: Db, by_delivery: dict[str, list[WaitingReceipt]], now: int) -> set[str]:
-    """Bring deliveries forward; return the ids of those that their receipts are done with."""
+def _lock(db: Db, delivery_ids: Iterable[str]) -> dict[str, _Found]:
+    """Lock the deliveries that are not being sent, but for those that somebody else has locked."""
     rows = db.execute(
         select(Delivery, Broadcast.parts, Broadcast.session_id)
         .join(Broadcast, Broadcast.id == Delivery.broadcast_id)
-        .where(Delivery.id.in_(by_delivery))
+        .where(Delivery.id.in_(delivery_ids), Delivery.status != DeliveryStatus.SENDING)
         .order_by(Delivery.id)
-        .with_for_update(of=Delivery)
-    ).all()
-    settled: set[str] = set()
+        .with_for_update(of=Delivery, skip_locked=True)
+    )
+    return {row[0].id: _Found(*row) for row in rows}
+
+
+def _existing(db: Db, delivery_ids: Iterable[str]) -> set[str]:
+    return set(db.scalars(select(Delivery.id).where(Delivery.id.in_(delivery_ids))))
+
+
+def _told(
+    waiting: Sequence[WaitingReceipt], found: dict[str, _Found]
+) -> dict[str, list[WaitingReceipt]]:
+    """Return the receipts of each delivery that its own session was told."""
+    told: dict[str, list[WaitingReceipt]] = {}
+    for receipt in waiting:
+        known = found.get(receipt.delivery_id or "")
+        if known and known.session_id == receipt.session_id and (receipt.part or 0) < known.parts:
+            told.setdefault(known.delivery.id, []).append(receipt)
+    return told
+
+
+def _bring_forward(db: Db, news: Iterable[tuple[_Found, list[WaitingReceipt]]], now: int) -> None:
     moves: list[dict[str, object]] = []
     gains: dict[str, Counter[str]] = {}
-    for delivery, parts, session_id in rows:
-        if delivery.status == DeliveryStatus.SENDING:
-            continue
-        settled.add(delivery.id)
-        valid = [
-            each
-            for each in by_delivery[delivery.id]
-            if each.session_id == session_id and (each.part or 0) < parts
-        ]
-        _note_opt_outs(db, delivery, valid, now)
+    opted_out: set[tuple[str, str]] = set()
+    for (delivery, parts, _), receipts in news:
         before = _state(delivery)
-        after = advance(before, valid, parts)
+        after = advance(before, map(_word, receipts), parts)
         if after != before:
-            moves.append(_move(delivery.id, before, after, now))
+            moves.append(_move(delivery, before, after, now))
             gains.setdefault(delivery.broadcast_id, Counter()).update(_gain(before, after))
+        opted_out |= {(each.session_id, delivery.recipient) for each in receipts if each.opted_out}
     deliveries.bring_forward(db, moves)
     tallies.move(db, gains, now=now)
-    return settled
-
-
-def _note_opt_outs(
-    db: Db, delivery: Delivery, receipts: Sequence[WaitingReceipt], now: int
-) -> None:
-    for receipt in receipts:
-        if receipt.opted_out:
-            opt_out(db, receipt.session_id, delivery.recipient, now=now)
+    for session_id, recipient in sorted(opted_out):
+        opt_out(db, session_id, recipient, now=now)
 
 
 def _state(delivery: Delivery) -> State:
@@ -257,16 +207,24 @@ def _state(delivery: Delivery) -> State:
     )
 
 
-def _move(delivery_id: str, before: State, after: State, now: int) -> dict[str, object]:
+def _word(receipt: WaitingReceipt) -> Word:
+    state = ReceiptState(receipt.state)
+    return Word(receipt.part or 0, state, receipt.message_id, receipt.code, receipt.reason)
+
+
+def _move(delivery: Delivery, before: State, after: State, now: int) -> dict[str, object]:
+    """Return what changes; a delivery that already waited for its next attempt goes on waiting."""
+    goes_on = after.status is DeliveryStatus.QUEUED and before.status is not DeliveryStatus.QUEUED
     return {
-        "delivery_id": delivery_id,
+        "delivery_id": delivery.id,
         "was": before.status,
         "new_status": after.status,
         "new_message_ids": " ".join(after.message_ids) or None,
         "new_progress": after.progress,
         "new_code": after.code,
         "new_reason": after.reason,
-        "new_due_at": now,
+        "new_due_at": now if goes_on else delivery.due_at,
+        "new_sent_at": now if after.status in _SETTLED else None,
         "new_updated_at": now,
     }
 
@@ -280,20 +238,22 @@ def _gain(before: State, after: State) -> Counter[str]:
     return gain
 
 
-def _put_away(db: Db, waiting: Sequence[WaitingReceipt], settled: set[str], now: int) -> Applied:
+def _put_away(
+    db: Db, waiting: Sequence[WaitingReceipt], done: set[str], busy: set[str], now: int
+) -> Applied:
     """Drop the receipts that are done with; let the others wait, those of nothing for a while."""
     counts: Counter[str] = Counter()
-    done: list[str] = []
+    dropped: list[str] = []
     for receipt in waiting:
-        if receipt.delivery_id in settled:
+        if receipt.id in done:
             counts["applied"] += 1
-            done.append(receipt.id)
-        elif now - receipt.received_at >= _PATIENCE:
+            dropped.append(receipt.id)
+        elif receipt.delivery_id not in busy and now - receipt.received_at >= _PATIENCE:
             counts["unknown"] += 1
-            done.append(receipt.id)
+            dropped.append(receipt.id)
         else:
             counts["waiting"] += 1
             receipt.due_at = now + _WAIT
     db.flush()
-    db.execute(delete(WaitingReceipt).where(WaitingReceipt.id.in_(done)))
+    db.execute(delete(WaitingReceipt).where(WaitingReceipt.id.in_(dropped)))
     return Applied(**counts)

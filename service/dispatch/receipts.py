@@ -37,4 +37,4 @@ class Receipts:
             log.warning("receipts of nothing of ours were dropped", count=result.unknown)
         if result.applied:
             self._on_ready()
-        return 0.0 if result.applied == _BATCH else self._settings.poll_interval
+        return 0.0 if sum(result) == _BATCH else self._settings.poll_interval

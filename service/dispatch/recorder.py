@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Db
 from service.config import Settings
 from service.core import deliveries, holding, receipts
 from service.core.deliveries import Outcome
-from service.core.receipts import NAMELESS
+from service.core.progress import NAMELESS
 from service.core.tallies import Closed
 from service.database import Database, now_ms
 from service.dispatch.loop import Loop

@@ -14,7 +14,8 @@ import structlog
 
 from service.channels.base import SendError
 from service.core.deliveries import Outcome, storable
-from service.core.receipts import NAMELESS, PartSent
+from service.core.progress import NAMELESS, unsent
+from service.core.receipts import PartSent
 from service.database import now_ms
 from service.dispatch import retry
 from service.dispatch.gate import Gate
@@ -75,24 +76,25 @@ class Senders:
         """Send what is left of a delivery, if it may still be sent, and judge how it went."""
         delivery, campaign = work.delivery, work.campaign
         message_ids = delivery.message_ids.split() if delivery.message_ids else []
-        before = len(message_ids)
+        taken: list[int] = []
         try:
-            for number in range(before, len(campaign.parts)):
+            for number in unsent(message_ids, len(campaign.parts)):
                 _wait_for_slot(work, number)
-                if not self._may_send(work) or (number == before and _has_missed_its_slot(work)):
+                if not self._may_send(work) or (not taken and _has_missed_its_slot(work)):
                     verdict = Verdict(self._stopped_at(work, message_ids))
                     break
                 reference = f"{delivery.id}.{number}"
                 part = campaign.parts[number]
                 message_id = campaign.driver.send(delivery.recipient, part, reference)
-                message_ids.append(_one_word(message_id))
+                message_ids[number : number + 1] = [_one_word(message_id)]
+                taken.append(number)
             else:
                 verdict = retry.sent(delivery, message_ids, now=now_ms())
         except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
             verdict = self._failed(error, work, message_ids)
         if campaign.driver.echoes_references:
             return verdict
-        return replace(verdict, parts=_named(work, message_ids, before))
+        return replace(verdict, parts=_named(work, message_ids, taken))
 
     def _may_send(self, work: Work) -> bool:
         """Tell whether the claim still holds and nothing has shut the way."""
@@ -131,13 +133,13 @@ def _one_word(message_id: Any) -> str:
     return "".join(storable(str(message_id or "")).split()) or NAMELESS
 
 
-def _named(work: Work, message_ids: list[str], before: int) -> tuple[PartSent, ...]:
+def _named(work: Work, message_ids: list[str], taken: list[int]) -> tuple[PartSent, ...]:
     """Return the parts taken just now by the provider's ids."""
     session_id, delivery_id = work.campaign.session_id, work.delivery.id
     return tuple(
-        PartSent(session_id, message_id, delivery_id, part)
-        for part, message_id in enumerate(message_ids)
-        if part >= before and message_id != NAMELESS
+        PartSent(session_id, message_ids[part], delivery_id, part)
+        for part in taken
+        if message_ids[part] != NAMELESS
     )
 
 

@@ -47,7 +47,7 @@ def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
         if state is None or not acknowledged.get("fromMe", True):
             return []
         return [_receipt(acknowledged["id"], state, event.get("timestamp"))]
-    except (ValueError, AttributeError, TypeError, LookupError) as error:
+    except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
         raise UnreadableReceiptError from error
 
 

@@ -16,7 +16,8 @@ from service.channels.drivers.whatsapp_cloud.errors import OPTED_OUT, describe
 
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 
-_STATES: Final = {state.value: state for state in ReceiptState}
+_STATES: Final = {state.value: state for state in ReceiptState} | {"played": ReceiptState.READ}
+"""What Meta's words mean; `played` comes of voice messages only."""
 
 
 def challenge(query: Mapping[str, str], settings: Mapping[str, Any]) -> str | None:
@@ -49,7 +50,7 @@ def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
             for status in value.get("statuses", ())
             if status["status"] in _STATES
         ]
-    except (ValueError, AttributeError, TypeError, LookupError) as error:
+    except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
         raise UnreadableReceiptError from error
 
 
