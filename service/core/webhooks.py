@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.channels.base import UnreadableReceiptError, Webhook
-from service.core import receipts
+from service.channels.base import Receipt, UnreadableReceiptError, Webhook
 from service.core.accounts import Accounts
 from service.errors import ForgedWebhookError, NotFoundError, UnreadableBodyError
 from service.models import Session
@@ -28,10 +27,10 @@ def answer_challenge(
     return said
 
 
-def receive(  # noqa: PLR0913 - the three pieces of a request, and what it takes to judge them
-    db: Db, session_id: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts, now: int
-) -> int:
-    """Store the receipts in a webhook's body, to be applied by a dispatcher; return how many.
+def read(
+    db: Db, session_id: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts
+) -> list[Receipt]:
+    """Return the receipts in a webhook's body, to be stored; nothing is written before that.
 
     Raises NotFoundError, ForgedWebhookError, UnreadableBodyError.
     """
@@ -42,11 +41,9 @@ def receive(  # noqa: PLR0913 - the three pieces of a request, and what it takes
     if not webhook.is_authentic(raw, signature, settings):
         raise ForgedWebhookError
     try:
-        told = webhook.parse(raw, settings)
+        return webhook.parse(raw, settings)
     except UnreadableReceiptError as error:
         raise UnreadableBodyError("This is not what the session's provider sends.") from error
-    receipts.store(db, session.id, told, now=now)
-    return len(told)
 
 
 def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webhook]:
