@@ -17,15 +17,16 @@ log = structlog.get_logger(__name__)
 def check(accounts: Accounts, database: Database, session: Session) -> str | None:
     """Ask the provider whether a session could send; return what is wrong in words, or None.
 
-    What it says is written on the session: a blocked one is held until it can send again, and is
-    released if it can. A provider that does not answer changes nothing. No transaction is open
-    while the provider is asked.
+    What it says is written on the session: one that cannot send is held, one that was blocked and
+    can send again is released. A provider that does not answer changes nothing. No transaction is
+    open while the provider is asked.
     """
     try:
         accounts.open(session).check()
     except BlockedError as error:
         until = None if error.wait is None else now_ms() + round(error.wait * 1000)
         with database.writing() as db:
+            holding.release_session(db, session.id, now=now_ms())
             holding.hold_session(db, session.id, error.reason, until=until, now=now_ms())
         return error.reason
     except SendError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlalchemy.orm import Session as Db
 
 from service.models import Broadcast, BroadcastStatus, Session, SessionStatus
@@ -11,15 +11,24 @@ _READY = {"status": SessionStatus.READY, "reason": None, "held_until": None}
 
 
 def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now: int) -> None:
-    """Let a session's deliveries wait: until a moment, or for None until somebody mends it."""
-    status = SessionStatus.BLOCKED if until is None else SessionStatus.THROTTLED
+    """Let a session's deliveries wait: until a moment, or for None until somebody mends it.
+
+    Of several holds the longest counts: the word of a request that was under way meanwhile must
+    not shorten what another one was told.
+    """
+    held = update(Session).where(Session.id == session_id)
+    status = SessionStatus.BLOCKED
+    if until is not None:
+        status = SessionStatus.THROTTLED
+        is_longer = or_(Session.held_until.is_(None), Session.held_until < until)
+        held = held.where(Session.status != SessionStatus.BLOCKED, is_longer)
     values = {"status": status, "reason": reason, "held_until": until, "updated_at": now}
-    db.execute(update(Session).where(Session.id == session_id).values(**values))
+    db.execute(held.values(**values))
 
 
 def release_session(db: Db, session_id: str, *, now: int) -> None:
-    """Let a session send again."""
-    held = update(Session).where(Session.id == session_id, Session.status != SessionStatus.READY)
+    """Let a session send again that was blocked; a throttled one waits for its own end."""
+    held = update(Session).where(Session.id == session_id, Session.status == SessionStatus.BLOCKED)
     db.execute(held.values(**_READY, updated_at=now))
 
 

@@ -18,8 +18,8 @@ from service.core.deliveries import Claimed, Outcome, storable
 from service.core.receipts import PartSent
 from service.models import DeliveryStatus
 
-_CLOSED_DOOR_WAIT = 60.0
-"""Seconds that deliveries of a blocked account rest before they are looked at again."""
+_CLOSED_DOOR_WAIT = 5.0
+"""Seconds that a delivery of a blocked account rests, should that be mended at once."""
 
 _LONGEST_WAIT = 30 * 86400.0
 """Seconds up to which a provider's wait is believed."""
