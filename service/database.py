@@ -116,6 +116,8 @@ def _postgres(url: URL, settings: Settings) -> Engine:
         url,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
+        # An error must not bring telephone numbers and texts into the log.
+        hide_parameters=True,
         pool_timeout=seconds,
         pool_recycle=1800,
         pool_pre_ping=True,
@@ -147,6 +149,8 @@ def _sqlite(url: URL, settings: Settings) -> Engine:
         url,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
+        # An error must not bring telephone numbers and texts into the log.
+        hide_parameters=True,
         pool_timeout=settings.database_timeout,
         connect_args={"timeout": settings.database_timeout, "check_same_thread": False},
     )

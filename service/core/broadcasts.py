@@ -170,12 +170,23 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
         raise ConflictError("The session of this broadcast was deleted: it cannot send any more.")
     if broadcast.status == BroadcastStatus.CANCELLED:
         raise ConflictError("A cancelled broadcast cannot be retried: create it anew.")
+    _check_files(db, broadcast)
     again = sum(deliveries.requeue(db, broadcast_id, status, now=now) for status in statuses)
     if not again:
         raise ConflictError("No delivery of this broadcast is in a state that can be retried.")
     db.refresh(broadcast)
     values: dict[str, Any] = {"expires_at": max(broadcast.expires_at, now + _ms(expire_after))}
     return _move(db, broadcast, None, values, now=now)
+
+
+def _check_files(db: Db, broadcast: Broadcast) -> None:
+    """Raise ConflictError where a file of the message was deleted since it was sent."""
+    kept = select(BroadcastAttachment.attachment_id).where(
+        BroadcastAttachment.broadcast_id == broadcast.id
+    )
+    needed = {media["attachment_id"] for media in broadcast.content["media"]}
+    if needed - set(db.scalars(kept)):
+        raise ConflictError("An attachment of this broadcast was deleted: create it anew.")
 
 
 def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arrays]:

@@ -6,6 +6,7 @@ contact or a file's name changes a message that was accepted.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,11 @@ _KINDS = {"image": MediaKind.IMAGE, "video": MediaKind.VIDEO, "audio": MediaKind
 def resolve(db: Session, client_id: str, message: dict[str, Any]) -> dict[str, Any]:
     """Look up all that a message names; raises InvalidError with the field of every unknown id."""
     errors: dict[str, list[str]] = {}
-    location = message.get("location") or None
+    text = message.get("text") or ""
     resolved = {
-        "text": message.get("text") or "",
+        "text": text if text.strip() else "",
         "media": _media(db, client_id, message.get("attachments") or [], errors),
-        "location": location
-        and {key: str(location.get(key) or "") for key in ("lat", "lng", "name")},
+        "location": _location(message.get("location") or {}),
         "contact": _contact(db, client_id, message.get("contactId") or "", errors),
         "template": message.get("template") or None,
     }
@@ -62,6 +62,14 @@ def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) ->
             template["name"], template["language"], tuple(template.get("components") or ())
         ),
     )
+
+
+def _location(location: dict[str, Any]) -> dict[str, str] | None:
+    """Return a pin whose coordinates are plain decimals, as providers read them."""
+    if not location:
+        return None
+    place = {key: format(Decimal(str(location[key])), "f") for key in ("lat", "lng")}
+    return {**place, "name": str(location.get("name") or "")}
 
 
 def _media(
