@@ -202,16 +202,28 @@ class Webhook:
 
 
 class MediaIds(Protocol):
-    """The ids under which a provider already holds a session's attachments."""
+    """The ids under which a provider already holds a session's attachments; all processes share it.
+
+    Cheap to ask: `get` is called for every message.
+    """
 
     def get(self, attachment_id: str) -> str | None:
         """Return the provider's id of an attachment while it is valid."""
 
+    def reserve(self, attachment_id: str, *, seconds: float) -> bool:
+        """Say that an upload begins, which takes so long at most.
+
+        False while it is under way in another process, or done; `put` or `forget` ends it.
+        """
+
     def put(self, attachment_id: str, provider_id: str, *, lifetime: float) -> None:
         """Remember an upload for `lifetime` seconds."""
 
-    def forget(self, attachment_id: str) -> None:
-        """Drop an id that the provider no longer knows."""
+    def forget(self, attachment_id: str, provider_id: str = "") -> None:
+        """Drop an id that the provider no longer knows, or for an empty one an upload that failed.
+
+        An id that another process has put meanwhile stays.
+        """
 
 
 @dataclass(frozen=True, slots=True)

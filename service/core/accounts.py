@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select
-
 from service.channels.base import Account, Content, Driver, Surroundings
 from service.channels.registry import Channels
 from service.config import Settings
 from service.core import content
+from service.core.uploads import StoredMediaIds
 from service.core.vault import Vault
-from service.database import Database, now_ms
-from service.models import Broadcast, Session, UploadedMedia
+from service.database import Database
+from service.models import Broadcast, Session
 
 
 class Accounts:
@@ -41,47 +40,6 @@ class Accounts:
         """Return what a broadcast says, as drivers read it."""
         folder: Path = self.settings.attachments_dir
         return content.restore(broadcast.content, folder, self.settings.public_url)
-
-
-class StoredMediaIds:
-    """A session's uploads, remembered for every process that sends for it."""
-
-    def __init__(self, database: Database, session_id: str) -> None:
-        self._database = database
-        self._session_id = session_id
-
-    def get(self, attachment_id: str) -> str | None:
-        """Return the provider's id of an attachment while it is valid."""
-        with self._database.reading() as db:
-            return db.scalar(
-                select(UploadedMedia.provider_id).where(
-                    *self._key(attachment_id), UploadedMedia.expires_at > now_ms()
-                )
-            )
-
-    def put(self, attachment_id: str, provider_id: str, *, lifetime: float) -> None:
-        """Remember an upload for `lifetime` seconds."""
-        with self._database.writing() as db:
-            db.execute(delete(UploadedMedia).where(*self._key(attachment_id)))
-            db.add(
-                UploadedMedia(
-                    session_id=self._session_id,
-                    attachment_id=attachment_id,
-                    provider_id=provider_id,
-                    expires_at=now_ms() + round(lifetime * 1000),
-                )
-            )
-
-    def forget(self, attachment_id: str) -> None:
-        """Drop an id that the provider no longer knows."""
-        with self._database.writing() as db:
-            db.execute(delete(UploadedMedia).where(*self._key(attachment_id)))
-
-    def _key(self, attachment_id: str) -> tuple[ColumnElement[bool], ...]:
-        return (
-            UploadedMedia.session_id == self._session_id,
-            UploadedMedia.attachment_id == attachment_id,
-        )
 
 
 def surroundings(settings: Settings) -> Surroundings:

@@ -29,14 +29,22 @@ class Memory:
         self.lifetimes: list[float] = []
 
     def get(self, attachment_id: str) -> str | None:
-        return self.ids.get(attachment_id)
+        return self.ids.get(attachment_id) or None
+
+    def reserve(self, attachment_id: str, *, seconds: float) -> bool:
+        del seconds
+        if attachment_id in self.ids:
+            return False
+        self.ids[attachment_id] = ""
+        return True
 
     def put(self, attachment_id: str, provider_id: str, *, lifetime: float) -> None:
         self.ids[attachment_id] = provider_id
         self.lifetimes.append(lifetime)
 
-    def forget(self, attachment_id: str) -> None:
-        self.ids.pop(attachment_id, None)
+    def forget(self, attachment_id: str, provider_id: str = "") -> None:
+        if self.ids.get(attachment_id) == provider_id:
+            del self.ids[attachment_id]
 
 
 @pytest.fixture

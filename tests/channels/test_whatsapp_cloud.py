@@ -25,6 +25,7 @@ from service.channels.base import (
     UnreadableReceiptError,
 )
 from service.channels.drivers import whatsapp_cloud
+from service.channels.drivers.whatsapp_cloud import uploads
 from service.channels.drivers.whatsapp_cloud.driver import Settings
 from tests import provider as lies
 from tests.channels.conftest import SETTINGS, Memory, Opened, picture
@@ -120,6 +121,42 @@ def test_threads_that_wait_for_an_upload_share_its_failure(
         assert set(pool.map(send, range(8))) == {"http_503"}
 
     assert len(provider.uploads) < 8
+
+
+def test_a_file_that_another_process_uploads_is_waited_for(
+    opened: Opened, provider: Provider, tmp_path: Path
+) -> None:
+    processes = [opened("whatsapp_cloud") for _ in range(4)]
+    cake = picture(tmp_path)
+    provider.choose = _for_uploads(lies.late(0.3))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda each: each.send(RECIPIENT, each.prepare(cake), "d.0"), processes))
+
+    assert len(provider.taken) == 4
+    assert len(provider.uploads) == 1
+
+
+def test_an_upload_that_takes_another_process_long_holds_the_session(
+    opened: Opened,
+    provider: Provider,
+    media_ids: Memory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver, cake = opened("whatsapp_cloud"), picture(tmp_path)
+    monkeypatch.setattr(uploads, "_PATIENCE", 0.2)
+    media_ids.reserve(cake.attachment_id, seconds=60.0)
+
+    with pytest.raises(BlockedError) as caught:
+        driver.send(RECIPIENT, driver.prepare(cake), "d.0")
+
+    assert caught.value.wait == 0.2
+    assert provider.requests == []
+    media_ids.put(cake.attachment_id, "1001", lifetime=60.0)
+    provider.media["1001"] = b""
+    driver.send(RECIPIENT, driver.prepare(cake), "d.0")
+    assert len(provider.taken) == 1
 
 
 SHOWN = [
@@ -232,6 +269,7 @@ def test_statuses_become_receipts() -> None:
         "href": "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/",
     }
     statuses: list[dict[str, Any]] = [
+        {**usual, "status": "played"},
         {**usual, "status": "sent", "biz_opaque_callback_data": "64ac509d05a7cc2b8c000001.0"},
         {**usual, "status": "delivered", "pricing": {"billable": True, "category": "service"}},
         {**usual, "status": "read"},
@@ -241,11 +279,11 @@ def test_statuses_become_receipts() -> None:
 
     receipts = whatsapp_cloud.parse_receipts(_webhook(statuses), SETTINGS["whatsapp_cloud"])
 
-    sent, delivered, read, failed = receipts
+    played, sent, delivered, read, failed = receipts
     reference = "64ac509d05a7cc2b8c000001.0"
     assert sent == Receipt(wamid, ReceiptState.SENT, 1_750_030_073.0, reference)
     assert delivered == Receipt(wamid, ReceiptState.DELIVERED, 1_750_030_073.0)
-    assert read.state is ReceiptState.READ
+    assert read.state is played.state is ReceiptState.READ
     assert (failed.state, failed.code, failed.opted_out) == (ReceiptState.FAILED, "131050", True)
     assert "does not want" in failed.reason
     assert "stopped receiving" in failed.reason

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
 
 from marshmallow import Schema, fields, validate
@@ -16,10 +13,7 @@ from service.channels.base import (
     Content,
     Media,
     Part,
-    RetryableError,
-    SendError,
     Surroundings,
-    UncertainError,
     UnsupportedContentError,
     Webhook,
 )
@@ -32,16 +26,14 @@ from service.channels.drivers.whatsapp_cloud.receipts import (
     parse_receipts,
 )
 from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, read, render
-from service.channels.http import Form, client
+from service.channels.drivers.whatsapp_cloud.uploads import Uploads
+from service.channels.http import client
 from service.channels.settings import BaseUrl, Secret
 
 BASE_URL: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
 
 TEXT_LIMIT: Final = 4096
-
-MEDIA_LIFETIME: Final = 29 * 86_400.0
-"""Seconds for which a media id is used again; Meta keeps one for 30 days."""
 
 _FIELDS: Final = (
     "id,display_phone_number,verified_name,quality_rating,"
@@ -89,15 +81,6 @@ class Prepared(NamedTuple):
     media: Media | None
 
 
-@dataclass(slots=True)
-class _Upload:
-    """The one upload of an attachment that may be under way, and how the last one failed."""
-
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    error: SendError | None = None
-    failed_at: float = 0.0
-
-
 class WhatsAppCloud:
     """A driver for one phone number of the Cloud API."""
 
@@ -118,9 +101,8 @@ class WhatsAppCloud:
         self._preview_url = bool(settings.get("preview_url", False))
         self._credentials = (f"Authorization: Bearer {settings['access_token']}",)
         self._headers = (*self._credentials, "Content-Type: application/json")
-        self._media_ids = account.media
         self._client = client(surroundings)
-        self._uploads: dict[str, _Upload] = {}
+        self._uploads = Uploads(self._node, self._credentials, account.media, surroundings)
 
     @property
     def resend_is_harmless(self) -> bool:
@@ -154,11 +136,11 @@ class WhatsAppCloud:
         media = prepared.media
         if media is None:
             return self._post(prepared, "", recipient, reference)
-        media_id = self._media_ids.get(media.attachment_id) or self._upload(media, gone="")
+        media_id = self._uploads.id_of(media)
         try:
             return self._post(prepared, media_id, recipient, reference)
         except MediaGoneError:
-            media_id = self._upload(media, gone=media_id)
+            media_id = self._uploads.renew(media, media_id)
             return self._post(prepared, media_id, recipient, reference)
 
     def check(self) -> None:
@@ -188,37 +170,3 @@ class WhatsAppCloud:
             return str(json.loads(answer.body)["messages"][0]["id"])
         except (ValueError, LookupError, TypeError) as error:
             raise refused(answer, media_id) from error
-
-    def _upload(self, media: Media, gone: str) -> str:
-        """Return the id of an attachment; of many threads that want it, one uploads it."""
-        asked_at = time.monotonic()
-        upload = self._uploads.setdefault(media.attachment_id, _Upload())
-        with upload.turn:
-            known = self._media_ids.get(media.attachment_id)
-            if known and known != gone:
-                return known
-            if upload.error and upload.failed_at > asked_at:
-                raise upload.error  # another thread tried while this one waited
-            try:
-                return self._upload_now(media)
-            except SendError as error:
-                upload.error, upload.failed_at = error, time.monotonic()
-                raise
-
-    def _upload_now(self, media: Media) -> str:
-        self._media_ids.forget(media.attachment_id)
-        purpose = {"messaging_product": "whatsapp", "type": media.mimetype}
-        form = Form(purpose, media.path, media.filename, media.mimetype)
-        answer = self._client.upload(f"{self._node}/media", form, self._credentials)
-        media_id = read(answer.body).get("id")
-        if not answer.accepted or not media_id:
-            raise _repeatable(refused(answer))
-        self._media_ids.put(media.attachment_id, str(media_id), lifetime=MEDIA_LIFETIME)
-        return str(media_id)
-
-
-def _repeatable(error: SendError) -> SendError:
-    """Return the same about an upload, which may be repeated whatever became of it."""
-    if isinstance(error, UncertainError):
-        return RetryableError(error.reason, code=error.code)
-    return error
