@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import runpy
-import shlex
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from service.app import create_app
 from service.config import MIB, Settings
 from service.demo import Api
+from tests import machine as machines
 from tests.conftest import ROOT
+from tests.machine import Machine, needs_nginx, nginx, running
+from tests.waiting import LIMIT, until
 
-DEPLOY = ROOT / "deploy"
 PICTURE = ROOT / "service/static/demo/evening.jpeg"
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-PATIENCE = 60.0
 SAME_HEADERS = (
     "Cache-Control",
     "Content-Disposition",
@@ -40,58 +36,6 @@ SAME_HEADERS = (
     "Cross-Origin-Resource-Policy",
     "X-Content-Type-Options",
 )
-
-needs_nginx = pytest.mark.skipif(
-    NGINX is None, reason="nginx is not installed: apt-get install nginx-light"
-)
-
-
-class Unit(NamedTuple):
-    """What systemd would run; `stop_within` in seconds."""
-
-    command: list[str]
-    environment: dict[str, str]
-    stop_within: float
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A folder in the place of the machine's own ones, and a port in the place of 80."""
-
-    folder: Path
-    port: int
-
-    def read(self, name: str) -> str:
-        """Return a file of deploy/ with the addresses and paths of this machine."""
-        content = (DEPLOY / name).read_text()
-        for usual, here in {
-            "/opt/crier/.venv/bin": Path(sys.executable).parent,
-            "/opt/crier": ROOT,
-            "/var/lib/crier": self.data,
-            "/run/crier": self.folder,
-            "/etc/crier.env": self.folder / "crier.env",
-            "listen 80;": f"listen 127.0.0.1:{self.port};",
-        }.items():
-            content = content.replace(usual, str(here))
-        return content
-
-    def unit(self, name: str) -> Unit:
-        """Return what a unit runs, with few threads so that one slow client would be felt."""
-        lines = [line.partition("=") for line in self.read(f"systemd/{name}.service").splitlines()]
-        given = [(key, value) for key, _, value in lines if not key.startswith("#")]
-        pairs = [pair for key, value in given if key == "Environment" for pair in value.split()]
-        single = dict(given)
-        environment = {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
-        limit = float(single.get("TimeoutStopSec", "90"))
-        return Unit(shlex.split(single["ExecStart"]), surroundings() | environment, limit)
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +49,7 @@ class Site:
         self, method: str, path: str, body: bytes | None = None, /, **headers: str
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """Send a request to nginx and return the answer and its body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.machine.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.machine.port, timeout=LIMIT)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(
             method, path, body, {"Authorization": f"Bearer {self.api.token}", **named}
@@ -115,87 +59,22 @@ class Site:
         connection.close()
         return answer, content
 
-    def upload(self) -> dict[str, Any]:
-        attachment: dict[str, Any] = self.api.get(f"/attachment/{self.api.upload(PICTURE)}")
+    def upload(self, file: Path = PICTURE) -> dict[str, Any]:
+        attachment: dict[str, Any] = self.api.get(f"/attachment/{self.api.upload(file)}")
         return attachment
 
 
-def surroundings() -> dict[str, str]:
-    """Return what a process needs of ours, and one thread for everybody."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
-    own = {name: os.environ[name] for name in kept if name in os.environ}
-    own |= {"DATABASE_URL": "", "LOG_LEVEL": "WARNING", "DISPATCH": "off"}
-    return own | {"WEB_CONCURRENCY": "1", "WEB_THREADS": "1"}
-
-
-@contextmanager
-def running(
-    command: Sequence[str], environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the end of the block."""
-    process = subprocess.Popen(command, cwd=ROOT, env=dict(environment))
-    try:
-        yield process
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=PATIENCE)
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def nginx(machine: Machine) -> Iterator[None]:
-    """Run nginx with our site and with nothing of the machine's own configuration."""
-    folder = machine.folder
-    (folder / "site.conf").write_text(machine.read("nginx/crier.conf"))
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    user = "" if os.geteuid() else "user root;"
-    (folder / "nginx.conf").write_text(
-        f"{user} daemon off; pid {folder}/nginx.pid; worker_processes 1; events {{}}\n"
-        f"http {{ access_log off; {temporary} include {folder}/site.conf; }}\n"
-    )
-    command = [str(NGINX), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with running(command, surroundings()) as process:
-        await_answer(machine.port, process)
-        yield
-
-
-def await_answer(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody listens."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.02)
-    pytest.fail(f"{process.args!r} does not listen")
-
-
-def await_ready(address: str) -> None:
-    """Wait until the service behind nginx says that it can do its work."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            Api(address, "").get("/readyz")
-            return
-        time.sleep(0.05)
-    pytest.fail("the service does not become ready")
+def is_ready(address: str) -> bool:
+    """Tell whether the service behind nginx says that it can do its work."""
+    with suppress(OSError):
+        return bool(Api(address, "").get("/readyz"))
+    return False
 
 
 def dispatchers(machine: Machine) -> set[int]:
     """Return the process ids of the dispatchers that have entered themselves."""
     with closing(sqlite3.connect(machine.data / "crier.db")) as database:
         return {pid for (pid,) in database.execute("SELECT pid FROM dispatchers")}
-
-
-def await_entry(machine: Machine, pid: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while pid not in dispatchers(machine):
-        assert time.monotonic() < deadline, "the dispatcher does not start"
-        time.sleep(0.02)
 
 
 def flask(machine: Machine, *words: str) -> str:
@@ -210,12 +89,8 @@ def flask(machine: Machine, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    # The path of a socket has 107 bytes at most: pytest's folders are too deep.
-    with tempfile.TemporaryDirectory(prefix="crier-") as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        yield Machine(Path(folder), port)
+    with machines.new() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +103,7 @@ def site(machine: Machine) -> Iterator[Site]:
         stack.enter_context(running(web.command, web.environment))
         stack.enter_context(running(dispatch.command, dispatch.environment))
         stack.enter_context(nginx(machine))
-        await_ready(machine.address)
+        until(lambda: is_ready(machine.address))
         yield Site(machine, Api(machine.address, token))
 
 
@@ -236,12 +111,9 @@ def site(machine: Machine) -> Iterator[Site]:
 def test_a_broadcast_with_an_attachment_goes_through_nginx_to_the_dispatcher(site: Site) -> None:
     message = {"text": "Hello", "attachments": [site.upload()["_id"]]}
     order = {"send_type": "individual", "to": "12025550110,12025550111", "message": message}
-    broadcast = site.api.post("/broadcast", order)
-    deadline = time.monotonic() + PATIENCE
-    while broadcast["status"] == "sending" and time.monotonic() < deadline:
-        time.sleep(0.05)
-        broadcast = site.api.get(f"/broadcast/{broadcast['_id']}")
-    assert broadcast["sent"] == ["12025550110", "12025550111"]
+    path = f"/broadcast/{site.api.post('/broadcast', order)['_id']}"
+    until(lambda: site.api.get(path)["status"] == "completed")
+    assert site.api.get(path)["sent"] == ["12025550110", "12025550111"]
     received = site.api.get("/sandbox/message")
     assert sorted(each["kind"] for each in received) == ["media", "media", "text", "text"]
 
@@ -266,15 +138,20 @@ def test_nginx_serves_a_file_whole_in_ranges_and_not_again(site: Site) -> None:
 
 
 @needs_nginx
-def test_a_file_has_the_headers_that_the_service_itself_would_give_it(site: Site) -> None:
-    path = site.upload()["path"].removeprefix(".")
+@pytest.mark.parametrize("name", ["evening.jpeg", "people.csv"])
+def test_a_file_has_the_headers_that_the_service_itself_would_give_it(
+    site: Site, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "evening.jpeg").write_bytes(PICTURE.read_bytes())
+    (tmp_path / "people.csv").write_text("name,phone\nAda,2348179803743\n")
+    path = site.upload(tmp_path / name)["path"].removeprefix(".")
     app = create_app(Settings(data_dir=site.machine.data, dispatch="off"))
     alone = app.test_client().get(path, buffered=True).headers
     app.extensions["crier"].database.dispose()
     for headers in ({}, {"Range": "bytes=0-9"}):
         answer, _ = site.ask("GET", path, **headers)
-        for name in SAME_HEADERS:
-            assert answer.headers.get_all(name) == [alone[name]], name
+        for header in SAME_HEADERS:
+            assert answer.headers.get_all(header) == [alone[header]], header
     refused, _ = site.ask("GET", path, Range="bytes=9999999-")
     assert refused.headers["Content-Security-Policy"] == alone["Content-Security-Policy"]
 
@@ -339,7 +216,7 @@ def test_links_carry_the_address_that_the_client_used_and_not_one_it_claims(site
 def test_a_dispatcher_stops_within_its_time_and_takes_its_leave(site: Site) -> None:
     unit = site.machine.unit("crier-dispatch")
     with running(unit.command, unit.environment) as dispatcher:
-        await_entry(site.machine, dispatcher.pid)
+        until(lambda: dispatcher.pid in dispatchers(site.machine))
         dispatcher.send_signal(signal.SIGTERM)
         assert dispatcher.wait(timeout=unit.stop_within) == 0
     assert dispatcher.pid not in dispatchers(site.machine)
@@ -364,15 +241,11 @@ def test_systemd_understands_the_units(machine: Machine, tmp_path: Path, name: s
 
 @needs_nginx
 def test_without_the_service_nginx_says_so_in_the_envelope() -> None:
-    with tempfile.TemporaryDirectory(prefix="crier-") as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        with nginx(Machine(Path(folder), port)):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-            connection.request("GET", "/broadcast")
-            answer = connection.getresponse()
-            assert answer.status == 503
-            assert answer.headers["Retry-After"] == "2"
-            assert json.load(answer)["status"] is False
-            connection.close()
+    with machines.new() as empty, nginx(empty):
+        connection = http.client.HTTPConnection("127.0.0.1", empty.port, timeout=LIMIT)
+        connection.request("GET", "/broadcast")
+        answer = connection.getresponse()
+        assert answer.status == 503
+        assert answer.headers["Retry-After"] == "2"
+        assert json.load(answer)["status"] is False
+        connection.close()
