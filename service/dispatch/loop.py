@@ -33,12 +33,14 @@ class Loop:
         self._turn = turn
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"crier-{name}", daemon=True)
+        # Made when it starts: a fork makes every thread that is there look as if it had ended.
+        self._thread: threading.Thread | None = None
         self._next_at = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
         self._next_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"crier-{self.name}", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -53,13 +55,16 @@ class Loop:
 
     def join(self, timeout: float) -> bool:
         """Wait for the end of the last turn; tell whether it came."""
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(max(0.0, timeout))
-        return not self._thread.is_alive()
+        return not self._is_alive()
 
     def stands_still(self) -> bool:
         """Tell whether a turn takes longer than it may, or the thread is gone."""
-        return not self._thread.is_alive() or time.monotonic() > self._next_at + self.patience
+        return not self._is_alive() or time.monotonic() > self._next_at + self.patience
+
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE

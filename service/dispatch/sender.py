@@ -42,13 +42,16 @@ class Senders:
         self._recorder = recorder
         self._lease = lease
         self._gate = gate
-        self._threads = [
-            threading.Thread(target=self._run, name=f"crier-sender-{number}", daemon=True)
-            for number in range(threads)
-        ]
+        self._size = threads
+        # Made when they start: a fork makes every thread that is there look as if it had ended.
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin."""
+        self._threads = [
+            threading.Thread(target=self._run, name=f"crier-sender-{number}", daemon=True)
+            for number in range(self._size)
+        ]
         for thread in self._threads:
             thread.start()
 

@@ -44,9 +44,10 @@ Start = Callable[..., Dispatcher]
 
 
 @pytest.fixture(autouse=True)
-def short_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have holds left to the database, and refused deliveries looked at again, after a moment."""
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing take seconds that only spares the database."""
     monkeypatch.setattr("service.dispatch.gate._UNTIL_WRITTEN", 300)
+    monkeypatch.setattr("service.dispatch.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.dispatch.retry._CLOSED_DOOR_WAIT", 0.05)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -12,6 +14,19 @@ from service.dispatch.loop import Loop
 from tests.waiting import until
 
 LONG = 3600.0
+
+_FORKING = """
+import os
+from service.dispatch.loop import Loop
+loop = Loop("test", lambda: 3600.0)
+child = os.fork()
+if not child:
+    loop.start()
+    alive = not loop.stands_still() and not loop.join(0.0)
+    loop.stop()
+    os._exit(0 if alive and loop.join(60.0) else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 class Turns:
@@ -106,6 +121,11 @@ def test_a_loop_that_was_stopped_takes_no_further_turn(start: Callable[[Loop], L
 def test_a_loop_that_was_never_started_is_over(start: Callable[[Loop], Loop]) -> None:
     del start
     assert Loop("test", lambda: 0.0).join(0)
+
+
+def test_a_loop_that_was_made_before_a_fork_lives_after_it() -> None:
+    """Under `gunicorn --preload` the workers are forked from a process that has made them all."""
+    assert subprocess.run([sys.executable, "-c", _FORKING], check=False).returncode == 0
 
 
 def test_a_loop_in_an_endless_turn_stands_still(start: Callable[[Loop], Loop]) -> None:
