@@ -213,26 +213,35 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _announce(folder: Path, token: str) -> IO[str]:
     """Make the files of a process, and the lock that lasts as long as it lives."""
-    lock = (folder / f"{token}.alive").open("w")
+    alive = folder / f"{token}.alive"
+    lock = alive.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for kind in _KINDS:
-            _allocate(folder / f"{kind}_{token}.db")
+            _allocate(folder / f"{kind}_{token}.db", _FILE)
     except OSError:
         lock.close()
+        _bury(folder, alive)
         raise
     return lock
 
 
-def _allocate(path: Path) -> None:
-    path.write_bytes(bytes(_FILE))
+def _allocate(path: Path, size: int) -> None:
+    """Fill a new file with zeros, all of it or nothing."""
+    try:
+        path.write_bytes(bytes(size))
+    except OSError:
+        path.unlink()
+        raise
 
 
 def _sums(folder: Path) -> Iterable[Metric]:
     with _alone(folder):
         for announced in folder.glob("*.alive"):
             if not _lives(announced):
-                _bury(folder, announced)
+                # Where the past has no room, on a full disk, the files stay and go on counting.
+                with suppress(OSError):
+                    _bury(folder, announced)
         merged: Iterable[Metric] = MultiProcessCollector.merge(map(str, folder.glob("*.db")))
         return merged
 
@@ -260,7 +269,7 @@ def _bury(folder: Path, announced: Path) -> None:
 
 def _add(total: Path, part: Path) -> None:
     if not total.exists():
-        _allocate(total)
+        _allocate(total, 4 * _FILE)
     past = MmapedDict(str(total))
     try:
         for key, value, _, _ in MmapedDict.read_all_values_from_file(str(part)):

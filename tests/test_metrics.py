@@ -45,6 +45,20 @@ sys.stdin.read()
 """
 
 
+CRAMPED = """
+import resource, sys
+from pathlib import Path
+from tests.readings import sums, value
+from service.metrics import meters
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+folder = Path(sys.argv[1])
+print(value(sums(folder), "crier_deliveries_total", channel="sandbox", status="sent"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 600_000))
+meters.share(folder)
+print(meters.folder)
+"""
+
+
 @pytest.fixture
 def world(settings: Settings, database: Database) -> World:
     world = World(settings, database)
@@ -160,6 +174,20 @@ def test_a_past_that_a_power_cut_has_broken_is_forgotten(tmp_path: Path) -> None
         sent = value(sums(tmp_path), "crier_deliveries_total", channel="sandbox", status="sent")
         assert sent == 2
     assert not past.exists() or past.stat().st_size > 1000
+
+
+def test_where_there_is_no_room_nothing_is_lost_and_nothing_half_made(tmp_path: Path) -> None:
+    with counting(tmp_path, 3):
+        pass
+    before = sorted(tmp_path.iterdir())
+    command = [sys.executable, "-c", CRAMPED, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    told = done.stdout.splitlines()
+    assert (told[0], told[-1]) == ("3.0", "None")
+    assert sorted(tmp_path.iterdir()) == before
+    sent = {"name": "crier_deliveries_total", "channel": "sandbox", "status": "sent"}
+    assert value(sums(tmp_path), **sent) == 3
+    assert not list(tmp_path.glob("*.alive"))
 
 
 def test_a_process_that_cannot_share_counts_for_itself(tmp_path: Path) -> None:
