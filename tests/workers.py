@@ -1,0 +1,96 @@
+"""A world on the engine `procrastinate`: Postgres with its queue, and workers as real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.config import Settings
+from service.core import broadcasts
+from service.database import Database, now_ms
+from service.dispatch import engine
+from tests.waiting import LIMIT, until
+from tests.world import World
+
+ROOT = Path(__file__).parent.parent
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+
+on_postgres = pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+"""Has a test run on the one database that the engine knows."""
+
+
+@contextmanager
+def queued(settings: Settings, **changes: Any) -> Iterator[World]:
+    """Give a world whose broadcasts leave jobs; workers beat, sweep and retry in a hurry."""
+    hurry = {"lease": 6.0, "sweep_interval": 1.0, "poll_interval": 0.1, "retry_base": 0.5}
+    settings = replace(settings, dispatch="procrastinate", **(hurry | changes))
+    database = Database(settings)
+    try:
+        engine.set_up(database)
+        yield World(settings, database)
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `flask worker` until the end of the block, given as soon as it takes jobs."""
+    before = set(workers(world))
+    with log(world).open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "wsgi", "worker"],
+            cwd=ROOT,
+            env=environment(world.settings),
+            stderr=output,
+        )
+    try:
+        until(lambda: set(workers(world)) - before or process.poll() is not None)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(LIMIT)
+
+
+def log(world: World) -> Path:
+    """Return the file of what all workers of a world complain about."""
+    world.settings.data_dir.mkdir(exist_ok=True)
+    return world.settings.data_dir / "workers.log"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the settings that matter to a worker, as a process reads them."""
+    names = ["data_dir", "database_url", "dispatch", "lanes", "lease", "sweep_interval"]
+    names += ["poll_interval", "retry_base", "database_timeout"]
+    ours = {name.upper(): str(getattr(settings, name)) for name in names}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return kept | ours | {"LOG_LEVEL": "WARNING"}
+
+
+def pause(world: World, broadcast_id: str) -> None:
+    with world.database.writing() as db:
+        broadcasts.pause(db, world.client_id, broadcast_id, now=now_ms())
+
+
+def resume(world: World, broadcast_id: str) -> None:
+    with world.database.writing() as db:
+        broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
+
+
+def workers(world: World) -> list[int]:
+    """Return procrastinate's ids of the workers there are."""
+    return [row.id for row in world.ask("SELECT id FROM procrastinate_workers ORDER BY id")]
+
+
+def jobs(world: World) -> list[Any]:
+    """Return all jobs about broadcasts, the oldest first."""
+    query = """SELECT id, status::text, queueing_lock AS name, args, scheduled_at, worker_id
+               FROM procrastinate_jobs WHERE task_name = 'crier.dispatch' ORDER BY id"""
+    return list(world.ask(query))
