@@ -1,0 +1,127 @@
+"""What providers tell us by themselves, believed only with the session's own signature."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+
+from service.channels.base import Receipt, ReceiptState
+from service.core import webhooks
+from service.errors import ForgedWebhookError, NotFoundError, UnreadableBodyError
+from tests.world import World
+
+CLOUD = {
+    "phone_number_id": "106540352242922",
+    "access_token": "EAAG-token",
+    "app_secret": "app-secret",
+    "verify_token": "verify-token",
+}
+WAMID = "wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBJBM0I2RkZCREJBRDI2MUFDNkUA"
+QUESTION = {"hub.mode": "subscribe", "hub.challenge": "1158201444"}
+
+
+def body(**status: Any) -> bytes:
+    metadata = {"display_phone_number": "15550783881", "phone_number_id": CLOUD["phone_number_id"]}
+    said = {"id": WAMID, "status": "sent", "timestamp": "1750030073", "recipient_id": "1", **status}
+    value = {"messaging_product": "whatsapp", "metadata": metadata, "statuses": [said]}
+    change = {"value": value, "field": "messages"}
+    return json.dumps({"object": "x", "entry": [{"id": "1", "changes": [change]}]}).encode()
+
+
+def read(world: World, session_id: str, raw: bytes, **headers: str) -> list[Receipt]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with world.database.reading() as db:
+        return webhooks.read(db, session_id, raw, named, accounts=world.accounts)
+
+
+def signature(raw: bytes, secret: str = CLOUD["app_secret"]) -> str:
+    return f"sha256={hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()}"
+
+
+def challenge(world: World, session_id: str, **query: str) -> str:
+    asked = {**QUESTION, **query}
+    with world.database.reading() as db:
+        return webhooks.answer_challenge(db, session_id, asked, accounts=world.accounts)
+
+
+@pytest.fixture
+def cloud(world: World) -> str:
+    return world.session("whatsapp_cloud", settings=CLOUD)
+
+
+def test_a_signed_body_is_read(world: World, cloud: str) -> None:
+    raw = body()
+    (receipt,) = read(world, cloud, raw, X_Hub_Signature_256=signature(raw))
+    assert receipt == Receipt(WAMID, ReceiptState.SENT, 1_750_030_073.0)
+
+
+def test_the_header_may_be_written_in_any_case(world: World, cloud: str) -> None:
+    raw = body()
+    assert read(world, cloud, raw, x_hub_SIGNATURE_256=signature(raw))
+
+
+@pytest.mark.parametrize("place", [0, 17, -1])
+def test_one_byte_that_is_another_breaks_it(world: World, cloud: str, place: int) -> None:
+    raw = bytearray(body())
+    signed = signature(bytes(raw))
+    raw[place] ^= 1
+    with pytest.raises(ForgedWebhookError):
+        read(world, cloud, bytes(raw), X_Hub_Signature_256=signed)
+
+
+@pytest.mark.parametrize("said", ["", "sha256=", "é", "0" * 64])
+def test_no_other_signature_will_do(world: World, cloud: str, said: str) -> None:
+    with pytest.raises(ForgedWebhookError):
+        read(world, cloud, body(), X_Hub_Signature_256=said)
+    with pytest.raises(ForgedWebhookError):
+        read(world, cloud, body())
+
+
+def test_a_session_without_a_secret_believes_nobody(world: World) -> None:
+    bare = {name: CLOUD[name] for name in ("phone_number_id", "access_token")}
+    session_id = world.session("whatsapp_cloud", settings=bare)
+    raw = body()
+    with pytest.raises(ForgedWebhookError):
+        read(world, session_id, raw, X_Hub_Signature_256=signature(raw, ""))
+    with pytest.raises(ForgedWebhookError):
+        challenge(world, session_id, **{"hub.verify_token": ""})
+
+
+def test_another_sessions_secret_is_not_this_ones(world: World, cloud: str) -> None:
+    other = world.session("whatsapp_cloud", settings={**CLOUD, "app_secret": "another"})
+    raw = body()
+    with pytest.raises(ForgedWebhookError):
+        read(world, other, raw, X_Hub_Signature_256=signature(raw))
+    assert read(world, cloud, raw, X_Hub_Signature_256=signature(raw))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"[]", b'{"entry":[7]}', b"\xff", b"[" * 100_000, body(timestamp="soon")],
+)
+def test_what_is_signed_and_cannot_be_read_is_refused(world: World, cloud: str, raw: bytes) -> None:
+    with pytest.raises(UnreadableBodyError):
+        read(world, cloud, raw, X_Hub_Signature_256=signature(raw))
+
+
+def test_the_challenge_comes_back_to_whoever_knows_the_token(world: World, cloud: str) -> None:
+    assert challenge(world, cloud, **{"hub.verify_token": "verify-token"}) == "1158201444"
+    for wrong in ("", "verify-toke", "VERIFY-TOKEN", "é"):
+        with pytest.raises(ForgedWebhookError):
+            challenge(world, cloud, **{"hub.verify_token": wrong})
+
+
+def test_sessions_that_are_not_reported_to_have_no_webhook(world: World) -> None:
+    sandbox = world.session()
+    waha = world.session("waha", settings={"base_url": "http://waha.example:3000"})
+    for session_id in (sandbox, "0" * 24, "nonsense"):
+        with pytest.raises(NotFoundError):
+            read(world, session_id, b"{}")
+        with pytest.raises(NotFoundError):
+            challenge(world, session_id)
+    with pytest.raises(ForgedWebhookError):  # WAHA asks no question
+        challenge(world, waha)

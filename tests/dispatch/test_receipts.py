@@ -1,0 +1,108 @@
+"""The turn in which the providers' later word is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from service.channels.base import Receipt, ReceiptState
+from service.core import deliveries, receipts
+from service.core.deliveries import Outcome
+from service.database import now_ms
+from service.dispatch.receipts import Receipts
+from service.models import DeliveryStatus
+from tests.probe import Stage
+from tests.world import ADA, GRACE, World, numbers
+
+
+class Turns:
+    """The turns, and how often they found something for others to go on with."""
+
+    def __init__(self, world: World) -> None:
+        self.woken = 0
+        self._turn = Receipts(world.settings, world.database, self._wake).turn
+
+    def take(self) -> float:
+        return self._turn()
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+
+@pytest.fixture
+def turns(world: World, stage: Stage) -> Turns:
+    del stage
+    return Turns(world)
+
+
+def left(
+    world: World, status: DeliveryStatus, to: Sequence[str], says: str = "Hello"
+) -> tuple[str, str]:
+    """Return a session and its broadcast, whose deliveries a sender left at a status."""
+    session_id = world.session("probe")
+    broadcast_id = world.ready(to, says, session_id=session_id)
+    claims = world.claim(broadcast_id)
+    now = now_ms()
+    outcomes = [Outcome(each.id, status, 1, now, now) for each in claims.deliveries]
+    with world.database.writing() as db:
+        deliveries.record(db, claims.id, outcomes, now=now)
+    return session_id, broadcast_id
+
+
+def tell(world: World, session_id: str, *receipts_: Receipt, now: int | None = None) -> None:
+    with world.database.writing() as db:
+        receipts.store(db, session_id, receipts_, now=now_ms() if now is None else now)
+
+
+def word(delivery_id: str, state: ReceiptState, part: int = 0) -> Receipt:
+    return Receipt(f"id.{part}", state, 0.0, f"{delivery_id}.{part}")
+
+
+def test_nothing_to_do_costs_one_look(world: World, turns: Turns) -> None:
+    assert turns.take() == world.settings.poll_interval
+    assert turns.woken == 0
+
+
+def test_what_has_arrived_is_applied_and_wakes_the_claimer(world: World, turns: Turns) -> None:
+    session_id, broadcast_id = left(world, DeliveryStatus.UNCERTAIN, [ADA, GRACE], "one two")
+    ada, grace = world.deliveries(broadcast_id)
+    said = [word(ada.id, ReceiptState.SENT), word(grace.id, ReceiptState.READ)]
+    tell(world, session_id, *said)
+    assert turns.take() == world.settings.poll_interval
+    assert turns.woken == 1
+    assert world.statuses(broadcast_id) == {"queued": 2}
+
+
+def test_many_are_applied_in_turns_without_a_pause(world: World, turns: Turns) -> None:
+    session_id, broadcast_id = left(world, DeliveryStatus.SENT, numbers(700))
+    read = [word(each.id, ReceiptState.READ) for each in world.deliveries(broadcast_id)]
+    tell(world, session_id, *read)
+    assert turns.take() == 0.0
+    assert turns.take() == world.settings.poll_interval
+    assert world.statuses(broadcast_id) == {"read": 700}
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_many_that_have_to_wait_do_not_keep_others_waiting(world: World, turns: Turns) -> None:
+    session_id, broadcast_id = left(world, DeliveryStatus.SENT, [ADA])
+    unknown = [Receipt(f"wamid.{number}", ReceiptState.READ, 0.0) for number in range(600)]
+    tell(world, session_id, *unknown, now=now_ms() - 1_000)
+    tell(world, session_id, word(world.deliveries(broadcast_id)[0].id, ReceiptState.READ))
+    assert turns.take() == 0.0
+    assert turns.take() == world.settings.poll_interval
+    assert world.statuses(broadcast_id) == {"read": 1}
+    assert turns.woken == 1
+
+
+def test_unknown_ones_are_counted_in_the_log(
+    world: World, turns: Turns, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = world.session("probe")
+    old = Receipt("wamid.secret", ReceiptState.READ, 0.0)
+    tell(world, session_id, old, old, now=now_ms() - 61_000)
+    turns.take()
+    (record,) = [each for each in caplog.records if "receipts" in str(each.msg)]
+    assert "'count': 2" in str(record.msg)
+    assert "wamid" not in str(record.msg)
+    assert turns.woken == 0
