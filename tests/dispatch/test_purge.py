@@ -127,8 +127,9 @@ def flask(app: Application) -> Iterator[FlaskCliRunner]:
         yield app.test_cli_runner()
 
 
+@pytest.mark.usefixtures("history")
 def test_the_command_says_what_would_go_and_what_went(
-    history: World, flask: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
+    flask: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli, "now_ms", lambda: 91 * DAY + now_ms())
     what = r"3 broadcasts closed before [0-9-]+ [0-9:]+ UTC with 12 deliveries, 0 receipts and 0 f"
