@@ -18,21 +18,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the plans that are asked for; return 0 if the promise was kept in all of them."""
     signal.signal(signal.SIGTERM, _interrupt)
     options = _parser().parse_args(arguments)
-    kept = True
-    for database in options.database:
-        plan = Plan(
-            database=database,
-            seconds=options.seconds,
-            deliveries=options.deliveries,
-            faults={name: FAULTS[name] for name in options.faults},
-            channels=options.channels,
-            seed=options.seed,
-            lease=options.lease,
-        )
-        report = run(plan, aloud=options.aloud)
-        print("\n".join(report.lines()), flush=True)
-        kept = kept and not report.faults_of_service
-    return 0 if kept else 1
+    try:
+        kept = [_run(options, database) for database in options.database]
+    except KeyboardInterrupt:
+        print("Interrupted: all that was started is stopped.")
+        return 128 + signal.SIGINT
+    return 0 if all(kept) else 1
+
+
+def _run(options: argparse.Namespace, database: str) -> bool:
+    """Carry one plan out and print its report; tell whether the promise was kept."""
+    plan = Plan(
+        database=database,
+        seconds=options.seconds,
+        deliveries=options.deliveries,
+        faults={name: FAULTS[name] for name in options.faults},
+        channels=options.channels,
+        seed=options.seed,
+        lease=options.lease,
+    )
+    report = run(plan, aloud=options.aloud)
+    print("\n".join(report.lines()), flush=True)
+    return not report.faults_of_service
 
 
 def _parser() -> argparse.ArgumentParser:

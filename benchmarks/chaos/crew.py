@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 _LOOK_EVERY = 0.02
 _PORT_IN_USE = "Can't connect to"
+_RENEWAL = "Autorestarting worker"
 
 
 class Target(NamedTuple):
@@ -142,6 +143,11 @@ class Crew:
             if not member.wait(deadline - time.monotonic()):
                 self.failures.append(f"{member.role} did not heed SIGTERM")
         self._end_by_force(deadline)
+
+    def renewals(self) -> int:
+        """Count the workers that gunicorn replaced because of `max_requests`."""
+        logs = [member.log.read_text(errors="replace") for member in self._members]
+        return sum(log.count(_RENEWAL) for log in logs)
 
     def complaints(self) -> list[str]:
         """Return what gunicorn says of workers that ended though nobody had asked for it."""

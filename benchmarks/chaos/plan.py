@@ -15,6 +15,13 @@ _SIZES = ((1, 6), (10, 5), (100, 5), (400, 4), (1_500, 2), (4_000, 1))
 """Recipients of a broadcast, and how often that many."""
 
 
+_BUSY = 0.6
+"""Part of all sender threads that the traffic keeps busy, so that a kill always hits some."""
+
+_LONGEST_LATENCY = 0.5
+_PARTS = 1.25
+"""Messages per delivery, on average."""
+
 _FEWEST_ORDERS = 25
 """So many orders even a small run has, that all sessions get their share."""
 
@@ -23,30 +30,30 @@ _FEWEST_ORDERS = 25
 class Channel:
     """A session of the sandbox: what it promises, how slow it is, and its share of all orders.
 
-    `latency` in seconds a message.
+    `slowness` is how long a message takes, beside the others.
     """
 
     name: str
     share: int
-    latency: float
+    slowness: float
     idempotent: bool = True
     on_uncertain: str = "hold"
 
-    def fields(self, max_attempts: int) -> dict[str, Any]:
-        """Return what `POST /session` wants."""
+    def fields(self, latency: float, max_attempts: int) -> dict[str, Any]:
+        """Return what `POST /session` wants; `latency` in seconds for a slowness of 1."""
         return {
             "name": self.name,
             "channel": "sandbox",
-            "settings": {"idempotent": self.idempotent, "latency": self.latency},
+            "settings": {"idempotent": self.idempotent, "latency": latency * self.slowness},
             "on_uncertain": self.on_uncertain,
             "max_attempts": max_attempts,
         }
 
 
 CHANNELS = {
-    "idempotent": (Channel("fast", 3, 0.0), Channel("slow", 3, 0.03)),
-    "resend": (Channel("resend", 1, 0.02, idempotent=False, on_uncertain="resend"),),
-    "hold": (Channel("hold", 1, 0.02, idempotent=False),),
+    "idempotent": (Channel("fast", 3, 0.0), Channel("slow", 3, 1.0)),
+    "resend": (Channel("resend", 1, 1.0, idempotent=False, on_uncertain="resend"),),
+    "hold": (Channel("hold", 1, 1.0, idempotent=False),),
 }
 """The kinds of channel that a run may have, and the sessions that stand for each."""
 
@@ -85,6 +92,15 @@ class Plan:
     def sessions(self) -> tuple[Channel, ...]:
         """Return the sessions that orders are sent through."""
         return tuple(itertools.chain.from_iterable(CHANNELS[name] for name in self.channels))
+
+    @property
+    def latency(self) -> float:
+        """Return the seconds a message of a slow session takes, for the threads to be busy."""
+        shares = sum(session.share for session in self.sessions)
+        slow = sum(session.share * session.slowness for session in self.sessions) / shares
+        messages = self.deliveries / self.seconds * _PARTS
+        threads = self.sender_threads * (self.workers + self.dispatchers)
+        return min(_LONGEST_LATENCY, _BUSY * threads / (messages * slow)) if slow else 0.0
 
     def random(self, purpose: str) -> Random:
         """Return a source of chance that is the same in every run with this seed."""

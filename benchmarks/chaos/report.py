@@ -46,6 +46,7 @@ class Report:
     quiet_after: float = 0.0
     elapsed: float = 0.0
     port_in_use: int = 0
+    renewals: int = 0
 
     @property
     def lost(self) -> int:
@@ -127,6 +128,7 @@ class Report:
             said = ", ".join(f"{n} x {what}" for what, n in sorted(self.uploads.items()))
             yield f"  uploads while the disk was full: {said}"
         yield f"  processes restarted though nobody killed them: {len(self.failures)}"
+        yield f"  workers replaced by max_requests: {self.renewals}"
         if self.port_in_use:
             yield f"  starts that found the port still held by a killed master: {self.port_in_use}"
         yield f"  quiet {self.quiet_after:.1f} s after the last fault"

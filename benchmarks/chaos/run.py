@@ -94,7 +94,7 @@ def _sessions(plan: Plan, api: Api) -> dict[str, str]:
     """Create the sessions and return their ids by name."""
     made = {}
     for session in plan.sessions:
-        answer = api.post("/session", session.fields(_MAX_ATTEMPTS))
+        answer = api.post("/session", session.fields(plan.latency, _MAX_ATTEMPTS))
         if answer.status != HTTPStatus.CREATED:
             raise NotReadyError(answer.text)
         made[session.name] = str(answer.data["_id"])
@@ -158,6 +158,7 @@ def _report(scene: Scene, compared: Audit) -> Report:
         uploads=Counter(entry.what for entry in journal.entries("upload")),
         log=_log(scene.ground.folder),
         port_in_use=crew.port_in_use,
+        renewals=crew.renewals(),
     )
 
 
