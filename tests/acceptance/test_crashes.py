@@ -1,0 +1,228 @@
+"""Whoever is killed in between, nobody is lost and nobody gets it twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from service import logs
+from service.channels.drivers import sandbox
+from service.config import Settings
+from service.core import tokens
+from service.core.tokens import Scope
+from service.database import Database
+from tests.serving import Process, Server, running
+from tests.waiting import until
+from tests.world import World, numbers
+
+
+@pytest.fixture
+def world(settings: Settings, database: Database) -> World:
+    logs.configure(settings)
+    return World(settings, database)
+
+
+@pytest.fixture
+def token(world: World) -> str:
+    with world.database.writing() as db:
+        return tokens.create(db, world.client_id, "test", [Scope.SEND])[1]
+
+
+def post(server: Server, token: str, to: list[str]) -> str:
+    """Post a broadcast and return its id."""
+    body = {"send_type": "individual", "to": ",".join(to), "message": {"text": "Hello"}}
+    status, answer = server.ask("POST", "/broadcast", token, body)
+    assert status == 201, answer
+    return str(answer["data"]["_id"])
+
+
+class Arrivals:
+    """What has arrived in the sandbox's own store from one session."""
+
+    def __init__(self, world: World, session_id: str) -> None:
+        self._store = world.settings.sandbox_store
+        self._session_id = session_id
+
+    def count(self) -> int:
+        return sandbox.received(self._store, [self._session_id], 0, 0)[0]
+
+    def await_count(self, count: int) -> None:
+        until(lambda: self.count() >= count)
+
+    def by_recipient(self) -> Counter[str]:
+        messages = sandbox.received(self._store, [self._session_id], 0, 1_000_000)[1]
+        return Counter(message["recipient"] for message in messages)
+
+
+def assert_all_sent_once(world: World, arrivals: Arrivals, broadcast_id: str, count: int) -> None:
+    world.await_status(broadcast_id, "completed")
+    assert arrivals.by_recipient() == dict.fromkeys(numbers(count), 1)
+    assert world.statuses(broadcast_id) == {"sent": count}
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_ten_thousand_are_sent_once_though_the_worker_is_killed_ten_times(
+    world: World, token: str
+) -> None:
+    count = 10_000
+    arrivals = Arrivals(world, world.session())
+    server = Server(world.settings, "--preload")
+    with running(server):
+        broadcast_id = post(server, token, numbers(count))
+        for kill in range(10):
+            arrivals.await_count((kill + 1) * count // 11)
+            server.kill_child()
+        assert_all_sent_once(world, arrivals, broadcast_id, count)
+
+
+def test_everybody_is_sent_once_though_all_of_gunicorn_is_killed(world: World, token: str) -> None:
+    count = 3_000
+    arrivals = Arrivals(world, world.session())
+    first, second = Server(world.settings), Server(world.settings)
+    with running(first):
+        broadcast_id = post(first, token, numbers(count))
+        arrivals.await_count(count // 3)
+        first.kill()
+    assert world.get(broadcast_id).status == "sending"
+    with running(second):
+        assert_all_sent_once(world, arrivals, broadcast_id, count)
+
+
+def test_a_worker_without_its_master_ends_and_another_process_goes_on(
+    world: World, token: str
+) -> None:
+    count = 3_000
+    arrivals = Arrivals(world, world.session(settings={"idempotent": False}))
+    server = Server(world.settings)
+    with running(server):
+        broadcast_id = post(server, token, numbers(count))
+        arrivals.await_count(count // 10)
+        (orphan,) = server.children()
+        os.kill(server.pid, signal.SIGKILL)
+        with dispatching(world):
+            assert_all_sent_once(world, arrivals, broadcast_id, count)
+        until(lambda: not is_running(orphan))
+
+
+def test_what_a_killed_worker_was_sending_is_held_where_a_repeat_would_do_harm(
+    world: World, token: str
+) -> None:
+    count = 2_000
+    arrivals = Arrivals(world, world.session(settings={"idempotent": False}))
+    server = Server(world.settings)
+    with running(server):
+        broadcast_id = post(server, token, numbers(count))
+        for kill in range(2):
+            arrivals.await_count((kill + 1) * count // 3)
+            server.kill_child()
+        world.await_status(broadcast_id, "completed")
+    rows = world.deliveries(broadcast_id)
+    assert {row.status for row in rows} == {"sent", "uncertain"}
+    assert {row.code for row in rows} == {None, "process_died"}
+    arrived = arrivals.by_recipient()
+    assert max(arrived.values()) == 1
+    assert {row.recipient for row in rows if row.status == "sent"} <= arrived.keys()
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_a_service_told_to_end_in_mid_run_loses_nothing_and_repeats_nothing(
+    world: World, token: str
+) -> None:
+    count = 1_000
+    session_id = world.session(settings={"idempotent": False, "latency": 0.05})
+    arrivals = Arrivals(world, session_id)
+    server = Server(world.settings, GRACEFUL_TIMEOUT="20")
+    with running(server):
+        broadcast_id = post(server, token, numbers(count))
+        arrivals.await_count(count // 4)
+        # Ends by itself: gunicorn kills a worker that is late, and says so by its exit status.
+        assert server.terminate(limit=20) == 0
+    assert arrivals.count() < count
+    assert world.statuses(broadcast_id) == {
+        "sent": arrivals.count(),
+        "queued": count - arrivals.count(),
+    }
+    assert world.ask("SELECT id FROM dispatchers") == []
+    world.assert_counters_equal_rows([broadcast_id])
+    world.tell("UPDATE sessions SET settings = '{\"idempotent\": false}', version = version + 1")
+    with dispatching(world):
+        assert_all_sent_once(world, arrivals, broadcast_id, count)
+
+
+def test_a_frozen_dispatcher_that_wakes_after_its_lease_sends_nobody_again(
+    world: World, token: str
+) -> None:
+    count = 1_500
+    session_id = world.session(settings={"idempotent": False, "latency": 0.02})
+    arrivals = Arrivals(world, session_id)
+    web = Server(world.settings, DISPATCH="off")
+    frozen, other = (
+        Process(world.settings, "flask", "--app", "wsgi", "dispatch", LEASE="2") for _ in range(2)
+    )
+    with running(web, frozen, other):
+        until(lambda: dispatchers_of(world, frozen.pid) and dispatchers_of(world, other.pid))
+        broadcast_id = post(web, token, numbers(count))
+        arrivals.await_count(count // 10)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        until(lambda: dispatchers_of(world, frozen.pid) == [])
+        until(lambda: world.statuses(broadcast_id).get("uncertain"))
+        held = world.statuses(broadcast_id)["uncertain"]
+        os.kill(frozen.pid, signal.SIGCONT)
+        until(lambda: dispatchers_of(world, frozen.pid))
+        world.await_status(broadcast_id, "completed")
+        assert frozen.terminate() == other.terminate() == 0
+        assert world.ask("SELECT id FROM dispatchers") == []
+    rows = world.deliveries(broadcast_id)
+    assert {row.status for row in rows} == {"sent", "uncertain"}
+    assert sum(row.status == "uncertain" for row in rows) >= held
+    arrived = arrivals.by_recipient()
+    assert max(arrived.values()) == 1
+    assert {row.recipient for row in rows if row.status == "sent"} <= arrived.keys()
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_workers_forked_from_one_that_had_all_loaded_come_and_go_without_loss(
+    world: World, token: str
+) -> None:
+    count = 3_000
+    session_id = world.session(settings={"idempotent": False, "latency": 0.02})
+    arrivals = Arrivals(world, session_id)
+    server = Server(world.settings, "--preload", "--workers", "2", "--max-requests", "10")
+    with running(server):
+        broadcast_id = post(server, token, numbers(count))
+        until(lambda: len(world.ask("SELECT id FROM dispatchers")) == 2)
+        workers: set[int] = set()
+        while world.get(broadcast_id).status == "sending" and len(workers) < 4:
+            workers.update(server.children())
+            server.is_ready()
+        assert len(workers) >= 4
+        assert_all_sent_once(world, arrivals, broadcast_id, count)
+        assert server.terminate() == 0
+    assert world.ask("SELECT id FROM dispatchers") == []
+
+
+@contextmanager
+def dispatching(world: World) -> Iterator[None]:
+    """Dispatch in the process of the test."""
+    dispatcher = world.dispatcher(poll_interval=0.05, sweep_interval=0.1)
+    dispatcher.start()
+    yield
+    assert dispatcher.stop(20)
+
+
+def dispatchers_of(world: World, pid: int) -> list[str]:
+    return [row.id for row in world.ask("SELECT id FROM dispatchers WHERE pid = :pid", pid=pid)]
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no mere entry in the table of processes."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False

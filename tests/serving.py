@@ -1,0 +1,146 @@
+"""The service as an operator runs it: gunicorn and `flask dispatch`, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from service.config import Settings
+from tests.waiting import LIMIT, until
+
+ROOT = Path(__file__).parent.parent
+_SETTINGS = {setting.name.upper() for setting in fields(Settings)}
+QUICK = {
+    "LOG_LEVEL": "WARNING",
+    "POLL_INTERVAL": "0.05",
+    "SWEEP_INTERVAL": "0.1",
+    "RETRY_BASE": "0.05",
+    "RETRY_CAP": "0.1",
+}
+
+
+def environment(settings: Settings, **changes: str) -> dict[str, str]:
+    """Return the environment of a process that uses the tests' database and nothing else of ours.
+
+    What measures coverage in subprocesses is left in it.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    where = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url}
+    return kept | where | QUICK | changes
+
+
+class Process:
+    """A process of the service, with its children."""
+
+    def __init__(self, settings: Settings, *command: str, **changes: str) -> None:
+        self._command = [sys.executable, "-m", *command]
+        self._environment = environment(settings, **changes)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, cwd=ROOT, env=self._environment)
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def children(self) -> list[int]:
+        """Return the process ids of gunicorn's workers."""
+        with suppress(FileNotFoundError):
+            return [
+                int(pid)
+                for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            ]
+        return []
+
+    def terminate(self, limit: float = LIMIT) -> int:
+        """Ask for a graceful end and return the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(limit)
+
+    def kill(self) -> None:
+        """Kill the process and its children with SIGKILL, all at once."""
+        assert self._process is not None
+        for pid in (self.pid, *self.children()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    def kill_child(self) -> None:
+        """Kill a worker with SIGKILL, once there is one."""
+        until(self.children)
+        with suppress(ProcessLookupError):
+            os.kill(self.children()[0], signal.SIGKILL)
+
+
+class Server(Process):
+    """gunicorn with the project's own configuration, on a free port."""
+
+    def __init__(self, settings: Settings, *options: str, **changes: str) -> None:
+        self.port = _free_port()
+        super().__init__(
+            settings, "gunicorn", *options, "wsgi:app", **{"PORT": str(self.port), **changes}
+        )
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        super().start()
+        until(self.is_ready)
+
+    def is_ready(self) -> bool:
+        assert self.is_running(), "gunicorn ended"
+        with suppress(OSError, HTTPException):
+            return self.ask("GET", "/readyz")[0] == 200
+        return False
+
+    def ask(
+        self, method: str, path: str, token: str = "", body: dict[str, Any] | None = None
+    ) -> tuple[int, Any]:
+        """Send a request; return the status and the envelope."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            answer = connection.getresponse()
+            return answer.status, json.load(answer)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(*processes: Process) -> Iterator[None]:
+    """Start processes, and leave none of them behind."""
+    try:
+        for process in processes:
+            process.start()
+        yield
+    finally:
+        for process in processes:
+            if process.is_running():
+                process.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
