@@ -13,6 +13,13 @@ depends_on = None
 ID = sa.String(24).with_variant(sa.String(24, collation="C"), "postgresql")
 MOMENT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+QUEUE = """
+    ALTER TABLE waiting_receipts SET (
+        autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+        autovacuum_vacuum_cost_delay = 0)
+"""
+"""Vacuum by the number of dead rows, as with deliveries: this table is a queue too."""
+
 
 def upgrade() -> None:
     """Add tables, and one column that may be empty: the version before this one can go on."""
@@ -50,6 +57,8 @@ def upgrade() -> None:
         _of_session("opt_outs"),
         sa.PrimaryKeyConstraint("session_id", "recipient", name="pk_opt_outs"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(QUEUE)
     op.add_column("deliveries", sa.Column("progress", sa.Text(), nullable=True))
 
 
