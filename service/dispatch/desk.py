@@ -24,7 +24,7 @@ from service.dispatch.loop import Loop
 TURN = 10.0
 """Seconds after which a broadcast makes room where others wait for theirs."""
 
-LONGEST_TURN = 60.0
+LONGEST_TURN = 30.0
 """Seconds after which any broadcast is given back to the queue, if only to be taken up again."""
 
 _LONGEST_PUT_OFF = 4
