@@ -18,8 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the plans that are asked for; return 0 if the promise was kept in all of them."""
     signal.signal(signal.SIGTERM, _interrupt)
     options = _parser().parse_args(arguments)
+    # The other engine keeps its queue in Postgres.
+    databases = options.database if options.engine == "threads" else ("postgres",)
     try:
-        kept = [_run(options, database) for database in options.database]
+        kept = [_run(options, database) for database in databases]
     except KeyboardInterrupt:
         print("Interrupted: all that was started is stopped.")
         return 128 + signal.SIGINT
@@ -30,6 +32,7 @@ def _run(options: argparse.Namespace, database: str) -> bool:
     """Carry one plan out and print its report; tell whether the promise was kept."""
     plan = Plan(
         database=database,
+        engine=options.engine,
         seconds=options.seconds,
         deliveries=options.deliveries,
         faults={name: FAULTS[name] for name in options.faults},
@@ -48,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=plan.seconds, help="of breaking things")
     parser.add_argument("--deliveries", type=int, default=plan.deliveries, help="in all")
     parser.add_argument("--database", type=_words(_DATABASES), default=_DATABASES)
+    parser.add_argument("--engine", choices=("threads", "procrastinate"), default=plan.engine)
     parser.add_argument("--faults", type=_words(tuple(FAULTS)), default=tuple(FAULTS))
     parser.add_argument("--channels", type=_words(tuple(CHANNELS)), default=plan.channels)
     parser.add_argument("--seed", type=int, default=plan.seed)

@@ -200,8 +200,9 @@ def members(
     python = sys.executable
     limits = ["--max-requests", str(requests), "--max-requests-jitter", str(requests // 2)]
     gunicorn = [python, "-m", "gunicorn", "--log-level", "info", *limits, "wsgi:app"]
-    dispatch = [python, "-m", "flask", "--app", "wsgi", "dispatch"]
-    names = [f"dispatch-{number}" for number in range(1, dispatchers + 1)]
+    command = "worker" if environment["DISPATCH"] == "procrastinate" else "dispatch"
+    dispatch = [python, "-m", "flask", "--app", "wsgi", command]
+    names = [f"{command}-{number}" for number in range(1, dispatchers + 1)]
     return [
         Member("gunicorn", gunicorn, environment, logs),
         *(Member(name, dispatch, environment, logs) for name in names),

@@ -52,12 +52,17 @@ class Ground:
 
     def welcome(self) -> str:
         """Make the tables, a client and a token that may do everything; return the token."""
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", "welcome"]
+        [token] = set(re.findall(r"crier_[0-9a-f]{40}", self._flask("welcome")))
+        if self.environment["DISPATCH"] == "procrastinate":
+            self._flask("engine", "setup")
+        return str(token)
+
+    def _flask(self, *words: str) -> str:
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", *words]
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
         )
-        [token] = set(re.findall(r"crier_[0-9a-f]{40}", done.stdout))
-        return str(token)
+        return done.stdout
 
 
 @contextmanager
@@ -99,6 +104,7 @@ def _environment(plan: Plan, data: Path, url: str) -> dict[str, str]:
     settings: Mapping[str, object] = {
         "DATA_DIR": data,
         "DATABASE_URL": url,
+        "DISPATCH": plan.engine,
         "PORT": _free_port(),
         "WEB_CONCURRENCY": plan.workers,
         "LEASE": plan.lease,

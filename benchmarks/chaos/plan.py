@@ -73,6 +73,7 @@ class Plan:
     """One run; times in seconds. `faults` are as in FAULTS, `away` is how long Postgres is gone."""
 
     database: str = "sqlite"
+    engine: str = "threads"
     seconds: float = 240.0
     deliveries: int = 100_000
     faults: Mapping[str, tuple[float, float]] = field(default_factory=lambda: FAULTS)
@@ -87,6 +88,14 @@ class Plan:
     flush_batch: int = 100
     workers: int = 2
     dispatchers: int = 2
+
+    @property
+    def senders(self) -> int:
+        """Return how many processes there are that do nothing but send.
+
+        With the engine `procrastinate` web workers do not send: others stand in for them.
+        """
+        return self.dispatchers + (self.workers if self.engine == "procrastinate" else 0)
 
     @property
     def sessions(self) -> tuple[Channel, ...]:

@@ -103,7 +103,7 @@ class Report:
         """Return the report as text."""
         plan, audit = self.plan, self.audit
         faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
-        yield f"chaos on {plan.database}, seed {plan.seed}, {self.elapsed:.0f} s"
+        yield f"chaos on {plan.database} ({plan.engine}), seed {plan.seed}, {self.elapsed:.0f} s"
         yield from (f"  {sentence}" for sentence in self.skipped)
         yield f"  faults: {faults}"
         yield f"  broadcasts accepted {audit.broadcasts}, never answered {audit.unanswered}"

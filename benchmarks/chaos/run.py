@@ -73,7 +73,7 @@ def _set_up(plan: Plan, journal: Journal, stack: ExitStack) -> Scene:
     """Start the service and the traffic's threads; the stack ends them."""
     place = stack.enter_context(ground.prepare(plan))
     api = Api(place.port, place.welcome())
-    everybody = members(place.environment, place.folder, plan.dispatchers, _MAX_REQUESTS)
+    everybody = members(place.environment, place.folder, plan.senders, _MAX_REQUESTS)
     crew = stack.enter_context(Crew(everybody, journal, plan.grace))
     _await_ready(api)
     traffic = Traffic(plan, api, _sessions(plan, api), orders(plan))
