@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -44,6 +45,8 @@ class World:
         self.database = database
         self.vault = Vault(settings)
         self.accounts = Accounts(settings, database, self.vault)
+        self._claimed_at = 0
+        self._lock = threading.Lock()
         with database.writing() as db:
             self.client_id = clients.create(db, "Acme").id
 
@@ -94,8 +97,11 @@ class World:
     def claim(self, broadcast_id: str, count: int = 1_000, claim_id: str = "") -> Claims:
         """Claim deliveries of a broadcast for a dispatcher, a new one unless it is named."""
         claim_id = claim_id or self.enter()
+        with self._lock:
+            # The moment of a claim is part of its name.
+            now = self._claimed_at = max(now_ms(), self._claimed_at + 1)
         with self.database.writing() as db:
-            taken = deliveries.claim(db, claim_id, {broadcast_id: count}, now=now_ms())
+            taken = deliveries.claim(db, claim_id, {broadcast_id: count}, now=now)
         return Claims(claim_id, sorted(taken))
 
     def dispatcher(self, **changes: Any) -> Dispatcher:
