@@ -1,4 +1,4 @@
-"""The description is true: what it allows and what it forbids is sent, and every answer is in it."""
+"""The description is true: what it allows and forbids is sent, and every answer is in it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import nullcontext, suppress
 
 import pytest
 import schemathesis
-from schemathesis import APIOperation, BaseSchema, Case
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from schemathesis import APIOperation, BaseSchema, Case
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
