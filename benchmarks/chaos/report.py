@@ -36,8 +36,8 @@ class Report:
     server_errors: list[str]
     refused: list[str]
     changed: list[str]
-    slowest: float
-    slowest_while_away: float
+    slowest: Answer | None
+    slowest_while_away: Answer | None
     refused_for_nothing: int
     resumptions: list[float]
     skipped: list[str]
@@ -65,8 +65,12 @@ class Report:
         Whoever is killed, frozen or stopped while the database is away takes with it what its
         threads had under way, and the results it had not written.
         """
-        blows = sum(self.faults[name] for name in ("kill", "stop", "term"))
-        return blows * (self.plan.sender_threads + _UNFLUSHED * self.plan.flush_batch)
+        return self.blows * (self.plan.sender_threads + _UNFLUSHED * self.plan.flush_batch)
+
+    @property
+    def blows(self) -> int:
+        """Return how often a process may have gone without its last results."""
+        return sum(self.faults[name] for name in ("kill", "stop", "term"))
 
     @property
     def faults_of_service(self) -> list[str]:
@@ -90,8 +94,8 @@ class Report:
         found = [*self.failures, *self.complaints, *self.refused, *self.server_errors]
         if self.refused_for_nothing:
             found.append(f"answers of 503 though nothing was away: {self.refused_for_nothing}")
-        if self.slowest_while_away > LONGEST_ANSWER:
-            found.append(f"an answer took {self.slowest_while_away:.1f} s, Postgres being away")
+        if self.slowest_while_away and self.slowest_while_away.seconds > LONGEST_ANSWER:
+            found.append(f"Postgres was away: {_timed(self.slowest_while_away)}")
         found += [
             f"sending went on only {seconds:.1f} s after Postgres was back"
             for seconds in self.resumptions
@@ -110,7 +114,7 @@ class Report:
         for name, tally in audit.tallies.items():
             statuses = ", ".join(f"{n} {status}" for status, n in sorted(tally.statuses.items()))
             yield f"  {name}: {tally.accepted} deliveries: {statuses}"
-            bound = f" (bound {self.bound})" if name == "resend" else ""
+            bound = f" (bound {self.bound} of {self.blows} blows)" if name == "resend" else ""
             yield f"    lost {tally.lost}, duplicated {tally.copies}{bound}, stuck {tally.stuck}"
             yield from (f"    {n} {code}" for code, n in sorted(tally.codes.items()))
             if tally.received_though_failed:
@@ -120,9 +124,9 @@ class Report:
         yield f"  wrong counters {audit.wrong_counters}, strangers {audit.strangers}"
         answers = ", ".join(f"{n} x {code or 'none'}" for code, n in sorted(self.answers.items()))
         yield f"  API answers: {answers}; 5xx other than 503: {len(self.server_errors)}"
-        yield f"  slowest answer: {self.slowest:.2f} s"
+        yield f"  slowest answer: {_timed(self.slowest)}"
         if self.faults["postgres"]:
-            yield f"  slowest answer while Postgres was away: {self.slowest_while_away:.2f} s"
+            yield f"  slowest answer while Postgres was away: {_timed(self.slowest_while_away)}"
             yield f"  sending again after Postgres was back: {_spread(self.resumptions)}"
         if self.uploads:
             said = ", ".join(f"{n} x {what}" for what, n in sorted(self.uploads.items()))
@@ -140,19 +144,19 @@ class Report:
 
 def slowest(
     answers: Iterable[Answer], during: list[Entry] | None = None, but_for: Sequence[Entry] = ()
-) -> float:
-    """Return the longest time that an answer took, of those that were waited for during something.
+) -> Answer | None:
+    """Return the answer that took longest, of those that were waited for during something.
 
     What a frozen process had taken on cannot be answered: `but_for` leaves it out.
     """
-    times = [
-        answer.seconds
+    found = [
+        answer
         for answer in answers
         if answer.status
         and (during is None or _overlaps(answer, during))
         and not _overlaps(answer, but_for)
     ]
-    return max(times, default=0.0)
+    return max(found, key=lambda answer: answer.seconds, default=None)
 
 
 def refused_for_nothing(answers: Iterable[Answer], excuses: Sequence[Entry]) -> int:
@@ -186,6 +190,12 @@ def server_errors(answers: Iterable[Answer]) -> list[str]:
 
 def _overlaps(answer: Answer, entries: Iterable[Entry]) -> bool:
     return any(answer.began < entry.ended and entry.began < answer.ended for entry in entries)
+
+
+def _timed(answer: Answer | None) -> str:
+    if answer is None:
+        return "there was none"
+    return f"{answer.seconds:.2f} s, {answer.status} for {answer.method} {answer.path}"
 
 
 def _spread(seconds: list[float]) -> str:

@@ -180,6 +180,6 @@ def _log(folder: Path) -> Counter[str]:
                 continue
             entry = json.loads(line)
             if entry.get("level") in _NOTED:
-                loop = f" ({entry['loop']})" if "loop" in entry else ""
-                events[f"{entry['level']}: {entry['event'][:80]}{loop}"] += 1
+                cause = str(entry.get("exception", "")).rpartition("\n")[2] or entry.get("loop")
+                events[f"{entry['event'][:80]}{f' ({cause[:80]})' if cause else ''}"] += 1
     return events
