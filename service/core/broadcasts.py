@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +86,18 @@ def create(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         return earlier
     settings = accounts.settings
     session = sessions.choose(db, client_id, order.session_id)
-    resolved = content.resolve(db, client_id, order.message)
-    people = _recipients(db, client_id, order, settings.max_recipients)
+    resolved: dict[str, Any] = {}
+    people: Sequence[str] = ()
+    expires_at = now
+    errors: dict[str, Any] = {}
+    with _noting(errors):
+        resolved = content.resolve(db, client_id, order.message)
+    with _noting(errors):
+        people = _recipients(db, client_id, order, settings.max_recipients)
+    with _noting(errors):
+        expires_at = _expiry(order, now, settings.expire_after)
+    if errors:
+        raise InvalidError(errors=errors)
     broadcast = Broadcast(
         id=ids.new_broadcast(),
         client_id=client_id,
@@ -95,7 +106,7 @@ def create(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         message=order.message,
         content=resolved,
         total=len(people),
-        expires_at=_expiry(order, now, settings.expire_after),
+        expires_at=expires_at,
         send_at=order.send_at,
         status=_first_status(order, now),
         idempotency_key=order.idempotency_key,
@@ -293,6 +304,15 @@ def _earlier(db: Db, client_id: str, order: Order) -> Broadcast | None:
     return broadcast
 
 
+@contextmanager
+def _noting(errors: dict[str, Any]) -> Iterator[None]:
+    """Note what is wrong, and go on to the next check."""
+    try:
+        yield
+    except InvalidError as error:
+        errors.update(error.errors)
+
+
 def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str]:
     """Return whom an order reaches, each once; raises InvalidError naming every bad entry."""
     is_group = order.send_type == SendType.GROUP
@@ -319,9 +339,17 @@ def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str
 def _members(db: Db, client_id: str, entries: Sequence[str]) -> Sequence[str]:
     """Put the members of contact groups in the place of the groups; WhatsApp groups stay."""
     people: dict[str, None] = {}
+    unknown: list[str] = []
     for entry in entries:
-        whole = recipients.is_whatsapp_group(entry)
-        people |= dict.fromkeys([entry] if whole else groups.phones(db, client_id, entry))
+        if recipients.is_whatsapp_group(entry):
+            people[entry] = None
+            continue
+        try:
+            people |= dict.fromkeys(groups.phones(db, client_id, entry))
+        except InvalidError as error:
+            unknown += error.errors["to"]
+    if unknown:
+        raise InvalidError(errors={"to": unknown})
     return tuple(people)
 
 
@@ -374,12 +402,14 @@ def _store(
         with db.begin_nested():
             db.add(broadcast)
             db.flush()
-    except IntegrityError:
+            used = {media["attachment_id"] for media in broadcast.content["media"]}
+            files = ({"attachment_id": each} for each in used)
+            _insert(db, BroadcastAttachment, files, broadcast.id)
+    except IntegrityError as error:
         if earlier := _earlier(db, broadcast.client_id, order):
             return earlier
-        raise
-    used = {media["attachment_id"] for media in broadcast.content["media"]}
-    _insert(db, BroadcastAttachment, ({"attachment_id": each} for each in used), broadcast.id)
+        what = "The session or an attachment of this broadcast was deleted just now."
+        raise ConflictError(what) from error
     frozen = (
         {"start": start, "recipients": ",".join(people[start : start + chunk])}
         for start in range(0, len(people), chunk)
