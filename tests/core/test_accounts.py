@@ -1,0 +1,73 @@
+"""Sessions as drivers see them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cryptography.fernet import Fernet
+
+from service.channels.drivers.sandbox import Sandbox
+from service.channels.registry import UnknownChannelError
+from service.core.accounts import Accounts, surroundings
+from service.core.vault import SealedError, Vault
+from service.models import Broadcast
+from tests.probe import Stage
+from tests.world import ADA, World
+
+SECRETS = {"base_url": "https://waha.example", "api_key": "waha-key"}
+
+
+def test_a_driver_is_opened_with_its_sessions_settings(world: World, stage: Stage) -> None:
+    session_id = world.session("probe")
+    stage.opened.clear()
+    world.accounts.open(world.get_session(session_id))
+    (account,) = stage.opened
+    assert account.session_id == session_id
+
+
+def test_secrets_are_encrypted_at_rest_and_open_for_the_driver(world: World) -> None:
+    session = world.get_session(world.session("waha", settings=SECRETS))
+    assert "waha-key" not in f"{session.settings}{session.secrets}"
+    opened = world.accounts.settings_of(session)
+    assert opened["api_key"] == "waha-key"
+    assert opened["base_url"] == "https://waha.example"
+
+
+def test_a_session_whose_key_is_lost_cannot_be_opened(world: World) -> None:
+    session = world.get_session(world.session("waha", settings=SECRETS))
+    settings = replace(world.settings, secret_key=Fernet.generate_key().decode())
+    accounts = Accounts(settings, world.database, Vault(settings))
+    with pytest.raises(SealedError):
+        accounts.open(session)
+
+
+def test_a_channel_that_is_not_there_any_more_cannot_be_opened(world: World) -> None:
+    session = world.get_session(world.session())
+    session.channel = "pigeon"
+    with pytest.raises(UnknownChannelError):
+        world.accounts.open(session)
+
+
+def test_the_sandbox_needs_no_settings(world: World) -> None:
+    driver = world.accounts.open(world.get_session(world.session()))
+    assert isinstance(driver, Sandbox)
+    assert driver.resend_is_harmless
+
+
+def test_what_a_broadcast_says_is_ready_for_its_driver(world: World) -> None:
+    world.session()
+    broadcast_id = world.broadcast([ADA], "Hello")
+    with world.database.reading() as db:
+        assert world.accounts.content(db.get_one(Broadcast, broadcast_id)).text == "Hello"
+
+
+def test_drivers_see_of_the_settings_what_concerns_them(world: World) -> None:
+    settings = replace(
+        world.settings, connect_timeout=1.0, send_timeout=2.0, outgoing_proxy="http://proxy:3128"
+    )
+    seen = surroundings(settings)
+    assert seen.sandbox_store == settings.sandbox_store
+    assert (seen.connect_timeout, seen.send_timeout) == (1.0, 2.0)
+    assert seen.proxy == "http://proxy:3128"
+    assert not seen.private_addresses

@@ -1,0 +1,95 @@
+"""Holding back what cannot be sent now."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.core import holding
+from service.database import now_ms
+from tests.world import ADA, World
+
+HOUR = 3_600_000
+
+
+def hold(world: World, session_id: str, reason: str, until: int | None) -> None:
+    with world.database.writing() as db:
+        holding.hold_session(db, session_id, reason, until=until, now=now_ms())
+
+
+def state(world: World, session_id: str) -> tuple[str, str | None, int | None]:
+    session = world.get_session(session_id)
+    return session.status, session.reason, session.held_until
+
+
+def test_a_session_is_held_until_a_moment_or_until_it_is_mended(world: World) -> None:
+    throttled, blocked, free = (world.session() for _ in range(3))
+    until = now_ms() + HOUR
+    hold(world, throttled, "Slow down.", until)
+    hold(world, blocked, "Logged out.", None)
+    assert state(world, throttled) == ("throttled", "Slow down.", until)
+    assert state(world, blocked) == ("blocked", "Logged out.", None)
+    assert state(world, free) == ("ready", None, None)
+
+
+def test_a_hold_is_no_change_that_its_owner_could_collide_with(world: World) -> None:
+    session_id = world.session()
+    version = world.get_session(session_id).version
+    hold(world, session_id, "Logged out.", None)
+    assert world.get_session(session_id).version == version
+
+
+def test_the_longest_of_several_holds_counts(world: World) -> None:
+    session_id = world.session()
+    now = now_ms()
+    hold(world, session_id, "Long.", now + 2 * HOUR)
+    hold(world, session_id, "Short.", now + HOUR)
+    assert state(world, session_id) == ("throttled", "Long.", now + 2 * HOUR)
+    hold(world, session_id, "Logged out.", None)
+    hold(world, session_id, "Short.", now + HOUR)
+    assert state(world, session_id) == ("blocked", "Logged out.", None)
+
+
+def test_a_mended_session_is_ready(world: World) -> None:
+    session_id = world.session()
+    hold(world, session_id, "Logged out.", None)
+    with world.database.writing() as db:
+        holding.release_session(db, session_id, now=now_ms())
+    assert state(world, session_id) == ("ready", None, None)
+
+
+def test_whose_wait_is_over_is_ready_and_nobody_else(world: World) -> None:
+    over, waiting, blocked = (world.session() for _ in range(3))
+    now = now_ms()
+    hold(world, over, "Slow down.", now)
+    hold(world, waiting, "Slow down.", now + 1)
+    hold(world, blocked, "Logged out.", None)
+    with world.database.writing() as db:
+        holding.release_due(db, now=now)
+    assert state(world, over) == ("ready", None, None)
+    assert state(world, waiting)[0] == "throttled"
+    assert state(world, blocked)[0] == "blocked"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("sending", "paused"),
+        ("scheduled", "scheduled"),
+        ("paused", "paused"),
+        ("cancelled", "cancelled"),
+        ("completed", "completed"),
+    ],
+)
+def test_only_a_broadcast_that_is_sending_is_paused(world: World, before: str, after: str) -> None:
+    world.session()
+    broadcast_id, other = world.broadcast([ADA]), world.broadcast([ADA])
+    world.tell(
+        "UPDATE broadcasts SET status = :status WHERE id = :id", status=before, id=broadcast_id
+    )
+    with world.database.writing() as db:
+        holding.hold_broadcast(db, broadcast_id, "Bad template.", now=now_ms())
+    broadcast = world.get(broadcast_id)
+    changed = before == "sending"
+    assert broadcast.status == after
+    assert (broadcast.reason, broadcast.version) == (("Bad template.", 1) if changed else (None, 0))
+    assert world.get(other).status == "sending"
