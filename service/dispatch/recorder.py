@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
 import structlog
 from sqlalchemy.exc import DataError, DBAPIError
@@ -40,13 +40,16 @@ class Recorder:
     """The one thread that writes results, at most `flush_interval` after they came.
 
     A batch that cannot be written is kept and tried again: every write is fenced by the claim, so
-    that a repeat after a lost answer changes nothing twice.
+    that a repeat after a lost answer changes nothing twice. The thread wakes once for a batch: were
+    it woken by each result, every sender would wait for it to run.
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._results: SimpleQueue[Result] = SimpleQueue()
+        self._results: deque[Result] = deque()
+        self._some = threading.Event()
+        self._enough = threading.Event()
         self._batch: list[Result] = []
         self._most = _MOST_WAITING * settings.flush_batch
         self._closing = threading.Event()
@@ -56,11 +59,12 @@ class Recorder:
 
     def put(self, claim_id: str, verdict: Verdict) -> None:
         """Hand a result in."""
-        self._results.put((claim_id, verdict))
+        self._results.append((claim_id, verdict))
+        self._announce()
 
     def has_room(self) -> bool:
         """Wait while too many results are unwritten; tell whether there is room for another."""
-        while self._results.qsize() + len(self._batch) >= self._most:
+        while len(self._results) + len(self._batch) >= self._most:
             if self._closing.wait(_NAP):
                 return False
         return True
@@ -71,7 +75,7 @@ class Recorder:
 
     def is_empty(self) -> bool:
         """Tell whether everything handed in is written."""
-        return not self._batch and self._results.empty()
+        return not self._batch and not self._results
 
     def drain(self, deadline: float) -> bool:
         """Write all there is, until a monotonic moment; tell whether it was enough."""
@@ -93,19 +97,24 @@ class Recorder:
         return 0.0
 
     def _gather(self, wait: float) -> list[Result]:
-        """Wait for a first result, then for as many more as come in one interval."""
-        batch: list[Result] = []
-        try:
-            batch.append(self._results.get(timeout=wait))
-            deadline = time.monotonic() + min(wait, self._settings.flush_interval)
-            while len(batch) < self._settings.flush_batch:
-                left = deadline - time.monotonic()
-                batch.append(
-                    self._results.get(timeout=left) if left > 0 else self._results.get_nowait()
-                )
-        except Empty:
-            pass
+        """Wait for a first result, then until there is a batch or one interval is over."""
+        if self._some.wait(wait):
+            self._enough.wait(min(wait, self._settings.flush_interval))
+        # Cleared before the results are taken: what comes in between is announced anew.
+        self._some.clear()
+        self._enough.clear()
+        count = min(len(self._results), self._settings.flush_batch)
+        batch = [self._results.popleft() for _ in range(count)]
+        if self._results:
+            self._announce()
         return batch
+
+    def _announce(self) -> None:
+        """Wake the thread, unless it knows already."""
+        if not self._some.is_set():
+            self._some.set()
+        if len(self._results) >= self._settings.flush_batch and not self._enough.is_set():
+            self._enough.set()
 
     def _write(self) -> None:
         closed = self._write_all(self._batch)
