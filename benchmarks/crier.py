@@ -1,0 +1,162 @@
+"""The service under measurement: its database, its one client, and its processes."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+
+from benchmarks import usage
+from benchmarks.ground import PYTHON, ROOT, Ground, answers, free_port, until
+from benchmarks.message import FIRST_NUMBER, TEXT
+from service.config import Settings
+from service.core import broadcasts, clients, deliveries, sessions, tokens
+from service.core.accounts import Accounts
+from service.core.broadcasts import Order
+from service.core.vault import Vault
+from service.database import Database, now_ms
+
+DATABASES = ("Postgres", "SQLite")
+
+
+class Crier:
+    """One installation: settings, a migrated database, a client with a session."""
+
+    def __init__(
+        self, folder: Path, database_url: str, provider_url: str, rate: float | None = None
+    ) -> None:
+        self.settings = Settings(
+            data_dir=folder, database_url=database_url, private_addresses=True, dispatch="off"
+        )
+        self.database = Database(self.settings)
+        self._vault = Vault(self.settings)
+        self._accounts = Accounts(self.settings, self.database, self._vault)
+        self._migrate()
+        with self.database.writing() as db:
+            self.client_id = clients.create(db, "bench").id
+            _, self.token = tokens.create(db, self.client_id, "bench", ["admin"])
+        self.session_id = self._session(provider_url, rate)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings as the processes read them."""
+        return {
+            "DATA_DIR": str(self.settings.data_dir),
+            "DATABASE_URL": self.settings.database_url,
+            "LOG_LEVEL": "WARNING",
+            "PRIVATE_ADDRESSES": "true",
+        }
+
+    def accept(self, recipients: int, first: int = FIRST_NUMBER) -> str:
+        """Accept a broadcast with all its rows made, held until `resume`; return its id."""
+        to = list(map(str, range(first, first + recipients)))
+        order = Order("", "individual", to, {"text": TEXT})
+        now = now_ms()
+        with self.database.writing() as db:
+            made = broadcasts.create(db, self.client_id, order, accounts=self._accounts, now=now)
+            broadcasts.pause(db, self.client_id, made.id, now=now)
+        while self._fan_out(made.id):
+            pass
+        return made.id
+
+    def resume(self, broadcast_id: str) -> None:
+        """Let a broadcast go."""
+        with self.database.writing() as db:
+            broadcasts.resume(db, self.client_id, broadcast_id, now=now_ms())
+
+    def release_session(self) -> None:
+        """Let the session send as fast as it can."""
+        with self.database.writing() as db:
+            sessions.update(
+                db,
+                self.client_id,
+                self.session_id,
+                {"rate": None},
+                channels=self._accounts.channels,
+                vault=self._vault,
+            )
+
+    def ended(self, broadcast_id: str) -> tuple[int, int]:
+        """Return how many deliveries are recorded as sent, and how many ended otherwise."""
+        query = text("SELECT sent, failed + uncertain FROM broadcasts WHERE id = :id")
+        with self.database.reading() as db:
+            sent, lost = db.execute(query, {"id": broadcast_id}).one()
+        return sent, lost
+
+    def is_fanned_out(self, broadcast_id: str) -> bool:
+        """Tell whether all rows of a broadcast exist."""
+        query = text("SELECT count(*) FROM recipient_chunks WHERE broadcast_id = :id")
+        with self.database.reading() as db:
+            return not db.scalar(query, {"id": broadcast_id})
+
+    @contextmanager
+    def dispatching(
+        self, ground: Ground, processes: int = 1, **settings: str
+    ) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Run dispatchers as processes of their own, and wait until they are there."""
+        command_line = [PYTHON, "-m", "flask", "--app", "wsgi", "dispatch"]
+        environment = self.environment | settings
+        with ExitStack() as stack:
+            started = [
+                stack.enter_context(ground.process("dispatch", command_line, environment))
+                for _ in range(processes)
+            ]
+            until(lambda: self._dispatchers() == processes, "the dispatchers")
+            yield started
+
+    @contextmanager
+    def serving(self, ground: Ground, **settings: str) -> Iterator[tuple[int, int]]:
+        """Run gunicorn with one worker; give the port and the worker's process id."""
+        port = free_port()
+        environment = self.environment | {"PORT": str(port)} | settings
+        with ground.process("gunicorn", [PYTHON, "-m", "gunicorn", "wsgi:app"], environment) as it:
+            until(lambda: answers(port) and bool(usage.children(it.pid)), "gunicorn")
+            yield port, usage.children(it.pid)[0]
+
+    def _migrate(self) -> None:
+        configuration = Config(ROOT / "alembic.ini")
+        writing = self.database.engine.execution_options(crier_writes=True)
+        with writing.connect() as connection:
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "head")
+
+    def _session(self, provider_url: str, rate: float | None) -> str:
+        settings = {"phone_number_id": "1", "access_token": "t", "base_url": provider_url}
+        fields = {
+            "name": "bench",
+            "channel": "whatsapp_cloud",
+            "settings": settings,
+            "rate": rate,
+        }
+        channels = self._accounts.channels
+        with self.database.writing() as db:
+            return sessions.create(
+                db, self.client_id, fields, channels=channels, vault=self._vault
+            ).id
+
+    def _fan_out(self, broadcast_id: str) -> int:
+        with self.database.writing() as db:
+            return deliveries.fan_out(db, broadcast_id, now=now_ms())
+
+    def _dispatchers(self) -> int:
+        with self.database.reading() as db:
+            return db.scalar(text("SELECT count(*) FROM dispatchers")) or 0
+
+
+@contextmanager
+def installed(
+    ground: Ground, kind: str, provider_url: str, rate: float | None = None
+) -> Iterator[Crier]:
+    """Give a new installation on a database of its own, of either kind."""
+    folder = ground.new_folder()
+    with ExitStack() as stack:
+        on_server = kind == "Postgres"
+        url = stack.enter_context(ground.new_database()) if on_server else ""
+        crier = Crier(folder, url, provider_url, rate)
+        stack.callback(crier.database.dispose)
+        yield crier
