@@ -74,9 +74,9 @@ def list_clients() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    default=(Scope.SEND,),
+    default=(Scope.SEND.value,),
     show_default=True,
-    type=click.Choice(list(Scope)),
+    type=click.Choice([scope.value for scope in Scope]),
     help="read: look; send: also broadcasts, files, contacts; admin: also sessions.",
 )
 @click.option("--days", type=click.IntRange(1, 36500), help="Expire after so many days.")

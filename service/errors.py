@@ -118,6 +118,10 @@ class BusyError(ServiceError):
         super().__init__(message, headers={"Retry-After": "2"})
 
 
+class FullDiskError(BusyError):
+    """The service's disk is full; nothing was stored. The operator has to make room."""
+
+
 class ForgedWebhookError(ServiceError):
     """The webhook's signature or token is not right: check the secrets of the session."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Mapping
 from itertools import islice
@@ -15,7 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from service.errors import BusyError, ServiceError, StaleVersionError
+from service.errors import BusyError, FullDiskError, ServiceError, StaleVersionError
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ def register(app: Flask) -> None:
     for busy in (OperationalError, InterfaceError, PoolTimeoutError):
         app.register_error_handler(busy, _busy)
     app.register_error_handler(StaleDataError, _stale)
+    app.register_error_handler(OSError, _broken)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -76,6 +78,13 @@ def _busy(error: Exception) -> Response:
 
 def _stale(_error: StaleDataError) -> Response:
     return _service_error(StaleVersionError())
+
+
+def _broken(error: OSError) -> Response:
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        return _unexpected(error)
+    log.error("disk full", error=str(error))
+    return _service_error(FullDiskError())
 
 
 def _unexpected(error: Exception) -> Response:

@@ -51,8 +51,11 @@ class Incoming(io.BufferedRandom):
 
     def close(self) -> None:
         """Let go of the file, and remove it unless it was kept; may be called again."""
-        super().close()
-        self._path.unlink(missing_ok=True)
+        try:
+            super().close()
+        finally:
+            # What cannot be written, on a full disk, must not stay behind either.
+            self._path.unlink(missing_ok=True)
 
 
 class Storage:

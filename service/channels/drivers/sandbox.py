@@ -29,6 +29,7 @@ from marshmallow import Schema, fields, validate
 from service import ids
 from service.channels.base import (
     Account,
+    BlockedError,
     Content,
     Media,
     Part,
@@ -46,6 +47,9 @@ THROTTLED = "12025550103"
 UNCERTAIN = "12025550104"
 SLOW = "12025550105"
 FLAKY = "12025550106"
+
+_STORE_WAIT = 5.0
+"""Seconds that a session rests when the sandbox's own disk is full or broken."""
 
 SLOWNESS = 2.0
 """Seconds that the slow recipient takes."""
@@ -69,6 +73,14 @@ _SCHEMA = """
     CREATE INDEX IF NOT EXISTS messages_by_session ON messages (session_id, number);
     CREATE TABLE IF NOT EXISTS offers (
         reference TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+_KEPT = "SELECT message_id FROM messages WHERE reference = ?"
+_KEEP = """
+    INSERT INTO messages
+        (reference, session_id, recipient, kind, body, message_id, received_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -107,7 +119,7 @@ class Sandbox:
         self._session_id = account.session_id
         self._idempotent = bool(account.settings.get("idempotent", True))
         self._latency = float(account.settings.get("latency", 0.0))
-        self._store = Store.at(surroundings.sandbox_store)
+        self._path = surroundings.sandbox_store
 
     @property
     def resend_is_harmless(self) -> bool:
@@ -132,12 +144,18 @@ class Sandbox:
         """Keep a part and return the message id, or do what the magic recipient stands for."""
         if self._latency:
             time.sleep(self._latency)
+        try:
+            return self._keep(Store.at(self._path), recipient, prepared, reference)
+        except (sqlite3.OperationalError, OSError) as error:
+            reason = f"The sandbox cannot write its store ({error})."
+            raise BlockedError(reason, code="store", wait=_STORE_WAIT) from error
+
+    def _keep(self, store: Store, recipient: str, prepared: Prepared, reference: str) -> str:
         if recipient in _BEHAVIOURS:
-            _BEHAVIOURS[recipient](self._store.count_offer(_delivery(reference)))
-        message_id = self._store.keep(
-            self._session_id, recipient, prepared, reference, once=self._idempotent
-        )
-        if recipient == UNCERTAIN and self._store.count_offer(_delivery(reference)) == 1:
+            _BEHAVIOURS[recipient](store.count_offer(_delivery(reference)))
+        once = self._idempotent
+        message_id = store.keep(self._session_id, recipient, prepared, reference, once=once)
+        if recipient == UNCERTAIN and store.count_offer(_delivery(reference)) == 1:
             raise UncertainError("The sandbox's answer was lost on the way.", code="no_answer")
         return message_id
 
@@ -231,21 +249,11 @@ class Store:
         row = (reference, session_id, recipient, *prepared, f"sandbox-{ids.new()}", now)
         with self._turn:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                kept = (
-                    once
-                    and self._connection.execute(
-                        "SELECT message_id FROM messages WHERE reference = ?", (reference,)
-                    ).fetchone()
-                )
+            # As a context the connection commits, or undoes what failed.
+            with self._connection:
+                kept = once and self._connection.execute(_KEPT, (reference,)).fetchone()
                 if not kept:
-                    self._connection.execute(
-                        "INSERT INTO messages (reference, session_id, recipient, kind, body,"
-                        " message_id, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                        row,
-                    )
-            finally:
-                self._connection.execute("COMMIT")
+                    self._connection.execute(_KEEP, row)
         return str(kept[0]) if kept else row[5]
 
 
