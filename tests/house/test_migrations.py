@@ -1,0 +1,112 @@
+"""The migrations make what the models say, on both databases."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from service.config import Settings
+from service.database import Database
+from service.models import Base
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPTS = ScriptDirectory(str(ROOT / "migrations"))
+REVISIONS = list(reversed([script.revision for script in SCRIPTS.walk_revisions()]))
+
+
+def drift(connection: Connection) -> list[object]:
+    """Return what would have to be migrated to come to the models."""
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, Base.metadata))
+
+
+def migrate(database: Database, revision: str, *, down: bool = False) -> None:
+    config = Config(ROOT / "alembic.ini")
+    with database.engine.execution_options(crier_writes=True).connect() as connection:
+        config.attributes["connection"] = connection
+        (command.downgrade if down else command.upgrade)(config, revision)
+
+
+@pytest.fixture
+def empty(database: Database) -> Database:
+    """Return a database without any table of ours."""
+    migrate(database, "base", down=True)
+    return database
+
+
+def tables(database: Database) -> set[str]:
+    with database.engine.connect() as connection:
+        return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def test_the_migrations_make_what_the_models_say(database: Database) -> None:
+    with database.engine.connect() as connection:
+        assert drift(connection) == []
+
+
+def test_every_migration_can_be_undone_and_made_again(empty: Database) -> None:
+    assert tables(empty) == set()
+    for revision in REVISIONS:
+        migrate(empty, revision)
+        migrate(empty, "-1", down=True)
+        migrate(empty, revision)
+    with empty.engine.connect() as connection:
+        assert drift(connection) == []
+
+
+def shape(database: Database) -> dict[str, object]:
+    """Return what a schema has that does not depend on the kind of database."""
+    with database.engine.connect() as connection:
+        inspector = inspect(connection)
+        return {
+            table: {
+                "columns": [
+                    (each["name"], each["nullable"]) for each in inspector.get_columns(table)
+                ],
+                "indexes": {
+                    (str(each["name"]), tuple(each["column_names"]), bool(each["unique"]))
+                    for each in inspector.get_indexes(table)
+                    if "duplicates_constraint" not in each
+                },
+                "unique": {
+                    (str(each["name"]), tuple(each["column_names"]))
+                    for each in inspector.get_unique_constraints(table)
+                },
+                "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+                "foreign keys": {
+                    (str(each["name"]), each["referred_table"], tuple(each["constrained_columns"]))
+                    for each in inspector.get_foreign_keys(table)
+                },
+            }
+            for table in sorted(inspector.get_table_names())
+            if table != "alembic_version"
+        }
+
+
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+def test_both_databases_have_the_same_tables_columns_and_indexes(
+    database: Database, sqlite_template: Path
+) -> None:
+    embedded = Database(Settings(data_dir=sqlite_template.parent))
+    assert shape(embedded) == shape(database)
+    embedded.dispose()
+
+
+def test_there_is_one_line_of_migrations_named_by_number() -> None:
+    assert len(SCRIPTS.get_heads()) == 1
+    for number, revision in enumerate(REVISIONS, start=1):
+        assert re.fullmatch(rf"{number:04}_[a-z0-9_]+", revision)
+        script = SCRIPTS.get_revision(revision)
+        assert script is not None
+        assert Path(script.path).stem == revision
+        assert script.doc[0].isupper()
