@@ -7,6 +7,7 @@ not kept waiting by a large one.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from service.core.dispatchers import LostClaimError
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch import pacing
 from service.dispatch.campaigns import Campaign, Campaigns, UnopenedSessionError
+from service.dispatch.credit import Credit
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.stock import Stock, Work
@@ -100,7 +102,8 @@ class Claimer:
         """Return the broadcasts whose turn it is, by id."""
         campaigns = {}
         for active in self._next_active(min(_TURNS, room)):
-            if self._gate.is_open(active.session_id, active.broadcast_id):
+            may_claim = self._stock.credit.free(active.session_id) != 0
+            if may_claim and self._gate.is_open(active.session_id, active.broadcast_id):
                 campaign = self._campaign(active)
                 if campaign is not None:
                     campaigns[active.broadcast_id] = (active, campaign)
@@ -150,7 +153,8 @@ class Claimer:
             with self._database.writing() as db:
                 dispatchers.hold(db, claim_id)
                 paced = {a.session_id: a.rate for a, _ in campaigns.values() if a.rate}
-                rates = _Rates(pacing.offers(db, paced, now=time.time_ns() // 1000))
+                offers = pacing.offers(db, paced, now=time.time_ns() // 1000)
+                rates = _Rates(offers, self._stock.credit)
                 shares = rates.shares([active for active, _ in campaigns.values()], room)
                 claimed = deliveries.claim(db, claim_id, shares, now=now)
                 works = [_work(claim_id, each, campaigns, rates) for each in claimed]
@@ -193,9 +197,14 @@ def _work(
 
 
 class _Rates:
-    """The slots of the paced sessions of one claim, and how many are taken."""
+    """The slots of the paced sessions of one claim, and how many are taken.
 
-    def __init__(self, offers: dict[str, pacing.Slots]) -> None:
+    `credit` says of how many deliveries a session can be trusted with, be it paced or not.
+    """
+
+    def __init__(self, offers: dict[str, pacing.Slots], credit: Credit) -> None:
+        self._credit = credit
+        self._lent: Counter[str] = Counter()
         self._offers = offers
         self._promised = dict.fromkeys(offers, 0)
         self._taken = dict.fromkeys(offers, 0)
@@ -203,7 +212,10 @@ class _Rates:
     def shares(self, actives: list[Active], room: int) -> dict[str, int]:
         """Divide the room evenly; a paced session gives no more than its slots."""
         even = max(1, room // len(actives))
-        shares = {active.broadcast_id: self._promise(active, even) for active in actives}
+        shares = {
+            active.broadcast_id: self._lend(active, self._promise(active, even))
+            for active in actives
+        }
         return {broadcast_id: share for broadcast_id, share in shares.items() if share > 0}
 
     def take(self, active: Active) -> tuple[int, int]:
@@ -222,6 +234,13 @@ class _Rates:
             for session_id, taken in self._taken.items()
             if taken
         }
+
+    def _lend(self, active: Active, share: int) -> int:
+        free = self._credit.free(active.session_id)
+        if free is not None:
+            share = min(share, free - self._lent[active.session_id])
+        self._lent[active.session_id] += share
+        return share
 
     def _promise(self, active: Active, share: int) -> int:
         """Promise a broadcast its share, or what the slots left in its session are enough for."""

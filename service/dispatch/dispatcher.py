@@ -157,6 +157,7 @@ class Dispatcher:
             self._fanning_out,
             self._claiming,
             self._stock.pacer,
+            self._senders.watch,
             self._recorder.loop,
             self._receiving,
             self._checking,

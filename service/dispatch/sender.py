@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from service.database import now_ms
 from service.dispatch import retry
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
+from service.dispatch.loop import Loop
 from service.dispatch.recorder import Recorder
 from service.dispatch.retry import Verdict
 from service.dispatch.stock import Stock, Work
@@ -31,9 +33,16 @@ log = structlog.get_logger(__name__)
 _LATE = 200_000
 """Microseconds after its slot in which a delivery may begin."""
 
+_GLANCE = 0.25
+"""Seconds between two looks at the threads that wait for their providers."""
+
 
 class Senders:
-    """A pool of plain threads that empty the stock."""
+    """A pool of plain threads that empty the stock.
+
+    For each that a provider keeps waiting for long a spare one is started, up to as many again, so
+    that one session's provider does not take the others' threads.
+    """
 
     def __init__(
         self, threads: int, stock: Stock, recorder: Recorder, lease: Lease, gate: Gate
@@ -45,39 +54,56 @@ class Senders:
         self._size = threads
         # Made when they start: a fork makes every thread that is there look as if it had ended.
         self._threads: list[threading.Thread] = []
+        self._spares: list[threading.Thread] = []
+        self._late = 0
+        self.watch = Loop("watch", self._look)
 
     def start(self) -> None:
         """Begin."""
-        self._threads = [
-            threading.Thread(target=self._run, name=f"crier-sender-{number}", daemon=True)
-            for number in range(self._size)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = _started(self._run, "sender", self._size)
 
     def join(self, deadline: float) -> int:
         """Wait until a monotonic moment for the sends under way; return how many are not over."""
-        for thread in self._threads:
+        for thread in (*self._threads, *self._spares):
             thread.join(max(0.0, deadline - time.monotonic()))
-        return self.alive()
+        return self.alive() + len(self.spares())
 
     def alive(self) -> int:
         """Return how many threads there are."""
         return sum(thread.is_alive() for thread in self._threads)
 
+    def spares(self) -> list[threading.Thread]:
+        """Return the threads that stand in for those that wait."""
+        return [thread for thread in self._spares if thread.is_alive()]
+
+    def _look(self) -> float:
+        """Start the spare threads that are missing; return the seconds until the next look."""
+        self._late = min(self._stock.credit.look(), self._size)
+        self._spares = self.spares()
+        self._spares += _started(self._help, "spare", self._late - len(self._spares))
+        return _GLANCE
+
+    def _help(self) -> None:
+        while self._late and (work := self._stock.take()) is not None:
+            self._attempt(work)
+
     def _run(self) -> None:
         while (work := self._stock.take()) is not None:
-            began = time.perf_counter()
-            verdict = self._deliver(work)
-            if verdict.outcome.tried:
-                again = verdict.outcome.status is DeliveryStatus.QUEUED
-                channel, seconds = work.campaign.driver.name, time.perf_counter() - began
-                meters.attempted(channel, seconds, again=again)
-            self._recorder.put(work.claim_id, verdict)
+            self._attempt(work)
+
+    def _attempt(self, work: Work) -> None:
+        """Deliver and hand the verdict in."""
+        began = time.perf_counter()
+        verdict = self._deliver(work)
+        if verdict.outcome.tried:
+            again = verdict.outcome.status is DeliveryStatus.QUEUED
+            channel, seconds = work.campaign.driver.name, time.perf_counter() - began
+            meters.attempted(channel, seconds, again=again)
+        self._recorder.put(work.claim_id, verdict)
 
     def _deliver(self, work: Work) -> Verdict:
         """Send what is left of a delivery, if it may still be sent, and judge how it went."""
-        delivery, campaign = work.delivery, work.campaign
+        delivery, campaign, credit = work.delivery, work.campaign, self._stock.credit
         message_ids = delivery.message_ids.split() if delivery.message_ids else []
         taken: list[int] = []
         try:
@@ -88,7 +114,9 @@ class Senders:
                     break
                 reference = f"{delivery.id}.{number}"
                 part = campaign.parts[number]
+                credit.ask(campaign.session_id)
                 message_id = campaign.driver.send(delivery.recipient, part, reference)
+                credit.answered(campaign.session_id)
                 message_ids[number : number + 1] = [_one_word(message_id)]
                 taken.append(number)
             else:
@@ -105,6 +133,7 @@ class Senders:
         return (
             self._recorder.has_room()
             and self._lease.holds(work.claim_id)
+            and self._stock.credit.free(campaign.session_id) != 0
             and self._gate.is_open(campaign.session_id, campaign.broadcast_id)
         )
 
@@ -113,6 +142,7 @@ class Senders:
         return outcome._replace(message_ids=" ".join(message_ids) or None)
 
     def _failed(self, error: Exception, work: Work, message_ids: list[str]) -> Verdict:
+        self._stock.credit.refused()
         try:
             verdict = _judged(error, work, message_ids)
         except Exception as defect:  # noqa: BLE001 - nor of an error that a driver made badly
@@ -120,6 +150,17 @@ class Senders:
         if verdict.hold:
             self._gate.shut(verdict.hold)
         return verdict
+
+
+def _started(target: Callable[[], None], name: str, count: int) -> list[threading.Thread]:
+    """Return so many threads that have begun."""
+    threads = [
+        threading.Thread(target=target, name=f"crier-{name}-{number}", daemon=True)
+        for number in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from service.core.deliveries import Claimed
 from service.dispatch.campaigns import Campaign
+from service.dispatch.credit import Credit
 from service.dispatch.loop import Loop
 
 _SECONDS_OF_WORK = 0.25
@@ -43,6 +44,7 @@ class Stock:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._rate = 0.0
+        self.credit = Credit(threads)
         self.pacer = Loop("pacer", self._turn)
         self.on_low: Callable[[], None] = lambda: None
 
@@ -71,6 +73,9 @@ class Stock:
     def take(self) -> Work | None:
         """Wait for the next delivery to send; None: there will be no more."""
         work = self._ready.get()
+        if work is None:
+            self._ready.put(None)  # for whoever else waits
+            return None
         if self._ready.qsize() <= self._target() // 4:
             self.on_low()
         return work
@@ -87,8 +92,7 @@ class Stock:
                 break
             if work is not None:
                 left.append(work)
-        for _ in range(self._threads):
-            self._ready.put(None)
+        self._ready.put(None)
         return left
 
     def _target(self) -> int:
