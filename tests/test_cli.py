@@ -1,0 +1,193 @@
+"""The command line, where an operator works; what it runs for long is tested as processes are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+from flask.testing import FlaskCliRunner
+
+from service.app import Application
+from service.blueprints.context import Crier
+from service.core import clients, sessions, tokens
+from service.core.paging import PageRequest
+from service.core.tokens import Scope
+from service.database import Database, now_ms
+from service.errors import UnauthorisedError
+from tests.house.test_migrations import migrate, tables
+
+SECRET = re.compile("crier_[0-9a-f]{40}")
+ID = re.compile("[0-9a-f]{24}")
+
+Flask = Callable[..., Result]
+
+
+@pytest.fixture
+def flask(app: Application) -> Flask:
+    """Return what runs a command, as `flask --app wsgi` does."""
+    runner: FlaskCliRunner = app.test_cli_runner()
+
+    def run(*words: str) -> Result:
+        with app.app_context():
+            return runner.invoke(args=list(words))
+
+    return run
+
+
+@pytest.fixture
+def crier(app: Application) -> Crier:
+    parts: Crier = app.extensions["crier"]
+    return parts
+
+
+def printed(result: Result) -> str:
+    """Return what a command printed that did not fail."""
+    assert result.exit_code == 0, result.output
+    return result.output.strip()
+
+
+def complaint(result: Result) -> str:
+    """Return what a command complained of: a sentence and no trace."""
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def scopes_of(crier: Crier, secret: str) -> set[Scope]:
+    with crier.database.reading() as db:
+        return set(tokens.verify(db, secret, now_ms()).scopes)
+
+
+# Clients
+
+
+def test_a_new_client_can_try_the_sandbox_at_once(flask: Flask, crier: Crier) -> None:
+    said = printed(flask("client", "create", "Acme"))
+    with crier.database.reading() as db:
+        client = clients.get(db, "Acme")
+        (session,) = sessions.page(db, client.id, PageRequest()).items
+    assert client.id in said
+    assert "flask token create Acme" in said
+    assert (session.channel, session.is_default) == ("sandbox", True)
+
+
+def test_clients_are_listed_the_oldest_first(flask: Flask) -> None:
+    assert printed(flask("client", "list")) == ""
+    for name in ("Globex", "Acme"):
+        flask("client", "create", name)
+    lines = printed(flask("client", "list")).splitlines()
+    assert [line.split() for line in lines] == [
+        [ID.search(lines[0])[0], "Globex"],  # type: ignore[index]
+        [ID.search(lines[1])[0], "Acme"],  # type: ignore[index]
+    ]
+
+
+def test_a_name_is_given_once(flask: Flask) -> None:
+    printed(flask("client", "create", "Acme"))
+    assert "Acme" in complaint(flask("client", "create", "Acme"))
+    assert len(printed(flask("client", "list")).splitlines()) == 1
+    complaint(flask("client", "create", "  "))
+
+
+# Tokens
+
+
+def test_a_token_is_printed_alone_so_that_a_shell_can_take_it(flask: Flask, crier: Crier) -> None:
+    flask("client", "create", "Acme")
+    secret = printed(flask("token", "create", "Acme"))
+    assert SECRET.fullmatch(secret)
+    assert scopes_of(crier, secret) == {Scope.READ, Scope.SEND}
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_token_may_do_what_it_was_made_for(flask: Flask, crier: Crier, scope: Scope) -> None:
+    flask("client", "create", "Acme")
+    secret = printed(flask("token", "create", "Acme", "--scope", scope.value))
+    assert scope in scopes_of(crier, secret)
+    assert (Scope.ADMIN in scopes_of(crier, secret)) == (scope is Scope.ADMIN)
+
+
+def test_a_token_may_expire(flask: Flask, crier: Crier) -> None:
+    flask("client", "create", "Acme")
+    secret = printed(flask("token", "create", "Acme", "--days", "2"))
+    almost, over = (now_ms() + round(days * 86_400_000) for days in (1.99, 2.01))
+    with crier.database.reading() as db:
+        tokens.verify(db, secret, almost)
+        with pytest.raises(UnauthorisedError):
+            tokens.verify(db, secret, over)
+
+
+def test_a_list_of_tokens_tells_them_apart_and_no_secret(flask: Flask) -> None:
+    for name in ("Acme", "Globex"):
+        flask("client", "create", name)
+    secrets = [
+        printed(flask("token", "create", client, "--name", name))
+        for client, name in (("Acme", "shop"), ("Acme", "till"), ("Globex", "office"))
+    ]
+    everything, of_acme = printed(flask("token", "list")), printed(flask("token", "list", "Acme"))
+    assert [name in everything for name in ("shop", "till", "office")] == [True] * 3
+    assert [name in of_acme for name in ("shop", "till", "office")] == [True, True, False]
+    assert not any(secret in everything for secret in secrets)
+
+
+@pytest.mark.parametrize("named_by", ["secret", "prefix", "id"])
+def test_a_revoked_token_ends(flask: Flask, crier: Crier, named_by: str) -> None:
+    flask("client", "create", "Acme")
+    secret = printed(flask("token", "create", "Acme"))
+    line = printed(flask("token", "list"))
+    names = {"secret": secret, "prefix": secret[:12], "id": line.split()[0]}
+    assert secret not in printed(flask("token", "revoke", names[named_by]))
+    with crier.database.reading() as db, pytest.raises(UnauthorisedError):
+        tokens.verify(db, secret, now_ms())
+    assert "revoked" in printed(flask("token", "list"))
+
+
+def test_what_is_not_there_is_said_so(flask: Flask) -> None:
+    assert "Nobody" in complaint(flask("token", "create", "Nobody"))
+    assert "Nobody" in complaint(flask("token", "list", "Nobody"))
+    complaint(flask("token", "revoke", "crier_123456"))
+
+
+@pytest.mark.parametrize("words", [("--scope", "everything"), ("--days", "0"), ("--days", "soon")])
+def test_what_makes_no_sense_is_refused(flask: Flask, words: tuple[str, ...]) -> None:
+    flask("client", "create", "Acme")
+    assert flask("token", "create", "Acme", *words).exit_code == 2
+    assert printed(flask("token", "list")) == ""
+
+
+# Migrate and welcome
+
+
+@pytest.fixture
+def fresh(crier: Crier, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """Return a database without tables, to which the environment leads as well."""
+    migrate(crier.database, "base", down=True)
+    monkeypatch.setenv("DATA_DIR", str(crier.settings.data_dir))
+    monkeypatch.setenv("DATABASE_URL", crier.settings.database_url)
+    return crier.database
+
+
+def test_migrate_makes_the_tables_and_may_be_repeated(flask: Flask, fresh: Database) -> None:
+    for _ in range(2):
+        printed(flask("migrate"))
+        assert {"broadcasts", "deliveries"} <= tables(fresh)
+
+
+def test_a_database_without_tables_is_named_as_the_reason(flask: Flask, fresh: Database) -> None:
+    del fresh
+    assert "flask migrate" in complaint(flask("client", "list"))
+
+
+def test_the_first_start_makes_a_client_and_a_request_to_paste(
+    flask: Flask, fresh: Database, crier: Crier
+) -> None:
+    del fresh
+    said = printed(flask("welcome", "--address", "http://127.0.0.1:9876"))
+    (secret,) = set(SECRET.findall(said))
+    assert Scope.ADMIN in scopes_of(crier, secret)
+    assert "curl" in said
+    assert "http://127.0.0.1:9876/broadcast" in said
+    assert printed(flask("welcome")) == ""
