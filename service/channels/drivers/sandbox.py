@@ -261,8 +261,9 @@ def received(
     path: Path, session_ids: Sequence[str], offset: int = 0, limit: int = 1000
 ) -> tuple[int, list[dict[str, Any]]]:
     """Return how many messages the sandbox has for these sessions, and some, the oldest first."""
-    if not path.exists() or not session_ids:
+    if not session_ids:
         return 0, []
+    Store.at(path)  # so that there is one, with its tables
     marks = ", ".join("?" * len(session_ids))
     where = f"FROM messages WHERE session_id IN ({marks})"
     connection = sqlite3.connect(path, timeout=30.0)
