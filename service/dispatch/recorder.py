@@ -31,7 +31,7 @@ _NAP = 0.01
 _MOST_WAITING = 4
 """Batches that wait to be written before nothing more is sent: a crash makes no more uncertain."""
 
-_RATE_WINDOW = 0.5
+_RATE_WINDOW = 0.1
 
 Result = tuple[str, Verdict]
 
@@ -140,7 +140,7 @@ class Recorder:
 
 
 class _Meter:
-    """Results a second, over half a second or more."""
+    """Results a second, over a tenth of a second or more."""
 
     def __init__(self) -> None:
         self._count = 0

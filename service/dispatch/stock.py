@@ -43,20 +43,19 @@ class Stock:
         self._waiting: list[tuple[int, int, Work]] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._rate = 0.0
+        self._target = min(most, threads)
         self.credit = Credit(threads)
         self.pacer = Loop("pacer", self._turn)
         self.on_low: Callable[[], None] = lambda: None
 
     def learn(self, rate: float) -> None:
         """Be told how many deliveries a second this process sends at present."""
-        self._rate = rate
+        self._target = min(self._most, max(self._threads, int(rate * _SECONDS_OF_WORK)))
 
     def room(self) -> int:
         """Return how many more deliveries to claim; 0 while half of the target is still there."""
-        target = self._target()
         present = self._ready.qsize()
-        return target - present if present <= target // 2 else 0
+        return self._target - present if present <= self._target // 2 else 0
 
     def add(self, works: list[Work]) -> None:
         """Take claimed deliveries in."""
@@ -76,7 +75,7 @@ class Stock:
         if work is None:
             self._ready.put(None)  # for whoever else waits
             return None
-        if self._ready.qsize() <= self._target() // 4:
+        if self._ready.qsize() <= self._target // 4:
             self.on_low()
         return work
 
@@ -94,9 +93,6 @@ class Stock:
                 left.append(work)
         self._ready.put(None)
         return left
-
-    def _target(self) -> int:
-        return min(self._most, max(self._threads, int(self._rate * _SECONDS_OF_WORK)))
 
     def _turn(self) -> float:
         """Hand out what is due; return the seconds until the next is."""
