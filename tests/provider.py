@@ -13,9 +13,10 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.parser import BytesParser
 from email.policy import HTTP
 from types import TracebackType
@@ -27,13 +28,15 @@ HUGE = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked."""
+    """What a client asked, when (seconds of the monotonic clock), and what it met."""
 
     method: str
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: bytes
+    at: float = field(default_factory=time.monotonic)
+    fault: Fault | None = None
 
     @property
     def json(self) -> Any:
@@ -374,7 +377,7 @@ class _Connection(asyncio.Protocol):
         parts = urlsplit(target)
         request = Request(method, parts.path, parse_qs(parts.query), headers, body)
         fault = self._fault or self._provider.choose(request)
-        usual = self._provider.answer(request, fault)
+        usual = self._provider.answer(replace(request, fault=fault), fault)
         self._head = self._fault = None
         if fault:
             fault.act(self, usual)

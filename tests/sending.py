@@ -61,12 +61,8 @@ class Sending:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Dispatch, and see to it that nothing has died of what happened meanwhile."""
-        self.crier.dispatcher.start()
-        try:
+        with dispatching(self.app):
             yield
-            assert self.crier.dispatcher.problem() is None
-        finally:
-            assert self.crier.dispatcher.stop(30.0)
 
     def session(self, channel: str = "whatsapp_cloud", **fields: Any) -> dict[str, Any]:
         """Create a session on the provider; `settings` are added to what the channel needs."""
@@ -124,6 +120,18 @@ class Sending:
         headers = {header: signature or own, "Content-Type": "application/json"}
         path = f"/webhook/{session['_id']}"
         return self.app.test_client().post(path, data=body, headers=headers, buffered=True)
+
+
+@contextmanager
+def dispatching(app: Application) -> Iterator[None]:
+    """Let an application dispatch, and see to it that none of its threads dies."""
+    dispatcher = app.extensions["crier"].dispatcher
+    dispatcher.start()
+    try:
+        yield
+        assert dispatcher.problem() is None
+    finally:
+        assert dispatcher.stop(30.0)
 
 
 def sign(channel: str, body: bytes) -> tuple[str, str]:

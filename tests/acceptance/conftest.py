@@ -19,6 +19,15 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing take seconds that only spares the database, or a provider."""
+    monkeypatch.setattr("service.dispatch.gate._UNTIL_WRITTEN", 500)
+    monkeypatch.setattr("service.dispatch.recorder._IDLE", 0.02)
+    monkeypatch.setattr("service.dispatch.retry._CLOSED_DOOR_WAIT", 0.05)
+    monkeypatch.setattr("service.dispatch.credit.PATIENCE", 0.2)
+
+
+@pytest.fixture
 def sending(make_app: Callable[..., Application], provider: Provider) -> Sending:
     """Return a client of the service whose sessions are on the provider."""
     return Sending(make_app(**QUICK), provider)
