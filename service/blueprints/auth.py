@@ -26,9 +26,7 @@ def identify(request: Request, scope: Scope) -> None:
         _admit(outside[0], scope)
     inside = _inside(request, needed=not outside)
     if len({*outside, inside} - {""}) > 1:
-        raise UnauthorisedError(
-            "This request carries two different tokens: send one.", problem="invalid_request"
-        )
+        raise _ambiguous()
     if not outside:
         _admit(inside, scope)
     g.session_id = _session(g.caller, request.document)
@@ -63,8 +61,16 @@ def _bearer(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+def _ambiguous() -> UnauthorisedError:
+    sentence = "This request carries two different tokens: send one."
+    return UnauthorisedError(sentence, problem="invalid_request")
+
+
 def _query(request: Request) -> str:
-    return request.args.get("access_token", "")
+    said = {token for token in request.args.getlist("access_token") if token}
+    if len(said) > 1:
+        raise _ambiguous()
+    return said.pop() if said else ""
 
 
 def _session(caller: Caller, document: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -16,6 +17,10 @@ from service.errors import UnreadableBodyError
 _MOST_BRACKETS = 20_000
 """An empty list takes 3 bytes of JSON and 64 of memory: a body of nothing else would fill it. The
 longest text of a message has fewer brackets than this, and nothing else needs many."""
+
+_MOST_MEMBERS = 1_000
+_LONGEST_LIST = 100_000
+_DEEPEST = 64
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -30,6 +35,7 @@ def parse(raw: bytes) -> dict[str, Any]:
     value = _decode(raw)
     if not isinstance(value, dict):
         _refuse("it has to be an object: {…}")
+    _check_sizes(value)
     # Only an escape can bring in what UTF-8 itself cannot say or JSON forbids in plain sight.
     if b"\\u" in raw:
         _check_texts(value)
@@ -56,10 +62,11 @@ def _refuse(reason: str) -> NoReturn:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build an object; of two members of one name it is not known which is meant."""
+    if len(pairs) > _MOST_MEMBERS:
+        _refuse(f"an object in it has more than {_MOST_MEMBERS} members")
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         _refuse(f"an object names {twice[:64]!r} twice")
     return members
 
@@ -78,6 +85,21 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
 )
+
+
+def _check_sizes(document: dict[str, Any]) -> None:
+    """Refuse what would take long to look through: only `to` may be a list without end."""
+    left = [(value, 1) for name, value in document.items() if name != "to"]
+    while left:
+        item, depth = left.pop()
+        if not isinstance(item, dict | list):
+            continue
+        if depth > _DEEPEST:
+            _refuse("it is nested too deeply")
+        if len(item) > _LONGEST_LIST:
+            _refuse(f"a list in it has more than {_LONGEST_LIST} entries")
+        inside = item.values() if isinstance(item, dict) else item
+        left.extend((value, depth + 1) for value in inside)
 
 
 def _check_texts(value: Any) -> None:

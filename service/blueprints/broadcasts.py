@@ -10,7 +10,7 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session
 from service.blueprints.requests import request
 from service.config import Settings
-from service.core import broadcasts, deliveries, progress
+from service.core import broadcasts, deliveries, progress, recipients
 from service.core.broadcasts import Arrays, Order
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
@@ -147,7 +147,7 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
 def _order(body: dict[str, Any], key: str | None) -> Order:
     """Return what a client asks for; `message` as it was given, not as it was read."""
     document = request.document
-    _check_limits(body["message"], crier().settings)
+    _check_limits(body, crier().settings)
     return Order(
         session_id=named_session(),
         send_type=body["send_type"],
@@ -160,9 +160,12 @@ def _order(body: dict[str, Any], key: str | None) -> Order:
     )
 
 
-def _check_limits(message: dict[str, Any], settings: Settings) -> None:
-    """Raise InvalidError for a message longer than the operator allows."""
-    errors = {}
+def _check_limits(body: dict[str, Any], settings: Settings) -> None:
+    """Raise InvalidError for a message or a list longer than the operator allows."""
+    message, errors = body["message"], {}
+    if (count := recipients.count(body["to"])) > settings.max_recipients:
+        most = settings.max_recipients
+        errors["to"] = [f"Has {count} entries; the most are {most} (MAX_RECIPIENTS)."]
     if len(message.get("text") or "") > settings.max_text_chars:
         errors["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
     if len(message.get("attachments") or ()) > settings.max_attachments:

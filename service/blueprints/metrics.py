@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from typing import Any
 
 import flask
 from flask import Flask, Response, g
@@ -53,6 +54,14 @@ class Collector:
         yield GaugeMetricFamily("crier_database_up", up, value=1.0 if families else 0.0)
 
 
+def _encoder(accepted: str) -> tuple[Callable[[Any], bytes], str]:
+    """Return how the metrics are written: as asked for, or plainly where that cannot be read."""
+    try:
+        return choose_encoder(accepted)
+    except (TypeError, ValueError):
+        return choose_encoder("")
+
+
 def register(app: Flask) -> None:
     """Count every answer, and publish the metrics."""
     app.after_request(_count)
@@ -65,7 +74,7 @@ def metrics() -> Response:
     _admit()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
-    encode, kind = choose_encoder(request.headers.get("Accept", ""))
+    encode, kind = _encoder(request.headers.get("Accept", ""))
     response = Response(encode(registry), content_type=kind)
     response.headers["Cache-Control"] = "no-store"
     return response

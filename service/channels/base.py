@@ -188,6 +188,10 @@ class UnreadableReceiptError(Exception):
     """What came to the webhook is not in the provider's form."""
 
 
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What looking into JSON of another form than expected comes to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """How a provider reports: each function is handed the session's settings as its last argument.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Select, insert, select, update
@@ -36,7 +36,8 @@ SHOWN = 1_000
 SHOWN_IN_LISTS = 100
 """The same, where a broadcast is one of many."""
 
-_ERRORS_SHOWN = 1_000
+_MOST_GROUPS = 1_000
+"""The most groups that one broadcast names: each of them is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Order:
     """What a client asks for; moments in milliseconds of Unix time.
 
     `digest` is a digest of the whole request: an idempotency key may be used again only with it.
+    `people` is what `to` says: it is read when an order is made, and so before any transaction is
+    open, as a million recipients take a second.
     """
 
     session_id: str
@@ -54,6 +57,13 @@ class Order:
     expires_at: int | None = None
     idempotency_key: str | None = None
     digest: str = ""
+    people: recipients.Recipients = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read `to`."""
+        is_group = self.send_type == SendType.GROUP
+        read = recipients.parse_groups if is_group else recipients.parse
+        object.__setattr__(self, "people", read(self.to))
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,16 +326,12 @@ def _noting(errors: dict[str, Any]) -> Iterator[None]:
 def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str]:
     """Return whom an order reaches, each once; raises InvalidError naming every bad entry."""
     is_group = order.send_type == SendType.GROUP
-    people = recipients.parse_groups(order.to) if is_group else recipients.parse(order.to)
+    people = order.people
     if people.bad:
-        shown = people.bad[:_ERRORS_SHOWN]
-        errors: dict[str, Any] = {
-            f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in shown
-        }
-        if len(people.bad) > len(shown):
-            errors["to"] = [
-                f"{len(people.bad)} entries are not right; these are the first of them."
-            ]
+        errors: dict[str, Any] = {}
+        if people.bad_count > len(people.bad):
+            errors["to"] = [f"{people.bad_count} entries are not right; the first of them follow."]
+        errors |= {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
         raise InvalidError(errors=errors)
     unique = _members(db, client_id, people.unique) if is_group else people.unique
     if not unique:
@@ -338,6 +344,8 @@ def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str
 
 def _members(db: Db, client_id: str, entries: Sequence[str]) -> Sequence[str]:
     """Put the members of contact groups in the place of the groups; WhatsApp groups stay."""
+    if len(entries) > _MOST_GROUPS:
+        raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
     people: dict[str, None] = {}
     unknown: list[str] = []
     for entry in entries:
@@ -355,8 +363,7 @@ def _members(db: Db, client_id: str, entries: Sequence[str]) -> Sequence[str]:
 
 def _shown(to: str | list[str], people: Sequence[str]) -> tuple[str | list[str], bool]:
     """Return `to` as given, or its first recipients where it is too long to be given back."""
-    entries = to.count(",") + 1 if isinstance(to, str) else len(to)
-    if entries <= SHOWN:
+    if recipients.count(to) <= SHOWN:
         return to, False
     head = list(people[:SHOWN])
     return (",".join(head) if isinstance(to, str) else head), True

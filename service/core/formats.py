@@ -138,6 +138,11 @@ def _refuse_markup(head: bytes) -> None:
         raise _refusal("HTML, SVG and XML are not carried, whatever the file is called.")
 
 
+_ZIP64 = b"PK\x06\x07"
+_ZIP64_LOCATOR = 20
+"""Bytes before the end record that lead to larger numbers than it can hold."""
+
+
 def _begins(head: bytes) -> bytes:
     """Return the beginning of a file as a browser looks at it."""
     return head.removeprefix(codecs.BOM_UTF8).lstrip()[:16].lower()
@@ -167,11 +172,13 @@ def _holds(names: list[str], folder: str) -> bool:
 def _has_small_directory(file: BinaryIO) -> bool:
     """Tell whether an archive's directory is of a size that can be read; zip64 never is."""
     size = file.seek(0, 2)
-    file.seek(max(0, size - _END_OF_ZIP.size - _LONGEST_COMMENT))
+    file.seek(max(0, size - _ZIP64_LOCATOR - _END_OF_ZIP.size - _LONGEST_COMMENT))
     tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END_OF_ZIP.size:
         return False
+    if tail[max(0, at - _ZIP64_LOCATOR) : at].startswith(_ZIP64):
+        return False  # its true sizes are elsewhere
     fields = _END_OF_ZIP.unpack_from(tail, at)
     entries, directory = fields[4], fields[5]
     return bool(entries <= _MOST_ENTRIES and directory <= _LARGEST_DIRECTORY)

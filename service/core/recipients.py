@@ -7,7 +7,7 @@ piece by piece, so that a million entries leave little behind but the unique rec
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +22,9 @@ _PIECE = 65_536
 
 _SHOWN = 40
 """The most characters of a bad entry that are kept."""
+
+MOST_BAD = 1_000
+"""The most bad entries that are kept; of more, only the number is."""
 
 _WHATSAPP_GROUP = re.compile(r"[0-9][0-9-]{0,63}@g\.us")
 NO_GROUP = (
@@ -40,10 +43,14 @@ class BadEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """What `to` says: each recipient once, in the order of first mention, and the bad entries."""
+    """What `to` says: each recipient once, in the order of first mention, and the bad entries.
+
+    `bad` holds the first of them, `bad_count` says how many there are.
+    """
 
     unique: tuple[str, ...]
     bad: tuple[BadEntry, ...]
+    bad_count: int = field(default=0, compare=False)
 
 
 def parse(to: str | Iterable[str]) -> Recipients:
@@ -75,13 +82,21 @@ def _read(
 ) -> Recipients:
     unique: dict[str, None] = {}
     bad: list[BadEntry] = []
+    bad_count = 0
     for position, entry in enumerate(_entries(to)):
         recipient = normalise(entry)
-        if recipient is None:
-            bad.append(BadEntry(position, entry.strip()[:_SHOWN], reason(entry)))
-        else:
+        if recipient is not None:
             unique[recipient] = None
-    return Recipients(tuple(unique), tuple(bad))
+            continue
+        bad_count += 1
+        if bad_count <= MOST_BAD:
+            bad.append(BadEntry(position, entry.strip()[:_SHOWN], reason(entry)))
+    return Recipients(tuple(unique), tuple(bad), bad_count)
+
+
+def count(to: str | list[str]) -> int:
+    """Return how many entries there are, without a look at any of them."""
+    return to.count(",") + 1 if isinstance(to, str) else len(to)
 
 
 def _entries(to: str | Iterable[str]) -> Iterable[str]:

@@ -20,6 +20,9 @@ HORIZON = 1_000_000
 MARGIN = 0.985
 """Part of the rate that is used, so that no second at the provider sees more than the rate."""
 
+LEAST_RATE = 0.001
+"""The lowest rate a second that is kept: a message in a quarter of an hour."""
+
 
 class Slots(NamedTuple):
     """Evenly spaced moments to send at, in microseconds of Unix time."""
@@ -35,7 +38,7 @@ class Slots(NamedTuple):
 
 def offer(paced_until: int, rate: float, now: int) -> Slots:
     """Return the slots that are free within the horizon, for a rate a second; `now` in µs."""
-    interval = max(1, round(1_000_000 / (rate * MARGIN)))
+    interval = max(1, round(1_000_000 / (max(rate, LEAST_RATE) * MARGIN)))
     first = max(paced_until, now)
     room = now + HORIZON - first
     return Slots(first, interval, max(0, -(-room // interval)))

@@ -108,6 +108,10 @@ class Shown:
         return getattr(self._row, name)
 
 
+_LAST_MOMENT = 32_503_680_000_000
+"""The year 3000 in milliseconds of Unix time: what may be added to any moment still has a date."""
+
+
 class Moment(fields.AwareDateTime):
     """A moment: milliseconds of Unix time inside, `2021-12-09T07:33:18.698Z` outside."""
 
@@ -117,7 +121,10 @@ class Moment(fields.AwareDateTime):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         moment = super()._deserialize(value, attr, data, **kwargs)
-        return (moment - UNIX_EPOCH) // dt.timedelta(milliseconds=1)
+        milliseconds = (moment - UNIX_EPOCH) // dt.timedelta(milliseconds=1)
+        if not 0 <= milliseconds < _LAST_MOMENT:
+            raise ValidationError("Must lie between the years 1970 and 2999.")
+        return milliseconds
 
 
 class Derived(fields.String):

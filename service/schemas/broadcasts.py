@@ -169,7 +169,7 @@ class RetrySchema(CredentialsSchema):
     statuses = fields.List(
         fields.String(validate=validate.OneOf([DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN])),
         load_default=lambda: [DeliveryStatus.FAILED],
-        validate=validate.Length(min=1),
+        validate=validate.Length(min=1, max=2),
         metadata={
             "description": "`failed`, `uncertain` or both; left out: `failed`. Somebody whose"
             " delivery is uncertain may get the message twice",

@@ -24,7 +24,9 @@ _LONGEST = 200
 class _ContactFields(CredentialsSchema):
     """What can be set and left out alike."""
 
-    emails = fields.List(fields.Email(), validate=validate.Length(max=_MOST))
+    emails = fields.List(
+        fields.Email(validate=validate.Length(max=254)), validate=validate.Length(max=_MOST)
+    )
     organisation = fields.String(validate=validate.Length(max=_LONGEST))
 
 

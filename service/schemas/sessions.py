@@ -21,6 +21,7 @@ from service.schemas.base import (
     version,
 )
 
+_SLOWEST = 0.001
 _FASTEST = 10_000
 _MOST_ATTEMPTS = 100
 
@@ -30,7 +31,7 @@ class _SessionFields(CredentialsSchema):
 
     rate = fields.Float(
         allow_none=True,
-        validate=validate.Range(min=0, max=_FASTEST, min_inclusive=False),
+        validate=validate.Range(min=_SLOWEST, max=_FASTEST),
         metadata={"description": "Provider messages a second; null: no limit of ours"},
     )
     max_attempts = fields.Integer(

@@ -113,3 +113,21 @@ def test_bodies_of_reads_and_deletes_may_have_nothing_unknown(acme: Tenant, meth
     assert acme.ask(method, path, json={"session": ""}).status_code == 422
     assert acme.ask(method, path, data="{").status_code == 400
     assert acme.ask(method, path, json={"session_id": "", "access_token": None}).status_code == 200
+
+
+def test_an_object_of_thousands_of_members_is_refused_at_once() -> None:
+    names = ",".join(f'"{number}": 0' for number in range(100_000))
+    with pytest.raises(UnreadableBodyError, match="more than 1000 members"):
+        bodies.parse(f'{{{names}, "0": 1}}'.encode())
+
+
+def test_only_to_may_be_a_list_without_end() -> None:
+    million = json.dumps(["x"] * 1_000_000)
+    assert len(bodies.parse(f'{{"to": {million}}}'.encode())["to"]) == 1_000_000
+    with pytest.raises(UnreadableBodyError, match="more than 100000 entries"):
+        bodies.parse(f'{{"emails": {million}}}'.encode())
+
+
+def test_what_is_nested_deeper_than_any_message_is_refused() -> None:
+    with pytest.raises(UnreadableBodyError, match="nested too deeply"):
+        bodies.parse(f'{{"message": {"[" * 100}{"]" * 100}}}'.encode())

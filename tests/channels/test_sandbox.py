@@ -134,6 +134,12 @@ def test_nothing_was_received_where_nothing_was_sent(store: Path) -> None:
     assert sandbox.received(store, []) == (0, [])
 
 
+def test_nothing_was_received_where_the_store_is_just_being_made(tmp_path: Path) -> None:
+    store = tmp_path / "sandbox.db"
+    store.touch()
+    assert sandbox.received(store, [SESSION]) == (0, [])
+
+
 def test_a_message_is_cut_into_parts_in_the_order_of_the_guide(store: Path, tmp_path: Path) -> None:
     picture = Media(
         attachment_id="a" * 24,

@@ -113,3 +113,9 @@ def test_pacing_is_no_change_that_the_owner_of_a_session_sees(world: World) -> N
 def test_sessions_without_a_rate_are_not_looked_up(world: World) -> None:
     with world.database.writing() as db:
         assert pacing.offers(db, {}, now=NOW) == {}
+
+
+def test_a_rate_near_nothing_still_has_slots_that_can_be_stored() -> None:
+    slots = pacing.offer(0, 5e-324, now=1_800_000_000_000_000)
+    assert slots.free == 1
+    assert slots.moment(1) < 2**63

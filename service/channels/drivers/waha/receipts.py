@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import Receipt, ReceiptState, UnreadableReceiptError
+from service.channels.base import UNREADABLE, Receipt, ReceiptState, UnreadableReceiptError
 from service.channels.drivers.waha.message_ids import reference_of, shortened
 
 SIGNATURE_HEADER: Final = "X-Webhook-Hmac"
@@ -47,7 +47,7 @@ def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
         if state is None or not acknowledged.get("fromMe", True):
             return []
         return [_receipt(acknowledged["id"], state, event.get("timestamp"))]
-    except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UnreadableReceiptError from error
 
 

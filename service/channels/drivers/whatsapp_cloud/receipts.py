@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from service.channels.base import Receipt, ReceiptState, UnreadableReceiptError
+from service.channels.base import UNREADABLE, Receipt, ReceiptState, UnreadableReceiptError
 from service.channels.drivers.whatsapp_cloud.errors import OPTED_OUT, describe
 
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
@@ -50,7 +50,7 @@ def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
             for status in value.get("statuses", ())
             if status["status"] in _STATES
         ]
-    except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UnreadableReceiptError from error
 
 
