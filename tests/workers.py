@@ -56,7 +56,12 @@ def worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(LIMIT)
+        try:
+            process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
 
 
 def log(world: World) -> Path:
@@ -68,7 +73,7 @@ def log(world: World) -> Path:
 def environment(settings: Settings) -> dict[str, str]:
     """Return the settings that matter to a worker, as a process reads them."""
     names = ["data_dir", "database_url", "dispatch", "lanes", "lease", "sweep_interval"]
-    names += ["poll_interval", "retry_base", "database_timeout"]
+    names += ["poll_interval", "retry_base", "database_timeout", "grace"]
     ours = {name.upper(): str(getattr(settings, name)) for name in names}
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return kept | ours | {"LOG_LEVEL": "WARNING"}

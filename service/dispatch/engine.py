@@ -99,7 +99,7 @@ class Engine:
         self._dispatcher.limit_to(self._desk.broadcast_ids)
         await asyncio.to_thread(self._dispatcher.start)
         self._desk.loop.start()
-        working = asyncio.create_task(self._work())
+        working = asyncio.create_task(self._work(ended))
         ending = asyncio.create_task(ended.wait())
         await asyncio.wait([working, ending], return_when=asyncio.FIRST_COMPLETED)
         in_time = await self._stop(working)
@@ -125,13 +125,14 @@ class Engine:
         except OUT_OF_REACH:
             log.warning("left without a word, the database is out of reach")
 
-    async def _work(self) -> None:
+    async def _work(self, ended: asyncio.Event) -> None:
         """Run procrastinate's worker, again and again: it breaks off when its database is away.
 
-        The dispatcher goes on meanwhile with what lies on the desk.
+        The dispatcher goes on meanwhile with what lies on the desk. A worker that is cancelled
+        while it breaks off raises what broke it: that it is to end, `ended` alone tells for sure.
         """
         asyncio.get_running_loop().set_exception_handler(_note)
-        while True:
+        while not ended.is_set():
             try:
                 await asyncio.to_thread(self._check)
                 async with self._app.open_async():
@@ -163,7 +164,7 @@ class Engine:
             if problem := jobs.problem(db):
                 raise EngineError(problem)
 
-    async def _look(self, broadcast_id: str, lane: int, put_off: int) -> None:
+    async def _look(self, broadcast_id: str, lane: int = 0, put_off: int = 0) -> None:
         """Have a broadcast on the desk until it needs no more looking at."""
         job = Job(broadcast_id, lane, put_off=put_off)
         await asyncio.wrap_future(self._desk.take(job))

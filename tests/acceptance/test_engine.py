@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
+from benchmarks.chaos.plan import Plan
+from benchmarks.chaos.run import run
 from service.app import Application
 from service.config import Settings
 from service.database import Database, now_ms
 from service.dispatch import engine
 from tests import workers
 from tests.conftest import Tenant
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.workers import on_postgres, queued, worker
 from tests.world import ADA, GRACE, World, numbers
-
-pytestmark = on_postgres
 
 MakeApp = Callable[..., Application]
 
@@ -78,6 +78,7 @@ def is_at_rest(world: World) -> bool:
     return not workers.jobs(world)
 
 
+@on_postgres
 def test_two_workers_deliver_a_broadcast_to_everybody_exactly_once(queue: World) -> None:
     slow(queue, idempotent=False)
     to = numbers(2_000)
@@ -91,6 +92,7 @@ def test_two_workers_deliver_a_broadcast_to_everybody_exactly_once(queue: World)
     queue.assert_counters_equal_rows([broadcast_id])
 
 
+@on_postgres
 @pytest.mark.parametrize("recipients", [900, 2_000], ids=["one lane", "two lanes"])
 def test_when_a_worker_is_killed_another_one_finishes(queue: World, recipients: int) -> None:
     slow(queue)
@@ -108,6 +110,7 @@ def test_when_a_worker_is_killed_another_one_finishes(queue: World, recipients: 
     queue.assert_counters_equal_rows([broadcast_id])
 
 
+@on_postgres
 def test_a_worker_that_is_asked_to_end_leaves_the_rest_to_another_at_once(queue: World) -> None:
     slow(queue, idempotent=False)
     to = numbers(900)
@@ -126,6 +129,7 @@ def test_a_worker_that_is_asked_to_end_leaves_the_rest_to_another_at_once(queue:
     assert copies(queue) == Counter(to)
 
 
+@on_postgres
 def test_a_scheduled_broadcast_is_sent_when_its_time_has_come(queue: World) -> None:
     queue.session()
     send_at = now_ms() + 2_000
@@ -136,6 +140,7 @@ def test_a_scheduled_broadcast_is_sent_when_its_time_has_come(queue: World) -> N
     assert message["received_at"] >= send_at
 
 
+@on_postgres
 def test_what_has_to_wait_for_another_attempt_is_taken_up_again(queue: World) -> None:
     queue.session()
     with worker(queue):
@@ -151,6 +156,7 @@ def test_what_has_to_wait_for_another_attempt_is_taken_up_again(queue: World) ->
     assert copies(queue) == Counter([ADA, FAILS_ONCE, THROTTLED])
 
 
+@on_postgres
 def test_a_paused_broadcast_leaves_the_workers_until_it_is_resumed(queue: World) -> None:
     slow(queue, idempotent=False)
     to = numbers(1_500)
@@ -166,6 +172,7 @@ def test_a_paused_broadcast_leaves_the_workers_until_it_is_resumed(queue: World)
     assert copies(queue) == Counter(to)
 
 
+@on_postgres
 def test_what_waited_for_a_session_goes_on_when_that_is_mended(queue: World) -> None:
     session_id = queue.session()
     queue.tell("UPDATE sessions SET status = 'blocked'")
@@ -176,6 +183,7 @@ def test_what_waited_for_a_session_goes_on_when_that_is_mended(queue: World) -> 
         queue.await_status(broadcast_id, "completed")
 
 
+@on_postgres
 def test_a_worker_goes_on_when_its_connections_were_cut(queue: World) -> None:
     slow(queue)
     to = numbers(2_000)
@@ -192,6 +200,7 @@ def test_a_worker_goes_on_when_its_connections_were_cut(queue: World) -> None:
     assert copies(queue) == Counter([*to, GRACE])
 
 
+@on_postgres
 def test_a_worker_goes_on_when_its_database_was_away(
     settings: Settings, postgres_server: str
 ) -> None:
@@ -210,6 +219,21 @@ def test_a_worker_goes_on_when_its_database_was_away(
         assert copies(queue) == Counter([*to, GRACE])
 
 
+@on_postgres
+def test_a_worker_can_be_stopped_while_its_database_is_away(
+    settings: Settings, postgres_server: str
+) -> None:
+    with queued(settings, database_timeout=1.0, grace=2.0) as queue, worker(queue) as process:
+        slow(queue)
+        broadcast_id = queue.broadcast(numbers(2_000))
+        until(lambda: sent(queue, broadcast_id) > 100)
+        with away(queue.database, postgres_server):
+            until(lambda: "out of reach" in workers.log(queue).read_text())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT) in {0, 1}
+
+
+@on_postgres
 def test_a_small_broadcast_does_not_wait_for_a_large_one(queue: World) -> None:
     slow(queue)
     with worker(queue):
@@ -220,6 +244,7 @@ def test_a_small_broadcast_does_not_wait_for_a_large_one(queue: World) -> None:
         assert queue.get(large).status == "sending"
 
 
+@on_postgres
 def test_a_request_that_fails_leaves_neither_a_broadcast_nor_a_job(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,3 +266,27 @@ def test_a_request_that_fails_leaves_neither_a_broadcast_nor_a_job(
     assert count() == [0, 0]
     acme.make("/broadcast", **order)
     assert count() == [1, 1]
+
+
+def test_chaos_loses_nobody() -> None:
+    faults = {"kill": (0.8, 1.4), "cut": (0.4, 0.8), "term": (1.0, 1.6), "postgres": (0.8, 1.6)}
+    plan = Plan(
+        database="postgres",
+        engine="procrastinate",
+        seconds=3.5,
+        deliveries=1_000,
+        faults=faults,
+        away=(0.3, 0.8),
+        lease=2.0,
+        sweep_interval=0.5,
+        grace=2.0,
+        workers=1,
+        dispatchers=1,
+        patience=60.0,
+    )
+    report = run(plan)
+    shown = "\n".join(report.lines())
+    assert not report.faults_of_service, shown
+    assert not report.failures, shown
+    assert all(report.faults[name] for name in faults), shown
+    assert sum(tally.accepted for tally in report.audit.tallies.values()) == 1_000, shown
