@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, Row, RowMapping, TextClause, select, text
+from sqlalchemy import CursorResult, Row, RowMapping, TextClause, func, select, text
 from sqlalchemy.orm import Session
 
 from service import ids
@@ -188,7 +188,8 @@ def release(db: Session, claim_id: str, claimed_at: int, *, now: int) -> int:
 
 # A result that is written again, as the first answer was lost, must not hit the next claim of the
 # same dispatcher on the same row: hence the moment of the claim. The guard stands in a CASE so that
-# each row is found by its id: an index on what is claimed would be walked once per outcome.
+# each row is found by its id: an index on what is claimed would be walked once per outcome, and
+# Postgres, before it knows the table, would read all of it.
 _RECORD = """
     UPDATE deliveries SET
         status = o.status, claim_id = NULL, attempts = deliveries.attempts + o.tried,
@@ -196,7 +197,7 @@ _RECORD = """
         sent_at = CASE WHEN o.status = 'sent' THEN o.at ELSE sent_at END,
         message_ids = o.message_ids, code = o.code, reason = o.reason
     FROM {outcomes}
-    WHERE deliveries.id = o.id AND CASE
+    WHERE deliveries.id = o.id AND {found} CASE
         WHEN deliveries.claim_id = :claim_id AND deliveries.status = 'sending'
         THEN o.claimed_at IN (0, deliveries.updated_at) ELSE FALSE END
 """
@@ -205,8 +206,9 @@ _OUTCOMES_POSTGRES = """unnest(
     CAST(:at AS bigint[]), CAST(:due_at AS bigint[]), CAST(:message_ids AS text[]),
     CAST(:code AS text[]), CAST(:reason AS text[]), CAST(:claimed_at AS bigint[]))
     AS o(id, status, tried, at, due_at, message_ids, code, reason, claimed_at)"""
+_FOUND_POSTGRES = "deliveries.id = ANY(CAST(:id AS text[])) AND"
 _RECORD_POSTGRES = text(f"""
-    WITH moved AS ({_RECORD.format(outcomes=_OUTCOMES_POSTGRES)}
+    WITH moved AS ({_RECORD.format(outcomes=_OUTCOMES_POSTGRES, found=_FOUND_POSTGRES)}
         RETURNING deliveries.broadcast_id, deliveries.status)
     SELECT broadcast_id, status, count(*) FROM moved GROUP BY broadcast_id, status
 """)  # noqa: S608 - the names are ours
@@ -215,7 +217,7 @@ _OUTCOMES_SQLITE = f"""(SELECT {
         f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(Outcome._fields)
     )
 } FROM json_each(:outcomes)) AS o"""  # noqa: S608 - the names are ours
-_RECORD_SQLITE = text(_RECORD.format(outcomes=_OUTCOMES_SQLITE))
+_RECORD_SQLITE = text(_RECORD.format(outcomes=_OUTCOMES_SQLITE, found=""))
 
 
 def record(
@@ -420,8 +422,24 @@ def page(
         wanted = wanted.where(Delivery.status == status)
     if recipient is not None:
         wanted = wanted.where(Delivery.recipient == recipient)
-    known = getattr(broadcast, status) if status in COUNTED and recipient is None else None
+    known = _known(db, broadcast, status) if recipient is None else None
     return paging.fetch(db, wanted, Delivery.id, request, total=known)
+
+
+def _known(db: Session, broadcast: Broadcast, status: DeliveryStatus | None) -> int | None:
+    """Return how many deliveries are in a state, where that takes no count of all of them.
+
+    What is queued is what neither a counter nor a claim holds; the claimed are few.
+    """
+    if status in COUNTED:
+        return cast("int", getattr(broadcast, status))
+    if status != DeliveryStatus.QUEUED or not _is_fanned_out(db, broadcast.id):
+        return None
+    claimed = select(func.count()).where(
+        Delivery.broadcast_id == broadcast.id, Delivery.status == DeliveryStatus.SENDING
+    )
+    counted: int = sum(getattr(broadcast, each) for each in COUNTED)
+    return broadcast.total - counted - (db.scalar(claimed) or 0)
 
 
 def _page_by_place(
