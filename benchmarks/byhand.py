@@ -24,17 +24,17 @@ THREADS = 4
 _AT_ONCE = 500
 
 _CLAIM = """
-    WITH picked AS MATERIALIZED (
+    UPDATE deliveries SET status = 'sending' WHERE id = ANY(ARRAY(
         SELECT id FROM deliveries WHERE broadcast_id = %s AND status = 'queued'
-        ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
-    UPDATE deliveries AS d SET status = 'sending' FROM picked WHERE d.id = picked.id
-    RETURNING d.id, d.recipient
+        ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
+    RETURNING id, recipient
 """
 _FLUSH = """
     WITH flushed AS (
         UPDATE deliveries AS d SET status = 'sent', attempts = attempts + 1, message_ids = o.taken,
             sent_at = %(now)s, updated_at = %(now)s
-        FROM unnest(%(ids)s::text[], %(taken)s::text[]) AS o(id, taken) WHERE d.id = o.id
+        FROM unnest(%(ids)s::text[], %(taken)s::text[]) AS o(id, taken)
+        WHERE d.id = o.id AND d.id = ANY(%(ids)s::text[])
         RETURNING 1)
     UPDATE broadcasts SET sent = sent + (SELECT count(*) FROM flushed) WHERE id = %(broadcast)s
 """
