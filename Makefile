@@ -37,7 +37,7 @@ help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
 
 run: $(RUN) ## Serve on 127.0.0.1:$PORT (8000); the first start prints a request to paste
-	@$(BIN)/flask --app wsgi welcome --address "http://127.0.0.1:$${PORT:-8000}"
+	@$(BIN)/flask --app wsgi welcome
 	@exec $(BIN)/gunicorn wsgi:app
 
 worker: $(ENGINE) ## Send what DISPATCH=procrastinate leaves in the queue of a Postgres database

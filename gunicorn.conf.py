@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from environs import Env
+from dotenv import load_dotenv
 from gunicorn.arbiter import Arbiter
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from service.blueprints.context import Crier
 
 # As the settings of the service, see service.config.load.
-Env().read_env(Path(".env").resolve(), recurse=False)
+load_dotenv(Path(".env").resolve())
 
 bind = (os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}").split(",")
 workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
@@ -51,6 +51,9 @@ def _crier(worker: Any) -> Crier:
 def post_worker_init(worker: Any) -> None:
     """Start counting and dispatching in a fresh worker."""
     crier = _crier(worker)
+    # Ctrl-C reaches every process of a terminal. The master hears it too, and tells its workers;
+    # were both at once, the worker's stop would be interrupted by itself and wait for ever.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     crier.database.dispose(close=False)
     # Not above: what is imported before the application is not read anew when workers reload.
     from service.metrics import meters  # noqa: PLC0415

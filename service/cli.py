@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import re
 import signal
 import sys
@@ -128,7 +129,9 @@ def welcome(context: click.Context, address: str) -> None:
             return
         client_id = _new_client(db, "default")
         _, secret = tokens.create(db, client_id, "first", [Scope.ADMIN])
-    click.echo(_GREETING.format(secret=secret, address=address or "http://127.0.0.1:8000"))
+    # As gunicorn.conf.py reads it; `.env` has been read with the settings.
+    address = address or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
+    click.echo(_GREETING.format(secret=secret, address=address))
 
 
 @click.command("dispatch")

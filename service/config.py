@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dotenv import load_dotenv
 from environs import Env, EnvError
 
 MIB = 1024 * 1024
@@ -158,8 +159,8 @@ def load() -> Settings:
     A file `.env` in the working folder is read first, as the flask command does by itself: what is
     served and what is migrated must be the same. The environment has the last word.
     """
+    load_dotenv(Path(".env").resolve())
     env = Env()
-    env.read_env(Path(".env").resolve(), recurse=False)
     readers: dict[str, Callable[[str], Any]] = {
         "int": env.int,
         "float": env.float,
@@ -174,5 +175,5 @@ def load() -> Settings:
             if os.environ.get(name):
                 values[setting_.name] = readers[str(setting_.type)](name)
     except EnvError as error:
-        raise SettingError(str(error)) from error
+        raise SettingError(str(error).rstrip(".")) from error
     return Settings(**values)

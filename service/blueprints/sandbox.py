@@ -10,7 +10,6 @@ from service.channels.drivers import sandbox
 from service.core import sessions
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
-from service.schemas.pages import PageSchema
 from service.schemas.sandbox import SandboxMessageSchema
 
 blueprint = Blueprint("sandbox", __name__, description="A provider to try things out with")
@@ -18,7 +17,7 @@ blueprint = Blueprint("sandbox", __name__, description="A provider to try things
 
 @blueprint.get("/sandbox/message")
 @blueprint.scope(Scope.READ)
-@blueprint.pages(PageSchema)
+@blueprint.pages()
 @blueprint.answers(200, SandboxMessageSchema, "Message fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[dict[str, Any]]:
     """Fetch what the sandbox received from your sessions, the oldest first."""
@@ -27,5 +26,7 @@ def index(page: PageRequest) -> Page[dict[str, Any]]:
     store = crier().settings.sandbox_store
     total, _ = sandbox.received(store, mine, 0, 0)
     page.check(total)
-    total, messages = sandbox.received(store, mine, page.offset, page.page_size)
+    total, messages = sandbox.received(
+        store, mine, page.offset, page.page_size, descending=page.descending
+    )
     return Page(messages, total, page)

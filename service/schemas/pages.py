@@ -6,34 +6,30 @@ from typing import Any
 
 from marshmallow import fields, post_load, validate
 
+from service.core import numbers
 from service.core.paging import DEFAULT_SIZE, LARGEST_SIZE, PageRequest
 from service.models import DeliveryStatus
 from service.schemas.base import StrictSchema
 
 
-class PageSchema(StrictSchema):
-    """A page of a list."""
+class SortedPageSchema(StrictSchema):
+    """A page of a list, which can be read from either end."""
 
     page = fields.Integer(load_default=1, validate=validate.Range(min=1))
     page_size = fields.Integer(
         load_default=DEFAULT_SIZE, validate=validate.Range(min=1, max=LARGEST_SIZE)
     )
-
-    @post_load
-    def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the page that is asked for."""
-        return PageRequest(data["page"], data["page_size"], data.get("sort") == "-createdAt")
-
-
-class SortedPageSchema(PageSchema):
-    """A page of a list that can be read from either end."""
-
     sort = fields.String(
         load_default="createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
     )
 
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the page that is asked for."""
+        return PageRequest(data["page"], data["page_size"], data["sort"] == "-createdAt")
 
-class DeliveryPageSchema(PageSchema):
+
+class DeliveryPageSchema(SortedPageSchema):
     """A page of the deliveries of a broadcast, in the order of `to`."""
 
     status = fields.Enum(DeliveryStatus, by_value=True, load_default=None)
@@ -42,5 +38,6 @@ class DeliveryPageSchema(PageSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the page that is asked for."""
-        page = PageRequest(data["page"], data["page_size"])
-        return {"page": page, "status": data["status"], "recipient": data["recipient"]}
+        page = PageRequest(data["page"], data["page_size"], data["sort"] == "-createdAt")
+        wanted = data["recipient"] and (numbers.normalise(data["recipient"]) or data["recipient"])
+        return {"page": page, "status": data["status"], "recipient": wanted}

@@ -258,12 +258,18 @@ class Store:
 
 
 def received(
-    path: Path, session_ids: Sequence[str], offset: int = 0, limit: int = 1000
+    path: Path,
+    session_ids: Sequence[str],
+    offset: int = 0,
+    limit: int = 1000,
+    *,
+    descending: bool = False,
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many messages the sandbox has for these sessions, and some, the oldest first."""
+    """Return how many messages the sandbox has for these sessions, and one page of them."""
     if not session_ids:
         return 0, []
     Store.at(path)  # so that there is one, with its tables
+    order = "number DESC" if descending else "number"
     marks = ", ".join("?" * len(session_ids))
     where = f"FROM messages WHERE session_id IN ({marks})"
     connection = sqlite3.connect(path, timeout=30.0)
@@ -271,7 +277,7 @@ def received(
     try:
         total = connection.execute(f"SELECT count(*) {where}", tuple(session_ids)).fetchone()[0]
         rows = connection.execute(
-            f"SELECT * {where} ORDER BY number LIMIT ? OFFSET ?",
+            f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?",
             (*session_ids, limit, offset),
         ).fetchall()
     finally:
