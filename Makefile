@@ -7,8 +7,8 @@
 PYTHON ?= python3
 # A path to test, instead of everything: make test T=tests/core
 T ?=
-# How many processes test at a time, or auto; 0 is this one: make test JOBS=2
-JOBS ?= 0
+# How many processes test at a time, or auto; 0 is this one, for a debugger: make test JOBS=0
+JOBS ?= 2
 # The title of a migration: make revision m="add expiry"
 m ?=
 # Options for the resolver: make lock UPGRADE=--upgrade, or --upgrade-package=flask
