@@ -39,15 +39,17 @@ def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) 
     for _ in range(rounds):
         for each in contenders:
             runs[each.name].append(each.measure(int(total * each.share)))
+    for each in contenders:
+        least = 10_000 if each.name == SERVICE else None
+        taken = runs[each.name]
+        report.add(GROUP, each.name, median(taken), _UNIT, runs=taken, least=least)
     with usual.running(ground, provider) as ways:
-        for name, rival in ways.items():
-            runs[name] = [rival(total // 20) for _ in range(min(rounds, 2))]
-    values = {name: median(taken) for name, taken in runs.items()}
-    for name, value in values.items():
-        least = 10_000 if name == SERVICE else None
-        report.add(GROUP, name, value, _UNIT, runs=runs[name], least=least)
-    for name in {CELERY, DRAMATIQ} - set(runs):
-        report.skip(GROUP, name, usual.why_not())
+        for name in (CELERY, DRAMATIQ):
+            if name not in ways:
+                report.skip(GROUP, name, usual.why_not())
+                continue
+            taken = [ways[name](total // 20) for _ in range(min(rounds, 2))]
+            report.add(GROUP, name, median(taken), _UNIT, runs=taken)
     _compare(report)
 
 
