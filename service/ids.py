@@ -12,6 +12,7 @@ by id is sorting by place, and the deliveries of a broadcast are one range of th
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import secrets
 import threading
@@ -30,8 +31,12 @@ class _Mint:
     """A source of ids that never goes back, whatever the wall clock does."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._tick = 0
+        self.reseed()
+
+    def reseed(self) -> None:
+        """Begin anew: the child of a fork must not go on where its parent was."""
+        self._lock = threading.Lock()
         self._counter = itertools.count(secrets.randbits(20))
         self._process = secrets.token_hex(3)
 
@@ -49,6 +54,7 @@ class _Mint:
 
 
 _mint = _Mint()
+os.register_at_fork(after_in_child=_mint.reseed)
 new = _mint.new
 new_broadcast = _mint.new_broadcast
 

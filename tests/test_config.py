@@ -99,7 +99,6 @@ def test_an_engine_that_needs_postgres_is_refused_without_it() -> None:
     assert config.load().dispatch == "procrastinate"
 
 
-@pytest.mark.xfail(reason="environs keeps what it read to itself, not in os.environ", strict=True)
 def test_a_file_in_the_working_folder_is_read_and_the_environment_has_the_last_word(
     tmp_path: Path,
 ) -> None:

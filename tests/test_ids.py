@@ -94,7 +94,6 @@ def test_only_lower_case_digits_and_nothing_around_them_are_an_id() -> None:
     assert not ids.is_id(good.replace("a", "A") + "A")
 
 
-@pytest.mark.xfail(reason="the children of a fork count on from the same number", strict=True)
 def test_processes_forked_from_one_do_not_make_the_same_ids() -> None:
     """The workers of `gunicorn --preload` come from one process that had begun to count."""
     forked = subprocess.run([sys.executable, "-c", _FORKING], check=True, stdout=subprocess.PIPE)
