@@ -12,7 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, Row, RowMapping, TextClause, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Row,
+    RowMapping,
+    TextClause,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.orm import Session
 
 from service import ids
@@ -417,13 +426,23 @@ def page(
     """
     if status is None and recipient is None and _is_fanned_out(db, broadcast.id):
         return _page_by_place(db, broadcast, request)
-    wanted = select(Delivery).where(Delivery.broadcast_id == broadcast.id)
+    wanted = select(Delivery).where(Delivery.broadcast_id == broadcast.id, among(broadcast))
     if status is not None:
         wanted = wanted.where(Delivery.status == status)
     if recipient is not None:
         wanted = wanted.where(Delivery.recipient == recipient)
     known = _known(db, broadcast, status) if recipient is None else None
     return paging.fetch(db, wanted, Delivery.id, request, total=known)
+
+
+def among(broadcast: Broadcast) -> ColumnElement[bool]:
+    """Return the condition that a delivery's id is one of a broadcast's.
+
+    It says nothing that `broadcast_id` does not, but lets Postgres begin at the right place where
+    it chooses to walk along the ids: past all that was ever sent before, it would take seconds.
+    """
+    last = ids.delivery(broadcast.id, ids.MOST_DELIVERIES - 1)
+    return Delivery.id.between(ids.delivery(broadcast.id, 0), last)
 
 
 def _known(db: Session, broadcast: Broadcast, status: DeliveryStatus | None) -> int | None:
