@@ -79,6 +79,7 @@ class Claimer:
         self._on_lost = on_lost
         self._cursor = ""
         self._claimed_at = 0
+        self._paced: dict[str, int] = {}
         self._doubtful: list[tuple[str, int]] = []
         self.draining = False
         self.assigned: Callable[[], list[str]] | None = None
@@ -102,12 +103,20 @@ class Claimer:
         """Return the broadcasts whose turn it is, by id."""
         campaigns = {}
         for active in self._next_active(min(_TURNS, room)):
-            may_claim = self._stock.credit.free(active.session_id) != 0
-            if may_claim and self._gate.is_open(active.session_id, active.broadcast_id):
+            if self._may_claim(active):
                 campaign = self._campaign(active)
                 if campaign is not None:
                     campaigns[active.broadcast_id] = (active, campaign)
         return campaigns
+
+    def _may_claim(self, active: Active) -> bool:
+        """Tell whether a session is free to send, and its rate is not spoken for as it is."""
+        session_id = active.session_id
+        return (
+            self._paced.get(session_id, 0) <= time.time_ns() // 1000
+            and self._stock.credit.free(session_id) != 0
+            and self._gate.is_open(session_id, active.broadcast_id)
+        )
 
     def _next_active(self, turns: int) -> list[Active]:
         """Look for due work after the last broadcast served, and from the start where none is."""
@@ -159,6 +168,7 @@ class Claimer:
                 claimed = deliveries.claim(db, claim_id, shares, now=now)
                 works = [_work(claim_id, each, campaigns, rates) for each in claimed]
                 pacing.reserve(db, rates.spoken_for())
+                self._paced.update(rates.next_looks())
         except LostClaimError:
             self._on_lost()
             return []
@@ -233,6 +243,13 @@ class _Rates:
             session_id: self._offers[session_id].moment(taken)
             for session_id, taken in self._taken.items()
             if taken
+        }
+
+    def next_looks(self) -> dict[str, int]:
+        """Return when it is worthwhile to look at each session again."""
+        return {
+            session_id: pacing.next_look(slots.moment(self._taken[session_id]))
+            for session_id, slots in self._offers.items()
         }
 
     def _lend(self, active: Active, share: int) -> int:

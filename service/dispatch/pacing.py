@@ -7,6 +7,7 @@ evenly spaced slots in the near future; the sender waits for the slot of each de
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from sqlalchemy import select, update
@@ -17,8 +18,14 @@ from service.models import Session
 HORIZON = 1_000_000
 """How far ahead slots are reserved, in microseconds: what a claim may hold without sending."""
 
-MARGIN = 0.985
+WORTHWHILE = HORIZON // 4
+"""The least that is reserved at a time, in microseconds: a claim is a transaction."""
+
+MARGIN = 0.965
 """Part of the rate that is used, so that no second at the provider sees more than the rate."""
+
+LATE = round(1_000_000 * (1 / MARGIN - 1))
+"""Microseconds after its slot in which a message may be sent: as many as the margin makes good."""
 
 LEAST_RATE = 0.001
 """The lowest rate a second that is kept: a message in a quarter of an hour."""
@@ -38,10 +45,15 @@ class Slots(NamedTuple):
 
 def offer(paced_until: int, rate: float, now: int) -> Slots:
     """Return the slots that are free within the horizon, for a rate a second; `now` in µs."""
-    interval = max(1, round(1_000_000 / (max(rate, LEAST_RATE) * MARGIN)))
+    interval = math.ceil(1_000_000 / (max(rate, LEAST_RATE) * MARGIN))
     first = max(paced_until, now)
     room = now + HORIZON - first
-    return Slots(first, interval, max(0, -(-room // interval)))
+    return Slots(first, interval, -(-room // interval) if room >= WORTHWHILE else 0)
+
+
+def next_look(spoken_for: int) -> int:
+    """Return when it is worthwhile to ask again for slots of a rate that is spoken for so far."""
+    return spoken_for - HORIZON + WORTHWHILE
 
 
 def offers(db: Db, rates: dict[str, float], *, now: int) -> dict[str, Slots]:

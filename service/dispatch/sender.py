@@ -18,7 +18,7 @@ from service.core.deliveries import Outcome, storable
 from service.core.progress import NAMELESS, unsent
 from service.core.receipts import PartSent
 from service.database import now_ms
-from service.dispatch import retry
+from service.dispatch import pacing, retry
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.loop import Loop
@@ -29,9 +29,6 @@ from service.metrics import meters
 from service.models import DeliveryStatus
 
 log = structlog.get_logger(__name__)
-
-_LATE = 200_000
-"""Microseconds after its slot in which a delivery may begin."""
 
 _GLANCE = 0.25
 """Seconds between two looks at the threads that wait for their providers."""
@@ -199,4 +196,4 @@ def _has_missed_its_slot(work: Work) -> bool:
 
     What piled up while a provider was slow, or this process frozen, would go out all at once.
     """
-    return bool(work.moment) and time.time_ns() // 1000 > work.moment + _LATE
+    return bool(work.moment) and time.time_ns() // 1000 > work.moment + pacing.LATE

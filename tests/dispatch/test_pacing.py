@@ -84,6 +84,21 @@ def test_nothing_is_reserved_beyond_the_horizon(rate: int) -> None:
     assert pacing.offer(NOW + 10 * pacing.HORIZON, rate, NOW).free == 0
 
 
+@given(RATES)
+def test_slots_are_reserved_a_good_many_at_a_time(rate: int) -> None:
+    spoken_for = NOW + pacing.HORIZON
+    look = pacing.next_look(spoken_for)
+    assert pacing.offer(spoken_for, rate, look - 1).free == 0
+    slots = pacing.offer(spoken_for, rate, look)
+    assert slots.free * slots.interval >= pacing.WORTHWHILE
+
+
+@given(RATES)
+def test_what_is_late_is_made_good_by_what_the_rate_leaves_free(rate: int) -> None:
+    whole = (SECOND + pacing.LATE) / pacing.offer(0, rate, NOW).interval
+    assert math.floor(whole) <= rate
+
+
 def test_an_idle_session_saves_up_nothing() -> None:
     assert pacing.offer(NOW - 3600 * SECOND, 10.0, NOW).first == NOW
 
