@@ -70,15 +70,11 @@ class Crier:
             broadcasts.resume(db, self.client_id, broadcast_id, now=now_ms())
 
     def release_session(self) -> None:
-        """Let the session send as fast as it can."""
+        """Let the session send as fast as it can, from now on."""
         with self.database.writing() as db:
-            sessions.update(
-                db,
-                self.client_id,
-                self.session_id,
-                {"rate": None},
-                channels=self._accounts.channels,
-                vault=self._vault,
+            values = {"id": self.session_id}
+            db.execute(
+                text("UPDATE sessions SET rate = NULL, paced_until = 0 WHERE id = :id"), values
             )
 
     def ended(self, broadcast_id: str) -> tuple[int, int]:
