@@ -296,7 +296,9 @@ _ELEMENTS = {"message_ids": _quoted, "code": _quoted, "reason": _quoted}
 _RESCUE = text("""
     UPDATE deliveries SET
         status = :status, claim_id = NULL, attempts = attempts + :tried, due_at = :now,
-        updated_at = :now, code = :code, reason = :reason
+        updated_at = :now, code = :code, reason = :reason, message_ids =
+            CASE :status WHEN 'queued' THEN trim(COALESCE(message_ids, '') || ' ' || :void)
+                         ELSE message_ids END
     WHERE status = 'sending' AND claim_id = :claim_id AND broadcast_id = :broadcast_id
     RETURNING broadcast_id, status
 """)
@@ -315,7 +317,7 @@ def rescue(
         " POST /broadcast/{id}/retry if a second copy does no harm.",
     }
     again = {"status": DeliveryStatus.QUEUED, "tried": 0, "code": None, "reason": None}
-    values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "now": now}
+    values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "void": VOID, "now": now}
     moved = db.execute(_RESCUE, values | (again if resend else held)).all()
     meters.note(db.info, "rescued", ("queued" if resend else "uncertain",), len(moved))
     return tallies.move(db, _gains(moved), now=now)
@@ -361,7 +363,10 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
 _REQUEUE = """
     UPDATE deliveries SET
         status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL,
-        message_ids = CASE WHEN progress LIKE '%f%' THEN ({marked}) ELSE message_ids END
+        message_ids = CASE WHEN progress LIKE '%f%' THEN ({marked})
+                           WHEN status = 'uncertain'
+                                THEN trim(COALESCE(message_ids, '') || ' ' || :void)
+                           ELSE message_ids END
     WHERE broadcast_id = :broadcast_id AND status = :status
 """
 _REQUEUE_POSTGRES = text(
@@ -389,6 +394,7 @@ def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int)
 
     Parts that the provider took are not sent again, but for those that it gave up afterwards:
     their ids stay, marked, so that a receipt which comes again is not taken for one of the new try.
+    What was uncertain is marked too: it has not failed, should the new attempts fail.
     """
     requeue = _REQUEUE_POSTGRES if is_postgres(db) else _REQUEUE_SQLITE
     values = {"broadcast_id": broadcast_id, "status": status, "void": VOID, "now": now}

@@ -16,7 +16,8 @@ NAMELESS: Final = "-"
 """Stands for the id of a part whose provider gave it none."""
 
 VOID: Final = "!"
-"""Precedes the id of a part that failed after all and is to be sent again."""
+"""Precedes the id of a part that failed after all and is to be sent again; alone, it stands for a
+part that is to be sent again though the provider may have it."""
 
 PROCESS_DIED: Final = "process_died"
 """The code of a delivery of which nobody knows how many parts were sent."""
@@ -61,8 +62,15 @@ class State(NamedTuple):
 
 def unsent(message_ids: Sequence[str], parts: int) -> list[int]:
     """Return the numbers of the parts that are still to be sent, in their order."""
-    void = [number for number, each in enumerate(message_ids) if each.startswith(VOID)]
+    void = [number for number, each in enumerate(message_ids[:parts]) if each.startswith(VOID)]
     return [*void, *range(len(message_ids), parts)]
+
+
+def doubted(message_ids: Sequence[str]) -> list[str]:
+    """Note that the provider may have the part that is to be sent next."""
+    void = (number for number, each in enumerate(message_ids) if each.startswith(VOID))
+    number = next(void, len(message_ids))
+    return [*message_ids[:number], VOID, *message_ids[number + 1 :]]
 
 
 def taken(message_ids: str | None) -> list[str]:
@@ -110,9 +118,11 @@ def _is_stale(word: Word, message_ids: Sequence[str]) -> bool:
 
 
 def _with(message_ids: tuple[str, ...], word: Word) -> tuple[str, ...]:
-    """Note that the provider has a part, and with it all parts before it: they go in order."""
+    """Note that the provider has a part; where that is news, all before it: they go in order."""
     missing = word.part + 1 - len(message_ids)
     known = [*message_ids, *(NAMELESS for _ in range(missing))]
+    if missing > 0:
+        known = [NAMELESS if each == VOID else each for each in known]
     if known[word.part] == NAMELESS or known[word.part].startswith(VOID):
         known[word.part] = word.message_id or NAMELESS
     return tuple(known)

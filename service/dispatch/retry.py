@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.channels.base import (
     BlockedError,
@@ -15,6 +15,7 @@ from service.channels.base import (
     UncertainError,
 )
 from service.core.deliveries import Claimed, Outcome, storable
+from service.core.progress import VOID, doubted
 from service.core.receipts import PartSent
 from service.models import DeliveryStatus
 
@@ -153,17 +154,23 @@ class _Case:
 
     def again(self, error: SendError, wait: float) -> Outcome:
         """Queue it once more, unless its attempts or its time are used up."""
+        case = self.doubting() if isinstance(error, UncertainError) else self
         attempts = self.delivery.attempts + 1
         due_at = self.now + _ms(max(backoff(attempts, self.policy, self.draw), wait))
         if attempts >= self.policy.max_attempts:
-            return self.given_up(error, f"Given up after {attempts} attempts.")
+            return case.given_up(error, f"Given up after {attempts} attempts.")
         if due_at >= self.policy.expires_at:
-            return self.given_up(error, "Given up: the broadcast expires before the next attempt.")
-        return self.ended(DeliveryStatus.QUEUED, error, due_at=due_at)
+            return case.given_up(error, "Given up: the broadcast expires before the next attempt.")
+        return case.ended(DeliveryStatus.QUEUED, error, due_at=due_at)
+
+    def doubting(self) -> _Case:
+        """Return the same case, in which the provider may have what was sent last."""
+        message_ids = doubted((self.message_ids or "").split())
+        return replace(self, message_ids=" ".join(message_ids))
 
     def given_up(self, error: SendError, why: str) -> Outcome:
         """End it; what may have arrived has not failed, however often it was tried."""
-        unknown = isinstance(error, UncertainError)
+        unknown = VOID in (self.message_ids or "").split()
         status = DeliveryStatus.UNCERTAIN if unknown else DeliveryStatus.FAILED
         return self.ended(status, error, reason=f"{error.reason} {why}")
 

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.channels.base import ReceiptState
-from service.core.progress import NAMELESS, PROCESS_DIED, VOID, State, Word, advance, unsent
+from service.core.progress import (
+    NAMELESS,
+    PROCESS_DIED,
+    VOID,
+    State,
+    Word,
+    advance,
+    doubted,
+    unsent,
+)
 from service.models import DeliveryStatus
 
 SENT, DELIVERED, READ, FAILED = ReceiptState
@@ -142,6 +151,23 @@ def test_parts_are_sent_in_their_order_and_those_that_failed_again() -> None:
     assert unsent([], 3) == [0, 1, 2]
     assert unsent(["a", f"{VOID}b"], 3) == [1, 2]
     assert unsent(["a", "b", NAMELESS], 3) == []
+
+
+def test_a_part_that_may_have_arrived_is_sent_again_and_settled_by_any_word() -> None:
+    assert doubted([]) == ["!"]
+    assert doubted(["a"]) == ["a", "!"]
+    assert doubted(["a", "!b", "c"]) == ["a", "!", "c"]
+    assert unsent(doubted(["a"]), 3) == [1, 2]
+    waiting = state("queued", "a !", code="no_answer")
+    assert after(waiting, word(SENT, 1), parts=2) == ("sent", "a id-1", ".s")
+    assert after(waiting, word(FAILED, 1), parts=2) == ("failed", "a id-1", ".f")
+
+
+def test_a_word_on_a_later_part_tells_of_what_may_have_arrived_before_it() -> None:
+    waiting = state("uncertain", "!", code=PROCESS_DIED)
+    assert after(waiting, word(SENT, 1), parts=2) == ("sent", f"{NAMELESS} id-1", ".s")
+    known_before = state("queued", "! id-1")
+    assert after(known_before, word(READ, 1), parts=2) == ("queued", "! id-1", ".r")
 
 
 def words_on(parts: int, *, contradict: bool) -> st.SearchStrategy[list[Word]]:

@@ -11,7 +11,7 @@ import pytest
 from service.channels.base import Receipt, ReceiptState
 from service.core import broadcasts, deliveries, receipts
 from service.core.deliveries import Outcome
-from service.core.progress import NAMELESS
+from service.core.progress import NAMELESS, unsent
 from service.core.receipts import Applied, PartSent
 from service.database import now_ms
 from service.models import Delivery, DeliveryStatus
@@ -314,6 +314,24 @@ def test_an_old_receipt_does_not_settle_a_retry(world: World) -> None:
     sent.tell(sent.word(DELIVERED, provider_id="id-new"))
     assert sent.only.status == "delivered"
     world.assert_counters_equal_rows([sent.broadcast_id])
+
+
+def test_what_is_retried_though_it_may_have_arrived_is_marked(world: World) -> None:
+    uncertain = left(
+        world, DeliveryStatus.UNCERTAIN, to=[ADA, GRACE], says="one two", message_ids="id-0.0"
+    )
+    retry(uncertain, DeliveryStatus.UNCERTAIN)
+    claimed = world.claim(uncertain.broadcast_id)
+    assert {each.message_ids for each in claimed.deliveries} == {"id-0.0 !"}
+    with world.database.writing() as db:
+        deliveries.rescue(db, claimed.id, uncertain.broadcast_id, resend=True, now=now_ms())
+    again = world.claim(uncertain.broadcast_id).deliveries[0].message_ids or ""
+    assert unsent(again.split(), 2) == [1]
+    # Who hears of it meanwhile does not get it twice.
+    fresh = left(world, DeliveryStatus.UNCERTAIN, message_ids=None)
+    retry(fresh, DeliveryStatus.UNCERTAIN)
+    fresh.tell(fresh.word(DELIVERED))
+    assert (fresh.only.status, fresh.only.message_ids) == ("delivered", "id-0.0")
 
 
 def test_ids_of_any_kind_survive_a_retry(world: World) -> None:

@@ -115,6 +115,15 @@ def test_parts_that_were_taken_are_kept_whatever_comes_after() -> None:
         assert judged(error, taken=("id-0", "id-1")).outcome.message_ids == "id-0 id-1"
 
 
+def test_what_may_have_arrived_once_has_not_failed_whatever_comes_after() -> None:
+    again = judged(UNANSWERED, FIRST_TRY, RESENDING, taken=("id-0",)).outcome
+    assert (again.status, again.message_ids) == (DeliveryStatus.QUEUED, "id-0 !")
+    last = LAST_TRY._replace(message_ids=again.message_ids)
+    given_up = judged(PASSING, last, RESENDING, taken=("id-0", "!")).outcome
+    assert (given_up.status, given_up.message_ids) == (DeliveryStatus.UNCERTAIN, "id-0 !")
+    assert judged(PASSING, LAST_TRY, RESENDING, taken=("id-0",)).outcome.status == "failed"
+
+
 def test_the_reason_is_the_drivers_sentence_and_its_code() -> None:
     outcome = judged(GONE).outcome
     assert (outcome.code, outcome.reason) == (
