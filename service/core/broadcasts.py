@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, insert, select, tuple_, update
+from sqlalchemy import Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import undefer
@@ -84,10 +84,6 @@ _ARRAYS = {
     "pending": (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.UNCERTAIN),
     "failed": (DeliveryStatus.FAILED, DeliveryStatus.CANCELLED),
 }
-
-
-_INDEX = (Delivery.broadcast_id, Delivery.status, Delivery.id)
-_AFTER_ANY_ID = "g"
 
 
 def create(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int) -> Broadcast:
@@ -267,13 +263,11 @@ def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]
         return []
     rows: list[tuple[str, str]] = []
     for status in _ARRAYS[array]:
-        # By all columns of the index: asked for the order of ids alone, Postgres may walk along the
-        # primary key, through all that is in another state or was sent before this broadcast.
-        first, end = tuple_(broadcast.id, status, ""), tuple_(broadcast.id, status, _AFTER_ANY_ID)
         in_state = (
             select(Delivery.id, Delivery.recipient)
-            .where(tuple_(*_INDEX) >= first, tuple_(*_INDEX) < end)
-            .order_by(*_INDEX)
+            .where(Delivery.broadcast_id == broadcast.id, Delivery.status == status)
+            .where(deliveries.among(broadcast))
+            .order_by(Delivery.id)
             .limit(limit)
         )
         rows.extend((row.id, row.recipient) for row in db.execute(in_state))
