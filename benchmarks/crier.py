@@ -69,6 +69,12 @@ class Crier:
         with self.database.writing() as db:
             broadcasts.resume(db, self.client_id, broadcast_id, now=now_ms())
 
+    def hold_all(self) -> None:
+        """Pause everything that is being sent."""
+        held = text("UPDATE broadcasts SET status = 'paused' WHERE status = 'sending'")
+        with self.database.writing() as db:
+            db.execute(held)
+
     def release_session(self) -> None:
         """Let the session send as fast as it can, from now on."""
         with self.database.writing() as db:

@@ -36,10 +36,12 @@ def measure(ground: Ground, service: Crier, broadcast_id: str, total: int, repor
     heading, url = GROUP.format(total), plain(service.settings.database_url)
     with psycopg.connect(url, autocommit=True) as db:
         db.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        service.release_session()
+        service.hold_all()
         with service.dispatching(ground) as (process,):
             time.sleep(1.0)
             idle = usage.memory(process.pid)
-            service.release_session()
+            service.resume(broadcast_id)
             marks = [_mark(db, service, broadcast_id, total * tenth // 10) for tenth in range(11)]
             peak = usage.peak(process.pid) - idle
     first, last = _claim_time(marks[0], marks[1]), _claim_time(marks[-2], marks[-1])
