@@ -90,11 +90,12 @@ chaos: $(DEV) ## Kill, freeze and starve a running service, and count what was l
 lock: | $(BIN)/python ## Pin the requirements anew; UPGRADE=--upgrade takes the newest of all
 	@$(PIP) $(UV)
 	@for lock in 'requirements.txt' 'requirements-dev.txt --group dev -c requirements.txt' \
+		'requirements-apprise.txt --extra apprise -c requirements-dev.txt' \
 		'requirements-procrastinate.txt --extra procrastinate -c requirements-dev.txt'; do \
 		$(BIN)/uv pip compile --quiet --universal --generate-hashes $(UPGRADE) \
 			--custom-compile-command 'make lock' pyproject.toml -o $$lock || exit 1; \
 	done
-	@! grep -n '://' requirements.txt requirements-dev.txt requirements-procrastinate.txt
+	@! grep -n '://' requirements*.txt
 
 sure: lint types layers test ## Run all that CI runs
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import undefer
 
 from service import ids
-from service.channels.base import Driver, UnsupportedContentError
+from service.channels.base import BlockedError, Driver, UnsupportedContentError
 from service.core import content, deliveries, groups, paging, recipients, sessions, signals
 from service.core.accounts import Accounts
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -126,7 +126,7 @@ def create(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         parts=1,
     )
     broadcast.to, broadcast.to_truncated = _shown(order.to, people)
-    driver = accounts.open(session)
+    driver = _open(accounts, session)
     if order.send_type == SendType.GROUP:
         _check_groups(driver, people)
     broadcast.parts = _plan(accounts, driver, broadcast)
@@ -394,12 +394,22 @@ def _check_groups(driver: Driver, people: Sequence[str]) -> None:
             raise InvalidError(errors={f"to.{position}": [reason]})
 
 
+def _open(accounts: Accounts, session: Session) -> Driver:
+    """Return a session's driver; raises InvalidError with what keeps it from being used."""
+    try:
+        return accounts.open(session)
+    except BlockedError as error:
+        raise InvalidError(errors={"session_id": [error.reason]}) from error
+
+
 def _plan(accounts: Accounts, driver: Driver, broadcast: Broadcast) -> int:
     """Ask the channel for its parts; raises InvalidError for what it cannot carry."""
     try:
         return len(driver.plan(accounts.content(broadcast)))
     except UnsupportedContentError as error:
         raise InvalidError(errors={error.field: [error.reason]}) from error
+    except BlockedError as error:
+        raise InvalidError(errors={"session_id": [error.reason]}) from error
 
 
 def _store(

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.channels.registry import Channels
+from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.core import faults, owned, paging
 from service.core.attachments import finished
 from service.core.vault import Vault
@@ -178,11 +178,14 @@ def _split(
     channels: Channels, channel: str, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Check settings by the channel's own schema; return the public and the secret ones."""
-    if channel not in channels.names():
-        known = ", ".join(channels.names())
-        raise InvalidError(errors={"channel": [f"There is no channel {channel!r}: take {known}."]})
     try:
         loaded: dict[str, Any] = channels.settings_schema(channel)().load(settings)
+    except UnknownChannelError as error:
+        known = ", ".join(channels.names())
+        reason = f"There is no channel {channel!r}: take {known}."
+        raise InvalidError(errors={"channel": [reason]}) from error
+    except NotInstalledError as error:
+        raise InvalidError(errors={"channel": [error.reason]}) from error
     except ValidationError as error:
         under = faults.under("settings", faults.flatten(error.messages))
         raise InvalidError(errors=under) from error

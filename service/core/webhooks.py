@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.base import Receipt, UnreadableReceiptError, Webhook
+from service.channels.registry import NotInstalledError
 from service.core.accounts import Accounts
 from service.errors import ForgedWebhookError, NotFoundError, UnreadableBodyError
 from service.models import Session
@@ -50,7 +52,8 @@ def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webh
     """Return a session that is reported to; raises NotFoundError for any other."""
     session = db.get(Session, session_id) if ids.is_id(session_id) else None
     if session is not None:
-        webhook = accounts.channels.driver_class(session.channel).webhook
-        if webhook is not None:
-            return session, webhook
+        with suppress(NotInstalledError):
+            webhook = accounts.channels.driver_class(session.channel).webhook
+            if webhook is not None:
+                return session, webhook
     raise NotFoundError("webhook", session_id)

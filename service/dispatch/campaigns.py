@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import undefer
 
-from service.channels.base import Driver
+from service.channels.base import BlockedError, Driver
 from service.config import Settings
 from service.core.accounts import Accounts
 from service.database import Database
@@ -79,6 +79,8 @@ class Campaigns:
     def _opened(self, session: Session) -> Driver:
         try:
             return self._accounts.open(session)
+        except BlockedError as error:
+            raise UnopenedSessionError(error.reason) from error
         except Exception as error:
             what = f"This session cannot be opened ({type(error).__name__}: {error})."
             raise UnopenedSessionError(what) from error
