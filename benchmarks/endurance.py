@@ -17,17 +17,17 @@ from benchmarks.usual import plain
 GROUP = "{:,} deliveries in one go, Postgres, 1 process"
 
 _CLAIMS = """
-    SELECT sum(calls), sum(total_exec_time) FROM pg_stat_statements
+    SELECT sum(rows), sum(total_exec_time) FROM pg_stat_statements
     WHERE query LIKE '%SKIP LOCKED%' AND query LIKE '%UPDATE deliveries%'
         AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
 class _Mark(NamedTuple):
-    """A moment on the way: the clock, and the claims so far with the milliseconds they took."""
+    """A moment on the way: the clock, and what was claimed so far with the time it took."""
 
     at: float
-    claims: float
+    claimed: float
     ms: float
 
 
@@ -45,7 +45,7 @@ def measure(ground: Ground, service: Crier, broadcast_id: str, total: int, repor
             marks = [_mark(db, service, broadcast_id, total * tenth // 10) for tenth in range(11)]
             peak = usage.peak(process.pid) - idle
     first, last = _claim_time(marks[0], marks[1]), _claim_time(marks[-2], marks[-1])
-    note = f"{first:.1f} ms in the first tenth, {last:.1f} ms in the last"
+    note = f"{first:.1f} ms for 500 in the first tenth, {last:.1f} ms in the last"
     name = "time of a claim, last tenth against first"
     report.add(heading, name, last / first, "times", most=2.0, note=note)
     report.add(heading, "all of them", total / (marks[-1].at - marks[0].at), "/s")
@@ -56,12 +56,13 @@ def measure(ground: Ground, service: Crier, broadcast_id: str, total: int, repor
 
 def _mark(db: psycopg.Connection, service: Crier, broadcast_id: str, count: int) -> _Mark:
     wait_for(lambda: service.ended(broadcast_id)[0], max(1, count))
-    claims, ms = db.execute(_CLAIMS).fetchone() or (0, 0.0)
-    return _Mark(time.perf_counter(), float(claims or 0), float(ms or 0.0))
+    claimed, ms = db.execute(_CLAIMS).fetchone() or (0, 0.0)
+    return _Mark(time.perf_counter(), float(claimed or 0), float(ms or 0.0))
 
 
 def _claim_time(start: _Mark, end: _Mark) -> float:
-    return (end.ms - start.ms) / max(1.0, end.claims - start.claims)
+    """Return the milliseconds that Postgres took for each 500 that were claimed."""
+    return (end.ms - start.ms) / max(1.0, end.claimed - start.claimed) * 500
 
 
 def _rate(start: _Mark, end: _Mark, total: int) -> float:
