@@ -16,6 +16,7 @@ from service import ids
 from service.core import broadcasts, deliveries, dispatchers
 from service.core.deliveries import Claimed, Outcome, storable
 from service.core.paging import Page, PageRequest
+from service.core.progress import taken
 from service.core.tallies import Closed
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
@@ -366,7 +367,7 @@ def test_parts_that_were_taken_before_a_crash_are_remembered(world: World) -> No
     )
     dead = world.claim(broadcast_id)
     rescue(world, dead.id, broadcast_id, resend=True)
-    assert world.claim(broadcast_id).deliveries[0].message_ids == "one two"
+    assert taken(world.claim(broadcast_id).deliveries[0].message_ids) == ["one", "two"]
 
 
 @pytest.mark.parametrize("settings", ["postgres"], indirect=True)
