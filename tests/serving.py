@@ -21,7 +21,7 @@ from tests.waiting import LIMIT, until
 ROOT = Path(__file__).parent.parent
 _SETTINGS = {setting.name.upper() for setting in fields(Settings)}
 QUICK = {
-    "LOG_LEVEL": "WARNING",
+    "LOG_LEVEL": "INFO",
     "POLL_INTERVAL": "0.05",
     "SWEEP_INTERVAL": "0.1",
     "RETRY_BASE": "0.05",

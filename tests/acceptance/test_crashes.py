@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from service import logs
 from service.channels.drivers import sandbox
 from service.config import Settings
 from service.core import tokens
 from service.core.tokens import Scope
-from service.database import Database
+from service.database import OUT_OF_REACH, Database
 from tests.serving import Process, Server, running
 from tests.waiting import until
 from tests.world import World, numbers
@@ -169,7 +172,7 @@ def test_a_frozen_dispatcher_that_wakes_after_its_lease_sends_nobody_again(
         until(lambda: dispatchers_of(world, frozen.pid) and dispatchers_of(world, other.pid))
         broadcast_id = post(web, token, numbers(count))
         arrivals.await_count(count // 10)
-        os.kill(frozen.pid, signal.SIGSTOP)
+        freeze(world, frozen)
         until(lambda: dispatchers_of(world, frozen.pid) == [])
         until(lambda: world.statuses(broadcast_id).get("uncertain"))
         held = world.statuses(broadcast_id)["uncertain"]
@@ -214,6 +217,33 @@ def dispatching(world: World) -> Iterator[None]:
     dispatcher.start()
     yield
     assert dispatcher.stop(20)
+
+
+def freeze(world: World, process: Process) -> None:
+    """Stop a process at a moment when it keeps no lock.
+
+    One that is stopped while it writes to an SQLite file keeps everybody else from writing: no
+    other process of the machine could do anything then but wait.
+    """
+    impatient = Database(replace(world.settings, database_timeout=0.2))
+    os.kill(process.pid, signal.SIGSTOP)
+    while keeps_a_lock(impatient, world.settings.sandbox_store):
+        os.kill(process.pid, signal.SIGCONT)
+        os.kill(process.pid, signal.SIGSTOP)
+    impatient.dispose()
+
+
+def keeps_a_lock(database: Database, store: Path) -> bool:
+    try:
+        with database.writing() as db:
+            for table in ("dispatchers", "sessions", "broadcasts"):
+                db.execute(text(f"UPDATE {table} SET id = id"))  # noqa: S608 - our own names
+        with closing(sqlite3.connect(store, timeout=0.2, isolation_level=None)) as kept:
+            kept.execute("BEGIN IMMEDIATE")
+            kept.execute("ROLLBACK")
+    except (*OUT_OF_REACH, sqlite3.OperationalError):
+        return True
+    return False
 
 
 def dispatchers_of(world: World, pid: int) -> list[str]:
