@@ -90,6 +90,11 @@ class Crier:
             sent, lost = db.execute(query, {"id": broadcast_id}).one()
         return sent, lost
 
+    def sent(self) -> int:
+        """Return how many deliveries of all broadcasts are recorded as sent."""
+        with self.database.reading() as db:
+            return db.scalar(text("SELECT sum(sent) FROM broadcasts")) or 0
+
     def is_fanned_out(self, broadcast_id: str) -> bool:
         """Tell whether all rows of a broadcast exist."""
         query = text("SELECT count(*) FROM recipient_chunks WHERE broadcast_id = :id")

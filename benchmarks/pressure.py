@@ -38,9 +38,9 @@ def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) 
                 time.sleep(1.0)
                 service.resume(backlog)
                 time.sleep(1.0)
-                sent = service.ended(backlog)[0]
+                sent = service.sent()
                 taken = _ask(service, port, backlog, seconds)
-                sent = service.ended(backlog)[0] - sent
+                sent = service.sent() - sent
         _report(report, f"{kind}, {place}", taken, sent / seconds)
 
 
