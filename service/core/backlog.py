@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.core.tallies import COUNTERS
+from service.models import FOREVER, SessionStatus
 
 
 class Depth(NamedTuple):
@@ -39,13 +40,15 @@ _DEPTHS = text(f"""
     FROM broadcasts AS b LEFT JOIN sessions AS s ON s.id = b.session_id
     WHERE b.closed_at IS NULL GROUP BY 1, 2
 """)  # noqa: S608 - the names are ours
-_OLDEST = text("""
-    SELECT s.channel, s.status AS session, MIN(
+_OLDEST = text(f"""
+    SELECT s.channel, CASE WHEN s.held_until <= :now THEN '{SessionStatus.READY}'
+            WHEN s.held_until = {FOREVER} THEN '{SessionStatus.BLOCKED}'
+            ELSE '{SessionStatus.THROTTLED}' END AS session, MIN(
         (SELECT MIN(d.due_at) FROM deliveries AS d
          WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)) AS due_at
     FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
     WHERE b.closed_at IS NULL AND b.status = 'sending' GROUP BY 1, 2
-""")
+""")  # noqa: S608 - as above
 
 
 def depths(db: Session) -> list[Depth]:

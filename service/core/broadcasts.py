@@ -16,6 +16,7 @@ from service import ids
 from service.channels.base import BlockedError, Driver, UnsupportedContentError
 from service.core import content, deliveries, groups, paging, recipients, sessions, signals
 from service.core.accounts import Accounts
+from service.database import now_ms
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import (
     UNFINISHED,
@@ -27,7 +28,6 @@ from service.models import (
     RecipientChunk,
     SendType,
     Session,
-    SessionStatus,
 )
 
 SHOWN = 1_000
@@ -245,10 +245,10 @@ def _mine(client_id: str) -> Select[Broadcast]:
 def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:
     """Return why the sessions of the broadcasts that are sending cannot send, where they cannot."""
     waiting = {b.id: b.session_id for b in broadcasts if b.status == BroadcastStatus.SENDING}
-    held = select(Session.id, Session.reason).where(
-        Session.id.in_(set(waiting.values())), Session.status != SessionStatus.READY
+    held = select(Session.id, Session.hold_reason).where(
+        Session.id.in_(set(waiting.values())), Session.held_until > now_ms()
     )
-    reasons = {row.id: row.reason for row in db.execute(held)} if waiting else {}
+    reasons = {row.id: row.hold_reason for row in db.execute(held)} if waiting else {}
     return {each: reasons.get(session_id or "") for each, session_id in waiting.items()}
 
 

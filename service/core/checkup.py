@@ -9,7 +9,7 @@ from service.channels.base import BlockedError, SendError
 from service.core import holding
 from service.core.accounts import Accounts
 from service.database import Database, now_ms
-from service.models import Broadcast, Session, SessionStatus
+from service.models import FOREVER, Broadcast, Session
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,6 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
 def blocked(database: Database) -> list[Session]:
     """Return the sessions that wait to be mended while broadcasts wait for them."""
     waiting = exists().where(Broadcast.session_id == Session.id, Broadcast.closed_at.is_(None))
-    held = select(Session).where(Session.status == SessionStatus.BLOCKED, waiting)
+    held = select(Session).where(Session.held_until == FOREVER, waiting)
     with database.reading() as db:
         return list(db.scalars(held))

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 
-from service.models import Broadcast, BroadcastStatus
+from service.models import FOREVER, Broadcast, BroadcastStatus
 
 QUEUE = "crier"
 TASK = "crier.dispatch"
@@ -82,10 +82,10 @@ def defer(db: Db, jobs: Sequence[Job]) -> None:
 
 # When there is something to do for the broadcasts that may be sent: rows that are due, else what
 # is under way and may yet fail, else the next retry.
-_NEXT = """
+_NEXT = f"""
     SELECT b.id, b.total, CASE
         WHEN b.status = 'scheduled' THEN b.send_at
-        ELSE greatest(CASE WHEN s.status = 'ready' THEN 0 ELSE s.held_until END, CASE
+        ELSE greatest(s.held_until, CASE
             WHEN queued.due_at <= :now
                 OR EXISTS (SELECT FROM recipient_chunks WHERE broadcast_id = b.id)
                 OR EXISTS (SELECT FROM deliveries
@@ -95,8 +95,8 @@ _NEXT = """
         SELECT min(due_at) AS due_at FROM deliveries
         WHERE broadcast_id = b.id AND deliveries.status = 'queued') AS queued
     WHERE b.closed_at IS NULL AND b.expires_at > :now AND b.status IN ('scheduled', 'sending')
-        AND (s.status = 'ready' OR s.held_until IS NOT NULL)
-"""
+        AND s.held_until < {FOREVER}
+"""  # noqa: S608 - a number of ours
 _NEXT_OF = text(f"{_NEXT} AND b.id = ANY(:ids)")
 
 

@@ -18,7 +18,7 @@ from service.core import faults, owned, paging
 from service.core.attachments import finished
 from service.core.vault import Vault
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
-from service.models import Broadcast, Session, SessionStatus, UploadedMedia
+from service.models import FOREVER, Broadcast, Session, UploadedMedia
 
 _OPTIONS = ("name", "rate", "max_attempts", "on_uncertain")
 
@@ -105,8 +105,8 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
         if name in fields:
             setattr(session, name, fields[name])
     _move_default(db, session, fields)
-    if session.status == SessionStatus.BLOCKED or "settings" in fields:
-        session.status, session.reason, session.held_until = SessionStatus.READY, None, None
+    if session.held_until == FOREVER or "settings" in fields:
+        session.held_until, session.hold_reason = 0, None
     _flush(db, session)
     return session
 

@@ -38,7 +38,7 @@ _ACTIVE = text("""
     FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
     WHERE b.closed_at IS NULL AND b.status = 'sending' AND b.id > :cursor
         AND b.expires_at > :now
-        AND (s.status = 'ready' OR s.held_until <= :now)
+        AND s.held_until <= :now
         AND EXISTS (SELECT 1 FROM deliveries AS d
                     WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)
     ORDER BY b.id LIMIT :turns

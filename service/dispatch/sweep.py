@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import RowMapping, select, text
 
 from service.config import Settings
-from service.core import deliveries, holding, signals, tallies
+from service.core import deliveries, signals, tallies
 from service.core.accounts import Accounts
 from service.database import Database, now_ms
 from service.models import Broadcast, BroadcastStatus, DeliveryStatus, OnUncertain, Session
@@ -64,11 +64,9 @@ class Sweep:
         return 0.0 if more else self._settings.sweep_interval
 
     def _start_due(self) -> None:
-        """Start the broadcasts whose time has come, and the sessions whose wait is over."""
-        now = now_ms()
+        """Start the broadcasts whose time has come."""
         with self._database.writing() as db:
-            holding.release_due(db, now=now)
-            started = db.scalars(_DUE, {"now": now}).all()
+            started = db.scalars(_DUE, {"now": now_ms()}).all()
         for broadcast_id in started:
             log.info("broadcast sending", broadcast_id=broadcast_id)
         if started:

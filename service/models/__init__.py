@@ -14,9 +14,10 @@ from service.models.client import Client, Token
 from service.models.contact import Contact, Group, GroupMember
 from service.models.delivery import Delivery, DeliveryStatus, Dispatcher
 from service.models.receipt import OptOut, SentPart, WaitingReceipt
-from service.models.session import OnUncertain, Session, SessionStatus, UploadedMedia
+from service.models.session import FOREVER, OnUncertain, Session, SessionStatus, UploadedMedia
 
 __all__ = [
+    "FOREVER",
     "UNFINISHED",
     "Attachment",
     "Base",

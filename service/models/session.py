@@ -8,7 +8,11 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.database import now_ms
 from service.models.base import Base, Id, Moment, Object
+
+FOREVER = 253_402_300_799_999
+"""The `held_until` of what somebody has to mend: the last moment of the year 9999."""
 
 
 class SessionStatus(StrEnum):
@@ -32,7 +36,7 @@ class Session(Object, Base):
     `settings` are the channel's public ones, `secrets` the rest of them, encrypted.
     `rate` in provider messages a second, None for no limit of ours; `paced_until` is the time in
     microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
-    `held_until` None with status `blocked`: until somebody mends the account.
+    It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing.
     """
 
     __tablename__ = "sessions"
@@ -56,12 +60,28 @@ class Session(Object, Base):
     max_attempts: Mapped[int | None]
     on_uncertain: Mapped[str] = mapped_column(default=OnUncertain.HOLD)
     is_default: Mapped[bool] = mapped_column(default=False)
-    status: Mapped[str] = mapped_column(default=SessionStatus.READY)
-    reason: Mapped[str | None]
-    held_until: Mapped[int | None] = mapped_column(Moment)
+    held_until: Mapped[int] = mapped_column(Moment, default=0)
+    hold_reason: Mapped[str | None]
     paced_until: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), default=0
     )
+
+    @property
+    def status(self) -> SessionStatus:
+        """Whether the account can send now."""
+        if self.held_until <= now_ms():
+            return SessionStatus.READY
+        return SessionStatus.BLOCKED if self.held_until == FOREVER else SessionStatus.THROTTLED
+
+    @property
+    def reason(self) -> str | None:
+        """Why it cannot send now, if it cannot."""
+        return None if self.status == SessionStatus.READY else self.hold_reason
+
+    @property
+    def throttled_until(self) -> int | None:
+        """When it goes on by itself, if it waits for that."""
+        return self.held_until if self.status == SessionStatus.THROTTLED else None
 
 
 class UploadedMedia(Base):

@@ -107,6 +107,7 @@ class SessionSchema(Schema):
     held_until = Moment(
         required=True,
         allow_none=True,
+        attribute="throttled_until",
         data_key="heldUntil",
         metadata={"description": "When it is tried again; null with `blocked`: when it is changed"},
     )

@@ -17,6 +17,7 @@ from service.app import Application
 from service.config import Settings
 from service.database import Database, now_ms
 from service.dispatch import engine
+from service.models import FOREVER
 from tests import workers
 from tests.conftest import Tenant
 from tests.waiting import LIMIT, until
@@ -174,11 +175,11 @@ def test_a_paused_broadcast_leaves_the_workers_until_it_is_resumed(queue: World)
 @on_postgres
 def test_what_waited_for_a_session_goes_on_when_that_is_mended(queue: World) -> None:
     session_id = queue.session()
-    queue.tell("UPDATE sessions SET status = 'blocked'")
+    queue.tell("UPDATE sessions SET held_until = :end", end=FOREVER)
     with worker(queue):
         broadcast_id = queue.broadcast(ADA)
         until(lambda: is_at_rest(queue))
-        queue.tell("UPDATE sessions SET status = 'ready' WHERE id = :id", id=session_id)
+        queue.tell("UPDATE sessions SET held_until = 0 WHERE id = :id", id=session_id)
         queue.await_status(broadcast_id, "completed")
 
 

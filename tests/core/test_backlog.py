@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from service.core import backlog
 from service.database import Database, now_ms
-from service.models import SessionStatus
+from service.models import FOREVER
 from tests.world import World, numbers
 
 
@@ -26,8 +26,8 @@ def test_the_oldest_is_told_apart_by_what_its_session_can_do(world: World) -> No
     now = now_ms()
     for session_id, age in ((ready, 1_000), (ready, 3_000), (blocked, 9_000)):
         world.ready(numbers(2), session_id=session_id, now=now - age)
-    state = {"status": SessionStatus.BLOCKED, "id": blocked}
-    world.tell("UPDATE sessions SET status = :status WHERE id = :id", **state)
+    held = {"until": FOREVER, "id": blocked}
+    world.tell("UPDATE sessions SET held_until = :until WHERE id = :id", **held)
     with world.database.reading() as db:
         found = {each.session: each.due_at for each in backlog.oldest(db, now=now)}
     assert found == {"ready": now - 3_000, "blocked": now - 9_000}

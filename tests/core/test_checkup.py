@@ -27,7 +27,7 @@ def hold(world: World, session_id: str, reason: str = "Unpaid.", until: int | No
 
 def state(world: World, session_id: str) -> tuple[str, str | None, int | None]:
     session = world.get_session(session_id)
-    return session.status, session.reason, session.held_until
+    return session.status, session.reason, session.throttled_until
 
 
 def failing(error: Exception) -> Callable[[], None]:
@@ -148,17 +148,3 @@ def test_of_several_holds_the_longest_counts(world: World, stage: Stage) -> None
     hold(world, session_id, "Logged out.")
     hold(world, session_id, "Too fast.", now + 2 * HOUR)
     assert state(world, session_id) == (SessionStatus.BLOCKED, "Logged out.", None)
-
-
-def test_a_hold_that_is_over_is_released_and_no_other(world: World, stage: Stage) -> None:
-    del stage
-    over, waiting, blocked = (world.session("probe") for _ in range(3))
-    now = now_ms()
-    hold(world, over, until=now - 1)
-    hold(world, waiting, until=now + HOUR)
-    hold(world, blocked)
-    with world.database.writing() as db:
-        holding.release_due(db, now=now)
-    assert state(world, over) == READY
-    assert state(world, waiting)[0] == SessionStatus.THROTTLED
-    assert state(world, blocked)[0] == SessionStatus.BLOCKED

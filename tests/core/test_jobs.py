@@ -12,6 +12,7 @@ from service.core import jobs
 from service.core.jobs import Job
 from service.database import now_ms
 from service.dispatch import engine
+from service.models import FOREVER
 from tests import workers
 from tests.waiting import until
 from tests.workers import on_postgres, queued
@@ -139,7 +140,7 @@ def test_what_is_under_way_is_looked_at_as_it_may_fail(queue: World) -> None:
         "UPDATE broadcasts SET status = 'cancelled'",
         "UPDATE broadcasts SET expires_at = 1",
         "UPDATE broadcasts SET closed_at = 1",
-        "UPDATE sessions SET status = 'blocked'",
+        f"UPDATE sessions SET held_until = {FOREVER}",  # noqa: S608 - a number of ours
     ],
 )
 def test_there_is_no_look_at_what_cannot_be_sent(queue: World, change: str) -> None:
@@ -153,7 +154,7 @@ def test_there_is_no_look_at_what_cannot_be_sent(queue: World, change: str) -> N
 def test_a_session_that_is_to_wait_is_looked_at_afterwards(queue: World) -> None:
     broadcast_id = queue.ready([ADA])
     until_then = now_ms() + LATER
-    queue.tell("UPDATE sessions SET status = 'throttled', held_until = :until", until=until_then)
+    queue.tell("UPDATE sessions SET held_until = :until", until=until_then)
     assert looks(queue, broadcast_id) == {broadcast_id: until_then}
 
 

@@ -21,6 +21,7 @@ from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.retry import Hold
 from service.dispatch.stock import Stock, Work
+from service.models import FOREVER
 from tests.probe import Stage
 from tests.world import ADA, World, numbers
 
@@ -144,7 +145,7 @@ def test_only_what_may_be_sent_now_is_claimed(world: World) -> None:
         broadcasts.pause(db, world.client_id, paused, now=now)
         broadcasts.delete(db, world.client_id, cancelled, now=now)
     blocked = world.session()
-    world.tell("UPDATE sessions SET status = 'blocked' WHERE id = :id", id=blocked)
+    world.tell("UPDATE sessions SET held_until = :end WHERE id = :id", end=FOREVER, id=blocked)
     world.tell("UPDATE broadcasts SET session_id = :id WHERE id = :held", id=blocked, held=held)
     world.tell(
         "UPDATE deliveries SET due_at = :then WHERE broadcast_id = :id", then=now + HOUR, id=later
@@ -156,7 +157,7 @@ def test_only_what_may_be_sent_now_is_claimed(world: World) -> None:
 def test_a_throttled_session_sends_again_after_its_wait(world: World) -> None:
     session_id = world.session()
     broadcast_id = world.ready([ADA])
-    hold = "UPDATE sessions SET status = 'throttled', held_until = :until WHERE id = :id"
+    hold = "UPDATE sessions SET held_until = :until WHERE id = :id"
     world.tell(hold, id=session_id, until=now_ms() + HOUR)
     assert Claiming(world).turn() == {}
     world.tell(hold, id=session_id, until=now_ms() - 1)

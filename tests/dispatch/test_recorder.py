@@ -172,7 +172,7 @@ def test_a_hold_on_a_session_is_written(world: World, recorder: Recorder) -> Non
     recorder.put(claims.id, Verdict(outcome, Hold("Logged out.", session_id=session_id)))
     assert recorder.drain(time.monotonic() + 60)
     session = world.get_session(session_id)
-    assert (session.status, session.reason, session.held_until) == ("blocked", "Logged out.", None)
+    assert (session.status, session.reason) == ("blocked", "Logged out.")
 
 
 def test_a_hold_on_a_broadcast_is_written(world: World, recorder: Recorder) -> None:

@@ -50,19 +50,6 @@ def test_a_scheduled_broadcast_starts_when_its_time_has_come(world: World, sweep
     assert sweep.calls == 1
 
 
-def test_a_session_sends_again_when_its_wait_is_over(world: World, sweep: Sweeping) -> None:
-    over, not_over, blocked = world.session(), world.session(), world.session()
-    hold = "UPDATE sessions SET status = :status, reason = 'x', held_until = :until WHERE id = :id"
-    world.tell(hold, id=over, status="throttled", until=now_ms() - 1)
-    world.tell(hold, id=not_over, status="throttled", until=now_ms() + HOUR)
-    world.tell(hold, id=blocked, status="blocked", until=None)
-    sweep()
-    assert world.get_session(over).status == "ready"
-    assert world.get_session(over).reason is None
-    assert world.get_session(not_over).status == "throttled"
-    assert world.get_session(blocked).status == "blocked"
-
-
 def test_claims_of_the_living_are_left_alone(world: World, sweep: Sweeping) -> None:
     world.session()
     broadcast_id = world.ready(numbers(3))
