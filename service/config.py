@@ -90,7 +90,7 @@ class Settings:
     private_addresses: bool = setting(
         default=False,
         help_text="Whether sessions may name providers on this machine or its private network,"
-        " such as a WAHA of your own",
+        " such as a WAHA of your own, and name a host in an Apprise URL",
     )
     outgoing_proxy: str = setting("", "HTTP proxy for calls to providers; empty: none")
     metrics_token: str = setting(

@@ -32,7 +32,8 @@ class NotInstalledError(BlockedError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"The channel {name!r} needs the package {EXTRAS[name]!r}, which is not installed here:"
-            f" the operator adds it with `pip install -r requirements-{name}.txt`.",
+            " the operator adds it with"
+            f" `pip install --require-hashes -r requirements-{name}.txt`.",
             code="not_installed",
         )
 

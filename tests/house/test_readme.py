@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.channels.drivers.sandbox import MAGIC
+from service.channels.registry import DRIVERS, EXTRAS
 from service.config import Settings
 from tests.conftest import ROOT
 
@@ -38,6 +39,14 @@ def test_the_readme_has_no_setting_that_is_gone() -> None:
 def test_every_magic_recipient_is_in_the_readme() -> None:
     told = rows("| recipient | what happens |")
     assert {number for number in told if re.fullmatch("[0-9]+", number)} == set(MAGIC)
+
+
+def test_every_channel_is_in_the_readme_and_every_extra_with_its_installation() -> None:
+    told = rows("| channel | what it takes |")
+    assert set(told) == set(DRIVERS)
+    for name in EXTRAS:
+        assert "an extra" in told[name][1]
+        assert f"pip install --require-hashes -r requirements-{name}.txt" in README
 
 
 def test_every_file_that_the_readme_points_to_is_there() -> None:
