@@ -184,7 +184,10 @@ class Connection:
         if self._was_sent(size):
             return UncertainError(f"No answer came whole: {words}.", code="no_answer")
         if self._forbidden:
-            reason = f"{self._forbidden} is not a public address; it is not called."
+            reason = (
+                f"{self._forbidden} is not a public address; it is called only where the operator"
+                " sets PRIVATE_ADDRESSES=true."
+            )
             return BlockedError(reason, code="address")
         if number in _MENDABLE:
             return BlockedError(f"The provider cannot be called: {words}.", code=_MENDABLE[number])

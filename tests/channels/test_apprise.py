@@ -152,7 +152,7 @@ def test_a_url_that_names_a_host_needs_the_operators_leave(
     driver = _opened(hook, strict)
 
     for refused in (driver.check, lambda: driver.send(RECIPIENT, driver.prepare(Text("a")), "d")):
-        with pytest.raises(BlockedError, match="operator"):
+        with pytest.raises(BlockedError, match="PRIVATE_ADDRESSES=true"):
             refused()
 
     assert provider.requests == []

@@ -222,6 +222,7 @@ def test_a_private_address_is_refused_at_the_moment_of_connecting(
         with pytest.raises(BlockedError) as caught:
             guarded.post(address, MESSAGE, HEADERS)
         assert caught.value.code == "address"
+        assert "PRIVATE_ADDRESSES=true" in caught.value.reason
 
     assert provider.connections == 0
 

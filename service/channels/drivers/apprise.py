@@ -161,8 +161,8 @@ class Apprise:
         """Return a service that may be used; raises BlockedError."""
         if not self._is_allowed:
             reason = (
-                "This session's URL names a host, which the operator does not allow"
-                " (PRIVATE_ADDRESSES)."
+                "This session's URL names a host, so it may lead to a private address; it is used"
+                " only where the operator sets PRIVATE_ADDRESSES=true."
             )
             raise BlockedError(reason, code="address")
         return self._instantiate(recipient)
