@@ -21,15 +21,23 @@ if TYPE_CHECKING:
 
     from service.blueprints.context import Crier
 
+
+def _number(name: str, default: int) -> int:
+    given = os.environ.get(name) or str(default)
+    if not (given.isdecimal() and int(given) > 0):
+        sys.exit(f"Crier cannot start: {name} must be a whole number of 1 or more, not {given!r}.")
+    return int(given)
+
+
 # As the settings of the service, see service.config.load.
 load_dotenv(Path(".env").resolve())
 
 bind = (os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}").split(",")
-workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+workers = _number("WEB_CONCURRENCY", 1)
 worker_class = "gthread"
-threads = int(os.environ.get("WEB_THREADS") or 8)
+threads = _number("WEB_THREADS", 8)
 timeout = 60
-graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT") or 30)
+graceful_timeout = _number("GRACEFUL_TIMEOUT", 30)
 keepalive = 5
 # The heartbeat files of workers belong in memory: on a slow disk a worker could seem dead.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
@@ -59,6 +67,7 @@ def post_worker_init(worker: Any) -> None:
     from service.metrics import meters  # noqa: PLC0415
 
     meters.share(crier.settings.metrics_dir)
+    _tell_missing_tables(worker, crier)
     if crier.settings.dispatch == "threads":
         crier.dispatcher.start()
         _drain_at_sigterm(crier)
@@ -72,6 +81,16 @@ def worker_exit(_server: Any, worker: Any) -> None:
         crier = _crier(worker)
         crier.dispatcher.stop(crier.settings.grace)
         crier.database.dispose()
+
+
+def _tell_missing_tables(worker: Any, crier: Crier) -> None:
+    """Say, once and in words, what every request would be refused for; it may be mended later."""
+    from service.blueprints import health  # noqa: PLC0415 - as above
+    from service.database import OUT_OF_REACH  # noqa: PLC0415 - as above
+
+    with suppress(*OUT_OF_REACH):
+        if problem := health.migration_problem(crier.database.engine):
+            worker.log.error(problem)
 
 
 def _insist_on_a_queue(worker: Any, crier: Crier) -> None:

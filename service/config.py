@@ -11,6 +11,8 @@ from typing import Any
 
 from dotenv import load_dotenv
 from environs import Env, EnvError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 MIB = 1024 * 1024
 
@@ -107,6 +109,7 @@ class Settings:
             self.dispatch not in {"threads", "off", "procrastinate"},
             "DISPATCH must be `threads`, `off` or `procrastinate`",
         )
+        _check_database(self.database)
         _refuse(
             self.dispatch == "procrastinate" and not self.database.startswith("postgres"),
             "DISPATCH=procrastinate needs Postgres: set DATABASE_URL, or choose `threads`",
@@ -146,6 +149,18 @@ class Settings:
     def sandbox_store(self) -> Path:
         """Return the file in which the sandbox channel keeps what it received."""
         return self.data_dir.resolve() / "sandbox.db"
+
+
+def _check_database(url: str) -> None:
+    try:
+        driver = make_url(url).drivername
+    except (ArgumentError, ValueError):
+        driver = ""
+    _refuse(
+        driver not in {"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"},
+        "DATABASE_URL must look like postgresql://user:password@host:5432/name or"
+        " sqlite:////folder/file.db",
+    )
 
 
 def _refuse(wrong: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -118,6 +118,10 @@ class BusyError(ServiceError):
         super().__init__(message, headers={"Retry-After": "2"})
 
 
+class NotMigratedError(BusyError):
+    """The service's tables are not those of its version: the operator has to run `make migrate`."""
+
+
 class FullDiskError(BusyError):
     """The service's disk is full; nothing was stored. The operator has to make room."""
 

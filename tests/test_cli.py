@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 
+import click
 import pytest
 from click.testing import Result
 from flask.testing import FlaskCliRunner
+from sqlalchemy import text
 
 from service.app import Application
 from service.blueprints.context import Crier
@@ -16,6 +21,7 @@ from service.core.paging import PageRequest
 from service.core.tokens import Scope
 from service.database import Database, now_ms
 from service.errors import UnauthorisedError
+from tests.conftest import ROOT
 from tests.house.test_migrations import migrate, tables
 
 SECRET = re.compile("crier_[0-9a-f]{40}")
@@ -70,7 +76,7 @@ def test_a_new_client_can_try_the_sandbox_at_once(flask: Flask, crier: Crier) ->
         client = clients.get(db, "Acme")
         (session,) = sessions.page(db, client.id, PageRequest()).items
     assert client.id in said
-    assert "flask token create Acme" in said
+    assert re.search(r"Next: \S*flask token create Acme$", said)
     assert (session.channel, session.is_default) == ("sandbox", True)
 
 
@@ -89,7 +95,7 @@ def test_a_name_is_given_once(flask: Flask) -> None:
     printed(flask("client", "create", "Acme"))
     assert "Acme" in complaint(flask("client", "create", "Acme"))
     assert len(printed(flask("client", "list")).splitlines()) == 1
-    complaint(flask("client", "create", "  "))
+    assert "needs a name" in complaint(flask("client", "create", "  "))
 
 
 # Tokens
@@ -146,7 +152,9 @@ def test_a_revoked_token_ends(flask: Flask, crier: Crier, named_by: str) -> None
 
 
 def test_what_is_not_there_is_said_so(flask: Flask) -> None:
-    assert "Nobody" in complaint(flask("token", "create", "Nobody"))
+    said = complaint(flask("token", "create", "Nobody"))
+    assert "'Nobody'" in said
+    assert "among yours" not in said
     assert "Nobody" in complaint(flask("token", "list", "Nobody"))
     complaint(flask("token", "revoke", "crier_123456"))
 
@@ -162,12 +170,18 @@ def test_what_makes_no_sense_is_refused(flask: Flask, words: tuple[str, ...]) ->
 
 
 @pytest.fixture
-def fresh(crier: Crier, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """Return a database without tables, to which the environment leads as well."""
-    migrate(crier.database, "base", down=True)
+def named(crier: Crier, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """Return the database, to which the environment leads as well."""
     monkeypatch.setenv("DATA_DIR", str(crier.settings.data_dir))
     monkeypatch.setenv("DATABASE_URL", crier.settings.database_url)
     return crier.database
+
+
+@pytest.fixture
+def fresh(named: Database) -> Database:
+    """Return a database without tables, to which the environment leads as well."""
+    migrate(named, "base", down=True)
+    return named
 
 
 def test_migrate_makes_the_tables_and_may_be_repeated(flask: Flask, fresh: Database) -> None:
@@ -179,6 +193,61 @@ def test_migrate_makes_the_tables_and_may_be_repeated(flask: Flask, fresh: Datab
 def test_a_database_without_tables_is_named_as_the_reason(flask: Flask, fresh: Database) -> None:
     del fresh
     assert "flask migrate" in complaint(flask("client", "list"))
+
+
+@pytest.mark.parametrize("command", ["dispatch", "welcome"])
+def test_a_process_without_its_database_or_tables_is_told_what_to_do(
+    flask: Flask, fresh: Database, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command == "welcome":
+        monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        said = complaint(flask(command, "--address", "http://127.0.0.1:9876"))
+        assert "check DATABASE_URL" in said
+    else:
+        said = complaint(flask(command))
+        assert re.search(r"run `\S*flask migrate`", said)
+    assert "broadcasts" not in tables(fresh)
+
+
+def test_a_port_in_use_is_named_before_anything_is_made(
+    flask: Flask, fresh: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        monkeypatch.setenv("PORT", port)
+        assert f"Port {port} of 127.0.0.1" in complaint(flask("welcome"))
+    monkeypatch.setenv("PORT", "soon")
+    assert "'soon'" in complaint(flask("welcome"))
+    assert "broadcasts" not in tables(fresh)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(flask: Flask, named: Database) -> None:
+    with named.writing() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999_from_the_future'"))
+    said = complaint(flask("migrate"))
+    assert "another version" in said
+    assert "9999_from_the_future" in said
+
+
+def test_every_command_says_what_it_does(app: Application) -> None:
+    with app.app_context():
+        context = click.Context(app.cli)
+        for name in app.cli.list_commands(context):
+            command = app.cli.get_command(context, name)
+            assert command is not None
+            assert command.name == name
+            assert command.get_short_help_str()
+
+
+def test_web_workers_leave_the_commands_and_alembic_alone() -> None:
+    probe = "import sys, wsgi; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert "sqlalchemy" in done.stdout.split()
+    assert "alembic" not in done.stdout.split()
 
 
 def test_the_first_start_makes_a_client_and_a_request_to_paste(

@@ -23,6 +23,7 @@ SAMPLES = {
     "Path": ("/srv/crier", Path("/srv/crier")),
 }
 PARTICULAR = {
+    "database_url": ("sqlite:////srv/crier.db", "sqlite:////srv/crier.db"),
     "dispatch": ("off", "off"),
     "log_format": ("console", "console"),
     "log_level": ("DEBUG", "DEBUG"),
@@ -123,3 +124,11 @@ def test_a_database_that_is_named_is_used() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().lease = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "postgres://host/name", "mysql://host/name", "postgresql://host:many/name"]
+)
+def test_a_database_that_is_none_of_ours_is_refused(url: str) -> None:
+    with pytest.raises(SettingError, match="DATABASE_URL must look like postgresql://"):
+        Settings(database_url=url)

@@ -10,13 +10,19 @@ from typing import Any
 
 import structlog
 from flask import Flask, jsonify, request
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from service.errors import BusyError, FullDiskError, ServiceError, StaleVersionError
+from service.errors import (
+    BusyError,
+    FullDiskError,
+    NotMigratedError,
+    ServiceError,
+    StaleVersionError,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +34,12 @@ _SENTENCES = {
 _MOST_SHOWN = 1_000
 """The most faults that one answer names: nobody reads on, and a body has room for a million."""
 
+_UNDEFINED = frozenset({"42P01", "42703"})
+"""How Postgres tells that there is no such table, or column."""
+
+_NO_SUCH = ("no such table", "no such column")
+"""How SQLite tells the same."""
+
 _OURS = frozenset({"content-type", "content-length"})
 
 
@@ -37,6 +49,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, http_error)
     for busy in (OperationalError, InterfaceError, PoolTimeoutError):
         app.register_error_handler(busy, _busy)
+    app.register_error_handler(ProgrammingError, _programming)
     app.register_error_handler(StaleDataError, _stale)
     app.register_error_handler(OSError, _broken)
     app.register_error_handler(Exception, _unexpected)
@@ -71,7 +84,20 @@ def _service_error(error: ServiceError) -> Response:
     return failure(error.status, error.message, error.errors, error.headers)
 
 
+def lacks_tables(error: Exception) -> bool:
+    """Tell whether a statement failed for want of a table or a column: nobody has migrated."""
+    cause = getattr(error, "orig", None)
+    return getattr(cause, "sqlstate", "") in _UNDEFINED or str(cause).startswith(_NO_SUCH)
+
+
+def _programming(error: ProgrammingError) -> Response:
+    return _busy(error) if lacks_tables(error) else _unexpected(error)
+
+
 def _busy(error: Exception) -> Response:
+    if lacks_tables(error):
+        log.error("tables missing: run `make migrate`", cause=str(error.__cause__))
+        return _service_error(NotMigratedError())
     log.warning("database unreachable", error=type(error).__name__, cause=str(error.__cause__))
     return _service_error(BusyError())
 

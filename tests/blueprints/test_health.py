@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import text
 
 from service.app import Application
+from service.blueprints import health
 from service.blueprints.api import VERSION
 from service.blueprints.context import Crier
 
@@ -63,3 +64,26 @@ def test_a_database_that_cannot_be_reached_is_a_problem(make_app: MakeApp) -> No
     assert answer.status_code == 503
     assert list(answer.json["errors"]) == ["database"]  # type: ignore[index]
     assert app.test_client().get("/healthz").status_code == 200
+
+
+def test_without_tables_every_request_says_what_the_operator_has_to_do(app: Application) -> None:
+    crier: Crier = app.extensions["crier"]
+    with crier.database.writing() as db:
+        db.execute(text("ALTER TABLE tokens RENAME TO others"))
+    answer = app.test_client().get("/broadcast", headers={"Authorization": "Bearer crier_0"})
+    assert answer.status_code == 503
+    assert "make migrate" in answer.json["message"]  # type: ignore[index]
+
+
+def test_older_tables_are_a_problem_for_a_process_and_newer_ones_are_not(
+    app: Application,
+) -> None:
+    crier: Crier = app.extensions["crier"]
+    for found, is_problem in (
+        (health.migrations()[-1], False),
+        ("9999_from_the_future", False),
+        (health.migrations()[0], True),
+    ):
+        with crier.database.writing() as db:
+            db.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
+        assert bool(health.migration_problem(crier.database.engine)) is is_problem

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
+from service.blueprints import health
 from service.config import Settings
 from service.database import Database
 from service.models import Base
@@ -20,6 +21,10 @@ from service.models import Base
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ScriptDirectory(str(ROOT / "migrations"))
 REVISIONS = list(reversed([script.revision for script in SCRIPTS.walk_revisions()]))
+
+
+def test_the_service_knows_its_migrations_without_asking_alembic() -> None:
+    assert list(health.migrations()) == REVISIONS
 
 
 def drift(connection: Connection) -> list[object]:

@@ -1,0 +1,46 @@
+"""The command line: what an operator does that no client program may.
+
+`flask --app wsgi COMMAND`; each command prints what it did, and secrets exactly once. Its module is
+read when it is asked for: web workers know the commands but never run one.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+
+_COMMANDS = {
+    "client": "clients",
+    "dispatch": "processes",
+    "engine": "engine",
+    "migrate": "migrations",
+    "purge": "retention",
+    "token": "tokens",
+    "welcome": "greeting",
+    "worker": "engine",
+}
+"""The module of each command, in which it has its own name."""
+
+
+class Commands(AppGroup):
+    """The application's commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*super().list_commands(ctx), *_COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None where there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"{__name__}.{_COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+def register(app: Flask) -> None:
+    """Give the application its commands, beside those that its extensions brought."""
+    app.cli = Commands(app.name, commands=app.cli.commands)

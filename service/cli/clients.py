@@ -1,0 +1,41 @@
+"""Commands about clients."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints.context import crier
+from service.cli.terminal import Group, paste, reading, writing
+from service.core import clients, sessions
+
+client = Group("client", help="Create and list the clients: whoever sends through this service.")
+
+
+@client.command("create")
+@click.argument("name")
+def create(name: str) -> None:
+    """Create a client called NAME, with a sandbox session to try things out."""
+    with writing() as db:
+        client_id = make(db, name)
+    following = paste(f"token create {shlex.quote(name)}")
+    click.echo(f"Client {name} is {client_id}. Next: {following}")
+
+
+@client.command("list")
+def index() -> None:
+    """List all clients, the oldest first."""
+    with reading() as db:
+        for each in clients.every(db):
+            click.echo(f"{each.id}  {each.name}")
+
+
+def make(db: Db, name: str) -> str:
+    """Store a client with a sandbox session; return its id."""
+    made = clients.create(db, name)
+    fields = {"name": "sandbox", "channel": "sandbox", "settings": {}}
+    channels, vault = crier().accounts.channels, crier().vault
+    sessions.create(db, made.id, fields, channels=channels, vault=vault)
+    return made.id

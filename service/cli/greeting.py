@@ -1,0 +1,74 @@
+"""The command that `make run` begins with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import click
+
+from service.cli import migrations
+from service.cli.clients import make
+from service.cli.terminal import Command, writing
+from service.core import clients, tokens
+from service.core.tokens import Scope
+
+_LAST_PORT = 65_535
+
+_GREETING = """\
+A client `default` was made, with a sandbox session. Its token is shown only this once:
+
+  {secret}
+
+Send a first broadcast:
+
+  curl -H 'Authorization: Bearer {secret}' {address}/broadcast \\
+    --data '{{"send_type": "individual", "to": "12025550110,12025550111,12025550101",
+             "message": {{"text": "Hello from Crier"}}}}'
+
+and see how it fares:
+
+  curl -H 'Authorization: Bearer {secret}' {address}/broadcast
+
+What can be asked is at {address}/docs.
+"""
+
+
+@click.command("welcome", cls=Command)
+@click.option(
+    "--address",
+    default="",
+    show_default="http://127.0.0.1:$PORT",
+    help="Where the service will answer.",
+)
+def welcome(address: str) -> None:
+    """Migrate; at the very first start also make a client and print a request to paste."""
+    # As gunicorn.conf.py reads it; `.env` has been read with the settings.
+    port = os.environ.get("PORT") or "8000"
+    if not (address or os.environ.get("BIND")):
+        _insist_on(port)
+    migrations.upgrade()
+    with writing() as db:
+        if clients.every(db):
+            return
+        client_id = make(db, "default")
+        _, secret = tokens.create(db, client_id, "first", [Scope.ADMIN])
+    click.echo(_GREETING.format(secret=secret, address=address or f"http://127.0.0.1:{port}"))
+
+
+def _insist_on(port: str) -> None:
+    """Raise ClickException where gunicorn could not listen: it would say so at length."""
+    if not (port.isdecimal() and 0 < int(port) <= _LAST_PORT):
+        raise click.ClickException(f"PORT is {port!r}, which is no number from 1 to 65535.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(port)))
+        except OSError as error:
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise
+            raise click.ClickException(
+                f"Port {port} of 127.0.0.1 is not to be had ({error.strerror}): stop what uses it,"
+                " or choose another, such as `make run PORT=8001`."
+            ) from error

@@ -1,0 +1,34 @@
+"""The command that makes the tables."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from service.cli.terminal import Command
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@click.command("migrate", cls=Command)
+def migrate() -> None:
+    """Bring the database to the newest migration; it may be repeated.
+
+    Makes the tables of a new database too. A lock is waited for one second at most.
+    """
+    upgrade()
+
+
+def upgrade() -> None:
+    """Run the migrations that the database has not seen."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        command.upgrade(Config(_ROOT / "alembic.ini"), "head")
+    except CommandError as error:
+        sentence = f"The database was migrated by another version of Crier than this one ({error})."
+        raise click.ClickException(sentence) from error

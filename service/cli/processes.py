@@ -1,0 +1,29 @@
+"""The command that dispatches in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import click
+
+from service.blueprints.context import crier
+from service.cli.terminal import Command, insist_on_tables
+from service.metrics import meters
+
+
+@click.command("dispatch", cls=Command)
+def dispatch() -> None:
+    """Send what the web workers accept, in a process of its own, until SIGTERM or SIGINT."""
+    parts = crier()
+    insist_on_tables()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    meters.share(parts.settings.metrics_dir)
+    parts.dispatcher.start()
+    while not ended.wait(1.0):
+        pass
+    in_time = parts.dispatcher.stop(parts.settings.grace)
+    sys.exit(0 if in_time else 1)

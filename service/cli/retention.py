@@ -1,0 +1,56 @@
+"""The command that deletes what is old."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import click
+
+from service.blueprints.context import crier
+from service.cli.terminal import Command
+from service.database import now_ms
+from service.dispatch.purge import Purge
+
+
+class Age(click.ParamType[int]):
+    """A length of time such as `90d`, in milliseconds."""
+
+    name = "age"
+    _UNITS: ClassVar = {"h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Read a number and its unit."""
+        match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a length of time such as 12h, 90d or 8w.", param, context)
+        return int(match[1]) * self._UNITS[match[2]]
+
+
+@click.command("purge", cls=Command)
+@click.option(
+    "--older-than",
+    "age",
+    required=True,
+    type=Age(),
+    help="Hours, days or weeks, such as 12h, 90d or 8w.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a flag so
+    """Delete broadcasts that were closed that long ago, with their deliveries; never open ones.
+
+    Besides: receipts of that age that name nothing of ours, and files that a crash left behind.
+    """
+    parts = crier()
+    before = now_ms() - age
+    forgetting = Purge(parts.database, parts.storage, before=before)
+    gone = forgetting.look() if dry_run else forgetting.run()
+    moment = datetime.fromtimestamp(before / 1000, UTC)
+    click.echo(
+        f"{'Would delete' if dry_run else 'Deleted'} {gone.broadcasts} broadcasts closed before"
+        f" {moment:%Y-%m-%d %H:%M} UTC with {gone.deliveries} deliveries, {gone.receipts} receipts"
+        f" and {gone.files} files."
+    )

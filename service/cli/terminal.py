@@ -1,0 +1,105 @@
+"""What every command has: the database, and failures told as sentences."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints.context import crier
+from service.blueprints.errors import lacks_tables
+from service.blueprints.health import migration_problem
+from service.database import OUT_OF_REACH
+from service.errors import NotFoundError, ServiceError
+
+
+class Command(click.Command):
+    """A command whose failures are sentences, and its exit status 1 then."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with plainly():
+            return super().invoke(ctx)
+
+
+class Group(AppGroup):
+    """Commands about one noun."""
+
+    command_class = Command
+
+
+def writing() -> AbstractContextManager[Db]:
+    """Open a transaction of the service's database."""
+    return crier().database.writing()
+
+
+def reading() -> AbstractContextManager[Db]:
+    """Open a look at the service's database."""
+    return crier().database.reading()
+
+
+def paste(command: str) -> str:
+    """Return how a command of ours is typed in the working folder, as it was this time."""
+    flask = Path(sys.executable).with_name("flask")
+    found = shutil.which("flask")
+    if found and Path(found).absolute() == flask:
+        return f"flask {command}"
+    here = Path.cwd()
+    return f"{flask.relative_to(here) if flask.is_relative_to(here) else flask} {command}"
+
+
+def insist_on_tables() -> None:
+    """Raise ClickException where tables are missing; if the database is away, that passes."""
+    with suppress(*OUT_OF_REACH):
+        if migration_problem(crier().database.engine):
+            raise click.ClickException(_no_tables())
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Turn failures into sentences for the terminal."""
+    try:
+        yield
+    except ServiceError as error:
+        raise click.ClickException(_said(error)) from error
+    except SQLAlchemyError as error:
+        raise click.ClickException(_of_database(error)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}.") from error
+
+
+def _said(error: ServiceError) -> str:
+    """Return a failure's sentence and what it says of single fields, for somebody who may ask all.
+
+    A client program hears only of its own objects; the operator has all of them in sight.
+    """
+    message = error.message
+    if isinstance(error, NotFoundError):
+        message = message.replace(" among yours", "")
+    reasons = [reason for reasons in error.errors.values() for reason in reasons]
+    return " ".join([message, *(reason for reason in reasons if reason != message)])
+
+
+def _no_tables() -> str:
+    return f"The database lacks tables that this version needs: run `{paste('migrate')}`."
+
+
+def _of_database(error: SQLAlchemyError) -> str:
+    if lacks_tables(error):
+        return _no_tables()
+    if not isinstance(error, DBAPIError | PoolTimeoutError):
+        raise error
+    gist = str(getattr(error, "orig", error)).partition("\n")[0]
+    where = "DATABASE_URL" if os.environ.get("DATABASE_URL") else "DATA_DIR"
+    return f"The database did not do it ({gist}): check {where}, and that it is there and running."

@@ -1,0 +1,85 @@
+"""What an operator reads when the service cannot start: a sentence, once, and no trace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from service.config import Settings
+from tests.conftest import ROOT
+from tests.serving import Server, environment, running
+from tests.waiting import LIMIT, until
+
+GUNICORN = ("gunicorn", "wsgi:app")
+CLIENTS = ("flask", "--app", "wsgi", "client", "list")
+
+
+def start(command: tuple[str, ...], folder: Path, **changes: str) -> tuple[int, str]:
+    """Return the exit status of a command, and what it complained of."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={**environment(Settings(data_dir=folder)), "PORT": "0", **changes},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", [GUNICORN, CLIENTS])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"DATA_DIR": "/proc/nowhere"}, "/proc/nowhere: "),
+        ({"DATA_DIR": "README.md"}, "DATA_DIR"),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://somebody@127.0.0.1/crier"}, "DATABASE_URL"),
+        ({"SECRET_KEY": "secret"}, "SECRET_KEY"),
+        ({"LANES": "few"}, "LANES"),
+    ],
+)
+def test_a_setting_that_cannot_work_ends_the_start_with_its_name(
+    command: tuple[str, ...], change: dict[str, str], named: str, tmp_path: Path
+) -> None:
+    status, said = start(command, tmp_path, **change)
+    assert status != 0
+    [line] = [line for line in said.splitlines() if line.startswith("Crier cannot start: ")]
+    assert named in line
+
+
+@pytest.mark.parametrize("name", ["WEB_THREADS", "GRACEFUL_TIMEOUT"])
+def test_a_number_that_is_none_ends_gunicorn_with_its_name(name: str, tmp_path: Path) -> None:
+    status, said = start(GUNICORN, tmp_path, **{name: "many"})
+    assert status != 0
+    assert f"{name} must be a whole number" in said
+
+
+class Waiting(Server):
+    """A server that is up, though not ready."""
+
+    def is_ready(self) -> bool:
+        with suppress(OSError):
+            return self.ask("GET", "/readyz")[0] == 503
+        return False
+
+
+def test_web_workers_start_without_tables_and_serve_once_they_are_there(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    server = Waiting(settings)
+    with running(server):
+        status, answer = server.ask("GET", "/broadcast", token="crier_0")
+        assert (status, "make migrate" in answer["message"]) == (503, True)
+        subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "wsgi", "migrate"],
+            cwd=ROOT,
+            env=environment(settings),
+            check=True,
+        )
+        until(lambda: server.ask("GET", "/readyz")[0] == 200)
