@@ -32,6 +32,10 @@ IDLE_LIMIT: Final = 4
 """Seconds for which an idle connection is used again: Node, and with it WAHA, closes at 5, and a
 request that meets the closing is uncertain."""
 
+CALM: Final = 1_000
+"""Good answers in a row after which header lines are not read any more: libcurl calls Python once
+for each of them, and every call takes its turn among all threads."""
+
 _MENDABLE: Final = {
     pycurl.E_URL_MALFORMAT: "url",
     pycurl.E_UNSUPPORTED_PROTOCOL: "url",
@@ -41,7 +45,10 @@ _MENDABLE: Final = {
 
 
 class Answer(NamedTuple):
-    """What came back; `wait` is `Retry-After` in seconds from now, 0 when it was not said."""
+    """What came back; `wait` is `Retry-After` in seconds from now, 0 when it was not said.
+
+    `lines` are the header lines; of a refusal after very many good answers they were not read.
+    """
 
     status: int
     body: bytes
@@ -62,15 +69,36 @@ class Answer(NamedTuple):
         return ""
 
 
+class Weather:
+    """How well it went of late with the providers: what a refusal's header lines say is heeded.
+
+    Threads count without a lock: a number that is lost makes it calm a little later.
+    """
+
+    def __init__(self) -> None:
+        self._good = 0
+
+    @property
+    def is_calm(self) -> bool:
+        """Tell whether the last answers were all good."""
+        return self._good >= CALM
+
+    def answered(self, *, accepted: bool) -> None:
+        """Take note of an answer."""
+        self._good = self._good + 1 if accepted else 0
+
+
 class Connection:
     """A curl handle with what all requests share set once, and the one socket that it uses."""
 
-    def __init__(self, surroundings: Surroundings, *, guarded: bool) -> None:
+    def __init__(self, surroundings: Surroundings, weather: Weather, *, guarded: bool) -> None:
         self.curl = pycurl.Curl()
+        self._weather = weather
         self._timeout = surroundings.send_timeout
         self._guarded = guarded
         self._chunks: list[bytes] = []
         self._lines: list[bytes] = []
+        self._listens = False
         self._url = ""
         self._headers: Sequence[str] = ()
         self._method = 0
@@ -99,7 +127,6 @@ class Connection:
             pycurl.MAXCONNECTS: 1,
             pycurl.MAXAGE_CONN: IDLE_LIMIT,
             pycurl.WRITEFUNCTION: self._chunks.append,
-            pycurl.HEADERFUNCTION: self._lines.append,
             pycurl.OPENSOCKETFUNCTION: self._open,
         }
 
@@ -126,6 +153,8 @@ class Connection:
 
     def perform(self, size: int) -> Answer:
         """Carry out the request, whose body has `size` bytes; raises SendError."""
+        if self._listens is self._weather.is_calm:
+            self._listen(on=not self._listens)
         try:
             self._exchange()
             return self._answer()
@@ -134,6 +163,14 @@ class Connection:
             raise self._failure(error, size) from error
         finally:
             self._forget()
+
+    def _listen(self, *, on: bool) -> None:
+        """Read header lines from now on, or let them pass."""
+        self._listens = on
+        if on:
+            self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        else:
+            self.curl.unsetopt(pycurl.HEADERFUNCTION)
 
     def _exchange(self) -> None:
         if self._socket is None or not self._socket.is_established():
@@ -174,6 +211,7 @@ class Connection:
 
     def _answer(self) -> Answer:
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        self._weather.answered(accepted=status < HTTPStatus.MULTIPLE_CHOICES)
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         wait = self.curl.getinfo(pycurl.RETRY_AFTER) if status >= HTTPStatus.BAD_REQUEST else 0

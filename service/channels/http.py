@@ -24,7 +24,7 @@ from service.channels.base import (
     Surroundings,
     UncertainError,
 )
-from service.channels.connections import Answer, Connection
+from service.channels.connections import Answer, Connection, Weather
 
 DEFAULT_HOLD: Final = 60.0
 """Seconds for which a session rests when its provider throttles it and does not say how long."""
@@ -58,6 +58,7 @@ class Client:
     def __init__(self, surroundings: Surroundings, *, guarded: bool = True) -> None:
         self._surroundings = surroundings
         self._guarded = guarded and not surroundings.proxy
+        self._weather = Weather()
         self._mine = _Connections()
 
     def post(self, url: str, body: bytes, headers: Sequence[str]) -> Answer:
@@ -97,7 +98,9 @@ class Client:
         if len(mine.by_url) >= MOST_URLS:
             mine.by_url.clear()
         if origin not in mine.by_origin:
-            mine.by_origin[origin] = Connection(self._surroundings, guarded=self._guarded)
+            mine.by_origin[origin] = Connection(
+                self._surroundings, self._weather, guarded=self._guarded
+            )
         mine.by_url[url] = mine.by_origin[origin]
         return mine.by_origin[origin]
 

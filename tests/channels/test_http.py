@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from service.channels import connections
 from service.channels.base import (
     BlockedError,
     RequestError,
@@ -57,6 +58,20 @@ def test_an_answer_has_its_status_body_and_headers(
     assert (answer.status, answer.body, answer.wait) == (429, b"slow down", 7)
     assert answer.header("x-odd") == "yes"
     assert answer.header("X-Absent") == ""
+
+
+def test_header_lines_are_read_again_from_the_first_refusal_on(
+    client: Client, provider: Provider, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CALM", 2)
+    refused = lies.instead(429, b"slow down", Retry_After="7", X_Odd="yes")
+    provider.then(None, None, refused, refused, None)
+    good, _, first, second, after = [client.post(url, MESSAGE, HEADERS) for _ in range(5)]
+    assert good.header("Content-Type") == "application/json"
+    # What libcurl itself reads of it is known at once.
+    assert (first.wait, first.header("X-Odd")) == (7, "")
+    assert (second.wait, second.header("X-Odd")) == (7, "yes")
+    assert after.header("Content-Type") == "application/json"
 
 
 def test_requests_of_one_thread_share_a_connection(
