@@ -89,6 +89,9 @@ class Settings:
     )
     connect_timeout: float = setting(5.0, "Longest wait for a connection to a provider")
     send_timeout: float = setting(30.0, "Longest wait for a provider's answer")
+    check_timeout: float = setting(
+        5.0, "Longest wait for a provider that is asked whether a session could send"
+    )
     private_addresses: bool = setting(
         default=False,
         help_text="Whether sessions may name providers on this machine or its private network,"

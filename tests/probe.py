@@ -25,6 +25,7 @@ class Stage:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.opened: list[Account] = []
+        self.surroundings: list[Surroundings] = []
         self.closed = threading.Event()
         self.harmless = False
         self.open: Callable[[Account], object] = lambda _account: None
@@ -47,8 +48,8 @@ class Probe:
     stage: ClassVar[Stage]
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:
-        del surroundings
         self.stage.open(account)
+        self.stage.surroundings.append(surroundings)
         self.stage.opened.append(account)
 
     @property

@@ -94,7 +94,8 @@ class Connection:
     def __init__(self, surroundings: Surroundings, weather: Weather, *, guarded: bool) -> None:
         self.curl = pycurl.Curl()
         self._weather = weather
-        self._timeout = surroundings.send_timeout
+        self._connect_timeout = surroundings.connect_timeout
+        self._timeout = self._patience = surroundings.send_timeout
         self._guarded = guarded
         self._chunks: list[bytes] = []
         self._lines: list[bytes] = []
@@ -145,11 +146,15 @@ class Connection:
     @contextmanager
     def more_time(self, seconds: float) -> Iterator[None]:
         """Let a request take longer than others."""
-        self.curl.setopt(pycurl.TIMEOUT_MS, int((self._timeout + seconds) * 1000))
+        self._wait_for(self._timeout + seconds)
         try:
             yield
         finally:
-            self.curl.setopt(pycurl.TIMEOUT_MS, int(self._timeout * 1000))
+            self._wait_for(self._timeout)
+
+    def _wait_for(self, seconds: float) -> None:
+        self._patience = round(seconds, 1)
+        self.curl.setopt(pycurl.TIMEOUT_MS, int(seconds * 1000))
 
     def perform(self, size: int) -> Answer:
         """Carry out the request, whose body has `size` bytes; raises SendError."""
@@ -219,8 +224,10 @@ class Connection:
 
     def _failure(self, error: pycurl.error, size: int) -> SendError:
         number, words = error.args if len(error.args) > 1 else (0, str(error))
+        late = self._late() if number == pycurl.E_OPERATION_TIMEDOUT else ""
         if self._was_sent(size):
-            return UncertainError(f"No answer came whole: {words}.", code="no_answer")
+            reason = f"{late or 'No answer came whole'}: {words}."
+            return UncertainError(reason, code="no_answer")
         if self._forbidden:
             reason = (
                 f"{self._forbidden} is not a public address; it is called only where the operator"
@@ -229,7 +236,14 @@ class Connection:
             return BlockedError(reason, code="address")
         if number in _MENDABLE:
             return BlockedError(f"The provider cannot be called: {words}.", code=_MENDABLE[number])
-        return RetryableError(f"The provider was not reached: {words}.", code="unreachable")
+        reason = f"{late or 'The provider was not reached'}: {words}."
+        return RetryableError(reason, code="unreachable")
+
+    def _late(self) -> str:
+        """Say for how long the provider was waited for: for less where no connection came about."""
+        has_begun = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
+        seconds = self._patience if has_begun else min(self._connect_timeout, self._patience)
+        return f"The provider did not answer within {seconds:g} seconds"
 
     def _was_sent(self, size: int) -> bool:
         """Tell whether the last byte left; of less than the whole nobody can act.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,26 @@ class Accounts:
     def __init__(self, settings: Settings, database: Database, vault: Vault) -> None:
         self.settings = settings
         self.channels = Channels(surroundings(settings))
+        self._asked = Channels(_hasty(self.channels.surroundings, settings.check_timeout))
         self._database = database
         self._vault = vault
 
     def open(self, session: Session) -> Driver:
         """Make the driver of a session; no call goes out yet."""
-        media = StoredMediaIds(self._database, session.id)
-        return self.channels.open(
-            session.channel, Account(session.id, self.settings_of(session), media)
-        )
+        return self.channels.open(session.channel, self._account(session))
+
+    def open_to_ask(self, session: Session) -> Driver:
+        """Make a driver for a question, which waits for its answer `CHECK_TIMEOUT` at most."""
+        return self._asked.open(session.channel, self._account(session))
 
     def settings_of(self, session: Session) -> dict[str, Any]:
         """Return all settings of a session, the secret ones decrypted."""
         secrets = self._vault.decrypt(session.secrets) if session.secrets else {}
         return {**session.settings, **secrets}
+
+    def _account(self, session: Session) -> Account:
+        media = StoredMediaIds(self._database, session.id)
+        return Account(session.id, self.settings_of(session), media)
 
     def content(self, broadcast: Broadcast) -> Content:
         """Return what a broadcast says, as drivers read it."""
@@ -50,4 +57,13 @@ def surroundings(settings: Settings) -> Surroundings:
         send_timeout=settings.send_timeout,
         proxy=settings.outgoing_proxy,
         private_addresses=settings.private_addresses,
+    )
+
+
+def _hasty(usual: Surroundings, longest: float) -> Surroundings:
+    """Return the same surroundings for what must not take longer than so many seconds."""
+    return replace(
+        usual,
+        connect_timeout=min(usual.connect_timeout, longest),
+        send_timeout=min(usual.send_timeout, longest),
     )

@@ -13,16 +13,19 @@ from service.models import FOREVER, Broadcast, Session
 
 log = structlog.get_logger(__name__)
 
+_UNCHANGED = "This does not tell whether the account can send, so its status stays as it was."
+
 
 def check(accounts: Accounts, database: Database, session: Session) -> str | None:
     """Ask the provider whether a session could send; return what is wrong in words, or None.
 
     What it says is written on the session: one that cannot send is held, one that was blocked and
-    can send again is released. A provider that does not answer changes nothing. No transaction is
-    open while the provider is asked.
+    can send again is released. A provider that does not answer, within `CHECK_TIMEOUT`, has said
+    nothing and changes nothing: to hold a session for that would keep back what may well go out, as
+    a delivery waits longer and is tried again. No transaction is open while the provider is asked.
     """
     try:
-        accounts.open(session).check()
+        accounts.open_to_ask(session).check()
     except BlockedError as error:
         until = None if error.wait is None else now_ms() + round(error.wait * 1000)
         with database.writing() as db:
@@ -30,10 +33,10 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
             holding.hold_session(db, session.id, error.reason, until=until, now=now_ms())
         return error.reason
     except SendError as error:
-        return error.reason
+        return f"{error.reason} {_UNCHANGED}"
     except Exception as error:  # a defect of a driver is its session's problem, nobody else's
         log.exception("a session cannot be checked", session_id=session.id)
-        return f"The service met a defect of its own ({type(error).__name__})."
+        return f"The service met a defect of its own ({type(error).__name__}). {_UNCHANGED}"
     with database.writing() as db:
         holding.release_session(db, session.id, now=now_ms())
     return None

@@ -123,5 +123,9 @@ class CheckedSessionSchema(SessionSchema):
     problem = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "What keeps it from sending, in words; null: nothing"},
+        metadata={
+            "description": "What keeps it from sending, in words, or why that cannot be told: a"
+            " provider that does not answer in time leaves `status` as it was, be it `ready`; null:"
+            " nothing"
+        },
     )

@@ -276,6 +276,19 @@ def test_a_session_is_asked_about_when_it_is_made_and_whenever_one_likes(
     assert (waha["status"], "QR code" in waha["problem"]) == ("blocked", True)
 
 
+def test_a_session_is_made_though_its_provider_hangs(
+    make_app: Callable[..., Application], provider: Provider
+) -> None:
+    sending = make(make_app, provider, check_timeout=0.2)
+    provider.choose = lambda _request: lies.SILENCE
+    made = sending.session()
+    checked = sending.client.post(f"/session/{made['_id']}/check").json["data"]  # type: ignore[index]
+    for shown in (made, checked):
+        assert "did not answer within 0.2 seconds: " in shown["problem"]
+        assert "status stays as it was" in shown["problem"]
+        assert (shown["status"], shown["reason"]) == ("ready", None)
+
+
 def test_a_message_that_is_refused_pauses_its_broadcast_before_the_list_is_burnt(
     sending: Sending,
 ) -> None:

@@ -190,8 +190,24 @@ def test_an_answer_that_takes_too_long_is_uncertain(
 ) -> None:
     provider.then(fault)
 
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainError, match="did not answer within 1 seconds: "):
         hasty.post(url, MESSAGE, HEADERS)
+
+
+def test_a_provider_that_takes_no_connection_is_told_by_the_time_it_was_given(
+    surroundings: Surroundings,
+) -> None:
+    hasty = Client(replace(surroundings, connect_timeout=0.2), guarded=False)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        # Linux lets one more wait than the backlog says, and drops whoever comes after it.
+        with (
+            socket.create_connection(("127.0.0.1", port)),
+            pytest.raises(RetryableError, match=r"within 0\.2 seconds: ") as caught,
+        ):
+            hasty.post(f"http://127.0.0.1:{port}/", MESSAGE, HEADERS)
+
+    assert caught.value.code == "unreachable"
 
 
 def test_a_message_of_which_not_all_left_may_be_sent_again(

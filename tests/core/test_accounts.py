@@ -71,3 +71,14 @@ def test_drivers_see_of_the_settings_what_concerns_them(world: World) -> None:
     assert (seen.connect_timeout, seen.send_timeout) == (1.0, 2.0)
     assert seen.proxy == "http://proxy:3128"
     assert not seen.private_addresses
+
+
+@pytest.mark.parametrize(("usual", "expected"), [(30.0, 3.0), (2.0, 2.0)])
+def test_a_question_is_given_less_time_than_a_message(
+    world: World, stage: Stage, usual: float, expected: float
+) -> None:
+    accounts = world.with_settings(check_timeout=3.0, send_timeout=usual).accounts
+    session = world.get_session(world.session("probe"))
+    for opened, seconds in ((accounts.open_to_ask, expected), (accounts.open, usual)):
+        opened(session)
+        assert stage.surroundings[-1].send_timeout == seconds

@@ -11,6 +11,7 @@ from service.core import checkup, holding
 from service.database import now_ms
 from service.models import Session, SessionStatus
 from tests.probe import Stage
+from tests.provider import SILENCE, Provider
 from tests.world import ADA, World
 
 HOUR = 3_600_000
@@ -38,6 +39,7 @@ def failing(error: Exception) -> Callable[[], None]:
 
 
 READY = (SessionStatus.READY, None, None)
+BLOCKED = SessionStatus.BLOCKED
 
 
 def test_a_session_that_can_send_has_no_problem(world: World, stage: Stage) -> None:
@@ -109,6 +111,20 @@ def test_a_session_that_cannot_even_be_opened_is_told_so(world: World, stage: St
     session_id = world.session("probe")
     stage.open = refuse
     assert "RuntimeError" in (check(world, session_id) or "")
+
+
+def test_a_provider_that_does_not_answer_in_time_has_said_nothing(world: World) -> None:
+    hasty = world.with_settings(check_timeout=0.3, private_addresses=True)
+    with Provider() as provider:
+        provider.choose = lambda _request: SILENCE
+        settings = {"base_url": provider.url, "api_key": "waha-key"}
+        ready, held = (hasty.session("waha", settings=settings) for _ in range(2))
+        hold(world, held)
+        for session_id, before in ((ready, READY), (held, (BLOCKED, "Unpaid.", None))):
+            said = check(hasty, session_id) or ""
+            assert said.startswith("The provider did not answer within 0.3 seconds: ")
+            assert said.endswith("so its status stays as it was.")
+            assert state(world, session_id) == before
 
 
 def test_only_blocked_sessions_are_asked_for_which_broadcasts_wait(
