@@ -53,8 +53,8 @@ class ForbiddenError(ServiceError):
 
     def __init__(self, scope: str) -> None:
         super().__init__(
-            f"This token lacks the scope `{scope}`: make one that has it with"
-            f" `flask token create`.",
+            f"This token lacks the scope `{scope}`: the operator makes one that has it by"
+            f" `.venv/bin/flask token create CLIENT --scope {scope}`.",
             headers={
                 "WWW-Authenticate": f'Bearer realm="crier", error="insufficient_scope",'
                 f' scope="{scope}"'

@@ -95,6 +95,8 @@ def test_a_name_is_given_once(flask: Flask) -> None:
     printed(flask("client", "create", "Acme"))
     assert "Acme" in complaint(flask("client", "create", "Acme"))
     assert len(printed(flask("client", "list")).splitlines()) == 1
+    assert flask("client", "create", "Ac\nme").exit_code == 2
+    assert flask("client", "create", "A" * 201).exit_code == 2
     assert "needs a name" in complaint(flask("client", "create", "  "))
 
 
@@ -170,18 +172,10 @@ def test_what_makes_no_sense_is_refused(flask: Flask, words: tuple[str, ...]) ->
 
 
 @pytest.fixture
-def named(crier: Crier, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """Return the database, to which the environment leads as well."""
-    monkeypatch.setenv("DATA_DIR", str(crier.settings.data_dir))
-    monkeypatch.setenv("DATABASE_URL", crier.settings.database_url)
+def fresh(crier: Crier) -> Database:
+    """Return the database without its tables."""
+    migrate(crier.database, "base", down=True)
     return crier.database
-
-
-@pytest.fixture
-def fresh(named: Database) -> Database:
-    """Return a database without tables, to which the environment leads as well."""
-    migrate(named, "base", down=True)
-    return named
 
 
 def test_migrate_makes_the_tables_and_may_be_repeated(flask: Flask, fresh: Database) -> None:
@@ -195,18 +189,20 @@ def test_a_database_without_tables_is_named_as_the_reason(flask: Flask, fresh: D
     assert "flask migrate" in complaint(flask("client", "list"))
 
 
-@pytest.mark.parametrize("command", ["dispatch", "welcome"])
-def test_a_process_without_its_database_or_tables_is_told_what_to_do(
-    flask: Flask, fresh: Database, command: str, monkeypatch: pytest.MonkeyPatch
+def test_a_dispatcher_without_tables_says_what_to_do(flask: Flask, fresh: Database) -> None:
+    del fresh
+    assert re.search(r"run `\S*flask migrate`", complaint(flask("dispatch")))
+
+
+@pytest.mark.parametrize("words", [("migrate",), ("welcome", "--address", "x"), ("client", "list")])
+def test_a_database_that_is_away_is_a_sentence(
+    make_app: Callable[..., Application], words: tuple[str, ...]
 ) -> None:
-    if command == "welcome":
-        monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
-        said = complaint(flask(command, "--address", "http://127.0.0.1:9876"))
-        assert "check DATABASE_URL" in said
-    else:
-        said = complaint(flask(command))
-        assert re.search(r"run `\S*flask migrate`", said)
-    assert "broadcasts" not in tables(fresh)
+    app = make_app(database_url="postgresql://nobody@127.0.0.1:1/none")
+    with app.app_context():
+        said = complaint(app.test_cli_runner().invoke(args=list(words)))
+    assert "Connection refused" in said
+    assert "and that it is there and running" in said
 
 
 def test_a_port_in_use_is_named_before_anything_is_made(
@@ -223,8 +219,8 @@ def test_a_port_in_use_is_named_before_anything_is_made(
     assert "broadcasts" not in tables(fresh)
 
 
-def test_a_database_of_a_newer_version_is_left_alone(flask: Flask, named: Database) -> None:
-    with named.writing() as db:
+def test_a_database_of_a_newer_version_is_left_alone(flask: Flask, crier: Crier) -> None:
+    with crier.database.writing() as db:
         db.execute(text("UPDATE alembic_version SET version_num = '9999_from_the_future'"))
     said = complaint(flask("migrate"))
     assert "another version" in said

@@ -12,6 +12,7 @@ from service.core import sessions, tokens
 from service.core.tokens import Caller, Scope
 from service.database import now_ms
 from service.errors import ForbiddenError, InvalidError, MediaTypeError, UnauthorisedError
+from service.schemas import wordings
 
 
 def identify(request: Request, scope: Scope) -> None:
@@ -85,5 +86,5 @@ def _session(caller: Caller, document: dict[str, Any]) -> str:
 def _credential(document: dict[str, Any], name: str) -> str:
     value = document.get(name) or ""
     if not isinstance(value, str):
-        raise InvalidError(errors={name: ["Not a valid string."]})
+        raise InvalidError(errors={name: [wordings.A_TEXT]})
     return value

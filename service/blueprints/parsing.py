@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 from service.blueprints.requests import request
 from service.core import faults
 from service.errors import InvalidError
+from service.schemas import wordings
 from service.schemas.base import CredentialsSchema
 
 
@@ -40,18 +41,27 @@ class Parser(FlaskParser):
 
 
 def query() -> MultiDict[str, str]:
-    """Return the query string without the token that may be in it; NUL cannot be stored."""
+    """Return the query string without the token that may be in it; NUL cannot be stored.
+
+    Raises InvalidError also for what is said twice: it is not known which is meant.
+    """
     args: MultiDict[str, str] = MultiDict(request.args.items(multi=True))
     args.poplist("access_token")
     if any("\0" in text for pair in args.items(multi=True) for text in pair):
         raise InvalidError(errors={"query": ["There is a character of code 0 in it."]})
+    if twice := [name for name, texts in args.lists() if len(texts) > 1]:
+        raise InvalidError(errors={name[:64]: [wordings.GIVEN_TWICE] for name in twice})
     return args
 
 
 def refuse_rest(*, takes_body: bool, takes_query: bool) -> None:
     """Raise InvalidError for fields of the body or the query string that nobody asked for."""
-    known = CredentialsSchema().fields
-    unknown = [] if takes_body else [name for name in request.document if name not in known]
-    unknown += [] if takes_query else list(query())
-    if unknown:
-        raise InvalidError(errors={name[:64]: ["Unknown field."] for name in unknown})
+    known = list(CredentialsSchema().fields)
+    errors = {}
+    if not takes_body:
+        sentence = wordings.unknown(known)
+        errors = {name[:64]: [sentence] for name in request.document if name not in known}
+    if not takes_query:
+        errors |= {name[:64]: [wordings.unknown(["access_token"])] for name in query()}
+    if errors:
+        raise InvalidError(errors=errors)

@@ -13,12 +13,15 @@ from service.blueprints import bodies
 from service.blueprints.context import crier
 from service.core.storage import Incoming
 from service.errors import InvalidError, MediaTypeError, TooLargeError, UnreadableBodyError
+from service.schemas import wordings
 
 JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
 """The content types under which JSON arrives: curl's `--data` claims to send a form."""
 
 _FORM_OVERHEAD = 64 * 1024
 """What a form may have around its file: boundaries, headers, credentials."""
+
+_FORM_FIELDS = frozenset({"session_id", "access_token", "file"})
 
 _DRAINED = 64 * 1024 * 1024
 """The most bytes that are read for nothing but to let a client finish."""
@@ -108,10 +111,13 @@ class Request(flask.Request):
     @property
     def upload(self) -> Upload:
         """The one file of a form; raises InvalidError for anything else that is in it."""
-        fields = set(self.document) - {"session_id", "access_token", "file"}
+        fields = set(self.document) - _FORM_FIELDS
         unknown = [*fields, *(name for name in self.files if name != "file")]
-        errors = {name[:64]: ["Unknown field."] for name in unknown}
-        errors |= {name: ["Given twice."] for name, texts in self.form.lists() if len(texts) > 1}
+        sentence = wordings.unknown(sorted(_FORM_FIELDS))
+        errors = {name[:64]: [sentence] for name in unknown}
+        errors |= {
+            name: [wordings.GIVEN_TWICE] for name, texts in self.form.lists() if len(texts) > 1
+        }
         files = self.files.getlist("file")
         if "file" in self.document or len(files) != 1:
             errors["file"] = ["Must be one file, sent with a file name."]

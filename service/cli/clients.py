@@ -8,14 +8,14 @@ import click
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
-from service.cli.terminal import Group, paste, reading, writing
+from service.cli.terminal import Group, Line, paste, reading, writing
 from service.core import clients, sessions
 
 client = Group("client", help="Create and list the clients: whoever sends through this service.")
 
 
 @client.command("create")
-@click.argument("name")
+@click.argument("name", type=Line())
 def create(name: str) -> None:
     """Create a client called NAME, with a sandbox session to try things out."""
     with writing() as db:

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
+from service.blueprints.context import crier
 from service.cli.terminal import Command
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -27,8 +28,11 @@ def migrate() -> None:
 def upgrade() -> None:
     """Run the migrations that the database has not seen."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config(_ROOT / "alembic.ini")
     try:
-        command.upgrade(Config(_ROOT / "alembic.ini"), "head")
+        with crier().database.engine.execution_options(crier_writes=True).connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
     except CommandError as error:
         sentence = f"The database was migrated by another version of Crier than this one ({error})."
         raise click.ClickException(sentence) from error

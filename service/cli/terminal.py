@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 from flask.cli import AppGroup
+from marshmallow import ValidationError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session as Db
@@ -21,6 +21,7 @@ from service.blueprints.errors import lacks_tables
 from service.blueprints.health import migration_problem
 from service.database import OUT_OF_REACH
 from service.errors import NotFoundError, ServiceError
+from service.schemas.base import LONGEST_LINE, is_line
 
 
 class Command(click.Command):
@@ -30,6 +31,24 @@ class Command(click.Command):
         """Run the command."""
         with plainly():
             return super().invoke(ctx)
+
+
+class Line(click.ParamType[str]):
+    """A name: one line, as the API wants those of its objects."""
+
+    name = "text"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> str:
+        """Return the name without the blanks around it."""
+        name = str(value).strip()
+        if len(name) > LONGEST_LINE:
+            self.fail(f"A name has {LONGEST_LINE} characters at most.", param, context)
+        try:
+            return is_line(name)
+        except ValidationError as error:
+            self.fail(str(error.messages[0]), param, context)
 
 
 class Group(AppGroup):
@@ -101,5 +120,5 @@ def _of_database(error: SQLAlchemyError) -> str:
     if not isinstance(error, DBAPIError | PoolTimeoutError):
         raise error
     gist = str(getattr(error, "orig", error)).partition("\n")[0]
-    where = "DATABASE_URL" if os.environ.get("DATABASE_URL") else "DATA_DIR"
+    where = "DATABASE_URL" if crier().settings.database_url else "DATA_DIR"
     return f"The database did not do it ({gist}): check {where}, and that it is there and running."

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from service.cli.terminal import Group, reading, writing
+from service.cli.terminal import Group, Line, reading, writing
 from service.core import clients, tokens
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -17,7 +17,9 @@ token = Group("token", help="Create, list and revoke the tokens that client prog
 
 @token.command("create")
 @click.argument("client")
-@click.option("--name", default="default", show_default=True, help="What you will know it by.")
+@click.option(
+    "--name", type=Line(), default="default", show_default=True, help="What you will know it by."
+)
 @click.option(
     "--scope",
     "scopes",

@@ -18,8 +18,11 @@ from marshmallow import (
     validate,
 )
 
+from service.schemas import wordings
+
 UNIX_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_LONGEST_NAME = 200
+LONGEST_LINE = 200
+"""The most characters of a name."""
 
 ID_PATTERN = "^[0-9a-f]{24}$"
 """The form of an id, for descriptions: JSON Schema knows no other end of a text than `$`."""
@@ -44,12 +47,29 @@ class Matches(validate.Validator):
 
 is_id = Matches("[0-9a-f]{24}", "This is not an id: it would be 24 of 0 to 9 and a to f.")
 
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
+
+is_line = Matches(_LINE, "Must be one line, without control characters.")
+
 
 class StrictSchema(Schema):
     """A schema that refuses fields it does not know."""
 
     class Meta:
         unknown = RAISE
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        known = [field.data_key or name for name, field in self.load_fields.items()]
+        self.error_messages = {
+            "type": wordings.ours(self.error_messages["type"]),
+            "unknown": wordings.unknown(known),
+        }
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Let a field say in our words what it wants."""
+        super().on_bind_field(field_name, field_obj)
+        wordings.reword(field_obj)
 
 
 class CredentialsSchema(StrictSchema):
@@ -149,11 +169,22 @@ class Omitted(fields.String):
         return value or missing
 
 
-class Name(fields.String):
+class Line(fields.String):
+    """A text of one line: control characters could break a log, a header or a vCard."""
+
+    def __init__(self, *, shortest: int = 0, **kwargs: Any) -> None:
+        super().__init__(
+            validate=[validate.Length(min=shortest or None, max=LONGEST_LINE), is_line],
+            metadata={"pattern": f"^{_LINE}$"},
+            **kwargs,
+        )
+
+
+class Name(Line):
     """What somebody called something, without the blanks around it."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(min=1, max=_LONGEST_NAME), **kwargs)
+        super().__init__(shortest=1, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         return super()._deserialize(value, attr, data, **kwargs).strip()

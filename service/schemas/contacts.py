@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from service.schemas.base import (
     CredentialsSchema,
+    Line,
     Name,
     created,
     id_field,
@@ -18,7 +19,6 @@ from service.schemas.base import (
 )
 
 _MOST = 50
-_LONGEST = 200
 
 
 class _ContactFields(CredentialsSchema):
@@ -27,7 +27,7 @@ class _ContactFields(CredentialsSchema):
     emails = fields.List(
         fields.Email(validate=validate.Length(max=254)), validate=validate.Length(max=_MOST)
     )
-    organisation = fields.String(validate=validate.Length(max=_LONGEST))
+    organisation = Line()
 
 
 class NewContactSchema(_ContactFields):

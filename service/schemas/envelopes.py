@@ -18,7 +18,7 @@ class FailureSchema(Schema):
         required=True,
         keys=fields.String(),
         values=fields.List(fields.String()),
-        metadata={"example": {"to": ["Missing data for required field."]}},
+        metadata={"example": {"to": ["This field is required."]}},
     )
 
 

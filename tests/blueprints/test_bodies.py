@@ -131,3 +131,11 @@ def test_only_to_may_be_a_list_without_end() -> None:
 def test_what_is_nested_deeper_than_any_message_is_refused() -> None:
     with pytest.raises(UnreadableBodyError, match="nested too deeply"):
         bodies.parse(f'{{"message": {"[" * 100}{"]" * 100}}}'.encode())
+
+
+@pytest.mark.parametrize("query", ["page=1&page=2", "page_size=5&page_size=5", "sort=&sort=x"])
+def test_a_parameter_that_is_said_twice_is_refused(acme: Tenant, query: str) -> None:
+    answer = acme.get(f"/broadcast?{query}")
+    assert answer.status_code == 422
+    name = query.partition("=")[0]
+    assert answer.json["errors"] == {name: ["Given more than once: give it once."]}  # type: ignore[index]
