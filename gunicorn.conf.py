@@ -64,8 +64,10 @@ def post_worker_init(worker: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     crier.database.dispose(close=False)
     # Not above: what is imported before the application is not read anew when workers reload.
+    from service.dispatch import memory  # noqa: PLC0415
     from service.metrics import meters  # noqa: PLC0415
 
+    memory.settle()
     meters.share(crier.settings.metrics_dir)
     _tell_missing_tables(worker, crier)
     if crier.settings.dispatch == "threads":

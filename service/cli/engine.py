@@ -11,6 +11,7 @@ import click
 
 from service.blueprints.context import crier
 from service.cli.terminal import Command, Group, insist_on_tables, paste
+from service.dispatch import memory
 from service.metrics import meters
 
 engine = Group("engine", help="Set up the engine `procrastinate`, an extra (Postgres).")
@@ -28,6 +29,7 @@ def worker() -> None:
     found = _engine()
     insist_on_tables()
     meters.share(parts.settings.metrics_dir)
+    memory.settle()
     try:
         at_work = found.Engine(parts.settings, parts.database, parts.dispatcher)
         in_time = asyncio.run(at_work.run())

@@ -10,6 +10,7 @@ import click
 
 from service.blueprints.context import crier
 from service.cli.terminal import Command, insist_on_tables
+from service.dispatch import memory
 from service.metrics import meters
 
 
@@ -22,6 +23,7 @@ def dispatch() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     meters.share(parts.settings.metrics_dir)
+    memory.settle()
     parts.dispatcher.start()
     while not ended.wait(1.0):
         pass
