@@ -20,11 +20,13 @@ def identify(request: Request, scope: Scope) -> None:
 
     Raises UnauthorisedError without a valid token, ForbiddenError without the scope,
     UnknownSessionError, InvalidError, and what an unreadable body raises. A token outside of the
-    body is looked at before the body is read.
+    body is looked at before the body is read, and one in it before the body is parsed.
     """
     outside = [secret for secret in (_bearer(request), _query(request)) if secret]
     if outside:
         _admit(outside[0], scope)
+    elif not request.is_upload:
+        _screen(request)
     inside = _inside(request, needed=not outside)
     if len({*outside, inside} - {""}) > 1:
         raise _ambiguous()
@@ -37,6 +39,19 @@ def _admit(secret: str, scope: Scope) -> None:
     g.caller = _verify(secret)
     if not g.caller.may(scope):
         raise ForbiddenError(scope)
+
+
+def _screen(request: Request) -> None:
+    """Raise UnauthorisedError for a body without a valid token: strangers have nothing parsed."""
+    refusal = UnauthorisedError()
+    for secret in request.possible_tokens():
+        try:
+            _verify(secret)
+        except UnauthorisedError as error:
+            refusal = error
+        else:
+            return
+    raise refusal
 
 
 def _inside(request: Request, *, needed: bool) -> str:

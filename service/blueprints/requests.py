@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from typing import IO, Any, NamedTuple, cast
 
 import flask
@@ -20,6 +22,10 @@ JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencod
 
 _FORM_OVERHEAD = 64 * 1024
 """What a form may have around its file: boundaries, headers, credentials."""
+
+_TOKEN = re.compile(rb'"access_token"\s*:\s*"([!-~]{1,128}?)"')
+_MOST_TOKENS = 4
+"""A session's settings may have a field of that name too; more of them are no honest request."""
 
 _FORM_FIELDS = frozenset({"session_id", "access_token", "file"})
 
@@ -61,13 +67,15 @@ class Request(flask.Request):
 
     def _read_json(self) -> dict[str, Any]:
         raw = self.raw
+        # Of a long body one form is enough to keep.
+        del self.raw
         if raw and self.mimetype not in JSON_TYPES:
             raise _unknown_type(self.mimetype, "JSON as application/json")
         return bodies.parse(raw)
 
-    @property
+    @cached_property
     def raw(self) -> bytes:
-        """The bytes of the body, to be read once; raises TooLargeError."""
+        """The bytes of the body, until `document` is asked for; raises TooLargeError."""
         limit = crier().settings.max_body_bytes
         # One byte more than allowed: a body without a length would else be cut in silence.
         self.max_content_length = limit + 1
@@ -77,6 +85,16 @@ class Request(flask.Request):
         if len(raw) > limit:
             raise _too_large(limit)
         return raw
+
+    def possible_tokens(self) -> list[str]:
+        """Return the first texts of a JSON body that may be its token; nothing is parsed.
+
+        A name or a token with an escape in it is not found: no program writes one so.
+        """
+        if self.mimetype not in JSON_TYPES:
+            return []
+        found = (match[1].decode("latin-1") for match in _TOKEN.finditer(self.raw))
+        return list(dict.fromkeys(islice(found, _MOST_TOKENS)))
 
     def _read_form(self) -> dict[str, Any]:
         limit = crier().settings.max_attachment_bytes

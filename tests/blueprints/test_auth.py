@@ -111,3 +111,26 @@ def test_credentials_have_to_be_texts(acme: Tenant, name: str) -> None:
 def test_a_bad_token_is_refused_before_the_body_is_read(acme: Tenant) -> None:
     answer = acme.post("/contact", data="{", headers={"Authorization": "Bearer no"})
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ('{"to": [', ""),
+        ('{"access_token": "", "to": [', ""),
+        ('{"access_token": "crier_0000", "to": [', "invalid_token"),
+        ('{"access_token":"a","access_token":"b","access_token":"c", [', "invalid_token"),
+    ],
+)
+def test_a_stranger_has_nothing_parsed(acme: Tenant, body: str, problem: str) -> None:
+    answer = acme.post("/broadcast", data=body, headers=NOBODY)
+    assert refused(answer, 401, problem)
+
+
+def test_a_token_in_a_body_opens_it_wherever_it_stands(acme: Tenant) -> None:
+    account = {"name": "main", "channel": "waha", "settings": {"access_token": "of-another"}}
+    document = json.dumps({**account, "access_token": acme.token}, indent=2)
+    answer = acme.post("/session", data=document, headers=NOBODY)
+    assert answer.status_code == 422
+    broken = acme.post("/session", data=document[:-1], headers=NOBODY)
+    assert broken.status_code == 400
