@@ -27,7 +27,7 @@ class Stage:
         self.opened: list[Account] = []
         self.surroundings: list[Surroundings] = []
         self.closed = threading.Event()
-        self.harmless = False
+        self.may_repeat: Callable[[Part], bool] = lambda _part: False
         self.open: Callable[[Account], object] = lambda _account: None
         self.plan: Callable[[Content], tuple[Part, ...]] = _words
         self.send: Callable[[Call], Any] = lambda call: f"id-{call.reference}"
@@ -52,10 +52,6 @@ class Probe:
         self.stage.surroundings.append(surroundings)
         self.stage.opened.append(account)
 
-    @property
-    def resend_is_harmless(self) -> bool:
-        return self.stage.harmless
-
     def plan(self, content: Content) -> tuple[Part, ...]:
         return self.stage.plan(content)
 
@@ -67,6 +63,9 @@ class Probe:
         self.stage.calls.append(call)
         taken: str = self.stage.send(call)
         return taken
+
+    def may_repeat(self, part: Part) -> bool:
+        return self.stage.may_repeat(part)
 
     def check(self) -> None:
         self.stage.check()

@@ -258,7 +258,6 @@ class Surroundings:
 class Driver(Protocol):
     """The code of one channel, for one session; used by many threads at once.
 
-    `resend_is_harmless`: offering a part twice under one reference delivers it once.
     `reaches_groups`: a recipient may be a WhatsApp group, an id that ends in `@g.us`.
     `echoes_references`: its receipts name our reference; else its message ids are remembered.
     `webhook`: how its provider reports; None where it does not.
@@ -275,10 +274,6 @@ class Driver(Protocol):
     def __init__(self, account: Account, surroundings: Surroundings) -> None:
         """Open the account; no I/O yet, so that it can be made under a lock."""
 
-    @property
-    def resend_is_harmless(self) -> bool:
-        """Tell whether a repeat under the same reference is dropped by the provider."""
-
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into the parts that are sent in order; raises UnsupportedContentError."""
 
@@ -289,6 +284,13 @@ class Driver(Protocol):
         """Send one prepared part and return the provider's message id; raises SendError.
 
         `recipient` is E.164 digits without `+`, or an id ending in `@g.us`.
+        """
+
+    def may_repeat(self, part: Part) -> bool:
+        """Tell whether offering this part twice under one reference delivers it once.
+
+        Asked after a process died that may have sent it; while one lives, UncertainError says the
+        same of a part. May ask the provider; raises SendError where it cannot be told.
         """
 
     def check(self) -> None:

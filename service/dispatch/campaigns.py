@@ -65,7 +65,7 @@ class Campaigns:
         driver = self._driver(session)
         parts = driver.plan(self._accounts.content(broadcast))
         prepared = tuple(driver.prepare(part) for part in parts)
-        policy = self._policy(session, broadcast, driver)
+        policy = self._policy(session, broadcast)
         return Campaign(broadcast.id, session.id, driver, prepared, policy)
 
     def _driver(self, session: Session) -> Driver:
@@ -85,11 +85,11 @@ class Campaigns:
             what = f"This session cannot be opened ({type(error).__name__}: {error})."
             raise UnopenedSessionError(what) from error
 
-    def _policy(self, session: Session, broadcast: Broadcast, driver: Driver) -> Policy:
+    def _policy(self, session: Session, broadcast: Broadcast) -> Policy:
         return Policy(
             max_attempts=session.max_attempts or self._settings.max_attempts,
             retry_base=self._settings.retry_base,
             retry_cap=self._settings.retry_cap,
             expires_at=broadcast.expires_at,
-            resend=driver.resend_is_harmless or session.on_uncertain == OnUncertain.RESEND,
+            resend=session.on_uncertain == OnUncertain.RESEND,
         )

@@ -6,20 +6,27 @@ at once do no harm.
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 
 import structlog
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import RowMapping, text
 
 from service.config import Settings
 from service.core import deliveries, signals, tallies
 from service.core.accounts import Accounts
 from service.database import Database, now_ms
-from service.models import Broadcast, BroadcastStatus, DeliveryStatus, OnUncertain, Session
+from service.dispatch.repeats import Repeats
+from service.models import Broadcast, BroadcastStatus, DeliveryStatus
 
 log = structlog.get_logger(__name__)
 
 _WITHDRAWN_AT_ONCE = 5_000
+
+_RESCUE_TIME = 10.0
+"""Seconds after which a turn leaves the other claims to the next one: providers that do not answer
+must not keep the sweep from the rest."""
 
 _DUE = text("""
     UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
@@ -58,8 +65,8 @@ class Sweep:
     def turn(self) -> float:
         """Put everything right once; return the seconds until the next time."""
         self._start_due()
-        self._rescue()
-        more = self._wind_up()
+        more = self._rescue()
+        more |= self._wind_up()
         self._recount()
         return 0.0 if more else self._settings.sweep_interval
 
@@ -72,40 +79,28 @@ class Sweep:
         if started:
             self._on_ready()
 
-    def _rescue(self) -> None:
-        """Take back what dead dispatchers had claimed."""
+    def _rescue(self) -> bool:
+        """Take back what dead dispatchers had claimed; tell whether more is left."""
         with self._database.reading() as db:
-            orphans = deliveries.orphans(db)
-        for orphan in orphans:
-            self._rescue_one(orphan)
-        if orphans:
-            self._on_ready()
+            orphans = deque(deliveries.orphans(db))
+        if not orphans:
+            return False
+        repeats, until = Repeats(self._database, self._accounts), time.monotonic() + _RESCUE_TIME
+        is_early = True
+        while orphans and is_early:
+            orphan = orphans.popleft()
+            self._rescue_one(orphan, resend=repeats.may_be_offered(orphan))
+            is_early = time.monotonic() < until
+        self._on_ready()
+        return bool(orphans)
 
-    def _rescue_one(self, orphan: RowMapping) -> None:
-        resend = self._may_resend(orphan["broadcast_id"])
+    def _rescue_one(self, orphan: RowMapping, *, resend: bool) -> None:
         with self._database.writing() as db:
             deliveries.rescue(
                 db, orphan["claim_id"], orphan["broadcast_id"], resend=resend, now=now_ms()
             )
             signals.announce(db, db.get_one(Broadcast, orphan["broadcast_id"]))
         log.warning("claims taken over", broadcast_id=orphan["broadcast_id"], resend=resend)
-
-    def _may_resend(self, broadcast_id: str) -> bool:
-        """Tell whether offering a part again does no harm, or the client has chosen it."""
-        owner = select(Session).join(Broadcast, Broadcast.session_id == Session.id)
-        with self._database.reading() as db:
-            session = db.scalar(owner.where(Broadcast.id == broadcast_id))
-        if session is None:
-            return False
-        if session.on_uncertain == OnUncertain.RESEND:
-            return True
-        try:
-            return self._accounts.open(session).resend_is_harmless
-        except (
-            Exception
-        ):  # whom one session was sending to is no reason to leave all others waiting
-            log.exception("a session cannot be opened", session_id=session.id)
-            return False
 
     def _wind_up(self) -> bool:
         """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""

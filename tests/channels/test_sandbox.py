@@ -74,14 +74,14 @@ def test_every_message_has_an_id_of_its_own(store: Path) -> None:
 
 def test_a_repeat_under_the_same_reference_is_kept_once(store: Path) -> None:
     driver = opened(store)
-    assert driver.resend_is_harmless
+    assert driver.may_repeat(Text("Hello"))
     assert send(driver, ADA) == send(driver, ADA)
     assert len(received(store)) == 1
 
 
 def test_a_session_may_have_its_repeats_kept(store: Path) -> None:
     driver = opened(store, idempotent=False)
-    assert not driver.resend_is_harmless
+    assert not driver.may_repeat(Text("Hello"))
     assert send(driver, ADA) != send(driver, ADA)
     assert len(received(store)) == 2
 

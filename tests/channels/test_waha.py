@@ -14,6 +14,8 @@ from marshmallow import ValidationError
 
 from service.channels.base import (
     BlockedError,
+    ContactCard,
+    Location,
     Receipt,
     ReceiptState,
     RetryableError,
@@ -58,7 +60,29 @@ def test_a_file_has_no_id_of_ours_and_its_repeat_is_not_harmless(
         driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), REFERENCE)
 
     assert caught.value.provider_id == ""
-    assert not driver.resend_is_harmless
+    assert not driver.may_repeat(picture(tmp_path))
+
+
+@pytest.mark.parametrize("takes_ids", [True, False])
+def test_what_has_an_id_of_ours_may_be_repeated_where_the_engine_takes_it(
+    opened: Opened,
+    provider: Provider,
+    takes_ids: bool,  # noqa: FBT001 - pytest passes it by name
+) -> None:
+    driver = opened("waha")
+    provider.engine_takes_ids = takes_ids
+
+    for part in (Text("Hello"), Location("6.5", "3.2"), ContactCard("Ada", "BEGIN:VCARD")):
+        assert driver.may_repeat(part) is takes_ids
+
+    assert provider.messages == []
+
+
+def test_whether_a_repeat_does_harm_is_not_guessed(opened: Opened, provider: Provider) -> None:
+    provider.choose = _for_questions(instead(503, b"<html>"))
+
+    with pytest.raises(RetryableError):
+        opened("waha").may_repeat(Text("Hello"))
 
 
 def test_an_engine_that_takes_no_ids_is_given_none(opened: Opened, provider: Provider) -> None:

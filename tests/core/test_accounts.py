@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography.fernet import Fernet
 
+from service.channels.base import Text
 from service.channels.drivers.sandbox import Sandbox
 from service.channels.registry import UnknownChannelError
 from service.core.accounts import Accounts, surroundings
@@ -52,7 +53,7 @@ def test_a_channel_that_is_not_there_any_more_cannot_be_opened(world: World) -> 
 def test_the_sandbox_needs_no_settings(world: World) -> None:
     driver = world.accounts.open(world.get_session(world.session()))
     assert isinstance(driver, Sandbox)
-    assert driver.resend_is_harmless
+    assert driver.may_repeat(Text("Hello"))
 
 
 def test_what_a_broadcast_says_is_ready_for_its_driver(world: World) -> None:

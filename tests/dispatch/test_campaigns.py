@@ -87,12 +87,14 @@ def test_an_expiry_that_changed_counts(world: World, stage: Stage, campaigns: Ca
     assert get(world, campaigns, broadcast_id).policy.expires_at == expected
 
 
-def test_a_channel_that_drops_repeats_may_be_offered_them(
-    world: World, stage: Stage, campaigns: Campaigns
+@pytest.mark.parametrize("choice", OnUncertain)
+def test_what_is_uncertain_is_sent_again_where_the_session_chose_it(
+    world: World, stage: Stage, campaigns: Campaigns, choice: OnUncertain
 ) -> None:
-    stage.harmless = True
-    world.session("probe")
-    assert get(world, campaigns, world.broadcast([ADA])).policy.resend
+    del stage
+    world.session("probe", on_uncertain=choice)
+    policy = get(world, campaigns, world.broadcast([ADA])).policy
+    assert policy.resend is (choice is OnUncertain.RESEND)
 
 
 def test_only_so_many_are_kept(

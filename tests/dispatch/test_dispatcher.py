@@ -275,8 +275,8 @@ def test_an_uncertain_part_is_offered_again_where_that_is_harmless_or_chosen(
     harmless: bool,  # noqa: FBT001 - pytest passes it by name
     on_uncertain: OnUncertain,
 ) -> None:
-    stage.harmless = harmless
-    stage.send = failing({ADA: [UncertainError("No answer came.")]})
+    known_as = "id-of-ours" if harmless else ""
+    stage.send = failing({ADA: [UncertainError("No answer came.", provider_id=known_as)]})
     world.session("probe", on_uncertain=on_uncertain)
     broadcast_id = world.broadcast([ADA])
     start()

@@ -74,7 +74,7 @@ def test_what_a_dead_process_was_sending_is_sent_again_only_where_that_is_harmle
     expected: dict[str, int],
 ) -> None:
     sweep = Sweeping(world)
-    stage.harmless = harmless
+    stage.may_repeat = lambda _part: harmless
     world.session("probe", on_uncertain=on_uncertain)
     broadcast_id = world.ready(numbers(3))
     dead = world.claim(broadcast_id)
@@ -103,7 +103,7 @@ def test_whoever_is_uncertain_is_told_why_and_what_can_be_done(
 def test_a_session_that_cannot_be_opened_stops_nobody_elses_rescue(
     world: World, stage: Stage, sweep: Sweeping
 ) -> None:
-    stage.harmless = True
+    stage.may_repeat = lambda _part: True
     broken, healthy = world.session("probe"), world.session("probe")
     ids = [world.ready(numbers(2), session_id=each) for each in (broken, healthy, broken)]
     for broadcast_id in ids:
@@ -186,7 +186,7 @@ def test_a_broadcast_that_is_on_its_way_is_not_recounted(world: World, sweep: Sw
 
 
 def test_two_sweeps_do_no_more_than_one(world: World, stage: Stage) -> None:
-    stage.harmless = True
+    stage.may_repeat = lambda _part: True
     world.session("probe")
     broadcast_id = world.ready(numbers(4))
     bury(world, world.claim(broadcast_id, 2).id)

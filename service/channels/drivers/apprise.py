@@ -118,11 +118,6 @@ class Apprise:
         is_hosted = self._url.partition(":")[0].lower() in HOSTED
         self._is_allowed = is_hosted or surroundings.private_addresses
 
-    @property
-    def resend_is_harmless(self) -> bool:
-        """Say no: no service of Apprise's is told our reference."""
-        return False
-
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Put all that is words into one part; files follow, where the service takes any."""
         if content.template:
@@ -149,6 +144,10 @@ class Apprise:
         if not service.notify(body=prepared.body, attach=files):
             raise _refused(_log.lines, recipient)
         return ""
+
+    def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
+        """Say no: no service of Apprise's is told our reference."""
+        return False
 
     def check(self) -> None:
         """See whether the URL may be used; that it works shows only with the first message."""

@@ -121,11 +121,6 @@ class Sandbox:
         self._latency = float(account.settings.get("latency", 0.0))
         self._path = surroundings.sandbox_store
 
-    @property
-    def resend_is_harmless(self) -> bool:
-        """Tell whether a repeat under the same reference is dropped."""
-        return self._idempotent
-
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into parts: the text first, then the rest in the order of the guide."""
         text = (Text(content.text),) if content.text else ()
@@ -156,8 +151,14 @@ class Sandbox:
         once = self._idempotent
         message_id = store.keep(self._session_id, recipient, prepared, reference, once=once)
         if recipient == UNCERTAIN and store.count_offer(_delivery(reference)) == 1:
-            raise UncertainError("The sandbox's answer was lost on the way.", code="no_answer")
+            known_as = message_id if self._idempotent else ""
+            reason = "The sandbox's answer was lost on the way."
+            raise UncertainError(reason, code="no_answer", provider_id=known_as)
         return message_id
+
+    def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
+        """Tell whether a repeat under the same reference is dropped."""
+        return self._idempotent
 
     def check(self) -> None:
         """Find nothing wrong: the sandbox can always send."""

@@ -68,6 +68,10 @@ _PATHS: Final = {
 _CONVERTED: Final = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/ogg"}
 """What these endpoints want; anything else WAHA has to convert first."""
 
+_OF_OUR_IDS: Final = (Text, Location, ContactCard)
+"""The parts whose message id WAHA takes from us, where its engine can; those of files are
+WhatsApp's own."""
+
 TEXT_LIMIT: Final = 65_536
 """Characters that WhatsApp's own apps send."""
 
@@ -121,11 +125,6 @@ class Waha:
         self._client = client(surroundings)
         self._takes_ids: bool | None = None
 
-    @property
-    def resend_is_harmless(self) -> bool:
-        """Say no for the session: it depends on the part, and UncertainError tells it."""
-        return False
-
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into parts; raises UnsupportedContentError for a template."""
         if content.template:
@@ -138,8 +137,9 @@ class Waha:
 
     def prepare(self, part: Part) -> Prepared:
         """Render the JSON that is the same for every recipient."""
-        path, body, takes_id = self._render(part)
+        path, body = self._render(part)
         rendered = json.dumps({**body, "session": self._session}, separators=(",", ":"))
+        takes_id = isinstance(part, _OF_OUR_IDS)
         return Prepared(f"{self._api}/{path}", f'",{rendered[1:]}'.encode(), takes_id)
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
@@ -157,6 +157,10 @@ class Waha:
             self._takes_ids = False  # the engine chose another, whatever it said beforehand
         return known_as or message_id
 
+    def may_repeat(self, part: Part) -> bool:
+        """Say yes to what has an id of ours, where the engine takes one; raises SendError."""
+        return isinstance(part, _OF_OUR_IDS) and self._engine_takes_ids()
+
     def check(self) -> None:
         """Ask WAHA about the session; raises SendError in words if it cannot send."""
         answer = self._client.get(f"{self._api}/sessions/{quote(self._session)}", self._headers)
@@ -172,17 +176,17 @@ class Waha:
     def close(self) -> None:
         """Leave the connections open: other sessions of this process use them too."""
 
-    def _render(self, part: Part) -> tuple[str, dict[str, Any], bool]:
+    def _render(self, part: Part) -> tuple[str, dict[str, Any]]:
         match part:
             case Text():
-                return "sendText", {"text": part.body}, True
+                return "sendText", {"text": part.body}
             case Location():
                 place = {"latitude": float(part.latitude), "longitude": float(part.longitude)}
-                return "sendLocation", {**place, "title": part.name}, True
+                return "sendLocation", {**place, "title": part.name}
             case ContactCard():
-                return "sendContactVcard", {"contacts": [{"vcard": part.vcard}]}, True
+                return "sendContactVcard", {"contacts": [{"vcard": part.vcard}]}
             case Media():
-                return _PATHS[part.kind], self._media(part), False
+                return _PATHS[part.kind], self._media(part)
             case Template():
                 raise _no_templates()
 

@@ -104,11 +104,6 @@ class WhatsAppCloud:
         self._client = client(surroundings)
         self._uploads = Uploads(self._node, self._credentials, account.media, surroundings)
 
-    @property
-    def resend_is_harmless(self) -> bool:
-        """Say no: Meta delivers a repeated request a second time."""
-        return False
-
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into parts; what WhatsApp does not show as a picture goes as a document."""
         if len(content.text) > TEXT_LIMIT:
@@ -142,6 +137,10 @@ class WhatsAppCloud:
         except MediaGoneError:
             media_id = self._uploads.renew(media, media_id)
             return self._post(prepared, media_id, recipient, reference)
+
+    def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
+        """Say no: Meta delivers a repeated request a second time."""
+        return False
 
     def check(self) -> None:
         """Ask Meta about the number; raises SendError in words if it cannot send."""

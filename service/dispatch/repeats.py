@@ -1,0 +1,77 @@
+"""Whether what a dead process was sending may be offered again: its parts are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import RowMapping, select
+from sqlalchemy.orm import undefer
+
+from service.channels.base import SendError
+from service.core.accounts import Accounts
+from service.core.progress import unsent
+from service.database import Database
+from service.models import Broadcast, Delivery, DeliveryStatus, OnUncertain, Session
+
+log = structlog.get_logger(__name__)
+
+
+class Repeats:
+    """The answers of one sweep's turn.
+
+    Of what cannot be told the answer is no. A session that could not be asked is not asked a second
+    time, and complained about once, however many claims on it there are: a driver may ask its
+    provider, which takes up to `CHECK_TIMEOUT`.
+    """
+
+    def __init__(self, database: Database, accounts: Accounts) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._silent: set[str] = set()
+
+    def may_be_offered(self, orphan: RowMapping) -> bool:
+        """Tell of a dead dispatcher's claim (`claim_id`, `broadcast_id`) whether it may be resent.
+
+        It may if the client has chosen so, or if that does no harm for any part that was still to
+        be sent to any of its recipients: nobody knows at which of them the process died.
+        """
+        wanted = select(Broadcast).where(Broadcast.id == orphan["broadcast_id"])
+        with self._database.reading() as db:
+            broadcast = db.scalars(wanted.options(undefer(Broadcast.content))).one()
+            session = db.get(Session, broadcast.session_id) if broadcast.session_id else None
+        if session is None or session.id in self._silent:
+            return False
+        if session.on_uncertain == OnUncertain.RESEND:
+            return True
+        try:
+            return self._are_harmless(session, broadcast, orphan["claim_id"])
+        except SendError as error:
+            log.warning("a repeat cannot be judged", session_id=session.id, reason=error.reason)
+        except Exception:  # whom one session was sending to must not leave all others waiting
+            log.exception("a repeat cannot be judged", session_id=session.id)
+        self._silent.add(session.id)
+        return False
+
+    def _are_harmless(self, session: Session, broadcast: Broadcast, claim_id: str) -> bool:
+        driver = self._accounts.open_to_ask(session)
+        parts = driver.plan(self._accounts.content(broadcast))
+        left = {
+            number
+            for message_ids in self._taken(broadcast.id, claim_id)
+            for number in unsent((message_ids or "").split(), len(parts))
+        }
+        return all(driver.may_repeat(parts[number]) for number in sorted(left))
+
+    def _taken(self, broadcast_id: str, claim_id: str) -> Sequence[str | None]:
+        """Return what was sent before to the claim's recipients, each case once.
+
+        Nearly all have got nothing yet; what differs by recipient is little else than ids.
+        """
+        claimed = select(Delivery.message_ids).where(
+            Delivery.claim_id == claim_id,
+            Delivery.broadcast_id == broadcast_id,
+            Delivery.status == DeliveryStatus.SENDING,
+        )
+        with self._database.reading() as db:
+            return db.scalars(claimed.distinct()).all()
