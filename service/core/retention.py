@@ -17,16 +17,31 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     tuple_,
     update,
 )
 from sqlalchemy.orm import Session
 
-from service.models import Broadcast, Delivery, SentPart, WaitingReceipt
+from service.models import Broadcast, Delivery, DeliveryStatus, SentPart, WaitingReceipt
 
-_TAIL = "0" * 6
-"""The last digits of a broadcast's id, where those of its deliveries count (see `service.ids`)."""
+# What needs the provider's id of a part is a later receipt, which may name nothing else. Only what
+# is read in all its parts, or was cancelled, no receipt moves any more: what was sent may be
+# delivered, and what failed may turn out to have arrived, when a phone is switched on after weeks;
+# so the ids of those stay until their broadcast is forgotten.
+_ENDED = (DeliveryStatus.READ, DeliveryStatus.CANCELLED)
+
+_ECHOES = 7 * 86_400_000
+"""Milliseconds for which the ids of ended deliveries stay all the same: providers repeat a receipt
+for days, and one that is not found any more would be reported as one of nothing of ours."""
+
+
+class PartKey(NamedTuple):
+    """The place of a provider's id among all of them; the default is before the first."""
+
+    session_id: str = ""
+    message_id: str = ""
 
 
 class Extent(NamedTuple):
@@ -77,13 +92,22 @@ def forget(db: Session, ids: Sequence[str], *, before: int, limit: int) -> tuple
     return deliveries, _count(db, empty)
 
 
-def forget_parts(db: Session, *, before: int, limit: int) -> int:
-    """Delete up to `limit` provider's ids of deliveries that are no more; return how many."""
-    old = SentPart.delivery_id < _first_id(before)
-    broadcast_id = func.substr(SentPart.delivery_id, 1, 24 - len(_TAIL)).concat(_TAIL)
-    gone = ~exists().where(Broadcast.id == broadcast_id)
-    key = (SentPart.session_id, SentPart.message_id)
-    return _count(db, _some(SentPart, key, old & gone, limit))
+def forget_parts(db: Session, *, after: PartKey, limit: int, now: int) -> PartKey | None:
+    """Delete those of the next `limit` provider's ids, in the order of keys, that nobody needs.
+
+    Return the key to go on `after`; None is the end. Where no delivery is left, none is needed.
+    """
+    columns = (SentPart.session_id, SentPart.message_id)
+    key, since = tuple_(*columns), now - _ECHOES
+    beyond = key > tuple_(*after)
+    looked_at = db.execute(select(*columns).where(beyond).order_by(*columns).limit(limit)).all()
+    if not looked_at:
+        return None
+    last = PartKey._make(looked_at[-1])
+    moves = or_(Delivery.status.not_in(_ENDED), Delivery.updated_at >= since)
+    is_needed = exists().where(Delivery.id == SentPart.delivery_id, moves)
+    _count(db, delete(SentPart).where(beyond, key <= tuple_(*last), ~is_needed))
+    return last
 
 
 def forget_receipts(db: Session, *, before: int, limit: int) -> int:

@@ -9,10 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from service.core import attachments, retention
+from service.core.retention import PartKey
 from service.core.storage import Storage
 from service.database import Database, now_ms
+
+T = TypeVar("T")
 
 _BROADCASTS = 200
 _ROWS = 5_000
@@ -61,14 +66,17 @@ class Purge:
             while self._step(lambda: self._forget(some)):
                 pass
             last = some[-1]
-        while self._step(self._forget_parts) or self._step(self._forget_receipts):
+        last_part = PartKey()
+        while next_part := self._step(partial(self._forget_parts, last_part)):
+            last_part = next_part
+        while self._step(self._forget_receipts):
             pass
         with self._database.reading() as db:
             self._done.files = attachments.sweep(db, self._storage, now=time.time())
         return self._done
 
-    def _step(self, step: Callable[[], bool]) -> bool:
-        """Take a step, then rest as long as it took; tell whether to take another of its kind."""
+    def _step(self, step: Callable[[], T]) -> T:
+        """Take a step, then rest as long as it took; return whether, or where, to go on."""
         began = time.monotonic()
         more = step()
         self._rest(max(_SHORTEST_REST, time.monotonic() - began))
@@ -87,9 +95,9 @@ class Purge:
         self._done.broadcasts += broadcasts
         return deliveries == _ROWS
 
-    def _forget_parts(self) -> bool:
+    def _forget_parts(self, after: PartKey) -> PartKey | None:
         with self._database.writing() as db:
-            return retention.forget_parts(db, before=self._before, limit=_ROWS) == _ROWS
+            return retention.forget_parts(db, after=after, limit=_ROWS, now=now_ms())
 
     def _forget_receipts(self) -> bool:
         with self._database.writing() as db:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
+from service import ids
 from service.core import receipts, retention
 from service.core.receipts import PartSent
+from service.core.retention import PartKey
 from service.database import now_ms
 from service.models import BroadcastStatus
 from tests.world import World, numbers
@@ -138,15 +140,66 @@ def test_the_ids_of_parts_go_with_their_deliveries_and_not_before(
     with world.database.writing() as db:
         receipts.remember(db, parts)
     before = now_ms() + DAY
-
-    def forget_parts(before: int) -> int:
-        with world.database.writing() as db:
-            return retention.forget_parts(db, before=before, limit=3)
-
-    assert forget_parts(before) == 0
+    forget_parts(world)
+    assert remembered(world) == [each.delivery_id for each in parts]
     hide(world, before)
     forget(world, [closed], before)
-    assert forget_parts(now_ms() - DAY) == 0
-    assert [forget_parts(before) for _ in range(3)] == [3, 2, 0]
-    left = world.ask("SELECT delivery_id FROM sent_parts ORDER BY delivery_id")
-    assert [row.delivery_id for row in left] == [each.id for each in world.deliveries(kept)]
+    forget_parts(world)
+    assert remembered(world) == [each.id for each in world.deliveries(kept)]
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "is_kept"),
+    [
+        ("read", 8 * DAY, False),
+        ("read", 6 * DAY, True),
+        ("cancelled", 8 * DAY, False),
+        ("sent", 80 * DAY, True),
+        ("delivered", 80 * DAY, True),
+        ("failed", 80 * DAY, True),
+        ("uncertain", 80 * DAY, True),
+    ],
+)
+def test_the_ids_of_what_a_receipt_may_still_move_stay(
+    world: World,
+    closed: str,
+    status: str,
+    age: int,
+    is_kept: bool,  # noqa: FBT001 - pytest passes it by name
+) -> None:
+    session_id = world.get(closed).session_id or ""
+    delivery = world.deliveries(closed)[0]
+    with world.database.writing() as db:
+        receipts.remember(db, [PartSent(session_id, "m", delivery.id, 0)])
+    moved = "UPDATE deliveries SET status = :status, updated_at = :at WHERE id = :id"
+    world.tell(moved, status=status, at=now_ms() - age, id=delivery.id)
+    forget_parts(world)
+    assert remembered(world) == [delivery.id] * is_kept
+
+
+def test_the_ids_of_parts_are_walked_through_in_small_steps(world: World, closed: str) -> None:
+    sessions = sorted([world.get(closed).session_id or "", world.session()])
+    keys = [
+        PartKey(session_id, f"m-{number}")
+        for session_id, count in zip(sessions, (4, 1), strict=True)
+        for number in range(count)
+    ]
+    gone = ids.delivery(ids.new_broadcast(), 0)
+    with world.database.writing() as db:
+        receipts.remember(db, [PartSent(*key, gone, 0) for key in keys])
+    assert forget_parts(world) == [keys[1], keys[3], keys[4], None]
+    assert remembered(world) == []
+
+
+def forget_parts(world: World) -> list[PartKey | None]:
+    """Walk through all parts, two at a time; return the steps."""
+    steps: list[PartKey | None] = [PartKey()]
+    while (last := steps[-1]) is not None:
+        with world.database.writing() as db:
+            steps.append(retention.forget_parts(db, after=last, limit=2, now=now_ms()))
+    return steps[1:]
+
+
+def remembered(world: World) -> list[str]:
+    rows = world.ask("SELECT delivery_id FROM sent_parts ORDER BY delivery_id")
+    return [row.delivery_id for row in rows]
