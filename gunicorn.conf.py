@@ -39,6 +39,8 @@ threads = _number("WEB_THREADS", 8)
 timeout = 60
 graceful_timeout = _number("GRACEFUL_TIMEOUT", 30)
 keepalive = 5
+# As nginx takes them by default: it refuses what is longer in our envelope, gunicorn in HTML.
+limit_request_line = 8190
 # The heartbeat files of workers belong in memory: on a slow disk a worker could seem dead.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
 # No control socket in the home folder of whoever starts the service.

@@ -22,7 +22,8 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 IGNORED = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("migrate", "web", "dispatch")
+OURS = ("migrate", "web", "dispatch", "worker")
+EXTRAS = {"requirements-apprise.txt", "requirements-procrastinate.txt"}
 OF_GUNICORN = {"BIND", "PORT", "WEB_CONCURRENCY", "WEB_THREADS", "GRACEFUL_TIMEOUT"}
 GROUP = "10001"
 HADOLINT, DOCKER_COMPOSE = shutil.which("hadolint"), shutil.which("docker-compose")
@@ -32,6 +33,11 @@ def volumes(service: str) -> dict[str, str]:
     """Return what a service mounts, by the path at which it does."""
     mounts = (mount.split(":") for mount in SERVICES[service]["volumes"])
     return {path: source for source, path, *_ in mounts}
+
+
+def pinned(name: str) -> set[str]:
+    """Return the packages that a file pins, with their versions."""
+    return set(re.findall(r"^([\w.-]+==[^\s;]+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
 def test_the_image_holds_the_pinned_packages_and_runs_as_nobody_special() -> None:
@@ -46,7 +52,39 @@ def test_what_the_image_needs_is_not_left_out_and_all_else_is() -> None:
     kept = [line.removeprefix("!") for line in IGNORED if line.startswith("!")]
     assert all((ROOT / name).exists() for name in kept)
     assert {"service", "migrations", "wsgi.py", "gunicorn.conf.py", "alembic.ini"} <= {*kept}
-    assert re.findall(r"^COPY (requirements.txt)", DOCKERFILE, re.MULTILINE)[0] in kept
+    [copied] = re.findall(r"^COPY (requirements.*) /tmp/$", DOCKERFILE, re.MULTILINE)
+    assert {*copied.split()} == {"requirements.txt"} | EXTRAS
+    assert {*copied.split()} <= {*kept}
+
+
+def test_an_extra_is_installed_by_the_name_of_its_pins() -> None:
+    [default] = re.findall(r"^ARG REQUIREMENTS=(.*)", DOCKERFILE, re.MULTILINE)
+    assert '--require-hashes --requirement "/tmp/$REQUIREMENTS"' in DOCKERFILE
+    assert default == "requirements.txt"
+    args = SERVICES["worker"]["build"]["args"]
+    assert args == {"REQUIREMENTS": f"${{REQUIREMENTS:-{default}}}"}
+    base = pinned("requirements.txt")
+    assert all(base <= pinned(extra) for extra in EXTRAS)
+
+
+@pytest.mark.parametrize("dispatch", ["off", "procrastinate"])
+def test_the_queue_is_made_with_the_tables_where_there_is_to_be_one(
+    tmp_path: Path, dispatch: str
+) -> None:
+    flask = tmp_path / "flask"
+    flask.write_text('#!/bin/sh\necho "$@"\n')
+    flask.chmod(0o755)
+    command = [word.replace("$$", "$") for word in SERVICES["migrate"]["command"]]
+    environment = {"PATH": f"{tmp_path}:{os.defpath}", "DISPATCH": dispatch}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    wanted = ["migrate"] if dispatch == "off" else ["migrate", "engine setup"]
+    assert done.stdout.splitlines() == wanted
+
+
+def test_workers_come_with_their_engine_alone() -> None:
+    assert SERVICES["worker"]["profiles"] == ["procrastinate"]
+    assert SERVICES["dispatch"]["scale"] == "${DISPATCHERS:-1}"
+    assert not [name for name, one in SERVICES.items() if name != "worker" and "profiles" in one]
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
@@ -72,7 +110,7 @@ def test_every_variable_of_the_services_is_a_setting(service: str) -> None:
     assert all(isinstance(value, str) for value in SERVICES[service]["environment"].values())
 
 
-@pytest.mark.parametrize("service", ["web", "dispatch"])
+@pytest.mark.parametrize("service", ["web", "dispatch", "worker"])
 def test_nothing_starts_before_the_migration_is_through(service: str) -> None:
     awaited = SERVICES[service]["depends_on"]["migrate"]["condition"]
     assert awaited == "service_completed_successfully"
@@ -101,7 +139,7 @@ def test_the_secret_key_and_the_files_are_the_same_for_all_of_the_service() -> N
     assert {"data", "socket", "postgres"} == set(COMPOSE["volumes"])
 
 
-@pytest.mark.parametrize("service", ["web", "dispatch"])
+@pytest.mark.parametrize("service", ["web", "dispatch", "worker"])
 def test_a_container_has_more_time_to_stop_than_the_service_takes(service: str) -> None:
     graceful = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["graceful_timeout"]
     stop = float(SERVICES[service]["stop_grace_period"].removesuffix("s"))

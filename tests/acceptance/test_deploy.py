@@ -28,6 +28,7 @@ from tests.machine import Machine, needs_nginx, nginx, running
 from tests.waiting import LIMIT, until
 
 PICTURE = ROOT / "service/static/demo/evening.jpeg"
+UNITS = ("crier-migrate", "crier-web", "crier-dispatch", "crier-worker")
 SAME_HEADERS = (
     "Cache-Control",
     "Content-Disposition",
@@ -183,6 +184,29 @@ def test_a_body_over_the_limit_is_refused_in_the_envelope_by_whoever_sees_it_fir
 
 
 @needs_nginx
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("nonsense\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        (f"GET /{'x' * 9000} HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (f"GET /{'x' * 8000} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
+        (f"GET / HTTP/1.1\r\nHost: a\r\nX: {'x' * 9000}\r\n\r\n", 431),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: y\r\nConnection: close\r\n\r\n", 501),
+    ],
+)
+def test_what_is_no_request_is_refused_in_the_envelope_too(
+    site: Site, request_: str, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", site.machine.port), timeout=LIMIT) as client:
+        client.sendall(request_.encode())
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert answer.status == status
+        assert json.load(answer)["status"] is False
+
+
+@needs_nginx
 def test_a_body_at_the_limit_passes_nginx(site: Site) -> None:
     form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
     body = form + b"a" * (16 * MIB) + b"\r\n--x--\r\n"
@@ -224,15 +248,16 @@ def test_a_dispatcher_stops_within_its_time_and_takes_its_leave(site: Site) -> N
 
 def test_systemd_waits_longer_than_the_service_takes_to_stop(machine: Machine) -> None:
     settings = Settings()
-    assert machine.unit("crier-dispatch").stop_within > settings.grace
+    for dispatching in ("crier-dispatch", "crier-worker"):
+        assert machine.unit(dispatching).stop_within > settings.grace
     config = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
     assert machine.unit("crier-web").stop_within > config["graceful_timeout"] > settings.grace
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze here")
-@pytest.mark.parametrize("name", ["crier-migrate", "crier-web", "crier-dispatch"])
+@pytest.mark.parametrize("name", UNITS)
 def test_systemd_understands_the_units(machine: Machine, tmp_path: Path, name: str) -> None:
-    for each in ("crier-migrate", "crier-web", "crier-dispatch"):
+    for each in UNITS:
         (tmp_path / f"{each}.service").write_text(machine.read(f"systemd/{each}.service"))
     command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / f"{name}.service")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
