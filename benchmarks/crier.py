@@ -15,9 +15,9 @@ from benchmarks import usage
 from benchmarks.ground import PYTHON, ROOT, Ground, answers, free_port, until
 from benchmarks.message import FIRST_NUMBER, TEXT
 from service.config import Settings
-from service.core import broadcasts, clients, deliveries, sessions, tokens
+from service.core import broadcasts, chunks, clients, orders, sessions, tokens
 from service.core.accounts import Accounts
-from service.core.broadcasts import Order
+from service.core.orders import Order
 from service.core.vault import Vault
 from service.database import Database, now_ms
 
@@ -58,7 +58,7 @@ class Crier:
         order = Order("", "individual", to, {"text": TEXT})
         now = now_ms()
         with self.database.writing() as db:
-            made = broadcasts.create(db, self.client_id, order, accounts=self._accounts, now=now)
+            made = orders.accept(db, self.client_id, order, accounts=self._accounts, now=now)
             broadcasts.pause(db, self.client_id, made.id, now=now)
         while self._fan_out(made.id):
             pass
@@ -148,7 +148,7 @@ class Crier:
 
     def _fan_out(self, broadcast_id: str) -> int:
         with self.database.writing() as db:
-            return deliveries.fan_out(db, broadcast_id, now=now_ms())
+            return chunks.fan_out(db, broadcast_id, now=now_ms())
 
     def _dispatchers(self) -> int:
         with self.database.reading() as db:

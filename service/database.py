@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import CursorResult, Engine, TextClause, create_engine, event, make_url
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -33,6 +33,22 @@ LANES = "crier_lanes"
 def now_ms() -> int:
     """Return the time as the tables hold it: milliseconds of Unix time, UTC."""
     return time.time_ns() // 1_000_000
+
+
+def milliseconds(seconds: float) -> int:
+    """Convert a span of time as settings give it."""
+    return round(seconds * 1000)
+
+
+def is_postgres(db: Session) -> bool:
+    """Tell which form of a statement a session needs."""
+    return db.get_bind().dialect.name == "postgresql"
+
+
+def rowcount(db: Session, statement: TextClause, values: dict[str, Any]) -> int:
+    """Carry out a statement; return how many rows it changed."""
+    result = cast("CursorResult[Any]", db.execute(statement, values))
+    return result.rowcount
 
 
 class Database:

@@ -12,10 +12,18 @@ from sqlalchemy import Row, select, text
 
 from service.channels.drivers import sandbox
 from service.config import Settings
-from service.core import broadcasts, clients, deliveries, dispatchers, sessions
+from service.core import (
+    chunks,
+    clients,
+    deliveries,
+    dispatchers,
+    orders,
+    sessions,
+    tallies,
+)
 from service.core.accounts import Accounts
-from service.core.broadcasts import Order
 from service.core.deliveries import Claimed
+from service.core.orders import Order
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
@@ -74,14 +82,14 @@ class World:
         asked = Order(**{**wanted, "to": to if isinstance(to, str) else list(to), **order})
         now = now_ms() if now is None else now
         with self.database.writing() as db:
-            return broadcasts.create(db, self.client_id, asked, accounts=self.accounts, now=now).id
+            return orders.accept(db, self.client_id, asked, accounts=self.accounts, now=now).id
 
     def fan_out(self, broadcast_id: str, *, now: int | None = None) -> None:
         """Make all the deliveries of a broadcast."""
         made = 1
         while made:
             with self.database.writing() as db:
-                made = deliveries.fan_out(db, broadcast_id, now=now or now_ms())
+                made = chunks.fan_out(db, broadcast_id, now=now or now_ms())
 
     def ready(self, to: str | Sequence[str], says: str = "Hello", **order: Any) -> str:
         """Accept a broadcast, make its deliveries and return its id."""
@@ -147,8 +155,8 @@ class World:
     def assert_counters_equal_rows(self, broadcast_ids: Iterable[str]) -> None:
         for broadcast_id in broadcast_ids:
             broadcast, rows = self.get(broadcast_id), self.statuses(broadcast_id)
-            counters = {name: getattr(broadcast, name) for name in deliveries.COUNTED}
-            assert counters == {name: rows.get(name, 0) for name in deliveries.COUNTED}
+            counters = {name: getattr(broadcast, name) for name in tallies.COUNTED}
+            assert counters == {name: rows.get(name, 0) for name in tallies.COUNTED}
             assert sum(rows.values()) == broadcast.total
 
     def _sessions(self) -> Sequence[str]:

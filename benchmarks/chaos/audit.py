@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from benchmarks.chaos.plan import CHANNELS, Order, Plan
 from benchmarks.chaos.traffic import Traffic
+from service.core.tallies import COUNTED
 
 COUNTERS = ("sent", "delivered", "read", "failed", "cancelled", "uncertain")
 _DONE = frozenset({"sent", "delivered", "read"})
@@ -172,11 +173,11 @@ def _check_counters(audit: Audit, connection: Connection, told: dict[str, dict[s
 
 
 def _wrong(row: dict[str, Any], facts: Counter[str], told: dict[str, int] | None) -> str:
-    kept = {name: row[name] for name in COUNTERS}
-    counted = {name: facts[name] for name in COUNTERS}
+    kept = {name: row[name] for name in COUNTED}
+    counted = {name: facts[name] for name in COUNTED}
     if kept != counted:
         return f"its counters say {kept}, its rows {counted}"
-    if told is not None and {name: told[name] for name in COUNTERS} != counted:
+    if told is not None and {name: told[name] for name in COUNTED} != counted:
         return f"the API says {told}, its rows {counted}"
     still_open = row["total"] - sum(counted.values())
     if (row["closed_at"] is None) != (still_open > 0):

@@ -10,9 +10,10 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session
 from service.blueprints.requests import request
 from service.config import Settings
-from service.core import broadcasts, deliveries, progress, recipients
-from service.core.broadcasts import Arrays, Order
+from service.core import broadcasts, orders, progress, recipients, reports
+from service.core.orders import Order
 from service.core.paging import Page, PageRequest
+from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
@@ -44,10 +45,10 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
     """
     order = _order(body, headers.get("key"))
     with crier().database.writing() as db:
-        broadcast = broadcasts.create(
+        broadcast = orders.accept(
             db, caller().client_id, order, accounts=crier().accounts, now=now_ms()
         )
-        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
     return shown
 
@@ -60,7 +61,7 @@ def index(page: PageRequest) -> Page[Shown]:
     """Fetch all broadcasts, the oldest first."""
     with crier().database.reading() as db:
         found = broadcasts.page(db, caller().client_id, page)
-        arrays = broadcasts.arrays(db, found.items, broadcasts.SHOWN_IN_LISTS)
+        arrays = reports.arrays(db, found.items, reports.SHOWN_IN_LISTS)
     return found.map(lambda broadcast: _shown(broadcast, arrays))
 
 
@@ -71,7 +72,7 @@ def show(broadcast_id: str) -> Shown:
     """Fetch one broadcast and how it fares."""
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id)
-        return _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+        return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
 @blueprint.delete("/broadcast/<id:broadcast_id>")
@@ -82,7 +83,7 @@ def delete(broadcast_id: str) -> Shown:
     """Delete a broadcast: what has not been handed over to the channel never will be."""
     with crier().database.writing() as db:
         broadcast = broadcasts.delete(db, caller().client_id, broadcast_id, now=now_ms())
-        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
     return shown
 
@@ -95,7 +96,7 @@ def pause(broadcast_id: str) -> Shown:
     """Hand nothing more over to the channel, until it is resumed."""
     with crier().database.writing() as db:
         broadcast = broadcasts.pause(db, caller().client_id, broadcast_id, now=now_ms())
-        return _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+        return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/resume")
@@ -106,7 +107,7 @@ def resume(broadcast_id: str) -> Shown:
     """Go on with a broadcast that is paused."""
     with crier().database.writing() as db:
         broadcast = broadcasts.resume(db, caller().client_id, broadcast_id, now=now_ms())
-        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
     return shown
 
@@ -127,7 +128,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
             expire_after=crier().settings.expire_after,
             now=now_ms(),
         )
-        shown = _shown(broadcast, broadcasts.arrays(db, [broadcast], broadcasts.SHOWN))
+        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
     return shown
 
@@ -140,7 +141,7 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
     """Fetch what became of each recipient, in the order of `to`."""
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id)
-        page = deliveries.page(db, broadcast, query["status"], query["recipient"], query["page"])
+        page = reports.page(db, broadcast, query["status"], query["recipient"], query["page"])
     return page.map(_shown_delivery)
 
 
@@ -187,7 +188,7 @@ def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
         sent=mine.sent,
         pending=mine.pending,
         failed=mine.failed,
-        counts=broadcasts.counts(broadcast),
+        counts=reports.counts(broadcast),
         reason=mine.held or broadcast.reason,
     )
 

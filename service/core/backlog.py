@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from service.core.tallies import COUNTERS
+from service.core.tallies import COUNTED
 from service.models import FOREVER, SessionStatus
 
 
@@ -36,7 +36,7 @@ class Oldest(NamedTuple):
 
 _DEPTHS = text(f"""
     SELECT COALESCE(s.channel, 'none') AS channel, b.status,
-        SUM(b.total - {" - ".join(f"b.{name}" for name in COUNTERS)}) AS deliveries
+        SUM(b.total - {" - ".join(f"b.{name}" for name in COUNTED)}) AS deliveries
     FROM broadcasts AS b LEFT JOIN sessions AS s ON s.id = b.session_id
     WHERE b.closed_at IS NULL GROUP BY 1, 2
 """)  # noqa: S608 - the names are ours

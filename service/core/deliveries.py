@@ -10,34 +10,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    Row,
     RowMapping,
-    TextClause,
-    func,
-    select,
     text,
 )
 from sqlalchemy.orm import Session
 
-from service import ids
-from service.core import paging, tallies
+from service.core import tallies
 from service.core.progress import PROCESS_DIED, VOID
+from service.database import is_postgres, rowcount
 from service.metrics import meters
-from service.models import Broadcast, Delivery, DeliveryStatus, RecipientChunk
-
-COUNTED = (
-    DeliveryStatus.SENT,
-    DeliveryStatus.DELIVERED,
-    DeliveryStatus.READ,
-    DeliveryStatus.FAILED,
-    DeliveryStatus.CANCELLED,
-    DeliveryStatus.UNCERTAIN,
-)
+from service.models import DeliveryStatus
 
 
 class Claimed(NamedTuple):
@@ -74,70 +59,6 @@ def storable(words: str) -> str:
     if words.isascii() and "\0" not in words:
         return words
     return words.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def is_postgres(db: Session) -> bool:
-    """Tell which form of a statement this session needs."""
-    return db.get_bind().dialect.name == "postgresql"
-
-
-# Fan-out: the recipients go from the frozen chunk to their rows inside the database, they never
-# travel through this process.
-_FAN_OUT_POSTGRES = text("""
-    WITH chunk AS (
-        DELETE FROM recipient_chunks WHERE (broadcast_id, start) = (
-            SELECT broadcast_id, start FROM recipient_chunks WHERE broadcast_id = :broadcast_id
-            ORDER BY start LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING start, recipients)
-    INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
-    SELECT :head || lpad(to_hex(start + place), 6, '0'), :broadcast_id, recipient,
-           'queued', 0, :now, :now
-    FROM chunk, unnest(string_to_array(recipients, ',')) WITH ORDINALITY AS r(recipient, place)
-""")
-_NEXT_CHUNK = text("""
-    SELECT start, recipients FROM recipient_chunks
-    WHERE broadcast_id = :broadcast_id ORDER BY start LIMIT 1
-""")
-_FAN_OUT_SQLITE = text("""
-    INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
-    SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, value, 'queued', 0, :now, :now
-    FROM json_each('["' || replace(:recipients, ',', '","') || '"]')
-""")
-_DROP_CHUNK = text("""
-    DELETE FROM recipient_chunks WHERE broadcast_id = :broadcast_id AND start = :start
-""")
-
-
-def fan_out(db: Session, broadcast_id: str, *, now: int) -> int:
-    """Turn the next frozen chunk of a broadcast into deliveries; return how many."""
-    values = {"broadcast_id": broadcast_id, "head": broadcast_id[:18], "now": now}
-    if is_postgres(db):
-        return _rowcount(db, _FAN_OUT_POSTGRES, values)
-    chunk = db.execute(_NEXT_CHUNK, values).one_or_none()
-    if chunk is None:
-        return 0
-    values |= {"start": chunk.start, "recipients": chunk.recipients}
-    made = _rowcount(db, _FAN_OUT_SQLITE, values)
-    db.execute(_DROP_CHUNK, values)
-    return made
-
-
-_SUPPRESS = text("""
-    UPDATE deliveries SET status = 'failed', code = 'opted_out', reason = :reason
-    WHERE broadcast_id = :broadcast_id AND status = 'queued' AND recipient IN (
-        SELECT recipient FROM opt_outs
-        WHERE session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
-        AND EXISTS (SELECT 1 FROM opt_outs WHERE session_id = (
-            SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
-    RETURNING broadcast_id, status
-""")
-
-
-def suppress(db: Session, broadcast_id: str, *, now: int) -> None:
-    """End the deliveries to people who want no more messages from the broadcast's session."""
-    reason = "This person has opted out of messages from this account."
-    moved = db.execute(_SUPPRESS, {"broadcast_id": broadcast_id, "reason": reason})
-    tallies.move(db, _gains(moved.all()), now=now)
 
 
 # Claim. The rows are picked once, into an array: joined to the table, the pick could run once per
@@ -192,7 +113,7 @@ _RELEASE = text("""
 def release(db: Session, claim_id: str, claimed_at: int, *, now: int) -> int:
     """Put back what one claim took and nobody has begun; return how many there were."""
     values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
-    return _rowcount(db, _RELEASE, values)
+    return rowcount(db, _RELEASE, values)
 
 
 # A result that is written again, as the first answer was lost, must not hit the next claim of the
@@ -241,7 +162,7 @@ def record(
         moved: Iterable[Any] = db.execute(_RECORD_POSTGRES, values).all()
     else:
         moved = [_record_alike(db, claim_id, alike) for alike in _by_end(outcomes)]
-    return tallies.move(db, _sums(moved), now=now)
+    return tallies.move(db, tallies.add_up(moved), now=now)
 
 
 def _record_alike(
@@ -253,7 +174,7 @@ def _record_alike(
     another one run.
     """
     values = {"claim_id": claim_id, "outcomes": json.dumps(outcomes)}
-    count = _rowcount(db, _RECORD_SQLITE, values)
+    count = rowcount(db, _RECORD_SQLITE, values)
     return _broadcast(outcomes[0]), outcomes[0].status, count
 
 
@@ -320,7 +241,7 @@ def rescue(
     values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "void": VOID, "now": now}
     moved = db.execute(_RESCUE, values | (again if resend else held)).all()
     meters.note(db.info, "rescued", ("queued" if resend else "uncertain",), len(moved))
-    return tallies.move(db, _gains(moved), now=now)
+    return tallies.move(db, tallies.gains(moved), now=now)
 
 
 _ORPHANS = text("""
@@ -356,7 +277,7 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
     """End up to `limit` deliveries that nobody has claimed; return how many there were."""
     values = {"status": status, "code": code, "reason": reason, "limit": limit, "now": now}
     moved = db.execute(_WITHDRAW, values | {"broadcast_id": broadcast_id}).all()
-    tallies.move(db, _gains(moved), now=now)
+    tallies.move(db, tallies.gains(moved), now=now)
     return len(moved)
 
 
@@ -398,7 +319,7 @@ def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int)
     """
     requeue = _REQUEUE_POSTGRES if is_postgres(db) else _REQUEUE_SQLITE
     values = {"broadcast_id": broadcast_id, "status": status, "void": VOID, "now": now}
-    count = _rowcount(db, requeue, values)
+    count = rowcount(db, requeue, values)
     tallies.move(db, {broadcast_id: Counter({status: -count})}, now=now)
     return count
 
@@ -416,88 +337,3 @@ def bring_forward(db: Session, moves: Sequence[dict[str, object]]) -> None:
     """Write what receipts say of deliveries that `db` has locked; the caller moves the counters."""
     if moves:
         db.execute(_BRING_FORWARD, moves)
-
-
-def page(
-    db: Session,
-    broadcast: Broadcast,
-    status: DeliveryStatus | None,
-    recipient: str | None,
-    request: paging.PageRequest,
-) -> paging.Page[Delivery]:
-    """Return one page of a broadcast's deliveries, in the order of `to`, filtered where asked.
-
-    Any page of all of them is found by its ids, so that the last of a million is as near as the
-    first.
-    """
-    if status is None and recipient is None and _is_fanned_out(db, broadcast.id):
-        return _page_by_place(db, broadcast, request)
-    wanted = select(Delivery).where(Delivery.broadcast_id == broadcast.id, among(broadcast))
-    if status is not None:
-        wanted = wanted.where(Delivery.status == status)
-    if recipient is not None:
-        wanted = wanted.where(Delivery.recipient == recipient)
-    known = _known(db, broadcast, status) if recipient is None else None
-    return paging.fetch(db, wanted, Delivery.id, request, total=known)
-
-
-def among(broadcast: Broadcast) -> ColumnElement[bool]:
-    """Return the condition that a delivery's id is one of a broadcast's.
-
-    It says nothing that `broadcast_id` does not, but lets Postgres begin at the right place where
-    it chooses to walk along the ids: past all that was ever sent before, it would take seconds.
-    """
-    last = ids.delivery(broadcast.id, ids.MOST_DELIVERIES - 1)
-    return Delivery.id.between(ids.delivery(broadcast.id, 0), last)
-
-
-def _known(db: Session, broadcast: Broadcast, status: DeliveryStatus | None) -> int | None:
-    """Return how many deliveries are in a state, where that takes no count of all of them.
-
-    What is queued is what neither a counter nor a claim holds; the claimed are few.
-    """
-    if status in COUNTED:
-        return cast("int", getattr(broadcast, status))
-    if status != DeliveryStatus.QUEUED or not _is_fanned_out(db, broadcast.id):
-        return None
-    claimed = select(func.count()).where(
-        Delivery.broadcast_id == broadcast.id, Delivery.status == DeliveryStatus.SENDING
-    )
-    counted: int = sum(getattr(broadcast, each) for each in COUNTED)
-    return broadcast.total - counted - (db.scalar(claimed) or 0)
-
-
-def _page_by_place(
-    db: Session, broadcast: Broadcast, request: paging.PageRequest
-) -> paging.Page[Delivery]:
-    request.check(broadcast.total)
-    size = min(request.page_size, broadcast.total - request.offset)
-    start = broadcast.total - request.offset - size if request.descending else request.offset
-    first, last = ids.delivery(broadcast.id, start), ids.delivery(broadcast.id, start + size - 1)
-    rows = select(Delivery).where(Delivery.id.between(first, last))
-    ordered = db.scalars(rows.order_by(request.order(Delivery.id))).all()
-    return paging.Page(ordered, broadcast.total, request)
-
-
-def _is_fanned_out(db: Session, broadcast_id: str) -> bool:
-    chunks = select(RecipientChunk.start).where(RecipientChunk.broadcast_id == broadcast_id)
-    return db.execute(chunks.limit(1)).first() is None
-
-
-def _gains(moved: Iterable[Row[Any]]) -> dict[str, Counter[str]]:
-    """Count by broadcast how many deliveries came to each status that is counted."""
-    return _sums((*row, 1) for row in moved)
-
-
-def _sums(moved: Iterable[Any]) -> dict[str, Counter[str]]:
-    """Add up numbers of deliveries by broadcast and status, where the status is counted."""
-    sums: dict[str, Counter[str]] = {}
-    for broadcast_id, status, count in moved:
-        if status in COUNTED and count:
-            sums.setdefault(broadcast_id, Counter())[status] += count
-    return sums
-
-
-def _rowcount(db: Session, statement: TextClause, values: dict[str, Any]) -> int:
-    result = cast("CursorResult[Any]", db.execute(statement, values))
-    return result.rowcount

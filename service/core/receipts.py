@@ -20,6 +20,7 @@ from service.channels.base import Receipt, ReceiptState
 from service.core import deliveries, tallies
 from service.core.deliveries import storable
 from service.core.progress import State, Word, advance
+from service.database import is_postgres
 from service.models import (
     Broadcast,
     Delivery,
@@ -114,7 +115,7 @@ def apply(db: Db, limit: int, *, now: int) -> Applied:
 def _insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:
     """Insert the rows that are not there yet."""
     if rows:
-        dialect = postgresql if deliveries.is_postgres(db) else sqlite
+        dialect = postgresql if is_postgres(db) else sqlite
         db.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
@@ -231,9 +232,9 @@ def _move(delivery: Delivery, before: State, after: State, now: int) -> dict[str
 
 def _gain(before: State, after: State) -> Counter[str]:
     gain: Counter[str] = Counter()
-    if before.status in deliveries.COUNTED:
+    if before.status in tallies.COUNTED:
         gain[before.status] -= 1
-    if after.status in deliveries.COUNTED:
+    if after.status in tallies.COUNTED:
         gain[after.status] += 1
     return gain
 

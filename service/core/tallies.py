@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from service.database import is_postgres
 from service.metrics import meters
-from service.models import BroadcastStatus
+from service.models import BroadcastStatus, DeliveryStatus
 
-COUNTERS = ("sent", "delivered", "read", "failed", "cancelled", "uncertain")
+COUNTED = (
+    DeliveryStatus.SENT,
+    DeliveryStatus.DELIVERED,
+    DeliveryStatus.READ,
+    DeliveryStatus.FAILED,
+    DeliveryStatus.CANCELLED,
+    DeliveryStatus.UNCERTAIN,
+)
+"""The states of which a broadcast keeps a counter, by the same name."""
 
 
 class Closed(NamedTuple):
@@ -23,10 +32,10 @@ class Closed(NamedTuple):
     total: int
 
 
-_DONE = " + ".join(f"{name} + :{name}" for name in COUNTERS)
+_DONE = " + ".join(f"{name} + :{name}" for name in COUNTED)
 _MOVE = text(f"""
     UPDATE broadcasts SET
-        {", ".join(f"{name} = {name} + :{name}" for name in COUNTERS)},
+        {", ".join(f"{name} = {name} + :{name}" for name in COUNTED)},
         updated_at = :now, version = version + 1,
         closed_at = CASE WHEN total = {_DONE} THEN COALESCE(closed_at, :now) END,
         status = CASE WHEN total = {_DONE} AND status IN ('sending', 'paused') THEN 'completed'
@@ -47,7 +56,7 @@ def move(db: Session, gains: Mapping[str, Counter[str]], *, now: int) -> list[Cl
     """
     closed = []
     for broadcast_id in sorted(gains):
-        gain = {name: gains[broadcast_id][name] for name in COUNTERS}
+        gain: dict[str, int] = {name: gains[broadcast_id][name] for name in COUNTED}
         row = db.execute(_MOVE, {"id": broadcast_id, "now": now, **gain}).one_or_none()
         if row is None:
             continue
@@ -74,8 +83,24 @@ def recount(db: Session, broadcast_id: str, *, now: int) -> list[Closed]:
     The broadcast is locked first: a transaction that moved rows but not yet the counters waits
     behind us and adds its own afterwards.
     """
-    lock = _LOCK_POSTGRES if db.get_bind().dialect.name == "postgresql" else _LOCK
+    lock = _LOCK_POSTGRES if is_postgres(db) else _LOCK
     counters = db.execute(lock, {"id": broadcast_id}).mappings().one()
     rows = {row.status: row.count for row in db.execute(_RECOUNT, {"id": broadcast_id})}
-    missing = Counter({name: rows.get(name, 0) - counters[name] for name in COUNTERS})
+    missing: Counter[str] = Counter()
+    for name in COUNTED:
+        missing[name] = rows.get(name, 0) - counters[name]
     return move(db, {broadcast_id: missing}, now=now)
+
+
+def gains(moved: Iterable[Row[Any]]) -> dict[str, Counter[str]]:
+    """Count by broadcast how many deliveries came to each status that is counted."""
+    return add_up((*row, 1) for row in moved)
+
+
+def add_up(moved: Iterable[Any]) -> dict[str, Counter[str]]:
+    """Add up numbers of deliveries by broadcast and status, where the status is counted."""
+    sums: dict[str, Counter[str]] = {}
+    for broadcast_id, status, count in moved:
+        if status in COUNTED and count:
+            sums.setdefault(broadcast_id, Counter())[status] += count
+    return sums

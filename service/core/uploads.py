@@ -10,8 +10,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.core import deliveries
-from service.database import Database, now_ms
+from service.database import Database, is_postgres, now_ms
 from service.models import UploadedMedia
 
 _UNDER_WAY: Final = ""
@@ -42,7 +41,7 @@ class StoredMediaIds:
         with self._database.writing() as db:
             over = (*self._key(attachment_id), UploadedMedia.expires_at <= now_ms())
             db.execute(delete(UploadedMedia).where(*over))
-            dialect = postgresql if deliveries.is_postgres(db) else sqlite
+            dialect = postgresql if is_postgres(db) else sqlite
             insert = dialect.insert(UploadedMedia).values(**begins).on_conflict_do_nothing()
             return db.execute(insert.returning(UploadedMedia.session_id)).first() is not None
 
@@ -50,7 +49,7 @@ class StoredMediaIds:
         """Remember an upload for `lifetime` seconds."""
         values = self._values(attachment_id, provider_id, lifetime)
         with self._database.writing() as db:
-            dialect = postgresql if deliveries.is_postgres(db) else sqlite
+            dialect = postgresql if is_postgres(db) else sqlite
             insert = dialect.insert(UploadedMedia).values(**values)
             key = UploadedMedia.__table__.primary_key
             db.execute(insert.on_conflict_do_update(index_elements=key, set_=values))

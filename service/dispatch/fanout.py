@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 
 from service.config import Settings
-from service.core import deliveries
+from service.core import chunks
 from service.database import Database, now_ms
 from service.models import RecipientChunk
 
@@ -30,8 +30,7 @@ class FanOut:
         if broadcast_id is None:
             return self._settings.poll_interval
         with self._database.writing() as db:
-            made = deliveries.fan_out(db, broadcast_id, now=now_ms())
-            deliveries.suppress(db, broadcast_id, now=now_ms())
+            made = chunks.fan_out(db, broadcast_id, now=now_ms())
         if not made:  # another process has it in hand
             return self._settings.poll_interval
         self._on_ready()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.app import Application
-from service.core import deliveries
+from service.core import chunks, deliveries
 from service.core.deliveries import Outcome
 from service.database import now_ms
 from service.models import DeliveryStatus
@@ -37,7 +37,7 @@ def make(tenant: Tenant, **changes: Any) -> dict[str, Any]:
 def deliver(tenant: Tenant, broadcast_id: str, *statuses: DeliveryStatus) -> None:
     """Do to a broadcast's deliveries what the dispatcher would, with this end for each."""
     with tenant.crier.database.writing() as db:
-        while deliveries.fan_out(db, broadcast_id, now=now_ms()):
+        while chunks.fan_out(db, broadcast_id, now=now_ms()):
             pass
         claimed = deliveries.claim(db, "c" * 24, {broadcast_id: len(statuses)}, now=now_ms())
         outcomes = [

@@ -10,7 +10,7 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from service.app import Application
-from service.core import deliveries
+from service.core import chunks
 from service.database import now_ms
 from tests.conftest import Tenant
 from tests.readings import own, parsed, value
@@ -104,8 +104,8 @@ def test_the_queue_is_what_is_accepted_and_not_final(acme: Tenant, app: Applicat
     second = acme.make("/broadcast", **order, to=",".join(numbers(2)))["_id"]
     acme.post(f"/broadcast/{second}/pause")
     with acme.crier.database.writing() as db:
-        deliveries.fan_out(db, first, now=now_ms() - 60_000)
-        deliveries.fan_out(db, second, now=now_ms() - 90_000)
+        chunks.fan_out(db, first, now=now_ms() - 60_000)
+        chunks.fan_out(db, second, now=now_ms() - 90_000)
     samples = parsed(ask(app)[2])
     queue = {"name": "crier_queue_deliveries", "channel": "sandbox"}
     assert value(samples, **queue, broadcast="sending") == 5

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from service import ids
 from service.channels.base import Content, Part, UnsupportedContentError
-from service.core import broadcasts, clients, contacts, deliveries, groups, sessions
-from service.core.broadcasts import SHOWN, Arrays
+from service.core import broadcasts, clients, contacts, deliveries, groups, reports, sessions
 from service.core.deliveries import Outcome
 from service.core.paging import PageRequest
+from service.core.reports import SHOWN, Arrays
 from service.database import now_ms
 from service.errors import (
     ConflictError,
@@ -428,7 +428,7 @@ def settle(world: World, broadcast_id: str, *ends: DeliveryStatus | None) -> Non
 def arrays_of(world: World, broadcast_id: str, limit: int = SHOWN) -> Arrays:
     with world.database.reading() as db:
         broadcast = broadcasts.get(db, world.client_id, broadcast_id)
-        return broadcasts.arrays(db, [broadcast], limit)[broadcast_id]
+        return reports.arrays(db, [broadcast], limit)[broadcast_id]
 
 
 def test_recipients_are_shown_by_state_in_the_order_of_to(world: World) -> None:
@@ -449,7 +449,7 @@ def test_recipients_are_shown_by_state_in_the_order_of_to(world: World) -> None:
     assert shown.sent == [people[1], people[3], people[5]]
     assert shown.pending == [people[2], people[4], people[7]]
     assert shown.failed == [people[0], people[6]]
-    assert broadcasts.counts(world.get(broadcast_id)) == {
+    assert reports.counts(world.get(broadcast_id)) == {
         "total": 8,
         "pending": 3,
         "sent": 1,
@@ -465,7 +465,7 @@ def test_nobody_is_shown_before_the_rows_are_there(world: World) -> None:
     broadcast_id = world.broadcast(EVERYBODY)
     shown = arrays_of(world, broadcast_id)
     assert (shown.sent, shown.pending, shown.failed) == ([], [], [])
-    assert broadcasts.counts(world.get(broadcast_id))["pending"] == 3
+    assert reports.counts(world.get(broadcast_id))["pending"] == 3
 
 
 def test_each_array_shows_the_first_ones_only(world: World) -> None:

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service import ids
-from service.core import broadcasts, deliveries, dispatchers
+from service.core import broadcasts, chunks, deliveries, dispatchers, reports, tallies
 from service.core.deliveries import Claimed, Outcome, storable
 from service.core.paging import Page, PageRequest
 from service.core.progress import taken
@@ -69,7 +69,7 @@ def test_chunks_are_fanned_out_one_at_a_time_and_then_gone(world: World) -> None
     made = []
     for _ in range(3):
         with world.database.writing() as db:
-            made.append(deliveries.fan_out(db, broadcast_id, now=now_ms()))
+            made.append(chunks.fan_out(db, broadcast_id, now=now_ms()))
     assert made == [2, 1, 0]
     assert [row.recipient for row in world.deliveries(broadcast_id)] == EVERYBODY
     assert world.ask("SELECT * FROM recipient_chunks") == []
@@ -78,7 +78,7 @@ def test_chunks_are_fanned_out_one_at_a_time_and_then_gone(world: World) -> None
 def test_a_fan_out_that_is_undone_leaves_its_chunk(world: World) -> None:
     broadcast_id = world.broadcast(EVERYBODY)
     with world.database.writing() as db:
-        deliveries.fan_out(db, broadcast_id, now=now_ms())
+        chunks.fan_out(db, broadcast_id, now=now_ms())
         db.rollback()
     assert world.deliveries(broadcast_id) == []
     world.fan_out(broadcast_id)
@@ -96,7 +96,7 @@ def test_two_processes_fan_out_two_chunks_at_once(world: World) -> None:
     small = world.with_settings(fanout_chunk=2)
     broadcast_id = small.broadcast(EVERYBODY)
     with world.database.writing() as one, world.database.writing() as other:
-        made = [deliveries.fan_out(db, broadcast_id, now=now_ms()) for db in (one, other)]
+        made = [chunks.fan_out(db, broadcast_id, now=now_ms()) for db in (one, other)]
     assert sorted(made) == [1, 2]
     assert [row.recipient for row in world.deliveries(broadcast_id)] == EVERYBODY
 
@@ -265,7 +265,7 @@ def test_results_of_several_broadcasts_and_kinds_are_recorded_together(world: Wo
     made = [world.ready(numbers(5)) for _ in range(3)]
     claim_id = world.enter()
     claimed = [each for one in made for each in world.claim(one, claim_id=claim_id).deliveries]
-    kinds = [*deliveries.COUNTED[:1], *deliveries.COUNTED[3:], DeliveryStatus.QUEUED]
+    kinds = [*tallies.COUNTED[:1], *tallies.COUNTED[3:], DeliveryStatus.QUEUED]
     mixed = [outcome(each, kinds[place % 5]) for place, each in enumerate(claimed)]
     random.Random(5).shuffle(mixed)  # noqa: S311 - an order, not a secret
     record(world, claim_id, *mixed)
@@ -466,7 +466,7 @@ def test_a_page_of_what_is_not_all_there_yet_shows_what_is(world: World) -> None
     broadcast_id = small.broadcast(EVERYBODY)
     assert see(world, broadcast_id, PageRequest()).total == 0
     with world.database.writing() as db:
-        deliveries.fan_out(db, broadcast_id, now=now_ms())
+        chunks.fan_out(db, broadcast_id, now=now_ms())
     assert [row.recipient for row in see(world, broadcast_id, PageRequest()).items] == [ADA, GRACE]
 
 
@@ -526,8 +526,8 @@ class Story:
     def check(self) -> None:
         for broadcast_id in self.broadcasts:
             broadcast, rows = self._world.get(broadcast_id), self._world.statuses(broadcast_id)
-            counters = {name: getattr(broadcast, name) for name in deliveries.COUNTED}
-            assert counters == {name: rows.get(name, 0) for name in deliveries.COUNTED}
+            counters = {name: getattr(broadcast, name) for name in tallies.COUNTED}
+            assert counters == {name: rows.get(name, 0) for name in tallies.COUNTED}
             is_open = sum(counters.values()) < broadcast.total
             assert (broadcast.closed_at is None) == is_open
             assert (broadcast.status == "completed") == (not is_open)
@@ -543,7 +543,7 @@ class Story:
 
     def _fan_out(self, broadcast_id: str) -> None:
         with self._world.database.writing() as db:
-            deliveries.fan_out(db, broadcast_id, now=now_ms())
+            chunks.fan_out(db, broadcast_id, now=now_ms())
 
     def _claim(self, broadcast_id: str) -> None:
         claims = self._world.claim(broadcast_id, self._chance.randint(1, 12))
@@ -553,7 +553,7 @@ class Story:
     def _record(self, _broadcast_id: str) -> None:
         if self._claims:
             claims = self._claims.pop(self._chance.randrange(len(self._claims)))
-            kinds = [DeliveryStatus.QUEUED, *deliveries.COUNTED[:1], *deliveries.COUNTED[3:]]
+            kinds = [DeliveryStatus.QUEUED, *tallies.COUNTED[:1], *tallies.COUNTED[3:]]
             results = [outcome(each, self._chance.choice(kinds)) for each in claims.deliveries]
             record(self._world, claims.id, *results[: self._chance.randint(1, len(results))])
             record(self._world, claims.id, *results)
@@ -611,4 +611,4 @@ def see(
 ) -> Page[Delivery]:
     broadcast = world.get(broadcast_id)
     with world.database.reading() as db:
-        return deliveries.page(db, broadcast, status, recipient, request)
+        return reports.page(db, broadcast, status, recipient, request)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from service import ids
 from service.core import tallies
-from service.core.tallies import COUNTERS, Closed
+from service.core.tallies import COUNTED, Closed
 from service.database import now_ms
 from service.models import Broadcast, BroadcastStatus
 from tests.world import ADA, World, numbers
@@ -36,7 +36,7 @@ def add(world: World, broadcast_id: str, now: int | None = None, **gain: int) ->
 
 
 def counters(broadcast: Broadcast) -> dict[str, int]:
-    return {name: getattr(broadcast, name) for name in COUNTERS if getattr(broadcast, name)}
+    return {name: getattr(broadcast, name) for name in COUNTED if getattr(broadcast, name)}
 
 
 def test_gains_are_added_and_seen_as_a_change(world: World) -> None:

@@ -1,0 +1,77 @@
+"""Chunks: the frozen recipients of a broadcast, on their way to being deliveries."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from service.core import tallies
+from service.database import is_postgres, rowcount
+
+# Fan-out: the recipients go from the frozen chunk to their rows inside the database, they never
+# travel through this process.
+_FAN_OUT_POSTGRES = text("""
+    WITH chunk AS (
+        DELETE FROM recipient_chunks WHERE (broadcast_id, start) = (
+            SELECT broadcast_id, start FROM recipient_chunks WHERE broadcast_id = :broadcast_id
+            ORDER BY start LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING start, recipients)
+    INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
+    SELECT :head || lpad(to_hex(start + place), 6, '0'), :broadcast_id, recipient,
+           'queued', 0, :now, :now
+    FROM chunk, unnest(string_to_array(recipients, ',')) WITH ORDINALITY AS r(recipient, place)
+""")
+_NEXT_CHUNK = text("""
+    SELECT start, recipients FROM recipient_chunks
+    WHERE broadcast_id = :broadcast_id ORDER BY start LIMIT 1
+""")
+_FAN_OUT_SQLITE = text("""
+    INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
+    SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, value, 'queued', 0, :now, :now
+    FROM json_each('["' || replace(:recipients, ',', '","') || '"]')
+""")
+_DROP_CHUNK = text("""
+    DELETE FROM recipient_chunks WHERE broadcast_id = :broadcast_id AND start = :start
+""")
+
+
+_SUPPRESS = text("""
+    UPDATE deliveries SET status = 'failed', code = 'opted_out', reason = :reason
+    WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at = :now AND recipient IN (
+        SELECT recipient FROM opt_outs
+        WHERE session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
+        AND EXISTS (SELECT 1 FROM opt_outs WHERE session_id = (
+            SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
+    RETURNING broadcast_id, status
+""")
+
+
+def fan_out(db: Session, broadcast_id: str, *, now: int) -> int:
+    """Turn the next frozen chunk of a broadcast into deliveries; return how many.
+
+    Those to people who want no more messages from its session end at once.
+    """
+    made = _make_rows(db, broadcast_id, now)
+    _suppress(db, broadcast_id, now)
+    return made
+
+
+def _make_rows(db: Session, broadcast_id: str, now: int) -> int:
+    values = {"broadcast_id": broadcast_id, "head": broadcast_id[:18], "now": now}
+    if is_postgres(db):
+        return rowcount(db, _FAN_OUT_POSTGRES, values)
+    chunk = db.execute(_NEXT_CHUNK, values).one_or_none()
+    if chunk is None:
+        return 0
+    values |= {"start": chunk.start, "recipients": chunk.recipients}
+    made = rowcount(db, _FAN_OUT_SQLITE, values)
+    db.execute(_DROP_CHUNK, values)
+    return made
+
+
+def _suppress(db: Session, broadcast_id: str, now: int) -> None:
+    """Look only among what became due at this moment, which are the rows made just now."""
+    reason = "This person has opted out of messages from this account."
+    values = {"broadcast_id": broadcast_id, "reason": reason, "now": now}
+    moved = db.execute(_SUPPRESS, values)
+    tallies.move(db, tallies.gains(moved.all()), now=now)

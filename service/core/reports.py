@@ -1,0 +1,175 @@
+"""Reports: how a broadcast fares, in counts, in arrays of recipients and in pages of deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session as Db
+
+from service import ids
+from service.core import paging
+from service.core.tallies import COUNTED
+from service.database import now_ms
+from service.models import (
+    Broadcast,
+    BroadcastStatus,
+    Delivery,
+    DeliveryStatus,
+    RecipientChunk,
+    Session,
+)
+
+SHOWN = 1_000
+"""The most recipients shown in `to`, `sent`, `pending` and `failed` of one broadcast."""
+
+SHOWN_IN_LISTS = 100
+"""The same, where a broadcast is one of many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """The recipients of a broadcast by state, in the order of `to`, the first ones of many.
+
+    `held` is why its session cannot send, while it waits for that.
+    """
+
+    sent: list[str]
+    pending: list[str]
+    failed: list[str]
+    held: str | None
+
+
+_ARRAYS = {
+    "sent": (DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ),
+    "pending": (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.UNCERTAIN),
+    "failed": (DeliveryStatus.FAILED, DeliveryStatus.CANCELLED),
+}
+
+
+def counts(broadcast: Broadcast) -> dict[str, int]:
+    """Return the exact totals; `pending` is all that is accepted and not final."""
+    final = {
+        "sent": broadcast.sent,
+        "delivered": broadcast.delivered,
+        "read": broadcast.read,
+        "failed": broadcast.failed,
+        "cancelled": broadcast.cancelled,
+    }
+    pending = broadcast.total - sum(final.values())
+    return {"total": broadcast.total, "pending": pending, **final, "uncertain": broadcast.uncertain}
+
+
+def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arrays]:
+    """Return the recipients of broadcasts by state, at most `limit` in each array."""
+    held = _held(db, broadcasts)
+    return {
+        broadcast.id: Arrays(
+            held=held.get(broadcast.id),
+            **{
+                name: _in_state(db, broadcast, name, limit)
+                for name in ("sent", "pending", "failed")
+            },
+        )
+        for broadcast in broadcasts
+    }
+
+
+def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:
+    """Return why the sessions of the broadcasts that are sending cannot send, where they cannot."""
+    waiting = {b.id: b.session_id for b in broadcasts if b.status == BroadcastStatus.SENDING}
+    held = select(Session.id, Session.hold_reason).where(
+        Session.id.in_(set(waiting.values())), Session.held_until > now_ms()
+    )
+    reasons = {row.id: row.hold_reason for row in db.execute(held)} if waiting else {}
+    return {each: reasons.get(session_id or "") for each, session_id in waiting.items()}
+
+
+def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]:
+    """Fetch the first recipients of one array; the counters tell where there is nothing to fetch.
+
+    One look per status, each a short walk along an index, whatever the size of the broadcast.
+    """
+    tally = counts(broadcast)
+    tally["failed"] += tally["cancelled"]
+    if not (tally[array] or (array == "sent" and tally["delivered"] + tally["read"])):
+        return []
+    rows: list[tuple[str, str]] = []
+    for status in _ARRAYS[array]:
+        in_state = (
+            select(Delivery.id, Delivery.recipient)
+            .where(Delivery.broadcast_id == broadcast.id, Delivery.status == status)
+            .where(_among(broadcast))
+            .order_by(Delivery.id)
+            .limit(limit)
+        )
+        rows.extend((row.id, row.recipient) for row in db.execute(in_state))
+    return [recipient for _, recipient in sorted(rows)[:limit]]
+
+
+def page(
+    db: Db,
+    broadcast: Broadcast,
+    status: DeliveryStatus | None,
+    recipient: str | None,
+    request: paging.PageRequest,
+) -> paging.Page[Delivery]:
+    """Return one page of a broadcast's deliveries, in the order of `to`, filtered where asked.
+
+    Any page of all of them is found by its ids, so that the last of a million is as near as the
+    first.
+    """
+    if status is None and recipient is None and _is_fanned_out(db, broadcast.id):
+        return _page_by_place(db, broadcast, request)
+    wanted = select(Delivery).where(Delivery.broadcast_id == broadcast.id, _among(broadcast))
+    if status is not None:
+        wanted = wanted.where(Delivery.status == status)
+    if recipient is not None:
+        wanted = wanted.where(Delivery.recipient == recipient)
+    known = _known(db, broadcast, status) if recipient is None else None
+    return paging.fetch(db, wanted, Delivery.id, request, total=known)
+
+
+def _among(broadcast: Broadcast) -> ColumnElement[bool]:
+    """Return the condition that a delivery's id is one of a broadcast's.
+
+    It says nothing that `broadcast_id` does not, but lets Postgres begin at the right place where
+    it chooses to walk along the ids: past all that was ever sent before, it would take seconds.
+    """
+    last = ids.delivery(broadcast.id, ids.MOST_DELIVERIES - 1)
+    return Delivery.id.between(ids.delivery(broadcast.id, 0), last)
+
+
+def _known(db: Db, broadcast: Broadcast, status: DeliveryStatus | None) -> int | None:
+    """Return how many deliveries are in a state, where that takes no count of all of them.
+
+    What is queued is what neither a counter nor a claim holds; the claimed are few.
+    """
+    if status is not None and status in COUNTED:
+        return cast("int", getattr(broadcast, status))
+    if status != DeliveryStatus.QUEUED or not _is_fanned_out(db, broadcast.id):
+        return None
+    claimed = select(func.count()).where(
+        Delivery.broadcast_id == broadcast.id, Delivery.status == DeliveryStatus.SENDING
+    )
+    counted: int = sum(getattr(broadcast, each) for each in COUNTED)
+    return broadcast.total - counted - (db.scalar(claimed) or 0)
+
+
+def _page_by_place(
+    db: Db, broadcast: Broadcast, request: paging.PageRequest
+) -> paging.Page[Delivery]:
+    request.check(broadcast.total)
+    size = min(request.page_size, broadcast.total - request.offset)
+    start = broadcast.total - request.offset - size if request.descending else request.offset
+    first, last = ids.delivery(broadcast.id, start), ids.delivery(broadcast.id, start + size - 1)
+    rows = select(Delivery).where(Delivery.id.between(first, last))
+    ordered = db.scalars(rows.order_by(request.order(Delivery.id))).all()
+    return paging.Page(ordered, broadcast.total, request)
+
+
+def _is_fanned_out(db: Db, broadcast_id: str) -> bool:
+    chunks = select(RecipientChunk.start).where(RecipientChunk.broadcast_id == broadcast_id)
+    return db.execute(chunks.limit(1)).first() is None
