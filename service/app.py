@@ -17,6 +17,7 @@ from service.blueprints import (
     groups,
     health,
     metrics,
+    opt_outs,
     sandbox,
     sessions,
     traffic,
@@ -31,7 +32,18 @@ from service.core.vault import Vault
 from service.database import Database
 from service.dispatch.dispatcher import Dispatcher
 
-_NOUNS = (broadcasts, attachments, contacts, groups, sessions, sandbox, webhooks, files, health)
+_NOUNS = (
+    broadcasts,
+    attachments,
+    contacts,
+    groups,
+    sessions,
+    opt_outs,
+    sandbox,
+    webhooks,
+    files,
+    health,
+)
 
 
 class Application(Flask):

@@ -72,6 +72,8 @@ def real(tenant: Tenant, name: str) -> str:
     """Make what a path parameter names, and return its id."""
     number = next(_numbers)
     phones = [f"234817{number:07d}"]
+    if name == "recipient":
+        return phones[0]
     if name == "attachment_id":
         return str(upload(tenant)["_id"])
     if name == "broadcast_id":

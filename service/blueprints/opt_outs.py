@@ -1,0 +1,54 @@
+"""Routes about opt-outs: who is left out of what a session sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import caller, crier
+from service.core import opt_outs
+from service.core.paging import Page, PageRequest
+from service.core.tokens import Scope
+from service.database import now_ms
+from service.models import OptOut
+from service.schemas.base import Shown
+from service.schemas.opt_outs import NewOptOutSchema, OptOutSchema
+
+blueprint = Blueprint("opt-outs", __name__, description="People who want no more messages")
+
+
+@blueprint.post("/session/<id:session_id>/opt-out")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.takes(NewOptOutSchema)
+@blueprint.answers(201, OptOutSchema, "Opt-out created successfully!")
+def create(body: dict[str, Any], session_id: str) -> Shown:
+    """Leave somebody out of what this session sends, as if they had told the provider.
+
+    Deliveries to them that are made from now on fail with `opted_out`; nothing is sent.
+    """
+    with crier().database.writing() as db:
+        recipient, now = body["recipient"], now_ms()
+        return _shown(opt_outs.add(db, caller().client_id, session_id, recipient, now=now))
+
+
+@blueprint.get("/session/<id:session_id>/opt-out")
+@blueprint.scope(Scope.READ)
+@blueprint.pages()
+@blueprint.answers(200, OptOutSchema, "Opt-out fetched successfully!", many=True)
+def index(page: PageRequest, session_id: str) -> Page[Shown]:
+    """Fetch all who told the provider, or you, to stop; whoever did so first comes first."""
+    with crier().database.reading() as db:
+        return opt_outs.page(db, caller().client_id, session_id, page).map(_shown)
+
+
+@blueprint.delete("/session/<id:session_id>/opt-out/<recipient>")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.answers(200, OptOutSchema, "Opt-out deleted successfully!")
+def delete(session_id: str, recipient: str) -> Shown:
+    """Let somebody be written to again, as they asked you to; a provider may still refuse it."""
+    with crier().database.writing() as db:
+        return _shown(opt_outs.delete(db, caller().client_id, session_id, recipient))
+
+
+def _shown(opt_out: OptOut) -> Shown:
+    return Shown(opt_out, reason=opt_outs.REASON)

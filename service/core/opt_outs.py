@@ -1,0 +1,55 @@
+"""The verbs of opt-outs: the recipients who want no more messages from a session."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as Db
+
+from service.core import numbers, paging, receipts, recipients, sessions
+from service.errors import InvalidError, NotFoundError
+from service.models import OptOut
+
+REASON = "This person has opted out of messages from this account."
+"""What deliveries to them say."""
+
+
+def page(
+    db: Db, client_id: str, session_id: str, request: paging.PageRequest
+) -> paging.Page[OptOut]:
+    """Return one page of a session's opt-outs, the oldest first; raises NotFoundError."""
+    sessions.get(db, client_id, session_id)
+    mine = select(OptOut).where(OptOut.session_id == session_id)
+    by_time = mine.order_by(request.order(OptOut.created_at))
+    return paging.fetch(db, by_time, OptOut.recipient, request)
+
+
+def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> OptOut:
+    """Leave a recipient out from now on; one who is left out already stays so since then.
+
+    Raises NotFoundError, and InvalidError for what is no number and no WhatsApp group.
+    """
+    sessions.get(db, client_id, session_id)
+    recipient = _read(written)
+    if recipient is None:
+        raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
+    receipts.opt_out(db, session_id, recipient, now=now)
+    return db.get_one(OptOut, (session_id, recipient))
+
+
+def delete(db: Db, client_id: str, session_id: str, written: str) -> OptOut:
+    """Let a recipient be written to again; raises NotFoundError."""
+    sessions.get(db, client_id, session_id)
+    recipient = _read(written)
+    found = recipient and db.get(OptOut, (session_id, recipient))
+    if not found:
+        raise NotFoundError("opt-out", written)
+    db.delete(found)
+    db.flush()
+    return found
+
+
+def _read(written: str) -> str | None:
+    """Return a recipient in the form in which deliveries have them."""
+    groups = recipients.parse_groups([written]).unique
+    group = next(filter(recipients.is_whatsapp_group, groups), None)
+    return group or numbers.normalise(written)

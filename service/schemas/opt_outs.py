@@ -1,0 +1,36 @@
+"""What may be said about an opt-out, and what is answered."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from marshmallow import Schema, fields, validate
+
+from service.schemas.base import CredentialsSchema, Moment
+
+_LONGEST = 100
+
+
+class NewOptOutSchema(CredentialsSchema):
+    """Somebody who wants no more messages."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"recipient": "2348179803743"}
+
+    recipient = fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=_LONGEST),
+        metadata={
+            "description": "A number in international form, or a WhatsApp group (`…@g.us`)",
+            "example": "2348179803743",
+        },
+    )
+
+
+class OptOutSchema(Schema):
+    """Somebody who wants no more messages from a session."""
+
+    recipient = fields.String(required=True)
+    since = Moment(required=True, attribute="created_at")
+    reason = fields.String(
+        required=True, metadata={"description": "What deliveries to them fail with"}
+    )

@@ -1,0 +1,109 @@
+"""Opt-outs over HTTP: who is left out of what a session sends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from service.core import deliveries, receipts
+from service.database import now_ms
+from service.models import Delivery
+from tests.conftest import Tenant
+from tests.world import ADA, GRACE, numbers
+
+GROUP = "120363041234567890@g.us"
+
+
+@pytest.fixture
+def path(acme: Tenant) -> str:
+    """Return where the opt-outs of a session are."""
+    made = acme.make("/session", name="main", channel="sandbox")
+    return f"/session/{made['_id']}/opt-out"
+
+
+def told(tenant: Tenant, path: str, recipient: str, *, now: int) -> None:
+    """Let the provider have said that somebody wants no more messages."""
+    with tenant.crier.database.writing() as db:
+        receipts.opt_out(db, path.split("/")[2], recipient, now=now)
+
+
+def listed(tenant: Tenant, path: str, query: str = "") -> list[str]:
+    answer = tenant.get(path + query)
+    assert answer.status_code == 200, answer.text
+    return [each["recipient"] for each in answer.json["data"]]  # type: ignore[index]
+
+
+def test_who_told_the_provider_is_listed_with_moment_and_reason(acme: Tenant, path: str) -> None:
+    told(acme, path, ADA, now=1_700_000_000_000)
+    answer = acme.get(path)
+    assert answer.json["message"] == "Opt-out fetched successfully!"  # type: ignore[index]
+    [shown] = answer.json["data"]  # type: ignore[index]
+    assert (shown["recipient"], shown["since"]) == (ADA, "2023-11-14T22:13:20.000Z")
+    assert "opted out" in shown["reason"]
+
+
+def test_the_list_has_pages_in_the_order_of_time(acme: Tenant, path: str) -> None:
+    people = numbers(5)
+    for recipient, now in zip(people, (3, 3, 3, 1, 2), strict=True):
+        told(acme, path, recipient, now=now)
+    expected = [people[3], people[4], *people[:3]]
+    pages = [f"?page_size=2&page={number}" for number in (1, 2, 3)]
+    assert [each for query in pages for each in listed(acme, path, query)] == expected
+    assert listed(acme, path, "?sort=-createdAt") == expected[::-1]
+    pagination = acme.get(path + pages[0]).headers["X-Pagination"]
+    assert json.loads(pagination)["total"] == 5
+    assert acme.get(path + "?page=9").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("written", "recipient"), [(ADA, ADA), ("+234 817 980-3743", ADA), (GROUP, GROUP)]
+)
+def test_one_is_added_by_hand_and_taken_away_again(
+    acme: Tenant, path: str, written: str, recipient: str
+) -> None:
+    made = acme.make(path, recipient=written)
+    assert made["recipient"] == recipient
+    assert acme.make(path, recipient=recipient) == made
+    assert listed(acme, path) == [recipient]
+    gone = acme.delete(f"{path}/{written}")
+    assert (gone.status_code, gone.json["data"]) == (200, made)  # type: ignore[index]
+    assert listed(acme, path) == []
+    assert acme.delete(f"{path}/{written}").status_code == 404
+
+
+@pytest.mark.parametrize("body", [{}, {"recipient": ""}, {"recipient": "123"}, {"recipient": 1}])
+def test_what_is_no_recipient_is_refused(acme: Tenant, path: str, body: dict[str, Any]) -> None:
+    answer = acme.post(path, json=body)
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["recipient"])  # type: ignore[index]
+    assert listed(acme, path) == []
+
+
+@pytest.mark.parametrize("written", ["nobody", "a%00b", "%2B"])
+def test_nobody_else_can_be_taken_away(acme: Tenant, path: str, written: str) -> None:
+    acme.make(path, recipient=ADA)
+    assert acme.delete(f"{path}/{written}").status_code == 404
+    assert listed(acme, path) == [ADA]
+
+
+def test_sessions_and_clients_have_their_own(acme: Tenant, globex: Tenant, path: str) -> None:
+    acme.make(path, recipient=ADA)
+    other = acme.make("/session", name="other", channel="sandbox")
+    assert listed(acme, f"/session/{other['_id']}/opt-out") == []
+    assert acme.delete(f"/session/{other['_id']}/opt-out/{ADA}").status_code == 404
+    assert globex.get(path).status_code == 404
+    assert globex.post(path, json={"recipient": ADA}).status_code == 404
+    assert globex.delete(f"{path}/{ADA}").status_code == 404
+
+
+def test_whoever_is_added_is_left_out_of_the_next_broadcast(acme: Tenant, path: str) -> None:
+    acme.make(path, recipient=ADA)
+    order = {"send_type": "individual", "to": [ADA, GRACE], "message": {"text": "Hi"}}
+    made = acme.make("/broadcast", **order)
+    with acme.crier.database.writing() as db:
+        deliveries.fan_out(db, made["_id"], now=now_ms())
+        deliveries.suppress(db, made["_id"], now=now_ms())
+    with acme.crier.database.reading() as db:
+        rows = db.query(Delivery.recipient, Delivery.status).order_by(Delivery.id).all()
+    assert [tuple(row) for row in rows] == [(ADA, "failed"), (GRACE, "queued")]
