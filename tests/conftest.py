@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,11 +23,10 @@ from service.core import clients, tokens
 from service.core.tokens import Scope
 from service.database import Database
 from tests import postgres
+from tests.databases import Stock
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = f"crier_template_{os.getpid()}"
-
-_numbers = itertools.count(1)
 
 
 class Tenant:
@@ -101,6 +99,14 @@ def postgres_server() -> Iterator[str]:
         postgres.drop_database(admin_url, TEMPLATE)
 
 
+@pytest.fixture(scope="session")
+def postgres_stock(postgres_server: str) -> Iterator[Stock]:
+    """Return what gives out this process's database, again and again."""
+    stock = Stock(postgres_server, TEMPLATE)
+    yield stock
+    stock.close()
+
+
 @contextmanager
 def fresh(basic: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Give settings the fresh, migrated database of the kind that `request` has as parameter."""
@@ -109,11 +115,9 @@ def fresh(basic: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]
         shutil.copy(request.getfixturevalue("sqlite_template"), basic.data_dir / "crier.db")
         yield basic
         return
-    admin_url = request.getfixturevalue("postgres_server")
-    name = f"crier_{os.getpid()}_{next(_numbers)}"
-    url = postgres.create_database(admin_url, name, template=TEMPLATE)
-    yield replace(basic, database_url=url)
-    postgres.drop_database(admin_url, name)
+    stock: Stock = request.getfixturevalue("postgres_stock")
+    yield replace(basic, database_url=stock.take())
+    stock.give_back()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

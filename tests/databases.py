@@ -1,0 +1,103 @@
+"""A migrated Postgres database that one test after the other has to itself, empty."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from contextlib import closing
+
+import psycopg
+from sqlalchemy import make_url
+
+from service.models import Base
+from tests import postgres
+
+# Beyond so many rows the dead ones would slow down whoever comes next.
+MOST_ROWS = 1_000
+
+TABLES = [table.name for table in reversed(Base.metadata.sorted_tables)]
+# The definitions: rows of these catalogues come, go, or carry a later transaction.
+CATALOGUES = ("attribute", "constraint", "index", "proc", "trigger", "sequence")
+DEFINED = f"""
+SELECT concat_ws(' ', (SELECT string_agg(version_num, ',') FROM alembic_version),
+    (SELECT string_agg(concat(relname, reloptions), ',' ORDER BY oid) FROM pg_class
+     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace),
+    (SELECT count(*) FROM pg_db_role_setting),
+    {
+    ", ".join(
+        f"(SELECT concat(count(*), '/', max(xmin::text::int8)) FROM pg_{name})"
+        for name in CATALOGUES
+    )
+})
+"""  # noqa: S608 - our own names
+FILLED = " UNION ALL ".join(
+    f"SELECT '{table}', count(*) FROM {table} HAVING count(*) > 0"  # noqa: S608 - our own names
+    for table in TABLES
+)
+OTHERS = """SELECT count(*), pg_sleep(0.001) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+class Stock:
+    """The database of one process that tests: emptied, and made anew where that will not do.
+
+    To make one from the template and to drop it took 27 ms, to look and to empty it takes 9.
+    """
+
+    def __init__(self, admin_url: str, template: str) -> None:
+        self._admin_url, self._template = admin_url, template
+        self._numbers = itertools.count(1)
+        self._name, self._url, self._defined = "", "", ""
+        self._is_taken = False
+
+    def take(self) -> str:
+        """Return the URL of a database with all tables and no rows; nobody else has it."""
+        assert not self._is_taken
+        self._is_taken = True
+        if not self._name:
+            self._name = f"crier_{os.getpid()}_{next(self._numbers)}"
+            self._url = postgres.create_database(self._admin_url, self._name, self._template)
+            with self._connect() as connection:
+                self._defined = _value(connection, DEFINED)
+        return self._url
+
+    def give_back(self) -> None:
+        """Empty the database; drop it if it is in use, or large, or defined otherwise now."""
+        self._is_taken = False
+        if not self._is_emptied():
+            self.close()
+
+    def close(self) -> None:
+        """Drop the database."""
+        if self._name:
+            postgres.drop_database(self._admin_url, self._name)
+            self._name = ""
+
+    def _is_emptied(self) -> bool:
+        try:
+            with self._connect() as connection:
+                if _is_shared(connection) or _value(connection, DEFINED) != self._defined:
+                    return False
+                filled: dict[str, int] = dict(connection.execute(FILLED).fetchall())
+                for table in filled:
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608
+        except psycopg.Error:
+            return False
+        return sum(filled.values()) <= MOST_ROWS
+
+    def _connect(self) -> closing[psycopg.Connection]:
+        """Connect as little as possible: an engine would ask the server about itself first."""
+        url = make_url(self._url).set(drivername="postgresql")
+        address = url.render_as_string(hide_password=False)
+        return closing(psycopg.connect(address, autocommit=True))
+
+
+def _value(connection: psycopg.Connection, query: str) -> str:
+    row = connection.execute(query).fetchone()
+    assert row
+    return str(row[0])
+
+
+def _is_shared(connection: psycopg.Connection) -> bool:
+    """Tell whether somebody stays connected; sessions that are just ending have their moment."""
+    return all(_value(connection, OTHERS) != "0" for _ in range(50))
