@@ -46,7 +46,9 @@ class Settings:
         " empty: one is made in `DATA_DIR/secret.key`",
     )
     public_url: str = setting(
-        "", "Address under which providers and clients reach the service, for attachment links"
+        "",
+        "Address under which providers and clients reach the service, for attachment links; empty:"
+        " a link has the host that the request for it named",
     )
     trusted_proxies: int = setting(0, "How many proxies in front set `X-Forwarded-*`")
     accel_prefix: str = setting(

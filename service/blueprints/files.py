@@ -9,6 +9,7 @@ from flask import Response, send_file
 
 from service.blueprints.api import Blueprint
 from service.blueprints.context import crier
+from service.blueprints.requests import request
 from service.core.formats import FORMATS
 from service.errors import NotFoundError
 
@@ -37,6 +38,7 @@ def show(file: str) -> Response:
         raise NotFoundError("file", file)
     found = FORMATS[match[1]]
     accelerated = crier().settings.accel_prefix
+    _ignore_many_ranges()
     response = send_file(
         # Who sends the bytes also answers for ranges and validators.
         io.BytesIO() if accelerated else path,
@@ -49,3 +51,12 @@ def show(file: str) -> Response:
         response.headers["X-Accel-Redirect"] = f"{accelerated}/{file}"
     response.headers.update(_HEADERS)
     return response
+
+
+def _ignore_many_ranges() -> None:
+    """Answer a request for several ranges with the whole, as RFC 9110 (14.2) allows.
+
+    Werkzeug would call them unsatisfiable.
+    """
+    if request.range and len(request.range.ranges) > 1:
+        del request.environ["HTTP_RANGE"]

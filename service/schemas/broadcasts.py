@@ -226,7 +226,9 @@ class DeliverySchema(StrictSchema):
     broadcast_id = id_field()
     recipient = fields.String(required=True)
     status = fields.String(required=True, metadata={"enum": list(DeliveryStatus)})
-    attempts = fields.Integer(required=True)
+    attempts = fields.Integer(
+        required=True, metadata={"description": "Since the last retry, which begins at 0 again"}
+    )
     code = fields.String(
         required=True, allow_none=True, metadata={"description": "The reason, for programs"}
     )

@@ -259,6 +259,8 @@ def test_ranges_are_served(acme: Tenant) -> None:
     part = acme.get(path, headers={"Range": "bytes=8-15"})
     assert (part.status_code, part.data) == (206, PNG[8:16])
     assert part.headers["Content-Range"] == f"bytes 8-15/{len(PNG)}"
+    several = acme.get(path, headers={"Range": "bytes=0-0,2-3"})
+    assert (several.status_code, several.data) == (200, PNG)
     beyond = acme.get(path, headers={"Range": "bytes=9999-"})
     assert beyond.status_code == 416
     assert beyond.json["status"] is False  # type: ignore[index]
