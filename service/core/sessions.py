@@ -101,6 +101,8 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     _refuse_other_channel(session, fields)
     if "settings" in fields:
         _replace_settings(db, session, fields["settings"] or {}, channels, vault)
+    if fields.get("rate", session.rate) != session.rate:
+        session.paced_until = 0  # What was reserved at another rate says nothing about this one.
     for name in _OPTIONS:
         if name in fields:
             setattr(session, name, fields[name])

@@ -79,7 +79,7 @@ class Claimer:
         self._on_lost = on_lost
         self._cursor = ""
         self._claimed_at = 0
-        self._paced: dict[str, int] = {}
+        self._paced: dict[tuple[str, float | None], int] = {}
         self._doubtful: list[tuple[str, int]] = []
         self.draining = False
         self.assigned: Callable[[], list[str]] | None = None
@@ -113,7 +113,7 @@ class Claimer:
         """Tell whether a session is free to send, and its rate is not spoken for as it is."""
         session_id = active.session_id
         return (
-            self._paced.get(session_id, 0) <= time.time_ns() // 1000
+            self._paced.get((session_id, active.rate), 0) <= time.time_ns() // 1000
             and self._stock.credit.free(session_id) != 0
             and self._gate.is_open(session_id, active.broadcast_id)
         )
@@ -168,7 +168,8 @@ class Claimer:
                 claimed = deliveries.claim(db, claim_id, shares, now=now)
                 works = [_work(claim_id, each, campaigns, rates) for each in claimed]
                 pacing.reserve(db, rates.spoken_for())
-                self._paced.update(rates.next_looks())
+                looks = rates.next_looks()
+                self._paced |= {(each, paced[each]): moment for each, moment in looks.items()}
         except LostClaimError:
             self._on_lost()
             return []

@@ -130,11 +130,13 @@ class Recorder:
             with self._database.writing() as db:
                 return _write(db, results)
         except (DataError, UnicodeError):
-            if len(results) == 1:
+            if len(results) == 1 and (plain := _plain(results[0])) != results[0]:
                 log.exception(
                     "a result cannot be stored as it is", delivery_id=results[0][1].outcome.id
                 )
-                return self._write_all([_plain(results[0])])
+                return self._write_all([plain])
+            if len(results) == 1:
+                raise
             half = len(results) // 2
             return self._write_all(results[:half]) + self._write_all(results[half:])
 

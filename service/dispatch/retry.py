@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from service.channels.base import (
     BlockedError,
@@ -50,8 +51,7 @@ class Hold:
     until: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The outcome for one delivery, and what it means beyond it.
 
     `opted_out` is the recipient who wants no more from this session; `parts` are the parts taken
@@ -77,8 +77,10 @@ def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.ra
 
 def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Verdict:
     """Judge a delivery whose parts were all taken."""
-    outcome = Outcome(delivery.id, DeliveryStatus.SENT, 1, now, now, " ".join(message_ids))
-    return Verdict(outcome._replace(claimed_at=delivery.claimed_at))
+    taken, claimed_at = " ".join(message_ids), delivery.claimed_at
+    return Verdict(
+        Outcome(delivery.id, DeliveryStatus.SENT, 1, now, now, taken, None, None, claimed_at)
+    )
 
 
 def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcome:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -122,7 +121,7 @@ class Senders:
             verdict = self._failed(error, work, message_ids)
         if campaign.driver.echoes_references:
             return verdict
-        return replace(verdict, parts=_named(work, message_ids, taken))
+        return verdict._replace(parts=_named(work, message_ids, taken))
 
     def _may_send(self, work: Work) -> bool:
         """Tell whether the claim still holds and nothing has shut the way."""

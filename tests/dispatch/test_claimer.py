@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Account, Content, Part
-from service.core import broadcasts, dispatchers
+from service.core import broadcasts, dispatchers, sessions
 from service.database import Database, now_ms
 from service.dispatch import pacing
 from service.dispatch.campaigns import Campaigns
@@ -279,6 +280,18 @@ def test_a_paced_session_is_claimed_for_no_faster_than_its_rate(world: World) ->
     assert moments == sorted(set(moments))
     gaps = {later - earlier for earlier, later in pairwise(moments)}
     assert min(gaps) >= 1_000_000 / 20
+
+
+def test_a_session_whose_rate_was_raised_sends_at_once(world: World) -> None:
+    session_id = world.session(rate=0.01)
+    broadcast_id = world.ready(numbers(100))
+    claiming = Claiming(world)
+    assert claiming.turn() == {broadcast_id: 1}
+    assert claiming.turn() == {}
+    with world.database.writing() as db:
+        change = partial(sessions.update, channels=world.accounts.channels, vault=world.vault)
+        change(db, world.client_id, session_id, {"rate": 20.0})
+    assert claiming.turn()[broadcast_id] >= 19
 
 
 def test_every_part_costs_a_slot(world: World, stage: Stage) -> None:
