@@ -74,8 +74,12 @@ def doubted(message_ids: Sequence[str]) -> list[str]:
 
 
 def taken(message_ids: str | None) -> list[str]:
-    """Return the ids of the parts that the provider has, of those that a delivery's row holds."""
-    return [each for each in (message_ids or "").split() if not each.startswith(VOID)]
+    """Return the ids of the parts that the provider took, of those that a delivery's row holds.
+
+    Also of a part that failed after all, until another message is sent in its place: it is by that
+    id that the provider can be asked what became of it.
+    """
+    return [each.removeprefix(VOID) for each in (message_ids or "").split() if each != VOID]
 
 
 def advance(state: State, words: Iterable[Word], parts: int) -> State:

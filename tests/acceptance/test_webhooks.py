@@ -7,8 +7,10 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
 from service.app import Application
-from tests.provider import RESET_AFTER_BODY, Provider, Taken
+from tests.provider import RESET_AFTER_BODY, Provider, Taken, graph_error, instead
 from tests.sending import PHONE_NUMBER_ID, QUICK, VERIFY_TOKEN, Sending, sign
 from tests.world import numbers
 
@@ -192,6 +194,7 @@ def test_who_opted_out_by_a_receipt_gets_nothing_more(sending: Sending) -> None:
     assert [each.recipient for each in sending.provider.taken].count(ada) == 1
 
 
+@pytest.mark.usefixtures("short_waits")
 def test_a_retry_after_a_receipt_sends_what_failed_once_more_and_nothing_else(
     sending: Sending,
 ) -> None:
@@ -205,10 +208,20 @@ def test_a_retry_after_a_receipt_sends_what_failed_once_more_and_nothing_else(
         sending.report(session, told)
         path = f"/broadcast/{broadcast_id}"
         sending.await_state(path, lambda shown: shown["counts"]["failed"] == 1)
+        failed = sending.deliveries(broadcast_id)[0]["message_ids"]
+        works, sending.provider.number = sending.provider.number, {"id": "1", "status": "BANNED"}
+        sending.provider.then(instead(401, graph_error(190, "No token")))
         sending.client.post(f"{path}/retry")
+        sending.await_state(path, lambda shown: shown["reason"])
+        waiting = sending.deliveries(broadcast_id)[0]["message_ids"]
+        sending.provider.number = works
         sending.report(session, told)
         sending.await_completed(broadcast_id)
         sending.await_state(path, lambda shown: shown["counts"]["sent"] == 1)
+    assert failed == waiting == [picture.message_id, place.message_id]
+    again = sending.provider.taken[-1].message_id
+    shown = sending.deliveries(broadcast_id)[0]["message_ids"]
+    assert shown == [again, place.message_id]
     assert [each.reference for each in sending.provider.taken] == [
         picture.reference,
         place.reference,

@@ -18,6 +18,7 @@ from service.core.progress import (
     Word,
     advance,
     doubted,
+    taken,
     unsent,
 )
 from service.models import DeliveryStatus
@@ -139,6 +140,14 @@ def test_an_old_word_on_a_message_that_failed_is_not_taken_for_one_on_the_new_tr
     again = state("sent", "new")
     assert advance(again, [word(FAILED, message_id="old")], 1) == again
     assert after(again, word(FAILED, message_id="new"))[0] == "failed"
+
+
+def test_a_part_that_failed_keeps_its_id_until_another_message_takes_its_place() -> None:
+    end = advance(state("sent", "id-0 id-1"), [word(FAILED, 0)], 2)
+    assert taken(" ".join(end.message_ids)) == ["id-0", "id-1"]
+    assert taken(f"{VOID}id-0 id-1") == ["id-0", "id-1"]
+    assert taken(f"new {VOID}") == ["new"]
+    assert taken(None) == []
 
 
 def test_the_new_try_itself_is_believed() -> None:
