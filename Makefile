@@ -7,8 +7,10 @@
 PYTHON ?= python3
 # A path to test, instead of everything: make test T=tests/core
 T ?=
-# How many processes test at a time, or auto; 0 is this one, for a debugger: make test JOBS=0
-JOBS ?= 2
+# How many processes test at a time, or auto; 0 is this one, for a debugger: make test JOBS=0.
+# One more than the cores of a small machine: many tests wait for other processes. A process that
+# runs out of tests takes over others', as the long ones lie side by side.
+JOBS ?= 3
 # The title of a migration: make revision m="add expiry"
 m ?=
 # Options for the resolver: make lock UPGRADE=--upgrade, or --upgrade-package=flask
@@ -47,10 +49,10 @@ demo: $(RUN) ## Show a broadcast from request to last delivery, with a service o
 	@$(BIN)/python -m service.demo
 
 test: $(DEV) ## Test on SQLite and Postgres; T=path for a part
-	@$(BIN)/pytest --numprocesses $(JOBS) $(T)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal $(T)
 
 cover: $(DEV) ## Test, and show the branches of the service that no test takes
-	@$(BIN)/pytest --numprocesses $(JOBS) --cov=service $(T)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --cov=service $(T)
 
 lint: $(DEV) ## Check style and format
 	@$(BIN)/ruff check --quiet .
