@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from sqlalchemy import text
 
 from service.config import Settings
-from service.core import deliveries, tokens
+from service.core import claims, deliveries, tokens
 from service.database import Database, now_ms
 from service.metrics import Meters, meters
 from service.models import DeliveryStatus
@@ -83,28 +83,28 @@ def counting(folder: Path, sent: int) -> Iterator[subprocess.Popen[bytes]]:
 def test_what_a_transaction_moved_counts_once_it_is_committed(world: World) -> None:
     broadcast_id = world.ready(numbers(3))
     before = own()
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     outcomes = [
         deliveries.Outcome(each.id, DeliveryStatus.SENT, 1, now_ms(), now_ms())
-        for each in claims.deliveries
+        for each in claimed.deliveries
     ]
     with suppress(ZeroDivisionError), world.database.writing() as db:
-        deliveries.record(db, claims.id, outcomes, now=now_ms())
+        deliveries.record(db, claimed.id, outcomes, now=now_ms())
         raise ZeroDivisionError
     assert own() == before
     for _ in range(2):
         with world.database.writing() as db:
-            deliveries.record(db, claims.id, outcomes, now=now_ms())
+            deliveries.record(db, claimed.id, outcomes, now=now_ms())
     sent = {"name": "crier_deliveries_total", "channel": "sandbox", "status": "sent"}
     assert value(own(), **sent) - value(before, **sent) == 3
 
 
 def test_what_a_dead_process_held_is_counted_as_rescued(world: World) -> None:
-    claims = world.claim(world.ready(numbers(2)))
+    claimed = world.claim(world.ready(numbers(2)))
     before = own()
     with world.database.writing() as db:
-        broadcast_id = claims.deliveries[0].broadcast_id
-        deliveries.rescue(db, claims.id, broadcast_id, resend=False, now=now_ms())
+        broadcast_id = claimed.deliveries[0].broadcast_id
+        claims.rescue(db, claimed.id, broadcast_id, resend=False, now=now_ms())
     for name, labels in {
         "crier_rescued_total": {"outcome": "uncertain"},
         "crier_deliveries_total": {"channel": "sandbox", "status": "uncertain"},

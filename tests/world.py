@@ -14,15 +14,15 @@ from service.channels.drivers import sandbox
 from service.config import Settings
 from service.core import (
     chunks,
+    claims,
     clients,
-    deliveries,
     dispatchers,
     orders,
     sessions,
     tallies,
 )
 from service.core.accounts import Accounts
-from service.core.deliveries import Claimed
+from service.core.claims import Claimed
 from service.core.orders import Order
 from service.core.vault import Vault
 from service.database import Database, now_ms
@@ -109,7 +109,7 @@ class World:
             # The moment of a claim is part of its name.
             now = self._claimed_at = max(now_ms(), self._claimed_at + 1)
         with self.database.writing() as db:
-            taken = deliveries.claim(db, claim_id, {broadcast_id: count}, now=now)
+            taken = claims.take(db, claim_id, {broadcast_id: count}, now=now)
         return Claims(claim_id, sorted(taken))
 
     def dispatcher(self, **changes: Any) -> Dispatcher:

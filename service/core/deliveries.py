@@ -1,4 +1,4 @@
-"""The verbs of deliveries: the only place where the status of one changes.
+"""The verbs of deliveries; only here, in `chunks` and in `claims` does the status of one change.
 
 Every change is one guarded UPDATE that says what the row must still be, and moves the counters of
 the broadcast in the same transaction. What differs between the databases is how a list of rows is
@@ -12,28 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    RowMapping,
-    text,
-)
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.core import tallies
-from service.core.progress import PROCESS_DIED, VOID
+from service.core.progress import VOID
 from service.database import is_postgres, rowcount
-from service.metrics import meters
 from service.models import DeliveryStatus
-
-
-class Claimed(NamedTuple):
-    """A delivery that this process alone may send now; with `claimed_at` its id names the claim."""
-
-    id: str
-    broadcast_id: str
-    recipient: str
-    attempts: int
-    message_ids: str | None
-    claimed_at: int = 0
 
 
 class Outcome(NamedTuple):
@@ -59,61 +44,6 @@ def storable(words: str) -> str:
     if words.isascii() and "\0" not in words:
         return words
     return words.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-# Claim. The rows are picked once, into an array: joined to the table, the pick could run once per
-# outer row (QueueClassic/queue_classic#320), and as the planner takes a LIMIT that it does not know
-# for a tenth of all rows, it would read the whole table for each claim.
-_CLAIM_POSTGRES = text("""
-    UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
-    WHERE id = ANY(ARRAY(
-        SELECT d.id FROM unnest(CAST(:broadcast_ids AS text[]), CAST(:shares AS int[]))
-            AS turn(broadcast_id, share)
-        CROSS JOIN LATERAL (
-            SELECT id FROM deliveries
-            WHERE broadcast_id = turn.broadcast_id AND status = 'queued' AND due_at <= :now
-            ORDER BY due_at, id LIMIT turn.share FOR UPDATE SKIP LOCKED) AS d))
-    RETURNING id, broadcast_id, recipient, attempts, message_ids, updated_at
-""")
-_CLAIM_SQLITE = text("""
-    UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
-    WHERE id IN (
-        SELECT id FROM deliveries
-        WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at <= :now
-        ORDER BY due_at, id LIMIT :share)
-""")
-# As one text: for each row that SQLite returns, this thread would let another one run.
-_CLAIMED_SQLITE = text("""
-    SELECT json_group_array(
-        json_array(id, broadcast_id, recipient, attempts, message_ids, updated_at))
-    FROM deliveries WHERE status = 'sending' AND claim_id = :claim_id AND updated_at = :now
-""")
-
-
-def claim(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> list[Claimed]:
-    """Take due deliveries, at most `shares[broadcast_id]` of each broadcast, for one dispatcher.
-
-    No two claims of a dispatcher may have the same `now`: it tells them apart.
-    """
-    common = {"claim_id": claim_id, "now": now}
-    if is_postgres(db):
-        turns = {"broadcast_ids": list(shares), "shares": list(shares.values())}
-        return list(map(Claimed._make, db.execute(_CLAIM_POSTGRES, common | turns)))
-    for broadcast_id, share in shares.items():
-        db.execute(_CLAIM_SQLITE, common | {"broadcast_id": broadcast_id, "share": share})
-    return list(map(Claimed._make, json.loads(db.scalar(_CLAIMED_SQLITE, common) or "[]")))
-
-
-_RELEASE = text("""
-    UPDATE deliveries SET status = 'queued', claim_id = NULL, updated_at = :now
-    WHERE status = 'sending' AND claim_id = :claim_id AND updated_at = :claimed_at
-""")
-
-
-def release(db: Session, claim_id: str, claimed_at: int, *, now: int) -> int:
-    """Put back what one claim took and nobody has begun; return how many there were."""
-    values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
-    return rowcount(db, _RELEASE, values)
 
 
 # A result that is written again, as the first answer was lost, must not hit the next claim of the
@@ -212,47 +142,6 @@ def _quoted(words: str | None) -> str:
 
 _ELEMENTS = {"message_ids": _quoted, "code": _quoted, "reason": _quoted}
 """How the elements of an array are written; all others are numbers, ids and words of ours."""
-
-
-_RESCUE = text("""
-    UPDATE deliveries SET
-        status = :status, claim_id = NULL, attempts = attempts + :tried, due_at = :now,
-        updated_at = :now, code = :code, reason = :reason, message_ids =
-            CASE :status WHEN 'queued' THEN trim(COALESCE(message_ids, '') || ' ' || :void)
-                         ELSE message_ids END
-    WHERE status = 'sending' AND claim_id = :claim_id AND broadcast_id = :broadcast_id
-    RETURNING broadcast_id, status
-""")
-
-
-def rescue(
-    db: Session, claim_id: str, broadcast_id: str, *, resend: bool, now: int
-) -> list[tallies.Closed]:
-    """Take a dead dispatcher's deliveries of one broadcast back: to be sent again, or uncertain."""
-    held = {
-        "status": DeliveryStatus.UNCERTAIN,
-        "tried": 1,
-        "code": PROCESS_DIED,
-        "reason": "The process that was sending this stopped before it could record the"
-        " provider's answer: the message may have arrived. Retry it by"
-        " POST /broadcast/{id}/retry if a second copy does no harm.",
-    }
-    again = {"status": DeliveryStatus.QUEUED, "tried": 0, "code": None, "reason": None}
-    values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "void": VOID, "now": now}
-    moved = db.execute(_RESCUE, values | (again if resend else held)).all()
-    meters.note(db.info, "rescued", ("queued" if resend else "uncertain",), len(moved))
-    return tallies.move(db, tallies.gains(moved), now=now)
-
-
-_ORPHANS = text("""
-    SELECT DISTINCT claim_id, broadcast_id FROM deliveries
-    WHERE status = 'sending' AND claim_id NOT IN (SELECT id FROM dispatchers)
-""")
-
-
-def orphans(db: Session) -> list[RowMapping]:
-    """List the claims (`claim_id`, `broadcast_id`) whose dispatcher is no more."""
-    return list(db.execute(_ORPHANS).mappings())
 
 
 _WITHDRAW = text("""

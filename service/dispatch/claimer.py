@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy import text
 
 from service.config import Settings
-from service.core import deliveries, dispatchers, holding
-from service.core.deliveries import Claimed
+from service.core import claims, dispatchers, holding
+from service.core.claims import Claimed
 from service.core.dispatchers import LostClaimError
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch import pacing
@@ -165,7 +165,7 @@ class Claimer:
                 offers = pacing.offers(db, paced, now=time.time_ns() // 1000)
                 rates = _Rates(offers, self._stock.credit)
                 shares = rates.shares([active for active, _ in campaigns.values()], room)
-                claimed = deliveries.claim(db, claim_id, shares, now=now)
+                claimed = claims.take(db, claim_id, shares, now=now)
                 works = [_work(claim_id, each, campaigns, rates) for each in claimed]
                 pacing.reserve(db, rates.spoken_for())
                 looks = rates.next_looks()
@@ -188,7 +188,7 @@ class Claimer:
             try:
                 with self._database.writing() as db:
                     dispatchers.hold(db, claim_id)
-                    count = deliveries.release(db, claim_id, claimed_at, now=now_ms())
+                    count = claims.release(db, claim_id, claimed_at, now=now_ms())
             except LostClaimError:
                 count = 0  # The sweep has them.
             self._doubtful.remove(doubt)

@@ -15,7 +15,8 @@ from service.channels.base import (
     SendError,
     UncertainError,
 )
-from service.core.deliveries import Claimed, Outcome, storable
+from service.core.claims import Claimed
+from service.core.deliveries import Outcome, storable
 from service.core.progress import VOID, doubted
 from service.core.receipts import PartSent
 from service.models import DeliveryStatus

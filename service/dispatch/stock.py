@@ -10,7 +10,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from service.core.deliveries import Claimed
+from service.core.claims import Claimed
 from service.dispatch.campaigns import Campaign
 from service.dispatch.credit import Credit
 from service.dispatch.loop import Loop

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import RowMapping, text
 
 from service.config import Settings
-from service.core import deliveries, signals, tallies
+from service.core import claims, deliveries, signals, tallies
 from service.core.accounts import Accounts
 from service.database import Database, now_ms
 from service.dispatch.repeats import Repeats
@@ -82,7 +82,7 @@ class Sweep:
     def _rescue(self) -> bool:
         """Take back what dead dispatchers had claimed; tell whether more is left."""
         with self._database.reading() as db:
-            orphans = deque(deliveries.orphans(db))
+            orphans = deque(claims.orphans(db))
         if not orphans:
             return False
         repeats, until = Repeats(self._database, self._accounts), time.monotonic() + _RESCUE_TIME
@@ -96,7 +96,7 @@ class Sweep:
 
     def _rescue_one(self, orphan: RowMapping, *, resend: bool) -> None:
         with self._database.writing() as db:
-            deliveries.rescue(
+            claims.rescue(
                 db, orphan["claim_id"], orphan["broadcast_id"], resend=resend, now=now_ms()
             )
             signals.announce(db, db.get_one(Broadcast, orphan["broadcast_id"]))

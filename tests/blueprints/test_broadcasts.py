@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.app import Application
-from service.core import chunks, deliveries
+from service.core import chunks, claims, deliveries
 from service.core.deliveries import Outcome
 from service.database import now_ms
 from service.models import DeliveryStatus
@@ -39,7 +39,7 @@ def deliver(tenant: Tenant, broadcast_id: str, *statuses: DeliveryStatus) -> Non
     with tenant.crier.database.writing() as db:
         while chunks.fan_out(db, broadcast_id, now=now_ms()):
             pass
-        claimed = deliveries.claim(db, "c" * 24, {broadcast_id: len(statuses)}, now=now_ms())
+        claimed = claims.take(db, "c" * 24, {broadcast_id: len(statuses)}, now=now_ms())
         outcomes = [
             Outcome(delivery.id, status, 1, now_ms(), now_ms(), "m-1 m-2", "code", "A reason.")
             for delivery, status in zip(claimed, statuses, strict=True)

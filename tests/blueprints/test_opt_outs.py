@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.core import deliveries, receipts
+from service.core import chunks, receipts
 from service.database import now_ms
 from service.models import Delivery
 from tests.conftest import Tenant
@@ -102,8 +102,7 @@ def test_whoever_is_added_is_left_out_of_the_next_broadcast(acme: Tenant, path: 
     order = {"send_type": "individual", "to": [ADA, GRACE], "message": {"text": "Hi"}}
     made = acme.make("/broadcast", **order)
     with acme.crier.database.writing() as db:
-        deliveries.fan_out(db, made["_id"], now=now_ms())
-        deliveries.suppress(db, made["_id"], now=now_ms())
+        chunks.fan_out(db, made["_id"], now=now_ms())
     with acme.crier.database.reading() as db:
         rows = db.query(Delivery.recipient, Delivery.status).order_by(Delivery.id).all()
     assert [tuple(row) for row in rows] == [(ADA, "failed"), (GRACE, "queued")]

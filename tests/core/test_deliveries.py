@@ -13,8 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service import ids
-from service.core import broadcasts, chunks, deliveries, dispatchers, reports, tallies
-from service.core.deliveries import Claimed, Outcome, storable
+from service.core import broadcasts, chunks, claims, deliveries, dispatchers, reports, tallies
+from service.core.claims import Claimed
+from service.core.deliveries import Outcome, storable
 from service.core.paging import Page, PageRequest
 from service.core.progress import taken
 from service.core.tallies import Closed
@@ -108,7 +109,7 @@ def test_a_claim_takes_no_more_than_the_shares(world: World) -> None:
     one, other = world.ready(numbers(10)), world.ready(numbers(10))
     claim_id = world.enter()
     with world.database.writing() as db:
-        claimed = deliveries.claim(db, claim_id, {one: 3, other: 20}, now=now_ms())
+        claimed = claims.take(db, claim_id, {one: 3, other: 20}, now=now_ms())
     assert Counter(each.broadcast_id for each in claimed) == {one: 3, other: 10}
     assert [each.recipient for each in sorted(claimed) if each.broadcast_id == one] == numbers(3)
 
@@ -117,7 +118,7 @@ def test_a_claim_of_nothing_takes_nothing(world: World) -> None:
     world.ready(EVERYBODY)
     claim_id = world.enter()
     with world.database.writing() as db:
-        assert deliveries.claim(db, claim_id, {}, now=now_ms()) == []
+        assert claims.take(db, claim_id, {}, now=now_ms()) == []
 
 
 def test_what_is_claimed_cannot_be_claimed_again(world: World) -> None:
@@ -157,7 +158,7 @@ def test_two_claims_at_once_do_not_wait_for_each_other(world: World) -> None:
     claim_ids = world.enter(), world.enter()
     with world.database.writing() as one, world.database.writing() as other:
         taken = [
-            deliveries.claim(db, claim_id, {broadcast_id: 5}, now=now_ms())
+            claims.take(db, claim_id, {broadcast_id: 5}, now=now_ms())
             for db, claim_id in zip((one, other), claim_ids, strict=True)
         ]
     assert [len(each) for each in taken] == [5, 5]
@@ -188,7 +189,7 @@ def test_a_claim_is_released_whole_and_no_other(world: World) -> None:
     world.claim(broadcast_id, 2, claim_id)
     with world.database.writing() as db:
         moment = first.deliveries[0].claimed_at
-        assert deliveries.release(db, claim_id, moment, now=now_ms()) == 3
+        assert claims.release(db, claim_id, moment, now=now_ms()) == 3
     assert world.statuses(broadcast_id) == {"queued": 4, "sending": 2}
 
 
@@ -197,9 +198,9 @@ def test_a_claim_is_released_whole_and_no_other(world: World) -> None:
 
 def test_what_a_provider_took_is_recorded(world: World) -> None:
     broadcast_id = world.ready([ADA])
-    claims = world.claim(broadcast_id)
-    sent = outcome(claims.deliveries[0], message_ids="one two")
-    assert record(world, claims.id, sent) == [Closed(broadcast_id, "completed", 1)]  # type: ignore[arg-type]
+    claimed = world.claim(broadcast_id)
+    sent = outcome(claimed.deliveries[0], message_ids="one two")
+    assert record(world, claimed.id, sent) == [Closed(broadcast_id, "completed", 1)]  # type: ignore[arg-type]
     (row,) = world.deliveries(broadcast_id)
     assert (row.status, row.attempts, row.claim_id) == ("sent", 1, None)
     assert (row.message_ids, row.sent_at, row.updated_at) == ("one two", sent.at, sent.at)
@@ -207,10 +208,12 @@ def test_what_a_provider_took_is_recorded(world: World) -> None:
 
 def test_what_is_to_be_tried_again_waits_for_its_moment(world: World) -> None:
     broadcast_id = world.ready([ADA])
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     later = now_ms() + HOUR
-    again = outcome(claims.deliveries[0], DeliveryStatus.QUEUED, due_at=later, code="c", reason="r")
-    assert record(world, claims.id, again) == []
+    again = outcome(
+        claimed.deliveries[0], DeliveryStatus.QUEUED, due_at=later, code="c", reason="r"
+    )
+    assert record(world, claimed.id, again) == []
     (row,) = world.deliveries(broadcast_id)
     assert (row.status, row.attempts, row.due_at) == ("queued", 1, later)
     assert (row.code, row.reason, row.sent_at) == ("c", "r", None)
@@ -219,8 +222,8 @@ def test_what_is_to_be_tried_again_waits_for_its_moment(world: World) -> None:
 
 def test_what_was_not_tried_costs_no_attempt(world: World) -> None:
     broadcast_id = world.ready([ADA])
-    claims = world.claim(broadcast_id)
-    record(world, claims.id, outcome(claims.deliveries[0], DeliveryStatus.QUEUED, tried=0))
+    claimed = world.claim(broadcast_id)
+    record(world, claimed.id, outcome(claimed.deliveries[0], DeliveryStatus.QUEUED, tried=0))
     assert world.deliveries(broadcast_id)[0].attempts == 0
 
 
@@ -235,11 +238,11 @@ def test_what_was_not_tried_costs_no_attempt(world: World) -> None:
 )
 def test_who_no_longer_holds_a_delivery_changes_nothing(world: World, meanwhile: str) -> None:
     broadcast_id = world.ready([ADA])
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     world.tell(meanwhile)
     (before,), version = world.deliveries(broadcast_id), world.get(broadcast_id).version
-    failed = outcome(claims.deliveries[0], DeliveryStatus.FAILED, reason="Too late.")
-    assert record(world, claims.id, failed) == []
+    failed = outcome(claimed.deliveries[0], DeliveryStatus.FAILED, reason="Too late.")
+    assert record(world, claimed.id, failed) == []
     (after,) = world.deliveries(broadcast_id)
     assert (after.status, after.reason, after.attempts) == (before.status, None, 0)
     assert (world.get(broadcast_id).failed, world.get(broadcast_id).version) == (0, version)
@@ -294,12 +297,12 @@ def test_whatever_words_a_provider_uses_are_kept(
     world: World, words: list[tuple[str, str | None]]
 ) -> None:
     broadcast_id = world.ready(EVERYBODY)
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     results = [
         outcome(claimed, DeliveryStatus.FAILED, reason=reason, code=code)
-        for claimed, (reason, code) in zip(claims.deliveries, words, strict=True)
+        for claimed, (reason, code) in zip(claimed.deliveries, words, strict=True)
     ]
-    record(world, claims.id, *results)
+    record(world, claimed.id, *results)
     assert [(row.reason, row.code) for row in world.deliveries(broadcast_id)] == words
 
 
@@ -324,7 +327,7 @@ def test_the_claims_of_the_dead_are_orphans(world: World) -> None:
         world.claim(broadcast_id, 1, alive)
     bury(world, dead)
     with world.database.reading() as db:
-        found = {(each["claim_id"], each["broadcast_id"]) for each in deliveries.orphans(db)}
+        found = {(each["claim_id"], each["broadcast_id"]) for each in claims.orphans(db)}
     assert found == {(dead, one), (dead, other)}
 
 
@@ -373,16 +376,16 @@ def test_parts_that_were_taken_before_a_crash_are_remembered(world: World) -> No
 @pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 def test_a_result_and_a_rescue_at_the_same_time_count_once(world: World) -> None:
     broadcast_id = world.ready([ADA])
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     began = threading.Event()
 
     def rescue_meanwhile() -> None:
         began.set()
-        rescue(world, claims.id, broadcast_id, resend=False)
+        rescue(world, claimed.id, broadcast_id, resend=False)
 
     rescuer = threading.Thread(target=rescue_meanwhile)
     with world.database.writing() as db:
-        deliveries.record(db, claims.id, [outcome(claims.deliveries[0])], now=now_ms())
+        deliveries.record(db, claimed.id, [outcome(claimed.deliveries[0])], now=now_ms())
         rescuer.start()
         began.wait(60)
     rescuer.join()
@@ -395,8 +398,8 @@ def test_a_result_and_a_rescue_at_the_same_time_count_once(world: World) -> None
 
 def test_only_what_nobody_has_claimed_is_withdrawn(world: World) -> None:
     broadcast_id = world.ready(numbers(6))
-    claims = world.claim(broadcast_id, 2)
-    record(world, claims.id, outcome(claims.deliveries[0]))
+    claimed = world.claim(broadcast_id, 2)
+    record(world, claimed.id, outcome(claimed.deliveries[0]))
     assert withdraw(world, broadcast_id, 3) == 3
     assert withdraw(world, broadcast_id, 3) == 1
     assert withdraw(world, broadcast_id, 3) == 0
@@ -408,11 +411,11 @@ def test_only_what_nobody_has_claimed_is_withdrawn(world: World) -> None:
 
 def test_what_is_requeued_has_a_new_set_of_attempts_and_keeps_its_parts(world: World) -> None:
     broadcast_id = world.ready(EVERYBODY)
-    claims = world.claim(broadcast_id)
-    failed, unknown, sent = claims.deliveries
+    claimed = world.claim(broadcast_id)
+    failed, unknown, sent = claimed.deliveries
     record(
         world,
-        claims.id,
+        claimed.id,
         outcome(failed, DeliveryStatus.FAILED, message_ids="one", reason="r"),
         outcome(unknown, DeliveryStatus.UNCERTAIN),
         outcome(sent),
@@ -472,8 +475,8 @@ def test_a_page_of_what_is_not_all_there_yet_shows_what_is(world: World) -> None
 
 def test_a_page_may_be_of_one_status_or_one_recipient(world: World) -> None:
     broadcast_id = world.ready(EVERYBODY)
-    claims = world.claim(broadcast_id, 2)
-    record(world, claims.id, outcome(claims.deliveries[1]))
+    claimed = world.claim(broadcast_id, 2)
+    record(world, claimed.id, outcome(claimed.deliveries[1]))
 
     def recipients(status: DeliveryStatus | None = None, recipient: str | None = None) -> list[str]:
         page = see(world, broadcast_id, PageRequest(), status, recipient)
@@ -535,34 +538,34 @@ class Story:
     def finish(self) -> None:
         for broadcast_id in self.broadcasts:
             self._world.fan_out(broadcast_id)
-            claims = self._world.claim(broadcast_id)
-            if claims.deliveries:
-                record(self._world, claims.id, *map(outcome, claims.deliveries))
-        for claims in self._claims:
-            record(self._world, claims.id, *map(outcome, claims.deliveries))
+            claimed = self._world.claim(broadcast_id)
+            if claimed.deliveries:
+                record(self._world, claimed.id, *map(outcome, claimed.deliveries))
+        for claimed in self._claims:
+            record(self._world, claimed.id, *map(outcome, claimed.deliveries))
 
     def _fan_out(self, broadcast_id: str) -> None:
         with self._world.database.writing() as db:
             chunks.fan_out(db, broadcast_id, now=now_ms())
 
     def _claim(self, broadcast_id: str) -> None:
-        claims = self._world.claim(broadcast_id, self._chance.randint(1, 12))
-        if claims.deliveries:
-            self._claims.append(claims)
+        claimed = self._world.claim(broadcast_id, self._chance.randint(1, 12))
+        if claimed.deliveries:
+            self._claims.append(claimed)
 
     def _record(self, _broadcast_id: str) -> None:
         if self._claims:
-            claims = self._claims.pop(self._chance.randrange(len(self._claims)))
+            claimed = self._claims.pop(self._chance.randrange(len(self._claims)))
             kinds = [DeliveryStatus.QUEUED, *tallies.COUNTED[:1], *tallies.COUNTED[3:]]
-            results = [outcome(each, self._chance.choice(kinds)) for each in claims.deliveries]
-            record(self._world, claims.id, *results[: self._chance.randint(1, len(results))])
-            record(self._world, claims.id, *results)
+            results = [outcome(each, self._chance.choice(kinds)) for each in claimed.deliveries]
+            record(self._world, claimed.id, *results[: self._chance.randint(1, len(results))])
+            record(self._world, claimed.id, *results)
 
     def _repeat(self, _broadcast_id: str) -> None:
         if self._claims:
-            claims = self._chance.choice(self._claims)
+            claimed = self._chance.choice(self._claims)
             stranger = self._world.enter()
-            record(self._world, stranger, *map(outcome, claims.deliveries))
+            record(self._world, stranger, *map(outcome, claimed.deliveries))
 
     def _die(self, _broadcast_id: str) -> None:
         if self._claims:
@@ -593,7 +596,7 @@ def bury(world: World, dispatcher_id: str) -> None:
 
 def rescue(world: World, claim_id: str, broadcast_id: str, *, resend: bool) -> list[Closed]:
     with world.database.writing() as db:
-        return deliveries.rescue(db, claim_id, broadcast_id, resend=resend, now=now_ms())
+        return claims.rescue(db, claim_id, broadcast_id, resend=resend, now=now_ms())
 
 
 def withdraw(world: World, broadcast_id: str, limit: int) -> int:

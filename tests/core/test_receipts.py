@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from service.channels.base import Receipt, ReceiptState
-from service.core import broadcasts, deliveries, receipts, reports
+from service.core import broadcasts, claims, deliveries, receipts, reports
 from service.core.deliveries import Outcome
 from service.core.progress import NAMELESS, unsent
 from service.core.receipts import Applied, PartSent
@@ -79,13 +79,13 @@ def left(
     session_id = world.session("probe")
     broadcast_id = world.ready(to, says, session_id=session_id)
     sent = Sent(world, session_id, broadcast_id)
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     parts = len(says.split())
     outcomes = [
         Outcome(each.id, status, 1, now_ms(), now_ms(), _ids(place, parts))._replace(**columns)
-        for place, each in enumerate(claims.deliveries)
+        for place, each in enumerate(claimed.deliveries)
     ]
-    sent.record(claims.id, *outcomes)
+    sent.record(claimed.id, *outcomes)
     return sent
 
 
@@ -163,9 +163,9 @@ def test_after_a_crash_nothing_is_sent_again_because_one_part_is_known(world: Wo
     session_id = world.session("probe")
     broadcast_id = world.ready([ADA], "one two", session_id=session_id)
     crashed = Sent(world, session_id, broadcast_id)
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     with world.database.writing() as db:
-        deliveries.rescue(db, claims.id, broadcast_id, resend=False, now=now_ms())
+        claims.rescue(db, claimed.id, broadcast_id, resend=False, now=now_ms())
     crashed.tell(crashed.word(SENT, part=0))
     assert crashed.only.status == "uncertain"
     assert world.claim(broadcast_id).deliveries == []
@@ -186,14 +186,14 @@ def test_a_receipt_that_comes_before_the_send_is_recorded_waits(world: World) ->
     session_id = world.session("probe")
     broadcast_id = world.ready([ADA], session_id=session_id)
     early = Sent(world, session_id, broadcast_id)
-    claims = world.claim(broadcast_id)
+    claimed = world.claim(broadcast_id)
     now = now_ms()
     assert early.tell(early.word(DELIVERED), now=now) == Applied(waiting=1)
     # However long it takes: it is known whom this is about.
     assert early.apply(now=now + 100 * SECOND) == Applied(waiting=1)
     assert early.only.status == "sending"
-    done = Outcome(claims.deliveries[0].id, DeliveryStatus.SENT, 1, now, now, "id-0.0")
-    early.record(claims.id, done)
+    done = Outcome(claimed.deliveries[0].id, DeliveryStatus.SENT, 1, now, now, "id-0.0")
+    early.record(claimed.id, done)
     assert early.apply(now=now + 102 * SECOND) == Applied(applied=1)
     assert early.only.status == "delivered"
     world.assert_counters_equal_rows([broadcast_id])
@@ -304,9 +304,9 @@ def test_an_old_receipt_does_not_settle_a_retry(world: World) -> None:
     retry(sent, DeliveryStatus.FAILED)
     sent.tell(*old)
     assert sent.only.status == "queued"
-    claims = world.claim(sent.broadcast_id)
+    claimed = world.claim(sent.broadcast_id)
     done = Outcome(sent.only.id, DeliveryStatus.SENT, 1, now_ms(), now_ms(), "id-new")
-    sent.record(claims.id, done)
+    sent.record(claimed.id, done)
     sent.tell(*old)
     assert sent.only.status == "sent"
     sent.tell(sent.word(DELIVERED, provider_id="id-new"))
@@ -322,7 +322,7 @@ def test_what_is_retried_though_it_may_have_arrived_is_marked(world: World) -> N
     claimed = world.claim(uncertain.broadcast_id)
     assert {each.message_ids for each in claimed.deliveries} == {"id-0.0 !"}
     with world.database.writing() as db:
-        deliveries.rescue(db, claimed.id, uncertain.broadcast_id, resend=True, now=now_ms())
+        claims.rescue(db, claimed.id, uncertain.broadcast_id, resend=True, now=now_ms())
     again = world.claim(uncertain.broadcast_id).deliveries[0].message_ids or ""
     assert unsent(again.split(), 2) == [1]
     # Who hears of it meanwhile does not get it twice.

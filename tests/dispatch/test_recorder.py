@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, text
 
-from service.core.deliveries import Claimed, Outcome
+from service.core.claims import Claimed
+from service.core.deliveries import Outcome
 from service.database import Database, now_ms
 from service.dispatch import retry
 from service.dispatch.recorder import Recorder

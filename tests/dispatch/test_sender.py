@@ -14,7 +14,8 @@ from sqlalchemy.pool import QueuePool
 
 from service.channels.base import Account, BlockedError, RetryableError, SendError
 from service.core import dispatchers
-from service.core.deliveries import Claimed, Outcome
+from service.core.claims import Claimed
+from service.core.deliveries import Outcome
 from service.database import now_ms
 from service.dispatch.campaigns import Campaign
 from service.dispatch.gate import Gate

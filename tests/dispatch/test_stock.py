@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.core.deliveries import Claimed
+from service.core.claims import Claimed
 from service.dispatch.stock import Stock, Work
 
 CAMPAIGN: Any = cast("Any", None)
