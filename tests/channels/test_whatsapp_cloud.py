@@ -22,6 +22,7 @@ from service.channels.base import (
     RequestError,
     RetryableError,
     SendError,
+    Template,
     UnreadableReceiptError,
 )
 from service.channels.drivers import whatsapp_cloud
@@ -33,6 +34,20 @@ from tests.provider import Fault, Provider, Reply, Request, graph_error, instead
 
 RECIPIENT = "2348179803743"
 MEGABYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize("index", ["0", 0])
+def test_the_index_of_a_button_is_a_text_however_it_was_written(
+    opened: Opened, provider: Provider, index: Any
+) -> None:
+    driver = opened("whatsapp_cloud")
+    words = {"type": "body", "parameters": [{"type": "text", "text": "Ada"}]}
+    button = {"type": "button", "sub_type": "quick_reply", "index": index, "parameters": []}
+
+    driver.send(RECIPIENT, driver.prepare(Template("sale", "en", (words, button))), "d.0")
+
+    (message,) = provider.messages
+    assert message.json["template"]["components"] == [words, {**button, "index": "0"}]
 
 
 def test_a_picture_for_a_thousand_people_is_uploaded_once(

@@ -96,9 +96,15 @@ def _template(template: Template) -> dict[str, Any]:
     body = {
         "name": template.name,
         "language": {"policy": "deterministic", "code": template.language},
-        "components": list(template.components),
+        "components": [_component(each) for each in template.components],
     }
     return _without_empty(body)
+
+
+def _component(component: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a component; Meta's document wants a button's index as a text, people write 0."""
+    index = component.get("index")
+    return component if index is None else {**component, "index": str(index)}
 
 
 def _without_empty(body: Mapping[str, Any]) -> dict[str, Any]:
