@@ -7,6 +7,7 @@ read when it is asked for: web workers know the commands but never run one.
 from __future__ import annotations
 
 import importlib
+import logging
 
 import click
 from flask import Flask
@@ -43,4 +44,6 @@ class Commands(AppGroup):
 
 def register(app: Flask) -> None:
     """Give the application its commands, beside those that its extensions brought."""
+    # Its plugins announce themselves when it is imported, which is none of an operator's business.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     app.cli = Commands(app.name, commands=app.cli.commands)

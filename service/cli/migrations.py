@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import click
@@ -27,7 +26,6 @@ def migrate() -> None:
 
 def upgrade() -> None:
     """Run the migrations that the database has not seen."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config(_ROOT / "alembic.ini")
     try:
         with crier().database.engine.execution_options(crier_writes=True).connect() as connection:

@@ -61,6 +61,10 @@ def test_a_number_that_is_none_ends_gunicorn_with_its_name(name: str, tmp_path: 
     assert f"{name} must be a whole number" in said
 
 
+def test_a_migration_that_goes_well_has_nothing_to_say(tmp_path: Path) -> None:
+    assert start(("flask", "--app", "wsgi", "migrate"), tmp_path) == (0, "")
+
+
 class Waiting(Server):
     """A server that is up, though not ready."""
 
