@@ -20,6 +20,8 @@ from tests.waiting import LIMIT, until
 
 ROOT = Path(__file__).parent.parent
 _SETTINGS = {setting.name.upper() for setting in fields(Settings)}
+# Each process would compile all of the service for itself.
+_HINDRANCES = {"PYTHONDONTWRITEBYTECODE"}
 QUICK = {
     "LOG_LEVEL": "INFO",
     "POLL_INTERVAL": "0.05",
@@ -34,7 +36,9 @@ def environment(settings: Settings, **changes: str) -> dict[str, str]:
 
     What measures coverage in subprocesses is left in it.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in _SETTINGS | _HINDRANCES
+    }
     where = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url}
     return kept | where | QUICK | changes
 
@@ -92,7 +96,7 @@ class Server(Process):
     """gunicorn with the project's own configuration, on a free port."""
 
     def __init__(self, settings: Settings, *options: str, **changes: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         super().__init__(
             settings, "gunicorn", *options, "wsgi:app", **{"PORT": str(self.port), **changes}
         )
@@ -140,7 +144,8 @@ def running(*processes: Process) -> Iterator[None]:
                 process.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on, now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

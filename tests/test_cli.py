@@ -23,6 +23,7 @@ from service.database import Database, now_ms
 from service.errors import UnauthorisedError
 from tests.conftest import ROOT
 from tests.house.test_migrations import migrate, tables
+from tests.serving import free_port
 
 SECRET = re.compile("crier_[0-9a-f]{40}")
 ID = re.compile("[0-9a-f]{24}")
@@ -247,9 +248,11 @@ def test_web_workers_leave_the_commands_and_alembic_alone() -> None:
 
 
 def test_the_first_start_makes_a_client_and_a_request_to_paste(
-    flask: Flask, fresh: Database, crier: Crier
+    flask: Flask, fresh: Database, crier: Crier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del fresh
+    # The usual port may be in use on a developer's machine.
+    monkeypatch.setenv("PORT", str(free_port()))
     said = printed(flask("welcome", "--address", "http://127.0.0.1:9876"))
     (secret,) = set(SECRET.findall(said))
     assert Scope.ADMIN in scopes_of(crier, secret)
