@@ -9,6 +9,7 @@ given a new connection, and that one to itself.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -35,6 +36,12 @@ request that meets the closing is uncertain."""
 CALM: Final = 1_000
 """Good answers in a row after which header lines are not read any more: libcurl calls Python once
 for each of them, and every call takes its turn among all threads."""
+
+_PROVEN: Final = 16
+"""Answers after which a connection is known to be kept alive by the other side."""
+
+_JUST_NOW: Final = 0.005
+"""Seconds after an answer in which nobody closes a connection that is kept alive."""
 
 _MENDABLE: Final = {
     pycurl.E_URL_MALFORMAT: "url",
@@ -178,7 +185,7 @@ class Connection:
             self.curl.unsetopt(pycurl.HEADERFUNCTION)
 
     def _exchange(self) -> None:
-        if self._socket is None or not self._socket.is_established():
+        if self._socket is None or not self._socket.is_open():
             self._exchange_anew()
             return
         try:
@@ -215,6 +222,8 @@ class Connection:
         return self._socket
 
     def _answer(self) -> Answer:
+        if self._socket is not None:
+            self._socket.answered()
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         self._weather.answered(accepted=status < HTTPStatus.MULTIPLE_CHOICES)
         chunks = self._chunks
@@ -260,15 +269,29 @@ class _Socket:
 
     def __init__(self, name: pycurl.CurlSockAddr) -> None:
         self._socket = socket.socket(name.family, name.socktype, name.protocol)
+        self._answers = 0
+        self._answered_at = 0.0
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def is_established(self) -> bool:
+    def answered(self) -> None:
+        """Take note of an answer that came."""
+        self._answers += 1
+        self._answered_at = time.monotonic()
+
+    def is_open(self) -> bool:
         """Tell whether the other side has not closed; curl itself looks once a second.
 
-        The first byte of Linux's `struct tcp_info` is the state, 1 is TCP_ESTABLISHED.
+        The look costs as much as all else that Python does for a request. It is left out where the
+        last answer came just now by a connection that is known to be kept alive.
         """
+        if self._answers >= _PROVEN and time.monotonic() - self._answered_at < _JUST_NOW:
+            return True
+        return self._is_established()
+
+    def _is_established(self) -> bool:
+        """Ask the kernel: the first byte of Linux's `struct tcp_info` is the state, 1 is that."""
         return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
 
     def __del__(self) -> None:

@@ -6,10 +6,11 @@ import os
 import socket
 from pathlib import Path
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from service import ids
+from service.database import is_postgres
 from service.models import Dispatcher
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -52,10 +53,14 @@ def beat(db: Session, dispatcher_id: str, *, now: int) -> None:
         raise LostClaimError
 
 
+_HOLD = text("SELECT id FROM dispatchers WHERE id = :id")
+_HOLD_POSTGRES = text(f"{_HOLD.text} FOR KEY SHARE")
+
+
 def hold(db: Session, dispatcher_id: str) -> None:
     """Keep this process from being given up until the transaction ends; raises LostClaimError."""
-    mine = select(Dispatcher.id).where(Dispatcher.id == dispatcher_id)
-    if db.execute(mine.with_for_update(read=True, key_share=True)).one_or_none() is None:
+    mine = _HOLD_POSTGRES if is_postgres(db) else _HOLD
+    if db.execute(mine, {"id": dispatcher_id}).one_or_none() is None:
         raise LostClaimError
 
 

@@ -18,6 +18,7 @@ from service.core.progress import NAMELESS, unsent
 from service.core.receipts import PartSent
 from service.database import now_ms
 from service.dispatch import pacing, retry
+from service.dispatch.crew import Crew
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.loop import Loop
@@ -48,6 +49,7 @@ class Senders:
         self._lease = lease
         self._gate = gate
         self._size = threads
+        self._crew = Crew(threads)
         # Made when they start: a fork makes every thread that is there look as if it had ended.
         self._threads: list[threading.Thread] = []
         self._spares: list[threading.Thread] = []
@@ -60,6 +62,8 @@ class Senders:
 
     def join(self, deadline: float) -> int:
         """Wait until a monotonic moment for the sends under way; return how many are not over."""
+        self.watch.join(deadline - time.monotonic())  # it starts threads
+        self._crew.release()
         for thread in (*self._threads, *self._spares):
             thread.join(max(0.0, deadline - time.monotonic()))
         return self.alive() + len(self.spares())
@@ -73,19 +77,21 @@ class Senders:
         return [thread for thread in self._spares if thread.is_alive()]
 
     def _look(self) -> float:
-        """Start the spare threads that are missing; return the seconds until the next look."""
+        """See that as many threads work as are of use; return the seconds until the next look."""
+        self._crew.adjust()
         self._late = min(self._stock.credit.look(), self._size)
         self._spares = self.spares()
         self._spares += _started(self._help, "spare", self._late - len(self._spares))
         return _GLANCE
 
-    def _help(self) -> None:
+    def _help(self, _number: int) -> None:
         while self._late and (work := self._stock.take()) is not None:
             self._attempt(work)
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         while (work := self._stock.take()) is not None:
             self._attempt(work)
+            self._crew.wait(number)
 
     def _attempt(self, work: Work) -> None:
         """Deliver and hand the verdict in."""
@@ -148,10 +154,10 @@ class Senders:
         return verdict
 
 
-def _started(target: Callable[[], None], name: str, count: int) -> list[threading.Thread]:
+def _started(target: Callable[[int], None], name: str, count: int) -> list[threading.Thread]:
     """Return so many threads that have begun."""
     threads = [
-        threading.Thread(target=target, name=f"crier-{name}-{number}", daemon=True)
+        threading.Thread(target=target, args=(number,), name=f"crier-{name}-{number}", daemon=True)
         for number in range(count)
     ]
     for thread in threads:

@@ -1,0 +1,64 @@
+"""How many of the sender threads work: no more than the interpreter can serve.
+
+Python runs one thread at a time. A provider that answers after 50 ms keeps hundreds of threads
+apart; behind one that answers at once they all wait for the interpreter instead of the network,
+and every turn costs more the more of them wait: sixteen threads sent half of what four did.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+LEAST = 4
+"""Threads that always work: as many as keep the interpreter busy when no answer takes time."""
+
+_BUSY = 0.85
+"""Part of one processor's time, used by this process, from which on fewer threads are tried."""
+
+_FREE = 0.5
+"""The same, up to which more are; between both it stays."""
+
+
+class Crew:
+    """The threads numbered from 0 to `size` - 1, of which the first `working` may work."""
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        used: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Let all work; `used` returns the seconds of processor time that were used by now."""
+        self._size = self.working = size
+        self._used, self._clock = used, clock
+        self._last = used(), clock()
+        self._changed = threading.Condition()
+
+    def adjust(self) -> None:
+        """Let more or fewer work, by what was used of the processor since the last time."""
+        (used_before, before), self._last = self._last, (self._used(), self._clock())
+        used, now = self._last
+        busy = (used - used_before) / max(now - before, 1e-3)
+        if busy > _BUSY:
+            self._let_work(max(min(LEAST, self._size), self.working * 3 // 4))
+        elif busy < _FREE:
+            self._let_work(min(self._size, 2 * self.working))
+
+    def wait(self, number: int) -> None:
+        """Wait until the thread of this number may work."""
+        if number >= self.working:
+            with self._changed:
+                self._changed.wait_for(lambda: number < self.working)
+
+    def release(self) -> None:
+        """Let all work, as there is an end to come to."""
+        self._let_work(self._size)
+
+    def _let_work(self, number: int) -> None:
+        if number != self.working:
+            with self._changed:
+                self.working = number
+                self._changed.notify_all()

@@ -1,0 +1,68 @@
+"""How many sender threads work."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.dispatch.crew import LEAST, Crew
+from tests.waiting import until
+
+
+class Machine:
+    """A processor whose use and whose clock are told."""
+
+    def __init__(self) -> None:
+        self.used = self.now = 0.0
+
+    def pass_by(self, busy: float) -> None:
+        """Let a second go by in which so much of a processor was used."""
+        self.used += busy
+        self.now += 1.0
+
+
+def crew(machine: Machine, size: int) -> Crew:
+    return Crew(size, used=lambda: machine.used, clock=lambda: machine.now)
+
+
+def settle(crew: Crew, machine: Machine, busy: float) -> int:
+    for _ in range(20):
+        machine.pass_by(busy)
+        crew.adjust()
+    return crew.working
+
+
+@pytest.mark.parametrize(("size", "fewest"), [(256, LEAST), (16, LEAST), (2, 2)])
+def test_fewer_work_while_the_processor_is_busy_and_all_when_it_is_not(
+    size: int, fewest: int
+) -> None:
+    machine = Machine()
+    threads = crew(machine, size)
+    assert threads.working == size
+    assert settle(threads, machine, 0.2) == size
+    assert settle(threads, machine, 1.0) == fewest
+    assert settle(threads, machine, 0.7) == fewest
+    assert settle(threads, machine, 0.2) == size
+
+
+def test_whoever_is_not_needed_waits_until_needed_again() -> None:
+    machine = Machine()
+    threads = crew(machine, 16)
+    settle(threads, machine, 1.0)
+    threads.wait(LEAST - 1)
+    waiting = threading.Thread(target=threads.wait, args=(LEAST,), daemon=True)
+    waiting.start()
+    settle(threads, machine, 0.7)
+    assert waiting.is_alive()
+    settle(threads, machine, 0.2)
+    until(lambda: not waiting.is_alive())
+
+
+def test_all_are_released_for_the_end() -> None:
+    machine = Machine()
+    threads = crew(machine, 16)
+    settle(threads, machine, 1.0)
+    threads.release()
+    for number in range(16):
+        threads.wait(number)
