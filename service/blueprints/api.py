@@ -7,6 +7,7 @@ query strings pass.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
@@ -58,6 +59,31 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
 
     ERROR_SCHEMA = FailureSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._undescribed: list[Blueprint] = []
+        self._describing = threading.RLock()
+        super().__init__(*arguments, **options)
+
+    @property
+    def spec(self) -> Any:
+        """The description, made when it is first asked for: most processes are never asked."""
+        with self._describing:
+            undescribed, self._undescribed = self._undescribed, []
+            for blueprint in undescribed:
+                blueprint.register_views_in_doc(self, self._app, self._spec, name=blueprint.name)
+                self._spec.tag({"name": blueprint.name, "description": blueprint.description})
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: Any) -> None:
+        self._spec = spec
+
+    def register_blueprint(self, blueprint: Blueprint) -> None:
+        """Route what a blueprint answers."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blueprint.name] = self
+        self._app.register_blueprint(blueprint)
+        self._undescribed.append(blueprint)
 
     def _register_error_handlers(self) -> None:
         errors.register(self._app)
