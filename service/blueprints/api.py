@@ -71,7 +71,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
         with self._describing:
             undescribed, self._undescribed = self._undescribed, []
             for blueprint in undescribed:
-                blueprint.register_views_in_doc(self, self._app, self._spec, name=blueprint.name)
+                blueprint.register_views_in_doc(
+                    self, self._app, self._spec, name=blueprint.name, parameters=None
+                )
                 self._spec.tag({"name": blueprint.name, "description": blueprint.description})
         return self._spec
 
