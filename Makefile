@@ -69,7 +69,7 @@ fix: $(DEV) ## Format, and mend what can be mended without thought
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 migrate: $(RUN) ## Bring the database to the newest migration
-	@$(BIN)/alembic upgrade head
+	@$(BIN)/flask --app wsgi migrate
 
 revision: $(DEV) ## Write a migration from the models' changes: make revision m="add expiry"
 	@test -n "$(m)" || { echo 'Say what it does: make revision m="add expiry"'; exit 1; }

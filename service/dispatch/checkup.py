@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,28 +16,22 @@ from service.models import Session
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
 class Checkup:
     """Lets the deliveries of a mended session go on without anybody's doing."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        accounts: Accounts,
-        on_ready: Callable[[], None],
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._accounts = accounts
-        self._on_ready = on_ready
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    on_ready: Callable[[], None]
 
     def turn(self) -> float:
         """Ask the providers of all blocked sessions; return the seconds until the next time."""
-        for session in checkup.blocked(self._database):
+        for session in checkup.blocked(self.database):
             self._check(session)
-        return self._settings.check_interval
+        return self.settings.check_interval
 
     def _check(self, session: Session) -> None:
-        if checkup.check(self._accounts, self._database, session) is None:
+        if checkup.check(self.accounts, self.database, session) is None:
             log.info("session sends again", session_id=session.id)
-            self._on_ready()
+            self.on_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
@@ -12,34 +13,32 @@ from service.database import Database, now_ms
 from service.models import RecipientChunk
 
 
+@dataclass(slots=True)
 class FanOut:
     """Takes one chunk of one broadcast after the other, a transaction each, so that all get on."""
 
-    def __init__(
-        self, settings: Settings, database: Database, on_ready: Callable[[], None]
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._on_ready = on_ready
-        self._cursor = ""
-        self.draining = False
+    settings: Settings
+    database: Database
+    on_ready: Callable[[], None]
+    draining: bool = field(default=False, init=False)
+    _cursor: str = field(default="", init=False)
 
     def turn(self) -> float:
         """Fan one chunk out; return the seconds until it is worth looking again."""
         broadcast_id = None if self.draining else self._next()
         if broadcast_id is None:
-            return self._settings.poll_interval
-        with self._database.writing() as db:
+            return self.settings.poll_interval
+        with self.database.writing() as db:
             made = chunks.fan_out(db, broadcast_id, now=now_ms())
         if not made:  # another process has it in hand
-            return self._settings.poll_interval
-        self._on_ready()
+            return self.settings.poll_interval
+        self.on_ready()
         return 0.0
 
     def _next(self) -> str | None:
         """Return the broadcast with chunks left that comes after the last one served."""
         first = select(RecipientChunk.broadcast_id).order_by(RecipientChunk.broadcast_id).limit(1)
-        with self._database.reading() as db:
+        with self.database.reading() as db:
             after = db.scalar(first.where(RecipientChunk.broadcast_id > self._cursor))
             self._cursor = after or db.scalar(first) or ""
         return self._cursor or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,26 +16,24 @@ log = structlog.get_logger(__name__)
 _BATCH = 500
 
 
+@dataclass(slots=True)
 class Receipts:
     """Applies receipts, many in a transaction; those that tell of nothing of ours are counted."""
 
-    def __init__(
-        self, settings: Settings, database: Database, on_ready: Callable[[], None]
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._on_ready = on_ready
+    settings: Settings
+    database: Database
+    on_ready: Callable[[], None]
 
     def turn(self) -> float:
         """Apply what is due; return the seconds until it is worth looking again."""
         now = now_ms()
-        with self._database.reading() as db:
+        with self.database.reading() as db:
             if not receipts.are_due(db, now=now):
-                return self._settings.poll_interval
-        with self._database.writing() as db:
+                return self.settings.poll_interval
+        with self.database.writing() as db:
             result = receipts.apply(db, _BATCH, now=now)
         if result.unknown:
             log.warning("receipts of nothing of ours were dropped", count=result.unknown)
         if result.applied:
-            self._on_ready()
-        return 0.0 if sum(result) == _BATCH else self._settings.poll_interval
+            self.on_ready()
+        return 0.0 if sum(result) == _BATCH else self.settings.poll_interval

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import RowMapping, text
@@ -47,20 +48,14 @@ _STUCK = text("""
 """)
 
 
+@dataclass(slots=True)
 class Sweep:
     """The turns that leave nothing at `sending` for ever."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        accounts: Accounts,
-        on_ready: Callable[[], None],
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._accounts = accounts
-        self._on_ready = on_ready
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    on_ready: Callable[[], None]
 
     def turn(self) -> float:
         """Put everything right once; return the seconds until the next time."""
@@ -68,34 +63,34 @@ class Sweep:
         more = self._rescue()
         more |= self._wind_up()
         self._recount()
-        return 0.0 if more else self._settings.sweep_interval
+        return 0.0 if more else self.settings.sweep_interval
 
     def _start_due(self) -> None:
         """Start the broadcasts whose time has come."""
-        with self._database.writing() as db:
+        with self.database.writing() as db:
             started = db.scalars(_DUE, {"now": now_ms()}).all()
         for broadcast_id in started:
             log.info("broadcast sending", broadcast_id=broadcast_id)
         if started:
-            self._on_ready()
+            self.on_ready()
 
     def _rescue(self) -> bool:
         """Take back what dead dispatchers had claimed; tell whether more is left."""
-        with self._database.reading() as db:
+        with self.database.reading() as db:
             orphans = deque(claims.orphans(db))
         if not orphans:
             return False
-        repeats, until = Repeats(self._database, self._accounts), time.monotonic() + _RESCUE_TIME
+        repeats, until = Repeats(self.database, self.accounts), time.monotonic() + _RESCUE_TIME
         is_early = True
         while orphans and is_early:
             orphan = orphans.popleft()
             self._rescue_one(orphan, resend=repeats.may_be_offered(orphan))
             is_early = time.monotonic() < until
-        self._on_ready()
+        self.on_ready()
         return bool(orphans)
 
     def _rescue_one(self, orphan: RowMapping, *, resend: bool) -> None:
-        with self._database.writing() as db:
+        with self.database.writing() as db:
             claims.rescue(
                 db, orphan["claim_id"], orphan["broadcast_id"], resend=resend, now=now_ms()
             )
@@ -105,24 +100,24 @@ class Sweep:
     def _wind_up(self) -> bool:
         """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""
         now = now_ms()
-        with self._database.reading() as db:
+        with self.database.reading() as db:
             ending = db.execute(_WINDING_UP, {"now": now}).all()
         moved = [self._withdraw(broadcast_id, status) for broadcast_id, status in ending]
         return _WITHDRAWN_AT_ONCE in moved
 
     def _withdraw(self, broadcast_id: str, status: str) -> int:
         verdict = _CANCELLED if status == BroadcastStatus.CANCELLED else _EXPIRED
-        with self._database.writing() as db:
+        with self.database.writing() as db:
             return deliveries.withdraw(
                 db, broadcast_id, *verdict, limit=_WITHDRAWN_AT_ONCE, now=now_ms()
             )
 
     def _recount(self) -> None:
         """Close the broadcasts that have no open delivery though their counters say otherwise."""
-        with self._database.reading() as db:
+        with self.database.reading() as db:
             stuck = db.scalars(_STUCK).all()
         for broadcast_id in stuck:
-            with self._database.writing() as db:
+            with self.database.writing() as db:
                 closed = tallies.recount(db, broadcast_id, now=now_ms())
             if closed:
                 log.error("counters put right", broadcast_id=broadcast_id)
