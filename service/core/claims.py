@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import CursorResult, RowMapping, text
 from sqlalchemy.orm import Session
 
 from service.core import tallies
@@ -63,7 +63,9 @@ def take(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> lis
     common = {"claim_id": claim_id, "now": now}
     if is_postgres(db):
         turns = {"broadcast_ids": list(shares), "shares": list(shares.values())}
-        return list(map(Claimed._make, db.execute(_CLAIM_POSTGRES, common | turns)))
+        # Past SQLAlchemy's rows, which would be made for nothing: a third of the time.
+        cursor = cast("CursorResult[Any]", db.execute(_CLAIM_POSTGRES, common | turns)).cursor
+        return list(map(Claimed._make, cursor.fetchall()))
     for broadcast_id, share in shares.items():
         db.execute(_CLAIM_SQLITE, common | {"broadcast_id": broadcast_id, "share": share})
     return list(map(Claimed._make, json.loads(db.scalar(_CLAIMED_SQLITE, common) or "[]")))

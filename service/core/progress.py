@@ -60,8 +60,10 @@ class State(NamedTuple):
         return not unsent(self.message_ids, parts)
 
 
-def unsent(message_ids: Sequence[str], parts: int) -> list[int]:
+def unsent(message_ids: Sequence[str], parts: int) -> Sequence[int]:
     """Return the numbers of the parts that are still to be sent, in their order."""
+    if not message_ids:
+        return range(parts)
     void = [number for number, each in enumerate(message_ids[:parts]) if each.startswith(VOID)]
     return [*void, *range(len(message_ids), parts)]
 

@@ -176,7 +176,9 @@ def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:
 
 def _one_word(message_id: Any) -> str:
     """Return a provider's id as it is kept among others, with blanks between, whatever it is."""
-    return "".join(storable(str(message_id or "")).split()) or NAMELESS
+    words = storable(str(message_id or ""))
+    is_one = words.isprintable() and " " not in words  # as nearly all are
+    return (words if is_one else "".join(words.split())) or NAMELESS
 
 
 def _named(work: Work, message_ids: list[str], taken: list[int]) -> tuple[PartSent, ...]:
