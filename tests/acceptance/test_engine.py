@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests import workers
 from tests.conftest import Tenant
 from tests.waiting import LIMIT, until
 from tests.workers import on_postgres, queued, worker
-from tests.world import ADA, GRACE, World, numbers
+from tests.world import ADA, GRACE, JOAN, World, numbers
 
 MakeApp = Callable[..., Application]
 
@@ -43,6 +44,12 @@ def queue(settings: Settings) -> Iterator[World]:
 def slow(world: World, **fields: Any) -> str:
     """Create a session that takes a while for each message, so that there is a middle."""
     return world.session(settings={"latency": 0.02, **fields})
+
+
+def use(world: World, session_id: str) -> None:
+    """Have the broadcasts that come go through a session."""
+    world.tell("UPDATE sessions SET is_default = false")
+    world.tell("UPDATE sessions SET is_default = true WHERE id = :id", id=session_id)
 
 
 def copies(world: World) -> Counter[str]:
@@ -80,34 +87,41 @@ def is_at_rest(world: World) -> bool:
 
 
 @on_postgres
-def test_two_workers_deliver_a_broadcast_to_everybody_exactly_once(queue: World) -> None:
-    slow(queue, idempotent=False)
-    to = numbers(2_000)
-    with worker(queue), worker(queue):
-        broadcast_id = queue.broadcast(to)
-        queue.await_status(broadcast_id, "completed")
-        until(lambda: is_at_rest(queue))
-    assert copies(queue) == Counter(to)
-    assert queue.statuses(broadcast_id) == {"sent": 2_000}
-    queue.assert_counters_equal_rows([broadcast_id])
+def test_workers_deliver_exactly_once_and_when_one_is_killed_another_one_finishes(
+    queue: World,
+) -> None:
+    one_lane, two_lanes = numbers(900), numbers(1_200)
+    with worker(queue) as one, worker(queue) as two, worker(queue) as three:
+        slow(queue, idempotent=False)
+        deliver(queue, two_lanes)
+        use(queue, slow(queue))
+        left = kill_the_sender(queue, one_lane, [one, two, three])
+        kill_the_sender(queue, two_lanes, left)
 
 
-@on_postgres
-@pytest.mark.parametrize("recipients", [900, 2_000], ids=["one lane", "two lanes"])
-def test_when_a_worker_is_killed_another_one_finishes(queue: World, recipients: int) -> None:
-    slow(queue)
-    to = numbers(recipients)
-    with worker(queue) as one, worker(queue) as two:
-        broadcast_id = queue.broadcast(to)
-        until(lambda: sent(queue, broadcast_id) > 100)
-        victim = sender(queue)
-        killed = next(process for process in (one, two) if process.pid == victim)
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
-        assert sent(queue, broadcast_id) < recipients
-        queue.await_status(broadcast_id, "completed")
-    assert copies(queue) == Counter(to)
-    queue.assert_counters_equal_rows([broadcast_id])
+def deliver(world: World, to: list[str]) -> None:
+    broadcast_id = world.broadcast(to)
+    world.await_status(broadcast_id, "completed")
+    until(lambda: is_at_rest(world))
+    assert copies(world) == Counter(to)
+    assert world.statuses(broadcast_id) == {"sent": len(to)}
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def kill_the_sender(world: World, to: list[str], running: list[Popen[bytes]]) -> list[Popen[bytes]]:
+    """Kill a worker in the middle of a broadcast, see it finished, and return who is left."""
+    before = copies(world)
+    broadcast_id = world.broadcast(to)
+    until(lambda: sent(world, broadcast_id) > 100)
+    victim = sender(world)
+    [killed] = [process for process in running if process.pid == victim]
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert sent(world, broadcast_id) < len(to)
+    world.await_status(broadcast_id, "completed")
+    assert copies(world) - before == Counter(to)
+    world.assert_counters_equal_rows([broadcast_id])
+    return [process for process in running if process is not killed]
 
 
 @on_postgres
@@ -130,118 +144,92 @@ def test_a_worker_that_is_asked_to_end_leaves_the_rest_to_another_at_once(queue:
 
 
 @on_postgres
-def test_a_scheduled_broadcast_is_sent_when_its_time_has_come(queue: World) -> None:
+def test_what_has_to_wait_is_taken_up_again_when_its_time_has_come(queue: World) -> None:
     queue.session()
+    held = queue.session()
+    queue.tell("UPDATE sessions SET held_until = :end WHERE id = :id", end=FOREVER, id=held)
     send_at = now_ms() + 2_000
+    scheduled = queue.broadcast(JOAN, send_at=send_at)
+    waiting = queue.broadcast(GRACE, session_id=held)
     with worker(queue):
-        broadcast_id = queue.broadcast(ADA, send_at=send_at)
-        queue.await_status(broadcast_id, "completed")
-    [message] = queue.received()
-    assert message["received_at"] >= send_at
-
-
-@on_postgres
-def test_what_has_to_wait_for_another_attempt_is_taken_up_again(queue: World) -> None:
-    queue.session()
-    with worker(queue):
-        broadcast_id = queue.broadcast([ADA, FAILS_ONCE, THROTTLED])
-        until(lambda: sent(queue, broadcast_id) == 1)
-        until(lambda: [job for job in workers.jobs(queue) if job.name.endswith("+")])
-        queue.await_status(broadcast_id, "completed")
-    assert {each.recipient: each.attempts for each in queue.deliveries(broadcast_id)} == {
+        retried = queue.broadcast([ADA, FAILS_ONCE, THROTTLED])
+        until(lambda: sent(queue, retried) == 1)
+        until(lambda: [job for job in workers.jobs(queue) if is_later(job, retried)])
+        until(lambda: not [job for job in workers.jobs(queue) if job.name.startswith(waiting)])
+        queue.tell("UPDATE sessions SET held_until = 0 WHERE id = :id", id=held)
+        for broadcast_id in (waiting, scheduled, retried):
+            queue.await_status(broadcast_id, "completed")
+    assert {each.recipient: each.attempts for each in queue.deliveries(retried)} == {
         ADA: 1,
         FAILS_ONCE: 2,
         THROTTLED: 2,
     }
-    assert copies(queue) == Counter([ADA, FAILS_ONCE, THROTTLED])
+    assert copies(queue) == Counter([ADA, FAILS_ONCE, THROTTLED, GRACE, JOAN])
+    [message] = [message for message in queue.received() if message["recipient"] == JOAN]
+    assert message["received_at"] >= send_at
+
+
+def is_later(job: Any, broadcast_id: str) -> bool:
+    return bool(job.name.startswith(broadcast_id) and job.name.endswith("+"))
 
 
 @on_postgres
-def test_a_paused_broadcast_leaves_the_workers_until_it_is_resumed(queue: World) -> None:
+def test_a_large_broadcast_lets_a_small_one_pass_and_leaves_the_worker_while_it_is_paused(
+    queue: World,
+) -> None:
     slow(queue, idempotent=False)
     to = numbers(1_500)
     with worker(queue):
-        broadcast_id = queue.broadcast(to)
-        until(lambda: sent(queue, broadcast_id) > 100)
-        workers.pause(queue, broadcast_id)
-        until(lambda: is_at_rest(queue))
-        until(lambda: "sending" not in queue.statuses(broadcast_id))
-        assert sent(queue, broadcast_id) < 1_500
-        workers.resume(queue, broadcast_id)
-        queue.await_status(broadcast_id, "completed")
-    assert copies(queue) == Counter(to)
-
-
-@on_postgres
-def test_what_waited_for_a_session_goes_on_when_that_is_mended(queue: World) -> None:
-    session_id = queue.session()
-    queue.tell("UPDATE sessions SET held_until = :end", end=FOREVER)
-    with worker(queue):
-        broadcast_id = queue.broadcast(ADA)
-        until(lambda: is_at_rest(queue))
-        queue.tell("UPDATE sessions SET held_until = 0 WHERE id = :id", id=session_id)
-        queue.await_status(broadcast_id, "completed")
-
-
-@on_postgres
-def test_a_worker_goes_on_when_its_connections_were_cut(queue: World) -> None:
-    slow(queue)
-    to = numbers(2_000)
-    with worker(queue) as process:
-        broadcast_id = queue.broadcast(to)
-        until(lambda: sent(queue, broadcast_id) > 100)
-        assert queue.ask(f"{CUT} = current_database() AND pid <> pg_backend_pid()")
-        queue.database.dispose()
-        queue.await_status(broadcast_id, "completed")
-        second = queue.broadcast(GRACE)
-        queue.await_status(second, "completed")
-        until(lambda: is_at_rest(queue))
-        assert process.poll() is None
-    assert copies(queue) == Counter([*to, GRACE])
-
-
-@on_postgres
-def test_a_worker_goes_on_when_its_database_was_away(
-    settings: Settings, postgres_server: str
-) -> None:
-    to = numbers(2_000)
-    with queued(settings, database_timeout=1.0) as queue, worker(queue) as process:
-        slow(queue)
-        broadcast_id = queue.broadcast(to)
-        until(lambda: sent(queue, broadcast_id) > 100)
-        with away(queue.database, postgres_server):
-            until(lambda: "the worker broke off" in workers.log(queue).read_text())
-        queue.await_status(broadcast_id, "completed")
-        second = queue.broadcast(GRACE)
-        queue.await_status(second, "completed")
-        until(lambda: is_at_rest(queue))
-        assert process.poll() is None
-        assert copies(queue) == Counter([*to, GRACE])
-
-
-@on_postgres
-def test_a_worker_can_be_stopped_while_its_database_is_away(
-    settings: Settings, postgres_server: str
-) -> None:
-    with queued(settings, database_timeout=1.0, grace=2.0) as queue, worker(queue) as process:
-        slow(queue)
-        broadcast_id = queue.broadcast(numbers(2_000))
-        until(lambda: sent(queue, broadcast_id) > 100)
-        with away(queue.database, postgres_server):
-            until(lambda: "out of reach" in workers.log(queue).read_text())
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(LIMIT) in {0, 1}
-
-
-@on_postgres
-def test_a_small_broadcast_does_not_wait_for_a_large_one(queue: World) -> None:
-    slow(queue)
-    with worker(queue):
-        large = queue.broadcast(numbers(6_000))
+        large = queue.broadcast(to)
         until(lambda: sent(queue, large) > 100)
         small = queue.broadcast([ADA, GRACE])
         queue.await_status(small, "completed")
         assert queue.get(large).status == "sending"
+        workers.pause(queue, large)
+        until(lambda: is_at_rest(queue))
+        until(lambda: "sending" not in queue.statuses(large))
+        assert sent(queue, large) < len(to)
+        workers.resume(queue, large)
+        queue.await_status(large, "completed")
+    assert copies(queue) == Counter([*to, ADA, GRACE])
+
+
+@on_postgres
+def test_a_worker_outlives_what_befalls_its_database_and_can_be_stopped_meanwhile(
+    settings: Settings, postgres_server: str
+) -> None:
+    hurry = {"database_timeout": 1.0, "grace": 2.0, "lease": 2.0, "sweep_interval": 0.5}
+    with queued(settings, **hurry) as queue, worker(queue) as process:
+        slow(queue)
+        first = begin(queue)
+        assert queue.ask(f"{CUT} = current_database() AND pid <> pg_backend_pid()")
+        queue.database.dispose()
+        queue.await_status(first, "completed")
+        second = begin(queue)
+        with away(queue.database, postgres_server):
+            until(lambda: "the worker broke off" in workers.log(queue).read_text())
+        queue.await_status(second, "completed")
+        third = queue.broadcast(GRACE)
+        queue.await_status(third, "completed")
+        until(lambda: is_at_rest(queue))
+        assert process.poll() is None
+        assert copies(queue) == Counter([*MANY, *MANY, GRACE])
+        begin(queue)
+        said = workers.log(queue).stat().st_size
+        with away(queue.database, postgres_server):
+            until(lambda: b"out of reach" in workers.log(queue).read_bytes()[said:])
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT) in {0, 1}
+
+
+MANY = numbers(900)
+
+
+def begin(world: World) -> str:
+    """Return a broadcast that is being sent."""
+    broadcast_id = world.broadcast(MANY)
+    until(lambda: sent(world, broadcast_id) > 100)
+    return broadcast_id
 
 
 @on_postgres
@@ -269,11 +257,11 @@ def test_a_request_that_fails_leaves_neither_a_broadcast_nor_a_job(
 
 
 def test_chaos_loses_nobody() -> None:
-    faults = {"kill": (0.8, 1.4), "cut": (0.4, 0.8), "term": (1.0, 1.6), "postgres": (0.8, 1.6)}
+    faults = {"kill": (1.0, 1.5), "cut": (0.5, 0.9), "term": (1.0, 1.5), "postgres": (1.0, 1.5)}
     plan = Plan(
         database="postgres",
         engine="procrastinate",
-        seconds=3.5,
+        seconds=2.5,
         deliveries=1_000,
         faults=faults,
         away=(0.3, 0.8),
