@@ -8,25 +8,27 @@ from benchmarks.chaos.run import run
 
 
 def test_processes_that_are_killed_and_frozen_lose_nobody_on_sqlite() -> None:
-    report = run(_plan("sqlite", kill=(0.8, 1.4), stop=(0.5, 1.0)))
+    report = run(_plan("sqlite", kill=(1.0, 1.4), stop=(0.4, 0.8)))
     _assert_that_the_promise_was_kept(report)
 
 
 def test_a_postgres_that_crashes_and_processes_that_are_killed_lose_nobody() -> None:
-    report = run(_plan("postgres", kill=(0.8, 1.4), cut=(0.4, 0.8), postgres=(0.8, 1.6)))
+    report = run(_plan("postgres", kill=(1.0, 1.4), cut=(0.5, 0.9), postgres=(1.0, 1.5)))
     _assert_that_the_promise_was_kept(report)
 
 
 def _plan(database: str, **faults: tuple[float, float]) -> Plan:
     return Plan(
         database=database,
-        seconds=3.5,
-        deliveries=1_500,
+        seconds=3.0,
+        deliveries=1_000,
         faults=faults,
         away=(0.3, 0.8),
-        lease=2.0,
+        lease=1.5,
         sweep_interval=0.5,
         grace=2.0,
+        workers=1,
+        dispatchers=1,
         patience=60.0,
     )
 
@@ -37,4 +39,4 @@ def _assert_that_the_promise_was_kept(report: Report) -> None:
     assert not report.failures, shown
     assert not report.server_errors, shown
     assert all(report.faults[name] for name in report.plan.faults), shown
-    assert sum(tally.accepted for tally in report.audit.tallies.values()) == 1_500, shown
+    assert sum(tally.accepted for tally in report.audit.tallies.values()) == 1_000, shown
