@@ -33,16 +33,16 @@ def start(command: tuple[str, ...], folder: Path, **changes: str) -> tuple[int, 
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("command", [GUNICORN, CLIENTS])
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("command", "change", "named"),
     [
-        ({"DATA_DIR": "/proc/nowhere"}, "/proc/nowhere: "),
-        ({"DATA_DIR": "README.md"}, "DATA_DIR"),
-        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
-        ({"DATABASE_URL": "mysql://somebody@127.0.0.1/crier"}, "DATABASE_URL"),
-        ({"SECRET_KEY": "secret"}, "SECRET_KEY"),
-        ({"LANES": "few"}, "LANES"),
+        (GUNICORN, {"DATA_DIR": "/proc/nowhere"}, "/proc/nowhere: "),
+        (CLIENTS, {"DATA_DIR": "/proc/nowhere"}, "/proc/nowhere: "),
+        (CLIENTS, {"DATA_DIR": "README.md"}, "DATA_DIR"),
+        (GUNICORN, {"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
+        (CLIENTS, {"DATABASE_URL": "mysql://somebody@127.0.0.1/crier"}, "DATABASE_URL"),
+        (GUNICORN, {"SECRET_KEY": "secret"}, "SECRET_KEY"),
+        (CLIENTS, {"LANES": "few"}, "LANES"),
     ],
 )
 def test_a_setting_that_cannot_work_ends_the_start_with_its_name(
