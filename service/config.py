@@ -56,7 +56,7 @@ class Settings:
         "Internal location (`/_attachments`) from which nginx serves the files of attachments,"
         " told by `X-Accel-Redirect`; empty: the service sends them itself",
     )
-    max_body_bytes: int = setting(16 * MIB, "Largest JSON body")
+    max_body_bytes: int = setting(32 * MIB, "Largest JSON body")
     max_attachment_bytes: int = setting(16 * MIB, "Largest uploaded file")
     max_recipients: int = setting(1_000_000, "Most recipients of one broadcast")
     max_text_chars: int = setting(4096, "Longest text of a message, in characters")

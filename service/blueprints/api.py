@@ -69,12 +69,13 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
     def spec(self) -> Any:
         """The description, made when it is first asked for: most processes are never asked."""
         with self._describing:
-            undescribed, self._undescribed = self._undescribed, []
-            for blueprint in undescribed:
+            while self._undescribed:
+                blueprint = self._undescribed[0]
                 blueprint.register_views_in_doc(
                     self, self._app, self._spec, name=blueprint.name, parameters=None
                 )
                 self._spec.tag({"name": blueprint.name, "description": blueprint.description})
+                del self._undescribed[0]
         return self._spec
 
     @spec.setter

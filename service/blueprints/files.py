@@ -38,7 +38,7 @@ def show(file: str) -> Response:
         raise NotFoundError("file", file)
     found = FORMATS[match[1]]
     accelerated = crier().settings.accel_prefix
-    _ignore_many_ranges()
+    _ignore_odd_ranges()
     response = send_file(
         # Who sends the bytes also answers for ranges and validators.
         io.BytesIO() if accelerated else path,
@@ -53,10 +53,11 @@ def show(file: str) -> Response:
     return response
 
 
-def _ignore_many_ranges() -> None:
-    """Answer a request for several ranges with the whole, as RFC 9110 (14.2) allows.
+def _ignore_odd_ranges() -> None:
+    """Answer several ranges, and units that nobody knows, with the whole: RFC 9110, 14.2.
 
     Werkzeug would call them unsatisfiable.
     """
-    if request.range and len(request.range.ranges) > 1:
-        del request.environ["HTTP_RANGE"]
+    wanted = request.range
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) > 1:
+        request.environ.pop("HTTP_RANGE", None)

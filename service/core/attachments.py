@@ -100,7 +100,9 @@ def delete(db: Session, client_id: str, attachment_id: str) -> Attachment:
         db.flush()
     except IntegrityError as error:
         # A use that is still there, or came in this very moment: the foreign key decides.
-        raise InUseError("A broadcast that is not finished needs this attachment.") from error
+        raise InUseError(
+            "A broadcast that is not finished, or was deleted just now, needs this attachment."
+        ) from error
     return attachment
 
 

@@ -170,7 +170,7 @@ def test_nobody_reaches_the_folder_of_files_but_through_the_service(site: Site) 
 
 
 @needs_nginx
-@pytest.mark.parametrize("size", [16 * MIB + 1, 18 * MIB])
+@pytest.mark.parametrize("size", [32 * MIB + 1, 34 * MIB])
 def test_a_body_over_the_limit_is_refused_in_the_envelope_by_whoever_sees_it_first(
     site: Site, size: int
 ) -> None:

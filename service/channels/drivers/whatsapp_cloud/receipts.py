@@ -62,7 +62,8 @@ def _values(payload: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _receipt(status: Mapping[str, Any]) -> Receipt:
-    error: Mapping[str, Any] = next(iter(status.get("errors") or ()), {})
+    errors = (each for each in status.get("errors") or () if isinstance(each, Mapping))
+    error: Mapping[str, Any] = next(errors, {})
     return Receipt(
         provider_id=str(status["id"]),
         state=_STATES[status["status"]],
