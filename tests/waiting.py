@@ -17,4 +17,4 @@ def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
     deadline = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < deadline, f"still not true after {limit} seconds: {condition}"
-        _PAUSE.wait(0.005)
+        _PAUSE.wait(0.01)
