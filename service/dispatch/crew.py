@@ -17,8 +17,9 @@ LEAST = 4
 _BUSY = 0.85
 """Part of one processor's time, used by this process, from which on fewer threads are tried."""
 
-_FREE = 0.5
-"""The same, up to which more are; between both it stays."""
+_FREE = 0.35
+"""The same, up to which more are, where work waits for a thread. Between both it stays: a process
+that shares its processor with others gets no more of it by having more threads."""
 
 
 class Crew:
@@ -31,20 +32,24 @@ class Crew:
         used: Callable[[], float] = time.process_time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Let all work; `used` returns the seconds of processor time that were used by now."""
-        self._size = self.working = size
+        """Let few work; `used` returns the seconds of processor time that were used by now."""
+        self._size = size
+        self._least = self.working = min(LEAST, size)
         self._used, self._clock = used, clock
         self._last = used(), clock()
         self._changed = threading.Condition()
 
-    def adjust(self) -> None:
-        """Let more or fewer work, by what was used of the processor since the last time."""
+    def adjust(self, *, waits: bool) -> None:
+        """Let more or fewer work, by what was used of the processor since the last time.
+
+        `waits`: there is work that no thread has taken yet.
+        """
         (used_before, before), self._last = self._last, (self._used(), self._clock())
         used, now = self._last
         busy = (used - used_before) / max(now - before, 1e-3)
         if busy > _BUSY:
-            self._let_work(max(min(LEAST, self._size), self.working * 3 // 4))
-        elif busy < _FREE:
+            self._let_work(max(self._least, self.working // 2))
+        elif busy < _FREE and waits:
             self._let_work(min(self._size, 2 * self.working))
 
     def wait(self, number: int) -> None:

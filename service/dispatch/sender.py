@@ -30,7 +30,7 @@ from service.models import DeliveryStatus
 
 log = structlog.get_logger(__name__)
 
-_GLANCE = 0.25
+_GLANCE = 0.1
 """Seconds between two looks at the threads that wait for their providers."""
 
 
@@ -78,7 +78,7 @@ class Senders:
 
     def _look(self) -> float:
         """See that as many threads work as are of use; return the seconds until the next look."""
-        self._crew.adjust()
+        self._crew.adjust(waits=self._stock.waits())
         self._late = min(self._stock.credit.look(), self._size)
         self._spares = self.spares()
         self._spares += _started(self._help, "spare", self._late - len(self._spares))

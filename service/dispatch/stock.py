@@ -57,6 +57,10 @@ class Stock:
         present = self._ready.qsize()
         return self._target - present if present <= self._target // 2 else 0
 
+    def waits(self) -> bool:
+        """Tell whether there is work that could be begun now."""
+        return self._ready.qsize() > 0
+
     def add(self, works: list[Work]) -> None:
         """Take claimed deliveries in."""
         paced = [work for work in works if work.moment]

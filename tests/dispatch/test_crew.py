@@ -26,10 +26,10 @@ def crew(machine: Machine, size: int) -> Crew:
     return Crew(size, used=lambda: machine.used, clock=lambda: machine.now)
 
 
-def settle(crew: Crew, machine: Machine, busy: float) -> int:
+def settle(crew: Crew, machine: Machine, busy: float, *, waits: bool = True) -> int:
     for _ in range(20):
         machine.pass_by(busy)
-        crew.adjust()
+        crew.adjust(waits=waits)
     return crew.working
 
 
@@ -39,11 +39,13 @@ def test_fewer_work_while_the_processor_is_busy_and_all_when_it_is_not(
 ) -> None:
     machine = Machine()
     threads = crew(machine, size)
-    assert threads.working == size
-    assert settle(threads, machine, 0.2) == size
+    assert threads.working == fewest
+    assert settle(threads, machine, 0.1, waits=False) == fewest
+    assert settle(threads, machine, 0.1) == size
+    assert settle(threads, machine, 0.5) == size
     assert settle(threads, machine, 1.0) == fewest
-    assert settle(threads, machine, 0.7) == fewest
-    assert settle(threads, machine, 0.2) == size
+    assert settle(threads, machine, 0.5) == fewest
+    assert settle(threads, machine, 0.1) == size
 
 
 def test_whoever_is_not_needed_waits_until_needed_again() -> None:
@@ -53,7 +55,7 @@ def test_whoever_is_not_needed_waits_until_needed_again() -> None:
     threads.wait(LEAST - 1)
     waiting = threading.Thread(target=threads.wait, args=(LEAST,), daemon=True)
     waiting.start()
-    settle(threads, machine, 0.7)
+    settle(threads, machine, 0.5)
     assert waiting.is_alive()
     settle(threads, machine, 0.2)
     until(lambda: not waiting.is_alive())
