@@ -27,6 +27,7 @@ KEPT = frozenset({"PATH", "HOME", "LANG", "TMPDIR"})
 POSTGRES = {
     "shared_buffers": "1GB",
     "max_wal_size": "4GB",
+    "autovacuum_naptime": "10s",
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track_planning": "off",
 }
