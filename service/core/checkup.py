@@ -8,7 +8,7 @@ from sqlalchemy import exists, select
 from service.channels.base import BlockedError, SendError
 from service.core import holding
 from service.core.accounts import Accounts
-from service.database import Database, now_ms
+from service.database import Database, milliseconds, now_ms
 from service.models import FOREVER, Broadcast, Session
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
     try:
         accounts.open_to_ask(session).check()
     except BlockedError as error:
-        until = None if error.wait is None else now_ms() + round(error.wait * 1000)
+        until = None if error.wait is None else now_ms() + milliseconds(error.wait)
         with database.writing() as db:
             holding.release_session(db, session.id, now=now_ms())
             holding.hold_session(db, session.id, error.reason, until=until, now=now_ms())

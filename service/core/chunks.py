@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service.core import tallies
+from service.core.opt_outs import REASON
 from service.database import is_postgres, rowcount
 
 # Fan-out: the recipients go from the frozen chunk to their rows inside the database, they never
@@ -77,7 +78,6 @@ def _make_rows(db: Session, broadcast_id: str, now: int) -> int:
 
 def _suppress(db: Session, broadcast_id: str, now: int) -> None:
     """Look only among what became due at this moment, which are the rows made just now."""
-    reason = "This person has opted out of messages from this account."
-    values = {"broadcast_id": broadcast_id, "reason": reason, "now": now}
+    values = {"broadcast_id": broadcast_id, "reason": REASON, "now": now}
     moved = db.execute(_SUPPRESS, values)
     tallies.move(db, tallies.gains(moved.all()), now=now)

@@ -63,7 +63,7 @@ def take(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> lis
     common = {"claim_id": claim_id, "now": now}
     if is_postgres(db):
         turns = {"broadcast_ids": list(shares), "shares": list(shares.values())}
-        # Past SQLAlchemy's rows, which would be made for nothing: a third of the time.
+        # Past SQLAlchemy's rows, which would be made for nothing.
         cursor = cast("CursorResult[Any]", db.execute(_CLAIM_POSTGRES, common | turns)).cursor
         return list(map(Claimed._make, cursor.fetchall()))
     for broadcast_id, share in shares.items():

@@ -60,7 +60,7 @@ class Session(Object, Base):
     max_attempts: Mapped[int | None]
     on_uncertain: Mapped[str] = mapped_column(default=OnUncertain.HOLD)
     is_default: Mapped[bool] = mapped_column(default=False)
-    held_until: Mapped[int] = mapped_column(Moment, default=0)
+    held_until: Mapped[int] = mapped_column(Moment, default=0, server_default=text("0"))
     hold_reason: Mapped[str | None]
     paced_until: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), default=0
