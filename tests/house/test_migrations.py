@@ -11,12 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from service.blueprints import health
 from service.config import Settings
 from service.database import Database
-from service.models import Base
+from service.models import FOREVER, Base
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ScriptDirectory(str(ROOT / "migrations"))
@@ -67,6 +67,38 @@ def test_every_migration_can_be_undone_and_made_again(empty: Database) -> None:
         migrate(empty, revision)
     with empty.engine.connect() as connection:
         assert drift(connection) == []
+
+
+HELD = [("blocked", "Unpaid.", None), ("ready", None, None), ("throttled", "Slow.", 2**42)]
+
+
+def test_what_held_a_session_before_holds_it_afterwards(empty: Database) -> None:
+    migrate(empty, "0002_keep_receipts")
+    with empty.writing() as db:
+        db.execute(_CLIENT, {"id": "c" * 24})
+        for number, (status, reason, until) in enumerate(HELD):
+            values: dict[str, object] = {"client": "c" * 24, "name": str(number)}
+            values |= {"id": f"{number:024}", "status": status, "reason": reason, "until": until}
+            db.execute(_SESSION, values)
+    migrate(empty, "0003_one_moment_per_hold")
+    with empty.reading() as db:
+        held = db.execute(text("SELECT held_until, hold_reason FROM sessions ORDER BY id")).all()
+    assert [tuple(row) for row in held] == [(FOREVER, "Unpaid."), (0, None), (2**42, "Slow.")]
+    migrate(empty, "-1", down=True)
+    with empty.reading() as db:
+        before = db.execute(text("SELECT status, reason, held_until FROM sessions ORDER BY id"))
+        assert [tuple(row) for row in before] == HELD
+
+
+_CLIENT = text("""
+    INSERT INTO clients (id, name, created_at, updated_at, version) VALUES (:id, 'x', 0, 0, 0)
+""")
+_SESSION = text("""
+    INSERT INTO sessions (id, client_id, name, channel, settings, secrets, on_uncertain, is_default,
+        status, reason, held_until, paced_until, created_at, updated_at, version)
+    VALUES (:id, :client, :name, 'sandbox', '{}', '', 'hold', FALSE,
+        :status, :reason, :until, 0, 0, 0, 0)
+""")
 
 
 def shape(database: Database) -> dict[str, object]:
