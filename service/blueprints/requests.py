@@ -23,6 +23,10 @@ JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencod
 _FORM_OVERHEAD = 64 * 1024
 """What a form may have around its file: boundaries, headers, credentials."""
 
+_FORM_BUFFER = 2 * 64 * 1024
+"""Werkzeug reads 64 KiB at a time and keeps what may be the beginning of a boundary, a line break
+near the end say, until the next. With room for no more than it reads, it would refuse the file."""
+
 _TOKEN = re.compile(rb'"access_token"\s*:\s*"([!-~]{1,128}?)"')
 _MOST_TOKENS = 4
 """A session's settings may have a field of that name too; more of them are no honest request."""
@@ -54,7 +58,7 @@ class Request(flask.Request):
     """A request whose body is an object, be it JSON or a form with a file."""
 
     form_data_parser_class = _FormParser
-    max_form_memory_size = _FORM_OVERHEAD
+    max_form_memory_size = _FORM_BUFFER
     max_form_parts = 16
 
     is_upload = False

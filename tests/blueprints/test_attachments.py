@@ -86,6 +86,11 @@ def test_a_file_whose_name_says_nothing_gets_ours(acme: Tenant, given: str) -> N
     assert made["filename"] == f"{made['name']}.png"
 
 
+def test_a_line_break_is_taken_wherever_in_a_large_file_it_stands(acme: Tenant) -> None:
+    content = PNG + b"\n" * 300_000
+    assert send(acme, content).json["data"]["size"] == len(content)
+
+
 @pytest.mark.parametrize(
     ("content", "name", "status"),
     [
