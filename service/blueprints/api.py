@@ -139,12 +139,15 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         """Let in only callers whose token has this scope; refuse what the view does not take."""
 
         def decorate(view: View) -> View:
-            takes_body, takes_query = _takes(view, "json", "files"), _takes(view, "query")
+            takes_body, takes_query = _takes(view, "json"), _takes(view, "query")
 
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 auth.identify(request, scope)
-                parsing.refuse_rest(takes_body=takes_body, takes_query=takes_query)
+                # A form answers for its own fields, in `request.upload`.
+                parsing.refuse_rest(
+                    takes_body=takes_body or request.is_upload, takes_query=takes_query
+                )
                 return view(*args, **kwargs)
 
             _note(wrapper, scope=scope)

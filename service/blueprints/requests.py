@@ -9,6 +9,7 @@ from itertools import islice
 from typing import IO, Any, NamedTuple, cast
 
 import flask
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from service.blueprints import bodies
@@ -31,7 +32,14 @@ _TOKEN = re.compile(rb'"access_token"\s*:\s*"([!-~]{1,128}?)"')
 _MOST_TOKENS = 4
 """A session's settings may have a field of that name too; more of them are no honest request."""
 
+_MOST_PARTS = 16
+
 _FORM_FIELDS = frozenset({"session_id", "access_token", "file"})
+
+_ONE_FILE = (
+    "Must be one file, sent with a file name in one line (a line break in it is written as %0D%0A)."
+)
+_NOT_UTF8 = "the name of its file, or what else heads a part, is not UTF-8: send it as UTF-8"
 
 _DRAINED = 64 * 1024 * 1024
 """The most bytes that are read for nothing but to let a client finish."""
@@ -59,7 +67,7 @@ class Request(flask.Request):
 
     form_data_parser_class = _FormParser
     max_form_memory_size = _FORM_BUFFER
-    max_form_parts = 16
+    max_form_parts = _MOST_PARTS
 
     is_upload = False
     """Whether the route takes a form with a file; set before the body is looked at."""
@@ -108,10 +116,16 @@ class Request(flask.Request):
         if self.mimetype != "multipart/form-data":
             raise _unknown_type(self.mimetype, "a form as multipart/form-data")
         try:
-            return dict(self.form.items())
+            fields = dict(self.form.items())
+        except UnicodeDecodeError as error:  # only headers of a part are decoded strictly
+            raise _unreadable("file", _NOT_UTF8) from error
         except ValueError as error:
-            sentence = "The form is not readable: it is broken off or has no boundary."
-            raise UnreadableBodyError(sentence, errors={"body": [sentence]}) from error
+            raise _unreadable("body", "it is broken off or has no boundary") from error
+        except RequestEntityTooLarge as error:
+            raise _too_large_form(limit) from error
+        if not all([*self.form, *self.files]):
+            raise _unreadable("body", "a part of it has no name")
+        return fields
 
     def _get_file_stream(
         self,
@@ -142,7 +156,7 @@ class Request(flask.Request):
         }
         files = self.files.getlist("file")
         if "file" in self.document or len(files) != 1:
-            errors["file"] = ["Must be one file, sent with a file name."]
+            errors["file"] = [_ONE_FILE]
         if errors:
             raise InvalidError(errors=errors)
         return Upload(cast("Incoming", files[0].stream), files[0].filename or "")
@@ -171,6 +185,20 @@ class Request(flask.Request):
 def _too_large(limit: int) -> TooLargeError:
     sentence = f"The request's body is too large: this service takes {limit} bytes at most."
     return TooLargeError(sentence, errors={"body": [sentence]})
+
+
+def _too_large_form(limit: int) -> TooLargeError:
+    """Return the refusal of what no file in it explains, for that is refused by itself."""
+    sentence = (
+        f"The form is too large: a file may have {limit} bytes and needs a file name, in one line;"
+        f" what has none may have {_FORM_BUFFER} bytes, and there may be {_MOST_PARTS} parts."
+    )
+    return TooLargeError(sentence, errors={"file": [sentence]})
+
+
+def _unreadable(field: str, reason: str) -> UnreadableBodyError:
+    sentence = f"The form is not readable: {reason}."
+    return UnreadableBodyError(sentence, errors={field: [sentence]})
 
 
 def _unknown_type(mimetype: str, wanted: str) -> MediaTypeError:

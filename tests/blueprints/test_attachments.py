@@ -128,6 +128,41 @@ def test_a_form_that_breaks_off_is_refused_and_leaves_nothing(acme: Tenant) -> N
     assert (rows(acme.crier), stored(acme.crier)) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("disposition", "status", "field", "advice"),
+    [
+        (b'name="file"; filename="Gr\xfc\xdfe.png"', 400, "file", "send it as UTF-8"),
+        (b'name="file"; filename="a\r\nb.png"', 422, "file", "in one line"),
+        (b'name="file"; filename="a\nb.png"', 422, "file", "in one line"),
+        (b'name="file"', 422, "file", "with a file name"),
+        (b'filename="a.png"', 400, "body", "has no name"),
+        (b'x="y"', 400, "body", "has no name"),
+    ],
+)
+def test_a_part_whose_head_is_odd_is_refused_with_what_to_do(
+    acme: Tenant, disposition: bytes, status: int, field: str, advice: str
+) -> None:
+    answer = post_part(acme, disposition, PNG)
+    assert answer.status_code == status
+    [(named, [sentence])] = answer.json["errors"].items()
+    assert (named, advice in sentence) == (field, True)
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
+
+
+def test_a_large_file_without_a_name_is_told_that_it_needs_one(acme: Tenant) -> None:
+    answer = post_part(acme, b'name="file"; filename="a\r\nb.png"', PNG + bytes(200_000))
+    assert answer.status_code == 413
+    assert "needs a file name, in one line" in answer.json["errors"]["file"][0]
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
+
+
+def post_part(tenant: Tenant, disposition: bytes, content: bytes) -> Any:
+    """Send a form of one part, byte by byte, as no client library would write it."""
+    head = b"--x\r\nContent-Disposition: form-data; " + disposition
+    body = head + b"\r\n\r\n" + content + b"\r\n--x--\r\n"
+    return tenant.post("/attachment", data=body, content_type="multipart/form-data; boundary=x")
+
+
 def test_json_is_no_form(acme: Tenant) -> None:
     answer = acme.post("/attachment", json={"file": "aGVsbG8="})
     assert answer.status_code == 415
