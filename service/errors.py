@@ -67,8 +67,16 @@ class NotFoundError(ServiceError):
 
     status = 404
 
+    _whose = " among yours"
+
     def __init__(self, noun: str, object_id: str) -> None:
-        super().__init__(f"There is no {noun} {object_id[:64]!r} among yours.")
+        super().__init__(f"There is no {noun} {object_id[:64]!r}{self._whose}.")
+
+
+class NowhereError(NotFoundError):
+    """There is nothing under that id, whoever asks."""
+
+    _whose = ""
 
 
 class UnknownSessionError(ServiceError):

@@ -11,7 +11,7 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.core.formats import FORMATS
-from service.errors import NotFoundError
+from service.errors import NowhereError
 
 blueprint = Blueprint("files", __name__, description="The bytes of attachments")
 
@@ -28,14 +28,14 @@ _HEADERS = {
 
 
 @blueprint.get("/public/attachments/<file>")
-@blueprint.raises(NotFoundError)
+@blueprint.raises(NowhereError)
 @blueprint.sends_bytes()
 def show(file: str) -> Response:
     """Fetch the bytes of an attachment, whole or a range of them; no token is needed."""
     match = _NAME.fullmatch(file)
     path = crier().storage.path(file)
     if match is None or match[1] not in FORMATS or not path.is_file():
-        raise NotFoundError("file", file)
+        raise NowhereError("file", file)
     found = FORMATS[match[1]]
     accelerated = crier().settings.accel_prefix
     _ignore_odd_ranges()

@@ -12,7 +12,7 @@ from service.database import now_ms
 from service.errors import (
     BusyError,
     ForgedWebhookError,
-    NotFoundError,
+    NowhereError,
     TooLargeError,
     UnreadableBodyError,
 )
@@ -23,7 +23,7 @@ blueprint = Blueprint("webhooks", __name__, description="What providers report")
 
 @blueprint.get("/webhook/<id:session_id>")
 @blueprint.sends_text("The challenge")
-@blueprint.raises(ForgedWebhookError, NotFoundError, BusyError)
+@blueprint.raises(ForgedWebhookError, NowhereError, BusyError)
 def verify(session_id: str) -> Response:
     """Answer the provider's question that sets up a session's webhook (Meta's handshake)."""
     with crier().database.reading() as db:
@@ -33,7 +33,7 @@ def verify(session_id: str) -> Response:
 
 @blueprint.post("/webhook/<id:session_id>")
 @blueprint.takes_anything()
-@blueprint.raises(ForgedWebhookError, NotFoundError, TooLargeError, UnreadableBodyError, BusyError)
+@blueprint.raises(ForgedWebhookError, NowhereError, TooLargeError, UnreadableBodyError, BusyError)
 @blueprint.answers(200, ReceivedSchema, "Webhook received successfully!")
 def receive(session_id: str) -> dict[str, int]:
     """Take the provider's word on messages of a session; the signature is over the raw bytes."""

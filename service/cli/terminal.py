@@ -20,7 +20,7 @@ from service.blueprints.context import crier
 from service.blueprints.errors import lacks_tables
 from service.blueprints.health import migration_problem
 from service.database import OUT_OF_REACH
-from service.errors import NotFoundError, ServiceError
+from service.errors import ServiceError
 from service.schemas.base import LONGEST_LINE, is_line
 
 
@@ -99,15 +99,9 @@ def plainly() -> Iterator[None]:
 
 
 def _said(error: ServiceError) -> str:
-    """Return a failure's sentence and what it says of single fields, for somebody who may ask all.
-
-    A client program hears only of its own objects; the operator has all of them in sight.
-    """
-    message = error.message
-    if isinstance(error, NotFoundError):
-        message = message.replace(" among yours", "")
+    """Return a failure's sentence and what it says of single fields."""
     reasons = [reason for reasons in error.errors.values() for reason in reasons]
-    return " ".join([message, *(reason for reason in reasons if reason != message)])
+    return " ".join([error.message, *(reason for reason in reasons if reason != error.message)])
 
 
 def _no_tables() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.errors import ConflictError, InvalidError, NotFoundError
+from service.errors import ConflictError, InvalidError, NowhereError
 from service.models import Client
 
 
@@ -31,11 +31,11 @@ def find(db: Session, name: str) -> Client | None:
 
 
 def get(db: Session, name: str) -> Client:
-    """Return the client of that name; raises NotFoundError."""
+    """Return the client of that name; raises NowhereError."""
     client = find(db, name)
     if client is None:
         noun = "client"
-        raise NotFoundError(noun, name)
+        raise NowhereError(noun, name)
     return client
 
 

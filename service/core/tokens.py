@@ -16,7 +16,7 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.errors import ConflictError, InvalidError, NotFoundError, UnauthorisedError
+from service.errors import ConflictError, InvalidError, NowhereError, UnauthorisedError
 from service.models import Token
 
 _PREFIX = "crier_"
@@ -95,7 +95,7 @@ def verify(db: Session, secret: str, now: int) -> Caller:
 def revoke(db: Session, token: str, now: int) -> Token:
     """End a token, named by its id, its prefix or its secret; repeating that changes nothing.
 
-    Raises NotFoundError, and ConflictError when two tokens share the prefix.
+    Raises NowhereError, and ConflictError when two tokens share the prefix.
     """
     found = _named(db, token)
     if found.revoked_at is None:
@@ -135,7 +135,7 @@ def _named(db: Session, name: str) -> Token:
     found = db.scalars(select(Token).where(matches)).all()
     if not found:
         noun = "token"
-        raise NotFoundError(noun, name[:_SHOWN])
+        raise NowhereError(noun, name[:_SHOWN])
     if len(found) > 1:
         sentence = "Several tokens begin so: name the one you mean by its id."
         raise ConflictError(sentence)

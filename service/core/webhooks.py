@@ -11,7 +11,7 @@ from service import ids
 from service.channels.base import Receipt, UnreadableReceiptError, Webhook
 from service.channels.registry import NotInstalledError
 from service.core.accounts import Accounts
-from service.errors import ForgedWebhookError, NotFoundError, UnreadableBodyError
+from service.errors import ForgedWebhookError, NowhereError, UnreadableBodyError
 from service.models import Session
 
 
@@ -20,7 +20,7 @@ def answer_challenge(
 ) -> str:
     """Return what the provider wants to hear while a webhook is set up.
 
-    Raises NotFoundError, ForgedWebhookError.
+    Raises NowhereError, ForgedWebhookError.
     """
     session, webhook = _session(db, session_id, accounts)
     said = webhook.challenge and webhook.challenge(query, accounts.settings_of(session))
@@ -34,7 +34,7 @@ def read(
 ) -> list[Receipt]:
     """Return the receipts in a webhook's body, to be stored; nothing is written before that.
 
-    Raises NotFoundError, ForgedWebhookError, UnreadableBodyError.
+    Raises NowhereError, ForgedWebhookError, UnreadableBodyError.
     """
     session, webhook = _session(db, session_id, accounts)
     settings = accounts.settings_of(session)
@@ -49,11 +49,11 @@ def read(
 
 
 def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webhook]:
-    """Return a session that is reported to; raises NotFoundError for any other."""
+    """Return a session that is reported to; raises NowhereError for any other."""
     session = db.get(Session, session_id) if ids.is_id(session_id) else None
     if session is not None:
         with suppress(NotInstalledError):
             webhook = accounts.channels.driver_class(session.channel).webhook
             if webhook is not None:
                 return session, webhook
-    raise NotFoundError("webhook", session_id)
+    raise NowhereError("webhook", session_id)

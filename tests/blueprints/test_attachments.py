@@ -315,6 +315,15 @@ def test_nothing_else_is_served(acme: Tenant, file: str) -> None:
     assert acme.get(f"/public/attachments/{file}").status_code == 404
 
 
+def test_what_nobody_has_is_not_called_anybodys(acme: Tenant) -> None:
+    file, nowhere = f"{'A' * 15}.png", "0" * 24
+    missing = acme.get(f"/public/attachments/{file}").json
+    assert missing["message"] == f"There is no file '{file}'."  # type: ignore[index]
+    for answer in (acme.get(f"/webhook/{nowhere}"), acme.post(f"/webhook/{nowhere}")):
+        assert answer.status_code == 404
+        assert answer.json["message"] == f"There is no webhook '{nowhere}'."  # type: ignore[index]
+
+
 def test_a_sweep_removes_files_without_rows_only(acme: Tenant) -> None:
     made = send(acme).json["data"]
     orphan = acme.crier.storage.path(f"{'B' * 15}.png")
