@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     400: "The body cannot be read as JSON.",
     401: "There is no valid token.",
     403: "The token lacks the scope, or the object is not yours to change.",
-    404: "There is no such object, or no such session, among yours.",
+    404: "There is no such object or session, or it is another client's.",
     409: "The object is not in a state that allows this.",
     413: "The body is too large.",
     415: "The body, or the file in it, is of a kind that is not accepted.",
@@ -226,9 +226,18 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def answers(
-        self, status: int, schema: type[Schema], message: str, *, many: bool = False
+        self,
+        status: int,
+        schema: type[Schema],
+        message: str,
+        *,
+        many: bool = False,
+        told: Callable[[Any], str] | None = None,
     ) -> Callable[[View], View]:
-        """Put what the view returns, one object, a list or a page, into the envelope."""
+        """Put what the view returns, one object, a list or a page, into the envelope.
+
+        `told` returns another message where that depends on what the view returned.
+        """
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -236,7 +245,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
                 data = view(*args, **kwargs)
                 headers = paging.headers(data) if isinstance(data, Page) else {}
                 items = data.items if isinstance(data, Page) else data
-                return {"status": True, "message": message, "data": items}, headers
+                said = told(data) if told else message
+                return {"status": True, "message": said, "data": items}, headers
 
             wrapped = envelope(schema, many=many)
             return self.response(status, wrapped, description=message)(wrapper)  # type: ignore[no-any-return]

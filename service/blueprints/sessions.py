@@ -10,7 +10,7 @@ from service.core import checkup, sessions
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import ConflictError, InUseError
-from service.models import Session
+from service.models import Session, SessionStatus
 from service.schemas.base import Shown
 from service.schemas.sessions import (
     CheckedSessionSchema,
@@ -20,6 +20,18 @@ from service.schemas.sessions import (
 )
 
 blueprint = Blueprint("sessions", __name__, description="The accounts that messages are sent from")
+
+
+_CHECKED = "Session checked successfully!"
+
+
+def _said_of_check(session: Shown) -> str:
+    """Return what a check came to: one that found the session unable to send is no success."""
+    if session.status != SessionStatus.READY:
+        return "Session checked: it cannot send now, `reason` says why."
+    if session.problem:
+        return "Session checked, but it is not known whether it can send: `problem` says why."
+    return _CHECKED
 
 
 @blueprint.post("/session")
@@ -42,7 +54,7 @@ def create(body: dict[str, Any]) -> Shown:
 
 @blueprint.post("/session/<id:session_id>/check")
 @blueprint.scope(Scope.ADMIN)
-@blueprint.answers(200, CheckedSessionSchema, "Session checked successfully!")
+@blueprint.answers(200, CheckedSessionSchema, _CHECKED, told=_said_of_check)
 def check(session_id: str) -> Shown:
     """Ask the provider whether this session could send; `problem` says in words what is wrong.
 

@@ -278,6 +278,23 @@ def test_a_session_is_asked_about_when_it_is_made_and_whenever_one_likes(
     assert (waha["status"], "QR code" in waha["problem"]) == ("blocked", True)
 
 
+def test_the_message_of_a_check_is_what_it_came_to(sending: Sending) -> None:
+    blocked, away, fine = (
+        sending.session(name="stale", settings={"access_token": "stale"}),
+        sending.session(name="away", settings={"base_url": "http://127.0.0.1:1"}),
+        sending.session(name="fine"),
+    )
+    messages = [
+        sending.client.post(f"/session/{each['_id']}/check").json["message"]  # type: ignore[index]
+        for each in (blocked, away, fine)
+    ]
+    assert messages == [
+        "Session checked: it cannot send now, `reason` says why.",
+        "Session checked, but it is not known whether it can send: `problem` says why.",
+        "Session checked successfully!",
+    ]
+
+
 def test_a_session_is_made_though_its_provider_hangs(
     make_app: Callable[..., Application], provider: Provider
 ) -> None:
