@@ -8,8 +8,9 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
 from service.channels.drivers import sandbox
 from service.core import sessions
-from service.core.paging import Page, PageRequest
+from service.core.paging import Page
 from service.core.tokens import Scope
+from service.schemas.pages import SandboxPageSchema
 from service.schemas.sandbox import SandboxMessageSchema
 
 blueprint = Blueprint("sandbox", __name__, description="A provider to try things out with")
@@ -17,12 +18,15 @@ blueprint = Blueprint("sandbox", __name__, description="A provider to try things
 
 @blueprint.get("/sandbox/message")
 @blueprint.scope(Scope.READ)
-@blueprint.pages()
+@blueprint.pages(SandboxPageSchema)
 @blueprint.answers(200, SandboxMessageSchema, "Message fetched successfully!", many=True)
-def index(page: PageRequest) -> Page[dict[str, Any]]:
-    """Fetch what the sandbox received from your sessions, the oldest first."""
+def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
+    """Fetch what the sandbox received from your sessions, or from one of them, the oldest first."""
+    page, session_id = wanted["page"], wanted["session_id"]
     with crier().database.reading() as db:
         mine = sessions.on_channel(db, caller().client_id, sandbox.Sandbox.name)
+    if session_id:
+        mine = [each for each in mine if each == session_id]
     store = crier().settings.sandbox_store
     total, _ = sandbox.received(store, mine, 0, 0)
     page.check(total)

@@ -9,7 +9,7 @@ from marshmallow import fields, post_load, validate
 from service.core import numbers
 from service.core.paging import DEFAULT_SIZE, LARGEST_SIZE, PageRequest
 from service.models import DeliveryStatus
-from service.schemas.base import StrictSchema
+from service.schemas.base import StrictSchema, is_id
 
 
 class SortedPageSchema(StrictSchema):
@@ -27,6 +27,24 @@ class SortedPageSchema(StrictSchema):
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the page that is asked for."""
         return PageRequest(data["page"], data["page_size"], data["sort"] == "-createdAt")
+
+
+class SandboxPageSchema(SortedPageSchema):
+    """A page of what the sandbox received."""
+
+    session_id = fields.String(
+        load_default="",
+        validate=lambda given: given and is_id(given),
+        metadata={
+            "description": "Only what came from this session of yours; empty: from all of them",
+            "pattern": "^([0-9a-f]{24})?$",
+        },
+    )
+
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the filter and the page that is asked for."""
+        return {"page": super().request(data), "session_id": data["session_id"]}
 
 
 class DeliveryPageSchema(SortedPageSchema):

@@ -50,3 +50,21 @@ def test_it_can_be_paged(acme: Tenant) -> None:
     assert [message["recipient"] for message in page.json["data"]] == ["447911123456"]  # type: ignore[index]
     assert json.loads(page.headers["X-Pagination"])["total"] == 3
     assert acme.get(f"/sandbox/message?page={10**30}").status_code == 422
+
+
+def test_it_can_be_asked_for_one_session(acme: Tenant, globex: Tenant) -> None:
+    main = acme.make("/session", name="main", channel="sandbox")["_id"]
+    other = acme.make("/session", name="other", channel="sandbox")["_id"]
+    theirs = globex.make("/session", name="main", channel="sandbox")["_id"]
+    for tenant, session_id in ((acme, main), (acme, other), (globex, theirs)):
+        receive(tenant, session_id, "2348179803743", "2349048988056")
+    page = acme.get(f"/sandbox/message?session_id={other}&page_size=1")
+    assert [message["session_id"] for message in page.json["data"]] == [other]  # type: ignore[index]
+    assert json.loads(page.headers["X-Pagination"])["total"] == 2
+    assert f"session_id={other}" in page.headers["Link"]
+    for nobodys in (theirs, "0" * 24):
+        answer = acme.get(f"/sandbox/message?session_id={nobodys}")
+        assert (answer.status_code, answer.json["data"]) == (200, [])  # type: ignore[index]
+    assert len(acme.get("/sandbox/message?session_id=").json["data"]) == 4  # type: ignore[index]
+    odd = acme.get("/sandbox/message?session_id=other")
+    assert (odd.status_code, list(odd.json["errors"])) == (422, ["session_id"])  # type: ignore[index]
