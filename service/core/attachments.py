@@ -95,14 +95,15 @@ def delete(db: Session, client_id: str, attachment_id: str) -> Attachment:
     if attachment.client_id is None:
         raise SharedError
     _forget_finished(db, attachment_id)
+    uses = select(BroadcastAttachment.broadcast_id).where(
+        BroadcastAttachment.attachment_id == attachment_id
+    )
+    refuse_used(db, "attachment", Broadcast.id.in_(uses))
     db.delete(attachment)
     try:
         db.flush()
-    except IntegrityError as error:
-        # A use that is still there, or came in this very moment: the foreign key decides.
-        raise InUseError(
-            "A broadcast that is not finished, or was deleted just now, needs this attachment."
-        ) from error
+    except IntegrityError as error:  # a use that came in this very moment
+        raise InUseError("A new broadcast needs this attachment.") from error
     return attachment
 
 
@@ -128,6 +129,22 @@ def finished() -> ColumnElement[bool]:
     """Return the condition that a broadcast needs neither its session nor its files any more."""
     winding_up = and_(Broadcast.status == BroadcastStatus.CANCELLED, Broadcast.closed_at.is_(None))
     return ~or_(Broadcast.status.in_(UNFINISHED), winding_up)
+
+
+def refuse_used(db: Session, noun: str, uses: ColumnElement[bool]) -> None:
+    """Raise InUseError, which says what to wait for, where there are broadcasts that use it."""
+    one = select(Broadcast.id, Broadcast.deleted_at).where(uses)
+    # One that was not deleted first: it will need this for longer.
+    row = db.execute(one.order_by(Broadcast.deleted_at.is_not(None)).limit(1)).one_or_none()
+    if row is None:
+        return
+    if row.deleted_at is None:
+        sentence = f"Broadcast {row.id!r} needs this {noun} until it is completed or deleted."
+        raise InUseError(sentence)
+    raise InUseError(
+        f"Broadcast {row.id!r} was deleted, but is still being ended, and needs this {noun} for"
+        " what is being sent of it: try again in some seconds."
+    )
 
 
 def _visible(client_id: str) -> Select[Attachment]:

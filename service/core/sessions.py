@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Db
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.core import faults, owned, paging
-from service.core.attachments import finished
+from service.core.attachments import finished, refuse_used
 from service.core.vault import Vault
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
 from service.models import FOREVER, Broadcast, Session, UploadedMedia
@@ -125,11 +125,12 @@ def delete(db: Db, client_id: str, session_id: str) -> Session:
         raise ConflictError("This is the default session: make another one the default first.")
     forget = sql_update(Broadcast).where(Broadcast.session_id == session_id, finished())
     db.execute(forget.values(session_id=None), execution_options={"synchronize_session": False})
+    refuse_used(db, "session", Broadcast.session_id == session_id)
     db.delete(session)
     try:
         db.flush()
-    except IntegrityError as error:
-        raise InUseError("A broadcast that is not finished needs this session.") from error
+    except IntegrityError as error:  # a use that came in this very moment
+        raise InUseError("A new broadcast needs this session.") from error
     return session
 
 

@@ -256,9 +256,14 @@ def test_an_unfinished_broadcast_keeps_its_attachments(acme: Tenant) -> None:
     broadcast = broadcast_with(acme, made)
     refusal = acme.delete(f"/attachment/{made}")
     assert refusal.status_code == 409
+    wanted = f"Broadcast '{broadcast}' needs this attachment until it is completed or deleted."
+    assert refusal.json["message"] == wanted  # type: ignore[index]
     assert len(stored(acme.crier)) == 1
-    finish(acme.crier, broadcast, BroadcastStatus.CANCELLED, None)
-    assert acme.delete(f"/attachment/{made}").status_code == 409
+    acme.delete(f"/broadcast/{broadcast}")
+    refusal = acme.delete(f"/attachment/{made}")
+    assert refusal.status_code == 409
+    for words in (f"Broadcast '{broadcast}' was deleted", "try again in some seconds"):
+        assert words in refusal.json["message"]  # type: ignore[index]
     finish(acme.crier, broadcast, BroadcastStatus.CANCELLED, 1)
     assert acme.delete(f"/attachment/{made}").status_code == 200
 

@@ -212,7 +212,9 @@ def test_an_unfinished_broadcast_keeps_its_session_and_a_finished_one_forgets_it
         "/broadcast", send_type="individual", to="2348179803743", message={"text": "Hi"}
     )
     assert broadcast["session_id"] == made["_id"]
-    assert acme.delete(f"/session/{made['_id']}").status_code == 409
+    refusal = acme.delete(f"/session/{made['_id']}")
+    assert refusal.status_code == 409
+    assert "needs this session until" in refusal.json["message"]  # type: ignore[index]
     finish(acme.crier, broadcast["_id"], BroadcastStatus.COMPLETED, 1)
     assert acme.delete(f"/session/{made['_id']}").status_code == 200
     with acme.crier.database.reading() as db:
