@@ -158,7 +158,9 @@ _FUNCTIONS = text("""
 """)
 
 
-NO_QUEUE = "This database has no queue for DISPATCH=procrastinate: run `flask engine setup`."
+NO_QUEUE = (
+    "This database has no queue for DISPATCH=procrastinate: run `.venv/bin/flask engine setup`."
+)
 
 
 def problem(db: Db) -> str | None:

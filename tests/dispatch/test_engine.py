@@ -97,7 +97,7 @@ def test_a_queue_of_an_older_release_is_left_as_it_is(world: World, app: Applica
 def test_a_worker_without_a_queue_says_what_to_do(make_app: MakeApp) -> None:
     result = command(make_app(dispatch="procrastinate"), "worker")
     assert result.exit_code == 1
-    assert "run `flask engine setup`" in result.output
+    assert "run `.venv/bin/flask engine setup`" in result.output
 
 
 def test_a_worker_has_nothing_to_do_where_no_jobs_are_left(app: Application) -> None:
@@ -149,7 +149,7 @@ def test_gunicorn_does_not_start_where_no_job_could_be_left(settings: Settings) 
         check=False,
     )
     assert done.returncode == 3
-    assert "run `flask engine setup`" in done.stderr
+    assert "run `.venv/bin/flask engine setup`" in done.stderr
 
 
 @on_postgres
