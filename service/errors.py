@@ -127,7 +127,7 @@ class BusyError(ServiceError):
 
 
 class NotMigratedError(BusyError):
-    """The service's tables are not those of its version: the operator has to run `make migrate`."""
+    """The tables are not of this version: the operator runs `make migrate`, or restarts this."""
 
 
 class FullDiskError(BusyError):

@@ -96,7 +96,7 @@ def _programming(error: ProgrammingError) -> Response:
 
 def _busy(error: Exception) -> Response:
     if lacks_tables(error):
-        log.error("tables missing: run `make migrate`", cause=str(error.__cause__))
+        log.error("tables of another version: see /readyz", cause=str(error.__cause__))
         return _service_error(NotMigratedError())
     log.warning("database unreachable", error=type(error).__name__, cause=str(error.__cause__))
     return _service_error(BusyError())

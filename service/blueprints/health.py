@@ -61,22 +61,27 @@ def _database_problems(parts: Crier) -> dict[str, str]:
         current = _current(parts.database.engine)
     except SQLAlchemyError:
         return {"database": "The database cannot be reached."}
-    newest = migrations()[-1]
-    if current != newest:
-        found = current or "none"
-        return {"migrations": f"The tables are at {found}, not at {newest}: run `make migrate`."}
+    if current != migrations()[-1]:
+        return {"migrations": _mismatch(current)}
     return _queue_problems(parts)
 
 
 def migration_problem(engine: Engine) -> str:
     """Return, in words, that tables are missing which this code needs; empty: none is.
 
-    Tables that a newer version has migrated are fine: migrations only add, until all have gone on.
+    Tables that a newer version has migrated are fine: most migrations only add, and the README says
+    before which one processes have to be stopped.
     """
-    current, (*older, newest) = _current(engine), migrations()
-    if current and current not in older:
-        return ""
-    return f"The tables are at {current or 'none'}, not at {newest}: run `make migrate`."
+    current, (*older, _newest) = _current(engine), migrations()
+    return "" if current and current not in older else _mismatch(current)
+
+
+def _mismatch(current: str) -> str:
+    """Say which of the two, the tables or this process, has to go on to a newer version."""
+    advice = "run `make migrate`"
+    if current and current not in migrations():
+        advice = "restart this process from the version that made them"
+    return f"The tables are at {current or 'none'}, not at {migrations()[-1]}: {advice}."
 
 
 def _current(engine: Engine) -> str:

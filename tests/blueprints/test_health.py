@@ -46,9 +46,13 @@ def test_a_dispatcher_that_was_not_started_is_a_problem_until_it_is(make_app: Ma
 
 def test_a_database_behind_or_ahead_of_the_code_is_a_problem(app: Application) -> None:
     crier: Crier = app.extensions["crier"]
-    for change, found in (
-        ("UPDATE alembic_version SET version_num = '9999_from_the_future'", "9999_from_the_future"),
-        ("DROP TABLE alembic_version", "none"),
+    for change, found, advice in (
+        (
+            "UPDATE alembic_version SET version_num = '9999_from_the_future'",
+            "9999_from_the_future",
+            "restart this process",
+        ),
+        ("DROP TABLE alembic_version", "none", "make migrate"),
     ):
         with crier.database.writing() as db:
             db.execute(text(change))
@@ -56,6 +60,7 @@ def test_a_database_behind_or_ahead_of_the_code_is_a_problem(app: Application) -
         assert answer.status_code == 503
         [sentence] = answer.json["errors"]["migrations"]  # type: ignore[index]
         assert f"at {found}, not at" in sentence
+        assert advice in sentence
 
 
 def test_a_database_that_cannot_be_reached_is_a_problem(make_app: MakeApp) -> None:
