@@ -77,7 +77,7 @@ revision: $(DEV) ## Write a migration from the models' changes: make revision m=
 		trap 'rm -rf "$$DATA_DIR"' EXIT && \
 		last=$$(ls migrations/versions | sed -n 's/^\([0-9]\{4\}\)_.*\.py$$/\1/p' | tail -n 1) && \
 		name=$$(printf '%04d %s' $$((1$${last:-0000} - 9999)) "$(m)" | \
-			tr 'A-Z' 'a-z' | tr -cs 'a-z0-9' '_') && \
+			tr 'A-Z' 'a-z' | tr -cs 'a-z0-9' '_' | sed 's/_*$$//') && \
 		$(BIN)/alembic upgrade head && \
 		$(BIN)/alembic revision --autogenerate --message "$(m)" --rev-id "$$name" && \
 		$(BIN)/ruff check --quiet --fix --select I "migrations/versions/$$name.py" && \

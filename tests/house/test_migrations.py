@@ -69,6 +69,11 @@ def test_every_migration_can_be_undone_and_made_again(empty: Database) -> None:
         assert drift(connection) == []
 
 
+def test_no_migration_makes_a_table_anew_with_which_all_that_hangs_on_it_would_go() -> None:
+    for script in SCRIPTS.walk_revisions():
+        assert "batch_alter_table" not in Path(script.path).read_text(), script.revision
+
+
 HELD = [("blocked", "Unpaid.", None), ("ready", None, None), ("throttled", "Slow.", 2**42)]
 
 
