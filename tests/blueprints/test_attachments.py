@@ -209,6 +209,17 @@ def test_a_file_without_a_valid_token_is_not_kept(acme: Tenant) -> None:
     assert stored(acme.crier) == []
 
 
+@pytest.mark.parametrize("path", ["/attachment", "/attachment?access_token=crier_wrong"])
+def test_a_wrong_token_outside_of_the_form_is_refused_before_any_of_it_is_kept(
+    acme: Tenant, path: str
+) -> None:
+    form = {"file": (io.BytesIO(PNG), "a.png"), "access_token": acme.token}
+    headers = {"Authorization": "" if "?" in path else "Bearer crier_wrong"}
+    assert acme.post(path, data=form, headers=headers).status_code == 401
+    # The folder is made for the first file that comes in.
+    assert not acme.crier.storage.folder.exists()
+
+
 def test_shared_attachments_are_seen_by_all_and_deleted_by_none(
     acme: Tenant, globex: Tenant
 ) -> None:
