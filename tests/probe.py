@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from marshmallow import Schema
 
-from service.channels.base import Account, Content, Part, Surroundings, Text, Webhook
+from service.channels.base import (
+    Account,
+    Content,
+    Part,
+    SendError,
+    Surroundings,
+    Text,
+    Webhook,
+)
 
 
 class Call(NamedTuple):
@@ -31,6 +39,8 @@ class Stage:
         self.open: Callable[[Account], object] = lambda _account: None
         self.plan: Callable[[Content], tuple[Part, ...]] = _words
         self.send: Callable[[Call], Any] = lambda call: f"id-{call.reference}"
+        self.may_send_many: Callable[[], bool] = lambda: True
+        self.at_once: list[int] = []
         self.check: Callable[[], None] = lambda: None
 
     def recipients(self) -> list[str]:
@@ -72,6 +82,24 @@ class Probe:
 
     def close(self) -> None:
         self.stage.closed.set()
+
+
+class ProbeOfMany(Probe):
+    """The same, for several recipients at once."""
+
+    def send_many(
+        self, messages: Sequence[tuple[str, str]], prepared: str
+    ) -> list[str | SendError] | None:
+        if not self.stage.may_send_many():
+            return None
+        self.stage.at_once.append(len(messages))
+        return [self._answer(recipient, prepared, reference) for recipient, reference in messages]
+
+    def _answer(self, recipient: str, prepared: str, reference: str) -> str | SendError:
+        try:
+            return self.send(recipient, prepared, reference)
+        except SendError as error:
+            return error
 
 
 def _words(content: Content) -> tuple[Part, ...]:

@@ -6,11 +6,11 @@ decides nothing: whether to try again, when, and what becomes of the broadcast i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from marshmallow import Schema
 
@@ -298,3 +298,20 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Give up connections and files."""
+
+
+MANY: Final = 32
+"""Messages that one thread has under way at most."""
+
+
+@runtime_checkable
+class SendsMany(Protocol):
+    """What a driver can do besides: have several messages under way in one thread."""
+
+    def send_many(
+        self, messages: Sequence[tuple[str, str]], prepared: Any
+    ) -> Sequence[str | SendError] | None:
+        """Send one part to several recipients at once; return what `send` would, or raise, of each.
+
+        `messages` are at most MANY recipients with references. None: not now, or not this part.
+        """

@@ -13,12 +13,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import certifi
 import pycurl
 
 from service.channels.addresses import is_public
+from service.channels.answers import Answer, Weather
 from service.channels.base import (
     BlockedError,
     RetryableError,
@@ -33,10 +34,6 @@ IDLE_LIMIT: Final = 4
 """Seconds for which an idle connection is used again: Node, and with it WAHA, closes at 5, and a
 request that meets the closing is uncertain."""
 
-CALM: Final = 1_000
-"""Good answers in a row after which header lines are not read any more: libcurl calls Python once
-for each of them, and every call takes its turn among all threads."""
-
 _PROVEN: Final = 16
 """Answers after which a connection is known to be kept alive by the other side."""
 
@@ -49,50 +46,6 @@ _MENDABLE: Final = {
     pycurl.E_PEER_FAILED_VERIFICATION: "certificate",
 }
 """What stays wrong until somebody mends the session or the provider's server."""
-
-
-class Answer(NamedTuple):
-    """What came back; `wait` is `Retry-After` in seconds from now, 0 when it was not said.
-
-    `lines` are the header lines; of a refusal after very many good answers they were not read.
-    """
-
-    status: int
-    body: bytes
-    wait: float
-    lines: tuple[bytes, ...]
-
-    @property
-    def accepted(self) -> bool:
-        """Tell whether the status is one of success."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
-
-    def header(self, name: str) -> str:
-        """Return a header's value, empty when it is absent."""
-        wanted = name.lower().encode() + b":"
-        for line in self.lines:
-            if line[: len(wanted)].lower() == wanted:
-                return line[len(wanted) :].strip().decode("latin-1")
-        return ""
-
-
-class Weather:
-    """How well it went of late with the providers: what a refusal's header lines say is heeded.
-
-    Threads count without a lock: a number that is lost makes it calm a little later.
-    """
-
-    def __init__(self) -> None:
-        self._good = 0
-
-    @property
-    def is_calm(self) -> bool:
-        """Tell whether the last answers were all good."""
-        return self._good >= CALM
-
-    def answered(self, *, accepted: bool) -> None:
-        """Take note of an answer."""
-        self._good = self._good + 1 if accepted else 0
 
 
 class Connection:
@@ -165,74 +118,64 @@ class Connection:
 
     def perform(self, size: int) -> Answer:
         """Carry out the request, whose body has `size` bytes; raises SendError."""
-        if self._listens is self._weather.is_calm:
-            self._listen(on=not self._listens)
+        self._listen(on=not self._weather.is_calm)
         try:
             self._exchange()
-            return self._answer()
         except pycurl.error as error:
-            self._socket = None
-            raise self._failure(error, size) from error
-        finally:
-            self._forget()
+            number, words = error.args if len(error.args) > 1 else (0, str(error))
+            raise self.failure(number, words, size) from error
+        return self.answer()
 
     def _listen(self, *, on: bool) -> None:
         """Read header lines from now on, or let them pass."""
-        self._listens = on
-        if on:
-            self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        else:
-            self.curl.unsetopt(pycurl.HEADERFUNCTION)
+        if on is not self._listens:
+            self._listens = on
+            if on:
+                self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+            else:
+                self.curl.unsetopt(pycurl.HEADERFUNCTION)
 
     def _exchange(self) -> None:
-        if self._socket is None or not self._socket.is_open():
-            self._exchange_anew()
-            return
+        self.begin()
         try:
             self.curl.perform()
         except pycurl.error:
-            if not self._wanted_to_open or self.curl.getinfo(pycurl.REQUEST_SIZE):
+            if not self.needs_new():
                 raise
-            self._exchange_anew()
-
-    def _exchange_anew(self) -> None:
-        self._forget()
-        self._may_open = True
-        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
-        try:
+            self.begin(anew=True)
             self.curl.perform()
-        finally:
-            self._may_open = False
-            self.curl.setopt(pycurl.FRESH_CONNECT, 0)
 
-    def _forget(self) -> None:
+    def begin(self, *, anew: bool = False) -> None:
+        """Make ready for a request: on the connection that is open, or on a new one."""
         self._chunks.clear()
         self._lines.clear()
         self._wanted_to_open = False
         self._forbidden = ""
+        anew = anew or self._socket is None or not self._socket.is_open()
+        if anew is not self._may_open:
+            self._may_open = anew
+            self.curl.setopt(pycurl.FRESH_CONNECT, int(anew))
 
-    def _open(self, _purpose: int, name: pycurl.CurlSockAddr) -> _Socket | int:
-        if not self._may_open:
-            self._wanted_to_open = True
-            return pycurl.SOCKET_BAD
-        if self._guarded and not is_public(str(name.addr[0])):
-            self._forbidden = str(name.addr[0])
-            return pycurl.SOCKET_BAD
-        self._socket = _Socket(name)
-        return self._socket
+    def needs_new(self) -> bool:
+        """Tell of a request that failed whether it may go out on a new connection."""
+        return self._wanted_to_open and not self.curl.getinfo(pycurl.REQUEST_SIZE)
 
-    def _answer(self) -> Answer:
+    def answer(self) -> Answer:
+        """Return what came back."""
         if self._socket is not None:
             self._socket.answered()
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        self._weather.answered(accepted=status < HTTPStatus.MULTIPLE_CHOICES)
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         wait = self.curl.getinfo(pycurl.RETRY_AFTER) if status >= HTTPStatus.BAD_REQUEST else 0
-        return Answer(status, body, wait, tuple(self._lines))
+        answer = Answer(status, body, wait, tuple(self._lines))
+        self._weather.answered(accepted=answer.accepted)
+        return answer
 
-    def _failure(self, error: pycurl.error, size: int) -> SendError:
-        number, words = error.args if len(error.args) > 1 else (0, str(error))
+    def failure(self, number: int, words: str, size: int) -> SendError:
+        """Return what libcurl's error means for a request whose body has `size` bytes."""
+        self._socket = None
+        self._weather.worsened()
         late = self._late() if number == pycurl.E_OPERATION_TIMEDOUT else ""
         if self._was_sent(size):
             reason = f"{late or 'No answer came whole'}: {words}."
@@ -247,6 +190,16 @@ class Connection:
             return BlockedError(f"The provider cannot be called: {words}.", code=_MENDABLE[number])
         reason = f"{late or 'The provider was not reached'}: {words}."
         return RetryableError(reason, code="unreachable")
+
+    def _open(self, _purpose: int, name: pycurl.CurlSockAddr) -> _Socket | int:
+        if not self._may_open:
+            self._wanted_to_open = True
+            return pycurl.SOCKET_BAD
+        if self._guarded and not is_public(str(name.addr[0])):
+            self._forbidden = str(name.addr[0])
+            return pycurl.SOCKET_BAD
+        self._socket = _Socket(name)
+        return self._socket
 
     def _late(self) -> str:
         """Say for how long the provider was waited for: for less where no connection came about."""

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import pycurl
 
+from service.channels.answers import Answer, Weather
 from service.channels.base import (
     BlockedError,
     RequestError,
@@ -24,7 +25,8 @@ from service.channels.base import (
     Surroundings,
     UncertainError,
 )
-from service.channels.connections import Answer, Connection, Weather
+from service.channels.bundles import Bundle
+from service.channels.connections import Connection
 
 DEFAULT_HOLD: Final = 60.0
 """Seconds for which a session rests when its provider throttles it and does not say how long."""
@@ -67,20 +69,33 @@ class Client:
         `headers` are `Name: value` lines. Hand in the same objects every time: URL and headers
         are compared by identity, which is what makes a request cheap.
         """
-        connection = self._mine.by_url.get(url) or self._connect(url)
+        connection = (self._mine.by_url.get(url) or self._lines_to(url)).one
         connection.aim(url, headers, pycurl.POST)
         connection.curl.setopt(pycurl.POSTFIELDS, body)
         return connection.perform(len(body))
 
+    def post_all(
+        self, url: str, bodies: Sequence[bytes], headers: Sequence[str]
+    ) -> list[Answer | SendError] | None:
+        """Send several at once, as `post` would one by one; None: not now, do that.
+
+        At once is for calm weather only: of a refusal all that the provider says matters, and who
+        is refused must not go on.
+        """
+        if not self._weather.is_calm:
+            return None
+        lines = self._mine.by_url.get(url) or self._lines_to(url)
+        return lines.several.post(url, bodies, headers)
+
     def get(self, url: str, headers: Sequence[str]) -> Answer:
         """Ask; a question may be asked twice, so it is never uncertain."""
-        connection = self._mine.by_url.get(url) or self._connect(url)
+        connection = (self._mine.by_url.get(url) or self._lines_to(url)).one
         connection.aim(url, headers, pycurl.HTTPGET)
         return _perform_repeatable(connection)
 
     def upload(self, url: str, form: Form, headers: Sequence[str]) -> Answer:
         """Send a file in a form; a second copy of it harms nobody, so it is never uncertain."""
-        connection = self._mine.by_url.get(url) or self._connect(url)
+        connection = (self._mine.by_url.get(url) or self._lines_to(url)).one
         with pycurl.CurlMime(connection.curl) as mime:
             for name, value in form.fields.items():
                 mime.add_field(name, value.encode())
@@ -89,8 +104,8 @@ class Client:
             with connection.more_time(form.path.stat().st_size / SLOWEST_UPLOAD):
                 return _perform_repeatable(connection)
 
-    def _connect(self, url: str) -> Connection:
-        """Return this thread's connection to the provider of a URL."""
+    def _lines_to(self, url: str) -> _Lines:
+        """Return this thread's connections to the provider of a URL."""
         mine, origin = self._mine, "/".join(url.split("/", 3)[:3])
         if origin not in mine.by_origin and len(mine.by_origin) >= MOST_PROVIDERS:
             mine.by_origin.pop(next(iter(mine.by_origin)))
@@ -98,19 +113,26 @@ class Client:
         if len(mine.by_url) >= MOST_URLS:
             mine.by_url.clear()
         if origin not in mine.by_origin:
-            mine.by_origin[origin] = Connection(
-                self._surroundings, self._weather, guarded=self._guarded
-            )
+            common = self._surroundings, self._weather
+            one = Connection(*common, guarded=self._guarded)
+            mine.by_origin[origin] = _Lines(one, Bundle(*common, guarded=self._guarded))
         mine.by_url[url] = mine.by_origin[origin]
         return mine.by_origin[origin]
+
+
+class _Lines(NamedTuple):
+    """A thread's ways to one provider: for one message, and for several at once."""
+
+    one: Connection
+    several: Bundle
 
 
 class _Connections(threading.local):
     """A thread's connections, the longest known first."""
 
     def __init__(self) -> None:
-        self.by_origin: dict[str, Connection] = {}
-        self.by_url: dict[str, Connection] = {}
+        self.by_origin: dict[str, _Lines] = {}
+        self.by_url: dict[str, _Lines] = {}
 
 
 @cache

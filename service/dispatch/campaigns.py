@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import undefer
 
-from service.channels.base import BlockedError, Driver
+from service.channels.base import BlockedError, Driver, SendsMany
 from service.config import Settings
 from service.core.accounts import Accounts
 from service.database import Database
@@ -25,13 +25,17 @@ class UnopenedSessionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A broadcast, its driver and its rendered parts."""
+    """A broadcast, its driver and its rendered parts.
+
+    `together` is the driver where it may be given several deliveries at once.
+    """
 
     broadcast_id: str
     session_id: str
     driver: Driver
     parts: tuple[Any, ...]
     policy: Policy
+    together: SendsMany | None = None
 
 
 class Campaigns:
@@ -66,7 +70,8 @@ class Campaigns:
         parts = driver.plan(self._accounts.content(broadcast))
         prepared = tuple(driver.prepare(part) for part in parts)
         policy = self._policy(session, broadcast)
-        return Campaign(broadcast.id, session.id, driver, prepared, policy)
+        together = driver if isinstance(driver, SendsMany) and len(prepared) == 1 else None
+        return Campaign(broadcast.id, session.id, driver, prepared, policy, together)
 
     def _driver(self, session: Session) -> Driver:
         """Return the one driver of a session, so that its connections and locks are shared."""

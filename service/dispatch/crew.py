@@ -2,7 +2,8 @@
 
 Python runs one thread at a time. A provider that answers after 50 ms keeps hundreds of threads
 apart; behind one that answers at once they all wait for the interpreter instead of the network,
-and every turn costs more the more of them wait: sixteen threads sent half of what four did.
+and every turn costs more the more of them wait: sixteen threads sent half of what four did. The
+fewer work, the more messages each has under way, where its driver can: together as many as ever.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
-LEAST = 4
-"""Threads that always work: as many as keep the interpreter busy when no answer takes time."""
+LEAST = 2
+"""Threads that always work: while one waits for its answers, the other reads its own."""
 
 _BUSY = 0.85
 """Part of one processor's time, used by this process, from which on fewer threads are tried."""
@@ -51,6 +52,11 @@ class Crew:
             self._let_work(max(self._least, self.working // 2))
         elif busy < _FREE and waits:
             self._let_work(min(self._size, 2 * self.working))
+
+    @property
+    def share(self) -> int:
+        """Return how many messages each may have under way: together as many as all would."""
+        return self._size // self.working
 
     def wait(self, number: int) -> None:
         """Wait until the thread of this number may work."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
-from service.channels.base import SendError
+from service.channels.base import MANY, SendError
 from service.core.deliveries import Outcome, storable
 from service.core.progress import NAMELESS, unsent
 from service.core.receipts import PartSent
@@ -85,18 +85,48 @@ class Senders:
         return _GLANCE
 
     def _help(self, _number: int) -> None:
-        while self._late and (work := self._stock.take()) is not None:
-            self._attempt(work)
+        while self._late and (works := self._stock.take()):
+            self._send(works)
 
     def _run(self, number: int) -> None:
-        while (work := self._stock.take()) is not None:
-            self._attempt(work)
+        while works := self._stock.take(min(self._crew.share, MANY)):
+            self._send(works)
             self._crew.wait(number)
 
-    def _attempt(self, work: Work) -> None:
-        """Deliver and hand the verdict in."""
-        began = time.perf_counter()
-        verdict = self._deliver(work)
+    def _send(self, works: list[Work]) -> None:
+        """Deliver all at once where that can be, else one after the other."""
+        if len(works) == 1 or not self._send_together(works):
+            for work in works:
+                began = time.perf_counter()
+                self._hand_in(work, self._deliver(work), began)
+
+    def _send_together(self, works: list[Work]) -> bool:
+        """Deliver at once what goes together; tell whether that could be."""
+        campaign, credit, began = works[0].campaign, self._stock.credit, time.perf_counter()
+        is_trusted = credit.free(campaign.session_id) is None
+        if campaign.together is None or not is_trusted or not self._may_send(works[0]):
+            return False
+        messages = [(work.delivery.recipient, _reference(work, 0)) for work in works]
+        answers: Sequence[str | Exception] | None
+        credit.ask(campaign.session_id)
+        try:
+            answers = campaign.together.send_many(messages, campaign.parts[0])
+        except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
+            answers = [error] * len(works)
+        for work, answer in zip(works, answers or (), strict=answers is not None):
+            self._hand_in(work, self._answered(work, answer), began)
+        credit.answered(campaign.session_id)
+        return answers is not None
+
+    def _answered(self, work: Work, answer: str | Exception) -> Verdict:
+        """Judge how the one part of a delivery went."""
+        if isinstance(answer, Exception):
+            return self._failed(answer, work, [])
+        message_ids = [_one_word(answer)]
+        return _named(work, retry.sent(work.delivery, message_ids, now=now_ms()), message_ids, [0])
+
+    def _hand_in(self, work: Work, verdict: Verdict, began: float) -> None:
+        """Hand a verdict in, for the tables and for the meters."""
         if verdict.outcome.tried:
             again = verdict.outcome.status is DeliveryStatus.QUEUED
             channel, seconds = work.campaign.driver.name, time.perf_counter() - began
@@ -111,13 +141,13 @@ class Senders:
         try:
             for number in unsent(message_ids, len(campaign.parts)):
                 _wait_for_slot(work, number)
-                if not self._may_send(work) or (not taken and _has_missed_its_slot(work)):
+                if not self._may_send(work) or (not taken and self._comes_too_late(work)):
                     verdict = Verdict(self._stopped_at(work, message_ids))
                     break
-                reference = f"{delivery.id}.{number}"
-                part = campaign.parts[number]
                 credit.ask(campaign.session_id)
-                message_id = campaign.driver.send(delivery.recipient, part, reference)
+                message_id = campaign.driver.send(
+                    delivery.recipient, campaign.parts[number], _reference(work, number)
+                )
                 credit.answered(campaign.session_id)
                 message_ids[number : number + 1] = [_one_word(message_id)]
                 taken.append(number)
@@ -125,9 +155,7 @@ class Senders:
                 verdict = retry.sent(delivery, message_ids, now=now_ms())
         except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
             verdict = self._failed(error, work, message_ids)
-        if campaign.driver.echoes_references:
-            return verdict
-        return verdict._replace(parts=_named(work, message_ids, taken))
+        return _named(work, verdict, message_ids, taken)
 
     def _may_send(self, work: Work) -> bool:
         """Tell whether the claim still holds and nothing has shut the way."""
@@ -138,6 +166,14 @@ class Senders:
             and self._stock.credit.free(campaign.session_id) != 0
             and self._gate.is_open(campaign.session_id, campaign.broadcast_id)
         )
+
+    def _comes_too_late(self, work: Work) -> bool:
+        """Tell whether a delivery should rather not begin: this process ends, or its slot is over.
+
+        What piled up while a provider was slow, or this process frozen, would go out all at once.
+        """
+        is_late = work.moment and time.time_ns() // 1000 > work.moment + pacing.LATE
+        return bool(is_late) or self._stock.is_closed
 
     def _stopped_at(self, work: Work, message_ids: list[str]) -> Outcome:
         outcome = retry.untried(work.delivery, now=now_ms())
@@ -181,14 +217,22 @@ def _one_word(message_id: Any) -> str:
     return (words if is_one else "".join(words.split())) or NAMELESS
 
 
-def _named(work: Work, message_ids: list[str], taken: list[int]) -> tuple[PartSent, ...]:
-    """Return the parts taken just now by the provider's ids."""
+def _reference(work: Work, number: int) -> str:
+    """Return what a part is known by to its provider."""
+    return f"{work.delivery.id}.{number}"
+
+
+def _named(work: Work, verdict: Verdict, message_ids: list[str], taken: list[int]) -> Verdict:
+    """Add the parts taken just now, where receipts will name them by the provider's id alone."""
+    if work.campaign.driver.echoes_references:
+        return verdict
     session_id, delivery_id = work.campaign.session_id, work.delivery.id
-    return tuple(
+    parts = (
         PartSent(session_id, message_ids[part], delivery_id, part)
         for part in taken
         if message_ids[part] != NAMELESS
     )
+    return verdict._replace(parts=tuple(parts))
 
 
 def _wait_for_slot(work: Work, number: int) -> None:
@@ -196,11 +240,3 @@ def _wait_for_slot(work: Work, number: int) -> None:
     if work.moment and number:
         moment = work.moment + number * work.interval
         time.sleep(max(0.0, moment / 1e6 - time.time()))
-
-
-def _has_missed_its_slot(work: Work) -> bool:
-    """Tell whether a delivery comes so late that it needs a new slot.
-
-    What piled up while a provider was slow, or this process frozen, would go out all at once.
-    """
-    return bool(work.moment) and time.time_ns() // 1000 > work.moment + pacing.LATE

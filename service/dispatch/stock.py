@@ -6,8 +6,8 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from service.core.claims import Claimed
@@ -32,6 +32,23 @@ class Work(NamedTuple):
     moment: int = 0
     interval: int = 0
 
+    def goes_with(self, other: Work) -> bool:
+        """Tell whether two may be sent at once by one thread: alike but for the recipient."""
+        return (
+            self.campaign is other.campaign
+            and self.claim_id == other.claim_id
+            and self.is_plain()
+            and other.is_plain()
+        )
+
+    def is_plain(self) -> bool:
+        """Tell whether all parts are still to be sent, which is one, and at any time."""
+        return (
+            self.campaign.together is not None
+            and self.delivery.message_ids is None
+            and not self.moment
+        )
+
 
 class Stock:
     """The deliveries this process has claimed and not yet begun; those with a slot wait for it."""
@@ -39,11 +56,12 @@ class Stock:
     def __init__(self, threads: int, most: int) -> None:
         self._threads = threads
         self._most = most
-        self._ready: SimpleQueue[Work | None] = SimpleQueue()
+        self._ready: deque[Work] = deque()
         self._waiting: list[tuple[int, int, Work]] = []
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
+        self._some = threading.Condition(threading.Lock())
         self._target = min(most, threads)
+        self.is_closed = False
         self.credit = Credit(threads)
         self.pacer = Loop("pacer", self._turn)
         self.on_low: Callable[[], None] = lambda: None
@@ -54,54 +72,60 @@ class Stock:
 
     def room(self) -> int:
         """Return how many more deliveries to claim; 0 while half of the target is still there."""
-        present = self._ready.qsize()
+        present = len(self._ready)
         return self._target - present if present <= self._target // 2 else 0
 
     def waits(self) -> bool:
         """Tell whether there is work that could be begun now."""
-        return self._ready.qsize() > 0
+        return bool(self._ready)
 
     def add(self, works: list[Work]) -> None:
         """Take claimed deliveries in."""
         paced = [work for work in works if work.moment]
-        for work in works:
-            if not work.moment:
-                self._ready.put(work)
+        with self._some:
+            self._hand_out(work for work in works if not work.moment)
+            for work in paced:
+                heapq.heappush(self._waiting, (work.moment, next(self._numbers), work))
         if paced:
-            with self._lock:
-                for work in paced:
-                    heapq.heappush(self._waiting, (work.moment, next(self._numbers), work))
             self.pacer.wake()
 
-    def take(self) -> Work | None:
-        """Wait for the next delivery to send; None: there will be no more."""
-        work = self._ready.get()
-        if work is None:
-            self._ready.put(None)  # for whoever else waits
-            return None
-        if self._ready.qsize() <= self._target // 4:
+    def take(self, most: int = 1) -> list[Work]:
+        """Wait for the next delivery to send; empty: there will be no more.
+
+        Up to `most` are taken where they go together.
+        """
+        with self._some:
+            while not self._ready and not self.is_closed:
+                self._some.wait()
+            works = [self._ready.popleft()] if self._ready else []
+            while len(works) < most and self._ready and works[0].goes_with(self._ready[0]):
+                works.append(self._ready.popleft())
+        if len(self._ready) <= self._target // 4:
             self.on_low()
-        return work
+        return works
 
     def close(self) -> list[Work]:
         """Let every sender thread come to its end; return what none of them has begun."""
-        with self._lock:
-            left = [work for _, _, work in self._waiting]
+        with self._some:
+            self.is_closed = True
+            left = [*self._ready, *(work for _, _, work in self._waiting)]
+            self._ready.clear()
             self._waiting.clear()
-        while True:
-            try:
-                work = self._ready.get_nowait()
-            except Empty:
-                break
-            if work is not None:
-                left.append(work)
-        self._ready.put(None)
+            self._some.notify_all()
         return left
+
+    def _hand_out(self, works: Iterable[Work]) -> None:
+        """Let the threads have deliveries; the lock is held."""
+        before = len(self._ready)
+        self._ready.extend(works)
+        self._some.notify(len(self._ready) - before)
 
     def _turn(self) -> float:
         """Hand out what is due; return the seconds until the next is."""
         now = time.time_ns() // 1000
-        with self._lock:
+        with self._some:
+            due = []
             while self._waiting and self._waiting[0][0] <= now:
-                self._ready.put(heapq.heappop(self._waiting)[2])
+                due.append(heapq.heappop(self._waiting)[2])
+            self._hand_out(due)
             return (self._waiting[0][0] - now) / 1e6 if self._waiting else 1.0

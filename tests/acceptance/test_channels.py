@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from service.app import Application
+from service.channels import answers
 from tests import provider as lies
 from tests.acceptance.test_webhooks import cloud, status
 from tests.provider import Fault, Provider, Request, graph_error, instead
@@ -144,6 +145,13 @@ def weather(sending: Sending, people: list[str], **session: Any) -> Storm:
 PATIENT = {"send_timeout": 1.0, "max_attempts": 4}
 
 
+@pytest.fixture(params=[answers.CALM, 1], ids=["one by one", "at once"])
+def _calm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send messages at once after a single good answer, and not after any number of them."""
+    monkeypatch.setattr(answers, "CALM", request.param)
+
+
+@pytest.mark.usefixtures("_calm")
 def test_nobody_is_lost_in_a_storm_and_nobody_gets_it_twice(
     make_app: Callable[..., Application], provider: Provider
 ) -> None:
@@ -170,6 +178,7 @@ def test_nobody_is_lost_in_a_storm_and_nobody_gets_it_twice(
     assert Counter(each.recipient for each in provider.taken) == dict.fromkeys(people, 1)
 
 
+@pytest.mark.usefixtures("_calm")
 def test_only_who_chose_it_sends_again_what_may_have_arrived(
     make_app: Callable[..., Application], provider: Provider
 ) -> None:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service.channels import connections
+from service.channels import answers
+from service.channels.answers import Answer
 from service.channels.base import (
     BlockedError,
     RequestError,
@@ -24,7 +25,6 @@ from service.channels.base import (
     Surroundings,
     UncertainError,
 )
-from service.channels.connections import Answer
 from service.channels.http import Client, Form, refusal
 from tests import provider as lies
 from tests.provider import Fault, Provider
@@ -63,7 +63,7 @@ def test_an_answer_has_its_status_body_and_headers(
 def test_header_lines_are_read_again_from_the_first_refusal_on(
     client: Client, provider: Provider, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "CALM", 2)
+    monkeypatch.setattr(answers, "CALM", 2)
     refused = lies.instead(429, b"slow down", Retry_After="7", X_Odd="yes")
     provider.then(None, None, refused, refused, None)
     good, _, first, second, after = [client.post(url, MESSAGE, HEADERS) for _ in range(5)]

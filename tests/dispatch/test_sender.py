@@ -5,26 +5,34 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy.pool import QueuePool
 
-from service.channels.base import Account, BlockedError, RetryableError, SendError
+from service.channels.base import (
+    Account,
+    BlockedError,
+    PermanentError,
+    RetryableError,
+    SendError,
+    UncertainError,
+)
 from service.core import dispatchers
 from service.core.claims import Claimed
 from service.core.deliveries import Outcome
 from service.database import now_ms
 from service.dispatch.campaigns import Campaign
+from service.dispatch.crew import LEAST
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.recorder import Recorder
 from service.dispatch.retry import Hold, Policy, Verdict
 from service.dispatch.sender import Senders
 from service.dispatch.stock import Stock, Work
-from tests.probe import Call, Probe, Stage
+from tests.probe import Call, Probe, ProbeOfMany, Stage
 from tests.waiting import until
 from tests.world import World
 
@@ -59,7 +67,8 @@ class Workshop:
         self.gate = Gate()
         self.stock = Stock(threads, 1000)
         self.senders = Senders(threads, self.stock, self.recorder, self.lease, self.gate)
-        self._driver = Probe(Account(SESSION, {}, None), None)  # type: ignore[arg-type]
+        account: Any = Account(SESSION, {}, cast("Any", None)), None
+        self._driver, self._driver_of_many = Probe(*account), ProbeOfMany(*account)
         self._numbers = count(1)
 
     def work(self, says: str = "Hello", moment: int = 0, **claimed: Any) -> Work:
@@ -70,15 +79,38 @@ class Workshop:
         delivery = Claimed(delivery_id, BROADCAST, "2348179803743", 0, None)._replace(**claimed)
         return Work(delivery, campaign, self.lease.id, moment, 10_000 if moment else 0)
 
+    def works(self, says: Iterable[str]) -> list[Work]:
+        """Return claimed deliveries of a broadcast whose driver sends many, one for each word.
+
+        The word is the recipient, too.
+        """
+        driver = self._driver_of_many
+        campaign = Campaign(BROADCAST, SESSION, driver, ("Hello",), POLICY, driver)
+        return [self.work(recipient=each)._replace(campaign=campaign) for each in says]
+
     def do(self, *works: Work) -> list[Outcome]:
         """Have deliveries sent; return what became of them, in their order."""
         self.stock.add(list(works))
-        until(lambda: self.recorder.outcomes().keys() >= {each.delivery.id for each in works})
-        return [self.recorder.outcomes()[each.delivery.id] for each in works]
+        return self.await_all(works)
+
+    def await_all(self, works: Iterable[Work]) -> list[Outcome]:
+        """Return what became of deliveries as soon as it is known of all, in their order."""
+        ids = [each.delivery.id for each in works]
+        until(lambda: self.recorder.outcomes().keys() >= set(ids))
+        return [self.recorder.outcomes()[each] for each in ids]
 
     def close(self) -> None:
         self.stock.close()
         assert self.senders.join(time.monotonic() + 60) == 0
+
+
+@pytest.fixture
+def large(world: World, stage: Stage) -> Iterator[Workshop]:
+    """Return a workshop in which each of the threads that work has some messages under way."""
+    del stage
+    workshop = Workshop(world, threads=8 * LEAST)
+    yield workshop
+    workshop.close()
 
 
 @pytest.fixture
@@ -284,3 +316,91 @@ def failing_at(word: str, error: Exception) -> Any:
         return f"id-{call.body}"
 
     return send
+
+
+def test_deliveries_are_sent_at_once_and_each_is_judged_by_its_own_answer(
+    stage: Stage, large: Workshop
+) -> None:
+    refused = BlockedError("Slow down.", wait=60.0)
+    errors = {"gone": PermanentError("Unknown."), "lost": UncertainError("Lost."), "busy": refused}
+
+    def send(call: Call) -> str:
+        if call.recipient in errors:
+            raise errors[call.recipient]
+        return f"id-{call.reference}"
+
+    stage.send = send
+    large.stock.add(works := large.works(["anna", "gone", "lost", "busy", "bert"]))
+    large.senders.start()
+    outcomes = large.await_all(works)
+    assert stage.at_once == [5]
+    assert [(outcome.status, outcome.tried) for outcome in outcomes] == [
+        ("sent", 1), ("failed", 1), ("uncertain", 1), ("queued", 0), ("sent", 1)
+    ]  # fmt: skip
+    assert outcomes[0].message_ids == f"id-{works[0].delivery.id}.0"
+    assert {call.reference for call in stage.calls} == {f"{w.delivery.id}.0" for w in works}
+    assert not large.gate.is_open(SESSION, BROADCAST)
+
+
+def test_no_more_are_under_way_than_there_are_threads(stage: Stage, large: Workshop) -> None:
+    large.stock.add(works := large.works(["anna"] * 100))
+    large.senders.start()
+    large.await_all(works)
+    assert max(stage.at_once) <= 8
+    assert len(stage.calls) == 100
+
+
+def test_where_not_many_can_be_sent_now_they_go_one_by_one(stage: Stage, large: Workshop) -> None:
+    stage.may_send_many = lambda: False
+    large.stock.add(works := large.works(["anna"] * 20))
+    large.senders.start()
+    assert {outcome.status for outcome in large.await_all(works)} == {"sent"}
+    assert (len(stage.calls), stage.at_once) == (20, [])
+
+
+def test_a_session_that_is_doubted_gets_one_at_a_time(
+    stage: Stage, large: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("service.dispatch.credit.PATIENCE", 0.0)
+        large.stock.credit.ask(SESSION)
+        large.stock.credit.refused()
+    large.stock.add(works := large.works(["anna"] * 5))
+    large.senders.start()
+    large.await_all(works)
+    assert len(stage.calls) == 5
+    assert sum(stage.at_once) < 5
+
+
+def test_a_thread_does_not_die_of_a_defect_in_sending_many(stage: Stage, large: Workshop) -> None:
+    def defect() -> bool:
+        raise ZeroDivisionError
+
+    stage.may_send_many = defect
+    large.stock.add(works := large.works(["anna"] * 5))
+    large.senders.start()
+    outcomes = large.await_all(works)
+    assert {(outcome.status, outcome.code) for outcome in outcomes} == {
+        ("queued", "internal_error")
+    }
+    assert large.senders.alive() == 8 * LEAST
+
+
+def test_what_a_thread_has_taken_and_not_begun_goes_back_when_this_process_ends(
+    stage: Stage, large: Workshop
+) -> None:
+    stage.may_send_many = lambda: False
+
+    def send(call: Call) -> str:
+        if not large.stock.is_closed:
+            large.stock.close()
+        return call.reference
+
+    stage.send = send
+    large.stock.add(works := large.works(["anna"] * 8))
+    large.senders.start()
+    until(lambda: large.recorder.given)
+    assert large.senders.join(time.monotonic() + 60) == 0
+    assert len(large.recorder.given) <= len(works)
+    assert {outcome.status for outcome in large.recorder.outcomes().values()} <= {"sent", "queued"}
+    assert len(stage.calls) <= LEAST

@@ -10,14 +10,29 @@ from typing import Any, cast
 import pytest
 
 from service.core.claims import Claimed
+from service.dispatch.campaigns import Campaign
 from service.dispatch.stock import Stock, Work
 
-CAMPAIGN: Any = cast("Any", None)
+POLICY: Any = cast("Any", None)
 
 
-def work(number: int = 0, moment: int = 0) -> Work:
-    claimed = Claimed(f"{number:024x}", "b" * 24, "2348179803743", 0, None)
-    return Work(claimed, CAMPAIGN, "c" * 24, moment)
+def campaign(*, together: bool) -> Campaign:
+    driver = cast("Any", object())
+    return Campaign("b" * 24, "5" * 24, driver, ("Hello",), POLICY, driver if together else None)
+
+
+APART, TOGETHER, OTHER = (campaign(together=together) for together in (False, True, True))
+
+
+def work(
+    number: int = 0,
+    moment: int = 0,
+    campaign: Campaign = APART,
+    claim_id: str = "c" * 24,
+    taken: str | None = None,
+) -> Work:
+    claimed = Claimed(f"{number:024x}", "b" * 24, "2348179803743", 0, taken)
+    return Work(claimed, campaign, claim_id, moment)
 
 
 @pytest.fixture
@@ -55,7 +70,7 @@ def test_never_more_is_kept_ahead_than_allowed(stock: Stock) -> None:
 def test_deliveries_leave_in_the_order_in_which_they_came(stock: Stock) -> None:
     works = [work(number) for number in range(10)]
     stock.add(works)
-    assert [stock.take() for _ in works] == works
+    assert [stock.take() for _ in works] == [[each] for each in works]
 
 
 def test_more_is_asked_for_when_little_is_left(stock: Stock) -> None:
@@ -70,19 +85,49 @@ def test_more_is_asked_for_when_little_is_left(stock: Stock) -> None:
     assert asked
 
 
+def test_deliveries_of_a_broadcast_leave_together_where_its_driver_sends_many(
+    stock: Stock,
+) -> None:
+    works = [work(number, campaign=TOGETHER) for number in range(5)]
+    stock.add(works)
+    assert [stock.take(3), stock.take(3)] == [works[:3], works[3:]]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        work(2, campaign=OTHER),
+        work(2, campaign=TOGETHER, claim_id="d" * 24),
+        work(2, campaign=TOGETHER, taken="!"),
+        work(2, campaign=APART),
+    ],
+)
+def test_unlike_deliveries_leave_one_by_one(stock: Stock, other: Work) -> None:
+    works = [work(1, campaign=TOGETHER), other, work(3, campaign=TOGETHER)]
+    stock.add(works)
+    assert [stock.take(3) for _ in works] == [[each] for each in works]
+
+
+def test_deliveries_with_a_slot_of_their_own_leave_one_by_one(stock: Stock) -> None:
+    now = time.time_ns() // 1000
+    works = [work(number, now + number, campaign=TOGETHER) for number in range(3)]
+    stock.add(works)
+    assert [stock.take(3) for _ in works] == [[each] for each in works]
+
+
 def test_a_delivery_is_not_handed_out_before_its_slot(stock: Stock) -> None:
     now = time.time_ns() // 1000
     late, early = work(1, now + 60_000), work(2, now + 30_000)
     stock.add([late, early])
-    assert stock.take() == early
+    assert stock.take() == [early]
     assert time.time_ns() // 1000 >= early.moment
-    assert stock.take() == late
+    assert stock.take() == [late]
     assert time.time_ns() // 1000 >= late.moment
 
 
 def test_a_delivery_without_a_slot_overtakes_those_that_wait_for_theirs(stock: Stock) -> None:
     stock.add([work(1, time.time_ns() // 1000 + 3_600_000_000), work(2)])
-    assert stock.take() == work(2)
+    assert stock.take() == [work(2)]
 
 
 def test_a_closed_stock_gives_back_what_nobody_has_begun(stock: Stock) -> None:
@@ -94,11 +139,11 @@ def test_a_closed_stock_gives_back_what_nobody_has_begun(stock: Stock) -> None:
 
 
 def test_a_closed_stock_lets_every_thread_come_to_its_end(stock: Stock) -> None:
-    ended: list[Work | None] = []
+    ended: list[list[Work]] = []
     threads = [threading.Thread(target=lambda: ended.append(stock.take())) for _ in range(4)]
     for thread in threads:
         thread.start()
     stock.close()
     for thread in threads:
         thread.join(10)
-    assert ended == [None] * 4
+    assert ended == [[]] * 4

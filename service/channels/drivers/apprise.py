@@ -20,6 +20,7 @@ from apprise import AppriseAttachment, NotifyBase
 from apprise.attachment.file import AttachFile
 from marshmallow import Schema, ValidationError, validates
 
+from service.channels.answers import Answer
 from service.channels.base import (
     Account,
     BlockedError,
@@ -38,7 +39,6 @@ from service.channels.base import (
     UnsupportedContentError,
     Webhook,
 )
-from service.channels.connections import Answer
 from service.channels.http import refusal
 from service.channels.settings import Secret
 

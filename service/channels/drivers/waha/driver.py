@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from marshmallow import Schema, fields, validate
 
+from service.channels.answers import Answer
 from service.channels.base import (
     Account,
     BlockedError,
@@ -30,7 +31,6 @@ from service.channels.base import (
     Webhook,
 )
 from service.channels.captions import arrange
-from service.channels.connections import Answer
 from service.channels.drivers.waha.message_ids import id_of, mint
 from service.channels.drivers.waha.receipts import (
     SIGNATURE_HEADER,

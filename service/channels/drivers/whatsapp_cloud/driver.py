@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from marshmallow import Schema, fields, validate
 
+from service.channels.answers import Answer
 from service.channels.base import (
     Account,
     BlockedError,
     Content,
     Media,
     Part,
+    SendError,
     Surroundings,
     UnsupportedContentError,
     Webhook,
@@ -76,8 +79,8 @@ class Settings(Schema):
 class Prepared(NamedTuple):
     """A message but for its media id, recipient and reference: JSON in two pieces."""
 
-    head: bytes
-    tail: bytes
+    head: str
+    tail: str
     media: Media | None
 
 
@@ -122,9 +125,9 @@ class WhatsAppCloud:
         )
         end = ',"to":"'
         if not isinstance(part, Media):
-            return Prepared(f"{start}{dump(body)}{end}".encode(), b"", None)
+            return Prepared(f"{start}{dump(body)}{end}", "", None)
         rest = f",{dump(body)[1:]}" if body else "}"
-        return Prepared(f'{start}{{"id":"'.encode(), f'"{rest}{end}'.encode(), part)
+        return Prepared(f'{start}{{"id":"', f'"{rest}{end}', part)
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
         """Send one message and return Meta's id of it; raises SendError."""
@@ -137,6 +140,16 @@ class WhatsAppCloud:
         except MediaGoneError:
             media_id = self._uploads.renew(media, media_id)
             return self._post(prepared, media_id, recipient, reference)
+
+    def send_many(
+        self, messages: Sequence[tuple[str, str]], prepared: Prepared
+    ) -> list[str | SendError] | None:
+        """Send what needs no upload to several recipients at once."""
+        if prepared.media is not None:
+            return None
+        bodies = [_body(prepared, "", *message) for message in messages]
+        answers = self._client.post_all(self._messages, bodies, self._headers)
+        return None if answers is None else [_taken(answer) for answer in answers]
 
     def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
         """Say no: Meta delivers a repeated request a second time."""
@@ -159,13 +172,30 @@ class WhatsAppCloud:
         """Leave the connections open: other sessions of this process use them too."""
 
     def _post(self, prepared: Prepared, media_id: str, recipient: str, reference: str) -> str:
-        middle = (media_id.encode(), prepared.tail, recipient.encode())
-        end = b'","biz_opaque_callback_data":"%b"}' % reference.encode()
-        body = b"".join((prepared.head, *middle, end))
-        answer = self._client.post(self._messages, body, self._headers)
-        if not answer.accepted:
-            raise refused(answer, media_id)
-        try:
-            return str(json.loads(answer.body)["messages"][0]["id"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise refused(answer, media_id) from error
+        body = _body(prepared, media_id, recipient, reference)
+        return _message_id(self._client.post(self._messages, body, self._headers), media_id)
+
+
+def _body(prepared: Prepared, media_id: str, recipient: str, reference: str) -> bytes:
+    start = f"{prepared.head}{media_id}{prepared.tail}{recipient}"
+    return f'{start}","biz_opaque_callback_data":"{reference}"}}'.encode()
+
+
+def _message_id(answer: Answer, media_id: str = "") -> str:
+    """Return the id that Meta gave a message; raises SendError."""
+    if not answer.accepted:
+        raise refused(answer, media_id)
+    try:
+        return str(json.loads(answer.body.decode())["messages"][0]["id"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise refused(answer, media_id) from error
+
+
+def _taken(answer: Answer | SendError) -> str | SendError:
+    """Return the id that Meta gave a message, or the error."""
+    if isinstance(answer, SendError):
+        return answer
+    try:
+        return _message_id(answer)
+    except SendError as error:
+        return error

@@ -10,6 +10,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final
 
+from service.channels.answers import Answer
 from service.channels.base import (
     BlockedError,
     PermanentError,
@@ -18,7 +19,6 @@ from service.channels.base import (
     SendError,
     UncertainError,
 )
-from service.channels.connections import Answer
 from service.channels.drivers.whatsapp_cloud.rendering import read
 from service.channels.http import DEFAULT_HOLD, refusal
 

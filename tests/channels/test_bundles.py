@@ -1,0 +1,195 @@
+"""Several messages at once to a provider on the loopback."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from service.channels import answers
+from service.channels.answers import Answer, Weather
+from service.channels.base import BlockedError, RetryableError, Surroundings, UncertainError
+from service.channels.bundles import Bundle
+from service.channels.http import Client
+from tests import provider as lies
+from tests.provider import Fault, Provider
+
+HEADERS = ("Content-Type: application/json", "Authorization: Bearer EAAG-token")
+
+
+@pytest.fixture(autouse=True)
+def _soon_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "CALM", 2)
+
+
+@pytest.fixture
+def url(provider: Provider) -> str:
+    return f"{provider.url}/v23.0/106540352242922/messages"
+
+
+@pytest.fixture
+def client(surroundings: Surroundings, provider: Provider, url: str) -> Client:
+    """Return a client of which the provider has taken some messages."""
+    client = Client(replace(surroundings, send_timeout=1.0), guarded=False)
+    for body in bodies("first", 2):
+        client.post(url, body, HEADERS)
+    provider.requests.clear()
+    return client
+
+
+def bodies(name: str, count: int) -> list[bytes]:
+    wanted = '{{"to":"2348179803743","type":"text","biz_opaque_callback_data":"{}"}}'
+    return [wanted.format(f"{name}-{number}").encode() for number in range(count)]
+
+
+def at_once(client: Client, url: str, sent: list[bytes]) -> list[Answer | Exception]:
+    results = client.post_all(url, sent, HEADERS)
+    assert results is not None
+    return list(results)
+
+
+def statuses(results: list[Answer | Exception]) -> list[object]:
+    """Return the status of each answer, and the class of what went wrong."""
+    return [each.status if isinstance(each, Answer) else type(each) for each in results]
+
+
+def references(provider: Provider) -> list[str]:
+    return [each.json["biz_opaque_callback_data"] for each in provider.messages]
+
+
+def test_until_many_answers_were_good_nothing_is_sent_at_once(
+    surroundings: Surroundings, provider: Provider, url: str
+) -> None:
+    client = Client(surroundings, guarded=False)
+    assert client.post_all(url, bodies("a", 3), HEADERS) is None
+    client.post(url, bodies("b", 1)[0], HEADERS)
+    assert client.post_all(url, bodies("a", 3), HEADERS) is None
+    client.post(url, bodies("b", 1)[0], HEADERS)
+    assert statuses(at_once(client, url, bodies("a", 3))) == [200] * 3
+    assert references(provider) == ["b-0", "b-0", "a-0", "a-1", "a-2"]
+
+
+def test_each_message_has_the_answer_that_it_was_given(
+    client: Client, provider: Provider, url: str
+) -> None:
+    provider.then(lies.late(0.1), None, lies.late(0.05), None)
+    results = at_once(client, url, bodies("a", 4))
+    told = {each.reference: each.message_id for each in provider.taken}
+    ids = [told[f"a-{number}"].encode() for number in range(4)]
+    assert [
+        own in each.body
+        for own, each in zip(ids, results, strict=True)
+        if isinstance(each, Answer)
+    ] == [True] * 4  # fmt: skip
+
+
+def test_all_are_under_way_at_the_same_time(client: Client, provider: Provider, url: str) -> None:
+    at_once(client, url, bodies("a", 8))
+    provider.requests.clear()
+    provider.choose = lambda _request: lies.late(0.5)
+    assert statuses(at_once(client, url, bodies("b", 8))) == [200] * 8
+    arrived = [request.at for request in provider.messages]
+    assert max(arrived) - min(arrived) < 0.5
+
+
+def test_connections_are_kept_for_the_next_time(
+    client: Client, provider: Provider, url: str
+) -> None:
+    before = provider.connections
+    for size in (5, 3, 5, 4):
+        assert statuses(at_once(client, url, bodies("a", size))) == [200] * size
+    assert provider.connections - before == 5
+
+
+def test_connections_that_the_provider_closed_meanwhile_cost_nothing(
+    client: Client, provider: Provider, url: str
+) -> None:
+    at_once(client, url, bodies("a", 4))
+    provider.hang_up()
+    assert statuses(at_once(client, url, bodies("b", 4))) == [200] * 4
+    assert sorted(references(provider)[4:]) == [f"b-{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    "fault", [lies.instead(200, b"{}", Connection="close"), lies.ANSWER_AND_CLOSE]
+)
+def test_a_connection_closed_behind_an_answer_costs_nothing(
+    client: Client, provider: Provider, url: str, fault: Fault
+) -> None:
+    for turn in range(6):
+        provider.then(None, fault, None)
+        assert statuses(at_once(client, url, bodies(f"{turn}", 4))) == [200] * 4
+        if fault is lies.ANSWER_AND_CLOSE:
+            provider.hang_up()  # or the closing could still be on its way
+    assert sorted(references(provider)) == [
+        f"{turn}-{number}" for turn in range(6) for number in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lies.RESET_AFTER_BODY,
+        lies.CLOSE_AFTER_BODY,
+        lies.HALF_AN_ANSWER,
+        lies.GARBAGE,
+        lies.HUGE_ANSWER,
+        lies.SILENCE,
+        lies.DRIP,
+    ],
+)
+def test_what_breaks_under_one_message_is_uncertain_for_that_one_alone(
+    client: Client, provider: Provider, url: str, fault: Fault
+) -> None:
+    # Kept connections: on these libcurl would send a message again by itself.
+    at_once(client, url, bodies("a", 4))
+    met: list[str] = []
+
+    def choose(request: lies.Request) -> Fault | None:
+        reference = request.json["biz_opaque_callback_data"]
+        met.append(reference)
+        return fault if reference == "b-2" else None
+
+    provider.choose = choose
+    results = at_once(client, url, bodies("b", 4))
+    assert statuses(results) == [200, 200, UncertainError, 200]
+    assert sorted(met) == [f"b-{number}" for number in range(4)]
+
+
+def test_after_trouble_messages_go_one_by_one_until_it_is_calm_again(
+    client: Client, provider: Provider, url: str
+) -> None:
+    provider.then(None, lies.instead(429, b"slow down", Retry_After="7"))
+    results = at_once(client, url, bodies("a", 2))
+    assert statuses(results) == [200, 429] or statuses(results) == [429, 200]
+    assert max(each.wait for each in results if isinstance(each, Answer)) == 7
+    assert client.post_all(url, bodies("b", 2), HEADERS) is None
+    for body in bodies("c", 2):
+        client.post(url, body, HEADERS)
+    provider.then(lies.CLOSE_AFTER_BODY)
+    assert UncertainError in statuses(at_once(client, url, bodies("d", 2)))
+    assert client.post_all(url, bodies("e", 2), HEADERS) is None
+
+
+def test_messages_of_which_not_all_left_may_be_sent_again(
+    client: Client, provider: Provider, url: str
+) -> None:
+    at_once(client, url, bodies("a", 3))
+    large = [body.ljust(20_000_000) for body in bodies("b", 3)]
+    provider.then(*[lies.RESET_BEFORE_BODY] * 3)
+    assert statuses(at_once(client, url, large)) == [RetryableError] * 3
+    assert len(provider.messages) == 3
+
+
+def test_a_provider_that_is_gone_is_tried_later(client: Client) -> None:
+    results = at_once(client, "http://127.0.0.1:1/messages", bodies("a", 3))
+    assert statuses(results) == [RetryableError] * 3
+
+
+def test_a_private_address_is_refused_at_the_moment_of_connecting(
+    provider: Provider, surroundings: Surroundings, url: str
+) -> None:
+    bundle = Bundle(surroundings, Weather(), guarded=True)
+    results = bundle.post(url, bodies("a", 3), HEADERS)
+    assert statuses(list(results)) == [BlockedError] * 3
+    assert provider.connections == 0
