@@ -1,5 +1,4 @@
 """Chaos: a running service is broken again and again, then its word is compared with the facts.
 
-Left out: steps of the clock, which tests of dispatching pass as a parameter, and two versions of
-the service at once during a migration.
+`max_requests` is no fault of its own: workers change because of it in every run.
 """

@@ -15,12 +15,24 @@ from benchmarks.chaos.databases import Postgres
 from benchmarks.chaos.ground import Ground
 from benchmarks.chaos.journal import Journal
 from benchmarks.chaos.plan import Plan
+from service.database import OUT_OF_REACH
 
 _FULL = (3.0, 8.0)
 """Seconds that the disk stays full."""
 
 _FROZEN = (1.5, 2.0)
 """Leases that a process stands still: others see it within 7/6 of one."""
+
+_ALONE = 0.4
+"""How often it is the clock of one process alone, as if on a machine of its own."""
+
+_AHEAD = (2.0, 5.0)
+"""Seconds that the tables are those of the next version."""
+
+_TRIES = 20
+"""How often a migration that found a lock, or no database, is tried."""
+
+_AGAIN_AFTER = 0.5
 
 
 class Fault:
@@ -70,6 +82,8 @@ class Faults:
         self._crew = crew
         self._database = ground.database
         self._disk = ground.disk
+        self._clock = ground.clock
+        self._upgrade = ground.upgrade
         self._journal = journal
         self._probe = probe
         self._over = threading.Event()
@@ -82,6 +96,8 @@ class Faults:
             "postgres": self._crash,
             "cut": self._cut,
             "disk": self._fill,
+            "clock": self._step,
+            "migrate": self._migrate,
         }
         self._faults = [Fault(name, plan, verbs[name]) for name in self._possible()]
 
@@ -119,8 +135,7 @@ class Faults:
 
     def _freeze(self, chance: Random) -> None:
         """Let a process that sends stand still until the others have given it up."""
-        senders = [target for target in self._crew.targets() if target.sends]
-        target = self._choose(chance, senders)
+        target = self._choose(chance, self._senders())
         seconds = self._plan.lease * chance.uniform(*_FROZEN)
         if target is None:
             return
@@ -169,6 +184,44 @@ class Faults:
             self._database.mend()
         self._journal.note("upload", said)
 
+    def _step(self, chance: Random) -> None:
+        """Step the clock of all processes or of one, and set it right after a while."""
+        least, most = self._plan.step
+        seconds = least * (most / least) ** chance.random() * chance.choice((-1, 1))
+        alone = chance.random() < _ALONE
+        target = self._choose(chance, self._senders()) if alone else None
+        who = f"{target.role} {target.process.pid}" if target else "everybody"
+        # What was then due now, or sent on, waits until the right clock has come as far.
+        delay = max(0.0, seconds)
+        with self._journal.noting("clock", f"{who} by {seconds:+.1f} s", delay):
+            self._clock.step(seconds, target.process.pid if target else 0)
+            self._over.wait(chance.uniform(*self._plan.wrong))
+            self._clock.set_right()
+
+    def _migrate(self, chance: Random) -> None:
+        """Bring the tables to the next version while this one runs, and back after a while."""
+        self._revise(self._upgrade.go_on, "to the next version")
+        self._over.wait(chance.uniform(*_AHEAD))
+        self._revise(self._upgrade.go_back, "back")
+
+    def _revise(self, migrate: Callable[[], None], what: str) -> None:
+        """Migrate, again and again if need be; what is not done after all tries is noted."""
+        for _ in range(_TRIES):
+            began = time.time()
+            try:
+                migrate()
+            except OUT_OF_REACH as error:
+                self._journal.note("migrate", f"{what}: {_gist(error)}", began)
+                self._journal.note("repeated", _gist(error))
+                time.sleep(_AGAIN_AFTER)
+            else:
+                self._journal.note("migrate", what, began)
+                return
+        self._journal.note("given up", what)
+
+    def _senders(self) -> list[Target]:
+        return [target for target in self._crew.targets() if target.sends]
+
     def _postgres(self) -> Postgres:
         database = self._database
         if not isinstance(database, Postgres):
@@ -178,3 +231,8 @@ class Faults:
     @staticmethod
     def _choose(chance: Random, targets: list[Target]) -> Target | None:
         return chance.choice(targets) if targets else None
+
+
+def _gist(error: Exception) -> str:
+    """Return the beginning of what the database said, up to where it names addresses or rows."""
+    return str(getattr(error, "orig", error)).strip().partition("\n")[0].partition(":")[0]

@@ -13,10 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.chaos.clock import Clock
 from benchmarks.chaos.crew import ROOT
 from benchmarks.chaos.databases import Base, Postgres, Sqlite
 from benchmarks.chaos.disk import MIB, Disk, NoDiskError
 from benchmarks.chaos.plan import Plan
+from benchmarks.chaos.upgrade import Upgrade
 
 _DISK = 512 * MIB
 _DISK_PER_DELIVERY = 2048
@@ -32,6 +34,7 @@ class Ground:
     data: Path
     disk: Disk | None
     database: Base
+    clock: Clock
     environment: dict[str, str]
     skipped: list[str] = field(default_factory=list)
 
@@ -39,6 +42,11 @@ class Ground:
     def url(self) -> str:
         """Return the URL of the service's database."""
         return self.database.url or f"sqlite:///{self.data / 'crier.db'}"
+
+    @property
+    def upgrade(self) -> Upgrade:
+        """Return the way to the next version of the tables."""
+        return Upgrade(self.data, self.database.url)
 
     @property
     def port(self) -> int:
@@ -80,7 +88,12 @@ def prepare(plan: Plan) -> Iterator[Ground]:
         data.mkdir()
         if plan.database == "sqlite" and {"postgres", "cut"} & set(plan.faults):
             skipped.append("postgres and cut are left out: there is no server to stop")
-        yield Ground(folder, data, disk, database, _environment(plan, data, database.url), skipped)
+        clock = Clock(folder / "clock")
+        stack.callback(clock.close)
+        environment = _environment(plan, data, database.url)
+        if "clock" in plan.faults:
+            environment |= clock.environment
+        yield Ground(folder, data, disk, database, clock, environment, skipped)
 
 
 def _disk(plan: Plan, folder: Path) -> tuple[Disk | None, list[str]]:
@@ -113,7 +126,7 @@ def _environment(plan: Plan, data: Path, url: str) -> dict[str, str]:
         "GRACEFUL_TIMEOUT": round(2 * plan.grace),
         "SENDER_THREADS": plan.sender_threads,
         "FLUSH_BATCH": plan.flush_batch,
-        "FANOUT_CHUNK": 1000,
+        "FANOUT_CHUNK": 100,
         "RETRY_BASE": 0.5,
         "RETRY_CAP": 5,
     }

@@ -18,6 +18,10 @@ _SIZES = ((1, 6), (10, 5), (100, 5), (400, 4), (1_500, 2), (4_000, 1))
 _BUSY = 0.6
 """Part of all sender threads that the traffic keeps busy, so that a kill always hits some."""
 
+_HEADROOM = 3.0
+"""The rate of a paced session, as a multiple of what it has to send on average: after a clock was
+ahead it waits until the right one has come as far, and has to catch up."""
+
 _LONGEST_LATENCY = 0.5
 _PARTS = 1.25
 """Messages per delivery, on average."""
@@ -25,12 +29,15 @@ _PARTS = 1.25
 _FEWEST_ORDERS = 25
 """So many orders even a small run has, that all sessions get their share."""
 
+_LONGEST_ORDER = 2.0
+"""Seconds of the plan that one order may cover: until the next there may be nothing to send."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
     """A session of the sandbox: what it promises, how slow it is, and its share of all orders.
 
-    `slowness` is how long a message takes, beside the others.
+    `slowness` is how long a message takes, beside the others; `paced`: it has a rate.
     """
 
     name: str
@@ -38,20 +45,29 @@ class Channel:
     slowness: float
     idempotent: bool = True
     on_uncertain: str = "hold"
+    paced: bool = False
 
-    def fields(self, latency: float, max_attempts: int) -> dict[str, Any]:
-        """Return what `POST /session` wants; `latency` in seconds for a slowness of 1."""
+    def fields(self, latency: float, rate: float, max_attempts: int) -> dict[str, Any]:
+        """Return what `POST /session` wants.
+
+        `latency` in seconds for a slowness of 1, `rate` in messages a second for a share of 1.
+        """
         return {
             "name": self.name,
             "channel": "sandbox",
             "settings": {"idempotent": self.idempotent, "latency": latency * self.slowness},
             "on_uncertain": self.on_uncertain,
+            "rate": rate * self.share if self.paced else None,
             "max_attempts": max_attempts,
         }
 
 
 CHANNELS = {
-    "idempotent": (Channel("fast", 3, 0.0), Channel("slow", 3, 1.0)),
+    "idempotent": (
+        Channel("fast", 2, 0.0),
+        Channel("paced", 1, 0.0, paced=True),
+        Channel("slow", 3, 1.0),
+    ),
     "resend": (Channel("resend", 1, 1.0, idempotent=False, on_uncertain="resend"),),
     "hold": (Channel("hold", 1, 1.0, idempotent=False),),
 }
@@ -64,13 +80,19 @@ FAULTS = {
     "postgres": (5.0, 40.0),
     "cut": (4.0, 12.0),
     "disk": (25.0, 40.0),
+    "clock": (6.0, 12.0),
+    "migrate": (8.0, 16.0),
 }
 """The faults, and how many seconds lie between two of a kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One run; times in seconds. `faults` are as in FAULTS, `away` is how long Postgres is gone."""
+    """One run; times in seconds.
+
+    `faults` are as in FAULTS, `away` is how long Postgres is gone, `step` how far a clock is set
+    forward or back and `wrong` how long it stays so.
+    """
 
     database: str = "sqlite"
     engine: str = "threads"
@@ -78,6 +100,8 @@ class Plan:
     deliveries: int = 100_000
     faults: Mapping[str, tuple[float, float]] = field(default_factory=lambda: FAULTS)
     away: tuple[float, float] = (0.3, 8.0)
+    step: tuple[float, float] = (2.0, 60.0)
+    wrong: tuple[float, float] = (2.0, 6.0)
     channels: tuple[str, ...] = tuple(CHANNELS)
     seed: int = 1
     lease: float = 5.0
@@ -105,11 +129,23 @@ class Plan:
     @property
     def latency(self) -> float:
         """Return the seconds a message of a slow session takes, for the threads to be busy."""
-        shares = sum(session.share for session in self.sessions)
-        slow = sum(session.share * session.slowness for session in self.sessions) / shares
-        messages = self.deliveries / self.seconds * _PARTS
+        slow = sum(session.share * session.slowness for session in self.sessions) / self._shares
         threads = self.sender_threads * (self.workers + self.dispatchers)
-        return min(_LONGEST_LATENCY, _BUSY * threads / (messages * slow)) if slow else 0.0
+        return min(_LONGEST_LATENCY, _BUSY * threads / (self._messages * slow)) if slow else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Return the messages a second that a paced session may send for a share of 1."""
+        return _HEADROOM * self._messages / self._shares
+
+    @property
+    def _shares(self) -> int:
+        return sum(session.share for session in self.sessions)
+
+    @property
+    def _messages(self) -> float:
+        """Return how many messages a second there are on average."""
+        return self.deliveries / self.seconds * _PARTS
 
     def random(self, purpose: str) -> Random:
         """Return a source of chance that is the same in every run with this seed."""
@@ -159,7 +195,7 @@ def orders(plan: Plan) -> list[Order]:
     chance = plan.random("orders")
     sent = dict.fromkeys(plan.sessions, 0)
     made, first = [], 0
-    for number, size in enumerate(_sizes(plan.deliveries, chance)):
+    for number, size in enumerate(_sizes(plan, chance)):
         due = plan.seconds * first / plan.deliveries
         session = min(sent, key=lambda each: sent[each] / each.share)
         made.append(Order(number, due, session.name, first, size, chance.choice((1, 1, 1, 2))))
@@ -168,9 +204,10 @@ def orders(plan: Plan) -> list[Order]:
     return made
 
 
-def _sizes(total: int, chance: Random) -> Iterator[int]:
+def _sizes(plan: Plan, chance: Random) -> Iterator[int]:
     values, weights = zip(*_SIZES, strict=True)
-    most, left = max(1, total // _FEWEST_ORDERS), total
+    covered = round(plan.deliveries / plan.seconds * _LONGEST_ORDER)
+    most, left = max(1, min(plan.deliveries // _FEWEST_ORDERS, covered)), plan.deliveries
     while left > 0:
         [size] = chance.choices(values, weights)
         yield min(size, most, left)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,27 @@ from benchmarks.chaos.api import Answer
 from benchmarks.chaos.audit import Audit
 from benchmarks.chaos.journal import Entry
 from benchmarks.chaos.plan import Plan
+from benchmarks.chaos.resumptions import LONGEST_RESUMPTION
 
 LONGEST_ANSWER = 5.0
 """Seconds within which the API has to answer while the database is away."""
 
-LONGEST_RESUMPTION = 10.0
-"""Seconds after which sending has to go on when the database is back."""
-
 _UNFLUSHED = 4
 """Batches of results that a process keeps unwritten at most (service/dispatch/recorder.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """What became of migrations of the tables; `seconds` of each try, of which some are repeats."""
+
+    seconds: list[float]
+    repeats: Counter[str]
+    given_up: int
+
+    def __str__(self) -> str:
+        done = f"{len(self.seconds)} tries, longest {max(self.seconds, default=0.0):.2f} s"
+        causes = "".join(f", {n} x {cause}" for cause, n in sorted(self.repeats.items()))
+        return f"{done}; repeated {self.repeats.total()}{causes}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,10 +49,12 @@ class Report:
     changed: list[str]
     slowest: Answer | None
     slowest_while_away: Answer | None
+    slowest_while_migrated: Answer | None
     refused_for_nothing: int
     resumptions: list[float]
     skipped: list[str]
     uploads: Counter[str]
+    migrations: Migrations
     log: Counter[str] = field(default_factory=Counter)
     quiet_after: float = 0.0
     elapsed: float = 0.0
@@ -96,6 +109,10 @@ class Report:
             found.append(f"answers of 503 though nothing was away: {self.refused_for_nothing}")
         if self.slowest_while_away and self.slowest_while_away.seconds > LONGEST_ANSWER:
             found.append(f"Postgres was away: {_timed(self.slowest_while_away)}")
+        if self.slowest_while_migrated and self.slowest_while_migrated.seconds > LONGEST_ANSWER:
+            found.append(f"the tables were migrated: {_timed(self.slowest_while_migrated)}")
+        if self.migrations.given_up:
+            found.append(f"migrations that could not be carried out: {self.migrations.given_up}")
         found += [
             f"sending went on only {seconds:.1f} s after Postgres was back"
             for seconds in self.resumptions
@@ -128,6 +145,9 @@ class Report:
         if self.faults["postgres"]:
             yield f"  slowest answer while Postgres was away: {_timed(self.slowest_while_away)}"
             yield f"  sending again after Postgres was back: {_spread(self.resumptions)}"
+        if self.faults["migrate"]:
+            yield f"  slowest answer during a migration: {_timed(self.slowest_while_migrated)}"
+            yield f"  migrations: {self.migrations}"
         if self.uploads:
             said = ", ".join(f"{n} x {what}" for what, n in sorted(self.uploads.items()))
             yield f"  uploads while the disk was full: {said}"
@@ -166,16 +186,6 @@ def refused_for_nothing(answers: Iterable[Answer], excuses: Sequence[Entry]) -> 
         answer.status == HTTPStatus.SERVICE_UNAVAILABLE and not _overlaps(answer, longer)
         for answer in answers
     )
-
-
-def resumptions(received_at: list[float], away: list[Entry]) -> list[float]:
-    """Return the seconds from each return of Postgres to the next message sent."""
-    found = []
-    for entry in away:
-        place = bisect_left(received_at, entry.ended)
-        if place < len(received_at):
-            found.append(received_at[place] - entry.ended)
-    return found
 
 
 def server_errors(answers: Iterable[Answer]) -> list[str]:

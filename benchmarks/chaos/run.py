@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import create_engine
 
-from benchmarks.chaos import audit, ground, report
+from benchmarks.chaos import audit, ground, report, resumptions
 from benchmarks.chaos.api import Api
 from benchmarks.chaos.audit import Audit
 from benchmarks.chaos.crew import Crew, members
@@ -21,7 +21,7 @@ from benchmarks.chaos.faults import Faults
 from benchmarks.chaos.ground import Ground
 from benchmarks.chaos.journal import Journal
 from benchmarks.chaos.plan import FAULTS, Plan, orders
-from benchmarks.chaos.report import Report
+from benchmarks.chaos.report import Migrations, Report
 from benchmarks.chaos.traffic import Traffic
 
 _MAX_ATTEMPTS = 15
@@ -30,7 +30,7 @@ _READY_WITHIN = 60.0
 _ANSWER_WITHIN = 10.0
 _LOOK_EVERY = 0.2
 _FILE = b"chaos " * 20_000
-_EXCUSES = ("stop", "postgres", "cut", "disk")
+_EXCUSES = ("stop", "postgres", "cut", "disk", "migrate")
 _NOTED = frozenset({"warning", "error", "critical"})
 
 
@@ -94,7 +94,8 @@ def _sessions(plan: Plan, api: Api) -> dict[str, str]:
     """Create the sessions and return their ids by name."""
     made = {}
     for session in plan.sessions:
-        answer = api.post("/session", session.fields(plan.latency, _MAX_ATTEMPTS))
+        fields = session.fields(plan.latency, plan.rate, _MAX_ATTEMPTS)
+        answer = api.post("/session", fields)
         if answer.status != HTTPStatus.CREATED:
             raise NotReadyError(answer.text)
         made[session.name] = str(answer.data["_id"])
@@ -139,7 +140,8 @@ def _audit(scene: Scene, told: dict[str, dict[str, int]]) -> Audit:
 
 def _report(scene: Scene, compared: Audit) -> Report:
     journal, answers, crew = scene.journal, scene.api.answers, scene.crew
-    away = journal.entries("postgres")
+    away, frozen = journal.entries("postgres"), journal.entries("stop")
+    sent = resumptions.look(scene.ground.sandbox, scene.traffic.orders, scene.traffic.accepted_at)
     return Report(
         plan=scene.plan,
         audit=compared,
@@ -151,24 +153,26 @@ def _report(scene: Scene, compared: Audit) -> Report:
         refused=scene.traffic.refused,
         changed=scene.traffic.changed,
         slowest=report.slowest(answers),
-        slowest_while_away=report.slowest(answers, away, journal.entries("stop")),
+        slowest_while_away=report.slowest(answers, away, frozen),
+        slowest_while_migrated=report.slowest(answers, journal.entries("migrate"), frozen),
         refused_for_nothing=report.refused_for_nothing(answers, journal.entries(*_EXCUSES)),
-        resumptions=report.resumptions(_received_at(scene.ground.sandbox), away),
+        resumptions=resumptions.measure(sent, away, journal.entries("clock")),
         skipped=scene.ground.skipped,
         uploads=Counter(entry.what for entry in journal.entries("upload")),
+        migrations=_migrations(journal),
         log=_log(scene.ground.folder),
         port_in_use=crew.port_in_use,
         renewals=crew.renewals(),
     )
 
 
-def _received_at(sandbox: Path) -> list[float]:
-    """Return when the sandbox received each message, in seconds of Unix time."""
-    if not sandbox.exists():
-        return []
-    with closing(sqlite3.connect(sandbox)) as connection:
-        rows = connection.execute("SELECT received_at FROM messages ORDER BY received_at")
-        return [moment / 1000 for (moment,) in rows]
+def _migrations(journal: Journal) -> Migrations:
+    """Return what became of the migrations."""
+    return Migrations(
+        [entry.ended - entry.began for entry in journal.entries("migrate")],
+        Counter(entry.what for entry in journal.entries("repeated")),
+        len(journal.entries("given up")),
+    )
 
 
 def _log(folder: Path) -> Counter[str]:
@@ -180,6 +184,14 @@ def _log(folder: Path) -> Counter[str]:
                 continue
             entry = json.loads(line)
             if entry.get("level") in _NOTED:
-                cause = str(entry.get("exception", "")).rpartition("\n")[2] or entry.get("loop")
+                cause = _cause(entry)
                 events[f"{entry['event'][:80]}{f' ({cause[:80]})' if cause else ''}"] += 1
     return events
+
+
+def _cause(entry: dict[str, Any]) -> str:
+    """Return what a line of the log says of the cause, as far as it is the same each time."""
+    if exception := entry.get("exception"):
+        return str(exception).rpartition("\n")[2]
+    said = (str(entry.get(name, "")).partition(":")[0] for name in ("loop", "error"))
+    return ": ".join(filter(None, said))

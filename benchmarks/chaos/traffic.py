@@ -17,7 +17,10 @@ _AGAIN_AFTER = 0.2
 
 
 class Traffic:
-    """Threads that use the service; `accepted` are the ids of broadcasts by order number."""
+    """Threads that use the service; `accepted` are the ids of broadcasts by order number.
+
+    `accepted_at` says when each was answered, in seconds of Unix time.
+    """
 
     def __init__(
         self, plan: Plan, api: Api, session_ids: dict[str, str], orders: list[Order]
@@ -38,6 +41,7 @@ class Traffic:
         ]
         self._looker = threading.Thread(target=self._look, name="looker")
         self.accepted: dict[int, str] = {}
+        self.accepted_at: dict[int, float] = {}
         self.refused: list[str] = []
         self.changed: list[str] = []
 
@@ -78,6 +82,7 @@ class Traffic:
         while not self._given_up.is_set():
             answer = self._api.post("/broadcast", body, key)
             if answer.status == HTTPStatus.CREATED:
+                self.accepted_at[order.number] = answer.ended
                 self.accepted[order.number] = answer.data["_id"]
                 return
             if HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -7,14 +7,16 @@ from benchmarks.chaos.report import Report
 from benchmarks.chaos.run import run
 
 
-def test_processes_that_are_killed_and_frozen_lose_nobody_on_sqlite() -> None:
-    report = run(_plan("sqlite", kill=(1.0, 1.4), stop=(0.4, 0.8)))
+def test_processes_killed_and_frozen_and_clocks_that_are_set_lose_nobody_on_sqlite() -> None:
+    report = run(_plan("sqlite", kill=(1.0, 1.4), stop=(0.4, 0.8), clock=(0.2, 0.4)))
     _assert_that_the_promise_was_kept(report)
 
 
-def test_a_postgres_that_crashes_and_processes_that_are_killed_lose_nobody() -> None:
-    report = run(_plan("postgres", kill=(1.0, 1.4), cut=(0.5, 0.9), postgres=(1.0, 1.5)))
+def test_a_postgres_that_crashes_and_is_migrated_and_processes_killed_lose_nobody() -> None:
+    faults = {"cut": (0.5, 0.9), "postgres": (1.0, 1.5), "migrate": (0.3, 0.6)}
+    report = run(_plan("postgres", kill=(1.0, 1.4), **faults))
     _assert_that_the_promise_was_kept(report)
+    assert not report.migrations.given_up, report.migrations
 
 
 def _plan(database: str, **faults: tuple[float, float]) -> Plan:
@@ -24,6 +26,8 @@ def _plan(database: str, **faults: tuple[float, float]) -> Plan:
         deliveries=1_000,
         faults=faults,
         away=(0.3, 0.8),
+        step=(0.2, 0.5),
+        wrong=(0.2, 0.4),
         lease=1.5,
         sweep_interval=0.5,
         grace=2.0,

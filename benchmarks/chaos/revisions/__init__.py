@@ -1,0 +1,1 @@
+"""A migration of a version that does not exist."""

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: who starts with it has a wall clock that can be stepped."""
