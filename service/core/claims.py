@@ -26,27 +26,35 @@ class Claimed(NamedTuple):
     claimed_at: int = 0
 
 
+MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
+    AND s.held_until <= :now"""
+"""The condition on a broadcast `b` and its session `s` for anything to be sent at `:now`."""
+
 # The rows are picked once, into an array: joined to the table, the pick could run once per
 # outer row (QueueClassic/queue_classic#320), and as the planner takes a LIMIT that it does not know
 # for a tenth of all rows, it would read the whole table for each claim.
-_CLAIM_POSTGRES = text("""
+_CLAIM_POSTGRES = text(f"""
     UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
     WHERE id = ANY(ARRAY(
         SELECT d.id FROM unnest(CAST(:broadcast_ids AS text[]), CAST(:shares AS int[]))
             AS turn(broadcast_id, share)
+        JOIN broadcasts AS b ON b.id = turn.broadcast_id
+        JOIN sessions AS s ON s.id = b.session_id AND {MAY_GO}
         CROSS JOIN LATERAL (
             SELECT id FROM deliveries
             WHERE broadcast_id = turn.broadcast_id AND status = 'queued' AND due_at <= :now
             ORDER BY due_at, id LIMIT turn.share FOR UPDATE SKIP LOCKED) AS d))
     RETURNING id, broadcast_id, recipient, attempts, message_ids, updated_at
-""")
-_CLAIM_SQLITE = text("""
+""")  # noqa: S608 - the condition is ours
+_CLAIM_SQLITE = text(f"""
     UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
     WHERE id IN (
         SELECT id FROM deliveries
         WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at <= :now
+            AND EXISTS (SELECT 1 FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
+                        WHERE b.id = :broadcast_id AND {MAY_GO})
         ORDER BY due_at, id LIMIT :share)
-""")
+""")  # noqa: S608 - the condition is ours
 # As one text: for each row that SQLite returns, this thread would let another one run.
 _CLAIMED_SQLITE = text("""
     SELECT json_group_array(
@@ -57,6 +65,8 @@ _CLAIMED_SQLITE = text("""
 
 def take(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> list[Claimed]:
     """Take due deliveries, at most `shares[broadcast_id]` of each broadcast, for one dispatcher.
+
+    Of what may not go any more nothing is taken.
 
     No two claims of a dispatcher may have the same `now`: it tells them apart.
     """

@@ -6,6 +6,7 @@ not kept waiting by a large one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -32,17 +33,18 @@ log = structlog.get_logger(__name__)
 _TURNS = 32
 """Broadcasts that share one claim."""
 
-_ACTIVE = text("""
+_FRESH = 0.1
+"""Seconds for which a look at the active broadcasts is good, where the claim after it was full."""
+
+_ACTIVE = text(f"""
     SELECT b.id AS broadcast_id, b.parts, b.expires_at, s.id AS session_id,
            s.version AS session_version, s.rate
     FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
-    WHERE b.closed_at IS NULL AND b.status = 'sending' AND b.id > :cursor
-        AND b.expires_at > :now
-        AND s.held_until <= :now
+    WHERE b.id > :cursor AND {claims.MAY_GO}
         AND EXISTS (SELECT 1 FROM deliveries AS d
                     WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)
     ORDER BY b.id LIMIT :turns
-""")
+""")  # noqa: S608 - the condition is ours
 _ACTIVE_ASSIGNED = text(_ACTIVE.text.replace("WHERE", "WHERE b.id = ANY(:assigned) AND", 1))
 
 
@@ -55,6 +57,10 @@ class Active(NamedTuple):
     session_id: str
     session_version: int
     rate: float | None
+
+
+Ready = dict[str, tuple[Active, Campaign]]
+"""Broadcasts of which may be claimed, by id."""
 
 
 class Claimer:
@@ -78,6 +84,8 @@ class Claimer:
         self._gate = gate
         self._on_lost = on_lost
         self._cursor = ""
+        self._seen: list[Active] = []
+        self._seen_at = -math.inf
         self._claimed_at = 0
         self._paced: dict[tuple[str, float | None], int] = {}
         self._doubtful: list[tuple[str, int]] = []
@@ -92,22 +100,33 @@ class Claimer:
         self._clear_doubts()
         campaigns = self._ready_campaigns(room)
         if not campaigns:
+            self._seen = []
             return self._settings.poll_interval
         began = time.perf_counter()
         works = self._claim(campaigns, room)
         meters.claimed(len(works), time.perf_counter() - began)
         self._stock.add(works)
+        if len(works) <= room - len(campaigns) or self._cursor:
+            # Not each had its whole share, or others wait for their turn: look again.
+            self._seen = []
         return 0.0 if works else self._settings.poll_interval
 
-    def _ready_campaigns(self, room: int) -> dict[str, tuple[Active, Campaign]]:
+    def _ready_campaigns(self, room: int) -> Ready:
         """Return the broadcasts whose turn it is, by id."""
         campaigns = {}
-        for active in self._next_active(min(_TURNS, room)):
+        for active in self._active(min(_TURNS, room)):
             if self._may_claim(active):
                 campaign = self._campaign(active)
                 if campaign is not None:
                     campaigns[active.broadcast_id] = (active, campaign)
         return campaigns
+
+    def _active(self, turns: int) -> list[Active]:
+        """Return broadcasts as they are now or were just now."""
+        now = time.monotonic()
+        if not self._seen or now > self._seen_at + _FRESH:
+            self._seen, self._seen_at = self._next_active(turns), now
+        return self._seen
 
     def _may_claim(self, active: Active) -> bool:
         """Tell whether a session is free to send, and its rate is not spoken for as it is."""
@@ -154,7 +173,7 @@ class Claimer:
                 holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
         return None
 
-    def _claim(self, campaigns: dict[str, tuple[Active, Campaign]], room: int) -> list[Work]:
+    def _claim(self, campaigns: Ready, room: int) -> list[Work]:
         """Claim an even share of each broadcast, within the rates of their sessions."""
         claim_id = self._lease.id
         now = self._claimed_at = max(now_ms(), self._claimed_at + 1)
@@ -199,7 +218,7 @@ class Claimer:
 def _work(
     claim_id: str,
     delivery: Claimed,
-    campaigns: dict[str, tuple[Active, Campaign]],
+    campaigns: Ready,
     rates: _Rates,
 ) -> Work:
     active, campaign = campaigns[delivery.broadcast_id]

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session as Db
 
@@ -163,6 +164,57 @@ def test_a_throttled_session_sends_again_after_its_wait(world: World) -> None:
     assert Claiming(world).turn() == {}
     world.tell(hold, id=session_id, until=now_ms() - 1)
     assert Claiming(world).turn() == {broadcast_id: 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE broadcasts SET status = 'paused'",
+        "UPDATE broadcasts SET expires_at = 1",
+        "UPDATE sessions SET held_until = 99999999999999",
+    ],
+)
+def test_of_what_may_not_go_any_more_nothing_is_claimed_right_after_a_full_claim(
+    world: World, change: str
+) -> None:
+    world.session()
+    broadcast_id = world.ready(numbers(30))
+    claiming = Claiming(world, room=10)
+    assert claiming.turn() == {broadcast_id: 10}
+    world.tell(change)
+    assert claiming.turn() == {}
+
+
+def test_right_after_a_full_claim_the_same_broadcasts_are_claimed_of_without_a_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.session()
+    broadcast_ids = [world.ready(numbers(10)) for _ in range(2)]
+    claiming = Claiming(world, room=6)
+    # The machine may have other things to do.
+    monkeypatch.setattr("service.dispatch.claimer._FRESH", 3600.0)
+    with looks(world.database) as seen:
+        assert claiming.turn() == dict.fromkeys(broadcast_ids, 3)
+        assert claiming.turn() == dict.fromkeys(broadcast_ids, 3)
+        assert len(seen) == 1
+        while claiming.turn():
+            pass
+    assert len(claiming.shelf.works) == 20
+    assert len(seen) > 1
+
+
+@contextmanager
+def looks(database: Database) -> Iterator[list[str]]:
+    """Give the statements that look for active broadcasts."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "b.parts" in statement:
+            seen.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(database.engine, "before_cursor_execute", note)
 
 
 def test_what_this_process_knows_to_be_held_is_not_claimed(world: World) -> None:
