@@ -111,6 +111,10 @@ class Claimer:
             self._seen = []
         return 0.0 if works else self._settings.poll_interval
 
+    def look_again(self) -> None:
+        """Claim next of what is active then: something is new."""
+        self._seen_at = -math.inf
+
     def _ready_campaigns(self, room: int) -> Ready:
         """Return the broadcasts whose turn it is, by id."""
         campaigns = {}
@@ -125,7 +129,8 @@ class Claimer:
         """Return broadcasts as they are now or were just now."""
         now = time.monotonic()
         if not self._seen or now > self._seen_at + _FRESH:
-            self._seen, self._seen_at = self._next_active(turns), now
+            self._seen_at = now  # first: what is new meanwhile may not be among what is found
+            self._seen = self._next_active(turns)
         return self._seen
 
     def _may_claim(self, active: Active) -> bool:

@@ -58,13 +58,13 @@ class Dispatcher:
             settings, database, self._lease, self._stock, campaigns, gate, self._beat_now
         )
         self._claiming = Loop("claimer", self._claimer.turn)
-        self._fanout = FanOut(settings, database, self._claiming.wake)
+        self._fanout = FanOut(settings, database, self._claim_anew)
         self._fanning_out = Loop("fan-out", self._fanout.turn)
-        sweep = Sweep(settings, database, accounts, self._claiming.wake)
+        sweep = Sweep(settings, database, accounts, self._claim_anew)
         self._sweeping = Loop("sweep", sweep.turn)
-        receipts = Receipts(settings, database, self._claiming.wake)
+        receipts = Receipts(settings, database, self._claim_anew)
         self._receiving = Loop("receipts", receipts.turn)
-        checkup = Checkup(settings, database, accounts, self._claiming.wake)
+        checkup = Checkup(settings, database, accounts, self._claim_anew)
         self._checking = Loop("checkup", checkup.turn, patience=600.0)
         self._listener = Listener(settings, database, self.wake)
         self._listening = Loop("listener", self._listener.turn)
@@ -98,6 +98,11 @@ class Dispatcher:
     def wake(self) -> None:
         """Look for work now: a broadcast was accepted, or may go on."""
         self._fanning_out.wake()
+        self._claim_anew()
+
+    def _claim_anew(self) -> None:
+        """Look for what may be claimed now."""
+        self._claimer.look_again()
         self._claiming.wake()
 
     def drain(self) -> None:
