@@ -18,7 +18,7 @@ LEAST = 2
 _BUSY = 0.85
 """Part of one processor's time, used by this process, from which on fewer threads are tried."""
 
-_FREE = 0.35
+_FREE = 0.2
 """The same, up to which more are, where work waits for a thread. Between both it stays: a process
 that shares its processor with others gets no more of it by having more threads."""
 

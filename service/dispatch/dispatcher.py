@@ -126,7 +126,7 @@ class Dispatcher:
                 loop.stop()
         self._claiming.join(deadline - time.monotonic())
         for work in self._stock.close():
-            self._recorder.put(work.claim_id, Verdict(retry.untried(work.delivery, now=now_ms())))
+            self._recorder.put(work.claim_id, [Verdict(retry.untried(work.delivery, now=now_ms()))])
         self._recorder.close()
         under_way = self._senders.join(deadline - 1.0)
         in_time = self._recorder.drain(deadline) and not under_way

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 from sqlalchemy.exc import DataError, DBAPIError
@@ -57,9 +57,9 @@ class Recorder:
         self.loop = Loop("recorder", self._turn)
         self.on_rate: Callable[[float], None] = lambda _rate: None
 
-    def put(self, claim_id: str, verdict: Verdict) -> None:
-        """Hand a result in."""
-        self._results.append((claim_id, verdict))
+    def put(self, claim_id: str, verdicts: Iterable[Verdict]) -> None:
+        """Hand results in."""
+        self._results.extend([(claim_id, verdict) for verdict in verdicts])
         self._announce()
 
     def has_room(self) -> bool:

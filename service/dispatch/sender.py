@@ -98,40 +98,37 @@ class Senders:
         if len(works) == 1 or not self._send_together(works):
             for work in works:
                 began = time.perf_counter()
-                self._hand_in(work, self._deliver(work), began)
+                self._hand_in([work], [self._deliver(work)], began)
 
     def _send_together(self, works: list[Work]) -> bool:
         """Deliver at once what goes together; tell whether that could be."""
         campaign, credit, began = works[0].campaign, self._stock.credit, time.perf_counter()
-        is_trusted = credit.free(campaign.session_id) is None
-        if campaign.together is None or not is_trusted or not self._may_send(works[0]):
+        if credit.free(campaign.session_id) is not None or not self._may_send(works[0]):
             return False
-        messages = [(work.delivery.recipient, _reference(work, 0)) for work in works]
-        answers: Sequence[str | Exception] | None
         credit.ask(campaign.session_id)
-        try:
-            answers = campaign.together.send_many(messages, campaign.parts[0])
-        except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
-            answers = [error] * len(works)
-        for work, answer in zip(works, answers or (), strict=answers is not None):
-            self._hand_in(work, self._answered(work, answer), began)
-        credit.answered(campaign.session_id)
-        return answers is not None
+        answers = _answers(works)
+        if not answers or any(isinstance(answer, str) for answer in answers):
+            credit.answered(campaign.session_id)
+        if answers:
+            now = now_ms()
+            verdicts = [self._answered(*each, now) for each in zip(works, answers, strict=True)]
+            self._hand_in(works, verdicts, began)
+        return bool(answers)
 
-    def _answered(self, work: Work, answer: str | Exception) -> Verdict:
+    def _answered(self, work: Work, answer: str | Exception, now: int) -> Verdict:
         """Judge how the one part of a delivery went."""
         if isinstance(answer, Exception):
             return self._failed(answer, work, [])
         message_ids = [_one_word(answer)]
-        return _named(work, retry.sent(work.delivery, message_ids, now=now_ms()), message_ids, [0])
+        return _named(work, retry.sent(work.delivery, message_ids, now=now), message_ids, [0])
 
-    def _hand_in(self, work: Work, verdict: Verdict, began: float) -> None:
-        """Hand a verdict in, for the tables and for the meters."""
-        if verdict.outcome.tried:
-            again = verdict.outcome.status is DeliveryStatus.QUEUED
-            channel, seconds = work.campaign.driver.name, time.perf_counter() - began
-            meters.attempted(channel, seconds, again=again)
-        self._recorder.put(work.claim_id, verdict)
+    def _hand_in(self, works: list[Work], verdicts: list[Verdict], began: float) -> None:
+        """Hand verdicts in, for the tables and for the meters."""
+        tried = [verdict.outcome.status for verdict in verdicts if verdict.outcome.tried]
+        if tried:
+            channel, seconds = works[0].campaign.driver.name, time.perf_counter() - began
+            meters.attempted(channel, seconds, len(tried), tried.count(DeliveryStatus.QUEUED))
+        self._recorder.put(works[0].claim_id, verdicts)
 
     def _deliver(self, work: Work) -> Verdict:
         """Send what is left of a delivery, if it may still be sent, and judge how it went."""
@@ -199,6 +196,19 @@ def _started(target: Callable[[int], None], name: str, count: int) -> list[threa
     for thread in threads:
         thread.start()
     return threads
+
+
+def _answers(works: list[Work]) -> Sequence[str | Exception]:
+    """Have the driver send to several recipients; return its answers, none if not now."""
+    campaign = works[0].campaign
+    messages = [(work.delivery.recipient, _reference(work, 0)) for work in works]
+    try:
+        answers = campaign.together and campaign.together.send_many(messages, campaign.parts[0])
+    except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
+        return [error] * len(works)
+    if answers and len(answers) != len(works):
+        return [ValueError(f"{len(answers)} answers to {len(works)} messages")] * len(works)
+    return answers or ()
 
 
 def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:

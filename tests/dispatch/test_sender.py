@@ -49,9 +49,9 @@ class Kept(Recorder):
         super().__init__(world.settings, world.database)
         self.given: list[Verdict] = []
 
-    def put(self, claim_id: str, verdict: Verdict) -> None:
+    def put(self, claim_id: str, verdicts: Iterable[Verdict]) -> None:
         del claim_id
-        self.given.append(verdict)
+        self.given.extend(verdicts)
 
     def outcomes(self) -> dict[str, Outcome]:
         return {verdict.outcome.id: verdict.outcome for verdict in list(self.given)}
