@@ -83,7 +83,7 @@ def _publish(app: Application) -> None:
     """Register all routes, with their description."""
     app.url_map.converters["id"] = api.IdConverter
     app.config["API_TITLE"] = "Crier"
-    app.config["API_VERSION"] = api.VERSION
+    app.config["API_VERSION"] = service.VERSION
     app.config["OPENAPI_VERSION"] = "3.1.0"
     described = api.Api(app, spec_kwargs={"info": {"description": service.__doc__}})
     api.describe(described)

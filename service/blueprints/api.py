@@ -27,9 +27,6 @@ from service.schemas.base import ID_PATTERN, CredentialsSchema
 from service.schemas.envelopes import FailureSchema, envelope
 from service.schemas.pages import SortedPageSchema
 
-VERSION = "0.1.0"
-"""The version of the service, and with it of the API; pyproject.toml says the same."""
-
 View = TypeVar("View", bound=Callable[..., Any])
 
 _OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 503)

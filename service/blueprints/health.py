@@ -9,7 +9,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import service
-from service.blueprints.api import VERSION, Blueprint
+from service.blueprints.api import Blueprint
 from service.blueprints.context import Crier, crier
 from service.core import jobs
 from service.errors import ServiceError
@@ -34,7 +34,7 @@ class NotReadyError(ServiceError):
 @blueprint.answers(200, HealthSchema, "This process is alive.")
 def health() -> dict[str, str]:
     """Tell whether this process answers at all."""
-    return {"version": VERSION}
+    return {"version": service.VERSION}
 
 
 @blueprint.get("/readyz")

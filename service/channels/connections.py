@@ -18,6 +18,7 @@ from typing import Any, Final
 import certifi
 import pycurl
 
+from service import VERSION
 from service.channels.addresses import is_public
 from service.channels.answers import Answer, Weather
 from service.channels.base import (
@@ -28,7 +29,7 @@ from service.channels.base import (
     UncertainError,
 )
 
-USER_AGENT: Final = "Crier/1.0.0"
+USER_AGENT: Final = f"Crier/{VERSION}"
 
 IDLE_LIMIT: Final = 4
 """Seconds for which an idle connection is used again: Node, and with it WAHA, closes at 5, and a
