@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -234,5 +235,6 @@ class Faults:
 
 
 def _gist(error: Exception) -> str:
-    """Return the beginning of what the database said, up to where it names addresses or rows."""
-    return str(getattr(error, "orig", error)).strip().partition("\n")[0].partition(":")[0]
+    """Return the beginning of what the database said, up to where it names addresses or files."""
+    words = str(getattr(error, "orig", error)).strip()
+    return re.split(r' ?["\n:]', words, maxsplit=1)[0]

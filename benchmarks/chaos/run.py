@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -193,5 +194,5 @@ def _cause(entry: dict[str, Any]) -> str:
     """Return what a line of the log says of the cause, as far as it is the same each time."""
     if exception := entry.get("exception"):
         return str(exception).rpartition("\n")[2]
-    said = (str(entry.get(name, "")).partition(":")[0] for name in ("loop", "error"))
+    said = [re.split(r' ?["\n:]', str(entry.get(name, "")))[0] for name in ("loop", "error")]
     return ": ".join(filter(None, said))
