@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from sqlalchemy import text
 
+from service import VERSION
 from service.app import Application
 from service.blueprints import health
-from service.blueprints.api import VERSION
 from service.blueprints.context import Crier
 
 MakeApp = Callable[..., Application]

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from service import VERSION
 from service.app import Application
-from service.blueprints.api import VERSION, scope_of
+from service.blueprints.api import scope_of
 from service.core.tokens import Scope
 from tests.blueprints.test_guide import upload
 from tests.conftest import ROOT, Tenant
