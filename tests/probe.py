@@ -87,11 +87,13 @@ class Probe:
 class ProbeOfMany(Probe):
     """The same, for several recipients at once."""
 
+    def may_send_many(self, prepared: str) -> bool:
+        del prepared
+        return self.stage.may_send_many()
+
     def send_many(
         self, messages: Sequence[tuple[str, str]], prepared: str
-    ) -> list[str | SendError] | None:
-        if not self.stage.may_send_many():
-            return None
+    ) -> list[str | SendError]:
         self.stage.at_once.append(len(messages))
         return [self._answer(recipient, prepared, reference) for recipient, reference in messages]
 

@@ -308,10 +308,13 @@ MANY: Final = 32
 class SendsMany(Protocol):
     """What a driver can do besides: have several messages under way in one thread."""
 
+    def may_send_many(self, prepared: Any) -> bool:
+        """Tell whether this part can be sent to several recipients at once just now."""
+
     def send_many(
         self, messages: Sequence[tuple[str, str]], prepared: Any
-    ) -> Sequence[str | SendError] | None:
+    ) -> Sequence[str | SendError]:
         """Send one part to several recipients at once; return what `send` would, or raise, of each.
 
-        `messages` are at most MANY recipients with references. None: not now, or not this part.
+        `messages` are at most MANY recipients with references.
         """

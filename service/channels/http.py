@@ -74,16 +74,15 @@ class Client:
         connection.curl.setopt(pycurl.POSTFIELDS, body)
         return connection.perform(len(body))
 
+    @property
+    def is_calm(self) -> bool:
+        """Tell whether several may be sent at once: of a refusal all that is said matters."""
+        return self._weather.is_calm
+
     def post_all(
         self, url: str, bodies: Sequence[bytes], headers: Sequence[str]
-    ) -> list[Answer | SendError] | None:
-        """Send several at once, as `post` would one by one; None: not now, do that.
-
-        At once is for calm weather only: of a refusal all that the provider says matters, and who
-        is refused must not go on.
-        """
-        if not self._weather.is_calm:
-            return None
+    ) -> list[Answer | SendError]:
+        """Send several at once, as `post` would one by one."""
         lines = self._mine.by_url.get(url) or self._lines_to(url)
         return lines.several.post(url, bodies, headers)
 

@@ -27,7 +27,7 @@ class UnopenedSessionError(Exception):
 class Campaign:
     """A broadcast, its driver and its rendered parts.
 
-    `together` is the driver where it may be given several deliveries at once.
+    `many` is the driver where it takes several recipients, and there is one part for each.
     """
 
     broadcast_id: str
@@ -35,7 +35,11 @@ class Campaign:
     driver: Driver
     parts: tuple[Any, ...]
     policy: Policy
-    together: SendsMany | None = None
+    many: SendsMany | None = None
+
+    def may_send_many(self) -> bool:
+        """Tell whether several recipients may be sent to at once just now."""
+        return self.many is not None and self.many.may_send_many(self.parts[0])
 
 
 class Campaigns:
@@ -70,8 +74,8 @@ class Campaigns:
         parts = driver.plan(self._accounts.content(broadcast))
         prepared = tuple(driver.prepare(part) for part in parts)
         policy = self._policy(session, broadcast)
-        together = driver if isinstance(driver, SendsMany) and len(prepared) == 1 else None
-        return Campaign(broadcast.id, session.id, driver, prepared, policy, together)
+        many = driver if isinstance(driver, SendsMany) and len(prepared) == 1 else None
+        return Campaign(broadcast.id, session.id, driver, prepared, policy, many)
 
     def _driver(self, session: Session) -> Driver:
         """Return the one driver of a session, so that its connections and locks are shared."""

@@ -2,8 +2,8 @@
 
 Python runs one thread at a time. A provider that answers after 50 ms keeps hundreds of threads
 apart; behind one that answers at once they all wait for the interpreter instead of the network,
-and every turn costs more the more of them wait: sixteen threads sent half of what four did. The
-fewer work, the more messages each has under way, where its driver can: together as many as ever.
+and every turn costs more the more of them wait: sixteen threads sent half of what four did. There,
+few work, and each has several messages under way where its driver can: together as many as ever.
 """
 
 from __future__ import annotations
@@ -11,16 +11,32 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 LEAST = 2
-"""Threads that always work: while one waits for its answers, the other reads its own."""
+"""Threads that always work: while one waits for answers, the other reads its own."""
 
-_BUSY = 0.85
-"""Part of one processor's time, used by this process, from which on fewer threads are tried."""
+FIRST = 4
+"""Threads that work until more is known."""
 
-_FREE = 0.2
-"""The same, up to which more are, where work waits for a thread. Between both it stays: a process
-that shares its processor with others gets no more of it by having more threads."""
+FAST = 0.005
+"""Seconds up to which a call is one of a provider that answers at once."""
+
+
+class _Use(NamedTuple):
+    """Parts of one processor's time, used by this process.
+
+    Below `low` twice as many threads are tried where work waits, above `high` half as many. Between
+    both it stays: a process that shares its processor with others gets no more of it by having more
+    threads. The one is less than half of the other, or it would go to and fro.
+    """
+
+    low: float
+    high: float
+
+
+_BEHIND_SLOW = _Use(0.42, 0.85)
+_BEHIND_FAST = _Use(0.2, 0.42)
 
 
 class Crew:
@@ -35,10 +51,25 @@ class Crew:
     ) -> None:
         """Let few work; `used` returns the seconds of processor time that were used by now."""
         self._size = size
-        self._least = self.working = min(LEAST, size)
+        self.working = min(FIRST, size)
         self._used, self._clock = used, clock
         self._last = used(), clock()
+        self._calls, self._seconds = 0, 0.0
+        self._is_fast = False
         self._changed = threading.Condition()
+
+    @property
+    def share(self) -> int:
+        """Return how many messages each may have under way: together as many as all would.
+
+        One alone where answers take time: who has several waits for the last of them.
+        """
+        return self._size // self.working if self._is_fast else 1
+
+    def called(self, seconds: float) -> None:
+        """Take note of how long a call of a provider took; one that is lost does no harm."""
+        self._calls += 1
+        self._seconds += seconds
 
     def adjust(self, *, waits: bool) -> None:
         """Let more or fewer work, by what was used of the processor since the last time.
@@ -48,15 +79,14 @@ class Crew:
         (used_before, before), self._last = self._last, (self._used(), self._clock())
         used, now = self._last
         busy = (used - used_before) / max(now - before, 1e-3)
-        if busy > _BUSY:
-            self._let_work(max(self._least, self.working // 2))
-        elif busy < _FREE and waits:
+        if self._calls:
+            self._is_fast = self._seconds / self._calls < FAST
+            self._calls, self._seconds = 0, 0.0
+        low, high = _BEHIND_FAST if self._is_fast else _BEHIND_SLOW
+        if busy > high:
+            self._let_work(max(min(LEAST, self._size), self.working // 2))
+        elif busy < low and waits:
             self._let_work(min(self._size, 2 * self.working))
-
-    @property
-    def share(self) -> int:
-        """Return how many messages each may have under way: together as many as all would."""
-        return self._size // self.working
 
     def wait(self, number: int) -> None:
         """Wait until the thread of this number may work."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
-from service.channels.base import MANY, SendError
+from service.channels.base import MANY, SendError, SendsMany
 from service.core.deliveries import Outcome, storable
 from service.core.progress import NAMELESS, unsent
 from service.core.receipts import PartSent
@@ -101,19 +101,18 @@ class Senders:
                 self._hand_in([work], [self._deliver(work)], began)
 
     def _send_together(self, works: list[Work]) -> bool:
-        """Deliver at once what goes together; tell whether that could be."""
+        """Deliver at once what goes together; tell whether that may be."""
         campaign, credit, began = works[0].campaign, self._stock.credit, time.perf_counter()
         if credit.free(campaign.session_id) is not None or not self._may_send(works[0]):
             return False
         credit.ask(campaign.session_id)
         answers = _answers(works)
-        if not answers or any(isinstance(answer, str) for answer in answers):
+        if any(isinstance(answer, str) for answer in answers):
             credit.answered(campaign.session_id)
-        if answers:
-            now = now_ms()
-            verdicts = [self._answered(*each, now) for each in zip(works, answers, strict=True)]
-            self._hand_in(works, verdicts, began)
-        return bool(answers)
+        now = now_ms()
+        verdicts = [self._answered(*each, now) for each in zip(works, answers, strict=True)]
+        self._hand_in(works, verdicts, began)
+        return True
 
     def _answered(self, work: Work, answer: str | Exception, now: int) -> Verdict:
         """Judge how the one part of a delivery went."""
@@ -127,6 +126,7 @@ class Senders:
         tried = [verdict.outcome.status for verdict in verdicts if verdict.outcome.tried]
         if tried:
             channel, seconds = works[0].campaign.driver.name, time.perf_counter() - began
+            self._crew.called(seconds)
             meters.attempted(channel, seconds, len(tried), tried.count(DeliveryStatus.QUEUED))
         self._recorder.put(works[0].claim_id, verdicts)
 
@@ -199,16 +199,16 @@ def _started(target: Callable[[int], None], name: str, count: int) -> list[threa
 
 
 def _answers(works: list[Work]) -> Sequence[str | Exception]:
-    """Have the driver send to several recipients; return its answers, none if not now."""
-    campaign = works[0].campaign
+    """Have the driver send to several recipients; return its answer for each."""
     messages = [(work.delivery.recipient, _reference(work, 0)) for work in works]
+    campaign = works[0].campaign
     try:
-        answers = campaign.together and campaign.together.send_many(messages, campaign.parts[0])
+        answers = cast("SendsMany", campaign.many).send_many(messages, campaign.parts[0])
     except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
         return [error] * len(works)
-    if answers and len(answers) != len(works):
-        return [ValueError(f"{len(answers)} answers to {len(works)} messages")] * len(works)
-    return answers or ()
+    if len(answers) == len(works):
+        return answers
+    return [ValueError(f"{len(answers)} answers to {len(works)} messages")] * len(works)
 
 
 def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:

@@ -32,18 +32,13 @@ class Work(NamedTuple):
     moment: int = 0
     interval: int = 0
 
-    def is_plain(self) -> bool:
-        """Tell whether all parts are still to be sent, which is one, and at any time."""
+    def goes_with(self, other: Work) -> bool:
+        """Tell whether both may be sent at once: all is alike but for the recipient."""
         return (
-            self.campaign.together is not None
-            and self.delivery.message_ids is None
-            and not self.moment
-        )
-
-    def goes_with(self, plain: Work) -> bool:
-        """Tell whether it may be sent at once with another, by one thread."""
-        return (
-            self.campaign is plain.campaign and self.claim_id == plain.claim_id and self.is_plain()
+            self.campaign is other.campaign
+            and self.claim_id == other.claim_id
+            and self.delivery.message_ids is other.delivery.message_ids is None
+            and not (self.moment or other.moment)
         )
 
 
@@ -95,7 +90,7 @@ class Stock:
             while not self._ready and not self.is_closed:
                 self._some.wait()
             works = [self._ready.popleft()] if self._ready else []
-            if most > 1 and works and works[0].is_plain():
+            if works and most > 1 and works[0].campaign.may_send_many():
                 while len(works) < most and self._ready and self._ready[0].goes_with(works[0]):
                     works.append(self._ready.popleft())
         if len(self._ready) <= self._target // 4:

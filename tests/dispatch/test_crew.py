@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.dispatch.crew import LEAST, Crew
+from service.dispatch.crew import FAST, FIRST, LEAST, Crew
 from tests.waiting import until
 
 
@@ -33,19 +33,44 @@ def settle(crew: Crew, machine: Machine, busy: float, *, waits: bool = True) -> 
     return crew.working
 
 
-@pytest.mark.parametrize(("size", "fewest"), [(256, LEAST), (16, LEAST), (2, 2)])
+@pytest.mark.parametrize(("size", "first", "fewest"), [(256, FIRST, LEAST), (2, 2, 2), (1, 1, 1)])
 def test_fewer_work_while_the_processor_is_busy_and_all_when_it_is_not(
-    size: int, fewest: int
+    size: int, first: int, fewest: int
 ) -> None:
     machine = Machine()
     threads = crew(machine, size)
-    assert threads.working == fewest
-    assert settle(threads, machine, 0.1, waits=False) == fewest
+    assert threads.working == first
+    assert settle(threads, machine, 0.1, waits=False) == first
     assert settle(threads, machine, 0.1) == size
     assert settle(threads, machine, 0.5) == size
     assert settle(threads, machine, 1.0) == fewest
     assert settle(threads, machine, 0.5) == fewest
     assert settle(threads, machine, 0.1) == size
+
+
+def test_behind_a_provider_that_answers_at_once_few_work_and_each_has_more_under_way() -> None:
+    machine = Machine()
+    threads = crew(machine, 16)
+    assert threads.share == 1
+    threads.called(FAST / 2)
+    assert settle(threads, machine, 0.3) == FIRST
+    assert threads.share == 16 // FIRST
+    assert settle(threads, machine, 0.5) == LEAST
+    assert threads.share == 16 // LEAST
+    # What takes its calls little and the processor nothing may have more.
+    assert settle(threads, machine, 0.1) == 16
+    assert threads.share == 1
+
+
+def test_where_calls_take_longer_again_each_has_one_under_way() -> None:
+    machine = Machine()
+    threads = crew(machine, 16)
+    threads.called(FAST / 2)
+    settle(threads, machine, 0.5)
+    threads.called(FAST / 2)
+    threads.called(FAST * 3)
+    settle(threads, machine, 0.5)
+    assert threads.share == 1
 
 
 def test_whoever_is_not_needed_waits_until_needed_again() -> None:

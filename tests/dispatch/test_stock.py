@@ -16,8 +16,15 @@ from service.dispatch.stock import Stock, Work
 POLICY: Any = cast("Any", None)
 
 
+class Many:
+    """What a stock asks of a driver that sends many."""
+
+    def may_send_many(self, prepared: str) -> bool:
+        return prepared == "Hello"
+
+
 def campaign(*, together: bool) -> Campaign:
-    driver = cast("Any", object())
+    driver = cast("Any", Many())
     return Campaign("b" * 24, "5" * 24, driver, ("Hello",), POLICY, driver if together else None)
 
 

@@ -141,15 +141,17 @@ class WhatsAppCloud:
             media_id = self._uploads.renew(media, media_id)
             return self._post(prepared, media_id, recipient, reference)
 
+    def may_send_many(self, prepared: Prepared) -> bool:
+        """Say yes to what needs no upload, while Meta refuses nothing."""
+        return prepared.media is None and self._client.is_calm
+
     def send_many(
         self, messages: Sequence[tuple[str, str]], prepared: Prepared
-    ) -> list[str | SendError] | None:
-        """Send what needs no upload to several recipients at once."""
-        if prepared.media is not None:
-            return None
+    ) -> list[str | SendError]:
+        """Send to several recipients at once."""
         bodies = [_body(prepared, "", *message) for message in messages]
         answers = self._client.post_all(self._messages, bodies, self._headers)
-        return None if answers is None else [_taken(answer) for answer in answers]
+        return [_taken(answer) for answer in answers]
 
     def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
         """Say no: Meta delivers a repeated request a second time."""
