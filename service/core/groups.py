@@ -56,16 +56,18 @@ def update(
     """
     group = get(db, client_id, group_id)
     owned.check_version(group, fields)
+    contacts = fields.get("contacts")
+    # Before the name is set: this query would write one that is taken, and not say so.
+    known = None if contacts is None else _known(db, client_id, contacts)
     group.name = fields.get("name", group.name)
-    if (contacts := fields.get("contacts")) is not None:
-        known = _known(db, client_id, contacts)
+    if known is not None:
         # The version moves with the members, which are not the group's own columns.
         group.updated_at = now_ms()
         flag_modified(group, "updated_at")
-        _flush(db, group)
+    _flush(db, group)
+    if known is not None:
         db.execute(sql_delete(GroupMember).where(GroupMember.group_id == group.id))
         _fill(db, group, known)
-    _flush(db, group)
     return group
 
 

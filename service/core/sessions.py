@@ -103,10 +103,11 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
         _replace_settings(db, session, fields["settings"] or {}, channels, vault)
     if fields.get("rate", session.rate) != session.rate:
         session.paced_until = 0  # What was reserved at another rate says nothing about this one.
+    # Before the name is set: what this writes would meet one that is taken, and not say so.
+    _move_default(db, session, fields)
     for name in _OPTIONS:
         if name in fields:
             setattr(session, name, fields[name])
-    _move_default(db, session, fields)
     if session.held_until == FOREVER or "settings" in fields:
         session.held_until, session.hold_reason = 0, None
     _flush(db, session)

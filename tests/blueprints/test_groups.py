@@ -56,6 +56,14 @@ def test_a_name_is_unique_within_a_client(acme: Tenant, globex: Tenant) -> None:
     assert acme.put(f"/group/{made['_id']}", json={"name": "friends"}).status_code == 200
 
 
+def test_a_taken_name_is_refused_with_new_contacts_too(acme: Tenant, people: list[str]) -> None:
+    acme.make("/group", name="friends")
+    other = acme.make("/group", name="others")
+    taken = acme.put(f"/group/{other['_id']}", json={"name": "friends", "contacts": people})
+    assert taken.status_code == 409, taken.text
+    assert taken.json["errors"] == {"name": ["There is a group named 'friends' already."]}  # type: ignore[index]
+
+
 def test_replacing_the_contacts_alone_counts_the_version(acme: Tenant, people: list[str]) -> None:
     made = acme.make("/group", name="friends", contacts=people)
     path = f"/group/{made['_id']}"

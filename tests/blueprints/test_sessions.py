@@ -118,6 +118,14 @@ def defaults(tenant: Tenant) -> list[str]:
     return [session["name"] for session in listed if session["default"]]
 
 
+def test_a_taken_name_is_refused_of_one_that_becomes_the_default(acme: Tenant) -> None:
+    main, other = sandbox(acme), sandbox(acme, "other")
+    taken = acme.put(f"/session/{other['_id']}", json={"name": "main", "default": True})
+    assert taken.status_code == 409, taken.text
+    assert taken.json["errors"] == {"name": ["There is a session named 'main' already."]}  # type: ignore[index]
+    assert row(acme, main["_id"]).is_default
+
+
 def test_there_is_always_exactly_one_default(acme: Tenant, globex: Tenant) -> None:
     first = sandbox(acme, "first")
     second = sandbox(acme, "second")
