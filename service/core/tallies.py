@@ -38,8 +38,9 @@ _MOVE = text(f"""
         {", ".join(f"{name} = {name} + :{name}" for name in COUNTED)},
         updated_at = :now, version = version + 1,
         closed_at = CASE WHEN total = {_DONE} THEN COALESCE(closed_at, :now) END,
-        status = CASE WHEN total = {_DONE} AND status IN ('sending', 'paused') THEN 'completed'
-                      WHEN total <> {_DONE} AND status = 'completed' THEN 'sending'
+        status = CASE WHEN total = {_DONE} AND status <> 'cancelled' THEN 'completed'
+                      WHEN total <> {_DONE} AND status = 'completed'
+                          THEN CASE WHEN send_at > :now THEN 'scheduled' ELSE 'sending' END
                       ELSE status END
     WHERE id = :id
     RETURNING id, status, total, closed_at,
@@ -50,7 +51,8 @@ _MOVE = text(f"""
 def move(db: Session, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]:
     """Add to the counters of broadcasts, by id and status; return those that closed just now.
 
-    A completed broadcast that has something open again, by a retry or a receipt, goes on sending.
+    A completed broadcast that has something open again, by a retry or a receipt, goes on sending,
+    or waits for its time: nobody may be left of a scheduled one before that comes.
 
     In the order of ids, so that two processes never wait for each other.
     """

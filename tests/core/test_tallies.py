@@ -66,7 +66,7 @@ def test_a_broadcast_without_an_open_delivery_is_closed_once(world: World) -> No
         ("sending", "completed"),
         ("paused", "completed"),
         ("cancelled", "cancelled"),
-        ("scheduled", "scheduled"),
+        ("scheduled", "completed"),
     ],
 )
 def test_what_a_broadcast_is_when_it_closes_depends_on_what_it_was(
@@ -85,6 +85,16 @@ def test_a_broadcast_with_something_open_again_goes_on(world: World) -> None:
     add(world, broadcast_id, failed=-1)
     broadcast = world.get(broadcast_id)
     assert (broadcast.status, broadcast.closed_at) == ("sending", None)
+
+
+def test_a_scheduled_broadcast_with_somebody_again_waits_for_its_time(world: World) -> None:
+    now = now_ms()
+    broadcast_id = world.broadcast([ADA], now=now, send_at=now + 1_000)
+    for moment, status in ((now, "scheduled"), (now + 1_000, "sending")):
+        add(world, broadcast_id, now, failed=1)
+        assert world.get(broadcast_id).status == "completed"
+        add(world, broadcast_id, moment, failed=-1)
+        assert (world.get(broadcast_id).status, world.get(broadcast_id).closed_at) == (status, None)
 
 
 def test_several_broadcasts_move_at_once(world: World) -> None:
