@@ -26,8 +26,12 @@ def run(connection: Connection) -> None:
     )
     with context.begin_transaction():
         if is_postgres:
-            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+            # Not LOCAL: each migration is a transaction of its own.
+            connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
         context.run_migrations()
+    if is_postgres:
+        connection.execute(text("RESET lock_timeout"))
+        connection.commit()
 
 
 def main() -> None:

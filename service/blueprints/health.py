@@ -58,12 +58,10 @@ def ready() -> dict[str, str]:
 
 def _database_problems(parts: Crier) -> dict[str, str]:
     try:
-        current = _current(parts.database.engine)
+        problem = migration_problem(parts.database.engine)
     except SQLAlchemyError:
         return {"database": "The database cannot be reached."}
-    if current != migrations()[-1]:
-        return {"migrations": _mismatch(current)}
-    return _queue_problems(parts)
+    return {"migrations": problem} if problem else _queue_problems(parts)
 
 
 def migration_problem(engine: Engine) -> str:
@@ -72,16 +70,10 @@ def migration_problem(engine: Engine) -> str:
     Tables that a newer version has migrated are fine: most migrations only add, and the README says
     before which one processes have to be stopped.
     """
-    current, (*older, _newest) = _current(engine), migrations()
-    return "" if current and current not in older else _mismatch(current)
-
-
-def _mismatch(current: str) -> str:
-    """Say which of the two, the tables or this process, has to go on to a newer version."""
-    advice = "run `make migrate`"
-    if current and current not in migrations():
-        advice = "restart this process from the version that made them"
-    return f"The tables are at {current or 'none'}, not at {migrations()[-1]}: {advice}."
+    current, (*older, newest) = _current(engine), migrations()
+    if current and current not in older:
+        return ""
+    return f"The tables are at {current or 'none'}, not at {newest}: run `make migrate`."
 
 
 def _current(engine: Engine) -> str:

@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from service.core.claims import Claimed
@@ -75,7 +75,8 @@ class Stock:
         """Take claimed deliveries in."""
         paced = [work for work in works if work.moment]
         with self._some:
-            self._hand_out(work for work in works if not work.moment)
+            self._ready.extend(work for work in works if not work.moment)
+            self._some.notify(len(works) - len(paced))
             for work in paced:
                 heapq.heappush(self._waiting, (work.moment, next(self._numbers), work))
         if paced:
@@ -107,18 +108,16 @@ class Stock:
             self._some.notify_all()
         return left
 
-    def _hand_out(self, works: Iterable[Work]) -> None:
-        """Let the threads have deliveries; the lock is held."""
-        before = len(self._ready)
-        self._ready.extend(works)
-        self._some.notify(len(self._ready) - before)
-
     def _turn(self) -> float:
-        """Hand out what is due; return the seconds until the next is."""
+        """Hand out what is due, ahead of all that may wait; return the seconds to the next look.
+
+        A second at most: the wall clock may be set.
+        """
         now = time.time_ns() // 1000
         with self._some:
             due = []
             while self._waiting and self._waiting[0][0] <= now:
                 due.append(heapq.heappop(self._waiting)[2])
-            self._hand_out(due)
-            return (self._waiting[0][0] - now) / 1e6 if self._waiting else 1.0
+            self._ready.extendleft(reversed(due))
+            self._some.notify(len(due))
+            return min(1.0, (self._waiting[0][0] - now) / 1e6) if self._waiting else 1.0

@@ -44,23 +44,22 @@ def test_a_dispatcher_that_was_not_started_is_a_problem_until_it_is(make_app: Ma
         crier.dispatcher.stop(10.0)
 
 
-def test_a_database_behind_or_ahead_of_the_code_is_a_problem(app: Application) -> None:
+def test_tables_behind_the_code_are_a_problem_and_those_ahead_of_it_are_not(
+    app: Application,
+) -> None:
     crier: Crier = app.extensions["crier"]
-    for change, found, advice in (
-        (
-            "UPDATE alembic_version SET version_num = '9999_from_the_future'",
-            "9999_from_the_future",
-            "restart this process",
-        ),
-        ("DROP TABLE alembic_version", "none", "make migrate"),
-    ):
-        with crier.database.writing() as db:
-            db.execute(text(change))
-        answer = app.test_client().get("/readyz")
-        assert answer.status_code == 503
-        [sentence] = answer.json["errors"]["migrations"]  # type: ignore[index]
-        assert f"at {found}, not at" in sentence
-        assert advice in sentence
+    client = app.test_client()
+    with crier.database.writing() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999_from_the_future'"))
+    # Or a proxy would take out all workers at once, before the first of them is restarted.
+    assert client.get("/readyz").json["data"]["migrations"] == "ok"  # type: ignore[index]
+    with crier.database.writing() as db:
+        db.execute(text("DROP TABLE alembic_version"))
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["errors"]["migrations"] == [  # type: ignore[index]
+        f"The tables are at none, not at {health.migrations()[-1]}: run `make migrate`."
+    ]
 
 
 def test_a_database_that_cannot_be_reached_is_a_problem(make_app: MakeApp) -> None:

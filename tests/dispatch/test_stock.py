@@ -12,6 +12,7 @@ import pytest
 from service.core.claims import Claimed
 from service.dispatch.campaigns import Campaign
 from service.dispatch.stock import Stock, Work
+from tests.waiting import until
 
 POLICY: Any = cast("Any", None)
 
@@ -135,6 +136,25 @@ def test_a_delivery_is_not_handed_out_before_its_slot(stock: Stock) -> None:
 def test_a_delivery_without_a_slot_overtakes_those_that_wait_for_theirs(stock: Stock) -> None:
     stock.add([work(1, time.time_ns() // 1000 + 3_600_000_000), work(2)])
     assert stock.take() == [work(2)]
+
+
+def test_a_delivery_whose_slot_has_come_overtakes_those_without_one(stock: Stock) -> None:
+    stock.learn(400.0)
+    paced = [work(number, time.time_ns() // 1000 + 20_000 + number) for number in (1, 2)]
+    stock.add([*paced, *(work(number) for number in range(3, 13))])
+    # Nobody takes anything until both are due and there.
+    until(lambda: stock.room() == 100 - 12)
+    assert [stock.take()[0] for _ in range(3)] == [*paced, work(3)]
+
+
+def test_a_slot_that_comes_by_a_clock_set_forward_is_seen(
+    stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = work(1, time.time_ns() // 1000 + 3_600_000_000)
+    stock.add([late])
+    really = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: really() + 3_700_000_000_000)
+    assert stock.take() == [late]
 
 
 def test_a_closed_stock_gives_back_what_nobody_has_begun(stock: Stock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -11,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, event, inspect, text
 
 from service.blueprints import health
 from service.config import Settings
@@ -40,6 +41,23 @@ def migrate(database: Database, revision: str, *, down: bool = False) -> None:
     with database.engine.execution_options(crier_writes=True).connect() as connection:
         config.attributes["connection"] = connection
         (command.downgrade if down else command.upgrade)(config, revision)
+
+
+def test_no_migration_waits_long_for_a_lock_and_no_later_query_hastens(empty: Database) -> None:
+    if empty.is_sqlite:
+        pytest.skip("SQLite has no such setting")
+    waits: list[str] = []
+
+    def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith(("INSERT INTO alembic_version", "UPDATE alembic_version")):
+            driver: Any = connection.connection.driver_connection
+            waits.append(driver.execute("SHOW lock_timeout").fetchone()[0])
+
+    event.listen(empty.engine, "before_cursor_execute", note)
+    migrate(empty, "head")
+    assert waits == ["1s"] * len(REVISIONS)
+    with empty.engine.connect() as connection:
+        assert connection.scalar(text("SHOW lock_timeout")) == "5s"
 
 
 @pytest.fixture
