@@ -82,8 +82,12 @@ class Report:
 
     @property
     def blows(self) -> int:
-        """Return how often a process may have gone without its last results."""
-        return sum(self.faults[name] for name in ("kill", "stop", "term"))
+        """Return how often a process may have gone without its last results.
+
+        A worker whose `max_requests` are over while the database is away goes so, too.
+        """
+        alone = sum(n for event, n in self.log.items() if event.startswith("left without a word"))
+        return sum(self.faults[name] for name in ("kill", "stop", "term")) + alone
 
     @property
     def faults_of_service(self) -> list[str]:
