@@ -8,7 +8,7 @@ for some of them together.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import pycurl
@@ -23,8 +23,8 @@ descriptors from 1,024 on."""
 
 _NAP: Final = 0.001
 
-Failures = dict[Connection, tuple[int, str]]
-"""libcurl's errors, each a number with words."""
+_UnderWay = dict[pycurl.Curl, tuple[Connection, int]]
+"""Requests, each with its connection and the size of its body in bytes."""
 
 
 class Bundle:
@@ -35,6 +35,8 @@ class Bundle:
         self._weather = weather
         self._guarded = guarded
         self._multi = pycurl.CurlMulti()
+        # Of each share, as the handles' own MAXCONNECTS is not asked here.
+        self._multi.setopt(pycurl.M_MAXCONNECTS, 1)
         self._connections: list[Connection] = []
         self._shares: list[pycurl.CurlShare] = []
 
@@ -45,22 +47,20 @@ class Bundle:
         while len(self._connections) < len(bodies):
             self._connections.append(self._connection())
         connections = self._connections[: len(bodies)]
+        under_way: _UnderWay = {}
         for connection, body in zip(connections, bodies, strict=True):
             connection.aim(url, headers, pycurl.POST)
             connection.curl.setopt(pycurl.POSTFIELDS, body)
-        failures = self._exchange(connections)
-        return [
-            connection.failure(*failures[connection], len(body))
-            if connection in failures
-            else connection.answer()
-            for connection, body in zip(connections, bodies, strict=True)
-        ]
+            connection.begin()
+            under_way[connection.curl] = connection, len(body)
+        results = self._perform(under_way)
+        return [results[connection.curl] for connection in connections]
 
     def _connection(self) -> Connection:
         """Return one more, which keeps its socket to itself.
 
         Out of a common pool libcurl would repeat a POST, by itself and silently, on each of the
-        others' sockets that is free.
+        others' sockets that is free; so it would on an old one of its own that was left behind.
         """
         connection = Connection(self._surroundings, self._weather, guarded=self._guarded)
         share = pycurl.CurlShare()
@@ -69,34 +69,29 @@ class Bundle:
         self._shares.append(share)
         return connection
 
-    def _exchange(self, connections: list[Connection]) -> Failures:
-        """Carry out all requests; where nothing was written, on new connections in the end."""
-        for connection in connections:
-            connection.begin()
-        failures = self._perform(connections)
-        unsent = [connection for connection in failures if connection.needs_new()]
-        for connection in unsent:
-            connection.begin(anew=True)
-            del failures[connection]
-        return failures | self._perform(unsent)
-
-    def _perform(self, connections: Iterable[Connection]) -> Failures:
-        under_way = {connection.curl: connection for connection in connections}
+    def _perform(self, under_way: _UnderWay) -> dict[pycurl.Curl, Answer | SendError]:
+        """Carry out requests; return what became of each."""
+        results: dict[pycurl.Curl, Answer | SendError] = {}
         for curl in under_way:
             self._multi.add_handle(curl)
-        failures: Failures = {}
         while under_way:
             self._multi.perform()
             _, ended, failed = self._multi.info_read()
             for curl in ended:
                 self._multi.remove_handle(curl)
-                del under_way[curl]
+                results[curl] = under_way.pop(curl)[0].answer()
             for curl, number, words in failed:
                 self._multi.remove_handle(curl)
-                failures[under_way.pop(curl)] = (number, words)
+                connection, size = under_way[curl]
+                if connection.needs_new():  # at once: the others may take long
+                    connection.begin(anew=True)
+                    self._multi.add_handle(curl)
+                else:
+                    del under_way[curl]
+                    results[curl] = connection.failure(number, words, size)
             if under_way and not ended:
                 self._wait()
-        return failures
+        return results
 
     def _wait(self) -> None:
         """Wait until something moves, or a time is over."""

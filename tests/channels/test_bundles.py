@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from service.channels import answers
+from service.channels import answers, connections
 from service.channels.answers import Answer, Weather
 from service.channels.base import BlockedError, RetryableError, Surroundings, UncertainError
 from service.channels.bundles import Bundle
@@ -121,6 +125,87 @@ def test_a_connection_closed_behind_an_answer_costs_nothing(
     assert sorted(references(provider)) == [
         f"{turn}-{number}" for turn in range(6) for number in range(4)
     ]
+
+
+def test_a_message_is_not_repeated_on_a_connection_that_was_left_behind(
+    client: Client, provider: Provider, url: str
+) -> None:
+    """A provider that ends its side may read on: libcurl would send there first, and then anew."""
+    ended = threading.Event()
+
+    def end_its_side(to: Any, usual: lies.Reply) -> None:
+        to.say(bytes(usual))
+        to._transport.write_eof()  # noqa: SLF001 - of a provider's kinds of trouble only this does
+        ended.set()
+
+    provider.then(Fault(end_its_side, takes=True))
+    first = at_once(client, url, bodies("a", 1))
+    assert ended.wait(5)
+    provider.then(None, lies.CLOSE_AFTER_BODY)
+    results = [at_once(client, url, bodies(name, 1))[0] for name in "bc"]
+    assert statuses([*first, *results]) == [200, 200, UncertainError]
+    assert references(provider) == ["a-0", "b-0", "c-0"]
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
+    client: Client, provider: Provider, url: str, *, several: bool
+) -> None:
+    came = threading.Event()
+
+    def twice(to: Any, usual: lies.Reply) -> None:
+        to.say(bytes(usual))
+        asyncio.get_running_loop().call_later(0.01, again, to)
+
+    def again(to: Any) -> None:
+        to.say(bytes(lies.Reply(200, {"messages": [{"id": "wamid.forged"}]})))
+        came.set()
+
+    def send(name: str) -> Answer | Exception:
+        (body,) = bodies(name, 1)
+        return at_once(client, url, [body])[0] if several else client.post(url, body, HEADERS)
+
+    provider.then(Fault(twice, takes=True))
+    send("a")
+    assert came.wait(5)
+    result = send("b")
+    assert isinstance(result, Answer)
+    assert provider.taken[-1].message_id.encode() in result.body
+    assert references(provider) == ["a-0", "b-0"]
+
+
+def test_messages_that_need_another_connection_do_not_wait_for_slow_ones(
+    client: Client, provider: Provider, url: str
+) -> None:
+    held: list[Callable[[], None]] = []
+
+    def hold(to: Any, usual: lies.Reply) -> None:
+        held.append(lambda: to.say(bytes(usual)))
+
+    def let_go(to: Any, usual: lies.Reply) -> None:
+        to.say(bytes(usual))
+        held.pop()()
+
+    met = {
+        "a-1": lies.instead(200, b"{}", Connection="close"),
+        "b-0": Fault(hold, takes=True),
+        "b-1": Fault(let_go, takes=True),
+    }
+    provider.choose = lambda request: met.get(request.json["biz_opaque_callback_data"])
+    assert statuses(at_once(client, url, bodies("a", 2))) == [200, 200]
+    assert statuses(at_once(client, url, bodies("b", 2))) == [200, 200]
+    assert references(provider) == ["a-0", "a-1", "b-0", "b-1"]
+
+
+def test_a_connection_that_was_closed_while_a_slow_one_was_waited_for_costs_nothing(
+    client: Client, provider: Provider, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_PROVEN", 1)
+    met = {"a-0": lies.late(0.1), "a-1": lies.ANSWER_AND_CLOSE}
+    provider.choose = lambda request: met.get(request.json["biz_opaque_callback_data"])
+    for turn in "bcd":
+        assert statuses(at_once(client, url, bodies("a", 2))) == [200, 200]
+        assert statuses(at_once(client, url, bodies(turn, 2))) == [200, 200]
 
 
 @pytest.mark.parametrize(
