@@ -118,7 +118,7 @@ def resume(broadcast_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast retried successfully!")
 def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
-    """Send again what failed, what is uncertain, or both."""
+    """Send again what failed, what is uncertain, or both, but to nobody who has opted out."""
     with crier().database.writing() as db:
         broadcast = broadcasts.retry(
             db,

@@ -24,7 +24,8 @@ blueprint = Blueprint("opt-outs", __name__, description="People who want no more
 def create(body: dict[str, Any], session_id: str) -> Shown:
     """Leave somebody out of what this session sends, as if they had told the provider.
 
-    Deliveries to them that are made from now on fail with `opted_out`; nothing is sent.
+    Deliveries to them that wait to be sent, and those that are made from now on, fail with
+    `opted_out`; nothing is sent, and a retry leaves them out.
     """
     with crier().database.writing() as db:
         recipient, now = body["recipient"], now_ms()

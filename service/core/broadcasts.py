@@ -71,8 +71,8 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
 ) -> Broadcast:
     """Send again what failed or is uncertain, with a new set of attempts and a new expiry.
 
-    Raises ConflictError where nothing is in such a state, the broadcast was cancelled, or its
-    session is gone.
+    Not to those who have opted out since. Raises ConflictError where nothing is left, the
+    broadcast was cancelled, or its session is gone.
     """
     broadcast = get(db, client_id, broadcast_id)
     if broadcast.session_id is None:
@@ -82,7 +82,10 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     _check_files(db, broadcast)
     again = sum(deliveries.requeue(db, broadcast_id, status, now=now) for status in statuses)
     if not again:
-        raise ConflictError("No delivery of this broadcast is in a state that can be retried.")
+        raise ConflictError(
+            "No delivery of this broadcast is in a state that can be retried; those to people who"
+            " have opted out are not."
+        )
     db.refresh(broadcast)
     expires_at = max(broadcast.expires_at, now + milliseconds(expire_after))
     return _move(db, broadcast, None, {"expires_at": expires_at}, now=now)

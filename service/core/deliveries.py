@@ -170,6 +170,21 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
     return len(moved)
 
 
+_LEAVE_OUT = text("""
+    UPDATE deliveries SET status = 'failed', updated_at = :now, code = 'opted_out', reason = :reason
+    WHERE recipient = :recipient AND status = 'queued' AND broadcast_id IN (
+        SELECT id FROM broadcasts WHERE session_id = :session_id AND closed_at IS NULL)
+    RETURNING broadcast_id, status
+""")
+
+
+def leave_out(db: Session, session_id: str, recipient: str, reason: str, *, now: int) -> None:
+    """End what a session has not begun to send to a recipient, in all its broadcasts."""
+    values = {"session_id": session_id, "recipient": recipient, "reason": reason, "now": now}
+    moved = db.execute(_LEAVE_OUT, values)
+    tallies.move(db, tallies.gains(moved.all()), now=now)
+
+
 _REQUEUE = """
     UPDATE deliveries SET
         status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL,
@@ -177,7 +192,9 @@ _REQUEUE = """
                            WHEN status = 'uncertain'
                                 THEN trim(COALESCE(message_ids, '') || ' ' || :void)
                            ELSE message_ids END
-    WHERE broadcast_id = :broadcast_id AND status = :status
+    WHERE broadcast_id = :broadcast_id AND status = :status AND NOT EXISTS (
+        SELECT 1 FROM opt_outs WHERE opt_outs.recipient = deliveries.recipient
+            AND session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
 """
 _REQUEUE_POSTGRES = text(
     _REQUEUE.format(
@@ -201,6 +218,8 @@ _REQUEUE_SQLITE = text(
 
 def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int) -> int:
     """Give failed or uncertain deliveries a new set of attempts; return how many there were.
+
+    Those to people who have opted out stay as they are.
 
     Parts that the provider took are not sent again, but for those that it gave up afterwards:
     their ids stay, marked, so that a receipt which comes again is not taken for one of the new try.

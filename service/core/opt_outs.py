@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
-from service.core import numbers, paging, receipts, recipients, sessions
+from service.core import deliveries, numbers, paging, receipts, recipients, sessions
 from service.errors import InvalidError, NotFoundError
 from service.models import OptOut
 
@@ -26,6 +26,9 @@ def page(
 def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> OptOut:
     """Leave a recipient out from now on; one who is left out already stays so since then.
 
+    What waits to be sent to them ends too, such as what is scheduled: of these the provider knows
+    nothing, and so refuses nothing.
+
     Raises NotFoundError, and InvalidError for what is no number and no WhatsApp group.
     """
     sessions.get(db, client_id, session_id)
@@ -33,6 +36,7 @@ def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> O
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
     receipts.opt_out(db, session_id, recipient, now=now)
+    deliveries.leave_out(db, session_id, recipient, REASON, now=now)
     return db.get_one(OptOut, (session_id, recipient))
 
 
