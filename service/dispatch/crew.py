@@ -14,7 +14,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 LEAST = 2
-"""Threads that always work: while one waits for answers, the other reads its own."""
+"""Threads that always work: while one waits for its answer, the other reads its own."""
+
+ALONE = 1
+"""The same where each has several messages under way: there is always an answer to read."""
 
 FIRST = 4
 """Threads that work until more is known."""
@@ -54,8 +57,9 @@ class Crew:
         self.working = min(FIRST, size)
         self._used, self._clock = used, clock
         self._last = used(), clock()
-        self._calls, self._seconds = 0, 0.0
+        self._calls, self._messages, self._seconds = 0, 0, 0.0
         self._is_fast = False
+        self._least = LEAST
         self._changed = threading.Condition()
 
     @property
@@ -66,9 +70,10 @@ class Crew:
         """
         return self._size // self.working if self._is_fast else 1
 
-    def called(self, seconds: float) -> None:
-        """Take note of how long a call of a provider took; one that is lost does no harm."""
+    def called(self, messages: int, seconds: float) -> None:
+        """Take note of how long a provider took for messages; a note that is lost does no harm."""
         self._calls += 1
+        self._messages += messages
         self._seconds += seconds
 
     def adjust(self, *, waits: bool) -> None:
@@ -81,10 +86,11 @@ class Crew:
         busy = (used - used_before) / max(now - before, 1e-3)
         if self._calls:
             self._is_fast = self._seconds / self._calls < FAST
-            self._calls, self._seconds = 0, 0.0
+            self._least = ALONE if self._messages > 2 * self._calls else LEAST
+            self._calls, self._messages, self._seconds = 0, 0, 0.0
         low, high = _BEHIND_FAST if self._is_fast else _BEHIND_SLOW
         if busy > high:
-            self._let_work(max(min(LEAST, self._size), self.working // 2))
+            self._let_work(max(min(self._least, self.working), self.working // 2))
         elif busy < low and waits:
             self._let_work(min(self._size, 2 * self.working))
 

@@ -126,7 +126,7 @@ class Senders:
         tried = [verdict.outcome.status for verdict in verdicts if verdict.outcome.tried]
         if tried:
             channel, seconds = works[0].campaign.driver.name, time.perf_counter() - began
-            self._crew.called(seconds)
+            self._crew.called(len(tried), seconds)
             meters.attempted(channel, seconds, len(tried), tried.count(DeliveryStatus.QUEUED))
         self._recorder.put(works[0].claim_id, verdicts)
 

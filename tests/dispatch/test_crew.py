@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.dispatch.crew import FAST, FIRST, LEAST, Crew
+from service.dispatch.crew import ALONE, FAST, FIRST, LEAST, Crew
 from tests.waiting import until
 
 
@@ -52,11 +52,14 @@ def test_behind_a_provider_that_answers_at_once_few_work_and_each_has_more_under
     machine = Machine()
     threads = crew(machine, 16)
     assert threads.share == 1
-    threads.called(FAST / 2)
+    threads.called(1, FAST / 2)
     assert settle(threads, machine, 0.3) == FIRST
     assert threads.share == 16 // FIRST
     assert settle(threads, machine, 0.5) == LEAST
     assert threads.share == 16 // LEAST
+    threads.called(8, FAST / 2)
+    assert settle(threads, machine, 0.5) == ALONE
+    assert threads.share == 16
     # What takes its calls little and the processor nothing may have more.
     assert settle(threads, machine, 0.1) == 16
     assert threads.share == 1
@@ -65,10 +68,10 @@ def test_behind_a_provider_that_answers_at_once_few_work_and_each_has_more_under
 def test_where_calls_take_longer_again_each_has_one_under_way() -> None:
     machine = Machine()
     threads = crew(machine, 16)
-    threads.called(FAST / 2)
+    threads.called(1, FAST / 2)
     settle(threads, machine, 0.5)
-    threads.called(FAST / 2)
-    threads.called(FAST * 3)
+    threads.called(1, FAST / 2)
+    threads.called(1, FAST * 3)
     settle(threads, machine, 0.5)
     assert threads.share == 1
 
