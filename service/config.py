@@ -67,8 +67,8 @@ class Settings:
         " accepts and leaves jobs for `flask worker` (Postgres)",
     )
     lanes: int = setting(4, "Most workers of `procrastinate` that share one broadcast")
-    sender_threads: int = setting(16, "Threads that talk to providers, per process")
-    claim_batch: int = setting(500, "Most deliveries a process claims at a time")
+    sender_threads: int = setting(16, "Messages under way at once, per process, in as many threads")
+    claim_batch: int = setting(1000, "Most deliveries a process claims at a time")
     flush_batch: int = setting(500, "Most results written in one transaction")
     flush_interval: float = setting(0.1, "Longest time a result waits to be written")
     fanout_chunk: int = setting(10_000, "Recipients turned into deliveries in one transaction")

@@ -48,7 +48,7 @@ class Dispatcher:
         self._settings = settings
         self._lease = Lease(database, settings.lease)
         gate = Gate()
-        self._stock = Stock(settings.sender_threads, 4 * settings.claim_batch)
+        self._stock = Stock(settings.sender_threads, 2 * settings.claim_batch)
         self._recorder = Recorder(settings, database)
         self._senders = Senders(
             settings.sender_threads, self._stock, self._recorder, self._lease, gate
