@@ -26,6 +26,10 @@ FAST = 0.005
 """Seconds up to which a call is one of a provider that answers at once."""
 
 
+_ENOUGH = 100
+"""Calls from which is seen how fast a provider is."""
+
+
 class _Use(NamedTuple):
     """Parts of one processor's time, used by this process.
 
@@ -75,6 +79,8 @@ class Crew:
         self._calls += 1
         self._messages += messages
         self._seconds += seconds
+        if self._calls >= _ENOUGH:
+            self._judge()
 
     def adjust(self, *, waits: bool) -> None:
         """Let more or fewer work, by what was used of the processor since the last time.
@@ -84,15 +90,20 @@ class Crew:
         (used_before, before), self._last = self._last, (self._used(), self._clock())
         used, now = self._last
         busy = (used - used_before) / max(now - before, 1e-3)
-        if self._calls:
-            self._is_fast = self._seconds / self._calls < FAST
-            self._least = ALONE if self._messages > 2 * self._calls else LEAST
-            self._calls, self._messages, self._seconds = 0, 0, 0.0
+        self._judge()
         low, high = _BEHIND_FAST if self._is_fast else _BEHIND_SLOW
         if busy > high:
             self._let_work(max(min(self._least, self.working), self.working // 2))
         elif busy < low and waits:
             self._let_work(min(self._size, 2 * self.working))
+
+    def _judge(self) -> None:
+        """See how fast the provider is, and whether messages go out together."""
+        calls, messages, seconds = self._calls, self._messages, self._seconds
+        self._calls, self._messages, self._seconds = 0, 0, 0.0
+        if calls:
+            self._is_fast = seconds < FAST * calls
+            self._least = ALONE if messages > 2 * calls else LEAST
 
     def wait(self, number: int) -> None:
         """Wait until the thread of this number may work."""
