@@ -93,7 +93,7 @@ class ProbeOfMany(Probe):
 
     def send_many(
         self, messages: Sequence[tuple[str, str]], prepared: str
-    ) -> list[str | SendError]:
+    ) -> list[str | Exception]:
         self.stage.at_once.append(len(messages))
         return [self._answer(recipient, prepared, reference) for recipient, reference in messages]
 

@@ -313,7 +313,7 @@ class SendsMany(Protocol):
 
     def send_many(
         self, messages: Sequence[tuple[str, str]], prepared: Any
-    ) -> Sequence[str | SendError]:
+    ) -> Sequence[str | Exception]:
         """Send one part to several recipients at once; return what `send` would, or raise, of each.
 
         `messages` are at most MANY recipients with references.

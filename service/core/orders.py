@@ -192,10 +192,9 @@ def _check_groups(driver: Driver, people: Sequence[str]) -> None:
     """Raise InvalidError for WhatsApp groups on a channel that only reaches telephones."""
     if driver.reaches_groups:
         return
-    for position, recipient in enumerate(people):
-        if recipients.is_whatsapp_group(recipient):
-            reason = f"{recipient!r}: the channel {driver.name} does not reach WhatsApp groups."
-            raise InvalidError(errors={f"to.{position}": [reason]})
+    for recipient in filter(recipients.is_whatsapp_group, people):
+        reason = f"{recipient!r}: the channel {driver.name} does not reach WhatsApp groups."
+        raise InvalidError(errors={"to": [reason]})
 
 
 def _open(accounts: Accounts, session: Session) -> Driver:

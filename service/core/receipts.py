@@ -33,8 +33,9 @@ from service.models import (
 _WAIT = 1_000
 """Milliseconds until a receipt is looked at again whose delivery is not settled."""
 
-_PATIENCE = 60_000
-"""Milliseconds after which a receipt that names nothing of ours is given up."""
+_PATIENCE = 600_000
+"""Milliseconds after which a receipt that names nothing of ours is given up: the ids of parts are
+written with the last of them, and a rate may lie between two. It is looked at ever more seldom."""
 
 _REFERENCE = re.compile(r"([0-9a-f]{24})\.([0-9]{1,4})")
 """A delivery and one of its parts, as `dispatch.sender` writes them."""
@@ -249,12 +250,14 @@ def _put_away(
         if receipt.id in done:
             counts["applied"] += 1
             dropped.append(receipt.id)
-        elif receipt.delivery_id not in busy and now - receipt.received_at >= _PATIENCE:
+            continue
+        age = 0 if receipt.delivery_id in busy else now - receipt.received_at
+        if age >= _PATIENCE:
             counts["unknown"] += 1
             dropped.append(receipt.id)
         else:
             counts["waiting"] += 1
-            receipt.due_at = now + _WAIT
+            receipt.due_at = now + max(_WAIT, age // 4)
     db.flush()
     db.execute(delete(WaitingReceipt).where(WaitingReceipt.id.in_(dropped)))
     return Applied(**counts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +17,9 @@ from service.models import Session
 
 log = structlog.get_logger(__name__)
 
+_LONGEST_TURN = 300.0
+"""Seconds; a loop that takes much longer for a turn counts as dead."""
+
 
 @dataclass(slots=True)
 class Checkup:
@@ -26,9 +31,14 @@ class Checkup:
     on_ready: Callable[[], None]
 
     def turn(self) -> float:
-        """Ask the providers of all blocked sessions; return the seconds until the next time."""
-        for session in checkup.blocked(self.database):
-            self._check(session)
+        """Ask the providers of blocked sessions; return the seconds until the next time.
+
+        In any order, as a turn may be over before all were asked: some providers do not answer.
+        """
+        began, sessions = time.monotonic(), checkup.blocked(self.database)
+        random.shuffle(sessions)
+        while sessions and time.monotonic() < began + _LONGEST_TURN:
+            self._check(sessions.pop())
         return self.settings.check_interval
 
     def _check(self, session: Session) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import undefer
 from service.channels.base import SendError
 from service.core.accounts import Accounts
 from service.core.progress import unsent
-from service.database import Database
+from service.database import OUT_OF_REACH, Database
 from service.models import Broadcast, Delivery, DeliveryStatus, OnUncertain, Session
 
 log = structlog.get_logger(__name__)
@@ -48,6 +48,8 @@ class Repeats:
             return self._are_harmless(session, broadcast, orphan["claim_id"])
         except SendError as error:
             log.warning("a repeat cannot be judged", session_id=session.id, reason=error.reason)
+        except OUT_OF_REACH:
+            raise
         except Exception:  # whom one session was sending to must not leave all others waiting
             log.exception("a repeat cannot be judged", session_id=session.id)
         self._silent.add(session.id)

@@ -17,12 +17,16 @@ from service.channels.base import (
     BlockedError,
     Content,
     MediaKind,
+    PermanentError,
     Receipt,
     ReceiptState,
     RequestError,
     RetryableError,
     SendError,
+    SendsMany,
     Template,
+    Text,
+    UncertainError,
     UnreadableReceiptError,
 )
 from service.channels.drivers import whatsapp_cloud
@@ -344,3 +348,32 @@ def _for_uploads(fault: Fault) -> Callable[[Request], Fault | None]:
 
 def _say_later(status: int) -> Callable[..., None]:
     return lambda to, _usual: to.say_later(0.2, bytes(Reply(status)))
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        (instead(200, b"[" * 100_000, takes=True), UncertainError),
+        (instead(200, {"messages": []}, takes=True), UncertainError),
+        (instead(400, b"[" * 100_000), RequestError),
+        (instead(400, {"error": {"code": 131026, "error_data": "No."}}), PermanentError),
+        (
+            instead(429, {"error": {"code": 4}}, X_Business_Use_Case_Usage='{"1": "soon"}'),
+            BlockedError,
+        ),
+    ],
+)
+def test_an_odd_answer_is_judged_and_costs_no_other_message(
+    opened: Opened, provider: Provider, odd: Fault, what: type[SendError]
+) -> None:
+    driver = opened("whatsapp_cloud")
+    assert isinstance(driver, SendsMany)
+    prepared = driver.prepare(Text("Hello"))
+    provider.then(odd)
+    with pytest.raises(what):
+        driver.send("2348179803743", prepared, f"{'a' * 24}.0")
+    provider.then(odd)
+    messages = [("2348179803743", f"{number:024x}.0") for number in range(4)]
+    answers = driver.send_many(messages, prepared)
+    assert sorted(isinstance(answer, str) for answer in answers) == [False, True, True, True]
+    assert [type(answer) for answer in answers if not isinstance(answer, str)] == [what]

@@ -199,7 +199,7 @@ def test_a_receipt_that_comes_before_the_send_is_recorded_waits(world: World) ->
     world.assert_counters_equal_rows([broadcast_id])
 
 
-def test_a_receipt_of_nothing_of_ours_waits_a_minute_and_is_counted(world: World) -> None:
+def test_a_receipt_of_nothing_of_ours_waits_ten_minutes_and_is_counted(world: World) -> None:
     sent = left(world)
     now = now_ms()
     unknown = [
@@ -209,8 +209,9 @@ def test_a_receipt_of_nothing_of_ours_waits_a_minute_and_is_counted(world: World
         sent.word(READ, part=1),
     ]
     assert sent.tell(*unknown, now=now) == Applied(waiting=4)
-    assert sent.apply(now=now + 59 * SECOND) == Applied(waiting=4)
-    assert sent.apply(now=now + 61 * SECOND) == Applied(unknown=4)
+    assert sent.apply(now=now + 60 * SECOND) == Applied(waiting=4)
+    assert sent.apply(now=now + 61 * SECOND) == Applied()  # ever more seldom
+    assert sent.apply(now=now + 600 * SECOND) == Applied(unknown=4)
     assert sent.waiting() == 0
     assert sent.only.status == "sent"
 

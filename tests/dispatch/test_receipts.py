@@ -100,7 +100,7 @@ def test_unknown_ones_are_counted_in_the_log(
 ) -> None:
     session_id = world.session("probe")
     old = Receipt("wamid.secret", ReceiptState.READ, 0.0)
-    tell(world, session_id, old, old, now=now_ms() - 61_000)
+    tell(world, session_id, old, old, now=now_ms() - 601_000)
     turns.take()
     (record,) = [each for each in caplog.records if "receipts" in str(each.msg)]
     assert "'count': 2" in str(record.msg)

@@ -147,7 +147,7 @@ class WhatsAppCloud:
 
     def send_many(
         self, messages: Sequence[tuple[str, str]], prepared: Prepared
-    ) -> list[str | SendError]:
+    ) -> list[str | Exception]:
         """Send to several recipients at once."""
         bodies = [_body(prepared, "", *message) for message in messages]
         answers = self._client.post_all(self._messages, bodies, self._headers)
@@ -189,15 +189,15 @@ def _message_id(answer: Answer, media_id: str = "") -> str:
         raise refused(answer, media_id)
     try:
         return str(json.loads(answer.body.decode())["messages"][0]["id"])
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise refused(answer, media_id) from error
 
 
-def _taken(answer: Answer | SendError) -> str | SendError:
-    """Return the id that Meta gave a message, or the error."""
+def _taken(answer: Answer | SendError) -> str | Exception:
+    """Return the id that Meta gave a message, or the error, which is no other message's."""
     if isinstance(answer, SendError):
         return answer
     try:
         return _message_id(answer)
-    except SendError as error:
+    except Exception as error:  # noqa: BLE001 - also of a defect in reading it
         return error

@@ -105,7 +105,8 @@ def refused(answer: Answer, media_id: str = "") -> SendError:
 
 def describe(error: Mapping[str, Any]) -> str:
     """Return an error's reason, in our words where we have some, with Meta's details."""
-    details = (error.get("error_data") or {}).get("details")
+    data = error.get("error_data")
+    details = data.get("details") if isinstance(data, dict) else data
     said = str(details or error.get("message") or error.get("title") or "Meta gave no reason.")
     ours = REASONS.get(error.get("code", -1))
     return f"{ours} ({said})" if ours else said
@@ -129,7 +130,10 @@ def _hold(answer: Answer) -> float:
     https://developers.facebook.com/docs/graph-api/overview/rate-limiting#headers-2
     """
     usage = read(answer.header("X-Business-Use-Case-Usage").encode())
-    minutes = [float(case.get(_REGAIN) or 0) for cases in usage.values() for case in cases]
+    try:
+        minutes = [float(case.get(_REGAIN) or 0) for cases in usage.values() for case in cases]
+    except (AttributeError, TypeError, ValueError):
+        minutes = []
     return max(answer.wait, 60.0 * max(minutes, default=0.0)) or DEFAULT_HOLD
 
 

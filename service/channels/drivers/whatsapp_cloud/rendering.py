@@ -68,7 +68,7 @@ def read(body: bytes) -> dict[str, Any]:
     """Return a JSON object, an empty one where the bytes are none."""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 
