@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -156,7 +157,8 @@ class Provider:
     script is empty. `engine_takes_ids`, `session_status` and `number` steer what it says of itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.requests: list[Request] = []
         self.taken: list[Taken] = []
         self.media: dict[str, bytes] = {}
@@ -191,7 +193,7 @@ class Provider:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def messages(self) -> list[Request]:
@@ -217,7 +219,7 @@ class Provider:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        serving = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
+        serving = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, ssl=self._tls)
         server = self._loop.run_until_complete(serving)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from tests import provider as lies
 from tests.provider import Fault, Provider
 
 HEADERS = ("Content-Type: application/json", "Authorization: Bearer EAAG-token")
+LOOPBACK = ip_address("127.0.0.1")
 MESSAGE = b'{"to":"2348179803743","type":"text","text":{"body":"Hello"}}'
 
 
@@ -320,6 +322,28 @@ def test_a_certificate_that_nobody_vouches_for_blocks_the_session(
     assert caught.value.code == "certificate"
 
 
+def test_over_tls_connections_are_kept(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # After its handshake a server sends tickets unasked: no reason to take it for out of step.
+    path = _certificate(tmp_path / "known.pem")
+    monkeypatch.setattr("certifi.where", lambda: str(path))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    client = Client(surroundings, guarded=False)
+    with Provider(context) as provider:
+        url = f"{provider.url}/v23.0/106540352242922/messages"
+        for _ in range(5):
+            assert client.post(url, MESSAGE, HEADERS).status == 200
+        assert provider.connections == 1
+        for _ in range(5):
+            assert {
+                getattr(e, "status", e) for e in client.post_all(url, [MESSAGE] * 4, HEADERS)
+            } == {200}
+        assert provider.connections == 5
+    assert len(provider.messages) == 25
+
+
 REFUSALS: list[tuple[int, type[SendError], float | None]] = [
     (200, UncertainError, None),
     (302, BlockedError, None),
@@ -364,6 +388,8 @@ def _certificate(path: Path) -> Path:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now)
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(LOOPBACK)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     pem = key.private_bytes(
