@@ -29,10 +29,17 @@ def _number(name: str, default: int) -> int:
     return int(given)
 
 
+def _port() -> int:
+    given = os.environ.get("PORT") or "8000"
+    if not (given.isdecimal() and int(given) < 1 << 16):
+        sys.exit(f"Crier cannot start: PORT must be a number of 0 to 65535, not {given!r}.")
+    return int(given)
+
+
 # As the settings of the service, see service.config.load.
 load_dotenv(Path(".env").resolve())
 
-bind = (os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}").split(",")
+bind = (os.environ.get("BIND") or f"127.0.0.1:{_port()}").split(",")
 workers = _number("WEB_CONCURRENCY", 1)
 worker_class = "gthread"
 threads = _number("WEB_THREADS", 8)

@@ -21,7 +21,12 @@ _MIGRATIONS = Path(service.__file__).parent.parent / "migrations" / "versions"
 
 _CURRENT = text("SELECT version_num FROM alembic_version")
 
-_ELSEWHERE = "None here: this process leaves jobs for `flask worker`."
+_SENDERS = {
+    "threads": "ok",
+    "off": "None here: `flask dispatch` sends.",
+    "procrastinate": "None here: this process leaves jobs for `flask worker`.",
+}
+"""What is said of the dispatcher by the setting DISPATCH."""
 
 
 class NotReadyError(ServiceError):
@@ -51,9 +56,8 @@ def ready() -> dict[str, str]:
             errors={part: [sentence] for part, sentence in problems.items()},
             headers={"Retry-After": "2"},
         )
-    leaves_jobs = parts.settings.dispatch == "procrastinate"
-    dispatcher = _ELSEWHERE if leaves_jobs else "ok"
-    return {"database": "ok", "migrations": "ok", "dispatcher": dispatcher}
+    sender = _SENDERS[parts.settings.dispatch]
+    return {"database": "ok", "migrations": "ok", "dispatcher": sender}
 
 
 def _database_problems(parts: Crier) -> dict[str, str]:

@@ -8,8 +8,10 @@ import click
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from service.blueprints.context import crier
+from service.blueprints.errors import lacks_tables
 from service.cli.terminal import Command
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -33,4 +35,9 @@ def upgrade() -> None:
             command.upgrade(config, "head")
     except CommandError as error:
         sentence = f"The database was migrated by another version of Crier than this one ({error})."
+        raise click.ClickException(sentence) from error
+    except (OperationalError, ProgrammingError) as error:
+        if not lacks_tables(error):
+            raise
+        sentence = f"These tables are not those that a migration begins with ({error.orig})."
         raise click.ClickException(sentence) from error

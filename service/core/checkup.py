@@ -8,6 +8,7 @@ from sqlalchemy import exists, select
 from service.channels.base import BlockedError, SendError
 from service.core import holding
 from service.core.accounts import Accounts
+from service.core.vault import SealedError
 from service.database import Database, milliseconds, now_ms
 from service.models import FOREVER, Broadcast, Session
 
@@ -34,6 +35,8 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
         return error.reason
     except SendError as error:
         return f"{error.reason} {_UNCHANGED}"
+    except SealedError as error:
+        return f"{error.message} {_UNCHANGED}"
     except Exception as error:  # a defect of a driver is its session's problem, nobody else's
         log.exception("a session cannot be checked", session_id=session.id)
         return f"The service met a defect of its own ({type(error).__name__}). {_UNCHANGED}"

@@ -43,6 +43,7 @@ def start(command: tuple[str, ...], folder: Path, **changes: str) -> tuple[int, 
         (CLIENTS, {"DATABASE_URL": "mysql://somebody@127.0.0.1/crier"}, "DATABASE_URL"),
         (GUNICORN, {"SECRET_KEY": "secret"}, "SECRET_KEY"),
         (CLIENTS, {"LANES": "few"}, "LANES"),
+        (GUNICORN, {"PORT": "8000000"}, "PORT"),
     ],
 )
 def test_a_setting_that_cannot_work_ends_the_start_with_its_name(

@@ -27,7 +27,9 @@ def test_a_process_that_answers_is_alive(app: Application) -> None:
 def test_a_process_that_only_accepts_is_ready_without_a_dispatcher(app: Application) -> None:
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 200
-    assert answer.json["data"] == {"database": "ok", "migrations": "ok", "dispatcher": "ok"}  # type: ignore[index]
+    said = answer.json["data"]  # type: ignore[index]
+    assert (said["database"], said["migrations"]) == ("ok", "ok")
+    assert "flask dispatch" in said["dispatcher"]
 
 
 def test_a_dispatcher_that_was_not_started_is_a_problem_until_it_is(make_app: MakeApp) -> None:

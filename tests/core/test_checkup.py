@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from cryptography.fernet import Fernet
 
 from service.channels.base import BlockedError, PermanentError, RetryableError, SendError
 from service.core import checkup, holding
+from service.core.accounts import Accounts
+from service.core.vault import Vault
 from service.database import now_ms
 from service.models import Session, SessionStatus
 from tests.probe import Stage
@@ -164,3 +168,13 @@ def test_of_several_holds_the_longest_counts(world: World, stage: Stage) -> None
     hold(world, session_id, "Logged out.")
     hold(world, session_id, "Too fast.", now + 2 * HOUR)
     assert state(world, session_id) == (SessionStatus.BLOCKED, "Logged out.", None)
+
+
+def test_credentials_whose_key_is_gone_are_told_as_such(world: World) -> None:
+    account = {"phone_number_id": "106540352242922", "access_token": "EAAG-token"}
+    session_id = world.session("whatsapp_cloud", settings=account)
+    settings = replace(world.settings, secret_key=Fernet.generate_key().decode())
+    others = Accounts(settings, world.database, Vault(settings))
+    problem = checkup.check(others, world.database, world.get_session(session_id))
+    assert problem is not None
+    assert "encrypted with a key that is not here any more" in problem
