@@ -99,7 +99,7 @@ def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
     broadcast.to, broadcast.to_truncated = _shown(order.to, people)
     driver = _open(accounts, session)
     if order.send_type == SendType.GROUP:
-        _check_groups(driver, people)
+        _check_groups(driver, people, order.to)
     broadcast.parts = _plan(accounts, driver, broadcast)
     return _store(db, broadcast, people, order, settings.fanout_chunk)
 
@@ -188,13 +188,14 @@ def _first_status(order: Order, now: int) -> BroadcastStatus:
     return BroadcastStatus.SCHEDULED if later else BroadcastStatus.SENDING
 
 
-def _check_groups(driver: Driver, people: Sequence[str]) -> None:
+def _check_groups(driver: Driver, people: Sequence[str], to: Sequence[str]) -> None:
     """Raise InvalidError for WhatsApp groups on a channel that only reaches telephones."""
     if driver.reaches_groups:
         return
     for recipient in filter(recipients.is_whatsapp_group, people):
+        place = f"to.{to.index(recipient)}" if recipient in to else "to"
         reason = f"{recipient!r}: the channel {driver.name} does not reach WhatsApp groups."
-        raise InvalidError(errors={"to": [reason]})
+        raise InvalidError(errors={place: [reason]})
 
 
 def _open(accounts: Accounts, session: Session) -> Driver:

@@ -302,7 +302,12 @@ def test_whatsapp_groups_are_refused_where_the_channel_does_not_reach_them(
     monkeypatch.setattr(Probe, "reaches_groups", False)
     session_id = world.session("probe")
     errors = errors_of(lambda: world.broadcast([GROUP], send_type="group", session_id=session_id))
-    assert GROUP in errors["to"][0]
+    assert list(errors) == ["to.0"]
+    crowd = gather(world, "Crowd", know(world, "Ada", ADA), know(world, "Grace", GRACE))
+    both = errors_of(
+        lambda: world.broadcast([crowd, GROUP], send_type="group", session_id=session_id)
+    )
+    assert list(both) == ["to.1"]
 
 
 # Idempotency
