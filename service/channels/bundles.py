@@ -38,7 +38,6 @@ class Bundle:
         # Of each share, as the handles' own MAXCONNECTS is not asked here.
         self._multi.setopt(pycurl.M_MAXCONNECTS, 1)
         self._connections: list[Connection] = []
-        self._shares: list[pycurl.CurlShare] = []
 
     def post(
         self, url: str, bodies: Sequence[bytes], headers: Sequence[str]
@@ -66,7 +65,6 @@ class Bundle:
         share = pycurl.CurlShare()
         share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
         connection.curl.setopt(pycurl.SHARE, share)
-        self._shares.append(share)
         return connection
 
     def _perform(self, under_way: _UnderWay) -> dict[pycurl.Curl, Answer | SendError]:
