@@ -15,8 +15,9 @@ from benchmarks import usage
 from benchmarks.ground import PYTHON, ROOT, Ground, answers, free_port, until
 from benchmarks.message import FIRST_NUMBER, TEXT
 from service.config import Settings
-from service.core import broadcasts, chunks, clients, orders, sessions, tokens
+from service.core import broadcasts, clients, orders, sessions, tokens
 from service.core.accounts import Accounts
+from service.core.deliveries import chunks
 from service.core.orders import Order
 from service.core.vault import Vault
 from service.database import Database, now_ms

@@ -19,7 +19,8 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from sqlalchemy import text
 
 from service.config import Settings
-from service.core import claims, deliveries, tokens
+from service.core import tokens
+from service.core.deliveries import claims, transitions
 from service.database import Database, now_ms
 from service.metrics import Meters, meters
 from service.models import DeliveryStatus
@@ -85,16 +86,16 @@ def test_what_a_transaction_moved_counts_once_it_is_committed(world: World) -> N
     before = own()
     claimed = world.claim(broadcast_id)
     outcomes = [
-        deliveries.Outcome(each.id, DeliveryStatus.SENT, 1, now_ms(), now_ms())
+        transitions.Outcome(each.id, DeliveryStatus.SENT, 1, now_ms(), now_ms())
         for each in claimed.deliveries
     ]
     with suppress(ZeroDivisionError), world.database.writing() as db:
-        deliveries.record(db, claimed.id, outcomes, now=now_ms())
+        transitions.record(db, claimed.id, outcomes, now=now_ms())
         raise ZeroDivisionError
     assert own() == before
     for _ in range(2):
         with world.database.writing() as db:
-            deliveries.record(db, claimed.id, outcomes, now=now_ms())
+            transitions.record(db, claimed.id, outcomes, now=now_ms())
     sent = {"name": "crier_deliveries_total", "channel": "sandbox", "status": "sent"}
     assert value(own(), **sent) - value(before, **sent) == 3
 

@@ -13,16 +13,14 @@ from sqlalchemy import Row, select, text
 from service.channels.drivers import sandbox
 from service.config import Settings
 from service.core import (
-    chunks,
-    claims,
     clients,
     dispatchers,
     orders,
     sessions,
-    tallies,
 )
 from service.core.accounts import Accounts
-from service.core.claims import Claimed
+from service.core.deliveries import chunks, claims, tallies
+from service.core.deliveries.claims import Claimed
 from service.core.orders import Order
 from service.core.vault import Vault
 from service.database import Database, now_ms

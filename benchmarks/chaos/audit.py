@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from benchmarks.chaos.plan import CHANNELS, Order, Plan
 from benchmarks.chaos.traffic import Traffic
-from service.core.tallies import COUNTED
+from service.core.deliveries.tallies import COUNTED
 
 COUNTERS = ("sent", "delivered", "read", "failed", "cancelled", "uncertain")
 _DONE = frozenset({"sent", "delivered", "read"})

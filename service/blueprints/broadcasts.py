@@ -10,7 +10,8 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session
 from service.blueprints.requests import request
 from service.config import Settings
-from service.core import broadcasts, orders, progress, recipients, reports
+from service.core import broadcasts, orders, recipients, reports
+from service.core.deliveries import progress
 from service.core.orders import Order
 from service.core.paging import Page, PageRequest
 from service.core.reports import Arrays

@@ -7,6 +7,7 @@ from typing import Any
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
 from service.core import opt_outs
+from service.core.deliveries.transitions import OPTED_OUT
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -52,4 +53,4 @@ def delete(session_id: str, recipient: str) -> Shown:
 
 
 def _shown(opt_out: OptOut) -> Shown:
-    return Shown(opt_out, reason=opt_outs.REASON)
+    return Shown(opt_out, reason=OPTED_OUT)

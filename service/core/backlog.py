@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from service.core.tallies import COUNTED
+from service.core.deliveries.tallies import COUNTED
 from service.models import FOREVER, SessionStatus
 
 

@@ -9,7 +9,8 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import deliveries, paging, signals
+from service.core import paging, signals
+from service.core.deliveries import transitions
 from service.database import milliseconds
 from service.errors import ConflictError, NotFoundError
 from service.models import (
@@ -80,7 +81,7 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     if broadcast.status == BroadcastStatus.CANCELLED:
         raise ConflictError("A cancelled broadcast cannot be retried: create it anew.")
     _check_files(db, broadcast)
-    again = sum(deliveries.requeue(db, broadcast_id, status, now=now) for status in statuses)
+    again = sum(transitions.requeue(db, broadcast_id, status, now=now) for status in statuses)
     if not again:
         raise ConflictError(
             "No delivery of this broadcast is in a state that can be retried; those to people who"

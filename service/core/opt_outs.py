@@ -5,12 +5,10 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
-from service.core import deliveries, numbers, paging, receipts, recipients, sessions
+from service.core import numbers, paging, receipts, recipients, sessions
+from service.core.deliveries import transitions
 from service.errors import InvalidError, NotFoundError
 from service.models import OptOut
-
-REASON = "This person has opted out of messages from this account."
-"""What deliveries to them say."""
 
 
 def page(
@@ -36,7 +34,7 @@ def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> O
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
     receipts.opt_out(db, session_id, recipient, now=now)
-    deliveries.leave_out(db, session_id, recipient, REASON, now=now)
+    transitions.leave_out(db, session_id, recipient, now=now)
     return db.get_one(OptOut, (session_id, recipient))
 
 

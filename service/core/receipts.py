@@ -1,8 +1,8 @@
 """The provider's later word: stored at once, applied when its delivery is settled.
 
 A webhook stores receipts and answers. A dispatcher applies them, many in one transaction (what
-they change is in `core.progress`). A receipt that comes before the result of the send is recorded
-waits for it; one that names nothing of ours is counted and dropped after a while.
+they change is in `core.deliveries.progress`). A receipt that comes before the result of the
+send is recorded waits for it; one that names nothing of ours is counted and dropped after a while.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Receipt, ReceiptState
-from service.core import deliveries, tallies
-from service.core.deliveries import storable
-from service.core.progress import State, Word, advance
+from service.core.deliveries import tallies, transitions
+from service.core.deliveries.progress import State, Word, advance
+from service.core.deliveries.transitions import storable
 from service.database import is_postgres
 from service.models import (
     Broadcast,
@@ -193,7 +193,7 @@ def _bring_forward(db: Db, news: Iterable[tuple[_Found, list[WaitingReceipt]]], 
             moves.append(_move(delivery, before, after, now))
             gains.setdefault(delivery.broadcast_id, Counter()).update(_gain(before, after))
         opted_out |= {(each.session_id, delivery.recipient) for each in receipts if each.opted_out}
-    deliveries.bring_forward(db, moves)
+    transitions.bring_forward(db, moves)
     tallies.move(db, gains, now=now)
     for session_id, recipient in sorted(opted_out):
         opt_out(db, session_id, recipient, now=now)

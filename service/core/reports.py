@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import paging
-from service.core.tallies import COUNTED
+from service.core.deliveries.tallies import COUNTED
 from service.database import now_ms
 from service.models import (
     Broadcast,

@@ -16,8 +16,9 @@ import structlog
 from sqlalchemy import text
 
 from service.config import Settings
-from service.core import claims, dispatchers, holding
-from service.core.claims import Claimed
+from service.core import dispatchers, holding
+from service.core.deliveries import claims
+from service.core.deliveries.claims import Claimed
 from service.core.dispatchers import LostClaimError
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch import pacing

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from service.config import Settings
-from service.core import chunks
+from service.core.deliveries import chunks
 from service.database import Database, now_ms
 from service.models import RecipientChunk
 

@@ -13,10 +13,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
-from service.core import deliveries, holding, receipts
-from service.core.deliveries import Outcome
-from service.core.progress import NAMELESS
-from service.core.tallies import Closed
+from service.core import holding, receipts
+from service.core.deliveries import transitions
+from service.core.deliveries.progress import NAMELESS
+from service.core.deliveries.tallies import Closed
+from service.core.deliveries.transitions import Outcome
 from service.database import Database, now_ms
 from service.dispatch.loop import Loop
 from service.dispatch.retry import Hold, Verdict
@@ -163,7 +164,7 @@ def _write(db: Db, results: list[Result]) -> list[Closed]:
         by_claim.setdefault(claim_id, []).append(verdict.outcome)
     closed: list[Closed] = []
     for claim_id, outcomes in by_claim.items():
-        closed += deliveries.record(db, claim_id, outcomes, now=now)
+        closed += transitions.record(db, claim_id, outcomes, now=now)
     receipts.remember(db, [part for _, verdict in results for part in verdict.parts])
     for hold in {verdict.hold for _, verdict in results if verdict.hold}:
         _hold(db, hold, now)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import undefer
 
 from service.channels.base import SendError
 from service.core.accounts import Accounts
-from service.core.progress import unsent
+from service.core.deliveries.progress import unsent
 from service.database import OUT_OF_REACH, Database
 from service.models import Broadcast, Delivery, DeliveryStatus, OnUncertain, Session
 

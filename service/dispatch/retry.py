@@ -15,9 +15,9 @@ from service.channels.base import (
     SendError,
     UncertainError,
 )
-from service.core.claims import Claimed
-from service.core.deliveries import Outcome, storable
-from service.core.progress import VOID, doubted
+from service.core.deliveries.claims import Claimed
+from service.core.deliveries.progress import VOID, doubted
+from service.core.deliveries.transitions import Outcome, storable
 from service.core.receipts import PartSent
 from service.models import DeliveryStatus
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 import structlog
 
 from service.channels.base import MANY, SendError, SendsMany
-from service.core.deliveries import Outcome, storable
-from service.core.progress import NAMELESS, unsent
+from service.core.deliveries.progress import NAMELESS, unsent
+from service.core.deliveries.transitions import Outcome, storable
 from service.core.receipts import PartSent
 from service.database import now_ms
 from service.dispatch import pacing, retry

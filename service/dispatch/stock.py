@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from service.core.claims import Claimed
+from service.core.deliveries.claims import Claimed
 from service.dispatch.campaigns import Campaign
 from service.dispatch.credit import Credit
 from service.dispatch.loop import Loop

@@ -15,8 +15,9 @@ import structlog
 from sqlalchemy import RowMapping, text
 
 from service.config import Settings
-from service.core import claims, deliveries, signals, tallies
+from service.core import signals
 from service.core.accounts import Accounts
+from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
 from service.dispatch.repeats import Repeats
 from service.models import Broadcast, BroadcastStatus, DeliveryStatus
@@ -108,7 +109,7 @@ class Sweep:
     def _withdraw(self, broadcast_id: str, status: str) -> int:
         verdict = _CANCELLED if status == BroadcastStatus.CANCELLED else _EXPIRED
         with self.database.writing() as db:
-            return deliveries.withdraw(
+            return transitions.withdraw(
                 db, broadcast_id, *verdict, limit=_WITHDRAWN_AT_ONCE, now=now_ms()
             )
 

@@ -29,7 +29,7 @@ class Delivery(Base):
     The id comes from `ids.delivery`. `due_at` is when it may be sent next, `claim_id` the
     dispatcher that is sending it now. `message_ids` are the provider's ids of the parts already
     taken, with blanks between, in the order of the parts, and `progress` has a letter for each part
-    that a receipt spoke of: `core.progress` reads both.
+    that a receipt spoke of: `core.deliveries.progress` reads both.
     """
 
     __tablename__ = "deliveries"

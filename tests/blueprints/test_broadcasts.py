@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from service.app import Application
-from service.core import chunks, claims, deliveries
-from service.core.deliveries import Outcome
+from service.core.deliveries import chunks, claims, transitions
+from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
 from service.models import DeliveryStatus
 from tests.blueprints.test_attachments import send
@@ -44,7 +44,7 @@ def deliver(tenant: Tenant, broadcast_id: str, *statuses: DeliveryStatus) -> Non
             Outcome(delivery.id, status, 1, now_ms(), now_ms(), "m-1 m-2", "code", "A reason.")
             for delivery, status in zip(claimed, statuses, strict=True)
         ]
-        deliveries.record(db, "c" * 24, outcomes, now=now_ms())
+        transitions.record(db, "c" * 24, outcomes, now=now_ms())
 
 
 def test_to_may_be_a_list_and_comes_back_as_it_was_given(acme: Tenant) -> None:

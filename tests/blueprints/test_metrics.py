@@ -10,7 +10,7 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from service.app import Application
-from service.core import chunks
+from service.core.deliveries import chunks
 from service.database import now_ms
 from tests.conftest import Tenant
 from tests.readings import own, parsed, value

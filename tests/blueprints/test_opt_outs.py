@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.core import chunks, receipts
+from service.core import receipts
+from service.core.deliveries import chunks
 from service.database import now_ms
 from service.models import Delivery
 from tests.conftest import Tenant

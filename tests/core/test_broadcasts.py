@@ -17,13 +17,13 @@ from service.core import (
     broadcasts,
     clients,
     contacts,
-    deliveries,
     groups,
     opt_outs,
     reports,
     sessions,
 )
-from service.core.deliveries import Outcome
+from service.core.deliveries import transitions
+from service.core.deliveries.transitions import Outcome
 from service.core.paging import PageRequest
 from service.core.reports import SHOWN, Arrays
 from service.database import now_ms
@@ -436,7 +436,7 @@ def settle(world: World, broadcast_id: str, *ends: DeliveryStatus | None) -> Non
         if end is not None
     ]
     with world.database.writing() as db:
-        deliveries.record(db, claims.id, done, now=now)
+        transitions.record(db, claims.id, done, now=now)
 
 
 def arrays_of(world: World, broadcast_id: str, limit: int = SHOWN) -> Arrays:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from service.core import deliveries, opt_outs
+from service.core import opt_outs
+from service.core.deliveries import transitions
 from service.database import now_ms
 from service.models import DeliveryStatus
 from tests.world import ADA, GRACE, World
@@ -19,7 +20,7 @@ def test_whoever_is_added_gets_nothing_either_of_what_waits_to_be_sent(world: Wo
     world.claim(begun)
     with world.database.writing() as db:
         expired = (DeliveryStatus.FAILED, "expired", "Too late.")
-        deliveries.withdraw(db, over, *expired, limit=1, now=now)
+        transitions.withdraw(db, over, *expired, limit=1, now=now)
         opt_outs.add(db, world.client_id, session_id, ADA, now=now)
     made = (waiting, planned, elsewhere, begun, over)
     assert [[(row.status, row.code) for row in world.deliveries(each)] for each in made] == [

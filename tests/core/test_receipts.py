@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from service.channels.base import Receipt, ReceiptState
-from service.core import broadcasts, claims, deliveries, receipts, reports
-from service.core.deliveries import Outcome
-from service.core.progress import NAMELESS, unsent
+from service.core import broadcasts, receipts, reports
+from service.core.deliveries import claims, transitions
+from service.core.deliveries.progress import NAMELESS, unsent
+from service.core.deliveries.transitions import Outcome
 from service.core.receipts import Applied, PartSent
 from service.database import now_ms
 from service.models import Delivery, DeliveryStatus
@@ -57,7 +58,7 @@ class Sent(NamedTuple):
 
     def record(self, claim_id: str, *outcomes: Outcome) -> None:
         with self.world.database.writing() as db:
-            deliveries.record(db, claim_id, outcomes, now=now_ms())
+            transitions.record(db, claim_id, outcomes, now=now_ms())
 
     def waiting(self) -> int:
         return int(self.world.ask("SELECT count(*) AS n FROM waiting_receipts")[0].n)

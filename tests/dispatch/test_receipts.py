@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from service.channels.base import Receipt, ReceiptState
-from service.core import deliveries, receipts
-from service.core.deliveries import Outcome
+from service.core import receipts
+from service.core.deliveries import transitions
+from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
 from service.dispatch.receipts import Receipts
 from service.models import DeliveryStatus
@@ -46,7 +47,7 @@ def left(
     now = now_ms()
     outcomes = [Outcome(each.id, status, 1, now, now) for each in claims.deliveries]
     with world.database.writing() as db:
-        deliveries.record(db, claims.id, outcomes, now=now)
+        transitions.record(db, claims.id, outcomes, now=now)
     return session_id, broadcast_id
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, text
 
-from service.core.claims import Claimed
-from service.core.deliveries import Outcome
+from service.core.deliveries.claims import Claimed
+from service.core.deliveries.transitions import Outcome
 from service.database import Database, now_ms
 from service.dispatch import retry
 from service.dispatch.recorder import Recorder

@@ -17,7 +17,7 @@ from service.channels.base import (
     SendError,
     UncertainError,
 )
-from service.core.claims import Claimed
+from service.core.deliveries.claims import Claimed
 from service.dispatch import retry
 from service.dispatch.retry import Hold, Policy, Verdict
 from service.models import DeliveryStatus

@@ -21,8 +21,8 @@ from service.channels.base import (
     UncertainError,
 )
 from service.core import dispatchers
-from service.core.claims import Claimed
-from service.core.deliveries import Outcome
+from service.core.deliveries.claims import Claimed
+from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
 from service.dispatch.campaigns import Campaign
 from service.dispatch.crew import Crew

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.core.claims import Claimed
+from service.core.deliveries.claims import Claimed
 from service.dispatch.campaigns import Campaign
 from service.dispatch.stock import Stock, Work
 from tests.waiting import until

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.channels.base import ReceiptState
-from service.core.progress import (
+from service.core.deliveries.progress import (
     NAMELESS,
     PROCESS_DIED,
     VOID,

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from service import ids
-from service.core import tallies
-from service.core.tallies import COUNTED, Closed
+from service.core.deliveries import tallies
+from service.core.deliveries.tallies import COUNTED, Closed
 from service.database import now_ms
 from service.models import Broadcast, BroadcastStatus
 from tests.world import ADA, World, numbers

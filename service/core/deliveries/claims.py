@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import CursorResult, RowMapping, text
 from sqlalchemy.orm import Session
 
-from service.core import tallies
-from service.core.progress import PROCESS_DIED, VOID
+from service.core.deliveries import tallies
+from service.core.deliveries.progress import PROCESS_DIED, VOID
 from service.database import is_postgres, rowcount
 from service.metrics import meters
 from service.models import DeliveryStatus

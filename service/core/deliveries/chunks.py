@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from service.core import tallies
-from service.core.opt_outs import REASON
+from service.core.deliveries import tallies
+from service.core.deliveries.transitions import OPTED_OUT
 from service.database import is_postgres, rowcount
 
 # Fan-out: the recipients go from the frozen chunk to their rows inside the database, they never
@@ -78,6 +78,6 @@ def _make_rows(db: Session, broadcast_id: str, now: int) -> int:
 
 def _suppress(db: Session, broadcast_id: str, now: int) -> None:
     """Look only among what became due at this moment, which are the rows made just now."""
-    values = {"broadcast_id": broadcast_id, "reason": REASON, "now": now}
+    values = {"broadcast_id": broadcast_id, "reason": OPTED_OUT, "now": now}
     moved = db.execute(_SUPPRESS, values)
     tallies.move(db, tallies.gains(moved.all()), now=now)

@@ -13,12 +13,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service import ids
-from service.core import broadcasts, chunks, claims, deliveries, dispatchers, reports, tallies
-from service.core.claims import Claimed
-from service.core.deliveries import Outcome, storable
+from service.core import broadcasts, dispatchers, reports
+from service.core.deliveries import chunks, claims, tallies, transitions
+from service.core.deliveries.claims import Claimed
+from service.core.deliveries.progress import taken
+from service.core.deliveries.tallies import Closed
+from service.core.deliveries.transitions import Outcome, storable
 from service.core.paging import Page, PageRequest
-from service.core.progress import taken
-from service.core.tallies import Closed
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
 from service.models import Delivery, DeliveryStatus
@@ -45,7 +46,7 @@ def outcome(
 
 def record(world: World, claim_id: str, *outcomes: Outcome, now: int | None = None) -> list[Closed]:
     with world.database.writing() as db:
-        return deliveries.record(db, claim_id, outcomes, now=now or now_ms())
+        return transitions.record(db, claim_id, outcomes, now=now or now_ms())
 
 
 def statuses(world: World, broadcast_id: str) -> list[str]:
@@ -385,7 +386,7 @@ def test_a_result_and_a_rescue_at_the_same_time_count_once(world: World) -> None
 
     rescuer = threading.Thread(target=rescue_meanwhile)
     with world.database.writing() as db:
-        deliveries.record(db, claimed.id, [outcome(claimed.deliveries[0])], now=now_ms())
+        transitions.record(db, claimed.id, [outcome(claimed.deliveries[0])], now=now_ms())
         rescuer.start()
         began.wait(60)
     rescuer.join()
@@ -423,14 +424,14 @@ def test_what_is_requeued_has_a_new_set_of_attempts_and_keeps_its_parts(world: W
     assert world.get(broadcast_id).status == "completed"
     now = now_ms()
     with world.database.writing() as db:
-        assert deliveries.requeue(db, broadcast_id, DeliveryStatus.FAILED, now=now) == 1
+        assert transitions.requeue(db, broadcast_id, DeliveryStatus.FAILED, now=now) == 1
     rows = world.deliveries(broadcast_id)
     assert [row.status for row in rows] == ["queued", "uncertain", "sent"]
     assert (rows[0].attempts, rows[0].due_at, rows[0].message_ids) == (0, now, "one")
     assert world.get(broadcast_id).closed_at is None
     world.assert_counters_equal_rows([broadcast_id])
     with world.database.writing() as db:
-        assert deliveries.requeue(db, broadcast_id, DeliveryStatus.FAILED, now=now) == 0
+        assert transitions.requeue(db, broadcast_id, DeliveryStatus.FAILED, now=now) == 0
 
 
 # Pages
@@ -602,7 +603,7 @@ def rescue(world: World, claim_id: str, broadcast_id: str, *, resend: bool) -> l
 def withdraw(world: World, broadcast_id: str, limit: int) -> int:
     with world.database.writing() as db:
         end = (DeliveryStatus.CANCELLED, "cancelled", "Deleted.")
-        return deliveries.withdraw(db, broadcast_id, *end, limit=limit, now=now_ms())
+        return transitions.withdraw(db, broadcast_id, *end, limit=limit, now=now_ms())
 
 
 def see(

@@ -1,7 +1,7 @@
-"""The verbs of deliveries; only here, in `chunks` and in `claims` does the status of one change.
+"""The transitions of a delivery that nobody has to claim first, and the end of a claim.
 
-Every change is one guarded UPDATE that says what the row must still be, and moves the counters of
-the broadcast in the same transaction. What differs between the databases is how a list of rows is
+Each is one guarded UPDATE that says what the row must still be, and it moves the counters of the
+broadcast in the same transaction. What differs between the databases is how a list of rows is
 handed to a statement: arrays on Postgres, JSON on SQLite.
 """
 
@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from service.core import tallies
-from service.core.progress import VOID
+from service.core.deliveries import tallies
+from service.core.deliveries.progress import VOID
 from service.database import is_postgres, rowcount
 from service.models import DeliveryStatus
+
+OPTED_OUT = "This person has opted out of messages from this account."
+"""The reason of deliveries to somebody who wants no more messages."""
 
 
 class Outcome(NamedTuple):
@@ -178,9 +181,9 @@ _LEAVE_OUT = text("""
 """)
 
 
-def leave_out(db: Session, session_id: str, recipient: str, reason: str, *, now: int) -> None:
+def leave_out(db: Session, session_id: str, recipient: str, *, now: int) -> None:
     """End what a session has not begun to send to a recipient, in all its broadcasts."""
-    values = {"session_id": session_id, "recipient": recipient, "reason": reason, "now": now}
+    values = {"session_id": session_id, "recipient": recipient, "reason": OPTED_OUT, "now": now}
     moved = db.execute(_LEAVE_OUT, values)
     tallies.move(db, tallies.gains(moved.all()), now=now)
 

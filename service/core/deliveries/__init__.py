@@ -1,0 +1,1 @@
+"""Deliveries, and every statement that moves the status of one."""
