@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -21,6 +22,7 @@ from service.core.deliveries import chunks
 from service.core.orders import Order
 from service.core.vault import Vault
 from service.database import Database, now_ms
+from service.dispatch.uploads import StoredMediaIds
 
 DATABASES = ("Postgres", "SQLite")
 
@@ -36,7 +38,9 @@ class Crier:
         )
         self.database = Database(self.settings)
         self._vault = Vault(self.settings)
-        self._accounts = Accounts(self.settings, self.database, self._vault)
+        self._accounts = Accounts(
+            self.settings, self._vault, partial(StoredMediaIds, self.database)
+        )
         self._migrate()
         with self.database.writing() as db:
             self.client_id = clients.create(db, "bench").id

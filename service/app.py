@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -31,6 +33,7 @@ from service.core.storage import Storage
 from service.core.vault import Vault
 from service.database import Database
 from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.uploads import StoredMediaIds
 
 _NOUNS = (
     broadcasts,
@@ -74,7 +77,7 @@ def create_app(settings: Settings | None = None) -> Application:
 
 def _parts(settings: Settings) -> Crier:
     database, vault = Database(settings), Vault(settings)
-    accounts = Accounts(settings, database, vault)
+    accounts = Accounts(settings, vault, partial(StoredMediaIds, database))
     dispatcher = Dispatcher(settings, database, accounts)
     return Crier(settings, database, Storage(settings), vault, accounts, dispatcher)
 

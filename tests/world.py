@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select, text
@@ -25,6 +26,7 @@ from service.core.orders import Order
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.uploads import StoredMediaIds
 from service.models import Broadcast, Delivery, SendType, Session
 from tests.waiting import until
 
@@ -50,7 +52,7 @@ class World:
         self.settings = settings
         self.database = database
         self.vault = Vault(settings)
-        self.accounts = Accounts(settings, database, self.vault)
+        self.accounts = Accounts(settings, self.vault, partial(StoredMediaIds, database))
         self._claimed_at = 0
         self._lock = threading.Lock()
         with database.writing() as db:
@@ -61,7 +63,9 @@ class World:
         other = World.__new__(World)
         other.__dict__.update(self.__dict__)
         other.settings = replace(self.settings, **changes)
-        other.accounts = Accounts(other.settings, self.database, self.vault)
+        other.accounts = Accounts(
+            other.settings, self.vault, partial(StoredMediaIds, self.database)
+        )
         return other
 
     def session(self, channel: str = "sandbox", **fields: Any) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
-from service.core import checkup, sessions
+from service.core import sessions
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
+from service.dispatch import checks
 from service.errors import ConflictError, InUseError
 from service.models import Session, SessionStatus
 from service.schemas.base import Shown
@@ -120,7 +121,7 @@ def delete(session_id: str) -> Session:
 def _checked(session: Session) -> Shown:
     """Return a session as it is after its provider was asked about it."""
     parts = crier()
-    problem = checkup.check(parts.accounts, parts.database, session)
+    problem = checks.check(parts.accounts, parts.database, session)
     parts.dispatcher.wake()
     with parts.database.reading() as db:
         return Shown(sessions.get(db, session.client_id, session.id), problem=problem)

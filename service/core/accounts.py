@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from service.channels.base import Account, Content, Driver, Surroundings
+from service.channels.base import Account, Content, Driver, MediaIds, Surroundings
 from service.channels.registry import Channels
 from service.config import Settings
 from service.core import content
-from service.core.uploads import StoredMediaIds
 from service.core.vault import Vault
-from service.database import Database
 from service.models import Broadcast, Session
 
 
 class Accounts:
-    """The way from a session to its driver."""
+    """The way from a session to its driver.
 
-    def __init__(self, settings: Settings, database: Database, vault: Vault) -> None:
+    `media` returns what remembers the uploads of a session, by its id.
+    """
+
+    def __init__(self, settings: Settings, vault: Vault, media: Callable[[str], MediaIds]) -> None:
         self.settings = settings
         self.channels = Channels(surroundings(settings))
         self._asked = Channels(_hasty(self.channels.surroundings, settings.check_timeout))
-        self._database = database
         self._vault = vault
+        self._media = media
 
     def open(self, session: Session) -> Driver:
         """Make the driver of a session; no call goes out yet."""
@@ -40,8 +42,7 @@ class Accounts:
         return {**session.settings, **secrets}
 
     def _account(self, session: Session) -> Account:
-        media = StoredMediaIds(self._database, session.id)
-        return Account(session.id, self.settings_of(session), media)
+        return Account(session.id, self.settings_of(session), self._media(session.id))
 
     def content(self, broadcast: Broadcast) -> Content:
         """Return what a broadcast says, as drivers read it."""

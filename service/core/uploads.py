@@ -1,88 +1,76 @@
-"""What providers hold of our attachments: a session's file is uploaded once, for all processes.
+"""The verbs of uploads: which attachments a session's provider holds, and under which ids.
 
-A row says under which id, or, while its `provider_id` is empty, that somebody is uploading it.
+While the `provider_id` of a row is empty, the upload is under way.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session as Db
 
-from service.database import Database, is_postgres, now_ms
+from service.database import is_postgres
 from service.models import UploadedMedia
 
-_UNDER_WAY: Final = ""
+UNDER_WAY: Final = ""
+"""The provider's id of a file that somebody is uploading."""
 
 
-class StoredMediaIds:
-    """A session's uploads, remembered for every process that sends for it.
+class Key(NamedTuple):
+    """An attachment as one session's provider holds it."""
 
-    What the database said once is believed until it is over: that another process had to upload a
-    file again shows when the provider does not know the old id, and then `forget` is called.
-    """
+    session_id: str
+    attachment_id: str
 
-    def __init__(self, database: Database, session_id: str) -> None:
-        self._database = database
-        self._session_id = session_id
-        self._known: dict[str, tuple[str, int]] = {}
 
-    def get(self, attachment_id: str) -> str | None:
-        """Return the provider's id of an attachment while it is valid."""
-        known = self._known.get(attachment_id)
-        if known is None or known[1] <= now_ms():
-            known = self._look_up(attachment_id)
-        return known and known[0]
+class Upload(NamedTuple):
+    """A provider's id of an attachment, and the moment until which it is valid."""
 
-    def reserve(self, attachment_id: str, *, seconds: float) -> bool:
-        """Say that an upload begins, unless one is under way or done; tell whether it may."""
-        begins = self._values(attachment_id, _UNDER_WAY, seconds)
-        with self._database.writing() as db:
-            over = (*self._key(attachment_id), UploadedMedia.expires_at <= now_ms())
-            db.execute(delete(UploadedMedia).where(*over))
-            dialect = postgresql if is_postgres(db) else sqlite
-            insert = dialect.insert(UploadedMedia).values(**begins).on_conflict_do_nothing()
-            return db.execute(insert.returning(UploadedMedia.session_id)).first() is not None
+    provider_id: str
+    expires_at: int
 
-    def put(self, attachment_id: str, provider_id: str, *, lifetime: float) -> None:
-        """Remember an upload for `lifetime` seconds."""
-        values = self._values(attachment_id, provider_id, lifetime)
-        with self._database.writing() as db:
-            dialect = postgresql if is_postgres(db) else sqlite
-            insert = dialect.insert(UploadedMedia).values(**values)
-            key = UploadedMedia.__table__.primary_key
-            db.execute(insert.on_conflict_do_update(index_elements=key, set_=values))
-        self._known[attachment_id] = (provider_id, values["expires_at"])
 
-    def forget(self, attachment_id: str, provider_id: str = _UNDER_WAY) -> None:
-        """Drop an id that the provider no longer knows; an empty one is that of an upload begun."""
-        if self._known.get(attachment_id, ("",))[0] == provider_id:
-            self._known.pop(attachment_id, None)
-        same = UploadedMedia.provider_id == provider_id
-        with self._database.writing() as db:
-            db.execute(delete(UploadedMedia).where(*self._key(attachment_id), same))
+def find(db: Db, key: Key, *, now: int) -> Upload | None:
+    """Return a finished upload that is still valid."""
+    valid = (UploadedMedia.provider_id != UNDER_WAY, UploadedMedia.expires_at > now)
+    wanted = select(UploadedMedia.provider_id, UploadedMedia.expires_at)
+    row = db.execute(wanted.where(*_is(key), *valid)).one_or_none()
+    return Upload(*row) if row else None
 
-    def _look_up(self, attachment_id: str) -> tuple[str, int] | None:
-        valid = (UploadedMedia.provider_id != _UNDER_WAY, UploadedMedia.expires_at > now_ms())
-        wanted = select(UploadedMedia.provider_id, UploadedMedia.expires_at)
-        with self._database.reading() as db:
-            row = db.execute(wanted.where(*self._key(attachment_id), *valid)).one_or_none()
-        if row is None:
-            return None
-        self._known[attachment_id] = (row.provider_id, row.expires_at)
-        return self._known[attachment_id]
 
-    def _key(self, attachment_id: str) -> tuple[ColumnElement[bool], ...]:
-        return (
-            UploadedMedia.session_id == self._session_id,
-            UploadedMedia.attachment_id == attachment_id,
-        )
+def reserve(db: Db, key: Key, *, until: int, now: int) -> bool:
+    """Store that an upload begins; return False where one is under way or done."""
+    db.execute(delete(UploadedMedia).where(*_is(key), UploadedMedia.expires_at <= now))
+    insert = _insert(db, _values(key, Upload(UNDER_WAY, until))).on_conflict_do_nothing()
+    return db.execute(insert.returning(UploadedMedia.session_id)).first() is not None
 
-    def _values(self, attachment_id: str, provider_id: str, lifetime: float) -> dict[str, Any]:
-        return {
-            "session_id": self._session_id,
-            "attachment_id": attachment_id,
-            "provider_id": provider_id,
-            "expires_at": now_ms() + round(lifetime * 1000),
-        }
+
+def put(db: Db, key: Key, upload: Upload) -> None:
+    """Store an upload in the place of an earlier one."""
+    values = _values(key, upload)
+    index = UploadedMedia.__table__.primary_key
+    db.execute(_insert(db, values).on_conflict_do_update(index_elements=index, set_=values))
+
+
+def forget(db: Db, key: Key, provider_id: str) -> None:
+    """Delete an upload, unless it has got another id meanwhile."""
+    db.execute(delete(UploadedMedia).where(*_is(key), UploadedMedia.provider_id == provider_id))
+
+
+def _is(key: Key) -> tuple[ColumnElement[bool], ...]:
+    return (
+        UploadedMedia.session_id == key.session_id,
+        UploadedMedia.attachment_id == key.attachment_id,
+    )
+
+
+def _values(key: Key, upload: Upload) -> dict[str, Any]:
+    return key._asdict() | upload._asdict()
+
+
+def _insert(db: Db, values: dict[str, Any]) -> postgresql.Insert | sqlite.Insert:
+    if is_postgres(db):
+        return postgresql.insert(UploadedMedia).values(**values)
+    return sqlite.insert(UploadedMedia).values(**values)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import structlog
 
 from service.config import Settings
-from service.core import checkup
 from service.core.accounts import Accounts
 from service.database import Database
+from service.dispatch import checks
 from service.models import Session
 
 log = structlog.get_logger(__name__)
@@ -35,13 +35,13 @@ class Checkup:
 
         In any order, as a turn may be over before all were asked: some providers do not answer.
         """
-        began, sessions = time.monotonic(), checkup.blocked(self.database)
+        began, sessions = time.monotonic(), checks.blocked(self.database)
         random.shuffle(sessions)
         while sessions and time.monotonic() < began + _LONGEST_TURN:
             self._check(sessions.pop())
         return self.settings.check_interval
 
     def _check(self, session: Session) -> None:
-        if checkup.check(self.accounts, self.database, session) is None:
+        if checks.check(self.accounts, self.database, session) is None:
             log.info("session sends again", session_id=session.id)
             self.on_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from cryptography.fernet import Fernet
@@ -12,6 +13,7 @@ from service.channels.drivers.sandbox import Sandbox
 from service.channels.registry import UnknownChannelError
 from service.core.accounts import Accounts, surroundings
 from service.core.vault import SealedError, Vault
+from service.dispatch.uploads import StoredMediaIds
 from service.models import Broadcast
 from tests.probe import Stage
 from tests.world import ADA, World
@@ -38,7 +40,7 @@ def test_secrets_are_encrypted_at_rest_and_open_for_the_driver(world: World) -> 
 def test_a_session_whose_key_is_lost_cannot_be_opened(world: World) -> None:
     session = world.get_session(world.session("waha", settings=SECRETS))
     settings = replace(world.settings, secret_key=Fernet.generate_key().decode())
-    accounts = Accounts(settings, world.database, Vault(settings))
+    accounts = Accounts(settings, Vault(settings), partial(StoredMediaIds, world.database))
     with pytest.raises(SealedError):
         accounts.open(session)
 

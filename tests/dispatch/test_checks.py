@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from cryptography.fernet import Fernet
 
 from service.channels.base import BlockedError, PermanentError, RetryableError, SendError
-from service.core import checkup, holding
+from service.core import holding
 from service.core.accounts import Accounts
 from service.core.vault import Vault
 from service.database import now_ms
+from service.dispatch import checks
+from service.dispatch.uploads import StoredMediaIds
 from service.models import Session, SessionStatus
 from tests.probe import Stage
 from tests.provider import SILENCE, Provider
@@ -22,7 +25,7 @@ HOUR = 3_600_000
 
 
 def check(world: World, session_id: str) -> str | None:
-    return checkup.check(world.accounts, world.database, world.get_session(session_id))
+    return checks.check(world.accounts, world.database, world.get_session(session_id))
 
 
 def hold(world: World, session_id: str, reason: str = "Unpaid.", until: int | None = None) -> None:
@@ -141,7 +144,7 @@ def test_only_blocked_sessions_are_asked_for_which_broadcasts_wait(
     for session_id in (awaited, idle):
         hold(world, session_id)
     hold(world, throttled, until=now_ms() + HOUR)
-    assert [session.id for session in checkup.blocked(world.database)] == [awaited]
+    assert [session.id for session in checks.blocked(world.database)] == [awaited]
 
 
 def test_no_transaction_is_open_while_the_provider_is_asked(world: World, stage: Stage) -> None:
@@ -174,7 +177,7 @@ def test_credentials_whose_key_is_gone_are_told_as_such(world: World) -> None:
     account = {"phone_number_id": "106540352242922", "access_token": "EAAG-token"}
     session_id = world.session("whatsapp_cloud", settings=account)
     settings = replace(world.settings, secret_key=Fernet.generate_key().decode())
-    others = Accounts(settings, world.database, Vault(settings))
-    problem = checkup.check(others, world.database, world.get_session(session_id))
+    others = Accounts(settings, Vault(settings), partial(StoredMediaIds, world.database))
+    problem = checks.check(others, world.database, world.get_session(session_id))
     assert problem is not None
     assert "encrypted with a key that is not here any more" in problem

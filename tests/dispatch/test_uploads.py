@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from service.core import uploads as module
-from service.core.uploads import StoredMediaIds
 from service.database import Database, now_ms
+from service.dispatch import uploads as module
+from service.dispatch.uploads import StoredMediaIds
 from service.models import Attachment
 from tests.world import World
 

@@ -1,0 +1,59 @@
+"""The memory of uploads that a driver is given: a file is uploaded once, for all processes."""
+
+from __future__ import annotations
+
+from service.core import uploads
+from service.core.uploads import UNDER_WAY, Key, Upload
+from service.database import Database, milliseconds, now_ms
+
+
+class StoredMediaIds:
+    """A session's uploads, shared by every process that sends for it.
+
+    What the database said once is believed until it expires: that another process had to upload a
+    file again shows when the provider does not know the old id, and then `forget` is called.
+    """
+
+    def __init__(self, database: Database, session_id: str) -> None:
+        self._database = database
+        self._session_id = session_id
+        self._known: dict[str, Upload] = {}
+
+    def get(self, attachment_id: str) -> str | None:
+        """Return the provider's id of an attachment while it is valid."""
+        known = self._known.get(attachment_id)
+        if known is None or known.expires_at <= now_ms():
+            known = self._look_up(attachment_id)
+        return known and known.provider_id
+
+    def reserve(self, attachment_id: str, *, seconds: float) -> bool:
+        """Store that an upload begins; return False where one is under way or done."""
+        now = now_ms()
+        until = now + milliseconds(seconds)
+        with self._database.writing() as db:
+            return uploads.reserve(db, self._key(attachment_id), until=until, now=now)
+
+    def put(self, attachment_id: str, provider_id: str, *, lifetime: float) -> None:
+        """Store an upload that is valid for `lifetime` seconds."""
+        upload = Upload(provider_id, now_ms() + milliseconds(lifetime))
+        with self._database.writing() as db:
+            uploads.put(db, self._key(attachment_id), upload)
+        self._known[attachment_id] = upload
+
+    def forget(self, attachment_id: str, provider_id: str = UNDER_WAY) -> None:
+        """Drop an id that the provider no longer knows; without one, an upload that failed."""
+        known = self._known.get(attachment_id)
+        if known and known.provider_id == provider_id:
+            self._known.pop(attachment_id, None)
+        with self._database.writing() as db:
+            uploads.forget(db, self._key(attachment_id), provider_id)
+
+    def _look_up(self, attachment_id: str) -> Upload | None:
+        with self._database.reading() as db:
+            found = uploads.find(db, self._key(attachment_id), now=now_ms())
+        if found:
+            self._known[attachment_id] = found
+        return found
+
+    def _key(self, attachment_id: str) -> Key:
+        return Key(self._session_id, attachment_id)
