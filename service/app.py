@@ -85,6 +85,7 @@ def _parts(settings: Settings) -> Crier:
 def _publish(app: Application) -> None:
     """Register all routes, with their description."""
     app.url_map.converters["id"] = api.IdConverter
+    app.url_map.strict_slashes = False  # `/broadcast/` is `/broadcast`, also for a POST
     app.config["API_TITLE"] = "Crier"
     app.config["API_VERSION"] = service.VERSION
     app.config["OPENAPI_VERSION"] = "3.1.0"

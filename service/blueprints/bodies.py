@@ -1,4 +1,4 @@
-"""Bodies: JSON text that is read whole or refused with the place where it goes wrong.
+"""Bodies: JSON or a form, read whole or refused with the place where it goes wrong.
 
 Whatever passes here can be stored: no NUL character, no half of a surrogate pair, no number that
 JSON does not have.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
-from service.errors import UnreadableBodyError
+from service.blueprints import forms
+from service.errors import MediaTypeError, UnreadableBodyError
 
 _MOST_BRACKETS = 20_000
 """An empty list takes 3 bytes of JSON and 64 of memory: a body of nothing else would fill it. The
@@ -23,36 +25,110 @@ _LONGEST_LIST = 100_000
 _DEEPEST = 64
 
 
-def parse(raw: bytes) -> dict[str, Any]:
+_JSON_TYPES = frozenset(
+    {"", "application/json", "application/octet-stream", "text/json", "text/plain"}
+)
+"""The content types of which it is no news that the body is JSON."""
+
+_JSON_STARTS = (b"{", b"[", b'"', b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0")
+"""How JSON begins and no form does: its own marks, the byte order marks, a byte of UTF-16."""
+
+
+def read(raw: bytes, mimetype: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     """Return the object that a body holds, an empty one for an empty body.
+
+    It is JSON under any content type, and a form under that of a form. `parameters` are those of
+    the content type. Raises UnreadableBodyError, MediaTypeError, InvalidError, TooLargeError.
+    """
+    if mimetype == forms.MULTIPART and raw.lstrip().startswith(b"--"):
+        return _checked(forms.read(raw, mimetype, parameters))
+    if mimetype == forms.URLENCODED and not raw.lstrip().startswith(_JSON_STARTS):
+        return _read_urlencoded(raw)
+    try:
+        return parse(raw)
+    except UnreadableBodyError as error:
+        if mimetype in _JSON_TYPES or mimetype.endswith("+json") or mimetype == forms.URLENCODED:
+            raise
+        sentence = f"This address takes JSON, or a form; what came as {mimetype[:100]} is neither."
+        raise MediaTypeError(sentence, errors={"body": [sentence]}) from error
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """Return the object that JSON holds, an empty one for no bytes; UTF-8, UTF-16 and UTF-32.
 
     Raises UnreadableBodyError with a sentence that says what is wrong and where.
     """
-    if not raw or raw.isspace():
+    text = _text(raw)
+    if not text or text.isspace():
         return {}
-    if raw.count(b"[") + raw.count(b"{") > _MOST_BRACKETS:
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
         _refuse("it has too many lists and objects in it")
-    value = _decode(raw)
+    value = _decode(text)
     if not isinstance(value, dict):
         _refuse("it has to be an object: {…}")
     _check_sizes(value)
-    # Only an escape can bring in what UTF-8 itself cannot say or JSON forbids in plain sight.
-    if b"\\u" in raw:
+    # Only an escape can bring in what no encoding can say or JSON forbids in plain sight.
+    if "\\u" in text:
         _check_texts(value)
     return value
 
 
-def _decode(raw: bytes) -> Any:
+def as_utf8(raw: bytes) -> bytes:
+    """Return a body whose marks and names are those of ASCII, whatever Unicode it is written in."""
+    encoding = json.detect_encoding(raw)
+    return raw if encoding.startswith("utf-8") else raw.decode(encoding, "replace").encode()
+
+
+def _read_urlencoded(raw: bytes) -> dict[str, Any]:
+    """Read a form, or JSON that a program has encoded like one."""
+    if raw.startswith((b"%7B", b"%7b")):
+        return parse(unquote_to_bytes(raw.replace(b"+", b" ")).removesuffix(b"="))
+    return _checked(forms.read(raw, forms.URLENCODED, {}))
+
+
+def _checked(form: forms.Form) -> dict[str, Any]:
+    _check_sizes(form)
+    _check_texts(form)
+    return form
+
+
+def _text(raw: bytes) -> str:
+    encoding = json.detect_encoding(raw)
     try:
-        return _DECODER.decode(raw.decode("utf-8-sig"))
+        return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        _refuse(f"byte {error.start + 1} is not UTF-8")
+        name = encoding.removesuffix("-sig").upper()
+        _refuse(f"byte {error.start + 1} is not {name}: send the body as UTF-8")
+
+
+def _decode(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        _refuse(f"{error.msg} at line {error.lineno}, column {error.colno}")
+        what = _SAID.get(error.msg, error.msg.removesuffix(" at"))
+        _refuse(f"{what}, at line {error.lineno}, column {error.colno}")
     except RecursionError:
         _refuse("it is nested too deeply")
     except ValueError:
         _refuse("a number in it has too many digits")
+
+
+_SAID = {
+    "Expecting value": "a value is missing, or a text without double quotation marks",
+    "Expecting property name enclosed in double quotes": (
+        "the name of a member in double quotation marks is missing"
+    ),
+    "Expecting ',' delimiter": "a comma is missing, or a bracket",
+    "Expecting ':' delimiter": "a colon is missing behind the name of a member",
+    "Extra data": "the object ends, and something follows",
+    "Invalid control character at": (
+        r"a text has a line break or another control character in it: write it as \n"
+    ),
+    "Invalid \\escape": r"a backslash stands for nothing here: write it as \\",
+    r"Invalid \uXXXX escape": r"\u needs four hexadecimal digits behind it",
+    "Unterminated string starting at": "a text begins and does not end",
+}
+"""What Python says of broken JSON, in words that say what to do."""
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -71,8 +147,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+class Written(float):
+    """A number with a point or an exponent; as a text it is what the client wrote.
+
+    `2.34818E+12` for somebody's telephone is to be told from `2348180000000.0`.
+    """
+
+    def __init__(self, written: str) -> None:
+        self._written = written
+
+    def __str__(self) -> str:
+        return self._written
+
+
 def _finite(digits: str) -> float:
-    number = float(digits)
+    number = Written(digits)
     if math.isinf(number):
         _refuse("a number in it is too large")
     return number

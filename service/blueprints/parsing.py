@@ -9,6 +9,7 @@ from webargs.flaskparser import FlaskParser
 from webargs.multidictproxy import MultiDictProxy
 from werkzeug.datastructures import MultiDict
 
+from service.blueprints import forms
 from service.blueprints.requests import request
 from service.core import faults
 from service.errors import InvalidError
@@ -26,8 +27,8 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Any, schema: Schema) -> Any:
         """Return the body, whatever content type it claims to have."""
-        del schema
-        return req.document
+        document = req.document
+        return forms.typed(document, schema) if isinstance(document, forms.Form) else document
 
     def load_querystring(self, req: Any, schema: Schema) -> Any:
         """Return the query string without the token that may be in it."""

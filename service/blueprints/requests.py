@@ -12,14 +12,11 @@ import flask
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from service.blueprints import bodies
+from service.blueprints import bodies, encodings, forms
 from service.blueprints.context import crier
 from service.core.storage import Incoming
 from service.errors import InvalidError, MediaTypeError, TooLargeError, UnreadableBodyError
 from service.schemas import wordings
-
-JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain"})
-"""The content types under which JSON arrives: curl's `--data` claims to send a form."""
 
 _FORM_OVERHEAD = 64 * 1024
 """What a form may have around its file: boundaries, headers, credentials."""
@@ -28,7 +25,11 @@ _FORM_BUFFER = 2 * 64 * 1024
 """Werkzeug reads 64 KiB at a time and keeps what may be the beginning of a boundary, a line break
 near the end say, until the next. With room for no more than it reads, it would refuse the file."""
 
-_TOKEN = re.compile(rb'"access_token"\s*:\s*"([!-~]{1,128}?)"')
+_TOKEN = re.compile(
+    rb'"access_token"\s*:\s*"([!-~]{1,128}?)"'  # in JSON
+    rb"|(?:^|&)access_token=([!-%'-~]{1,128})"  # in a form
+    rb'|name="?access_token"?\r\n(?:[!-~ ]+\r\n){0,4}\r\n([!-~]{1,128})\r\n'  # in one of parts
+)
 _MOST_TOKENS = 4
 """A session's settings may have a field of that name too; more of them are no honest request."""
 
@@ -75,15 +76,19 @@ class Request(flask.Request):
     @cached_property
     def document(self) -> dict[str, Any]:
         """The body as an object; raises UnreadableBodyError, MediaTypeError, TooLargeError."""
-        return self._read_form() if self.is_upload else self._read_json()
+        return self._read_form() if self.is_upload else self._read_body()
 
-    def _read_json(self) -> dict[str, Any]:
-        raw = self.raw
+    def _read_body(self) -> dict[str, Any]:
+        unpacked = self.unpacked
         # Of a long body one form is enough to keep.
-        del self.raw
-        if raw and self.mimetype not in JSON_TYPES:
-            raise _unknown_type(self.mimetype, "JSON as application/json")
-        return bodies.parse(raw)
+        del self.raw, self.unpacked
+        return bodies.read(unpacked, self.mimetype, self.mimetype_params)
+
+    @cached_property
+    def unpacked(self) -> bytes:
+        """The body without its content encoding, until `document` is asked for."""
+        limit = crier().settings.max_body_bytes
+        return encodings.unpack(self.raw, self.headers.get("Content-Encoding", ""), limit)
 
     @cached_property
     def raw(self) -> bytes:
@@ -99,13 +104,12 @@ class Request(flask.Request):
         return raw
 
     def possible_tokens(self) -> list[str]:
-        """Return the first texts of a JSON body that may be its token; nothing is parsed.
+        """Return the first texts of a body that may be its token; nothing is parsed.
 
         A name or a token with an escape in it is not found: no program writes one so.
         """
-        if self.mimetype not in JSON_TYPES:
-            return []
-        found = (match[1].decode("latin-1") for match in _TOKEN.finditer(self.raw))
+        matches = _TOKEN.finditer(bodies.as_utf8(self.unpacked))
+        found = (next(filter(None, match.groups())).decode("latin-1") for match in matches)
         return list(dict.fromkeys(islice(found, _MOST_TOKENS)))
 
     def _read_form(self) -> dict[str, Any]:
@@ -113,7 +117,7 @@ class Request(flask.Request):
         self.max_content_length = limit + _FORM_OVERHEAD
         if self.content_length and self.content_length > self.max_content_length:
             raise _too_large(limit)
-        if self.mimetype != "multipart/form-data":
+        if self.mimetype != forms.MULTIPART:
             raise _unknown_type(self.mimetype, "a form as multipart/form-data")
         try:
             fields = dict(self.form.items())

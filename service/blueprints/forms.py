@@ -1,0 +1,170 @@
+"""Forms: a document as pairs of names and texts, as PHP, HTML forms, Postman and axios send it.
+
+`message[text]=hi` is a member of an object, `to[]=a&to[]=b` and `to[0]=a&to[1]=b` are lists
+(https://www.php.net/manual/en/faq.html.php#faq.html.arrays).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from marshmallow import Schema, fields
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+
+from service.errors import InvalidError, TooLargeError, UnreadableBodyError
+from service.schemas import wordings
+
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+
+_MOST_FIELDS = 1_100_000
+"""As many as the most recipients of a broadcast, each a field of its own, and some more."""
+
+_MOST_PARTS = 1_000
+_DEEPEST = 32
+_BUFFER = 128 * 1024
+"""What Werkzeug's parser counts as memory besides the texts: twice as much as it reads at once."""
+
+_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_KEY = re.compile(r"\[([^\[\]]*)\]")
+_WORDS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+"""How forms write the two values of JSON that are not texts."""
+
+
+class Form(dict[str, Any]):
+    """A document that came as a form: every value in it is a text."""
+
+
+def nest(pairs: Iterable[tuple[str, str]]) -> Form:
+    """Return the document that names in bracket form describe; raises InvalidError.
+
+    A name whose brackets do not match is taken as it stands.
+    """
+    document = Form()
+    lists: dict[str, list[str]] = {}
+    for name, text in pairs:
+        if name.endswith("[]"):
+            lists.setdefault(name[:-2], []).append(text)
+        else:
+            _put(document, name, text)
+    for name, texts in lists.items():
+        _put(document, name, texts)
+    return Form({name: _settled(value) for name, value in document.items()})
+
+
+def read(raw: bytes, mimetype: str, parameters: Mapping[str, str]) -> Form:
+    """Return the document of a form of either content type.
+
+    Raises UnreadableBodyError, InvalidError, TooLargeError.
+    """
+    if mimetype == MULTIPART:
+        return nest(_parts(raw, parameters))
+    try:
+        pairs = parse_qsl(
+            raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
+        )
+    except UnicodeDecodeError as error:
+        _unreadable("it is not UTF-8", error)
+    except ValueError as error:
+        _unreadable(f"it has more than {_MOST_FIELDS} fields", error)
+    return nest(pairs)
+
+
+def typed(document: Any, schema: Schema) -> Any:
+    """Return the document of a form with the booleans that a schema has as `True` and `False`.
+
+    Numbers stay texts: the fields of schemas read those themselves.
+    """
+    if not isinstance(document, Mapping):
+        return document
+    known = {field.data_key or name: field for name, field in schema.load_fields.items()}
+    return {
+        name: _typed(value, known[name]) if name in known else value
+        for name, value in document.items()
+    }
+
+
+def _typed(value: Any, field: fields.Field[Any]) -> Any:
+    if isinstance(field, fields.Boolean) and isinstance(value, str):
+        return _WORDS.get(value.lower(), value)
+    if isinstance(field, fields.Integer) and isinstance(value, str) and value.isdecimal():
+        return int(value[:20])
+    if isinstance(field, fields.Nested):
+        return typed(value, field.schema)
+    return value
+
+
+def _parts(raw: bytes, parameters: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    parser = FormDataParser(
+        stream_factory=lambda *_, **__: io.BytesIO(),  # files are refused, and the body is here
+        max_form_memory_size=len(raw) + _BUFFER,
+        max_form_parts=_MOST_PARTS,
+        silent=False,
+    )
+    try:
+        _, form, files = parser.parse(io.BytesIO(raw), MULTIPART, len(raw), dict(parameters))
+    except RequestEntityTooLarge as error:
+        sentence = f"The form has more than {_MOST_PARTS} parts: send recipients as one text."
+        raise TooLargeError(sentence, errors={"body": [sentence]}) from error
+    except ValueError as error:
+        _unreadable("it is broken off, has no boundary or is not UTF-8", error)
+    if files:
+        reason = "No file can be sent here: store it by POST /attachment, and send its id."
+        raise InvalidError(errors={name[:64]: [reason] for name in files})
+    return form.items(multi=True)
+
+
+def _put(document: dict[str, Any], name: str, value: str | list[str]) -> None:
+    *outer, last = _path(name)
+    node = document
+    for key in outer:
+        inner = node.setdefault(_place(node, key), {})
+        if not isinstance(inner, dict):
+            _twice(name)
+        node = inner
+    place = _place(node, last)
+    if place in node:
+        _twice(name)
+    node[place] = value
+
+
+@lru_cache(maxsize=256)
+def _path(name: str) -> tuple[str | None, ...]:
+    """Return the keys of a name, from the outermost; None stands for `[]`, the next of a list."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return (name,)
+    keys = (found[1], *(key or None for key in _KEY.findall(found[2])))
+    if len(keys) > _DEEPEST:
+        raise InvalidError(errors={name[:64]: [f"Nested deeper than {_DEEPEST} levels."]})
+    return keys
+
+
+def _place(node: dict[str, Any], key: str | None) -> str:
+    return str(len(node)) if key is None else key
+
+
+def _settled(value: Any) -> Any:
+    """Return a value in which an object that has only numbers for keys has become a list."""
+    if not isinstance(value, dict):
+        return value
+    settled = {key: _settled(inner) for key, inner in value.items()}
+    if all(key.isascii() and key.isdecimal() for key in settled):
+        return [settled[key] for key in sorted(settled, key=lambda key: (len(key), key))]
+    return settled
+
+
+def _twice(name: str) -> NoReturn:
+    listed = f"{wordings.GIVEN_TWICE} A list is written as `{name[:64]}[]`."
+    raise InvalidError(errors={name[:64]: [listed]})
+
+
+def _unreadable(reason: str, error: Exception) -> NoReturn:
+    sentence = f"The form is not readable: {reason}."
+    raise UnreadableBodyError(sentence, errors={"body": [sentence]}) from error
