@@ -62,6 +62,16 @@ class ForbiddenError(ServiceError):
         )
 
 
+class SessionTokenError(ServiceError):
+    """A session's own token does not reach this: send a token of the client, too, as `Bearer`."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        challenge = 'Bearer realm="crier", error="insufficient_scope"'
+        super().__init__(headers={"WWW-Authenticate": challenge})
+
+
 class NotFoundError(ServiceError):
     """There is nothing of yours under that id."""
 

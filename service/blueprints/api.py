@@ -132,22 +132,25 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         decorate: Callable[[View], View] = self.route(rule, methods=[method], **options)
         return decorate
 
-    def scope(self, scope: Scope) -> Callable[[View], View]:
-        """Let in only callers whose token has this scope; refuse what the view does not take."""
+    def scope(self, scope: Scope, *, by_session: bool = False) -> Callable[[View], View]:
+        """Let in only callers who have this scope; refuse what the view does not take.
+
+        `by_session` also lets in a session's own token: the view then heeds `context.within`.
+        """
 
         def decorate(view: View) -> View:
-            takes_body, takes_query = _takes(view, "json"), _takes(view, "query")
+            takes_body, takes_query = _takes_body(view), _query_of(view)
 
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                auth.identify(request, scope)
+                auth.identify(request, scope, by_session=by_session)
                 # A form answers for its own fields, in `request.upload`.
                 parsing.refuse_rest(
                     takes_body=takes_body or request.is_upload, takes_query=takes_query
                 )
                 return view(*args, **kwargs)
 
-            _note(wrapper, scope=scope)
+            _note(wrapper, scope=scope, by_session=by_session)
             return wrapper  # type: ignore[return-value]
 
         return decorate
@@ -268,6 +271,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
             statuses |= {*_OF_ANY_CALLER}
             doc["security"] = [{"bearer": []}, {"access_token": []}]
             doc["x-scope"] = str(scope)
+            doc["x-session-token"] = info["by_session"]
             if method not in {"get", "head"} and "requestBody" not in doc:
                 content = {"application/json": {"schema": CredentialsSchema}}
                 doc["requestBody"] = {"required": False, "content": content}
@@ -293,6 +297,11 @@ def describe(api: Api) -> None:
     api.spec.components.security_scheme("access_token", in_query)
 
 
+def is_by_session(view: Callable[..., Any]) -> bool:
+    """Tell whether a session's own token is enough for a view."""
+    return bool(getattr(view, "_apidoc", {}).get("by_session"))
+
+
 def scope_of(view: Callable[..., Any]) -> Scope | None:
     """Return the scope that a view asks for, None where anybody may come."""
     scope: Scope | None = getattr(view, "_apidoc", {}).get("scope")
@@ -305,6 +314,16 @@ def _note(view: Callable[..., Any], **facts: Any) -> None:
     view.__dict__["_apidoc"] = noted
 
 
-def _takes(view: Callable[..., Any], *locations: str) -> bool:
-    parameters = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", ())
-    return any(parameter["in"] in locations for parameter in parameters)
+def _takes_body(view: Callable[..., Any]) -> bool:
+    return any(taken["in"] == "json" for taken in _taken(view))
+
+
+def _query_of(view: Callable[..., Any]) -> set[str]:
+    """Return the names of the fields that a view takes from the query string."""
+    schemas = [taken["schema"] for taken in _taken(view) if taken["in"] == "query"]
+    return set[str]().union(*(parsing.names(schema()) for schema in schemas))
+
+
+def _taken(view: Callable[..., Any]) -> list[dict[str, Any]]:
+    noted: dict[str, Any] = getattr(view, "_apidoc", {}).get("arguments", {})
+    return list(noted.get("parameters", ()))

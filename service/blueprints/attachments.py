@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.blueprints.api import Blueprint
-from service.blueprints.context import address, caller, crier
+from service.blueprints.context import address, caller, crier, within
 from service.blueprints.requests import request
 from service.core import attachments
 from service.core.attachments import SharedError
@@ -19,7 +19,7 @@ blueprint = Blueprint("attachments", __name__, description="The files that messa
 
 @blueprint.post("/attachment")
 @blueprint.uploads(UploadSchema)
-@blueprint.scope(Scope.SEND)
+@blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.answers(201, AttachmentSchema, "Attachment created successfully!")
 def create() -> Shown:
     """Store a file.
@@ -30,36 +30,36 @@ def create() -> Shown:
     upload = request.upload
     stored = attachments.store(crier().storage, upload.file, upload.filename)
     with crier().database.writing() as db:
-        return _shown(attachments.create(db, caller().client_id, stored))
+        return _shown(attachments.create(db, caller().client_id, stored, within=within()))
 
 
 @blueprint.get("/attachment")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, AttachmentSchema, "Attachment fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
     """Fetch all attachments, yours and those shared by all clients, the oldest first."""
     with crier().database.reading() as db:
-        return attachments.page(db, caller().client_id, page).map(_shown)
+        return attachments.page(db, caller().client_id, page, within=within()).map(_shown)
 
 
 @blueprint.get("/attachment/<id:attachment_id>")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, AttachmentSchema, "Attachment fetched successfully!")
 def show(attachment_id: str) -> Shown:
     """Fetch one attachment."""
     with crier().database.reading() as db:
-        return _shown(attachments.get(db, caller().client_id, attachment_id))
+        return _shown(attachments.get(db, caller().client_id, attachment_id, within=within()))
 
 
 @blueprint.delete("/attachment/<id:attachment_id>")
-@blueprint.scope(Scope.SEND)
+@blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(SharedError, InUseError)
 @blueprint.answers(200, AttachmentSchema, "Attachment deleted successfully!")
 def delete(attachment_id: str) -> Shown:
     """Delete an attachment and its file, unless a broadcast that is not finished needs it."""
     with crier().database.writing() as db:
-        attachment = attachments.delete(db, caller().client_id, attachment_id)
+        attachment = attachments.delete(db, caller().client_id, attachment_id, within=within())
     crier().storage.remove(attachments.file_of(attachment))
     return _shown(attachment)
 

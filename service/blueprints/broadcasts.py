@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier, named_session
+from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
 from service.config import Settings
 from service.core import broadcasts, orders, recipients, reports
@@ -33,7 +33,7 @@ blueprint = Blueprint("broadcasts", __name__, description="One message for many 
 
 
 @blueprint.post("/broadcast")
-@blueprint.scope(Scope.SEND)
+@blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(OrderSchema)
 @blueprint.takes_headers(IdempotencySchema)
 @blueprint.raises(ConflictError)
@@ -55,66 +55,72 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
 
 
 @blueprint.get("/broadcast")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
     """Fetch all broadcasts, the oldest first."""
     with crier().database.reading() as db:
-        found = broadcasts.page(db, caller().client_id, page)
+        found = broadcasts.page(db, caller().client_id, page, within=within())
         arrays = reports.arrays(db, found.items, reports.SHOWN_IN_LISTS)
     return found.map(lambda broadcast: _shown(broadcast, arrays))
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!")
 def show(broadcast_id: str) -> Shown:
     """Fetch one broadcast and how it fares."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, caller().client_id, broadcast_id)
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
 @blueprint.delete("/broadcast/<id:broadcast_id>")
-@blueprint.scope(Scope.SEND)
+@blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast deleted successfully!")
 def delete(broadcast_id: str) -> Shown:
     """Delete a broadcast: what has not been handed over to the channel never will be."""
     with crier().database.writing() as db:
-        broadcast = broadcasts.delete(db, caller().client_id, broadcast_id, now=now_ms())
+        broadcast = broadcasts.delete(
+            db, caller().client_id, broadcast_id, now=now_ms(), within=within()
+        )
         shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
     return shown
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/pause")
-@blueprint.scope(Scope.SEND)
+@blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast paused successfully!")
 def pause(broadcast_id: str) -> Shown:
     """Hand nothing more over to the channel, until it is resumed."""
     with crier().database.writing() as db:
-        broadcast = broadcasts.pause(db, caller().client_id, broadcast_id, now=now_ms())
+        broadcast = broadcasts.pause(
+            db, caller().client_id, broadcast_id, now=now_ms(), within=within()
+        )
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/resume")
-@blueprint.scope(Scope.SEND)
+@blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast resumed successfully!")
 def resume(broadcast_id: str) -> Shown:
     """Go on with a broadcast that is paused."""
     with crier().database.writing() as db:
-        broadcast = broadcasts.resume(db, caller().client_id, broadcast_id, now=now_ms())
+        broadcast = broadcasts.resume(
+            db, caller().client_id, broadcast_id, now=now_ms(), within=within()
+        )
         shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
     return shown
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/retry")
-@blueprint.scope(Scope.SEND)
+@blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(RetrySchema, required=False)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast retried successfully!")
@@ -128,6 +134,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
             [DeliveryStatus(status) for status in dict.fromkeys(body["statuses"])],
             expire_after=crier().settings.expire_after,
             now=now_ms(),
+            within=within(),
         )
         shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
@@ -135,13 +142,13 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>/delivery")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages(DeliveryPageSchema)
 @blueprint.answers(200, DeliverySchema, "Delivery fetched successfully!", many=True)
 def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
     """Fetch what became of each recipient, in the order of `to`."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, caller().client_id, broadcast_id)
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
         page = reports.page(db, broadcast, query["status"], query["recipient"], query["page"])
     return page.map(_shown_delivery)
 
@@ -152,6 +159,7 @@ def _order(body: dict[str, Any], key: str | None) -> Order:
     _check_limits(body, crier().settings)
     return Order(
         session_id=named_session(),
+        within=within(),
         send_type=body["send_type"],
         to=body["to"],
         message=document["message"],

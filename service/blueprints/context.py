@@ -14,6 +14,7 @@ from service.core.tokens import Caller
 from service.core.vault import Vault
 from service.database import Database
 from service.dispatch.dispatcher import Dispatcher
+from service.errors import NotFoundError
 
 EXTENSION = "crier"
 
@@ -48,6 +49,18 @@ def known_caller() -> Caller | None:
 def named_session() -> str:
     """Return the id of the session that the present request names; empty: the default one."""
     return cast("str", g.session_id)
+
+
+def within() -> str | None:
+    """Return the id of the only session whose objects this request reaches; None: all of them."""
+    return cast("str | None", g.within)
+
+
+def reachable(session_id: str) -> str:
+    """Return the session's id of a path; raises NotFoundError if the request does not reach it."""
+    if within() not in {None, session_id}:
+        raise NotFoundError("session", session_id)
+    return session_id
 
 
 def address(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier
+from service.blueprints.context import caller, crier, reachable
 from service.core import opt_outs
 from service.core.deliveries.transitions import OPTED_OUT
 from service.core.paging import Page, PageRequest
@@ -19,7 +19,7 @@ blueprint = Blueprint("opt-outs", __name__, description="People who want no more
 
 
 @blueprint.post("/session/<id:session_id>/opt-out")
-@blueprint.scope(Scope.ADMIN)
+@blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.takes(NewOptOutSchema)
 @blueprint.answers(201, OptOutSchema, "Opt-out created successfully!")
 def create(body: dict[str, Any], session_id: str) -> Shown:
@@ -30,26 +30,28 @@ def create(body: dict[str, Any], session_id: str) -> Shown:
     """
     with crier().database.writing() as db:
         recipient, now = body["recipient"], now_ms()
-        return _shown(opt_outs.add(db, caller().client_id, session_id, recipient, now=now))
+        return _shown(
+            opt_outs.add(db, caller().client_id, reachable(session_id), recipient, now=now)
+        )
 
 
 @blueprint.get("/session/<id:session_id>/opt-out")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, OptOutSchema, "Opt-out fetched successfully!", many=True)
 def index(page: PageRequest, session_id: str) -> Page[Shown]:
     """Fetch all who told the provider, or you, to stop; whoever did so first comes first."""
     with crier().database.reading() as db:
-        return opt_outs.page(db, caller().client_id, session_id, page).map(_shown)
+        return opt_outs.page(db, caller().client_id, reachable(session_id), page).map(_shown)
 
 
 @blueprint.delete("/session/<id:session_id>/opt-out/<recipient>")
-@blueprint.scope(Scope.ADMIN)
+@blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.answers(200, OptOutSchema, "Opt-out deleted successfully!")
 def delete(session_id: str, recipient: str) -> Shown:
     """Let somebody be written to again, as they asked you to; a provider may still refuse it."""
     with crier().database.writing() as db:
-        return _shown(opt_outs.delete(db, caller().client_id, session_id, recipient))
+        return _shown(opt_outs.delete(db, caller().client_id, reachable(session_id), recipient))
 
 
 def _shown(opt_out: OptOut) -> Shown:

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from service.blueprints.context import address
-from service.blueprints.parsing import query
 from service.blueprints.requests import request
 from service.core.paging import Page
 
@@ -46,6 +45,7 @@ def headers(page: Page[Any]) -> dict[str, str]:
 
 
 def _address(number: int) -> str:
-    """Return the address of another page of the list that is asked for, without the token."""
-    args = {**query().to_dict(), "page": number}
+    """Return the address of another page of the list that is asked for, without tokens."""
+    args = {name: text for name, text in request.args.items() if name != "access_token"}
+    args["page"] = str(number)
     return f"{address(request.path)}?{urlencode(args)}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, cast
 
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from webargs.multidictproxy import MultiDictProxy
 from werkzeug.datastructures import MultiDict
 
-from service.blueprints import forms
+from service.blueprints import echoes, forms
 from service.blueprints.requests import request
 from service.core import faults
 from service.errors import InvalidError
@@ -18,12 +18,7 @@ from service.schemas.base import CredentialsSchema
 
 
 class Parser(FlaskParser):
-    """A parser that takes a body for what it is and refuses what nobody asked for."""
-
-    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - webargs declares it so
-        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
-        "query": RAISE,
-    }
+    """A parser that takes a body for what it is; `refuse_rest` refuses what nobody asked for."""
 
     def load_json(self, req: Any, schema: Schema) -> Any:
         """Return the body, whatever content type it claims to have."""
@@ -31,9 +26,9 @@ class Parser(FlaskParser):
         return forms.typed(document, schema) if isinstance(document, forms.Form) else document
 
     def load_querystring(self, req: Any, schema: Schema) -> Any:
-        """Return the query string without the token that may be in it."""
+        """Return the fields of the query string that the route takes."""
         del req
-        return MultiDictProxy(query(), schema)
+        return MultiDictProxy(query(schema), schema)
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Refuse what a schema refuses; webargs puts the location above the messages."""
@@ -41,28 +36,43 @@ class Parser(FlaskParser):
         raise InvalidError(errors=faults.flatten(messages)) from error
 
 
-def query() -> MultiDict[str, str]:
-    """Return the query string without the token that may be in it; NUL cannot be stored.
+def query(schema: Schema) -> MultiDict[str, str]:
+    """Return the fields of the query string that a schema knows; NUL cannot be stored.
 
     Raises InvalidError also for what is said twice: it is not known which is meant.
     """
-    args: MultiDict[str, str] = MultiDict(request.args.items(multi=True))
-    args.poplist("access_token")
-    if any("\0" in text for pair in args.items(multi=True) for text in pair):
+    args = MultiDict(
+        (name, text) for name, text in request.args.items(multi=True) if name in names(schema)
+    )
+    if any("\0" in text for text in args.values()):
         raise InvalidError(errors={"query": ["There is a character of code 0 in it."]})
     if twice := [name for name, texts in args.lists() if len(texts) > 1]:
         raise InvalidError(errors={name[:64]: [wordings.GIVEN_TWICE] for name in twice})
     return args
 
 
-def refuse_rest(*, takes_body: bool, takes_query: bool) -> None:
-    """Raise InvalidError for fields of the body or the query string that nobody asked for."""
-    known = list(CredentialsSchema().fields)
+def names(schema: Schema) -> set[str]:
+    """Return the names under which a schema takes its fields."""
+    return {field.data_key or name for name, field in schema.load_fields.items()}
+
+
+def refuse_rest(*, takes_body: bool, takes_query: set[str]) -> None:
+    """Raise InvalidError for fields of the body or the query string that nobody asked for.
+
+    A field of one of them that only repeats the other is no error; one that contradicts it is.
+    """
+    known, document = set(CredentialsSchema().fields), request.document
+    pairs = (pair for pair in request.args.items(multi=True) if pair[0] not in known)
+    said = forms.nest(pairs)
+    echoed = {name for name in said if echoes.repeats(said[name], document.get(name, ...))}
     errors = {}
+    for name in set(said) - echoed:
+        if name in document:
+            errors[name[:64]] = [wordings.CONTRADICTED]
+        elif name not in takes_query:
+            errors[name[:64]] = [wordings.unknown(sorted({*takes_query, *known}))]
     if not takes_body:
-        sentence = wordings.unknown(known)
-        errors = {name[:64]: [sentence] for name in request.document if name not in known}
-    if not takes_query:
-        errors |= {name[:64]: [wordings.unknown(["access_token"])] for name in query()}
+        strange = set(document) - known - echoed
+        errors |= {name[:64]: [wordings.unknown(sorted(known))] for name in strange}
     if errors:
         raise InvalidError(errors=errors)

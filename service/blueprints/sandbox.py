@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier
+from service.blueprints.context import caller, crier, within
 from service.channels.drivers import sandbox
 from service.core import sessions
 from service.core.paging import Page
@@ -17,12 +17,12 @@ blueprint = Blueprint("sandbox", __name__, description="A provider to try things
 
 
 @blueprint.get("/sandbox/message")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages(SandboxPageSchema)
 @blueprint.answers(200, SandboxMessageSchema, "Message fetched successfully!", many=True)
 def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
     """Fetch what the sandbox received from your sessions, or from one of them, the oldest first."""
-    page, session_id = wanted["page"], wanted["session_id"]
+    page, session_id = wanted["page"], wanted["session_id"] or within()
     with crier().database.reading() as db:
         mine = sessions.on_channel(db, caller().client_id, sandbox.Sandbox.name)
     if session_id:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier
-from service.core import sessions
+from service.blueprints.context import caller, crier, reachable, within
+from service.core import sessions, tokens
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.dispatch import checks
@@ -15,9 +15,11 @@ from service.models import Session, SessionStatus
 from service.schemas.base import Shown
 from service.schemas.sessions import (
     CheckedSessionSchema,
+    NewlyMadeSessionSchema,
     NewSessionSchema,
     SessionChangeSchema,
     SessionSchema,
+    SessionTokenSchema,
 )
 
 blueprint = Blueprint("sessions", __name__, description="The accounts that messages are sent from")
@@ -39,22 +41,40 @@ def _said_of_check(session: Shown) -> str:
 @blueprint.scope(Scope.ADMIN)
 @blueprint.takes(NewSessionSchema)
 @blueprint.raises(ConflictError)
-@blueprint.answers(201, CheckedSessionSchema, "Session created successfully!")
+@blueprint.answers(201, NewlyMadeSessionSchema, "Session created successfully!")
 def create(body: dict[str, Any]) -> Shown:
     """Store a sending account and ask its provider whether it could send; the first is the default.
 
-    The secrets among its settings are encrypted at rest and never come back.
+    The secrets among its settings are encrypted at rest and never come back. The session's own
+    token, `access_token`, is shown only this once.
     """
     parts = crier()
     with parts.database.writing() as db:
         session = sessions.create(
             db, caller().client_id, body, channels=parts.accounts.channels, vault=parts.vault
         )
-    return _checked(session)
+        secret = tokens.issue(db, session)
+    return Shown(_checked(session), access_token=secret)
+
+
+@blueprint.post("/session/<id:session_id>/token")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.answers(201, SessionTokenSchema, "Session token created successfully!")
+def create_token(session_id: str) -> Shown:
+    """Make a new token for this session, shown only this once; the one before ends.
+
+    It goes with the session's id, as `session_id` and `access_token`, into the body or the query
+    string. It sends through this session, and reads and manages what belongs to it: its
+    broadcasts, their deliveries, its opt-outs and the files that it stored. It reaches no contact
+    and no group, and nothing of another session.
+    """
+    with crier().database.writing() as db:
+        session = sessions.get(db, caller().client_id, session_id)
+        return Shown(session, access_token=tokens.issue(db, session))
 
 
 @blueprint.post("/session/<id:session_id>/check")
-@blueprint.scope(Scope.ADMIN)
+@blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.answers(200, CheckedSessionSchema, _CHECKED, told=_said_of_check)
 def check(session_id: str) -> Shown:
     """Ask the provider whether this session could send; `problem` says in words what is wrong.
@@ -62,27 +82,27 @@ def check(session_id: str) -> Shown:
     A blocked session that could send again does so at once.
     """
     with crier().database.reading() as db:
-        session = sessions.get(db, caller().client_id, session_id)
+        session = sessions.get(db, caller().client_id, reachable(session_id))
     return _checked(session)
 
 
 @blueprint.get("/session")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Session]:
     """Fetch all sessions, the oldest first."""
     with crier().database.reading() as db:
-        return sessions.page(db, caller().client_id, page)
+        return sessions.page(db, caller().client_id, page, within=within())
 
 
 @blueprint.get("/session/<id:session_id>")
-@blueprint.scope(Scope.READ)
+@blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!")
 def show(session_id: str) -> Session:
     """Fetch one session and whether it can send."""
     with crier().database.reading() as db:
-        return sessions.get(db, caller().client_id, session_id)
+        return sessions.get(db, caller().client_id, reachable(session_id))
 
 
 @blueprint.put("/session/<id:session_id>")

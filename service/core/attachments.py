@@ -63,35 +63,46 @@ def store(storage: Storage, incoming: Incoming, filename: str) -> Stored:
     return Stored(name, found.type, found.mimetype, cleaned or stored_as, incoming.size)
 
 
-def create(db: Session, client_id: str | None, stored: Stored) -> Attachment:
-    """Create the attachment of a stored file; without a client it is shared by all of them."""
-    attachment = Attachment(client_id=client_id, **asdict(stored))
+def create(
+    db: Session, client_id: str | None, stored: Stored, *, within: str | None = None
+) -> Attachment:
+    """Create the attachment of a stored file; without a client it is shared by all of them.
+
+    `within` is the session whose own token stored it.
+    """
+    attachment = Attachment(client_id=client_id, session_id=within, **asdict(stored))
     db.add(attachment)
     db.flush()
     return attachment
 
 
-def get(db: Session, client_id: str, attachment_id: str) -> Attachment:
+def get(
+    db: Session, client_id: str, attachment_id: str, *, within: str | None = None
+) -> Attachment:
     """Return an attachment of the client's or a shared one; raises NotFoundError."""
     found = None
     if ids.is_id(attachment_id):
-        found = db.scalar(_visible(client_id).where(Attachment.id == attachment_id))
+        found = db.scalar(_visible(client_id, within).where(Attachment.id == attachment_id))
     if found is None:
         raise NotFoundError("attachment", attachment_id)
     return found
 
 
-def page(db: Session, client_id: str, request: paging.PageRequest) -> paging.Page[Attachment]:
+def page(
+    db: Session, client_id: str, request: paging.PageRequest, *, within: str | None = None
+) -> paging.Page[Attachment]:
     """Return one page of a client's attachments and the shared ones."""
-    return paging.fetch(db, _visible(client_id), Attachment.id, request)
+    return paging.fetch(db, _visible(client_id, within), Attachment.id, request)
 
 
-def delete(db: Session, client_id: str, attachment_id: str) -> Attachment:
+def delete(
+    db: Session, client_id: str, attachment_id: str, *, within: str | None = None
+) -> Attachment:
     """Delete an attachment's row; its file is the caller's to remove, after the commit.
 
     Raises NotFoundError, SharedError, and InUseError while an unfinished broadcast needs it.
     """
-    attachment = get(db, client_id, attachment_id)
+    attachment = get(db, client_id, attachment_id, within=within)
     if attachment.client_id is None:
         raise SharedError
     _forget_finished(db, attachment_id)
@@ -105,6 +116,17 @@ def delete(db: Session, client_id: str, attachment_id: str) -> Attachment:
     except IntegrityError as error:  # a use that came in this very moment
         raise InUseError("A new broadcast needs this attachment.") from error
     return attachment
+
+
+def visible(client_id: str, within: str | None = None) -> ColumnElement[bool]:
+    """Return the condition that an attachment is the client's or shared by all.
+
+    `within` a session, of the client's only those that the session's own token stored.
+    """
+    mine = Attachment.client_id == client_id
+    if within is not None:
+        mine = and_(mine, Attachment.session_id == within)
+    return or_(mine, Attachment.client_id.is_(None))
 
 
 def file_of(attachment: Attachment) -> str:
@@ -147,9 +169,8 @@ def refuse_used(db: Session, noun: str, uses: ColumnElement[bool]) -> None:
     )
 
 
-def _visible(client_id: str) -> Select[Attachment]:
-    mine = or_(Attachment.client_id == client_id, Attachment.client_id.is_(None))
-    return select(Attachment).where(mine)
+def _visible(client_id: str, within: str | None) -> Select[Attachment]:
+    return select(Attachment).where(visible(client_id, within))
 
 
 def _forget_finished(db: Session, attachment_id: str) -> None:

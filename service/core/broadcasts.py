@@ -22,43 +22,56 @@ from service.models import (
 )
 
 
-def get(db: Db, client_id: str, broadcast_id: str) -> Broadcast:
-    """Return a client's broadcast; raises NotFoundError."""
-    mine = _mine(client_id).where(Broadcast.id == broadcast_id)
+def get(db: Db, client_id: str, broadcast_id: str, *, within: str | None = None) -> Broadcast:
+    """Return a client's broadcast; raises NotFoundError.
+
+    With `within`, the id of a session, only broadcasts of that session are there.
+    """
+    mine = _mine(client_id, within).where(Broadcast.id == broadcast_id)
     broadcast = db.scalar(mine) if ids.is_id(broadcast_id) else None
     if broadcast is None:
         raise NotFoundError("broadcast", broadcast_id)
     return broadcast
 
 
-def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Broadcast]:
-    """Return one page of a client's broadcasts."""
-    return paging.fetch(db, _mine(client_id), Broadcast.id, request)
+def page(
+    db: Db, client_id: str, request: paging.PageRequest, *, within: str | None = None
+) -> paging.Page[Broadcast]:
+    """Return one page of a client's broadcasts, of all or only those of one session."""
+    return paging.fetch(db, _mine(client_id, within), Broadcast.id, request)
 
 
-def delete(db: Db, client_id: str, broadcast_id: str, *, now: int) -> Broadcast:
+def delete(
+    db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
+) -> Broadcast:
     """Delete a broadcast; what was not handed over yet is cancelled.
 
     The row stays, hidden, until its deliveries under way are accounted for and the operator
     purges it.
     """
-    broadcast = get(db, client_id, broadcast_id)
+    broadcast = get(db, client_id, broadcast_id, within=within)
     values: dict[str, Any] = {"deleted_at": now}
     if broadcast.status in UNFINISHED:
         values["status"] = BroadcastStatus.CANCELLED
     return _move(db, broadcast, None, values, now=now)
 
 
-def pause(db: Db, client_id: str, broadcast_id: str, *, now: int) -> Broadcast:
+def pause(
+    db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
+) -> Broadcast:
     """Stop handing deliveries over, until `resume`; raises ConflictError unless it is sending."""
     values = {"status": BroadcastStatus.PAUSED, "reason": "Paused by the client."}
-    return _move(db, get(db, client_id, broadcast_id), BroadcastStatus.SENDING, values, now=now)
+    broadcast = get(db, client_id, broadcast_id, within=within)
+    return _move(db, broadcast, BroadcastStatus.SENDING, values, now=now)
 
 
-def resume(db: Db, client_id: str, broadcast_id: str, *, now: int) -> Broadcast:
+def resume(
+    db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
+) -> Broadcast:
     """Go on after a pause; raises ConflictError unless it is paused."""
     values = {"status": BroadcastStatus.SENDING, "reason": None}
-    return _move(db, get(db, client_id, broadcast_id), BroadcastStatus.PAUSED, values, now=now)
+    broadcast = get(db, client_id, broadcast_id, within=within)
+    return _move(db, broadcast, BroadcastStatus.PAUSED, values, now=now)
 
 
 def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and when
@@ -69,13 +82,14 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     *,
     expire_after: float,
     now: int,
+    within: str | None = None,
 ) -> Broadcast:
     """Send again what failed or is uncertain, with a new set of attempts and a new expiry.
 
     Not to those who have opted out since. Raises ConflictError where nothing is left, the
     broadcast was cancelled, or its session is gone.
     """
-    broadcast = get(db, client_id, broadcast_id)
+    broadcast = get(db, client_id, broadcast_id, within=within)
     if broadcast.session_id is None:
         raise ConflictError("The session of this broadcast was deleted: it cannot send any more.")
     if broadcast.status == BroadcastStatus.CANCELLED:
@@ -102,8 +116,9 @@ def _check_files(db: Db, broadcast: Broadcast) -> None:
         raise ConflictError("An attachment of this broadcast was deleted: create it anew.")
 
 
-def _mine(client_id: str) -> Select[Broadcast]:
-    return select(Broadcast).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))
+def _mine(client_id: str, within: str | None) -> Select[Broadcast]:
+    mine = select(Broadcast).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))
+    return mine if within is None else mine.where(Broadcast.session_id == within)
 
 
 def _move(

@@ -10,11 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.orm import Session
 
 from service import ids
 from service.channels.base import ContactCard, Content, Location, Media, MediaKind, Template
+from service.core import attachments
 from service.core.vcard import render
 from service.errors import InvalidError
 from service.models import Attachment, Contact
@@ -22,15 +23,22 @@ from service.models import Attachment, Contact
 _KINDS = {"image": MediaKind.IMAGE, "video": MediaKind.VIDEO, "audio": MediaKind.AUDIO}
 
 
-def resolve(db: Session, client_id: str, message: dict[str, Any]) -> dict[str, Any]:
-    """Look up all that a message names; raises InvalidError with the field of every unknown id."""
+def resolve(
+    db: Session, client_id: str, message: dict[str, Any], *, within: str | None = None
+) -> dict[str, Any]:
+    """Look up all that a message names; raises InvalidError with the field of every unknown id.
+
+    `within` a session only its own files and the shared ones are known, and no contact.
+    """
+    mine = attachments.visible(client_id, within)
+    contacts = Contact.client_id == client_id if within is None else false()
     errors: dict[str, list[str]] = {}
     text = message.get("text") or ""
     resolved = {
         "text": text if text.strip() else "",
-        "media": _media(db, client_id, message.get("attachments") or [], errors),
+        "media": _media(db, mine, message.get("attachments") or [], errors),
         "location": _location(message.get("location") or {}),
-        "contact": _contact(db, client_id, message.get("contactId") or "", errors),
+        "contact": _contact(db, contacts, message.get("contactId") or "", errors),
         "template": message.get("template") or None,
     }
     if errors:
@@ -73,9 +81,8 @@ def _location(location: dict[str, Any]) -> dict[str, str] | None:
 
 
 def _media(
-    db: Session, client_id: str, wanted: list[str], errors: dict[str, list[str]]
+    db: Session, mine: ColumnElement[bool], wanted: list[str], errors: dict[str, list[str]]
 ) -> list[dict[str, Any]]:
-    mine = (Attachment.client_id == client_id) | Attachment.client_id.is_(None)
     known = {
         row.id: row for row in db.scalars(select(Attachment).where(Attachment.id.in_(wanted), mine))
     }
@@ -108,11 +115,11 @@ def _restored(media: dict[str, Any], attachments_dir: Path, public_url: str) -> 
 
 
 def _contact(
-    db: Session, client_id: str, contact_id: str, errors: dict[str, list[str]]
+    db: Session, mine: ColumnElement[bool], contact_id: str, errors: dict[str, list[str]]
 ) -> dict[str, Any] | None:
     if not contact_id:
         return None
-    wanted = select(Contact).where(Contact.id == contact_id, Contact.client_id == client_id)
+    wanted = select(Contact).where(Contact.id == contact_id, mine)
     contact = db.scalar(wanted) if ids.is_id(contact_id) else None
     if contact is None:
         errors["message.contactId"] = [f"There is no contact {contact_id!r} among yours."]

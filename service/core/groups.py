@@ -93,12 +93,14 @@ def sizes(db: Session, groups: Iterable[Group]) -> dict[str, int]:
     return {group_id: counted.get(group_id, 0) for group_id in wanted}
 
 
-def phones(db: Session, client_id: str, group_id: str) -> list[str]:
+def phones(db: Session, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
     """Return the first phone of each contact of a group, in their order.
 
-    Raises InvalidError naming `to` when the client has no such group.
+    Raises InvalidError naming `to` when the client has no such group; `within` a session there is
+    none, as groups belong to no session.
     """
-    if db.scalar(owned.mine(Group, client_id).where(Group.id == group_id)) is None:
+    mine = owned.mine(Group, client_id).where(Group.id == group_id)
+    if within is not None or db.scalar(mine) is None:
         raise InvalidError(errors={"to": [f"There is no group {group_id!r} among yours."]})
     ordered = (
         select(Contact.phones)

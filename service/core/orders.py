@@ -35,7 +35,9 @@ _MOST_GROUPS = 1_000
 class Order:
     """What a client asks for; moments in milliseconds of Unix time.
 
-    `digest` is a digest of the whole request: an idempotency key may be used again only with it.
+    `within` is set where a session's own token asks: the broadcast then uses nothing else of the
+    client's than that session. `digest` is a digest of the whole request: an idempotency key may
+    be used again only with it.
     `people` is what `to` says: it is read when an order is made, and so before any transaction is
     open, as a million recipients take a second.
     """
@@ -48,6 +50,7 @@ class Order:
     expires_at: int | None = None
     idempotency_key: str | None = None
     digest: str = ""
+    within: str | None = None
     people: recipients.Recipients = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
     expires_at = now
     errors: dict[str, Any] = {}
     with _noting(errors):
-        resolved = content.resolve(db, client_id, order.message)
+        resolved = content.resolve(db, client_id, order.message, within=order.within)
     with _noting(errors):
         people = _recipients(db, client_id, order, settings.max_recipients)
     with _noting(errors):
@@ -114,7 +117,9 @@ def _earlier(db: Db, client_id: str, order: Order) -> Broadcast | None:
         .where(Broadcast.client_id == client_id, Broadcast.idempotency_key == order.idempotency_key)
     )
     broadcast = db.scalar(same_key)
-    if broadcast is not None and broadcast.request_digest != order.digest:
+    if broadcast is not None and (
+        broadcast.request_digest != order.digest or order.within not in {None, broadcast.session_id}
+    ):
         raise ConflictError("This Idempotency-Key was used with another request: choose a new one.")
     return broadcast
 
@@ -138,7 +143,7 @@ def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str
             errors["to"] = [f"{people.bad_count} entries are not right; the first of them follow."]
         errors |= {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
         raise InvalidError(errors=errors)
-    unique = _members(db, client_id, people.unique) if is_group else people.unique
+    unique = _members(db, client_id, order) if is_group else people.unique
     if not unique:
         raise InvalidError(errors={"to": ["Names nobody: give at least one recipient."]})
     if len(unique) > most:
@@ -147,8 +152,9 @@ def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str
     return unique
 
 
-def _members(db: Db, client_id: str, entries: Sequence[str]) -> Sequence[str]:
+def _members(db: Db, client_id: str, order: Order) -> Sequence[str]:
     """Put the members of contact groups in the place of the groups; WhatsApp groups stay."""
+    entries = order.people.unique
     if len(entries) > _MOST_GROUPS:
         raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
     people: dict[str, None] = {}
@@ -158,7 +164,7 @@ def _members(db: Db, client_id: str, entries: Sequence[str]) -> Sequence[str]:
             people[entry] = None
             continue
         try:
-            people |= dict.fromkeys(groups.phones(db, client_id, entry))
+            people |= dict.fromkeys(groups.phones(db, client_id, entry, within=order.within))
         except InvalidError as error:
             unknown += error.errors["to"]
     if unknown:

@@ -50,9 +50,14 @@ def get(db: Db, client_id: str, session_id: str) -> Session:
     return owned.get(db, Session, client_id, session_id)
 
 
-def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Session]:
-    """Return one page of a client's sessions."""
-    return paging.fetch(db, owned.mine(Session, client_id), Session.id, request)
+def page(
+    db: Db, client_id: str, request: paging.PageRequest, *, within: str | None = None
+) -> paging.Page[Session]:
+    """Return one page of a client's sessions, of all or only of the one named `within`."""
+    mine = owned.mine(Session, client_id)
+    if within is not None:
+        mine = mine.where(Session.id == within)
+    return paging.fetch(db, mine, Session.id, request)
 
 
 def on_channel(db: Db, client_id: str, channel: str) -> Sequence[str]:

@@ -1,8 +1,9 @@
 """Tokens: who is calling, and what they may do.
 
-A secret is `crier_` and 160 random bits in hex. Only its SHA-256 is stored: with that much
-randomness nothing slower is needed, and the look-up is an index's. Its first characters are kept
-so that people can tell their tokens apart; what they leave secret is still 136 bits.
+There are two kinds. A client's token is `crier_` and 160 random bits in hex; a session's own token
+is `crier_session_` and as many. Only the SHA-256 is stored: with that much randomness nothing
+slower is needed, and an index finds it. The first characters of a client's token are kept so that
+people can tell their tokens apart; the rest still has 136 secret bits.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session as Db
 
 from service.errors import ConflictError, InvalidError, NowhereError, UnauthorisedError
-from service.models import Token
+from service.models import Session, Token
 
 _PREFIX = "crier_"
+_SESSION_PREFIX = "crier_session_"
 _RANDOM_BYTES = 20
 _SHOWN = len(_PREFIX) + 6
 
@@ -45,24 +47,29 @@ _INCLUDED = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request: a client, by one of its tokens."""
+    """Whoever sent a request: a client, by a token of its own, of one of its sessions, or both.
+
+    `scopes` hold for everything of the client. `session_id` is the session whose own token was
+    sent, empty without one: it reaches what belongs to that session, and nothing else.
+    """
 
     client_id: str
     scopes: frozenset[Scope]
+    session_id: str = ""
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether the token has this scope, or one that includes it."""
+        """Tell whether the client's token has this scope, or one that includes it."""
         return scope in self.scopes
 
 
 def create(
-    db: Session, client_id: str, name: str, scopes: Iterable[str], expires_at: int | None = None
+    db: Db, client_id: str, name: str, scopes: Iterable[str], expires_at: int | None = None
 ) -> tuple[Token, str]:
     """Create a token and return it with its secret, which nobody can ask for again.
 
     `expires_at` in milliseconds of Unix time. Raises InvalidError for an unknown scope.
     """
-    secret = f"{_PREFIX}{secrets.token_hex(_RANDOM_BYTES)}"
+    secret = _new(_PREFIX)
     token = Token(
         client_id=client_id,
         name=name,
@@ -76,11 +83,26 @@ def create(
     return token, secret
 
 
-def verify(db: Session, secret: str, now: int) -> Caller:
+def issue(db: Db, session: Session) -> str:
+    """Give a session a new token of its own and return it; the one before ends.
+
+    The session's version stays, so that its driver and connections stay too.
+    """
+    secret = _new(_SESSION_PREFIX)
+    db.flush()
+    kept = update(Session).where(Session.id == session.id).values(token_digest=_digest(secret))
+    db.execute(kept.execution_options(synchronize_session=False))
+    db.refresh(session)
+    return secret
+
+
+def verify(db: Db, secret: str, now: int) -> Caller:
     """Return whose token this is; raises UnauthorisedError when it is unknown or has ended.
 
     `now` in milliseconds of Unix time.
     """
+    if secret.startswith(_SESSION_PREFIX):
+        return _verify_session(db, secret)
     token = db.scalar(select(Token).where(Token.digest == _digest(secret)))
     if token is None:
         raise _refusal("This token is not one of ours.")
@@ -92,7 +114,27 @@ def verify(db: Session, secret: str, now: int) -> Caller:
     return Caller(token.client_id, frozenset().union(*scopes))
 
 
-def revoke(db: Session, token: str, now: int) -> Token:
+def join(callers: Sequence[Caller]) -> Caller:
+    """Return who sent several tokens together: they may do what each of them may.
+
+    Raises UnauthorisedError unless all belong to one client, and to one session at most.
+    """
+    if len({caller.client_id for caller in callers}) > 1:
+        raise _refusal("These tokens belong to different clients.")
+    session_ids = {caller.session_id for caller in callers} - {""}
+    if len(session_ids) > 1:
+        raise _refusal("These tokens belong to different sessions: send one of them.")
+    scopes = frozenset[Scope]().union(*(caller.scopes for caller in callers))
+    return Caller(callers[0].client_id, scopes, "".join(session_ids))
+
+
+def check_session(caller: Caller, session_id: str) -> None:
+    """Raise UnauthorisedError where a session's token comes with the id of another session."""
+    if caller.session_id and session_id not in {"", caller.session_id}:
+        raise _refusal("This token belongs to another session than `session_id` names.")
+
+
+def revoke(db: Db, token: str, now: int) -> Token:
     """End a token, named by its id, its prefix or its secret; repeating that changes nothing.
 
     Raises NowhereError, and ConflictError when two tokens share the prefix.
@@ -104,12 +146,23 @@ def revoke(db: Session, token: str, now: int) -> Token:
     return found
 
 
-def every(db: Session, client_id: str | None = None) -> Sequence[Token]:
+def every(db: Db, client_id: str | None = None) -> Sequence[Token]:
     """Return the tokens of a client, or of all of them, the oldest first."""
     query = select(Token).order_by(Token.id)
     if client_id is not None:
         query = query.where(Token.client_id == client_id)
     return db.scalars(query).all()
+
+
+def _verify_session(db: Db, secret: str) -> Caller:
+    session = db.scalar(select(Session).where(Session.token_digest == _digest(secret)))
+    if session is None:
+        raise _refusal("This token of a session is not one of ours, or a newer one replaced it.")
+    return Caller(session.client_id, frozenset(), session.id)
+
+
+def _new(prefix: str) -> str:
+    return f"{prefix}{secrets.token_hex(_RANDOM_BYTES)}"
 
 
 def _digest(secret: str) -> str:
@@ -128,7 +181,7 @@ def _known(scopes: Iterable[str]) -> list[Scope]:
         raise InvalidError(errors={"scopes": [f"{error}: the scopes are {known}."]}) from error
 
 
-def _named(db: Session, name: str) -> Token:
+def _named(db: Db, name: str) -> Token:
     """Find the one token that `name` means."""
     digest = _digest(name)
     matches = (Token.id == name) | (Token.prefix == name) | (Token.digest == digest)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.models.base import Base, Id, Object
 
 
 class Contact(Object, Base):
-    """Somebody's card; phones are E.164 digits, the first one is where messages go."""
+    """Somebody's card; phones are E.164 digits, the first one is where messages go.
+
+    `channel` is a word of the client's own: the service only keeps it.
+    """
 
     __tablename__ = "contacts"
     __table_args__ = (Index(None, "client_id", "id"),)
@@ -19,16 +22,18 @@ class Contact(Object, Base):
     phones: Mapped[list[str]] = mapped_column(JSON)
     emails: Mapped[list[str]] = mapped_column(JSON)
     organisation: Mapped[str] = mapped_column(default="")
+    channel: Mapped[str | None]
 
 
 class Group(Object, Base):
-    """A named list of contacts."""
+    """A named list of contacts; `is_default` is a mark of the client's own, which we only keep."""
 
     __tablename__ = "groups"
     __table_args__ = (UniqueConstraint("client_id", "name"),)
 
     client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
     name: Mapped[str]
+    is_default: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class GroupMember(Base):

@@ -37,6 +37,7 @@ class Session(Object, Base):
     `rate` in provider messages a second, None for no limit of ours; `paced_until` is the time in
     microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
     It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing.
+    `token_digest` is the SHA-256 of the session's own token, None while it has none.
     """
 
     __tablename__ = "sessions"
@@ -49,9 +50,11 @@ class Session(Object, Base):
             sqlite_where=text("is_default"),
             postgresql_where=text("is_default"),
         ),
+        Index("uq_sessions_token_digest", "token_digest", unique=True),
     )
 
     client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
+    token_digest: Mapped[str | None]
     name: Mapped[str]
     channel: Mapped[str]
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -65,6 +68,11 @@ class Session(Object, Base):
     paced_until: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), default=0
     )
+
+    @property
+    def has_token(self) -> bool:
+        """Whether it has a token of its own."""
+        return self.token_digest is not None
 
     @property
     def status(self) -> SessionStatus:

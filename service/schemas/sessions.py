@@ -111,10 +111,24 @@ class SessionSchema(Schema):
         data_key="heldUntil",
         metadata={"description": "When it is tried again; null with `blocked`: when it is changed"},
     )
+    has_token = fields.Boolean(
+        required=True, metadata={"description": "Whether it has a token of its own"}
+    )
     client_id = id_field()
     created_at = created()
     updated_at = updated()
     version = version()
+
+
+def _own_token() -> fields.String:
+    about = "The session's own token: it is not shown again"
+    return fields.String(required=True, metadata={"description": about})
+
+
+class SessionTokenSchema(SessionSchema):
+    """A sending account and its new token."""
+
+    access_token = _own_token()
 
 
 class CheckedSessionSchema(SessionSchema):
@@ -129,3 +143,9 @@ class CheckedSessionSchema(SessionSchema):
             " nothing"
         },
     )
+
+
+class NewlyMadeSessionSchema(CheckedSessionSchema):
+    """A sending account that was made just now, with its token."""
+
+    access_token = _own_token()

@@ -13,6 +13,7 @@ from marshmallow.validate import Validator
 
 A_MOMENT = "Give a moment with its zone, such as 2026-11-24T10:00:00Z."
 A_TEXT = "Must be a text, in quotation marks."
+CONTRADICTED = "The body and the query string say different things: say it once, in the body."
 GIVEN_TWICE = "Given more than once: give it once."
 
 _AN_OBJECT = "Must be an object, in curly brackets."

@@ -28,6 +28,7 @@ CLOUD = {
 def sandbox(tenant: Tenant, name: str = "main", **fields: Any) -> dict[str, Any]:
     made = tenant.make("/session", name=name, channel="sandbox", **fields)
     assert made.pop("problem") is None
+    assert made.pop("access_token").startswith("crier_session_")
     return made
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from service import VERSION
 from service.app import Application
-from service.blueprints.api import scope_of
+from service.blueprints.api import is_by_session, scope_of
 from service.core.tokens import Scope
 from tests.blueprints.test_guide import upload
 from tests.conftest import ROOT, Tenant
@@ -33,17 +33,19 @@ NEEDED = {"/session/<id:session_id>/opt-out": {"recipient": "2348179803743"}}
 
 
 class Route(NamedTuple):
-    """A method at an address, and the scope that it asks for."""
+    """A method at an address, the scope that it asks for, and whether a session's token does."""
 
     method: str
     rule: str
     scope: Scope | None
+    by_session: bool = False
 
 
 def routes(app: Application) -> list[Route]:
     return [
-        Route(method, rule.rule, scope_of(app.view_functions[rule.endpoint]))
+        Route(method, rule.rule, scope_of(view), is_by_session(view))
         for rule in app.url_map.iter_rules()
+        for view in [app.view_functions[rule.endpoint]]
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"})  # type: ignore[operator]
     ]
 
@@ -119,6 +121,25 @@ def test_lists_show_a_client_only_its_own(acme: Tenant, globex: Tenant, app: App
     for route in guarded(app):
         if route.method == "GET" and not _names(route.rule):
             assert globex.get(route.rule).json["data"] == [], route  # type: ignore[index]
+
+
+def test_a_sessions_own_token_reaches_only_what_belongs_to_its_session(
+    acme: Tenant, app: Application
+) -> None:
+    ids = one_of_each(acme)
+    other = acme.make("/session", name="other", channel="sandbox")
+    acme.token = other["access_token"]
+    for route in guarded(app):
+        body: dict[str, Any] = {} if route.method == "GET" else {"json": NEEDED.get(route.rule, {})}
+        if not route.by_session:
+            path = fill(route.rule, ids)
+            assert acme.ask(route.method, path, **body).status_code == 403, route
+        elif _names(route.rule):
+            path = fill(route.rule, ids)
+            assert acme.ask(route.method, path, **body).status_code == 404, route
+        elif route.method == "GET":
+            shown = [each["_id"] for each in acme.get(route.rule).json["data"]]  # type: ignore[index]
+            assert shown == ([other["_id"]] if route.rule == "/session" else []), route
 
 
 def test_every_route_is_described(acme: Tenant, app: Application) -> None:
