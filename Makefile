@@ -22,6 +22,9 @@ ENGINE := .venv/.requirements-procrastinate
 DEV := .venv/.requirements-dev
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 UV := uv==0.13.9
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes $(UPGRADE) \
+	--custom-compile-command 'make lock' -o
+LOCKS := $(wildcard requirements*.txt) benchmarks/requirements.txt
 CODE := $(wildcard service tests benchmarks migrations wsgi.py gunicorn.conf.py)
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -91,13 +94,20 @@ chaos: $(DEV) ## Kill, freeze and starve a running service, and count what was l
 
 lock: | $(BIN)/python ## Pin the requirements anew; UPGRADE=--upgrade takes the newest of all
 	@$(PIP) $(UV)
-	@for lock in 'requirements.txt' 'requirements-dev.txt --group dev -c requirements.txt' \
-		'requirements-apprise.txt --extra apprise -c requirements-dev.txt' \
-		'requirements-procrastinate.txt --extra procrastinate -c requirements-dev.txt'; do \
-		$(BIN)/uv pip compile --quiet --universal --generate-hashes $(UPGRADE) \
-			--custom-compile-command 'make lock' pyproject.toml -o $$lock || exit 1; \
+	@$(COMPILE) requirements.txt pyproject.toml
+	@$(COMPILE) requirements-dev.txt pyproject.toml --group dev -c requirements.txt
+	@$(COMPILE) requirements-apprise.txt pyproject.toml --extra apprise -c requirements-dev.txt
+	@$(COMPILE) requirements-procrastinate.txt pyproject.toml --extra procrastinate \
+		-c requirements-dev.txt
+	@$(COMPILE) benchmarks/requirements.txt benchmarks/requirements.in
+	@! grep -n '://' $(LOCKS)
+	@for folder in . benchmarks; do \
+		sed -n 's/^\([a-z].*==.*[^ ]\) \\$$/\1/p' $$folder/requirements*.txt | LC_ALL=C sort -u \
+			> $$folder/constraints.txt; \
 	done
-	@! grep -n '://' requirements*.txt
+	@for lock in $(LOCKS); do \
+		{ echo '-c constraints.txt'; cat $$lock; } > $$lock.new && mv $$lock.new $$lock; \
+	done
 
 sure: lint types layers test ## Run all that CI runs
 
@@ -107,9 +117,12 @@ clean: ## Remove .venv and what the tools left; never what the service keeps
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installing the developers' packages installs the service's too.
-$(DEV): requirements-dev.txt | $(BIN)/python
+$(DEV): requirements-dev.txt tests/pips.txt | $(BIN)/python
 	@echo 'Installing $< into .venv'
 	@$(PIP) --require-hashes --requirement $<
+	@sed -n '/^pip==/p' tests/pips.txt | while read -r pin; do echo "$$pin" > .venv/pip.txt && \
+		$(BIN)/python -m pip download -qq --disable-pip-version-check --no-input --no-deps \
+			--require-hashes --requirement .venv/pip.txt --dest .venv/pips || exit 1; done
 	@touch $(RUN) $(ENGINE) $@
 
 $(ENGINE): requirements-procrastinate.txt | $(BIN)/python

@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +27,8 @@ OURS = ("migrate", "web", "dispatch", "worker")
 EXTRAS = {"requirements-apprise.txt", "requirements-procrastinate.txt"}
 OF_GUNICORN = {"BIND", "PORT", "WEB_CONCURRENCY", "WEB_THREADS", "GRACEFUL_TIMEOUT"}
 GROUP = "10001"
-HADOLINT, DOCKER_COMPOSE = shutil.which("hadolint"), shutil.which("docker-compose")
+HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+DOCKER_COMPOSE = shutil.which("docker-compose")
 
 
 def volumes(service: str) -> dict[str, str]:
@@ -52,8 +54,8 @@ def test_what_the_image_needs_is_not_left_out_and_all_else_is() -> None:
     kept = [line.removeprefix("!") for line in IGNORED if line.startswith("!")]
     assert all((ROOT / name).exists() for name in kept)
     assert {"service", "migrations", "wsgi.py", "gunicorn.conf.py", "alembic.ini"} <= {*kept}
-    [copied] = re.findall(r"^COPY (requirements.*) /tmp/$", DOCKERFILE, re.MULTILINE)
-    assert {*copied.split()} == {"requirements.txt"} | EXTRAS
+    [copied] = re.findall(r"^COPY (.*) /tmp/$", DOCKERFILE, re.MULTILINE)
+    assert {*copied.split()} == {"constraints.txt", "requirements.txt"} | EXTRAS
     assert {*copied.split()} <= {*kept}
 
 

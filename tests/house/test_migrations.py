@@ -43,9 +43,9 @@ def migrate(database: Database, revision: str, *, down: bool = False) -> None:
         (command.downgrade if down else command.upgrade)(config, revision)
 
 
+# SQLite has no such setting.
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 def test_no_migration_waits_long_for_a_lock_and_no_later_query_hastens(empty: Database) -> None:
-    if empty.is_sqlite:
-        pytest.skip("SQLite has no such setting")
     waits: list[str] = []
 
     def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
