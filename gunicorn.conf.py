@@ -78,8 +78,8 @@ def post_worker_init(worker: Any) -> None:
 
     memory.settle()
     meters.share(crier.settings.metrics_dir)
-    _tell_missing_tables(worker, crier)
-    if crier.settings.dispatch == "threads":
+    may_send = _may_send(worker, crier)
+    if crier.settings.dispatch == "threads" and may_send:
         crier.dispatcher.start()
         _drain_at_sigterm(crier)
     elif crier.settings.dispatch == "procrastinate":
@@ -94,14 +94,21 @@ def worker_exit(_server: Any, worker: Any) -> None:
         crier.database.dispose()
 
 
-def _tell_missing_tables(worker: Any, crier: Crier) -> None:
-    """Say, once and in words, what every request would be refused for; it may be mended later."""
+def _may_send(worker: Any, crier: Crier) -> bool:
+    """Log what /readyz will complain of; return False if this process has another service's key.
+
+    Tables may be made later. Such a key cannot be mended without a restart.
+    """
     from service.blueprints import health  # noqa: PLC0415 - as above
     from service.database import OUT_OF_REACH  # noqa: PLC0415 - as above
 
     with suppress(*OUT_OF_REACH):
         if problem := health.migration_problem(crier.database.engine):
             worker.log.error(problem)
+        elif closed := health.unopened(crier):
+            worker.log.error(closed.sentence())
+            return not closed.is_foreign
+    return True
 
 
 def _insist_on_a_queue(worker: Any, crier: Crier) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import click
 import pytest
 from click.testing import Result
+from cryptography.fernet import Fernet
 from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
@@ -21,7 +22,8 @@ from service.core.paging import PageRequest
 from service.core.tokens import Scope
 from service.database import Database, now_ms
 from service.errors import UnauthorisedError
-from tests.conftest import ROOT
+from service.models import Session
+from tests.conftest import ROOT, Tenant
 from tests.house.test_migrations import migrate, tables
 from tests.serving import free_port
 
@@ -259,3 +261,71 @@ def test_the_first_start_makes_a_client_and_a_request_to_paste(
     assert "curl" in said
     assert "http://127.0.0.1:9876/broadcast" in said
     assert printed(flask("welcome")) == ""
+
+
+# Secrets
+
+
+OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
+WAHA = {"base_url": "https://waha.example", "api_key": "waha-key"}
+
+
+@pytest.fixture
+def with_keys(make_app: Callable[..., Application]) -> Callable[..., Flask]:
+    """Return what runs commands as a process with these keys does."""
+
+    def choose(*keys: str) -> Flask:
+        app = make_app(secret_key=",".join(keys))
+
+        def run(*words: str) -> Result:
+            with app.app_context():
+                return app.test_cli_runner().invoke(args=list(words))
+
+        return run
+
+    return choose
+
+
+@pytest.fixture
+def phone(make_app: Callable[..., Application]) -> str:
+    """Return the id of a session whose secrets are encrypted with the old key."""
+    acme = Tenant(make_app(secret_key=OLD), "Acme")
+    made: str = acme.make("/session", name="phone", channel="waha", settings=WAHA)["_id"]
+    return made
+
+
+def test_a_rotation_says_when_the_old_key_may_go(
+    with_keys: Callable[..., Flask], phone: str
+) -> None:
+    assert phone in complaint(with_keys(NEW)("secrets", "rotate"))
+    said = printed(with_keys(NEW, OLD)("secrets", "rotate"))
+    assert "secrets of 1 sessions anew" in said
+    assert "SECRET_KEY needs no other" in said
+    assert "secrets of 0 sessions anew" in printed(with_keys(NEW)("secrets", "rotate"))
+
+
+def test_a_lost_key_is_given_up_only_when_that_is_confirmed(
+    with_keys: Callable[..., Flask], phone: str
+) -> None:
+    assert with_keys(NEW)("secrets", "forget").exit_code == 1
+    assert phone in complaint(with_keys(NEW)("secrets", "rotate"))
+    assert phone in printed(with_keys(NEW)("secrets", "forget", "--yes"))
+    assert "needs no other" in printed(with_keys(NEW)("secrets", "rotate"))
+
+
+def test_a_dispatcher_with_the_key_of_another_service_says_so(
+    with_keys: Callable[..., Flask], phone: str
+) -> None:
+    said = complaint(with_keys(NEW)("dispatch"))
+    assert f"phone ({phone})" in said
+    assert "SECRET_KEY" in said
+
+
+def test_a_migration_marks_the_secrets_of_the_version_before(
+    with_keys: Callable[..., Flask], phone: str, crier: Crier
+) -> None:
+    with crier.database.writing() as db:
+        db.execute(text("UPDATE sessions SET sealed_by = NULL"))
+    printed(with_keys(OLD)("migrate"))
+    with crier.database.reading() as db:
+        assert db.get_one(Session, phone).sealed_by is not None

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import service
 from service.blueprints.api import Blueprint
 from service.blueprints.context import Crier, crier
-from service.core import jobs
+from service.core import jobs, keys
 from service.errors import ServiceError
 from service.schemas.health import HealthSchema, ReadinessSchema
 
@@ -46,10 +46,10 @@ def health() -> dict[str, str]:
 @blueprint.raises(NotReadyError)
 @blueprint.answers(200, ReadinessSchema, "This process is ready.")
 def ready() -> dict[str, str]:
-    """Tell whether the database, its tables and the dispatcher are as they should be."""
+    """Tell whether the database, its tables, the keys and the dispatcher are as they should be."""
     parts = crier()
-    problems = _database_problems(parts)
-    if parts.settings.dispatch == "threads" and (problem := parts.dispatcher.problem()):
+    problems = _database_problems(parts) or _key_problems(parts)
+    if "keys" not in problems and (problem := _dispatcher_problem(parts)):
         problems["dispatcher"] = problem
     if problems:
         raise NotReadyError(
@@ -57,7 +57,7 @@ def ready() -> dict[str, str]:
             headers={"Retry-After": "2"},
         )
     sender = _SENDERS[parts.settings.dispatch]
-    return {"database": "ok", "migrations": "ok", "dispatcher": sender}
+    return {"database": "ok", "migrations": "ok", "keys": "ok", "dispatcher": sender}
 
 
 def _database_problems(parts: Crier) -> dict[str, str]:
@@ -93,6 +93,22 @@ def _queue_problems(parts: Crier) -> dict[str, str]:
     with parts.database.reading() as db:
         problem = jobs.problem(db)
     return {"database": problem} if problem else {}
+
+
+def _dispatcher_problem(parts: Crier) -> str | None:
+    return parts.dispatcher.problem() if parts.settings.dispatch == "threads" else None
+
+
+def _key_problems(parts: Crier) -> dict[str, str]:
+    """Name sessions by id alone: anybody may ask."""
+    closed = unopened(parts)
+    return {"keys": closed.sentence(with_names=False)} if closed else {}
+
+
+def unopened(parts: Crier) -> keys.Unopened | None:
+    """Return the sessions whose secrets this process cannot read, None if there are none."""
+    with parts.database.reading() as db:
+        return keys.unopened(db, parts.vault)
 
 
 @cache

@@ -6,9 +6,10 @@ from typing import Any
 
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, reachable, within
-from service.core import sessions, tokens
+from service.core import keys, sessions, tokens
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
+from service.core.vault import SealedError
 from service.dispatch import checks
 from service.errors import ConflictError, InUseError
 from service.models import Session, SessionStatus
@@ -90,19 +91,19 @@ def check(session_id: str) -> Shown:
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!", many=True)
-def index(page: PageRequest) -> Page[Session]:
+def index(page: PageRequest) -> Page[Shown]:
     """Fetch all sessions, the oldest first."""
     with crier().database.reading() as db:
-        return sessions.page(db, caller().client_id, page, within=within())
+        return sessions.page(db, caller().client_id, page, within=within()).map(_shown)
 
 
 @blueprint.get("/session/<id:session_id>")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!")
-def show(session_id: str) -> Session:
+def show(session_id: str) -> Shown:
     """Fetch one session and whether it can send."""
     with crier().database.reading() as db:
-        return sessions.get(db, caller().client_id, reachable(session_id))
+        return _shown(sessions.get(db, caller().client_id, reachable(session_id)))
 
 
 @blueprint.put("/session/<id:session_id>")
@@ -110,7 +111,7 @@ def show(session_id: str) -> Session:
 @blueprint.takes(SessionChangeSchema)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, SessionSchema, "Session updated successfully!")
-def update(body: dict[str, Any], session_id: str) -> Session:
+def update(body: dict[str, Any], session_id: str) -> Shown:
     """Change a session; fields, and secrets among the settings, that are left out stay.
 
     A session that was blocked is tried again after any change.
@@ -125,17 +126,17 @@ def update(body: dict[str, Any], session_id: str) -> Session:
             vault=crier().vault,
         )
     crier().dispatcher.wake()
-    return session
+    return _shown(session)
 
 
 @blueprint.delete("/session/<id:session_id>")
 @blueprint.scope(Scope.ADMIN)
 @blueprint.raises(InUseError)
 @blueprint.answers(200, SessionSchema, "Session deleted successfully!")
-def delete(session_id: str) -> Session:
+def delete(session_id: str) -> Shown:
     """Delete a session that no unfinished broadcast needs."""
     with crier().database.writing() as db:
-        return sessions.delete(db, caller().client_id, session_id)
+        return _shown(sessions.delete(db, caller().client_id, session_id))
 
 
 def _checked(session: Session) -> Shown:
@@ -144,4 +145,12 @@ def _checked(session: Session) -> Shown:
     problem = checks.check(parts.accounts, parts.database, session)
     parts.dispatcher.wake()
     with parts.database.reading() as db:
-        return Shown(sessions.get(db, session.client_id, session.id), problem=problem)
+        return _shown(sessions.get(db, session.client_id, session.id), problem=problem)
+
+
+def _shown(session: Session, **added: Any) -> Shown:
+    """Return a session; one whose secrets this process cannot open is blocked here."""
+    if not keys.can_open(session, crier().vault):
+        added |= {"status": SessionStatus.BLOCKED, "throttled_until": None}
+        added |= {"reason": SealedError().message}
+    return Shown(session, **added)

@@ -19,6 +19,7 @@ _COMMANDS = {
     "engine": "engine",
     "migrate": "migrations",
     "purge": "retention",
+    "secrets": "secrets",
     "token": "tokens",
     "welcome": "greeting",
     "worker": "engine",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from service.blueprints.context import crier
-from service.cli.terminal import Command, Group, insist_on_tables, paste
+from service.cli.terminal import Command, Group, insist_on_keys, insist_on_tables, paste
 from service.dispatch import memory
 from service.metrics import meters
 
@@ -28,6 +28,7 @@ def worker() -> None:
         )
     found = _engine()
     insist_on_tables()
+    insist_on_keys()
     meters.share(parts.settings.metrics_dir)
     memory.settle()
     try:

@@ -12,7 +12,8 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from service.blueprints.context import crier
 from service.blueprints.errors import lacks_tables
-from service.cli.terminal import Command
+from service.cli.terminal import Command, writing
+from service.core import keys
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +28,13 @@ def migrate() -> None:
 
 
 def upgrade() -> None:
-    """Run the migrations that the database has not seen."""
+    """Run the migrations that the database has not seen, and mark what their version could not."""
+    _migrate()
+    with writing() as db:
+        keys.adopt(db, crier().vault)
+
+
+def _migrate() -> None:
     config = Config(_ROOT / "alembic.ini")
     try:
         with crier().database.engine.execution_options(crier_writes=True).connect() as connection:

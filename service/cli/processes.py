@@ -9,7 +9,7 @@ import threading
 import click
 
 from service.blueprints.context import crier
-from service.cli.terminal import Command, insist_on_tables
+from service.cli.terminal import Command, insist_on_keys, insist_on_tables
 from service.dispatch import memory
 from service.metrics import meters
 
@@ -19,6 +19,7 @@ def dispatch() -> None:
     """Send what the web workers accept, in a process of its own, until SIGTERM or SIGINT."""
     parts = crier()
     insist_on_tables()
+    insist_on_keys()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
 from service.blueprints.errors import lacks_tables
-from service.blueprints.health import migration_problem
+from service.blueprints.health import migration_problem, unopened
 from service.database import OUT_OF_REACH
 from service.errors import ServiceError
 from service.schemas.base import LONGEST_LINE, is_line
@@ -82,6 +82,19 @@ def insist_on_tables() -> None:
     with suppress(*OUT_OF_REACH):
         if migration_problem(crier().database.engine):
             raise click.ClickException(_no_tables())
+
+
+def insist_on_keys() -> None:
+    """Name the sessions that no key opens; raise ClickException where none of the keys opens any.
+
+    If the database is away, that passes.
+    """
+    with suppress(*OUT_OF_REACH):
+        closed = unopened(crier())
+        if closed and closed.is_foreign:
+            raise click.ClickException(closed.sentence())
+        if closed:
+            click.echo(closed.sentence(), err=True)
 
 
 @contextmanager

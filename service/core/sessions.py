@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
-from service.core import faults, owned, paging
+from service.core import faults, keys, owned, paging
 from service.core.attachments import finished, refuse_used
 from service.core.vault import Vault
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
@@ -35,9 +35,9 @@ def create(
         client_id=client_id,
         channel=fields["channel"],
         settings=public,
-        secrets=vault.encrypt(secret),
         **{name: fields[name] for name in _OPTIONS if name in fields},
     )
+    keys.seal(db, session, secret, vault)
     if fields.get("is_default") or _default(db, client_id) is None:
         _make_default(db, session)
     db.add(session)
@@ -177,9 +177,10 @@ def _replace_settings(
 
     Uploads are forgotten: the account may be another one now.
     """
-    kept = vault.decrypt(session.secrets)
+    kept = keys.kept(session, settings, vault)
     public, secret = _split(channels, session.channel, {**kept, **settings})
-    session.settings, session.secrets = public, vault.encrypt(secret)
+    session.settings = public
+    keys.seal(db, session, secret, vault)
     db.execute(sql_delete(UploadedMedia).where(UploadedMedia.session_id == session.id))
 
 

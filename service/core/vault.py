@@ -6,18 +6,24 @@ encrypted by itself, so that it can be told which ones are set without opening a
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import structlog
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from service.config import SettingError, Settings
 from service.errors import ServiceError
+
+log = structlog.get_logger(__name__)
 
 
 class SealedError(ServiceError):
@@ -26,14 +32,29 @@ class SealedError(ServiceError):
     status = 503
 
 
+class _Ring(NamedTuple):
+    """The keys of this process, the encrypting one first."""
+
+    keys: tuple[Fernet, ...]
+    marks: tuple[str, ...]
+
+
 class Vault:
     """Encrypts with the first key and decrypts with any of them (Fernet: AES-128 and HMAC)."""
 
     def __init__(self, settings: Settings) -> None:
         self._given = settings.secret_key
         self._file = settings.data_dir.resolve() / "secret.key"
-        if self._given:
-            _ = self._keys
+        if self._given or self._file.exists():
+            _ = self._ring
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Return a mark of each key, the encrypting one's first; none before a key was made.
+
+        A mark is stored beside what its key encrypts. It does not give the key away.
+        """
+        return self._ring.marks if self._given or self._file.exists() else ()
 
     def encrypt(self, values: Mapping[str, Any]) -> str:
         """Return secrets, values of JSON by name, in the form in which they are stored."""
@@ -45,21 +66,32 @@ class Vault:
         sealed = json.loads(stored) if stored else {}
         return {name: self._open(value) for name, value in sealed.items()}
 
+    def opener(self, stored: str) -> str | None:
+        """Return the mark of the key that opens stored secrets, None where none does."""
+        sealed = next(iter(json.loads(stored).values()))
+        for key, mark in zip(self._ring.keys, self.marks, strict=True) if self.marks else ():
+            with suppress(InvalidToken):
+                key.decrypt(sealed)
+                return mark
+        return None
+
     @cached_property
-    def _keys(self) -> MultiFernet:
+    def _ring(self) -> _Ring:
         given = [key.strip().encode() for key in self._given.split(",") if key.strip()]
+        keys = given or [_key_in(self._file)]
         try:
-            return MultiFernet([Fernet(key) for key in given or [_key_in(self._file)]])
+            ring = tuple(map(Fernet, keys))
         except ValueError as error:
             where = "SECRET_KEY" if given else str(self._file)
             raise SettingError(f"{where} does not hold Fernet keys: {error}") from error
+        return _Ring(ring, tuple(map(_mark, keys)))
 
     def _seal(self, value: Any) -> str:
-        return self._keys.encrypt(json.dumps(value).encode()).decode()
+        return self._ring.keys[0].encrypt(json.dumps(value).encode()).decode()
 
     def _open(self, sealed: str) -> Any:
         try:
-            return json.loads(self._keys.decrypt(sealed))
+            return json.loads(MultiFernet(self._ring.keys).decrypt(sealed))
         except InvalidToken as error:
             raise SealedError from error
 
@@ -67,6 +99,10 @@ class Vault:
 def names(stored: str) -> list[str]:
     """Return the names of stored secrets, without opening them."""
     return sorted(json.loads(stored)) if stored else []
+
+
+def _mark(key: bytes) -> str:
+    return hmac.new(key, b"the mark of a key", hashlib.sha256).hexdigest()[:16]
 
 
 def _key_in(path: Path) -> bytes:
@@ -81,6 +117,7 @@ def _key_in(path: Path) -> bytes:
         try:
             _write(draft, Fernet.generate_key())
             path.hardlink_to(draft)
+            log.warning("a key was made: back it up with the database", file=str(path))
         except FileExistsError:
             pass
         finally:

@@ -33,7 +33,8 @@ class OnUncertain(StrEnum):
 class Session(Object, Base):
     """A sending account: a channel, its credentials and its rate.
 
-    `settings` are the channel's public ones, `secrets` the rest of them, encrypted.
+    `settings` are the channel's public ones, `secrets` the rest of them, encrypted with the key of
+    the mark `sealed_by`; where that is null, an older version or nobody has encrypted them.
     `rate` in provider messages a second, None for no limit of ours; `paced_until` is the time in
     microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
     It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing.
@@ -59,6 +60,7 @@ class Session(Object, Base):
     channel: Mapped[str]
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     secrets: Mapped[str] = mapped_column(default="")
+    sealed_by: Mapped[str | None]
     rate: Mapped[float | None]
     max_attempts: Mapped[int | None]
     on_uncertain: Mapped[str] = mapped_column(default=OnUncertain.HOLD)

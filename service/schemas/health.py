@@ -16,4 +16,5 @@ class ReadinessSchema(Schema):
 
     database = fields.String(required=True)
     migrations = fields.String(required=True)
+    keys = fields.String(required=True)
     dispatcher = fields.String(required=True)

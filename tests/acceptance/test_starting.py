@@ -5,12 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import select
 
+from service.app import create_app
 from service.config import Settings
-from tests.conftest import ROOT
+from service.database import Database
+from service.models import Dispatcher
+from tests.conftest import ROOT, Tenant
 from tests.serving import Server, environment, running
 from tests.waiting import LIMIT, until
 
@@ -88,3 +94,25 @@ def test_web_workers_start_without_tables_and_serve_once_they_are_there(tmp_path
             check=True,
         )
         until(lambda: server.ask("GET", "/readyz")[0] == 200)
+
+
+def test_a_process_with_another_key_names_the_sessions_it_cannot_open_and_sends_nothing(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    app = create_app(replace(settings, secret_key=old))
+    waha = {"base_url": "https://waha.example", "api_key": "waha-key"}
+    made = Tenant(app, "Acme").make("/session", name="phone", channel="waha", settings=waha)
+    app.extensions["crier"].database.dispose()
+    server = Waiting(settings, SECRET_KEY=new, DISPATCH="threads")
+    with running(server):
+        _, answer = server.ask("GET", "/readyz")
+        assert list(answer["errors"]) == ["keys"]
+        assert made["_id"] in answer["errors"]["keys"][0]
+    assert f"phone ({made['_id']})" in capfd.readouterr().err
+    database = Database(settings)
+    with database.reading() as db:
+        assert db.scalars(select(Dispatcher)).all() == []
+    database.dispose()
+    with running(Server(settings, SECRET_KEY=f"{new},{old}", DISPATCH="threads")):
+        pass

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from service import VERSION
 from service.app import Application
 from service.blueprints import health
 from service.blueprints.context import Crier
+from tests.conftest import Tenant
 
 MakeApp = Callable[..., Application]
 
@@ -93,3 +95,21 @@ def test_older_tables_are_a_problem_for_a_process_and_newer_ones_are_not(
         with crier.database.writing() as db:
             db.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
         assert bool(health.migration_problem(crier.database.engine)) is is_problem
+
+
+def test_sessions_whose_key_is_not_here_are_named_by_id_alone(make_app: MakeApp) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    settings = {"base_url": "https://waha.example", "api_key": "waha-key"}
+    before = Tenant(make_app(secret_key=old), "Acme")
+    made = before.make("/session", name="phone", channel="waha", settings=settings)
+    assert before.get("/readyz").json["data"]["keys"] == "ok"  # type: ignore[index]
+    # A process that has not started to dispatch, as it has another service's key.
+    client = make_app(secret_key=new, dispatch="threads").test_client()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert list(answer.json["errors"]) == ["keys"]  # type: ignore[index]
+    [sentence] = answer.json["errors"]["keys"]  # type: ignore[index]
+    assert made["_id"] in sentence
+    assert "phone" not in sentence
+    assert "SECRET_KEY" in sentence
+    assert make_app(secret_key=f"{new},{old}").test_client().get("/readyz").status_code == 200

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import select
 
+from service.app import Application
 from service.models import (
     FOREVER,
     Broadcast,
@@ -248,3 +251,27 @@ def test_without_any_session_a_broadcast_is_refused(acme: Tenant) -> None:
     answer = acme.post("/broadcast", json=order)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["session_id"]  # type: ignore[index]
+
+
+def test_a_session_whose_key_is_not_here_is_blocked_and_says_so(
+    make_app: Callable[..., Application],
+) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    before = Tenant(make_app(secret_key=old), "Acme")
+    path = f"/session/{before.make('/session', **CLOUD)['_id']}"
+    after = Tenant(make_app(secret_key=new), "Globex")
+    after.token = before.token
+    shown = after.get(path).get_json()["data"]
+    assert (shown["status"], "a key that is not here" in shown["reason"]) == ("blocked", True)
+    assert after.get("/session").get_json()["data"] == [shown]
+    assert before.get(path).get_json()["data"]["status"] == "ready"
+
+
+def test_no_secret_is_stored_with_a_key_that_no_other_process_has(
+    make_app: Callable[..., Application],
+) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    Tenant(make_app(secret_key=old), "Acme").make("/session", **CLOUD)
+    answer = Tenant(make_app(secret_key=new), "Globex").post("/session", json=CLOUD)
+    assert answer.status_code == 503
+    assert "SECRET_KEY" in answer.get_json()["message"]

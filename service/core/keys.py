@@ -1,0 +1,174 @@
+"""Keys: which of them encrypted whose secrets, and what no key of this process opens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Row, or_, select, update
+from sqlalchemy.orm import Session as Db
+from sqlalchemy.orm.attributes import flag_modified
+
+from service.core import vault as vaults
+from service.core.vault import SealedError, Vault
+from service.errors import InvalidError, ServiceError
+from service.models import Session
+
+LOST: Final = "lost"
+"""In the place of a key's mark: the operator has said that it will not come back."""
+
+_NAMED = 5
+"""How many sessions a sentence names."""
+
+_BATCH = 100
+"""How many sessions are encrypted anew in one transaction."""
+
+
+_Secrets = Row[str, str, str, str | None]
+
+
+class WrongKeyError(ServiceError):
+    """This process lacks the SECRET_KEY of the secrets in the database, so it stores none."""
+
+    status = 503
+
+
+class Unopened(NamedTuple):
+    """The sessions, by id and name, whose secrets no key of this process opens.
+
+    `is_foreign`: its keys open none of the secrets in the database.
+    """
+
+    sessions: Sequence[tuple[str, str]]
+    is_foreign: bool
+
+    def sentence(self, *, with_names: bool = True) -> str:
+        """Return what is wrong and what to do; without names for those who may not read them."""
+        first = [f"{name} ({id_})" if with_names else id_ for id_, name in self.sessions[:_NAMED]]
+        if len(self.sessions) > _NAMED:
+            first.append(f"{len(self.sessions) - _NAMED} more")
+        consequence = " Until then this process sends nothing." if self.is_foreign else ""
+        return (
+            f"No key of this process opens the secrets of these sessions: {', '.join(first)}."
+            " Add the key that encrypted them to SECRET_KEY (a key made by the service is in"
+            " secret.key in the DATA_DIR of the process that made it) and restart, or run"
+            f" `flask secrets forget` if that key is lost.{consequence}"
+        )
+
+
+class Turn(NamedTuple):
+    """How many secrets of a batch were encrypted anew; `last` is the id to go on after."""
+
+    renewed: int
+    last: str | None
+
+
+def unopened(db: Db, vault: Vault) -> Unopened | None:
+    """Return the sessions of all clients that this process cannot open, None if there are none."""
+    strange = _strange(db, vault, Session.sealed_by != LOST)
+    closed = [(row.id, row.name) for row in strange if not _opens(vault, row)]
+    if not closed:
+        return None
+    opens_any = len(closed) < len(strange) or _has_own(db, vault)
+    return Unopened(closed, is_foreign=not opens_any)
+
+
+def can_open(session: Session, vault: Vault) -> bool:
+    """Tell whether this process can read a session's secrets."""
+    return not session.secrets or session.sealed_by in vault.marks or _opens(vault, session)
+
+
+def seal(db: Db, session: Session, secrets: Mapping[str, Any], vault: Vault) -> None:
+    """Encrypt the secrets of a session.
+
+    Raises WrongKeyError where this process has none of the keys that the database needs: other
+    processes could not open what it encrypts.
+    """
+    if secrets and (closed := unopened(db, vault)) and closed.is_foreign:
+        raise WrongKeyError
+    session.secrets = vault.encrypt(secrets)
+    session.sealed_by = vault.marks[0] if secrets else None
+    # Written even where it seems unchanged: a rotation may have set it since the row was read.
+    flag_modified(session, "sealed_by")
+
+
+def kept(session: Session, given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
+    """Return a session's secrets, which stay where `given` brings no new ones.
+
+    Raises InvalidError where one is to stay that cannot be opened.
+    """
+    try:
+        return vault.decrypt(session.secrets)
+    except SealedError as error:
+        reason = "Give this secret anew: its key is lost, so that the stored one cannot be kept."
+        missing = [name for name in vaults.names(session.secrets) if name not in given]
+        if missing:
+            raise InvalidError(errors={f"settings.{name}": [reason] for name in missing}) from error
+        return {}
+
+
+def renew(db: Db, vault: Vault, *, after: str) -> Turn:
+    """Encrypt the secrets of the next sessions after an id with the first key.
+
+    A session that cannot be opened, or is written to meanwhile, stays as it is.
+    """
+    query = select(Session.id, Session.secrets).where(_sealed_by_others(vault.marks[:1]))
+    page = query.where(Session.id > after).order_by(Session.id).limit(_BATCH)
+    batch = db.execute(page).all()
+    renewed = sum(_renew(db, vault, row.id, row.secrets) for row in batch)
+    return Turn(renewed, batch[-1].id if batch else None)
+
+
+def adopt(db: Db, vault: Vault) -> None:
+    """Mark the secrets that a version without marks has encrypted."""
+    for row in _strange(db, vault, Session.sealed_by.is_(None)):
+        if mark := vault.opener(row.secrets):
+            _mark(db, [row.id], mark)
+
+
+def forget(db: Db, vault: Vault) -> Sequence[tuple[str, str]]:
+    """Give up the keys that are not here; return the sessions that need new secrets now."""
+    closed = unopened(db, vault)
+    lost = closed.sessions if closed else ()
+    _mark(db, [id_ for id_, _ in lost], LOST)
+    return lost
+
+
+def _strange(db: Db, vault: Vault, condition: ColumnElement[bool]) -> Sequence[_Secrets]:
+    """Return the sessions that are marked with no key of this process, or not at all."""
+    columns = (Session.id, Session.name, Session.secrets, Session.sealed_by)
+    wanted = select(*columns).where(_sealed_by_others(vault.marks))
+    unmarked = Session.sealed_by.is_(None)
+    return db.execute(wanted.where(or_(condition, unmarked)).order_by(Session.id)).all()
+
+
+def _has_own(db: Db, vault: Vault) -> bool:
+    own = select(Session.id).where(Session.secrets != "", Session.sealed_by.in_(vault.marks))
+    return db.execute(own.limit(1)).first() is not None
+
+
+def _sealed_by_others(marks: Sequence[str]) -> ColumnElement[bool]:
+    other = or_(Session.sealed_by.is_(None), Session.sealed_by.not_in(marks))
+    return (Session.secrets != "") & other
+
+
+def _opens(vault: Vault, row: Session | _Secrets) -> bool:
+    """Tell whether a key of this process opens secrets that are not marked."""
+    return row.sealed_by is None and vault.opener(row.secrets) is not None
+
+
+def _renew(db: Db, vault: Vault, session_id: str, stored: str) -> bool:
+    try:
+        secrets = vault.encrypt(vault.decrypt(stored))
+    except SealedError:
+        return False
+    same = update(Session).where(Session.id == session_id, Session.secrets == stored)
+    values = {"secrets": secrets, "sealed_by": vault.marks[0], "updated_at": Session.updated_at}
+    db.execute(same.values(**values))
+    return True
+
+
+def _mark(db: Db, session_ids: Iterable[str], mark: str) -> None:
+    for session_id in session_ids:
+        marked = update(Session).where(Session.id == session_id)
+        db.execute(marked.values(sealed_by=mark, updated_at=Session.updated_at))
