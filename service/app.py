@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import service
 from service import cli, config, logs
 from service.blueprints import (
+    aliases,
     api,
     attachments,
     broadcasts,
@@ -67,9 +68,10 @@ def create_app(settings: Settings | None = None) -> Application:
     metrics.register(app)
     _publish(app)
     cli.register(app)
+    app.wsgi_app = aliases.Prefix(app.wsgi_app)  # type: ignore[method-assign]  # as documented
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # the documented way
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # as documented
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
         )
     return app
@@ -89,7 +91,9 @@ def _publish(app: Application) -> None:
     app.config["API_TITLE"] = "Crier"
     app.config["API_VERSION"] = service.VERSION
     app.config["OPENAPI_VERSION"] = "3.1.0"
-    described = api.Api(app, spec_kwargs={"info": {"description": service.__doc__}})
+    servers = [{"url": "/"}, {"url": aliases.PREFIX, "description": "As the guide has it"}]
+    spec = {"info": {"description": service.__doc__}, "servers": servers}
+    described = api.Api(app, spec_kwargs=spec)
     api.describe(described)
     for noun in _NOUNS:
         described.register_blueprint(noun.blueprint)

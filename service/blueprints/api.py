@@ -18,7 +18,7 @@ import flask_smorest
 from marshmallow import Schema
 from werkzeug.routing import UnicodeConverter
 
-from service.blueprints import auth, errors, paging, parsing
+from service.blueprints import aliases, auth, errors, paging, parsing
 from service.blueprints.requests import request
 from service.core.paging import Page
 from service.core.tokens import Scope
@@ -28,6 +28,9 @@ from service.schemas.envelopes import FailureSchema, envelope
 from service.schemas.pages import SortedPageSchema
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+GUIDE = [aliases.TAG]
+"""The tags of an operation at one of the guide's own addresses."""
 
 _OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 503)
 """What can go wrong before a view begins: the body, the token, the session, the database."""
@@ -108,28 +111,33 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
     def __init__(self, name: str, import_name: str, *, description: str) -> None:
         super().__init__(name, import_name, description=description)
-        self._prepare_doc_cbks += [self._prepare_scope_doc, self._prepare_pages_doc]
+        self._prepare_doc_cbks += [self._prepare_operation_doc, self._prepare_pages_doc]
 
-    def get(self, rule: str, **options: Any) -> Callable[[View], View]:
-        """Answer GET, and with it HEAD, at an address."""
-        return self._typed_route(rule, "GET", options)
+    def get(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
+        """Answer GET, and with it HEAD, at an address, as an operation of the description."""
+        return self._typed_route(rule, "GET", operation, options)
 
-    def post(self, rule: str, **options: Any) -> Callable[[View], View]:
+    def post(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
         """Answer POST at an address."""
-        return self._typed_route(rule, "POST", options)
+        return self._typed_route(rule, "POST", operation, options)
 
-    def put(self, rule: str, **options: Any) -> Callable[[View], View]:
+    def put(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
         """Answer PUT at an address."""
-        return self._typed_route(rule, "PUT", options)
+        return self._typed_route(rule, "PUT", operation, options)
 
-    def delete(self, rule: str, **options: Any) -> Callable[[View], View]:
+    def delete(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
         """Answer DELETE at an address."""
-        return self._typed_route(rule, "DELETE", options)
+        return self._typed_route(rule, "DELETE", operation, options)
 
     def _typed_route(
-        self, rule: str, method: str, options: dict[str, Any]
+        self, rule: str, method: str, operation: str, options: dict[str, Any]
     ) -> Callable[[View], View]:
-        decorate: Callable[[View], View] = self.route(rule, methods=[method], **options)
+        def decorate(view: View) -> View:
+            # Kept for the description as it is now: a view may have several rules.
+            _note(view, operation=operation)
+            routed: View = self.route(rule, methods=[method], **options)(view)
+            return routed
+
         return decorate
 
     def scope(self, scope: Scope, *, by_session: bool = False) -> Callable[[View], View]:
@@ -190,7 +198,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         """Publish that the answer is a file, or a range of it, and no envelope."""
 
         def decorate(view: View) -> View:
-            content: dict[str, Any] = {"*/*": {"schema": {}}}
+            # Generators of clients know the first as a file; the second is what is sent.
+            binary = {"schema": {"type": "string", "format": "binary"}}
+            content = {"application/octet-stream": binary, "*/*": binary}
             answers: dict[int, Any] = {
                 200: {"description": "The file", "content": content},
                 206: {"description": "A range of the file", "content": content},
@@ -245,7 +255,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
                 data = view(*args, **kwargs)
                 headers = paging.headers(data) if isinstance(data, Page) else {}
                 items = data.items if isinstance(data, Page) else data
-                said = told(data) if told else message
+                said = aliases.said(told(data) if told else message)
                 return {"status": True, "message": said, "data": items}, headers
 
             wrapped = envelope(schema, many=many)
@@ -263,9 +273,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
         return decorate
 
-    def _prepare_scope_doc(
+    def _prepare_operation_doc(
         self, doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     ) -> dict[str, Any]:
+        doc["operationId"] = info["operation"]
         statuses = set(info.get("raises", ()))
         if scope := info.get("scope"):
             statuses |= {*_OF_ANY_CALLER}
@@ -290,7 +301,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 def describe(api: Api) -> None:
     """Describe what routes have in common: ids in paths, and how to authorise."""
     api.register_converter(IdConverter, lambda _: {"type": "string", "pattern": ID_PATTERN})
-    about = "A token from `flask token create`"
+    api.spec.tag({"name": aliases.TAG, "description": aliases.DESCRIPTION})
+    about = "A token from `flask token create`, or a session's own"
     bearer = {"type": "http", "scheme": "bearer", "description": about}
     in_query = {"type": "apiKey", "in": "query", "name": "access_token", "description": about}
     api.spec.components.security_scheme("bearer", bearer)

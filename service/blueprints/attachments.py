@@ -17,7 +17,7 @@ from service.schemas.base import Shown
 blueprint = Blueprint("attachments", __name__, description="The files that messages carry")
 
 
-@blueprint.post("/attachment")
+@blueprint.post("/attachment", "createAttachment")
 @blueprint.uploads(UploadSchema)
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.answers(201, AttachmentSchema, "Attachment created successfully!")
@@ -33,7 +33,7 @@ def create() -> Shown:
         return _shown(attachments.create(db, caller().client_id, stored, within=within()))
 
 
-@blueprint.get("/attachment")
+@blueprint.get("/attachment", "listAttachments")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, AttachmentSchema, "Attachment fetched successfully!", many=True)
@@ -43,7 +43,7 @@ def index(page: PageRequest) -> Page[Shown]:
         return attachments.page(db, caller().client_id, page, within=within()).map(_shown)
 
 
-@blueprint.get("/attachment/<id:attachment_id>")
+@blueprint.get("/attachment/<id:attachment_id>", "getAttachment")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, AttachmentSchema, "Attachment fetched successfully!")
 def show(attachment_id: str) -> Shown:
@@ -52,7 +52,7 @@ def show(attachment_id: str) -> Shown:
         return _shown(attachments.get(db, caller().client_id, attachment_id, within=within()))
 
 
-@blueprint.delete("/attachment/<id:attachment_id>")
+@blueprint.delete("/attachment/<id:attachment_id>", "deleteAttachment")
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(SharedError, InUseError)
 @blueprint.answers(200, AttachmentSchema, "Attachment deleted successfully!")

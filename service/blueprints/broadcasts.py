@@ -32,7 +32,7 @@ from service.schemas.pages import DeliveryPageSchema
 blueprint = Blueprint("broadcasts", __name__, description="One message for many people")
 
 
-@blueprint.post("/broadcast")
+@blueprint.post("/broadcast", "createBroadcast")
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(OrderSchema)
 @blueprint.takes_headers(IdempotencySchema)
@@ -54,7 +54,7 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
     return shown
 
 
-@blueprint.get("/broadcast")
+@blueprint.get("/broadcast", "listBroadcasts")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!", many=True)
@@ -66,7 +66,7 @@ def index(page: PageRequest) -> Page[Shown]:
     return found.map(lambda broadcast: _shown(broadcast, arrays))
 
 
-@blueprint.get("/broadcast/<id:broadcast_id>")
+@blueprint.get("/broadcast/<id:broadcast_id>", "getBroadcast")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!")
 def show(broadcast_id: str) -> Shown:
@@ -76,7 +76,7 @@ def show(broadcast_id: str) -> Shown:
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
-@blueprint.delete("/broadcast/<id:broadcast_id>")
+@blueprint.delete("/broadcast/<id:broadcast_id>", "deleteBroadcast")
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast deleted successfully!")
@@ -91,7 +91,7 @@ def delete(broadcast_id: str) -> Shown:
     return shown
 
 
-@blueprint.post("/broadcast/<id:broadcast_id>/pause")
+@blueprint.post("/broadcast/<id:broadcast_id>/pause", "pauseBroadcast")
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast paused successfully!")
@@ -104,7 +104,7 @@ def pause(broadcast_id: str) -> Shown:
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
-@blueprint.post("/broadcast/<id:broadcast_id>/resume")
+@blueprint.post("/broadcast/<id:broadcast_id>/resume", "resumeBroadcast")
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast resumed successfully!")
@@ -119,7 +119,7 @@ def resume(broadcast_id: str) -> Shown:
     return shown
 
 
-@blueprint.post("/broadcast/<id:broadcast_id>/retry")
+@blueprint.post("/broadcast/<id:broadcast_id>/retry", "retryBroadcast")
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(RetrySchema, required=False)
 @blueprint.raises(ConflictError)
@@ -141,7 +141,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
     return shown
 
 
-@blueprint.get("/broadcast/<id:broadcast_id>/delivery")
+@blueprint.get("/broadcast/<id:broadcast_id>/delivery", "listBroadcastDeliveries")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages(DeliveryPageSchema)
 @blueprint.answers(200, DeliverySchema, "Delivery fetched successfully!", many=True)

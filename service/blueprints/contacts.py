@@ -2,70 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from service.blueprints import aliases
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
-from service.core import contacts, vcard
+from service.core import contacts, groups, numbers, vcard
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
-from service.errors import StaleVersionError
+from service.errors import InvalidError, StaleVersionError
 from service.models import Contact
+from service.schemas import wordings
 from service.schemas.base import Shown
 from service.schemas.contacts import ContactChangeSchema, ContactSchema, NewContactSchema
 
 blueprint = Blueprint("contacts", __name__, description="Cards that can be sent, and be in groups")
 
 
-@blueprint.post("/contact")
+@blueprint.post("/contact", "createContact")
 @blueprint.scope(Scope.SEND)
 @blueprint.takes(NewContactSchema)
 @blueprint.answers(201, ContactSchema, "Contact created successfully!")
 def create(body: dict[str, Any]) -> Shown:
     """Store a contact."""
-    with crier().database.writing() as db:
-        return _shown(contacts.create(db, caller().client_id, body))
+    with crier().database.writing() as db, _number_for_phones(body):
+        contact = contacts.create(db, caller().client_id, _settled(body, []))
+        return _moved(db, contact, body)
 
 
-@blueprint.get("/contact")
+@blueprint.get("/contact", "listContacts")
 @blueprint.scope(Scope.READ)
 @blueprint.pages()
 @blueprint.answers(200, ContactSchema, "Contact fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
     """Fetch all contacts, the oldest first."""
     with crier().database.reading() as db:
-        return contacts.page(db, caller().client_id, page).map(_shown)
+        found = contacts.page(db, caller().client_id, page)
+        inside = groups.of_contacts(db, [contact.id for contact in found.items])
+    return found.map(lambda contact: _shown(contact, inside.get(contact.id)))
 
 
-@blueprint.get("/contact/<id:contact_id>")
+@blueprint.get("/contact/<id:contact_id>", "getContact")
 @blueprint.scope(Scope.READ)
 @blueprint.answers(200, ContactSchema, "Contact fetched successfully!")
 def show(contact_id: str) -> Shown:
     """Fetch one contact."""
     with crier().database.reading() as db:
-        return _shown(contacts.get(db, caller().client_id, contact_id))
+        contact = contacts.get(db, caller().client_id, contact_id)
+        return _shown(contact, _group_of(db, contact))
 
 
-@blueprint.put("/contact/<id:contact_id>")
+@blueprint.put("/contact/<id:contact_id>", "updateContact")
 @blueprint.scope(Scope.SEND)
 @blueprint.takes(ContactChangeSchema)
 @blueprint.raises(StaleVersionError)
 @blueprint.answers(200, ContactSchema, "Contact updated successfully!")
 def update(body: dict[str, Any], contact_id: str) -> Shown:
     """Change a contact; fields that are left out stay as they are."""
-    with crier().database.writing() as db:
-        return _shown(contacts.update(db, caller().client_id, contact_id, body))
+    with crier().database.writing() as db, _number_for_phones(body):
+        contact = contacts.get(db, caller().client_id, contact_id)
+        fields = _settled(body, contact.phones)
+        return _moved(db, contacts.update(db, caller().client_id, contact_id, fields), body)
 
 
-@blueprint.delete("/contact/<id:contact_id>")
+@blueprint.delete("/contact/<id:contact_id>", "deleteContact")
 @blueprint.scope(Scope.SEND)
 @blueprint.raises(StaleVersionError)
 @blueprint.answers(200, ContactSchema, "Contact deleted successfully!")
 def delete(contact_id: str) -> Shown:
     """Delete a contact; broadcasts that were accepted keep its card as it was."""
     with crier().database.writing() as db:
-        return _shown(contacts.delete(db, caller().client_id, contact_id))
+        group_id = _group_of(db, contacts.get(db, caller().client_id, contact_id))
+        return _shown(contacts.delete(db, caller().client_id, contact_id), group_id)
 
 
-def _shown(contact: Contact) -> Shown:
-    return Shown(contact, vcard=vcard.render(contact))
+def _settled(body: dict[str, Any], phones: list[str]) -> dict[str, Any]:
+    """Return what `core` takes of a body: the guide's `number` is the first of `phones`."""
+    fields = {name: value for name, value in body.items() if name not in {"number", "group_id"}}
+    if "phones" in fields:
+        fields["phones"] = list(map(_readable, fields["phones"]))
+    if number := body.get("number"):
+        others = (phones or fields.get("phones", []))[1:]
+        fields["number"] = [_readable(number), *others]
+    settled = aliases.settle(fields, {"number": "phones"}, {"phones": phones} if phones else {})
+    if not phones and "phones" not in settled:
+        raise InvalidError(errors={"phones": [wordings.REQUIRED]})
+    return settled
+
+
+def _readable(phone: str) -> str:
+    """Return a number as it is stored, or as it was given where it is none."""
+    return numbers.normalise(phone) or phone
+
+
+@contextmanager
+def _number_for_phones(body: dict[str, Any]) -> Iterator[None]:
+    """Name in an error the field that the client sent."""
+    try:
+        yield
+    except InvalidError as error:
+        if "phones" in body or "phones.0" not in error.errors:
+            raise
+        raise InvalidError(errors={"number": error.errors["phones.0"]}) from error
+
+
+def _moved(db: Session, contact: Contact, body: dict[str, Any]) -> Shown:
+    """Put a contact into the group that a body names, if it names one."""
+    if group_id := body.get("group_id"):
+        groups.move(db, contact, group_id)
+    return _shown(contact, _group_of(db, contact))
+
+
+def _group_of(db: Session, contact: Contact) -> str | None:
+    return groups.of_contacts(db, [contact.id]).get(contact.id)
+
+
+def _shown(contact: Contact, group_id: str | None) -> Shown:
+    vcard_ = vcard.render(contact)
+    return Shown(contact, vcard=vcard_, number=contact.phones[0], group_id=group_id)

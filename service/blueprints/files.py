@@ -27,7 +27,7 @@ _HEADERS = {
 }
 
 
-@blueprint.get("/public/attachments/<file>")
+@blueprint.get("/public/attachments/<file>", "getFile")
 @blueprint.raises(NowhereError)
 @blueprint.sends_bytes()
 def show(file: str) -> Response:

@@ -6,20 +6,25 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.blueprints.api import Blueprint
+from service.blueprints import aliases
+from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier
 from service.core import groups
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
-from service.errors import ConflictError
+from service.errors import ConflictError, InvalidError
 from service.models import Group
+from service.schemas import wordings
 from service.schemas.base import Shown
 from service.schemas.groups import FullGroupSchema, GroupChangeSchema, GroupSchema, NewGroupSchema
 
 blueprint = Blueprint("groups", __name__, description="Named lists of contacts, to send to")
 
+_TITLE = {"title": "name"}
 
-@blueprint.post("/group")
+
+@blueprint.post("/group", "createGroup")
+@blueprint.post("/contact_groups", "createContactGroup", tags=GUIDE)
 @blueprint.scope(Scope.SEND)
 @blueprint.takes(NewGroupSchema)
 @blueprint.raises(ConflictError)
@@ -27,10 +32,14 @@ blueprint = Blueprint("groups", __name__, description="Named lists of contacts, 
 def create(body: dict[str, Any]) -> Shown:
     """Store a group."""
     with crier().database.writing() as db:
-        return _shown(db, groups.create(db, caller().client_id, body))
+        fields = aliases.settle(body, _TITLE, {})
+        if "name" not in fields:
+            raise InvalidError(errors={"name": [wordings.REQUIRED]})
+        return _shown(db, groups.create(db, caller().client_id, fields))
 
 
-@blueprint.get("/group")
+@blueprint.get("/group", "listGroups")
+@blueprint.get("/contact_groups", "listContactGroups", tags=GUIDE)
 @blueprint.scope(Scope.READ)
 @blueprint.pages()
 @blueprint.answers(200, GroupSchema, "Group fetched successfully!", many=True)
@@ -42,7 +51,8 @@ def index(page: PageRequest) -> Page[Shown]:
     return found.map(lambda group: Shown(group, size=sizes[group.id]))
 
 
-@blueprint.get("/group/<id:group_id>")
+@blueprint.get("/group/<id:group_id>", "getGroup")
+@blueprint.get("/contact_groups/<id:group_id>", "getContactGroup", tags=GUIDE)
 @blueprint.scope(Scope.READ)
 @blueprint.answers(200, FullGroupSchema, "Group fetched successfully!")
 def show(group_id: str) -> Shown:
@@ -51,7 +61,8 @@ def show(group_id: str) -> Shown:
         return _shown(db, groups.get(db, caller().client_id, group_id))
 
 
-@blueprint.put("/group/<id:group_id>")
+@blueprint.put("/group/<id:group_id>", "updateGroup")
+@blueprint.put("/contact_groups/<id:group_id>", "updateContactGroup", tags=GUIDE)
 @blueprint.scope(Scope.SEND)
 @blueprint.takes(GroupChangeSchema)
 @blueprint.raises(ConflictError)
@@ -59,10 +70,13 @@ def show(group_id: str) -> Shown:
 def update(body: dict[str, Any], group_id: str) -> Shown:
     """Change a group's name or replace its contacts; what is left out stays as it is."""
     with crier().database.writing() as db:
-        return _shown(db, groups.update(db, caller().client_id, group_id, body))
+        group = groups.get(db, caller().client_id, group_id)
+        fields = aliases.settle(body, _TITLE, {"name": group.name})
+        return _shown(db, groups.update(db, caller().client_id, group_id, fields))
 
 
-@blueprint.delete("/group/<id:group_id>")
+@blueprint.delete("/group/<id:group_id>", "deleteGroup")
+@blueprint.delete("/contact_groups/<id:group_id>", "deleteContactGroup", tags=GUIDE)
 @blueprint.scope(Scope.SEND)
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, FullGroupSchema, "Group deleted successfully!")

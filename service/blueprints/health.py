@@ -35,14 +35,14 @@ class NotReadyError(ServiceError):
     status = 503
 
 
-@blueprint.get("/healthz")
+@blueprint.get("/healthz", "getHealth")
 @blueprint.answers(200, HealthSchema, "This process is alive.")
 def health() -> dict[str, str]:
     """Tell whether this process answers at all."""
     return {"version": service.VERSION}
 
 
-@blueprint.get("/readyz")
+@blueprint.get("/readyz", "getReadiness")
 @blueprint.raises(NotReadyError)
 @blueprint.answers(200, ReadinessSchema, "This process is ready.")
 def ready() -> dict[str, str]:

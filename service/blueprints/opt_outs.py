@@ -18,7 +18,7 @@ from service.schemas.opt_outs import NewOptOutSchema, OptOutSchema
 blueprint = Blueprint("opt-outs", __name__, description="People who want no more messages")
 
 
-@blueprint.post("/session/<id:session_id>/opt-out")
+@blueprint.post("/session/<id:session_id>/opt-out", "createOptOut")
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.takes(NewOptOutSchema)
 @blueprint.answers(201, OptOutSchema, "Opt-out created successfully!")
@@ -35,7 +35,7 @@ def create(body: dict[str, Any], session_id: str) -> Shown:
         )
 
 
-@blueprint.get("/session/<id:session_id>/opt-out")
+@blueprint.get("/session/<id:session_id>/opt-out", "listOptOuts")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, OptOutSchema, "Opt-out fetched successfully!", many=True)
@@ -45,7 +45,7 @@ def index(page: PageRequest, session_id: str) -> Page[Shown]:
         return opt_outs.page(db, caller().client_id, reachable(session_id), page).map(_shown)
 
 
-@blueprint.delete("/session/<id:session_id>/opt-out/<recipient>")
+@blueprint.delete("/session/<id:session_id>/opt-out/<recipient>", "deleteOptOut")
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.answers(200, OptOutSchema, "Opt-out deleted successfully!")
 def delete(session_id: str, recipient: str) -> Shown:

@@ -16,7 +16,7 @@ from service.schemas.sandbox import SandboxMessageSchema
 blueprint = Blueprint("sandbox", __name__, description="A provider to try things out with")
 
 
-@blueprint.get("/sandbox/message")
+@blueprint.get("/sandbox/message", "listSandboxMessages")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages(SandboxPageSchema)
 @blueprint.answers(200, SandboxMessageSchema, "Message fetched successfully!", many=True)

@@ -38,7 +38,7 @@ def _said_of_check(session: Shown) -> str:
     return _CHECKED
 
 
-@blueprint.post("/session")
+@blueprint.post("/session", "createSession")
 @blueprint.scope(Scope.ADMIN)
 @blueprint.takes(NewSessionSchema)
 @blueprint.raises(ConflictError)
@@ -58,7 +58,7 @@ def create(body: dict[str, Any]) -> Shown:
     return Shown(_checked(session), access_token=secret)
 
 
-@blueprint.post("/session/<id:session_id>/token")
+@blueprint.post("/session/<id:session_id>/token", "createSessionToken")
 @blueprint.scope(Scope.ADMIN)
 @blueprint.answers(201, SessionTokenSchema, "Session token created successfully!")
 def create_token(session_id: str) -> Shown:
@@ -74,7 +74,7 @@ def create_token(session_id: str) -> Shown:
         return Shown(session, access_token=tokens.issue(db, session))
 
 
-@blueprint.post("/session/<id:session_id>/check")
+@blueprint.post("/session/<id:session_id>/check", "checkSession")
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.answers(200, CheckedSessionSchema, _CHECKED, told=_said_of_check)
 def check(session_id: str) -> Shown:
@@ -87,7 +87,7 @@ def check(session_id: str) -> Shown:
     return _checked(session)
 
 
-@blueprint.get("/session")
+@blueprint.get("/session", "listSessions")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages()
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!", many=True)
@@ -97,7 +97,7 @@ def index(page: PageRequest) -> Page[Shown]:
         return sessions.page(db, caller().client_id, page, within=within()).map(_shown)
 
 
-@blueprint.get("/session/<id:session_id>")
+@blueprint.get("/session/<id:session_id>", "getSession")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!")
 def show(session_id: str) -> Shown:
@@ -106,7 +106,7 @@ def show(session_id: str) -> Shown:
         return _shown(sessions.get(db, caller().client_id, reachable(session_id)))
 
 
-@blueprint.put("/session/<id:session_id>")
+@blueprint.put("/session/<id:session_id>", "updateSession")
 @blueprint.scope(Scope.ADMIN)
 @blueprint.takes(SessionChangeSchema)
 @blueprint.raises(ConflictError)
@@ -129,7 +129,7 @@ def update(body: dict[str, Any], session_id: str) -> Shown:
     return _shown(session)
 
 
-@blueprint.delete("/session/<id:session_id>")
+@blueprint.delete("/session/<id:session_id>", "deleteSession")
 @blueprint.scope(Scope.ADMIN)
 @blueprint.raises(InUseError)
 @blueprint.answers(200, SessionSchema, "Session deleted successfully!")

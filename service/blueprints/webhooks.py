@@ -21,7 +21,7 @@ from service.schemas.webhooks import ReceivedSchema
 blueprint = Blueprint("webhooks", __name__, description="What providers report")
 
 
-@blueprint.get("/webhook/<id:session_id>")
+@blueprint.get("/webhook/<id:session_id>", "verifyWebhook")
 @blueprint.sends_text("The challenge")
 @blueprint.raises(ForgedWebhookError, NowhereError, BusyError)
 def verify(session_id: str) -> Response:
@@ -31,7 +31,7 @@ def verify(session_id: str) -> Response:
     return Response(said, mimetype="text/plain")
 
 
-@blueprint.post("/webhook/<id:session_id>")
+@blueprint.post("/webhook/<id:session_id>", "receiveWebhook")
 @blueprint.takes_anything()
 @blueprint.raises(ForgedWebhookError, NowhereError, TooLargeError, UnreadableBodyError, BusyError)
 @blueprint.answers(200, ReceivedSchema, "Webhook received successfully!")

@@ -13,9 +13,9 @@ from service.models import Contact
 
 
 def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Contact:
-    """Create a contact from `name`, `phones`, `emails`, `organisation`; raises InvalidError.
+    """Create a contact from `name`, `phones`, `emails`, `organisation`, `channel`.
 
-    Phones are stored in E.164 digits, each once, in the order given.
+    Raises InvalidError. Phones are stored in E.164 digits, each once, in the order given.
     """
     contact = Contact(
         client_id=client_id,
@@ -23,6 +23,7 @@ def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Contact:
         phones=_normalised(fields["phones"]),
         emails=fields.get("emails") or [],
         organisation=fields.get("organisation") or "",
+        channel=fields.get("channel"),
     )
     db.add(contact)
     db.flush()

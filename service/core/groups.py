@@ -25,9 +25,13 @@ _LOOKED_UP = 500
 
 
 def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Group:
-    """Create a group from `name` and `contacts` (ids); raises InvalidError, ConflictError."""
+    """Create a group from `name`, `is_default` and `contacts` (ids).
+
+    Raises InvalidError, ConflictError.
+    """
     contacts = _known(db, client_id, fields.get("contacts") or [])
-    group = Group(client_id=client_id, name=fields["name"])
+    is_default = fields.get("is_default", False)
+    group = Group(client_id=client_id, name=fields["name"], is_default=is_default)
     db.add(group)
     _flush(db, group)
     _fill(db, group, contacts)
@@ -60,10 +64,9 @@ def update(
     # Before the name is set: this query would write one that is taken, and not say so.
     known = None if contacts is None else _known(db, client_id, contacts)
     group.name = fields.get("name", group.name)
+    group.is_default = fields.get("is_default", group.is_default)
     if known is not None:
-        # The version moves with the members, which are not the group's own columns.
-        group.updated_at = now_ms()
-        flag_modified(group, "updated_at")
+        _touch(group)
     _flush(db, group)
     if known is not None:
         db.execute(sql_delete(GroupMember).where(GroupMember.group_id == group.id))
@@ -93,6 +96,42 @@ def sizes(db: Session, groups: Iterable[Group]) -> dict[str, int]:
     return {group_id: counted.get(group_id, 0) for group_id in wanted}
 
 
+def of_contacts(db: Session, contact_ids: Sequence[str]) -> dict[str, str]:
+    """Return the group that each of these contacts is in, the oldest of several, by contact."""
+    oldest = select(GroupMember.contact_id, func.min(GroupMember.group_id))
+    mine = oldest.where(GroupMember.contact_id.in_(contact_ids)).group_by(GroupMember.contact_id)
+    return {row[0]: row[1] for row in db.execute(mine)}
+
+
+def move(db: Session, contact: Contact, group_id: str) -> None:
+    """Put a contact into a group, behind all that are in it, and out of that of `of_contacts`.
+
+    Raises InvalidError when its client has no such group.
+    """
+    former = of_contacts(db, [contact.id]).get(contact.id)
+    if former == group_id:
+        return
+    groups = _locked(db, contact.client_id, {group_id, former or group_id})
+    if group_id not in groups:
+        reason = f"There is no group {group_id[:64]!r} among yours."
+        raise InvalidError(errors={"group_id": [reason]})
+    for group in groups.values():
+        _touch(group)
+    db.flush()
+    mine = GroupMember.contact_id == contact.id
+    db.execute(sql_delete(GroupMember).where(mine, GroupMember.group_id.in_(groups)))
+    last = select(func.max(GroupMember.position)).where(GroupMember.group_id == group_id)
+    place = {"position": (db.scalar(last) or 0) + 1, "contact_id": contact.id}
+    db.execute(insert(GroupMember), [{"group_id": group_id, **place}])
+
+
+def _locked(db: Session, client_id: str, group_ids: Iterable[str]) -> dict[str, Group]:
+    """Return groups by id, which nobody else changes until this transaction ends."""
+    wanted = owned.mine(Group, client_id).where(Group.id.in_(group_ids)).order_by(Group.id)
+    locked = db.scalars(wanted.with_for_update().execution_options(populate_existing=True))
+    return {group.id: group for group in locked}
+
+
 def phones(db: Session, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
     """Return the first phone of each contact of a group, in their order.
 
@@ -109,6 +148,12 @@ def phones(db: Session, client_id: str, group_id: str, *, within: str | None = N
         .order_by(GroupMember.position)
     )
     return [numbers[0] for numbers in db.scalars(ordered) if numbers]
+
+
+def _touch(group: Group) -> None:
+    """Let the version move with the members, which are not the group's own columns."""
+    group.updated_at = now_ms()
+    flag_modified(group, "updated_at")
 
 
 def _known(db: Session, client_id: str, wanted: Sequence[str]) -> list[str]:

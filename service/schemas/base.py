@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import (
     RAISE,
@@ -98,6 +98,28 @@ class CredentialsSchema(StrictSchema):
         return {name: data[name] for name in data if name not in {"session_id", "access_token"}}
 
 
+class WholeSchema(StrictSchema):
+    """A change that may be the whole object as it was answered, with something in it changed.
+
+    `SHOWN` is the schema of that answer: of its fields those that cannot be changed are passed
+    over.
+    """
+
+    SHOWN: ClassVar[type[Schema]]
+
+    @pre_load
+    def pass_over(self, data: Any, **_: Any) -> Any:
+        """Leave out what only an answer says."""
+        if not isinstance(data, Mapping):
+            return data
+        only_shown = _names(self.SHOWN().dump_fields) - _names(self.load_fields)
+        return {name: value for name, value in data.items() if name not in only_shown}
+
+
+def _names(fields_: Mapping[str, fields.Field[Any]]) -> set[str]:
+    return {field.data_key or name for name, field in fields_.items()}
+
+
 class LenientSchema(StrictSchema):
     """A schema to which an optional field that is null or an empty string is absent."""
 
@@ -173,9 +195,10 @@ class Line(fields.String):
     """A text of one line: control characters could break a log, a header or a vCard."""
 
     def __init__(self, *, shortest: int = 0, **kwargs: Any) -> None:
+        metadata = {"pattern": f"^{_LINE}$", **kwargs.pop("metadata", {})}
         super().__init__(
             validate=[validate.Length(min=shortest or None, max=LONGEST_LINE), is_line],
-            metadata={"pattern": f"^{_LINE}$"},
+            metadata=metadata,
             **kwargs,
         )
 

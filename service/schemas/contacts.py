@@ -10,8 +10,10 @@ from service.schemas.base import (
     CredentialsSchema,
     Line,
     Name,
+    WholeSchema,
     created,
     id_field,
+    is_id,
     object_id,
     seen_version,
     updated,
@@ -28,6 +30,15 @@ class _ContactFields(CredentialsSchema):
         fields.Email(validate=validate.Length(max=254)), validate=validate.Length(max=_MOST)
     )
     organisation = Line()
+    number = fields.String(
+        allow_none=True, metadata={"description": "The first of `phones`, as the guide has it"}
+    )
+    group_id = fields.String(
+        allow_none=True,
+        validate=lambda given: not given or is_id(given),
+        metadata={"description": "Id of a group that it is put into, and moved from another one"},
+    )
+    channel = Line(allow_none=True)
 
 
 class NewContactSchema(_ContactFields):
@@ -43,23 +54,12 @@ class NewContactSchema(_ContactFields):
     name = Name(required=True)
     phones = fields.List(
         fields.String(),
-        required=True,
         validate=validate.Length(min=1, max=_MOST),
         metadata={
-            "description": "In international form; messages go to the first",
+            "description": "In international form; required, here or as `number`",
             "example": ["2348179803743"],
         },
     )
-
-
-class ContactChangeSchema(_ContactFields):
-    """What is to be changed; what is left out stays."""
-
-    EXAMPLE: ClassVar[dict[str, Any]] = {"organisation": "Acme"}
-
-    name = Name()
-    phones = fields.List(fields.String(), validate=validate.Length(min=1, max=_MOST))
-    version = seen_version()
 
 
 class ContactSchema(Schema):
@@ -75,3 +75,19 @@ class ContactSchema(Schema):
     created_at = created()
     updated_at = updated()
     version = version()
+    number = fields.String(
+        required=True, metadata={"description": "The first of `phones`, as the guide has it"}
+    )
+    group_id = id_field(allow_none=True)
+    channel = fields.String(required=True, allow_none=True)
+
+
+class ContactChangeSchema(_ContactFields, WholeSchema):
+    """What is to be changed; what is left out stays."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"organisation": "Acme"}
+    SHOWN = ContactSchema
+
+    name = Name()
+    phones = fields.List(fields.String(), validate=validate.Length(min=1, max=_MOST))
+    version = seen_version()

@@ -10,7 +10,10 @@ from service.core.groups import MOST_CONTACTS
 from service.schemas.base import (
     ID_PATTERN,
     CredentialsSchema,
+    Derived,
+    Flag,
     Name,
+    WholeSchema,
     created,
     id_field,
     is_id,
@@ -34,18 +37,10 @@ class NewGroupSchema(CredentialsSchema):
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends", "contacts": []}
 
-    name = Name(required=True)
+    name = Name(metadata={"description": "Required, here or as `title`"})
+    title = Name(metadata={"description": "The guide's word for `name`"})
+    is_default = Flag(metadata={"description": "A mark of your own, which is only kept"})
     contacts = _contacts()
-
-
-class GroupChangeSchema(CredentialsSchema):
-    """What is to be changed; what is left out stays."""
-
-    EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends"}
-
-    name = Name()
-    contacts = _contacts()
-    version = seen_version()
 
 
 class GroupSchema(Schema):
@@ -58,9 +53,24 @@ class GroupSchema(Schema):
     created_at = created()
     updated_at = updated()
     version = version()
+    title = Derived(
+        lambda group: group.name,
+        required=True,
+        metadata={"description": "The guide's word for `name`"},
+    )
+    is_default = fields.Boolean(required=True)
 
 
 class FullGroupSchema(GroupSchema):
     """A named list of contacts, with their ids."""
 
     contacts = fields.List(fields.String(), required=True)
+
+
+class GroupChangeSchema(NewGroupSchema, WholeSchema):
+    """What is to be changed; what is left out stays."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends"}
+    SHOWN = FullGroupSchema
+
+    version = seen_version()

@@ -12,12 +12,26 @@ from service.models import DeliveryStatus
 from service.schemas.base import StrictSchema, is_id
 
 
+def _size(**options: Any) -> fields.Integer:
+    return fields.Integer(validate=validate.Range(min=1, max=LARGEST_SIZE), **options)
+
+
+def _page(data: dict[str, Any]) -> PageRequest:
+    usual = LARGEST_SIZE if data["type"] else DEFAULT_SIZE
+    size = data["page_size"] or data["limit"] or usual
+    return PageRequest(data["page"], size, data["sort"] == "-createdAt")
+
+
 class SortedPageSchema(StrictSchema):
     """A page of a list, which can be read from either end."""
 
     page = fields.Integer(load_default=1, validate=validate.Range(min=1))
-    page_size = fields.Integer(
-        load_default=DEFAULT_SIZE, validate=validate.Range(min=1, max=LARGEST_SIZE)
+    page_size = _size(load_default=None)
+    limit = _size(load_default=None, metadata={"description": "The guide's word for `page_size`"})
+    type = fields.String(
+        load_default="",
+        validate=validate.OneOf(["", "all"]),
+        metadata={"description": f"`all`, the guide's word for a `page_size` of {LARGEST_SIZE}"},
     )
     sort = fields.String(
         load_default="createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
@@ -26,7 +40,7 @@ class SortedPageSchema(StrictSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the page that is asked for."""
-        return PageRequest(data["page"], data["page_size"], data["sort"] == "-createdAt")
+        return _page(data)
 
 
 class SandboxPageSchema(SortedPageSchema):
@@ -56,6 +70,6 @@ class DeliveryPageSchema(SortedPageSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the page that is asked for."""
-        page = PageRequest(data["page"], data["page_size"], data["sort"] == "-createdAt")
+        page = _page(data)
         wanted = data["recipient"] and (numbers.normalise(data["recipient"]) or data["recipient"])
         return {"page": page, "status": data["status"], "recipient": wanted}

@@ -16,10 +16,12 @@ A_TEXT = "Must be a text, in quotation marks."
 CONTRADICTED = "The body and the query string say different things: say it once, in the body."
 GIVEN_TWICE = "Given more than once: give it once."
 
+REQUIRED = "This field is required."
+
 _AN_OBJECT = "Must be an object, in curly brackets."
 
 _OURS = {
-    "Missing data for required field.": "This field is required.",
+    "Missing data for required field.": REQUIRED,
     "Field may not be null.": "Must not be null: leave it out, or give a value.",
     "Not a valid string.": A_TEXT,
     "Not a valid utf-8 string.": A_TEXT,
