@@ -20,6 +20,7 @@ from service.core import broadcasts, clients, orders, sessions, tokens
 from service.core.accounts import Accounts
 from service.core.deliveries import chunks
 from service.core.orders import Order
+from service.core.recipients import read as read_recipients
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.uploads import StoredMediaIds
@@ -60,7 +61,7 @@ class Crier:
     def accept(self, recipients: int, first: int = FIRST_NUMBER) -> str:
         """Accept a broadcast with all its rows made, held until `resume`; return its id."""
         to = list(map(str, range(first, first + recipients)))
-        order = Order("", "individual", to, {"text": TEXT})
+        order = Order("", read_recipients(to), {"text": TEXT})
         now = now_ms()
         with self.database.writing() as db:
             made = orders.accept(db, self.client_id, order, accounts=self._accounts, now=now)

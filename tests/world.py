@@ -17,6 +17,7 @@ from service.core import (
     clients,
     dispatchers,
     orders,
+    recipients,
     sessions,
 )
 from service.core.accounts import Accounts
@@ -80,8 +81,10 @@ class World:
         self, to: str | Sequence[str], says: str = "Hello", *, now: int | None = None, **order: Any
     ) -> str:
         """Accept a broadcast and return its id."""
-        wanted = {"session_id": "", "send_type": SendType.INDIVIDUAL, "message": {"text": says}}
-        asked = Order(**{**wanted, "to": to if isinstance(to, str) else list(to), **order})
+        given = to if isinstance(to, str) else list(to)
+        people = recipients.read(given, order.pop("send_type", SendType.INDIVIDUAL))
+        wanted = {"session_id": "", "people": people, "message": {"text": says}}
+        asked = Order(**{**wanted, **order})
         now = now_ms() if now is None else now
         with self.database.writing() as db:
             return orders.accept(db, self.client_id, asked, accounts=self.accounts, now=now).id

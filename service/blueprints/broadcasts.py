@@ -9,7 +9,6 @@ from typing import Any
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
-from service.config import Settings
 from service.core import broadcasts, orders, recipients, reports
 from service.core.deliveries import progress
 from service.core.orders import Order
@@ -17,7 +16,7 @@ from service.core.paging import Page, PageRequest
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
-from service.errors import ConflictError, InvalidError
+from service.errors import ConflictError
 from service.models import Broadcast, Delivery, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
@@ -155,33 +154,17 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
 
 def _order(body: dict[str, Any], key: str | None) -> Order:
     """Return what a client asks for; `message` as it was given, not as it was read."""
-    document = request.document
-    _check_limits(body, crier().settings)
+    document, most = request.document, crier().settings.max_recipients
     return Order(
         session_id=named_session(),
         within=within(),
-        send_type=body["send_type"],
-        to=body["to"],
+        people=recipients.read(body["to"], body["send_type"], most=most),
         message=document["message"],
         send_at=body.get("send_at"),
         expires_at=body.get("expires_at"),
         idempotency_key=key or None,
         digest=_digest(document) if key else "",
     )
-
-
-def _check_limits(body: dict[str, Any], settings: Settings) -> None:
-    """Raise InvalidError for a message or a list longer than the operator allows."""
-    message, errors = body["message"], {}
-    if (count := recipients.count(body["to"])) > settings.max_recipients:
-        most = settings.max_recipients
-        errors["to"] = [f"Has {count} entries; the most are {most} (MAX_RECIPIENTS)."]
-    if len(message.get("text") or "") > settings.max_text_chars:
-        errors["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
-    if len(message.get("attachments") or ()) > settings.max_attachments:
-        errors["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
-    if errors:
-        raise InvalidError(errors=errors)
 
 
 def _digest(document: dict[str, Any]) -> str:

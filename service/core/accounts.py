@@ -46,8 +46,12 @@ class Accounts:
 
     def content(self, broadcast: Broadcast) -> Content:
         """Return what a broadcast says, as drivers read it."""
+        return self.restored(broadcast.content)
+
+    def restored(self, resolved: dict[str, Any]) -> Content:
+        """Return a resolved content as drivers read it."""
         folder: Path = self.settings.attachments_dir
-        return content.restore(broadcast.content, folder, self.settings.public_url)
+        return content.restore(resolved, folder, self.settings.public_url)
 
 
 def surroundings(settings: Settings) -> Surroundings:

@@ -69,6 +69,13 @@ def delete(db: Session, client_id: str, contact_id: str) -> Contact:
     return contact
 
 
+def reached_by(phones: Sequence[str]) -> str:
+    """Return the phone to which messages go: the first that is no landline, else the first."""
+    if len(phones) == 1:
+        return phones[0]
+    return next((phone for phone in phones if not numbers.is_landline(phone)), phones[0])
+
+
 def _normalised(phones: Sequence[str]) -> list[str]:
     """Return phones in E.164 digits, each once; raises InvalidError naming every bad one."""
     found = {phone: numbers.normalise(phone) for phone in phones}

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from service import ids
-from service.core import owned, paging
+from service.core import contacts, owned, paging
 from service.database import now_ms
-from service.errors import ConflictError, InvalidError
+from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import Contact, Group, GroupMember
 
 MOST_CONTACTS = 100_000
@@ -133,21 +133,21 @@ def _locked(db: Session, client_id: str, group_ids: Iterable[str]) -> dict[str, 
 
 
 def phones(db: Session, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
-    """Return the first phone of each contact of a group, in their order.
+    """Return the phone by which each contact of a group is reached, in their order.
 
-    Raises InvalidError naming `to` when the client has no such group; `within` a session there is
-    none, as groups belong to no session.
+    Raises NotFoundError when the client has no such group; `within` a session there is none, as
+    groups belong to no session.
     """
-    mine = owned.mine(Group, client_id).where(Group.id == group_id)
-    if within is not None or db.scalar(mine) is None:
-        raise InvalidError(errors={"to": [f"There is no group {group_id!r} among yours."]})
+    if within is not None:
+        raise NotFoundError("group", group_id)
+    group = get(db, client_id, group_id)
     ordered = (
         select(Contact.phones)
         .join(GroupMember, GroupMember.contact_id == Contact.id)
-        .where(GroupMember.group_id == group_id)
+        .where(GroupMember.group_id == group.id)
         .order_by(GroupMember.position)
     )
-    return [numbers[0] for numbers in db.scalars(ordered) if numbers]
+    return [contacts.reached_by(numbers) for numbers in db.scalars(ordered) if numbers]
 
 
 def _touch(group: Group) -> None:

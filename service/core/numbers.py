@@ -13,37 +13,28 @@ from typing import TYPE_CHECKING
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberDesc
 
+from service.core import notations
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_WRITTEN = re.compile(r" *[0-9][0-9 \xa0\u202f\u2010-\u2015\u2212-]*(?<=[0-9])")
-"""A number as people write it behind its `+`: blanks and dashes of any width between digits."""
-
-_FILLERS = re.compile(r"[^0-9]+")
 _COMMON = re.compile(r"[0-9+ ]{3}")
 _NEVER = r"(?!)"
 _CODES = frozenset(map(str, COUNTRY_CODE_TO_REGION_CODE))
 
-EMPTY = "is empty"
-_MALFORMED = "is not a phone number: only digits, blanks, dashes and a leading + are allowed"
-_NOWHERE = (
-    "has no known country calling code: write the number in international form, e.g. 2348012345678"
-)
+_NOWHERE = f"has no known country calling code: {notations.EXAMPLE}"
 
 
 def normalise(written: str) -> str | None:
     """Return the E.164 digits, without `+`, of a number in use, and None of anything else.
 
-    The number begins with its country calling code. Blanks around it, a leading `+`, and blanks
-    and dashes between the digits are allowed. Bare digits take about 0.4 µs.
+    The number begins with its country calling code, and is written in any way that `notations`
+    reads. Bare digits take about 0.4 µs.
     """
     if _CHECKS[written[:3]](written):
         return written
-    digits = _digits(written)
-    if digits != written:
-        return normalise(digits)
-    plan = _plan_of(digits)
-    return plan.read(digits) if plan else None
+    digits = notations.digits(written)
+    return _read(digits) or _without_mark(digits)
 
 
 def reason(written: str) -> str:
@@ -51,19 +42,38 @@ def reason(written: str) -> str:
 
     Equal reasons are one and the same object, so that a million of them take no memory.
     """
-    digits = _digits(written)
+    digits = notations.digits(written)
     if not digits:
-        return _MALFORMED if written.strip() else EMPTY
+        return notations.objection(written)
     plan = _plan_of(digits)
     return plan.objection(digits) if plan else _NOWHERE
 
 
-def _digits(written: str) -> str:
-    """Return the digits of a number without what may stand around them, or an empty string."""
-    text = written.strip().removeprefix("+")
-    if text.isascii() and text.isdecimal():
-        return text
-    return _FILLERS.sub("", text) if _WRITTEN.fullmatch(text) else ""
+def is_landline(number: str) -> bool:
+    """Tell a fixed line, by its E.164 digits, from what is or may be a mobile phone."""
+    plan = _plan_of(number)
+    return bool(plan and plan.landlines.fullmatch(number))
+
+
+def _read(digits: str) -> str | None:
+    if _CHECKS[digits[:3]](digits):
+        return digits
+    plan = _plan_of(digits)
+    return plan.read(digits) if plan else None
+
+
+def _without_mark(digits: str) -> str | None:
+    """Return the number that has a mark of mobile phones where it does not belong.
+
+    WhatsApp writes Mexico's numbers with the 1 that ended in 2019. Argentina's has its 9 in front
+    of the area or its 15 behind it, never both.
+    """
+    if digits.startswith("521"):
+        return _read(f"52{digits[3:]}")
+    if digits.startswith("549"):
+        number = _read(f"54{digits[3:]}")
+        return number if number and number.startswith("549") else None
+    return None
 
 
 class _Plan:
@@ -96,6 +106,15 @@ class _Plan:
     def _national(self) -> re.Pattern[str]:
         """The numbers in use, without their code."""
         return re.compile(_in_use(self._regions), re.ASCII)
+
+    @cached_property
+    def landlines(self) -> re.Pattern[str]:
+        """The numbers of fixed lines, with their code, that no mobile phone can have."""
+        mobile = "|".join(_numbers(region.mobile) for region in self._regions if region.mobile)
+        fixed = "|".join(
+            _numbers(region.fixed_line) for region in self._regions if region.fixed_line
+        )
+        return re.compile(rf"{self.code}(?!{mobile or _NEVER})(?:{fixed or _NEVER})", re.ASCII)
 
     def read(self, digits: str) -> str | None:
         """Return the E.164 digits of a number in use that is not `plain`, None if it is neither."""

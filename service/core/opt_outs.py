@@ -30,7 +30,7 @@ def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> O
     Raises NotFoundError, and InvalidError for what is no number and no WhatsApp group.
     """
     sessions.get(db, client_id, session_id)
-    recipient = _read(written)
+    recipient = recipients.read_one(written)
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
     receipts.opt_out(db, session_id, recipient, now=now)
@@ -41,17 +41,10 @@ def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> O
 def delete(db: Db, client_id: str, session_id: str, written: str) -> OptOut:
     """Let a recipient be written to again; raises NotFoundError."""
     sessions.get(db, client_id, session_id)
-    recipient = _read(written)
+    recipient = recipients.read_one(written)
     found = recipient and db.get(OptOut, (session_id, recipient))
     if not found:
         raise NotFoundError("opt-out", written)
     db.delete(found)
     db.flush()
     return found
-
-
-def _read(written: str) -> str | None:
-    """Return a recipient in the form in which deliveries have them."""
-    groups = recipients.parse_groups([written]).unique
-    group = next(filter(recipients.is_whatsapp_group, groups), None)
-    return group or numbers.normalise(written)

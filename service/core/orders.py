@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
@@ -14,10 +13,12 @@ from sqlalchemy.orm import undefer
 
 from service import ids
 from service.channels.base import BlockedError, Driver, UnsupportedContentError
-from service.core import content, groups, recipients, reports, sessions, signals
+from service.config import Settings
+from service.core import content, groups, recipients, sessions, signals
 from service.core.accounts import Accounts
+from service.core.recipients import Recipients
 from service.database import milliseconds
-from service.errors import ConflictError, InvalidError
+from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import (
     Broadcast,
     BroadcastAttachment,
@@ -27,6 +28,9 @@ from service.models import (
     Session,
 )
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
 _MOST_GROUPS = 1_000
 """The most groups that one broadcast names: each of them is looked up."""
 
@@ -35,29 +39,20 @@ _MOST_GROUPS = 1_000
 class Order:
     """What a client asks for; moments in milliseconds of Unix time.
 
+    `people` are read before any transaction is open, as a million of them take a second.
+    `digest` is that of the whole request: an idempotency key may be used again only with it.
     `within` is set where a session's own token asks: the broadcast then uses nothing else of the
-    client's than that session. `digest` is a digest of the whole request: an idempotency key may
-    be used again only with it.
-    `people` is what `to` says: it is read when an order is made, and so before any transaction is
-    open, as a million recipients take a second.
+    client's than that session.
     """
 
     session_id: str
-    send_type: str
-    to: str | list[str]
+    people: Recipients
     message: dict[str, Any]
     send_at: int | None = None
     expires_at: int | None = None
     idempotency_key: str | None = None
     digest: str = ""
     within: str | None = None
-    people: recipients.Recipients = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Read `to`."""
-        is_group = self.send_type == SendType.GROUP
-        read = recipients.parse_groups if is_group else recipients.parse
-        object.__setattr__(self, "people", read(self.to))
 
 
 def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int) -> Broadcast:
@@ -70,26 +65,25 @@ def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         return earlier
     settings = accounts.settings
     session = sessions.choose(db, client_id, order.session_id)
-    resolved: dict[str, Any] = {}
-    people: Sequence[str] = ()
-    expires_at = now
-    errors: dict[str, Any] = {}
-    with _noting(errors):
-        resolved = content.resolve(db, client_id, order.message, within=order.within)
-    with _noting(errors):
-        people = _recipients(db, client_id, order, settings.max_recipients)
-    with _noting(errors):
-        expires_at = _expiry(order, now, settings.expire_after)
-    if errors:
-        raise InvalidError(errors=errors)
+    faults: dict[str, Any] = {}
+    driver = _noted(faults, _open, accounts, session)
+    resolved = _noted(faults, _resolved, db, client_id, order, settings)
+    reached = _noted(faults, _reached, db, client_id, order, driver, settings.max_recipients)
+    expires_at = _noted(faults, _expiry, order, now, settings.expire_after)
+    parts = driver and resolved and _noted(faults, _plan, accounts, driver, resolved)
+    if faults or not (resolved and reached and expires_at and parts):
+        raise InvalidError(errors=faults)
     broadcast = Broadcast(
         id=ids.new_broadcast(),
         client_id=client_id,
         session_id=session.id,
-        send_type=order.send_type,
+        send_type=order.people.send_type,
+        to=order.people.shown,
+        to_truncated=order.people.is_truncated,
         message=order.message,
         content=resolved,
-        total=len(people),
+        parts=parts,
+        total=len(reached),
         expires_at=expires_at,
         send_at=order.send_at,
         status=_first_status(order, now),
@@ -97,14 +91,8 @@ def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         request_digest=order.digest,
         created_at=now,
         updated_at=now,
-        parts=1,
     )
-    broadcast.to, broadcast.to_truncated = _shown(order.to, people)
-    driver = _open(accounts, session)
-    if order.send_type == SendType.GROUP:
-        _check_groups(driver, people, order.to)
-    broadcast.parts = _plan(accounts, driver, broadcast)
-    return _store(db, broadcast, people, order, settings.fanout_chunk)
+    return _store(db, broadcast, reached, order, settings.fanout_chunk)
 
 
 def _earlier(db: Db, client_id: str, order: Order) -> Broadcast | None:
@@ -124,60 +112,91 @@ def _earlier(db: Db, client_id: str, order: Order) -> Broadcast | None:
     return broadcast
 
 
-@contextmanager
-def _noting(errors: dict[str, Any]) -> Iterator[None]:
-    """Note what is wrong, and go on to the next check."""
+def _noted(
+    faults: dict[str, Any], check: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+) -> Result | None:
+    """Return what a check returns, or note its faults, so that the next one is made too."""
     try:
-        yield
+        return check(*args, **kwargs)
     except InvalidError as error:
-        errors.update(error.errors)
+        faults.update(error.errors)
+        return None
 
 
-def _recipients(db: Db, client_id: str, order: Order, most: int) -> Sequence[str]:
+def _resolved(db: Db, client_id: str, order: Order, settings: Settings) -> dict[str, Any]:
+    """Look up what a message names, unless it is longer than the operator allows."""
+    message = order.message
+    faults = {}
+    if len(message.get("text") or "") > settings.max_text_chars:
+        faults["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
+    if len(message.get("attachments") or ()) > settings.max_attachments:
+        faults["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
+    if faults:
+        raise InvalidError(errors=faults)
+    return content.resolve(db, client_id, message, within=order.within)
+
+
+def _reached(
+    db: Db, client_id: str, order: Order, driver: Driver | None, most: int
+) -> Sequence[str]:
     """Return whom an order reaches, each once; raises InvalidError naming every bad entry."""
-    is_group = order.send_type == SendType.GROUP
     people = order.people
+    if people.count > most:
+        reason = f"Has more entries than this service takes: {most} (MAX_RECIPIENTS)."
+        raise InvalidError(errors={"to": [reason]})
     if people.bad:
-        errors: dict[str, Any] = {}
-        if people.bad_count > len(people.bad):
-            errors["to"] = [f"{people.bad_count} entries are not right; the first of them follow."]
-        errors |= {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
-        raise InvalidError(errors=errors)
-    unique = _members(db, client_id, order) if is_group else people.unique
-    if not unique:
+        raise InvalidError(errors=_bad_entries(people))
+    if people.send_type == SendType.GROUP:
+        reached = _members(db, client_id, order, driver)
+    else:
+        reached = people.unique
+    if not reached:
         raise InvalidError(errors={"to": ["Names nobody: give at least one recipient."]})
-    if len(unique) > most:
-        reason = f"Has {len(unique)} recipients; the most this service takes is {most}"
+    if len(reached) > most:
+        reason = f"Has {len(reached)} recipients; the most this service takes is {most}"
         raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
-    return unique
+    return reached
 
 
-def _members(db: Db, client_id: str, order: Order) -> Sequence[str]:
-    """Put the members of contact groups in the place of the groups; WhatsApp groups stay."""
-    entries = order.people.unique
-    if len(entries) > _MOST_GROUPS:
+def _bad_entries(people: Recipients) -> dict[str, Any]:
+    faults = {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
+    if people.bad_count == len(people.bad):
+        return faults
+    return {"to": [f"{people.bad_count} entries are not right; the first of them follow."]} | faults
+
+
+def _members(db: Db, client_id: str, order: Order, driver: Driver | None) -> Sequence[str]:
+    """Put the members of contact groups in the place of the groups; WhatsApp groups stay.
+
+    Raises InvalidError for groups that are unknown, or out of the channel's reach.
+    """
+    people = order.people
+    if len(people.unique) > _MOST_GROUPS:
         raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
-    people: dict[str, None] = {}
-    unknown: list[str] = []
-    for entry in entries:
-        if recipients.is_whatsapp_group(entry):
-            people[entry] = None
-            continue
-        try:
-            people |= dict.fromkeys(groups.phones(db, client_id, entry, within=order.within))
-        except InvalidError as error:
-            unknown += error.errors["to"]
-    if unknown:
-        raise InvalidError(errors={"to": unknown})
-    return tuple(people)
+    reached: dict[str, None] = {}
+    wrong: dict[str, list[str]] = {}
+    for entry in people.unique:
+        if not recipients.is_whatsapp_group(entry):
+            phones = _noted(wrong, _phones, db, client_id, entry, order.within)
+            reached |= dict.fromkeys(phones or ())
+        elif driver and not driver.reaches_groups:
+            reason = f"{entry!r}: the channel {driver.name} does not reach WhatsApp groups."
+            wrong[entry] = [reason]
+        else:
+            reached[entry] = None
+    if wrong:
+        places = people.places()
+        faults = {f"to.{places[entry]}": reasons for entry, reasons in wrong.items()}
+        raise InvalidError(errors=faults)
+    return tuple(reached)
 
 
-def _shown(to: str | list[str], people: Sequence[str]) -> tuple[str | list[str], bool]:
-    """Return `to` as given, or its first recipients where it is too long to be given back."""
-    if recipients.count(to) <= reports.SHOWN:
-        return to, False
-    head = list(people[: reports.SHOWN])
-    return (",".join(head) if isinstance(to, str) else head), True
+def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:
+    """Return whom a group's contacts are reached by; raises InvalidError under the group's id."""
+    try:
+        return groups.phones(db, client_id, group_id, within=within)
+    except NotFoundError as error:
+        raise InvalidError(errors={group_id: [error.message]}) from error
 
 
 def _expiry(order: Order, now: int, expire_after: float) -> int:
@@ -194,16 +213,6 @@ def _first_status(order: Order, now: int) -> BroadcastStatus:
     return BroadcastStatus.SCHEDULED if later else BroadcastStatus.SENDING
 
 
-def _check_groups(driver: Driver, people: Sequence[str], to: Sequence[str]) -> None:
-    """Raise InvalidError for WhatsApp groups on a channel that only reaches telephones."""
-    if driver.reaches_groups:
-        return
-    for recipient in filter(recipients.is_whatsapp_group, people):
-        place = f"to.{to.index(recipient)}" if recipient in to else "to"
-        reason = f"{recipient!r}: the channel {driver.name} does not reach WhatsApp groups."
-        raise InvalidError(errors={place: [reason]})
-
-
 def _open(accounts: Accounts, session: Session) -> Driver:
     """Return a session's driver; raises InvalidError with what keeps it from being used."""
     try:
@@ -212,10 +221,10 @@ def _open(accounts: Accounts, session: Session) -> Driver:
         raise InvalidError(errors={"session_id": [error.reason]}) from error
 
 
-def _plan(accounts: Accounts, driver: Driver, broadcast: Broadcast) -> int:
+def _plan(accounts: Accounts, driver: Driver, resolved: dict[str, Any]) -> int:
     """Ask the channel for its parts; raises InvalidError for what it cannot carry."""
     try:
-        return len(driver.plan(accounts.content(broadcast)))
+        return len(driver.plan(accounts.restored(resolved)))
     except UnsupportedContentError as error:
         raise InvalidError(errors={error.field: [error.reason]}) from error
     except BlockedError as error:

@@ -1,33 +1,46 @@
-"""Recipients: the entries of a broadcast's `to`, read, checked and made unique.
+"""Recipients: the entries of a broadcast's `to`, read, checked and made unique in one pass.
 
-`to` is a list of texts, or one text with commas between its entries. The text is taken apart
-piece by piece, so that a million entries leave little behind but the unique recipients.
+A text is taken apart piece by piece, so that a million entries leave little behind but the unique
+recipients.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from service import ids
-from service.core import numbers
+from service.core import notations, numbers
+from service.models import SendType
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+Given = str | float | Sequence[str | float]
+"""What `to` may be: a text, a number, or a list of these. The text of a float has to be that which
+the client wrote."""
 
-_PIECE = 65_536
-"""About how many characters of a text are taken apart at once."""
+SHOWN: Final = 1_000
+"""The most entries of `to` that are given back as they came."""
 
-_SHOWN = 40
-"""The most characters of a bad entry that are kept."""
-
-MOST_BAD = 1_000
+MOST_BAD: Final = 1_000
 """The most bad entries that are kept; of more, only the number is."""
 
-_WHATSAPP_GROUP = re.compile(r"[0-9][0-9-]{0,63}@g\.us")
-NO_GROUP = (
+_LONGEST_SHOWN: Final = 40
+"""The most characters of a bad entry that are kept."""
+
+_PIECE: Final = 65_536
+"""About how many characters of a text are taken apart at once."""
+
+_PIECE_OF_LIST: Final = 5_000
+
+_SEPARATORS: Final = ";\u060c\u061b\u3001\uff0c\uff1b"
+"""What stands for a comma: semicolons, and the marks of Arabic, Chinese and Japanese."""
+
+_LINE_ENDS: Final = "\n\r\t\x0b\x0c\x85\u2028\u2029"
+"""What ends a line of a text. A tab does, as what is copied from a spreadsheet has tabs in it."""
+
+_WHATSAPP_GROUP: Final = re.compile(r"[0-9][0-9-]{0,63}@g\.us")
+NO_GROUP: Final = (
     "is neither the id of a contact group (24 hexadecimal digits)"
     " nor that of a WhatsApp group (ending in @g.us)"
 )
@@ -45,29 +58,66 @@ class BadEntry(NamedTuple):
 class Recipients:
     """What `to` says: each recipient once, in the order of first mention, and the bad entries.
 
-    `bad` holds the first of them, `bad_count` says how many there are.
+    Numbers are E.164 digits without `+`. `bad` holds the first bad entries, `bad_count` says how
+    many there are. `count` is that of all entries that were read.
     """
 
     unique: tuple[str, ...]
-    bad: tuple[BadEntry, ...]
+    bad: tuple[BadEntry, ...] = ()
     bad_count: int = field(default=0, compare=False)
+    count: int = field(default=0, compare=False)
+    given: Given = field(default="", compare=False, repr=False)
+    send_type: str = field(default=SendType.INDIVIDUAL, compare=False)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Tell whether `to` is too long to be given back."""
+        return self.count > SHOWN
+
+    @property
+    def shown(self) -> Given:
+        """Return `to` as given, or its first recipients where it is too long for that."""
+        if not self.is_truncated:
+            return self.given
+        head = self.unique[:SHOWN]
+        return ",".join(head) if isinstance(self.given, str) else list(head)
+
+    def places(self) -> dict[str, int]:
+        """Return where each recipient is mentioned first, by reading `to` once more."""
+        normalise, _ = _WAYS[self.send_type]
+        found: dict[str, int] = {}
+        entries = (entry for piece in _pieces(self.given) for entry in piece)
+        for position, entry in enumerate(entries):
+            found.setdefault(normalise(entry) or "", position)
+        return found
 
 
-def parse(to: str | Iterable[str]) -> Recipients:
-    """Read phone numbers in international form; the recipients are E.164 digits without `+`.
+def read(to: Given, send_type: str = SendType.INDIVIDUAL, *, most: int = 1_000_000) -> Recipients:
+    """Read phone numbers in international form, or ids of groups, as `send_type` says.
 
-    Raises nothing for bad entries: the caller decides what becomes of them. One comma at the end
-    of a text is ignored, and a blank text has no entries at all.
+    Entries of a text are separated by commas, semicolons or line ends. A separator at the end of a
+    text or a line is ignored, and so are blank lines. Nothing is refused here: the caller decides
+    what becomes of bad entries, and of more than `most`, after which no more are read.
     """
-    return _read(to, numbers.normalise, numbers.reason)
-
-
-def parse_groups(to: str | Iterable[str]) -> Recipients:
-    """Read ids of contact groups, for the caller to expand, and of WhatsApp groups (`…@g.us`).
-
-    Commas, blanks, duplicates and bad entries are treated as `parse` does.
-    """
-    return _read(to, _group, _no_group)
+    normalise, reason = _WAYS[send_type]
+    unique: dict[str | None, None] = {}
+    bad: list[BadEntry] = []
+    bad_count = count = 0
+    for piece in _pieces(to):
+        found = list(map(normalise, piece))
+        unique.update(dict.fromkeys(found))
+        if None in unique:
+            del unique[None]
+            wrong = [at for at, recipient in enumerate(found) if recipient is None]
+            bad_count += len(wrong)
+            for at in wrong[: MOST_BAD - len(bad)]:
+                shown = piece[at].strip()[:_LONGEST_SHOWN]
+                bad.append(BadEntry(count + at, shown, reason(piece[at])))
+        count += len(piece)
+        if count > most:
+            break
+    people = tuple(recipient for recipient in unique if recipient)
+    return Recipients(people, tuple(bad), bad_count, count, to, send_type)
 
 
 def is_whatsapp_group(recipient: str) -> bool:
@@ -75,37 +125,37 @@ def is_whatsapp_group(recipient: str) -> bool:
     return recipient.endswith("@g.us")
 
 
-def _read(
-    to: str | Iterable[str],
-    normalise: Callable[[str], str | None],
-    reason: Callable[[str], str],
-) -> Recipients:
-    unique: dict[str, None] = {}
-    bad: list[BadEntry] = []
-    bad_count = 0
-    for position, entry in enumerate(_entries(to)):
-        recipient = normalise(entry)
-        if recipient is not None:
-            unique[recipient] = None
-            continue
-        bad_count += 1
-        if bad_count <= MOST_BAD:
-            bad.append(BadEntry(position, entry.strip()[:_SHOWN], reason(entry)))
-    return Recipients(tuple(unique), tuple(bad), bad_count)
+def read_one(written: str) -> str | None:
+    """Return a recipient in the form in which deliveries have them: a number, a WhatsApp group."""
+    text = written.strip()
+    return text if _WHATSAPP_GROUP.fullmatch(text) else numbers.normalise(written)
 
 
-def count(to: str | list[str]) -> int:
-    """Return how many entries there are, without a look at any of them."""
-    return to.count(",") + 1 if isinstance(to, str) else len(to)
+def _pieces(to: Given) -> Iterator[Sequence[str]]:
+    """Yield the entries, some thousands at a time."""
+    if isinstance(to, str):
+        yield from _pieces_of_text(_with_commas(to))
+    elif isinstance(to, int | float):
+        yield [str(to)]
+    else:
+        for start in range(0, len(to), _PIECE_OF_LIST):
+            piece = to[start : start + _PIECE_OF_LIST]
+            yield cast("list[str]", piece) if {*map(type, piece)} == {str} else [*map(str, piece)]
 
 
-def _entries(to: str | Iterable[str]) -> Iterable[str]:
-    return chain.from_iterable(_pieces(to)) if isinstance(to, str) else to
+def _with_commas(text: str) -> str:
+    """Return a text in which commas alone separate entries."""
+    text = text.strip()
+    for separator in _SEPARATORS:
+        text = text.replace(separator, ",")
+    if any(end in text for end in _LINE_ENDS):
+        lines = (line.strip() for line in text.replace("\t", "\n").splitlines())
+        entries = (line.removeprefix(",").removesuffix(",").strip() for line in lines)
+        return ",".join(filter(None, entries))
+    return text.removesuffix(",")
 
 
-def _pieces(text: str) -> Iterator[list[str]]:
-    """Yield the entries between the commas of a text, some thousands at a time."""
-    text = text.strip().removesuffix(",")
+def _pieces_of_text(text: str) -> Iterator[list[str]]:
     start = 0
     while text and start <= len(text):
         comma = text.find(",", start + _PIECE)
@@ -123,4 +173,11 @@ def _group(entry: str) -> str | None:
 
 
 def _no_group(entry: str) -> str:
-    return NO_GROUP if entry.strip() else numbers.EMPTY
+    return NO_GROUP if entry.strip() else notations.EMPTY
+
+
+_WAYS: Final[dict[str, tuple[Callable[[str], str | None], Callable[[str], str]]]] = {
+    SendType.INDIVIDUAL: (numbers.normalise, numbers.reason),
+    SendType.GROUP: (_group, _no_group),
+}
+"""How entries of each kind are read, and what is wrong with those that cannot be."""

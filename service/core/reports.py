@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import paging
+from service.core import paging, recipients
 from service.core.deliveries.tallies import COUNTED
 from service.database import now_ms
 from service.models import (
@@ -22,8 +22,8 @@ from service.models import (
     Session,
 )
 
-SHOWN = 1_000
-"""The most recipients shown in `to`, `sent`, `pending` and `failed` of one broadcast."""
+SHOWN = recipients.SHOWN
+"""The most recipients shown in `sent`, `pending` and `failed` of one broadcast, as in `to`."""
 
 SHOWN_IN_LISTS = 100
 """The same, where a broadcast is one of many."""

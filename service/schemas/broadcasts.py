@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from service.core.recipients import Given
 from service.models import BroadcastStatus, DeliveryStatus, SendType
 from service.schemas.base import (
     ID_PATTERN,
@@ -26,7 +27,11 @@ from service.schemas.base import (
 _LATITUDE = r"[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?)"
 _LONGITUDE = r"[+-]?((1[0-7][0-9]|[0-9]{1,2})(\.[0-9]{1,20})?|180(\.0{1,20})?)"
 _LONGEST_PLACE = 1_000
-_RECIPIENTS = [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+_RECIPIENTS: list[dict[str, Any]] = [
+    {"type": "string"},
+    {"type": "integer"},
+    {"type": "array", "items": {"type": ["string", "integer"]}},
+]
 
 
 class Coordinate(fields.Field[str | float]):
@@ -56,17 +61,21 @@ class Coordinate(fields.Field[str | float]):
         return value
 
 
-class Recipients(fields.Field[str | list[str]]):
-    """A text with commas, or a list of texts; not copied and not looked into.
+class Recipients(fields.Field[Given]):
+    """A text with separators, a number, or a list of these; not copied and not looked into.
 
     A million of them come by here, and all of them are read once, in `core.recipients`.
     """
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         del attr, data, kwargs
-        if isinstance(value, str) or (isinstance(value, list) and set(map(type, value)) <= {str}):
-            return value
-        raise ValidationError("Must be a text with commas between recipients, or a list of texts.")
+        entries = value if isinstance(value, list) else (value,)
+        # Exactly these: to Python `True` is a number.
+        if not all(kind in {str, int} or issubclass(kind, float) for kind in {*map(type, entries)}):
+            raise ValidationError(
+                "Must be a text with commas between recipients, or a list of texts."
+            )
+        return value
 
 
 class LocationSchema(LenientSchema):

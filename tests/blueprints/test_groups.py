@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.core import groups
-from service.errors import InvalidError
+from service.errors import NotFoundError
 from tests.conftest import Tenant
 
 NUMBERS = ["2348179803743", "2349048988056", "447911123456"]
@@ -87,7 +87,7 @@ def test_a_group_expands_to_the_first_phone_of_each(
     made = acme.make("/group", name="friends", contacts=people[::-1])
     with acme.crier.database.reading() as db:
         assert groups.phones(db, acme.id, made["_id"]) == NUMBERS[::-1]
-        with pytest.raises(InvalidError):
+        with pytest.raises(NotFoundError):
             groups.phones(db, globex.id, made["_id"])
 
 

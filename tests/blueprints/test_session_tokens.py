@@ -125,7 +125,7 @@ def test_it_reaches_no_contact_no_group_and_no_file_of_the_clients(acme: Tenant)
     assert ask(acme, "GET", f"/attachment/{file['_id']}", token).status_code == 404
     to_group = {"send_type": "group", "to": group["_id"]}
     for fields, field in (
-        (TEXT | to_group, "to"),
+        (TEXT | to_group, "to.0"),
         (TEXT | {"message": {"attachments": [file["_id"]]}}, "message.attachments.0"),
         (TEXT | {"message": {"contactId": contact["_id"]}}, "message.contactId"),
     ):

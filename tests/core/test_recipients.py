@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.blueprints.bodies import Written
 from service.core import numbers, recipients
-from service.core.recipients import BadEntry, Recipients
+from service.core.recipients import BadEntry, Given, Recipients
+from service.models import SendType
 
 ADA = "2348179803743"
 BEN = "2349048988056"
@@ -17,6 +20,8 @@ CHAT = "120363025343298765@g.us"
 OLD_CHAT = "2348179803743-1586000000@g.us"
 FIRST_GROUP = "64a00ec7c5e487d95dcb0d5e"
 SECOND_GROUP = "64ac311eee05a1a2c27fbdb5"
+
+SEPARATING = ",;\u060c\u061b\u3001\uff0c\uff1b\n\r\t\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
 blanks = st.sampled_from(["", " ", "\t", "\r\n", "  "])
 fillers = st.sampled_from(["", "", "", " ", "-", " - ", "\u00a0", "\u2011"])
@@ -31,41 +36,41 @@ def entries(draw: st.DrawFn) -> tuple[str, str]:
 
 
 def test_the_guides_recipients_come_out_as_they_went_in() -> None:
-    assert recipients.parse(f"{ADA},{BEN}") == Recipients((ADA, BEN), ())
+    assert recipients.read(f"{ADA},{BEN}") == Recipients((ADA, BEN), ())
 
 
 def test_a_list_means_the_same_as_a_text() -> None:
-    assert recipients.parse([ADA, BEN, "x"]) == recipients.parse(f"{ADA},{BEN},x")
+    assert recipients.read([ADA, BEN, "x"]) == recipients.read(f"{ADA},{BEN},x")
 
 
 def test_one_number_written_in_several_ways_is_one_recipient_at_its_first_position() -> None:
     to = f"{ADA}, {BEN}, +234 817 980 3743, 234-817-980-3743, 23408179803743"
-    assert recipients.parse(to) == Recipients((ADA, BEN), ())
+    assert recipients.read(to) == Recipients((ADA, BEN), ())
 
 
 @pytest.mark.parametrize("to", ["", " ", "\n", ",", " , ", []])
 def test_a_blank_to_has_no_entries(to: str | list[str]) -> None:
-    assert recipients.parse(to) == Recipients((), ())
+    assert recipients.read(to) == Recipients((), ())
 
 
 @pytest.mark.parametrize("end", ["", ",", ", ", " ,\n"])
 def test_a_comma_at_the_end_is_no_entry(end: str) -> None:
-    assert recipients.parse(ADA + end) == Recipients((ADA,), ())
+    assert recipients.read(ADA + end) == Recipients((ADA,), ())
 
 
 def test_an_empty_entry_elsewhere_is_a_bad_one() -> None:
-    assert recipients.parse(f",{ADA}, ,{BEN},,") == Recipients(
+    assert recipients.read(f",{ADA}, ,{BEN},,") == Recipients(
         (ADA, BEN),
         (BadEntry(0, "", "is empty"), BadEntry(2, "", "is empty"), BadEntry(4, "", "is empty")),
     )
 
 
 def test_an_empty_text_in_a_list_is_a_bad_entry_even_at_the_end() -> None:
-    assert recipients.parse([ADA, ""]).bad == (BadEntry(1, "", "is empty"),)
+    assert recipients.read([ADA, ""]).bad == (BadEntry(1, "", "is empty"),)
 
 
 def test_every_bad_entry_has_its_position_its_beginning_and_a_reason() -> None:
-    assert recipients.parse(f"{ADA}, 0817,{BEN},{'x' * 99}").bad == (
+    assert recipients.read(f"{ADA}, 0817,{BEN},{'x' * 99}").bad == (
         BadEntry(1, "0817", numbers.reason("0817")),
         BadEntry(3, "x" * 40, numbers.reason("x")),
     )
@@ -73,7 +78,7 @@ def test_every_bad_entry_has_its_position_its_beginning_and_a_reason() -> None:
 
 def test_entries_of_a_million_characters_are_only_bad() -> None:
     huge = ["1" * 1_000_000, "1 " * 500_000 + "x", "\x00" * 1_000_000, "٣" * 1_000_000]
-    bad = recipients.parse(",".join([ADA, *huge])).bad
+    bad = recipients.read(",".join([ADA, *huge])).bad
     assert [entry.position for entry in bad] == [1, 2, 3, 4]
     assert {len(entry.entry) for entry in bad} == {40}
 
@@ -83,20 +88,82 @@ def test_each_number_comes_out_once_in_the_order_of_first_mention(
     drawn: list[tuple[str, str]],
 ) -> None:
     expected = Recipients(tuple(dict.fromkeys(number for number, _ in drawn)), ())
-    assert recipients.parse([way for _, way in drawn]) == expected
-    assert recipients.parse(",".join(way for _, way in drawn)) == expected
+    assert recipients.read([way for _, way in drawn]) == expected
+    assert recipients.read(",".join(way for _, way in drawn)) == expected
 
 
 @given(st.lists(entries().map(lambda drawn: drawn[1]) | st.sampled_from(["", "x", "44", "0" * 50])))
 def test_what_came_out_comes_out_again(to: list[str]) -> None:
-    unique = recipients.parse(to).unique
-    assert recipients.parse(",".join(unique)) == Recipients(unique, ())
+    unique = recipients.read(to).unique
+    assert recipients.read(",".join(unique)) == Recipients(unique, ())
 
 
-@given(st.text(st.characters(exclude_categories=()) | st.sampled_from(",,,+ 234"), max_size=99))
+others = st.characters(exclude_categories=(), exclude_characters=SEPARATING)
+
+
+@given(st.text(others | st.sampled_from(",,,+ 234"), max_size=99))
 def test_any_text_is_read_as_the_list_of_its_entries(to: str) -> None:
     listed = to.strip().removesuffix(",")
-    assert recipients.parse(to) == recipients.parse(listed.split(",") if listed else [])
+    assert recipients.read(to) == recipients.read(listed.split(",") if listed else [])
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        f"{ADA}\n{BEN}",
+        f"{ADA}\r\n{BEN}\r\n",
+        f"{ADA},\n{BEN},\n",
+        f"{ADA}\n\n \n{BEN}",
+        f"{ADA}\n,{BEN}",
+        f"{ADA};{BEN}",
+        f"{ADA}; {BEN};",
+        f"{ADA};\r\n{BEN};\r\n",
+        f"{ADA}\t{BEN}",
+        f"{ADA}\u2028{BEN}",
+        f"{ADA}\u060c {BEN}",
+        f"{ADA}\uff0c{BEN}",
+        f"+{ADA}\n'{BEN}",
+        [int(ADA), int(BEN)],
+        [ADA, int(BEN)],
+        [Written(f"{ADA}.0"), BEN],
+    ],
+)
+def test_each_way_to_separate_numbers_makes_the_same_two_of_them(to: Given) -> None:
+    assert recipients.read(to) == Recipients((ADA, BEN))
+
+
+@pytest.mark.parametrize("to", [ADA, int(ADA), Written(f"{ADA}.0"), [int(ADA)]])
+def test_one_number_may_be_a_text_or_a_number(to: Given) -> None:
+    read = recipients.read(to)
+    assert read == Recipients((ADA,))
+    assert read.shown is to
+
+
+def test_a_number_that_a_spreadsheet_shortened_is_told_whatever_its_type() -> None:
+    for to in ([Written("2.34818E+12")], "2.34818E+12"):
+        [bad] = recipients.read(to).bad
+        assert bad == BadEntry(0, "2.34818E+12", numbers.reason("2.34818E+12"))
+
+
+@pytest.mark.parametrize("form", [list, ",".join, "\n".join, ";\n".join])
+def test_positions_are_those_of_entries_in_each_form(
+    form: Callable[[list[str]], str | list[str]],
+) -> None:
+    read = recipients.read(form([CHAT, "bad", FIRST_GROUP, CHAT, "worse"]), SendType.GROUP)
+    assert [entry.position for entry in read.bad] == [1, 4]
+    assert {entry: read.places()[entry] for entry in read.unique} == {CHAT: 0, FIRST_GROUP: 2}
+
+
+def test_no_more_is_read_than_may_be_sent_to() -> None:
+    read = recipients.read(",".join(["x"] * 100_000), most=10)
+    assert 10 < read.count < 100_000
+
+
+def test_a_long_to_shows_its_first_recipients_in_the_form_that_it_had() -> None:
+    to = [f"234803{position:07}" for position in range(1_001)]
+    assert recipients.read(to[1:]).shown == to[1:]
+    assert recipients.read(to).shown == to[:1_000]
+    assert recipients.read(",".join(to)).shown == ",".join(to[:1_000])
 
 
 def test_entries_keep_their_positions_wherever_a_long_text_is_taken_apart() -> None:
@@ -104,8 +171,8 @@ def test_entries_keep_their_positions_wherever_a_long_text_is_taken_apart() -> N
     bad = range(0, 30_000, 7)
     for position in bad:
         to[position] = f"0{position}"
-    read = recipients.parse(",".join(to))
-    assert read == recipients.parse(to)
+    read = recipients.read(",".join(to))
+    assert read == recipients.read(to)
     told = [(entry.position, entry.entry) for entry in read.bad]
     assert told == [(place, f"0{place}") for place in bad[: recipients.MOST_BAD]]
     assert read.bad_count == len(bad)
@@ -114,10 +181,10 @@ def test_entries_keep_their_positions_wherever_a_long_text_is_taken_apart() -> N
 
 def test_a_long_text_is_read_without_copies_of_all_its_entries() -> None:
     to = ",".join(f"+234803{position:07}" for position in range(100_000))
-    recipients.parse(to[:1000])
+    recipients.read(to[:1000])
     tracemalloc.start()
     try:
-        unique = recipients.parse(to).unique
+        unique = recipients.read(to).unique
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -129,7 +196,7 @@ def test_a_long_text_is_read_without_copies_of_all_its_entries() -> None:
 def test_groups_are_ids_or_whatsapp_groups() -> None:
     to = f"{FIRST_GROUP}, {CHAT},{SECOND_GROUP},{OLD_CHAT},{FIRST_GROUP.upper()},"
     unique = (FIRST_GROUP, CHAT, SECOND_GROUP, OLD_CHAT)
-    assert recipients.parse_groups(to) == Recipients(unique, ())
+    assert recipients.read(to, SendType.GROUP) == Recipients(unique, ())
     assert [recipients.is_whatsapp_group(group) for group in unique] == [False, True, False, True]
 
 
@@ -138,8 +205,12 @@ def test_groups_are_ids_or_whatsapp_groups() -> None:
 )
 def test_anything_else_is_no_group(entry: str) -> None:
     bad = BadEntry(1, entry[:40], recipients.NO_GROUP)
-    assert recipients.parse_groups([FIRST_GROUP, entry]) == Recipients((FIRST_GROUP,), (bad,))
+    assert recipients.read([FIRST_GROUP, entry], SendType.GROUP) == Recipients(
+        (FIRST_GROUP,), (bad,)
+    )
 
 
 def test_an_empty_entry_is_no_group_either() -> None:
-    assert recipients.parse_groups(f"{FIRST_GROUP},,{CHAT}").bad == (BadEntry(1, "", "is empty"),)
+    assert recipients.read(f"{FIRST_GROUP},,{CHAT}", SendType.GROUP).bad == (
+        BadEntry(1, "", "is empty"),
+    )

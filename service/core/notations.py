@@ -1,0 +1,155 @@
+"""Notations: the ways in which people and programs write one phone number, down to its digits.
+
+Contacts of a telephone, WhatsApp, web pages and spreadsheets each leave marks of their own around a
+number. What is one number and nothing else is read; what may mean two things is not.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+from urllib.parse import unquote
+
+_LONGEST: Final = 500
+"""The most characters in which one number is written, links included."""
+
+_FILLERS: Final = " -./()[]"
+"""What stands between digits. Blanks and dashes of any width are made into these before."""
+
+_WITHOUT_FILLERS: Final = str.maketrans("", "", _FILLERS)
+_SIMPLE: Final = re.compile(r"[0-9+ ()-]+")
+_FULL_WIDTH: Final = range(0xFF01, 0xFF5F)
+_DASHES: Final = frozenset("\u2212\u30fc")
+"""The minus sign and the long vowel mark of Japanese, which stand for a dash."""
+
+_QUOTED: Final = re.compile(r"""=?(["'])(.*)\1""")
+_APOSTROPHES: Final = "'`\u2018\u2019"
+
+_LINK: Final = re.compile(
+    r"(?:(?:https?://)?(?:www\.)?wa\.me/"
+    r"|(?:(?:https?://)?(?:(?:www|api|web)\.)?whatsapp\.com|whatsapp:/)/send/?\?(?:[^#]*&)?phone=)"
+    r"(?P<number>[^/?&#]+)(?:[/?&#].*)?",
+    re.IGNORECASE,
+)
+"""Click to chat (https://faq.whatsapp.com/5913398998672934)."""
+
+_SCHEME: Final = re.compile(
+    r"(?:tel|callto|sms|smsto|whatsapp):(?P<number>[^;?]+)"
+    r"(?:;phone-context=(?P<context>\+[0-9.()-]+))?(?:\?.*)?",
+    re.IGNORECASE,
+)
+"""The URI of a telephone (RFC 3966) and its like."""
+
+_CHAT: Final = re.compile(
+    r"(?P<number>[0-9]+)(?:[.:_][0-9]+)*@(?:c\.us|s\.whatsapp\.net)", re.IGNORECASE
+)
+"""The id of a chat with one person, perhaps with that of a device."""
+
+_FRACTION: Final = re.compile(r"(?P<number>\+?[0-9]{7,})[.,]0+")
+_EXPONENT: Final = re.compile(
+    r"\+?(?P<first>[0-9])(?:[.,](?P<rest>[0-9]+))?e\+?(?P<exponent>[0-9]{1,2})", re.IGNORECASE
+)
+
+EMPTY: Final = "is empty"
+EXAMPLE: Final = "write it in international form, such as +1 202-555-0110"
+MALFORMED: Final = f"is not a phone number: {EXAMPLE}"
+SHORTENED: Final = (
+    "was shortened by a spreadsheet, its last digits are lost: format the column as text"
+)
+_REASONS: Final = (
+    (re.compile(r".*@g\.us", re.IGNORECASE), 'is a WhatsApp group: set "send_type" to "group"'),
+    (
+        re.compile(r".*@lid", re.IGNORECASE),
+        "is an id by which WhatsApp hides a number: give the number itself",
+    ),
+    (
+        re.compile(r"[^;]*[0-9][ ,;]*(?:;?ext[.=:]?|x|#) ?[0-9]+", re.IGNORECASE),
+        "has an extension, and no message reaches one: give the number alone",
+    ),
+    (re.compile(r".*[\n\r\t,;]", re.DOTALL), "is more than one entry: give each one by itself"),
+)
+"""What else is taken for a number, and what to do. Equal reasons are one object."""
+
+
+def digits(written: str) -> str:
+    """Return the digits of an international number, without `+` or `00`; empty: it is none."""
+    text = written.strip()
+    number = text.removeprefix("+")
+    if not (number.isascii() and number.isdecimal()):
+        if len(text) > _LONGEST:
+            return ""
+        text = (text if _SIMPLE.fullmatch(text) else _unwrapped(text)).lstrip(_FILLERS)
+        number = text.lstrip("+").translate(_WITHOUT_FILLERS)
+        if not number.isdecimal():
+            return ""
+    return number.removeprefix("00") if number[:2] == "00" and text[:1] != "+" else number
+
+
+def objection(written: str) -> str:
+    """Say why `digits` finds none, in words to go behind what was written."""
+    text = _plain(written.strip()[: _LONGEST + 1])
+    if not text:
+        return EMPTY
+    if _EXPONENT.fullmatch(text):
+        return SHORTENED
+    return next((reason for form, reason in _REASONS if form.match(text)), MALFORMED)
+
+
+def _unwrapped(text: str) -> str:
+    """Return a number without the quotation marks, the link or the address around it."""
+    text = _plain(text)
+    found = _LINK.fullmatch(text) or _SCHEME.fullmatch(text)
+    if found:
+        number = unquote(found["number"]).strip()
+        context = found.groupdict().get("context") or ""
+        return number if number.startswith("+") else context + number
+    found = _CHAT.fullmatch(text) or _FRACTION.fullmatch(text)
+    return found["number"] if found else _whole(text)
+
+
+def _plain(text: str) -> str:
+    """Return a text in ASCII as far as it means that, without what cannot be seen."""
+    text = text.translate(_PLAIN).strip()
+    if quoted := _QUOTED.fullmatch(text):
+        text = quoted[2]
+    return text.lstrip(_APOSTROPHES).strip()
+
+
+def _whole(text: str) -> str:
+    """Return the digits of `2.348179803743E12`, if it has all of them, and else the same text."""
+    found = _EXPONENT.fullmatch(text)
+    if found is None:
+        return text
+    rest, size = found["rest"] or "", int(found["exponent"])
+    return found["first"] + rest[:size] if len(rest) >= size and not rest[size:].strip("0") else ""
+
+
+class _Plain(dict[int, str]):
+    """The characters that stand for others: digits of all scripts, blanks and dashes of any width.
+
+    Format characters stand for nothing. What stands for itself is not kept.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        meant = _meant(character)
+        if meant != character:
+            self[code] = meant
+        return meant
+
+
+def _meant(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if category == "Cf":
+        return ""
+    if category == "Zs":
+        return " "
+    if category == "Pd" or character in _DASHES:
+        return "-"
+    return chr(ord(character) - 0xFEE0) if ord(character) in _FULL_WIDTH else character
+
+
+_PLAIN: Final = _Plain()
