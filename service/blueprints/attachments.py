@@ -24,8 +24,8 @@ blueprint = Blueprint("attachments", __name__, description="The files that messa
 def create() -> Shown:
     """Store a file.
 
-    What it is, is told from its content, not from its name: jpeg, png, webp, gif, mp4, 3gp, mp3,
-    ogg, amr, aac, pdf, docx, xlsx, pptx, txt, csv or vcf.
+    What it is, is told from its content, not from its name: jpeg, png, webp, gif, mp4, 3gp, 3g2,
+    ogv, mp3, m4a, ogg, oga, amr, aac, pdf, docx, xlsx, pptx, txt, csv or vcf.
     """
     upload = request.upload
     stored = attachments.store(crier().storage, upload.file, upload.filename)

@@ -30,6 +30,10 @@ _ALPHABET = string.ascii_uppercase + string.digits
 _NAME_LENGTH = 15
 _LONGEST_FILENAME = 255
 
+_JOINERS = "\u200c\u200d"
+_TAGS = range(0xE0020, 0xE0080)
+_BLANKS = f"{string.whitespace}\u00a0{_JOINERS}"
+
 
 class SharedError(ServiceError):
     """This attachment is shared by all clients: only the operator can delete it."""
@@ -191,13 +195,23 @@ def _forget_finished(db: Session, attachment_id: str) -> None:
     )
 
 
+def _is_kept(character: str) -> bool:
+    """Tell what may stand in a name from what controls a screen or turns text around.
+
+    Joiners and tags are format characters, too: emoji and some scripts are made with them.
+    """
+    if character in _JOINERS or ord(character) in _TAGS:
+        return True
+    return unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
+
+
 def _cleaned(filename: str) -> str:
     """Return a file's name without folders, control characters and whatever turns text around.
 
     The ending survives when the name has to be cut.
     """
     base = filename.replace("\\", "/").rpartition("/")[2]
-    visible = "".join(each for each in base if unicodedata.category(each)[0] != "C").strip()
+    visible = "".join(filter(_is_kept, base)).strip(_BLANKS)
     if set(visible) <= {"."}:
         return ""
     path = PurePath(visible)

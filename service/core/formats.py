@@ -6,6 +6,7 @@ Only plain texts need the name as well: nothing in a CSV says that it is one.
 from __future__ import annotations
 
 import codecs
+import re
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 from filetype.match import match
-from filetype.types import archive, audio, image, video
+from filetype.types import audio, image
 
+from service.core import containers
 from service.errors import MediaTypeError
 
 _CHUNK = 64 * 1024
@@ -42,8 +44,12 @@ _ALL = (
     Format("gif", "image/gif"),
     Format("mp4", "video/mp4"),
     Format("3gp", "video/3gpp"),
+    Format("3g2", "video/3gpp2"),
+    Format("ogv", "video/ogg"),
     Format("mp3", "audio/mpeg"),
+    Format("m4a", "audio/mp4"),
     Format("ogg", "audio/ogg"),
+    Format("oga", "application/ogg"),  # what it is by RFC 5334, and a document to channels
     Format("amr", "audio/amr"),
     Format("aac", "audio/aac"),
     Format("pdf", "application/pdf"),
@@ -61,12 +67,9 @@ _BINARY = (
     image.Png(),
     image.Webp(),
     image.Gif(),
-    video.Mp4(),
     audio.Mp3(),
-    audio.Ogg(),
     audio.Amr(),
     audio.Aac(),
-    archive.Pdf(),
 )
 _NAMED = {"jpg": "jpeg"}
 """What `filetype` calls otherwise than we do."""
@@ -74,11 +77,20 @@ _NAMED = {"jpg": "jpeg"}
 _TEXTS = {".txt": "txt", ".csv": "csv", ".vcf": "vcf"}
 _OFFICE_FOLDERS = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
 
-_MARKUP = (
-    b"<!", b"<?", b"<html", b"<head", b"<body", b"<svg", b"<script", b"<iframe", b"<style",
-    b"<title", b"<h1", b"<div", b"<font", b"<table", b"<a", b"<br", b"<p", b"<b",
-)  # fmt: skip
-"""How a file begins that a browser would take for HTML (WHATWG MIME Sniffing, 7.1) or for SVG."""
+_PDF_WITHIN = 1024
+"""The first bytes among which readers look for `%PDF-` (ISO 32000-1, annex H, 3.4.1)."""
+
+_MARKUP = re.compile(
+    rb"<(?:!doctype|!--|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|svg)"
+    rb"[\t\n\f\r />]|<\?xml",
+    re.IGNORECASE,
+)
+"""How a file begins that a browser takes for HTML or XML (WHATWG MIME Sniffing, 7.1), or for SVG. A
+tag ends there: `<Bilal>` is none."""
+
+_WHITESPACE = b"\t\n\f\r "
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SAVE_AS_UTF_8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 _END_OF_ZIP = struct.Struct("<4s4H2LH")
 _LONGEST_COMMENT = 0xFFFF
@@ -98,7 +110,7 @@ def recognise(file: BinaryIO, filename: str) -> Format:
     if ending in _TEXTS:
         return FORMATS[_text(file, head, _TEXTS[ending])]
     _refuse_markup(head)
-    found = _media(head) or _office(file, head)
+    found = _media(file, head) or _office(file, head)
     if found is None:
         known = ", ".join(FORMATS)
         sentence = f"What is in this file is of no kind that channels carry: {known}."
@@ -106,35 +118,41 @@ def recognise(file: BinaryIO, filename: str) -> Format:
     return FORMATS[found]
 
 
-def _media(head: bytes) -> str | None:
+def _media(file: BinaryIO, head: bytes) -> str | None:
     """Return the type that the first bytes are the mark of."""
-    # filetype looks for this brand where no file has it, and finds MP4 in some of them.
-    if head[4:8] == b"ftyp" and head[8:10] == b"3g":
-        return "3gp"
-    found = match(head, _BINARY)
-    return _NAMED.get(found.extension, found.extension) if found else None
+    if contained := containers.iso_media(file, head) or containers.ogg(head):
+        return contained
+    if found := match(head, _BINARY):
+        return _NAMED.get(found.extension) or str(found.extension)
+    return "pdf" if b"%PDF-" in head[:_PDF_WITHIN] else None
 
 
 def _text(file: BinaryIO, head: bytes, named: str) -> str:
     """Return the type of a text, after looking at all of it."""
     _refuse_markup(head)
+    if head.startswith(_UTF_16):
+        raise _refusal(f"A {named} file has to be UTF-8, and this one is UTF-16: {_SAVE_AS_UTF_8}.")
     decoder = codecs.getincrementaldecoder("utf-8")()
     file.seek(0)
     try:
         while chunk := file.read(_CHUNK):
             if b"\0" in chunk:
-                raise _refusal(f"A {named} file is text, and this one has bytes of 0.")
+                raise _refusal(
+                    f"A {named} file is text, and this one has bytes of 0. If it is UTF-16,"
+                    f" {_SAVE_AS_UTF_8}."
+                )
             decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise _refusal(f"A {named} file has to be text in UTF-8, and this one is not.") from error
-    if named == "vcf" and not _begins(head).startswith(b"begin:vcard"):
+        sentence = f"A {named} file has to be UTF-8, and this one is not: {_SAVE_AS_UTF_8}."
+        raise _refusal(sentence) from error
+    if named == "vcf" and not _begins(head).lower().startswith(b"begin:vcard"):
         raise _refusal("A vcf file begins with BEGIN:VCARD.")
     return named
 
 
 def _refuse_markup(head: bytes) -> None:
-    if _begins(head).startswith(_MARKUP):
+    if _MARKUP.match(_begins(head)):
         raise _refusal("HTML, SVG and XML are not carried, whatever the file is called.")
 
 
@@ -145,7 +163,7 @@ _ZIP64_LOCATOR = 20
 
 def _begins(head: bytes) -> bytes:
     """Return the beginning of a file as a browser looks at it."""
-    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:16].lower()
+    return head.removeprefix(codecs.BOM_UTF8).lstrip(_WHITESPACE)[:16]
 
 
 def _office(file: BinaryIO, head: bytes) -> str | None:

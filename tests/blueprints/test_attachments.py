@@ -73,6 +73,9 @@ def test_the_public_url_is_the_operators_when_there_is_one(
         ("evil\u202egnp.exe", "evilgnp.exe"),
         ("tab\there.png", "tabhere.png"),
         ("Grüße aus Lagos.png", "Grüße aus Lagos.png"),
+        ("👩\u200d👩\u200d👧 🏴\U000e0067\U000e0062\U000e007f.png",) * 2,
+        ("می\u200cخو.png",) * 2,
+        ("\u200da\u2066b\u200e.png", "ab.png"),
         ("n" * 400 + ".png", "n" * 251 + ".png"),
     ],
 )
