@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
-from service.core import broadcasts, orders, recipients, reports
+from service.core import broadcasts, fingerprints, orders, recipients, reports
 from service.core.deliveries import progress
 from service.core.orders import Order
 from service.core.paging import Page, PageRequest
@@ -124,13 +122,18 @@ def resume(broadcast_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast retried successfully!")
 def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
-    """Send again what failed, what is uncertain, or both, but to nobody who has opted out."""
+    """Send again what failed, what is uncertain, or both, but to nobody who has opted out.
+
+    It goes out by the session of the broadcast, whose provider reports on what was sent before: a
+    `session_id` that names another one is a 422.
+    """
     with crier().database.writing() as db:
         broadcast = broadcasts.retry(
             db,
             caller().client_id,
             broadcast_id,
             [DeliveryStatus(status) for status in dict.fromkeys(body["statuses"])],
+            session_id=named_session(),
             expire_after=crier().settings.expire_after,
             now=now_ms(),
             within=within(),
@@ -163,14 +166,8 @@ def _order(body: dict[str, Any], key: str | None) -> Order:
         send_at=body.get("send_at"),
         expires_at=body.get("expires_at"),
         idempotency_key=key or None,
-        digest=_digest(document) if key else "",
+        fingerprint=fingerprints.take(document) if key else "",
     )
-
-
-def _digest(document: dict[str, Any]) -> str:
-    """Return a digest of a request, in which neither blanks nor the token count."""
-    relevant = {name: value for name, value in document.items() if name != "access_token"}
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
 def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:

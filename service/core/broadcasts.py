@@ -12,7 +12,7 @@ from service import ids
 from service.core import paging, signals
 from service.core.deliveries import transitions
 from service.database import milliseconds
-from service.errors import ConflictError, NotFoundError
+from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import (
     UNFINISHED,
     Broadcast,
@@ -80,6 +80,7 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     broadcast_id: str,
     statuses: Iterable[DeliveryStatus],
     *,
+    session_id: str = "",
     expire_after: float,
     now: int,
     within: str | None = None,
@@ -87,11 +88,17 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     """Send again what failed or is uncertain, with a new set of attempts and a new expiry.
 
     Not to those who have opted out since. Raises ConflictError where nothing is left, the
-    broadcast was cancelled, or its session is gone.
+    broadcast was cancelled, or its session is gone, and InvalidError for another session.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
     if broadcast.session_id is None:
         raise ConflictError("The session of this broadcast was deleted: it cannot send any more.")
+    if session_id not in {"", broadcast.session_id}:
+        reason = (
+            f"A retry goes out by the session of its broadcast, {broadcast.session_id!r}: name that"
+            " one or none. To send by another, make a new broadcast to those who failed."
+        )
+        raise InvalidError(errors={"session_id": [reason]})
     if broadcast.status == BroadcastStatus.CANCELLED:
         raise ConflictError("A cancelled broadcast cannot be retried: create it anew.")
     _check_files(db, broadcast)

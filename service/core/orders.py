@@ -14,7 +14,7 @@ from sqlalchemy.orm import undefer
 from service import ids
 from service.channels.base import BlockedError, Driver, UnsupportedContentError
 from service.config import Settings
-from service.core import content, groups, recipients, sessions, signals
+from service.core import content, fingerprints, groups, recipients, sessions, signals
 from service.core.accounts import Accounts
 from service.core.recipients import Recipients
 from service.database import milliseconds
@@ -40,7 +40,7 @@ class Order:
     """What a client asks for; moments in milliseconds of Unix time.
 
     `people` are read before any transaction is open, as a million of them take a second.
-    `digest` is that of the whole request: an idempotency key may be used again only with it.
+    `fingerprint` is that of the request: an idempotency key may be used again only with it.
     `within` is set where a session's own token asks: the broadcast then uses nothing else of the
     client's than that session.
     """
@@ -51,7 +51,7 @@ class Order:
     send_at: int | None = None
     expires_at: int | None = None
     idempotency_key: str | None = None
-    digest: str = ""
+    fingerprint: str = ""
     within: str | None = None
 
 
@@ -88,7 +88,7 @@ def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         send_at=order.send_at,
         status=_first_status(order, now),
         idempotency_key=order.idempotency_key,
-        request_digest=order.digest,
+        request_digest=order.fingerprint,
         created_at=now,
         updated_at=now,
     )
@@ -105,11 +105,27 @@ def _earlier(db: Db, client_id: str, order: Order) -> Broadcast | None:
         .where(Broadcast.client_id == client_id, Broadcast.idempotency_key == order.idempotency_key)
     )
     broadcast = db.scalar(same_key)
-    if broadcast is not None and (
-        broadcast.request_digest != order.digest or order.within not in {None, broadcast.session_id}
-    ):
-        raise ConflictError("This Idempotency-Key was used with another request: choose a new one.")
+    if broadcast is not None:
+        _check_same(broadcast, order)
     return broadcast
+
+
+def _check_same(broadcast: Broadcast, order: Order) -> None:
+    """Raise ConflictError, which names the broadcast of the key, for another request."""
+    if order.within not in {None, broadcast.session_id}:
+        raise ConflictError("This Idempotency-Key was used for another session: choose a new one.")
+    differing = fingerprints.differences(broadcast.request_digest, order.fingerprint)
+    if not differing:
+        return
+    made = f"This Idempotency-Key has made broadcast {broadcast.id!r} already"
+    reason = f"Is not what broadcast {broadcast.id!r} was made with."
+    raise ConflictError(
+        f"{made}, and this request differs from that one in {', '.join(differing)}."
+        " Nothing was sent. Under another key there would be a second broadcast: delete the first"
+        " one, if this is to replace it.",
+        errors={"Idempotency-Key": [f"{made}."]}
+        | {name: [reason] for name in differing if name != fingerprints.UNKNOWN},
+    )
 
 
 def _noted(

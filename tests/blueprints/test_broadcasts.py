@@ -173,10 +173,43 @@ def test_the_same_key_and_request_make_one_broadcast(acme: Tenant) -> None:
     assert len(acme.get("/broadcast").json["data"]) == 1  # type: ignore[index]
 
 
-def test_the_same_key_for_another_request_is_refused(acme: Tenant) -> None:
+def test_the_same_key_for_another_request_tells_which_broadcast_it_made_and_what_differs(
+    acme: Tenant,
+) -> None:
     key = {"Idempotency-Key": "order 66"}
-    acme.post("/broadcast", json=order(), headers=key)
-    assert acme.post("/broadcast", json=order(to=NUMBERS[:1]), headers=key).status_code == 409
+    made = acme.post("/broadcast", json=order(), headers=key).json["data"]["_id"]  # type: ignore[index]
+    other = order(send_at="2030-01-01T09:00:00Z", message={"text": "Another"})
+    answer = acme.post("/broadcast", json=other, headers=key)
+    assert answer.status_code == 409
+    reason = [f"Is not what broadcast {made!r} was made with."]
+    assert answer.json["errors"] == {  # type: ignore[index]
+        "Idempotency-Key": [f"This Idempotency-Key has made broadcast {made!r} already."],
+        "message.text": reason,
+        "send_at": reason,
+    }
+    assert "differs from that one in message.text, send_at." in answer.json["message"]  # type: ignore[index]
+
+
+def test_empty_fields_make_no_other_request(acme: Tenant) -> None:
+    key = {"Idempotency-Key": "order 66"}
+    answers = [
+        acme.post("/broadcast", json=order(**more), headers=key)
+        for more in ({}, {"session_id": ""}, {"send_at": None, "expires_at": ""})
+    ]
+    assert [answer.status_code for answer in answers] == [201] * 3
+    assert len(acme.get("/broadcast").json["data"]) == 1  # type: ignore[index]
+
+
+def test_a_retry_by_another_session_is_refused_in_words(acme: Tenant) -> None:
+    made = make(acme)
+    other = acme.make("/session", name="other", channel="sandbox")["_id"]
+    path = f"/broadcast/{made['_id']}/retry"
+    answer = acme.post(path, json={"session_id": other})
+    assert answer.status_code == 422
+    [reason] = answer.json["errors"]["session_id"]  # type: ignore[index]
+    assert f"the session of its broadcast, {made['session_id']!r}: name that" in reason
+    same = acme.post(path, json={"session_id": made["session_id"]})
+    assert same.status_code == 409  # nothing of it has failed
 
 
 def test_keys_are_each_clients_own_and_an_empty_one_is_none(acme: Tenant, globex: Tenant) -> None:

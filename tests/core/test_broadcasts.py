@@ -318,22 +318,23 @@ def test_whatsapp_groups_are_refused_where_the_channel_does_not_reach_them(
 
 def test_the_same_request_under_the_same_key_is_one_broadcast(world: World) -> None:
     made = [
-        world.broadcast(EVERYBODY, idempotency_key="spring sale", digest="same") for _ in range(3)
+        world.broadcast(EVERYBODY, idempotency_key="spring sale", fingerprint="same")
+        for _ in range(3)
     ]
     assert len(set(made)) == 1
     assert count(world, "broadcasts") == count(world, "recipient_chunks") == 1
 
 
 def test_another_request_under_the_same_key_is_refused(world: World) -> None:
-    world.broadcast([ADA], idempotency_key="spring sale", digest="one")
+    world.broadcast([ADA], idempotency_key="spring sale", fingerprint="one")
     with pytest.raises(ConflictError, match="Idempotency-Key"):
-        world.broadcast([GRACE], idempotency_key="spring sale", digest="other")
+        world.broadcast([GRACE], idempotency_key="spring sale", fingerprint="other")
 
 
 def test_a_key_is_the_clients_own(world: World) -> None:
     other = stranger(world)
-    first = world.broadcast([ADA], idempotency_key="spring sale", digest="one")
-    second = other.broadcast([GRACE], idempotency_key="spring sale", digest="other")
+    first = world.broadcast([ADA], idempotency_key="spring sale", fingerprint="one")
+    second = other.broadcast([GRACE], idempotency_key="spring sale", fingerprint="other")
     assert first != second
 
 
@@ -347,7 +348,7 @@ def test_of_requests_that_come_at_once_under_one_key_one_creates(world: World) -
 
     def post() -> None:
         together.wait(60)
-        made.append(world.broadcast(EVERYBODY, idempotency_key="spring sale", digest="same"))
+        made.append(world.broadcast(EVERYBODY, idempotency_key="spring sale", fingerprint="same"))
 
     threads = [threading.Thread(target=post) for _ in range(8)]
     for thread in threads:
@@ -368,7 +369,7 @@ def test_a_rival_that_commits_in_between_is_found(world: World, stage: Stage) ->
 
     def order() -> str:
         return world.broadcast(
-            [ADA], session_id=session_id, idempotency_key="spring sale", digest="same"
+            [ADA], session_id=session_id, idempotency_key="spring sale", fingerprint="same"
         )
 
     def plan(content: Content) -> tuple[Part, ...]:
