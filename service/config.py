@@ -11,8 +11,8 @@ from typing import Any
 
 from dotenv import load_dotenv
 from environs import Env, EnvError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+
+from service import dsn
 
 MIB = 1024 * 1024
 
@@ -36,7 +36,14 @@ class Settings:
         Path("var"), "Folder of everything the service keeps on disk by default"
     )
     database_url: str = setting(
-        "", "SQLAlchemy URL (`postgresql://…`); empty: an SQLite file in `DATA_DIR`"
+        "",
+        "`postgresql://…` with libpq's parameters, or `sqlite:////folder/file.db`; empty: an SQLite"
+        " file in `DATA_DIR`",
+    )
+    database_direct_url: str = setting(
+        "",
+        "The same Postgres database past a pooler such as PgBouncer, for `LISTEN`, migrations and"
+        " `flask worker`; empty: `DATABASE_URL`",
     )
     database_pool_size: int = setting(10, "Connections a process keeps open to the database")
     database_timeout: float = setting(5.0, "Longest wait for a connection, a lock or an answer")
@@ -114,9 +121,15 @@ class Settings:
             self.dispatch not in {"threads", "off", "procrastinate"},
             "DISPATCH must be `threads`, `off` or `procrastinate`",
         )
-        _check_database(self.database)
+        _check_database(self.database, "DATABASE_URL")
         _refuse(
-            self.dispatch == "procrastinate" and not self.database.startswith("postgres"),
+            self.database_direct_url != "" and not dsn.is_postgres(self.database_direct_url),
+            "DATABASE_DIRECT_URL must look like postgresql://user:password@host:5432/name",
+        )
+        if self.database_direct_url:
+            _check_database(self.database_direct_url, "DATABASE_DIRECT_URL")
+        _refuse(
+            self.dispatch == "procrastinate" and not dsn.is_postgres(self.database),
             "DISPATCH=procrastinate needs Postgres: set DATABASE_URL, or choose `threads`",
         )
         _refuse(
@@ -138,7 +151,7 @@ class Settings:
     @property
     def database(self) -> str:
         """Return the URL of the database that is really used."""
-        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'crier.db'}"
+        return self.database_url or dsn.of_file(self.data_dir.resolve() / "crier.db")
 
     @property
     def attachments_dir(self) -> Path:
@@ -156,16 +169,11 @@ class Settings:
         return self.data_dir.resolve() / "sandbox.db"
 
 
-def _check_database(url: str) -> None:
+def _check_database(url: str, name: str) -> None:
     try:
-        driver = make_url(url).drivername
-    except (ArgumentError, ValueError):
-        driver = ""
-    _refuse(
-        driver not in {"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"},
-        "DATABASE_URL must look like postgresql://user:password@host:5432/name or"
-        " sqlite:////folder/file.db",
-    )
+        dsn.check(url)
+    except dsn.DsnError as error:
+        raise SettingError(f"{name} {error}") from error
 
 
 def _refuse(wrong: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence

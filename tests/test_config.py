@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service import config
+from service import config, dsn
 from service.config import SettingError, Settings
 
 SETTINGS = {setting.name: setting for setting in fields(Settings)}
@@ -24,6 +24,7 @@ SAMPLES = {
 }
 PARTICULAR = {
     "database_url": ("sqlite:////srv/crier.db", "sqlite:////srv/crier.db"),
+    "database_direct_url": ("postgresql://db/crier", "postgresql://db/crier"),
     "dispatch": ("off", "off"),
     "log_format": ("console", "console"),
     "log_level": ("DEBUG", "DEBUG"),
@@ -111,7 +112,7 @@ def test_a_file_in_the_working_folder_is_read_and_the_environment_has_the_last_w
 
 def test_everything_is_kept_under_one_folder_by_default(tmp_path: Path) -> None:
     settings = Settings(data_dir=Path("var"))
-    assert settings.database == f"sqlite:///{tmp_path / 'var' / 'crier.db'}"
+    assert dsn.sqlite_url(settings.database).database == str(tmp_path / "var" / "crier.db")
     assert settings.attachments_dir == tmp_path / "var" / "attachments"
     assert settings.sandbox_store == tmp_path / "var" / "sandbox.db"
 
@@ -126,9 +127,14 @@ def test_settings_do_not_change() -> None:
         Settings().lease = 1.0  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    "url", ["nonsense", "postgres://host/name", "mysql://host/name", "postgresql://host:many/name"]
-)
-def test_a_database_that_is_none_of_ours_is_refused(url: str) -> None:
-    with pytest.raises(SettingError, match="DATABASE_URL must look like postgresql://"):
+@pytest.mark.parametrize("url", ["nonsense", "mysql://host/name", "postgresql://host:many/name"])
+def test_a_database_that_is_none_of_ours_is_refused_by_name(url: str) -> None:
+    with pytest.raises(SettingError, match=r"^DATABASE_URL must "):
         Settings(database_url=url)
+    with pytest.raises(SettingError, match=r"^DATABASE_DIRECT_URL must "):
+        Settings(database_direct_url=url)
+
+
+def test_only_postgres_has_a_direct_url() -> None:
+    with pytest.raises(SettingError, match="DATABASE_DIRECT_URL must look like postgresql://"):
+        Settings(database_direct_url="sqlite:////srv/crier.db")
