@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from service import config
 from service.database import Database
@@ -24,14 +24,15 @@ def run(connection: Connection) -> None:
         compare_type=True,
         transaction_per_migration=True,
     )
-    with context.begin_transaction():
-        if is_postgres:
-            # Not LOCAL: each migration is a transaction of its own.
-            connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
-        context.run_migrations()
     if is_postgres:
-        connection.execute(text("RESET lock_timeout"))
-        connection.commit()
+        event.listen(connection, "begin", _limit_locks)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _limit_locks(connection: Connection) -> None:
+    """Each migration is a transaction of its own."""
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
         run(given)
         return
     database = Database(config.load())
-    with database.engine.execution_options(crier_writes=True).connect() as connection:
+    with database.migrating() as connection:
         run(connection)
     database.dispose()
 

@@ -13,21 +13,38 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Engine, TextClause, create_engine, event, make_url
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy import CursorResult, Engine, TextClause, create_engine, event
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
+from service import dsn, pg
 from service.config import MIB, Settings
 from service.metrics import meters
 
 OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
-"""What is raised when the database is away, full or held by others: it passes. InternalError is
-how psycopg tells that the server ended a session for its own reasons (SQLSTATE 25P03, 25006)."""
+"""What is raised when the database cannot be used now: it is away, silent, full, read-only, or
+others hold what is needed. It passes, so try again later.
+
+InternalError is among them: psycopg raises it where a server takes no writes (SQLSTATE 25006) or
+has ended a session that stood still in a transaction (25P03).
+"""
+
+_UNDEFINED = frozenset({"42P01", "42703"})
+"""How Postgres tells that there is no such table, or column."""
+
+_NO_SUCH = ("no such table", "no such column")
+"""How SQLite tells the same."""
 
 LANES = "crier_lanes"
 """The place in a session's `info` for the most lanes of a broadcast; 0: no engine takes jobs."""
+
+
+def lacks_tables(error: Exception) -> bool:
+    """Tell whether a statement failed for want of a table or a column: nobody has migrated."""
+    cause = getattr(error, "orig", None)
+    return getattr(cause, "sqlstate", "") in _UNDEFINED or str(cause).startswith(_NO_SUCH)
 
 
 def now_ms() -> int:
@@ -55,8 +72,8 @@ class Database:
     """An engine with its sessions; safe to make before a fork, `dispose` it in the child."""
 
     def __init__(self, settings: Settings) -> None:
-        self.url: URL = make_url(settings.database)
-        self.engine = _engine(self.url, settings)
+        self._settings = settings
+        self.engine = _engine(settings)
         self._reads = sessionmaker(self.engine, expire_on_commit=False)
         self._writes = sessionmaker(
             self.engine.execution_options(crier_writes=True),
@@ -71,7 +88,7 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         """Tell whether this is the embedded database."""
-        return self.url.get_backend_name() == "sqlite"
+        return self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -110,59 +127,39 @@ class Database:
         finally:
             turn.release()
 
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """Open a connection past any pooler, whose statements may take as long as they need."""
+        direct = self._settings.database_direct_url
+        engine = pg.make_engine(direct, self._settings) if direct else self.engine
+        writes = engine.execution_options(crier_writes=True)
+        with pg.unhurried(), writes.connect() as connection:
+            yield connection
+        if direct:
+            engine.dispose()
+
     def dispose(self, *, close: bool = True) -> None:
         """Drop the pool; with `close=False` in a forked child, whose parent owns the sockets."""
         self.engine.dispose(close=close)
 
 
-def _engine(url: URL, settings: Settings) -> Engine:
+def _engine(settings: Settings) -> Engine:
     """Build the engine of either database."""
-    is_sqlite = url.get_backend_name() == "sqlite"
-    engine = _sqlite(url, settings) if is_sqlite else _postgres(url, settings)
+    url = settings.database
+    is_postgres = dsn.is_postgres(url)
+    engine = pg.make_engine(url, settings) if is_postgres else _sqlite(url, settings)
     event.listen(engine, "checkout", meters.connection_taken)
     for end in ("checkin", "detach"):
         event.listen(engine, end, meters.connection_returned)
     return engine
 
 
-def _postgres(url: URL, settings: Settings) -> Engine:
-    """Build an engine that notices a dead peer instead of waiting for it for hours."""
-    seconds = settings.database_timeout
-    return create_engine(
-        url,
-        pool_size=settings.database_pool_size,
-        max_overflow=settings.database_pool_size,
-        # An error must not bring telephone numbers and texts into the log.
-        hide_parameters=True,
-        pool_timeout=seconds,
-        pool_recycle=1800,
-        pool_pre_ping=True,
-        connect_args=connect_args(settings),
-    )
-
-
-def connect_args(settings: Settings) -> dict[str, Any]:
-    """Return how libpq is to connect to Postgres, besides the URL."""
-    seconds = settings.database_timeout
-    return {
-        "connect_timeout": max(2, round(seconds)),
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": round(seconds * 2000),
-        "application_name": "crier",
-        # A process that stands still in a transaction must not keep its rows for long.
-        "options": f"-c lock_timeout={round(seconds * 1000)} -c timezone=UTC"
-        f" -c idle_in_transaction_session_timeout={round(seconds * 4000)}",
-    }
-
-
-def _sqlite(url: URL, settings: Settings) -> Engine:
+def _sqlite(url: str, settings: Settings) -> Engine:
     """Build an engine on a file in WAL mode whose writers queue up before they begin."""
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    named = dsn.sqlite_url(url)
+    Path(str(named.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url,
+        named,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
         # An error must not bring telephone numbers and texts into the log.

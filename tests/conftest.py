@@ -71,7 +71,7 @@ class Tenant:
 def migrate(database: Database) -> None:
     """Bring a database to the newest migration."""
     config = Config(ROOT / "alembic.ini")
-    with database.engine.execution_options(crier_writes=True).connect() as connection:
+    with database.migrating() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

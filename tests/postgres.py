@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT, SIGKILL, Signals
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
 from typing import NamedTuple
 
 from sqlalchemy import URL, Connection, NullPool, create_engine, make_url, text
@@ -137,6 +137,20 @@ class Cluster:
         if not _ends(process, LIMIT):
             process.send_signal(SIGKILL)
             process.wait()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Stop all processes of the server within the block: connections stay, nothing answers."""
+        assert self._process is not None
+        os.kill(self._process.pid, SIGSTOP)
+        pids = [self._process.pid, *_children(self._process.pid)]
+        try:
+            for pid in pids:
+                os.kill(pid, SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, SIGCONT)
 
     def close(self) -> None:
         """Stop the server and remove all that it kept."""
@@ -325,6 +339,10 @@ def _guard(*folders: Path) -> subprocess.Popen[bytes]:
         cwd="/",
         start_new_session=True,
     )
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _ends(process: subprocess.Popen[bytes], limit: float) -> bool:

@@ -10,12 +10,12 @@ from typing import Any
 
 import structlog
 from flask import Flask, jsonify, request
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from service.database import OUT_OF_REACH, lacks_tables
 from service.errors import (
     BusyError,
     FullDiskError,
@@ -34,12 +34,6 @@ _SENTENCES = {
 _MOST_SHOWN = 1_000
 """The most faults that one answer names: nobody reads on, and a body has room for a million."""
 
-_UNDEFINED = frozenset({"42P01", "42703"})
-"""How Postgres tells that there is no such table, or column."""
-
-_NO_SUCH = ("no such table", "no such column")
-"""How SQLite tells the same."""
-
 _OURS = frozenset({"content-type", "content-length"})
 
 
@@ -47,7 +41,7 @@ def register(app: Flask) -> None:
     """Let every exception be answered in the envelope."""
     app.register_error_handler(ServiceError, _service_error)
     app.register_error_handler(HTTPException, http_error)
-    for busy in (OperationalError, InterfaceError, PoolTimeoutError):
+    for busy in OUT_OF_REACH:
         app.register_error_handler(busy, _busy)
     app.register_error_handler(ProgrammingError, _programming)
     app.register_error_handler(StaleDataError, _stale)
@@ -82,12 +76,6 @@ def http_error(error: HTTPException) -> Response:
 
 def _service_error(error: ServiceError) -> Response:
     return failure(error.status, error.message, error.errors, error.headers)
-
-
-def lacks_tables(error: Exception) -> bool:
-    """Tell whether a statement failed for want of a table or a column: nobody has migrated."""
-    cause = getattr(error, "orig", None)
-    return getattr(cause, "sqlstate", "") in _UNDEFINED or str(cause).startswith(_NO_SUCH)
 
 
 def _programming(error: ProgrammingError) -> Response:

@@ -21,6 +21,8 @@ _MIGRATIONS = Path(service.__file__).parent.parent / "migrations" / "versions"
 
 _CURRENT = text("SELECT version_num FROM alembic_version")
 
+_WRITE = text("UPDATE clients SET name = name WHERE 1 = 0")
+
 _SENDERS = {
     "threads": "ok",
     "off": "None here: `flask dispatch` sends.",
@@ -46,7 +48,7 @@ def health() -> dict[str, str]:
 @blueprint.raises(NotReadyError)
 @blueprint.answers(200, ReadinessSchema, "This process is ready.")
 def ready() -> dict[str, str]:
-    """Tell whether the database, its tables, the keys and the dispatcher are as they should be."""
+    """Tell whether the database takes writes, has its tables and keys, and the dispatcher runs."""
     parts = crier()
     problems = _database_problems(parts) or _key_problems(parts)
     if "keys" not in problems and (problem := _dispatcher_problem(parts)):
@@ -65,7 +67,19 @@ def _database_problems(parts: Crier) -> dict[str, str]:
         problem = migration_problem(parts.database.engine)
     except SQLAlchemyError:
         return {"database": "The database cannot be reached."}
-    return {"migrations": problem} if problem else _queue_problems(parts)
+    if problem:
+        return {"migrations": problem}
+    return _writing_problems(parts) or _queue_problems(parts)
+
+
+def _writing_problems(parts: Crier) -> dict[str, str]:
+    """Try what every `POST` needs; the statement changes no row."""
+    try:
+        with parts.database.writing() as db:
+            db.execute(_WRITE)
+    except SQLAlchemyError:
+        return {"database": "The database can be read but not written. Is it a standby?"}
+    return {}
 
 
 def migration_problem(engine: Engine) -> str:

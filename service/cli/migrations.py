@@ -11,9 +11,9 @@ from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from service.blueprints.context import crier
-from service.blueprints.errors import lacks_tables
 from service.cli.terminal import Command, writing
 from service.core import keys
+from service.database import lacks_tables
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,7 @@ def upgrade() -> None:
 def _migrate() -> None:
     config = Config(_ROOT / "alembic.ini")
     try:
-        with crier().database.engine.execution_options(crier_writes=True).connect() as connection:
+        with crier().database.migrating() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import procrastinate
@@ -25,10 +26,11 @@ from procrastinate.app import WorkerOptions
 from procrastinate.jobs import Status
 from procrastinate.schema import SchemaManager
 
+from service import pg
 from service.config import Settings
 from service.core import jobs
 from service.core.jobs import Job
-from service.database import OUT_OF_REACH, Database, connect_args, now_ms
+from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.desk import LONGEST_TURN, Desk
 from service.dispatch.dispatcher import Dispatcher
 
@@ -81,7 +83,7 @@ class Engine:
         self._database = database
         self._dispatcher = dispatcher
         self._desk = Desk(settings, database, dispatcher.wake)
-        self._app = procrastinate.App(connector=_connector(settings, database))
+        self._app = procrastinate.App(connector=_connector(settings))
         self._app.task(name=jobs.TASK, queue=jobs.QUEUE)(self._look)
         sweep = self._app.task(
             name=_SWEEP, queue=jobs.QUEUE, queueing_lock=_SWEEP, priority=_URGENT
@@ -207,12 +209,13 @@ def every(seconds: float) -> str:
     return f"* * * * * */{whole}" if whole < _MINUTE else "* * * * *"
 
 
-def _connector(settings: Settings, database: Database) -> procrastinate.PsycopgConnector:
-    """Return connections as the service's own are: they notice a dead peer."""
-    _, parameters = database.engine.dialect.create_connect_args(database.url)
-    ours = {name: value for name, value in parameters.items() if name != "context"}
+def _connector(settings: Settings) -> procrastinate.PsycopgConnector:
+    """Return connections with the limits of the service's own, past a pooler: they listen."""
+    url = settings.database_direct_url or settings.database
     return procrastinate.PsycopgConnector(
-        kwargs=ours | connect_args(settings),
+        connection_class=pg.async_connection(settings),
+        kwargs=pg.connect_parameters(url, settings),
+        configure=partial(pg.prepare, settings=settings),
         min_size=1,
         max_size=_CONNECTIONS,
         timeout=settings.database_timeout,

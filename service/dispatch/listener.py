@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
 
 import psycopg
+import structlog
 
+from service import pg
 from service.config import Settings
 from service.core.signals import CHANNEL, announce
 from service.database import OUT_OF_REACH, Database
+from service.pg import Connection
 
-if TYPE_CHECKING:
-    from psycopg import Connection
+log = structlog.get_logger(__name__)
 
 _LISTENING_TIME = 5.0
 """Seconds after which the connection is looked after, word or none: a dead one must not be taken
@@ -28,13 +29,16 @@ class Listener:
         self._database = database
         self._on_word = on_word
         self._connection: Connection | None = None
+        self._is_deaf = database.is_sqlite
 
     def turn(self) -> float:
         """Listen for a while; return the seconds until it is worth listening again."""
-        if self._database.is_sqlite:
+        if self._is_deaf:
             return self._settings.sweep_interval
         try:
             connection = self._connection or self._connect()
+            if connection is None:
+                return self._settings.sweep_interval
             for _ in connection.notifies(timeout=_LISTENING_TIME, stop_after=1):
                 self._on_word()
             connection.execute("SELECT 1")
@@ -55,12 +59,15 @@ class Listener:
             self._connection.close()
         self._connection = None
 
-    def _connect(self) -> Connection:
-        pooled = self._database.engine.raw_connection()
-        connection = cast("Connection", pooled.driver_connection)
-        # Out of the pool: it listens for as long as the process lives.
-        pooled.detach()
-        connection.set_autocommit(True)
-        connection.execute(f"LISTEN {CHANNEL}")
+    def _connect(self) -> Connection | None:
+        """Listen on a connection out of the pool; None behind a pooler, which passes no word on."""
+        url = self._settings.database_direct_url or self._settings.database
+        connection = pg.connect(url, self._settings)
+        if connection.is_pooled:
+            connection.close()
+            log.warning("no word of new work comes through a pooler: set DATABASE_DIRECT_URL")
+            self._is_deaf = True
+            return None
         self._connection = connection
+        connection.execute(f"LISTEN {CHANNEL}")
         return connection

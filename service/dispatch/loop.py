@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from service.database import OUT_OF_REACH, lacks_tables
 from service.metrics import meters
 
 log = structlog.get_logger(__name__)
@@ -71,17 +70,20 @@ class Loop:
         while not self._stopping.is_set():
             try:
                 wait, pause = self._turn(), _FIRST_PAUSE
-            except (DBAPIError, PoolTimeoutError) as error:
-                log.warning("database out of reach", loop=self.name, error=_first_line(error))
-                wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
-            except Exception:
-                log.exception("a turn failed", loop=self.name)
+            except Exception as error:  # noqa: BLE001 - a loop goes on whatever happens
+                self._note(error)
                 wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
             self._next_at = time.monotonic() + wait
             meters.turn_due(self.name, self._next_at)
             self._woken.wait(wait)
             self._woken.clear()
         meters.turn_due(self.name, math.inf)
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, OUT_OF_REACH) or lacks_tables(error):
+            log.warning("database out of reach", loop=self.name, error=_first_line(error))
+        else:
+            log.error("a turn failed", loop=self.name, exc_info=error)
 
 
 def _first_line(error: Exception) -> str:

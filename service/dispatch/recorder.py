@@ -8,8 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 import structlog
-from sqlalchemy.exc import DataError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
@@ -86,7 +85,7 @@ class Recorder:
             self._batch = self._batch or self._gather(wait=0.0)
             try:
                 self._write()
-            except (DBAPIError, PoolTimeoutError):
+            except SQLAlchemyError:
                 log.warning("results wait for the database", results=len(self._batch))
                 time.sleep(_PAUSE)
         return self.is_empty()

@@ -73,7 +73,8 @@ def sender(world: World) -> int:
 def away(database: Database, server: str) -> Iterator[None]:
     """Cut everybody off from a database, until the end of the block."""
     admin = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    name = database.url.database
+    with database.reading() as db:
+        name = db.scalar(text("SELECT current_database()"))
     with admin.connect() as connection:
         connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         connection.execute(text(f"{CUT} = :name"), {"name": name})

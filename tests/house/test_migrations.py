@@ -38,7 +38,7 @@ def drift(connection: Connection) -> list[object]:
 
 def migrate(database: Database, revision: str, *, down: bool = False) -> None:
     config = Config(ROOT / "alembic.ini")
-    with database.engine.execution_options(crier_writes=True).connect() as connection:
+    with database.migrating() as connection:
         config.attributes["connection"] = connection
         (command.downgrade if down else command.upgrade)(config, revision)
 

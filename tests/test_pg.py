@@ -1,0 +1,280 @@
+"""Connections to Postgres that are given up where the server leaves them without an answer."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from service import pg
+from service.config import Settings
+from service.database import OUT_OF_REACH, Database
+from service.pg import SilentError
+from tests import postgres
+
+TIMEOUT = 0.4
+SLACK = 0.6
+"""Seconds that an answer may take beyond the timeout: the service's own margin, and a look."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[postgres.Cluster]:
+    cluster = postgres.Cluster()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def settings(cluster: postgres.Cluster) -> Settings:
+    return Settings(database_url=cluster.url, database_timeout=TIMEOUT, dispatch="off")
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings)
+    yield database
+    database.dispose()
+
+
+def ask(database: Database, query: str = "SELECT 1") -> object:
+    with database.reading() as db:
+        return db.scalar(text(query))
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@contextmanager
+def taking(at_most: float) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < at_most
+
+
+def at_once(count: int, work: Callable[[], object]) -> list[float]:
+    """Do something in so many threads; return the seconds that each took to be refused."""
+    seconds: list[float] = []
+
+    def refused() -> None:
+        began = time.monotonic()
+        with suppress(*OUT_OF_REACH, psycopg.OperationalError):
+            work()
+            return
+        seconds.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=refused) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(seconds)
+
+
+@contextmanager
+def open_door() -> Iterator[str]:
+    """Give the URL of a server that takes connections and says nothing."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        door.listen(100)
+        yield f"postgresql://nobody@127.0.0.1:{door.getsockname()[1]}/nothing"
+
+
+@contextmanager
+def dropped_packets() -> Iterator[str]:
+    """Give the URL of a server whose machine answers no packet: its backlog is full."""
+    with socket.socket() as door, socket.socket() as first, socket.socket() as second:
+        door.bind(("127.0.0.1", 0))
+        door.listen(0)
+        for caller in (first, second):
+            caller.settimeout(0)
+            caller.connect_ex(door.getsockname())
+        yield f"postgresql://nobody@127.0.0.1:{door.getsockname()[1]}/nothing"
+
+
+def test_a_statement_without_an_answer_ends_in_time_and_all_is_well_afterwards(
+    database: Database, cluster: postgres.Cluster
+) -> None:
+    with database.reading() as db:
+        db.scalar(text("SELECT 1"))
+        with cluster.silent(), taking(TIMEOUT + SLACK), pytest.raises(OUT_OF_REACH):
+            db.scalar(text("SELECT 1"))
+    assert ask(database) == 1
+
+
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+def test_the_end_of_a_transaction_without_an_answer_comes_in_time(
+    database: Database, cluster: postgres.Cluster, ending: str
+) -> None:
+    with database.reading() as db:
+        db.execute(text("CREATE TEMPORARY TABLE fruit (name text)"))
+        with cluster.silent(), taking(TIMEOUT + SLACK), suppress(*OUT_OF_REACH):
+            getattr(db, ending)()
+    assert ask(database) == 1
+
+
+def test_whoever_wants_a_connection_of_a_silent_server_is_told_in_time_however_many_come(
+    settings: Settings, cluster: postgres.Cluster
+) -> None:
+    database = Database(replace(settings, database_timeout=1.0))
+    at_once(8, lambda: ask(database))
+    with cluster.silent():
+        first = at_once(50, lambda: ask(database))
+        later = at_once(50, lambda: ask(database))
+    assert len(first) == len(later) == 50
+    assert first[-1] < 1.0 + SLACK
+    # One thread asks whether the server is back; the others do not wait for it meanwhile.
+    assert later[-2] < 0.9
+    assert at_once(8, lambda: ask(database)) == []
+    database.dispose()
+
+
+def test_the_pool_of_a_silent_server_is_dropped_in_no_time(
+    database: Database, cluster: postgres.Cluster
+) -> None:
+    ask(database)
+    with cluster.silent(), taking(SLACK):
+        database.dispose()
+
+
+@pytest.mark.parametrize("where", [open_door, dropped_packets])
+def test_attempts_that_fail_leave_nothing_open(
+    settings: Settings, where: Callable[[], AbstractContextManager[str]]
+) -> None:
+    settings = replace(settings, database_timeout=0.15)
+    gc.collect()
+    gc.disable()
+    try:
+        with where() as url:
+            before = descriptors()
+            for _ in range(3):
+                assert len(at_once(20, lambda: pg.connect(url, settings))) == 20
+                assert descriptors() == before
+    finally:
+        gc.enable()
+
+
+def test_the_server_itself_ends_a_statement_that_takes_too_long(database: Database) -> None:
+    with database.reading() as db:
+        pid = db.scalar(text("SELECT pg_backend_pid()"))
+    with taking(TIMEOUT + SLACK), pytest.raises(OUT_OF_REACH, match="statement timeout"):
+        ask(database, "SELECT pg_sleep(60)")
+    assert ask(database, "SELECT pg_backend_pid()") == pid
+
+
+def test_a_migration_may_take_longer_and_nothing_else_afterwards(database: Database) -> None:
+    with database.migrating() as connection:
+        connection.execute(text(f"SELECT pg_sleep({TIMEOUT + SLACK})"))
+    assert ask(database, "SHOW statement_timeout") == "400ms"
+    with taking(TIMEOUT + SLACK), pytest.raises(OUT_OF_REACH):
+        ask(database, "SELECT pg_sleep(60)")
+
+
+def test_a_silent_name_server_is_not_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(pg, "conninfo_attempts", lambda _: ended.wait(60))
+    with taking(TIMEOUT + SLACK), pytest.raises(SilentError, match="name server"):
+        pg.connect("postgresql://db.example/crier", settings)
+    ended.set()
+
+
+def test_parameters_of_the_url_have_the_last_word(settings: Settings, database: Database) -> None:
+    with database.writing() as db:
+        db.execute(text("CREATE SCHEMA tenant"))
+    says = "&application_name=mine&options=-c%20search_path%3Dtenant%20-c%20lock_timeout%3D7s"
+    mine = Database(replace(settings, database_url=settings.database_url + says))
+    with mine.writing() as db:
+        db.execute(text("CREATE TABLE fruit (name text)"))
+    assert ask(mine, "SELECT to_regclass('tenant.fruit')") == "fruit"
+    assert ask(mine, "SHOW lock_timeout") == "7s"
+    assert ask(mine, "SHOW application_name") == "mine"
+    assert ask(mine, "SHOW statement_timeout") == "400ms"
+    mine.dispose()
+    with database.writing() as db:
+        db.execute(text("DROP SCHEMA tenant CASCADE"))
+
+
+def write(database: Database) -> None:
+    with database.writing() as db:
+        db.execute(text("CREATE TABLE fruit (name text)"))
+        db.execute(text("DROP TABLE fruit"))
+
+
+@contextmanager
+def read_only(cluster: postgres.Cluster, settings: Settings) -> Iterator[None]:
+    """Let sessions that begin within the block take no writes, as on a standby."""
+    say = "ALTER DATABASE postgres SET default_transaction_read_only"
+    with closing(pg.connect(cluster.url, settings)) as admin:
+        admin.execute(f"{say} = on")
+        try:
+            yield
+        finally:
+            admin.execute("SET default_transaction_read_only = off")
+            admin.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+
+
+def test_connections_that_were_opened_read_only_are_used_once(
+    settings: Settings, cluster: postgres.Cluster, database: Database
+) -> None:
+    with read_only(cluster, settings), database.reading() as one, database.reading() as other:
+        assert one.scalar(text("SELECT 1")) == other.scalar(text("SELECT 1"))
+        with pytest.raises(OUT_OF_REACH, match="read-only"):
+            write(database)
+    for _ in range(3):
+        write(database)
+
+
+def test_connections_to_a_server_that_takes_no_writes_any_more_are_replaced(
+    database: Database,
+) -> None:
+    with database.reading() as one, database.reading() as other:
+        for db in (one, other):
+            db.execute(text("SET SESSION default_transaction_read_only = on"))
+            db.commit()
+    with pytest.raises(OUT_OF_REACH, match="read-only"):
+        write(database)
+    for _ in range(3):
+        write(database)
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_used(
+    settings: Settings, cluster: postgres.Cluster
+) -> None:
+    standby = postgres.Cluster(settings={"default_transaction_read_only": "on"})
+    try:
+        standby.start()
+        url = f"postgresql://postgres@/postgres?host={standby.folder},{cluster.folder}"
+        database = Database(
+            replace(settings, database_url=f"{url}&target_session_attrs=read-write")
+        )
+        write(database)
+        with standby.silent():
+            database.dispose()
+            with taking(TIMEOUT + SLACK):
+                write(database)
+        standby.stop()
+        database.dispose()
+        write(database)
+        cluster.stop()
+        try:
+            with pytest.raises(OUT_OF_REACH, match="No host can be used"):
+                write(database)
+        finally:
+            cluster.start()
+        database.dispose()
+    finally:
+        standby.close()
