@@ -7,7 +7,7 @@ from typing import Any
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
-from service.core import broadcasts, fingerprints, orders, recipients, reports
+from service.core import broadcasts, edits, fingerprints, orders, recipients, reports
 from service.core.deliveries import progress
 from service.core.orders import Order
 from service.core.paging import Page, PageRequest
@@ -18,6 +18,7 @@ from service.errors import ConflictError
 from service.models import Broadcast, Delivery, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
+    BroadcastChangeSchema,
     BroadcastSchema,
     DeliverySchema,
     IdempotencySchema,
@@ -71,6 +72,33 @@ def show(broadcast_id: str) -> Shown:
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+
+
+@blueprint.put("/broadcast/<id:broadcast_id>", "updateBroadcast")
+@blueprint.scope(Scope.SEND, by_session=True)
+@blueprint.takes(BroadcastChangeSchema)
+@blueprint.raises(ConflictError)
+@blueprint.answers(200, BroadcastSchema, "Broadcast updated successfully!")
+def update(body: dict[str, Any], broadcast_id: str) -> Shown:
+    """Replace what a broadcast says, to whom and when; fields that are left out stay.
+
+    That is possible while it is scheduled, or paused and handed over to nobody yet. A paused one
+    stays paused, unless it gets a `send_at` that is to come.
+    """
+    changes = {**body, "session_id": named_session()}
+    if "message" in body:
+        changes["message"] = request.document["message"]
+    with crier().database.reading() as db:
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
+    most, now = crier().settings.max_recipients, now_ms()
+    order = edits.merge(broadcast, changes, most=most, within=within(), now=now)
+    with crier().database.writing() as db:
+        broadcast = edits.replace(
+            db, broadcast.id, order, changes, accounts=crier().accounts, now=now
+        )
+        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+    crier().dispatcher.wake()
+    return shown
 
 
 @blueprint.delete("/broadcast/<id:broadcast_id>", "deleteBroadcast")

@@ -64,6 +64,15 @@ def hold(db: Session, dispatcher_id: str) -> None:
         raise LostClaimError
 
 
+_HOLD_ALL = text("SELECT id FROM dispatchers ORDER BY id FOR UPDATE")
+
+
+def hold_all(db: Session) -> None:
+    """Wait for all claims that are under way, and let none begin until the transaction ends."""
+    if is_postgres(db):
+        db.execute(_HOLD_ALL).all()
+
+
 def beats(db: Session) -> dict[str, int]:
     """Return how often each dispatcher has beaten."""
     return {row.id: row.beats for row in db.execute(select(Dispatcher.id, Dispatcher.beats))}

@@ -63,6 +63,17 @@ def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
     """
     if earlier := _earlier(db, client_id, order):
         return earlier
+    broadcast, reached = prepare(db, client_id, order, accounts=accounts, now=now)
+    return _store(db, broadcast, reached, order, accounts.settings.fanout_chunk)
+
+
+def prepare(
+    db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
+) -> tuple[Broadcast, Sequence[str]]:
+    """Return the broadcast that an order makes, not yet stored, and whom it reaches.
+
+    Raises InvalidError with every fault found in one go, and UnknownSessionError.
+    """
     settings = accounts.settings
     session = sessions.choose(db, client_id, order.session_id)
     faults: dict[str, Any] = {}
@@ -92,7 +103,7 @@ def accept(db: Db, client_id: str, order: Order, *, accounts: Accounts, now: int
         created_at=now,
         updated_at=now,
     )
-    return _store(db, broadcast, reached, order, settings.fanout_chunk)
+    return broadcast, reached
 
 
 def _earlier(db: Db, client_id: str, order: Order) -> Broadcast | None:
@@ -255,21 +266,30 @@ def _store(
         with db.begin_nested():
             db.add(broadcast)
             db.flush()
-            used = {media["attachment_id"] for media in broadcast.content["media"]}
-            files = ({"attachment_id": each} for each in used)
-            _insert(db, BroadcastAttachment, files, broadcast.id)
+            hold_files(db, broadcast)
     except IntegrityError as error:
         if earlier := _earlier(db, broadcast.client_id, order):
             return earlier
         what = "The session or an attachment of this broadcast was deleted just now."
         raise ConflictError(what) from error
+    freeze(db, broadcast.id, people, chunk)
+    signals.announce(db, broadcast)
+    return broadcast
+
+
+def hold_files(db: Db, broadcast: Broadcast) -> None:
+    """Keep the files of a broadcast from being deleted while it needs them."""
+    used = {media["attachment_id"] for media in broadcast.content["media"]}
+    _insert(db, BroadcastAttachment, ({"attachment_id": each} for each in used), broadcast.id)
+
+
+def freeze(db: Db, broadcast_id: str, people: Sequence[str], chunk: int) -> None:
+    """Store whom a broadcast reaches, in chunks of so many, for the fan-out."""
     frozen = (
         {"start": start, "recipients": ",".join(people[start : start + chunk])}
         for start in range(0, len(people), chunk)
     )
-    _insert(db, RecipientChunk, frozen, broadcast.id)
-    signals.announce(db, broadcast)
-    return broadcast
+    _insert(db, RecipientChunk, frozen, broadcast_id)
 
 
 def _insert(db: Db, table: type, rows: Iterable[dict[str, Any]], broadcast_id: str) -> None:

@@ -50,14 +50,16 @@ class Campaigns:
         self._database = database
         self._accounts = accounts
         self._drivers: dict[str, tuple[int, Driver]] = {}
-        self._kept: OrderedDict[tuple[str, int, int], Campaign] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int, int], Campaign] = OrderedDict()
 
-    def get(self, broadcast_id: str, session_version: int, expires_at: int) -> Campaign:
-        """Return a campaign as its session and expiry are now.
+    def get(
+        self, broadcast_id: str, session_version: int, expires_at: int, revision: int = 0
+    ) -> Campaign:
+        """Return a campaign as its session, its expiry and its message are now.
 
         Raises UnopenedSessionError, and whatever fails in preparing the message.
         """
-        key = (broadcast_id, session_version, expires_at)
+        key = (broadcast_id, session_version, expires_at, revision)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]

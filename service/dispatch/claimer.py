@@ -39,7 +39,7 @@ _FRESH = 0.1
 
 _ACTIVE = text(f"""
     SELECT b.id AS broadcast_id, b.parts, b.expires_at, s.id AS session_id,
-           s.version AS session_version, s.rate
+           s.version AS session_version, s.rate, b.revision
     FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
     WHERE b.id > :cursor AND {claims.MAY_GO}
         AND EXISTS (SELECT 1 FROM deliveries AS d
@@ -58,6 +58,7 @@ class Active(NamedTuple):
     session_id: str
     session_version: int
     rate: float | None
+    revision: int = 0
 
 
 Ready = dict[str, tuple[Active, Campaign]]
@@ -162,7 +163,10 @@ class Claimer:
         """Return a campaign, or hold what stands in its way: the session or the broadcast."""
         try:
             return self._campaigns.get(
-                active.broadcast_id, active.session_version, active.expires_at
+                active.broadcast_id,
+                active.session_version,
+                active.expires_at,
+                active.revision,
             )
         except OUT_OF_REACH:
             raise
@@ -190,7 +194,8 @@ class Claimer:
                 offers = pacing.offers(db, paced, now=time.time_ns() // 1000)
                 rates = _Rates(offers, self._stock.credit)
                 shares = rates.shares([active for active, _ in campaigns.values()], room)
-                claimed = claims.take(db, claim_id, shares, now=now)
+                revisions = {each: campaigns[each][0].revision for each in shares}
+                claimed = claims.take(db, claim_id, shares, now=now, revisions=revisions)
                 works = [_work(claim_id, each, campaigns, rates) for each in claimed]
                 pacing.reserve(db, rates.spoken_for())
                 looks = rates.next_looks()

@@ -39,7 +39,8 @@ class Broadcast(Object, Base):
     file changes nothing that was accepted. `parts` is how many provider messages each delivery
     takes. `total` is frozen when the broadcast is accepted; the seven counters move with the
     deliveries, in the same transactions, and what they leave of the total is still open.
-    `closed_at` is set while nothing is.
+    `closed_at` is set while nothing is. `revision` counts how often message and recipients were
+    replaced.
     """
 
     __tablename__ = "broadcasts"
@@ -72,6 +73,8 @@ class Broadcast(Object, Base):
     deleted_at: Mapped[int | None] = mapped_column(Moment)
     idempotency_key: Mapped[str | None]
     request_digest: Mapped[str] = mapped_column(default="", deferred=True)
+
+    revision: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
     total: Mapped[int]
     sent: Mapped[int] = mapped_column(default=0)

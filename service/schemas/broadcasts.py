@@ -16,10 +16,12 @@ from service.schemas.base import (
     Matches,
     Moment,
     StrictSchema,
+    WholeSchema,
     created,
     id_field,
     is_id,
     object_id,
+    seen_version,
     updated,
     version,
 )
@@ -226,6 +228,18 @@ class BroadcastSchema(Schema):
     send_at = Moment(required=True, allow_none=True)
     expires_at = Moment(required=True)
     closed_at = Moment(required=True, allow_none=True, data_key="completedAt")
+
+
+class BroadcastChangeSchema(OrderSchema, WholeSchema):
+    """What is to be changed; what is left out stays."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"message": {"text": "Another text"}}
+    SHOWN = BroadcastSchema
+
+    version = seen_version()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(partial=("send_type", "to", "message"), **kwargs)
 
 
 class DeliverySchema(StrictSchema):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import CursorResult, RowMapping, text
@@ -36,9 +38,10 @@ MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
 _CLAIM_POSTGRES = text(f"""
     UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
     WHERE id = ANY(ARRAY(
-        SELECT d.id FROM unnest(CAST(:broadcast_ids AS text[]), CAST(:shares AS int[]))
-            AS turn(broadcast_id, share)
-        JOIN broadcasts AS b ON b.id = turn.broadcast_id
+        SELECT d.id FROM unnest(
+            CAST(:broadcast_ids AS text[]), CAST(:shares AS int[]), CAST(:revisions AS int[]))
+            AS turn(broadcast_id, share, revision)
+        JOIN broadcasts AS b ON b.id = turn.broadcast_id AND b.revision = turn.revision
         JOIN sessions AS s ON s.id = b.session_id AND {MAY_GO}
         CROSS JOIN LATERAL (
             SELECT id FROM deliveries
@@ -52,7 +55,7 @@ _CLAIM_SQLITE = text(f"""
         SELECT id FROM deliveries
         WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at <= :now
             AND EXISTS (SELECT 1 FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
-                        WHERE b.id = :broadcast_id AND {MAY_GO})
+                        WHERE b.id = :broadcast_id AND b.revision = :revision AND {MAY_GO})
         ORDER BY due_at, id LIMIT :share)
 """)  # noqa: S608 - the condition is ours
 # As one text: for each row that SQLite returns, this thread would let another one run.
@@ -63,21 +66,35 @@ _CLAIMED_SQLITE = text("""
 """)
 
 
-def take(db: Session, claim_id: str, shares: dict[str, int], *, now: int) -> list[Claimed]:
+def take(
+    db: Session,
+    claim_id: str,
+    shares: Mapping[str, int],
+    *,
+    now: int,
+    revisions: Mapping[str, int] = MappingProxyType({}),
+) -> list[Claimed]:
     """Take due deliveries, at most `shares[broadcast_id]` of each broadcast, for one dispatcher.
 
-    Of what may not go any more nothing is taken.
+    Of what may not go any more nothing is taken, nor of a broadcast that says something else by now
+    than in the revision which the dispatcher knows, 0 if it is not given.
 
     No two claims of a dispatcher may have the same `now`: it tells them apart.
     """
     common = {"claim_id": claim_id, "now": now}
     if is_postgres(db):
-        turns = {"broadcast_ids": list(shares), "shares": list(shares.values())}
+        turns = {
+            "broadcast_ids": list(shares),
+            "shares": list(shares.values()),
+            "revisions": [revisions.get(each, 0) for each in shares],
+        }
         # Past SQLAlchemy's rows, which would be made for nothing.
         cursor = cast("CursorResult[Any]", db.execute(_CLAIM_POSTGRES, common | turns)).cursor
         return list(map(Claimed._make, cursor.fetchall()))
     for broadcast_id, share in shares.items():
-        db.execute(_CLAIM_SQLITE, common | {"broadcast_id": broadcast_id, "share": share})
+        turn = {"broadcast_id": broadcast_id, "share": share}
+        turn["revision"] = revisions.get(broadcast_id, 0)
+        db.execute(_CLAIM_SQLITE, common | turn)
     return list(map(Claimed._make, json.loads(db.scalar(_CLAIMED_SQLITE, common) or "[]")))
 
 

@@ -1,0 +1,150 @@
+"""Edits: what a broadcast says, and to whom, replaced before anybody got it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.orm import Session as Db
+
+from service.core import dispatchers, orders, owned, recipients, signals
+from service.core.accounts import Accounts
+from service.core.deliveries import tallies
+from service.core.orders import Order
+from service.errors import ConflictError, InvalidError
+from service.models import (
+    Broadcast,
+    BroadcastAttachment,
+    BroadcastStatus,
+    Delivery,
+    RecipientChunk,
+)
+
+_REPLACED = ("session_id", "send_type", "message", "content", "parts", "expires_at", "send_at")
+_RECIPIENTS = ("to", "to_truncated", "total")
+
+_BEGUN = text("""
+    SELECT COUNT(*) AS begun, COALESCE(SUM(CASE status WHEN 'sending' THEN 1 END), 0) AS sending
+    FROM deliveries WHERE broadcast_id = :broadcast_id
+        AND NOT (attempts = 0 AND message_ids IS NULL AND status IN ('queued', 'failed'))
+""")
+"""Deliveries that may have been handed over; those that failed without a try were not."""
+
+
+def merge(
+    broadcast: Broadcast, changes: Mapping[str, Any], *, most: int, within: str | None, now: int
+) -> Order:
+    """Return what a broadcast asks for with these changes; what is left out stays as it is.
+
+    To be called before a transaction is open: it reads up to `most` recipients.
+    """
+    moved = changes.get("send_at", broadcast.send_at) != broadcast.send_at
+    expires_at = changes.get("expires_at", broadcast.expires_at)
+    if moved and expires_at == broadcast.expires_at:
+        # As long after the new moment as it was after the one before.
+        former = broadcast.send_at or broadcast.created_at
+        expires_at += max(now, changes["send_at"]) - former
+    to, send_type = (changes.get(name, getattr(broadcast, name)) for name in ("to", "send_type"))
+    return Order(
+        session_id=changes.get("session_id") or broadcast.session_id or "",
+        within=within,
+        people=recipients.read(to, send_type, most=most),
+        message=changes.get("message", broadcast.message),
+        send_at=changes.get("send_at", broadcast.send_at),
+        expires_at=expires_at,
+    )
+
+
+def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two how and when
+    db: Db,
+    broadcast_id: str,
+    order: Order,
+    changes: Mapping[str, Any],
+    *,
+    accounts: Accounts,
+    now: int,
+) -> Broadcast:
+    """Let a broadcast say what `order` asks for.
+
+    Raises ConflictError, with the reason, unless it is scheduled, or paused and handed over to
+    nobody; StaleVersionError, and what `orders.prepare` raises.
+    """
+    broadcast = _locked(db, broadcast_id)
+    owned.check_version(broadcast, changes)
+    _refuse_begun(db, broadcast)
+    made, reached = orders.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
+    names = list(_REPLACED)
+    if not _keeps_recipients(broadcast, made):
+        names += _RECIPIENTS
+        _freeze_anew(db, broadcast, reached, accounts.settings.fanout_chunk)
+    for name in names:
+        setattr(broadcast, name, getattr(made, name))
+    if BroadcastStatus.SCHEDULED in {broadcast.status, made.status}:
+        broadcast.status, broadcast.reason = made.status, None
+    broadcast.revision += 1
+    broadcast.updated_at = now
+    db.flush()
+    db.execute(delete(BroadcastAttachment).where(BroadcastAttachment.broadcast_id == broadcast.id))
+    orders.hold_files(db, broadcast)
+    signals.announce(db, broadcast)
+    return broadcast
+
+
+def _locked(db: Db, broadcast_id: str) -> Broadcast:
+    """Return a broadcast that no claim, no fan-out and nobody else changes meanwhile.
+
+    A claim or a fan-out that is under way is waited for. In this order, as theirs is the same.
+    """
+    dispatchers.hold_all(db)
+    chunks = select(RecipientChunk.start).where(RecipientChunk.broadcast_id == broadcast_id)
+    db.execute(chunks.with_for_update()).all()
+    wanted = select(Broadcast).where(Broadcast.id == broadcast_id).with_for_update()
+    return db.scalars(wanted.execution_options(populate_existing=True)).one()
+
+
+def _refuse_begun(db: Db, broadcast: Broadcast) -> None:
+    if broadcast.deleted_at is not None:
+        raise ConflictError("This broadcast was deleted just now.")
+    if broadcast.status == BroadcastStatus.SENDING:
+        raise ConflictError(
+            "This broadcast is being sent: pause it first. It can be changed while nobody has it."
+        )
+    if broadcast.status not in {BroadcastStatus.SCHEDULED, BroadcastStatus.PAUSED}:
+        raise ConflictError(f"This broadcast is {broadcast.status}: create a new one.")
+    begun, sending = db.execute(_BEGUN, {"broadcast_id": broadcast.id}).one()
+    if sending:
+        raise ConflictError(
+            "What was claimed of this broadcast before the pause is still being handed over: try"
+            " again in a second."
+        )
+    if begun:
+        raise ConflictError(
+            f"This broadcast has been handed over to {begun} of {broadcast.total} recipients"
+            " already: create a new one for the others."
+        )
+
+
+def _keeps_recipients(broadcast: Broadcast, made: Broadcast) -> bool:
+    """Tell whether the recipients stay, of which the client was shown only the first.
+
+    Raises InvalidError where the change needs them all.
+    """
+    # What was asked for is long: all of them, not the first that were shown.
+    if made.to_truncated or not broadcast.to_truncated:
+        return False
+    if (broadcast.to, broadcast.send_type) != (made.to, made.send_type):
+        return False
+    if broadcast.session_id != made.session_id:
+        reason = "Shows only the first recipients: send all of them, to change the session."
+        raise InvalidError(errors={"to": [reason]})
+    return True
+
+
+def _freeze_anew(db: Db, broadcast: Broadcast, reached: Any, chunk: int) -> None:
+    for table in (RecipientChunk, Delivery):
+        gone = delete(table).where(table.broadcast_id == broadcast.id)
+        db.execute(gone.execution_options(synchronize_session=False))
+    for name in tallies.COUNTED:
+        setattr(broadcast, name, 0)
+    orders.freeze(db, broadcast.id, reached, chunk)

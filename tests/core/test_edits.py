@@ -1,0 +1,120 @@
+"""Edits and the dispatchers that may know what a broadcast said before."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from sqlalchemy import text
+
+from service.core import broadcasts, dispatchers, edits
+from service.core.deliveries import claims
+from service.database import now_ms
+from service.dispatch.campaigns import Campaigns
+from service.errors import ConflictError
+from tests.probe import Stage
+from tests.waiting import until
+from tests.world import ADA, GRACE, JOAN, World
+
+HOUR = 3_600_000
+_PAUSE = text("UPDATE broadcasts SET status = 'paused' WHERE id = :id")
+
+
+def replace(world: World, broadcast_id: str, **changes: Any) -> None:
+    order = edits.merge(world.get(broadcast_id), changes, most=1_000_000, within=None, now=now_ms())
+    with world.database.writing() as db:
+        edits.replace(db, broadcast_id, order, changes, accounts=world.accounts, now=now_ms())
+
+
+def pause(world: World, broadcast_id: str) -> None:
+    with world.database.writing() as db:
+        broadcasts.pause(db, world.client_id, broadcast_id, now=now_ms())
+
+
+def resume(world: World, broadcast_id: str) -> None:
+    with world.database.writing() as db:
+        broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
+
+
+def test_a_dispatcher_that_knows_a_former_revision_claims_nothing(world: World) -> None:
+    world.session()
+    broadcast_id = world.ready([ADA, GRACE])
+    pause(world, broadcast_id)
+    replace(world, broadcast_id, message={"text": "Goodbye"})
+    resume(world, broadcast_id)
+    world.fan_out(broadcast_id)
+    assert world.claim(broadcast_id).deliveries == []
+    claim_id = world.enter()
+    with world.database.writing() as db:
+        shares, revisions = {broadcast_id: 10}, {broadcast_id: 1}
+        taken = claims.take(db, claim_id, shares, now=now_ms(), revisions=revisions)
+    assert {each.recipient for each in taken} == {ADA, GRACE}
+
+
+def test_a_replaced_message_is_prepared_anew(world: World, stage: Stage) -> None:
+    del stage
+    session_id = world.session("probe")
+    campaigns = Campaigns(world.settings, world.database, world.accounts)
+    broadcast_id = world.broadcast([ADA], "one", send_at=now_ms() + HOUR)
+
+    def parts() -> tuple[Any, ...]:
+        made, version = world.get(broadcast_id), world.get_session(session_id).version
+        return campaigns.get(broadcast_id, version, made.expires_at, made.revision).parts
+
+    assert parts() == ("one",)
+    replace(world, broadcast_id, message={"text": "two words"})
+    assert parts() == ("two", "words")
+
+
+def test_what_is_replaced_is_what_is_sent(world: World) -> None:
+    world.session()
+    broadcast_id = world.ready([ADA, GRACE], "Hello")
+    pause(world, broadcast_id)
+    dispatcher = world.dispatcher(poll_interval=0.01)
+    dispatcher.start()
+    try:
+        replace(world, broadcast_id, message={"text": "Goodbye"}, to=[JOAN])
+        resume(world, broadcast_id)
+        world.await_status(broadcast_id, "completed")
+    finally:
+        dispatcher.stop(5)
+    assert [(each["recipient"], each["body"]["body"]) for each in world.received()] == [
+        (JOAN, "Goodbye")
+    ]
+    world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_a_claim_under_way_is_waited_for_and_seen(world: World) -> None:
+    """On Postgres the edit begins while a claim is not committed; on SQLite it cannot begin."""
+    world.session()
+    broadcast_id = world.ready([ADA, GRACE])
+    claim_id, ended = world.enter(), threading.Event()
+    refused: list[str] = []
+
+    def change() -> None:
+        try:
+            replace(world, broadcast_id, message={"text": "Goodbye"})
+        except ConflictError as error:
+            refused.append(error.message)
+        ended.set()
+
+    with world.database.writing() as db:
+        dispatchers.hold(db, claim_id)
+        assert claims.take(db, claim_id, {broadcast_id: 1}, now=now_ms())
+        # As a pause does that comes while the claim is under way.
+        db.execute(_PAUSE, {"id": broadcast_id})
+        other = threading.Thread(target=change)
+        other.start()
+        assert not ended.wait(0.2)
+    until(ended.is_set)
+    other.join()
+    assert len(refused) == 1
+    assert "try again in a second" in refused[0]
+
+
+def test_an_edit_counts_its_revision(world: World) -> None:
+    world.session()
+    broadcast_id = world.broadcast([ADA], send_at=now_ms() + HOUR)
+    for count in (1, 2):
+        replace(world, broadcast_id, message={"text": "Goodbye"})
+        assert world.get(broadcast_id).revision == count
