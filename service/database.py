@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, Engine, TextClause, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -66,6 +67,13 @@ def rowcount(db: Session, statement: TextClause, values: dict[str, Any]) -> int:
     """Carry out a statement; return how many rows it changed."""
     result = cast("CursorResult[Any]", db.execute(statement, values))
     return result.rowcount
+
+
+def insert_new(db: Session, table: type, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows that are not there yet."""
+    if rows:
+        dialect = postgresql if is_postgres(db) else sqlite
+        db.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
 class Database:

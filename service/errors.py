@@ -115,6 +115,15 @@ class TooLargeError(ServiceError):
     status = 413
 
 
+class TooManyReportsError(ServiceError):
+    """Too many reports of this session wait to be applied: send this one again in a minute."""
+
+    status = 429
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "60"})
+
+
 class MediaTypeError(ServiceError):
     """This kind of file or body is not accepted."""
 

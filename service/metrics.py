@@ -81,6 +81,10 @@ class Meters:
             "crier_send_seconds", "Time of one attempt at a delivery with all its parts",
             ["channel"], buckets=_SEND, registry=registry,
         )  # fmt: skip
+        self._skipped = Counter(
+            "crier_reports_skipped", "Elements of webhooks that were skipped, and why",
+            ["cause"], registry=registry,
+        )  # fmt: skip
         self._claimed = Counter("crier_claimed_deliveries", "Deliveries claimed", registry=registry)
         self._claim = Histogram(
             "crier_claim_seconds", "Time of one claim, which takes many deliveries",
@@ -153,6 +157,11 @@ class Meters:
             _observe(self._send.labels(channel), _SEND, taken)
             if retries[channel]:
                 self._retries.labels(channel).inc(retries[channel])
+
+    def skipped(self, cause: str, elements: int) -> None:
+        """Count elements of webhooks that had no effect."""
+        if elements:
+            self._skipped.labels(cause).inc(elements)
 
     def claimed(self, deliveries: int, seconds: float) -> None:
         """Count a claim of so many deliveries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from flask import Response
 
 from service.blueprints.api import Blueprint
@@ -14,9 +15,13 @@ from service.errors import (
     ForgedWebhookError,
     NowhereError,
     TooLargeError,
+    TooManyReportsError,
     UnreadableBodyError,
 )
+from service.metrics import meters
 from service.schemas.webhooks import ReceivedSchema
+
+log = structlog.get_logger(__name__)
 
 blueprint = Blueprint("webhooks", __name__, description="What providers report")
 
@@ -33,15 +38,19 @@ def verify(session_id: str) -> Response:
 
 @blueprint.post("/webhook/<id:session_id>", "receiveWebhook")
 @blueprint.takes_anything()
-@blueprint.raises(ForgedWebhookError, NowhereError, TooLargeError, UnreadableBodyError, BusyError)
+@blueprint.raises(ForgedWebhookError, NowhereError, TooLargeError, UnreadableBodyError)
+@blueprint.raises(TooManyReportsError, BusyError)
 @blueprint.answers(200, ReceivedSchema, "Webhook received successfully!")
 def receive(session_id: str) -> dict[str, int]:
     """Take the provider's word on messages of a session; the signature is over the raw bytes."""
     raw, headers = request.raw, dict(request.headers)
     with crier().database.reading() as db:
-        told = webhooks.read(db, session_id, raw, headers, accounts=crier().accounts)
+        report = webhooks.read(db, session_id, raw, headers, accounts=crier().accounts)
+    if report.odd:
+        log.warning("a webhook was not understood", session_id=session_id, elements=report.odd)
+        meters.skipped("odd", report.odd)
     # Only now, so that nobody without the session's secret can have us write.
-    if told:
+    if report.words:
         with crier().database.writing() as db:
-            receipts.store(db, session_id, told, now=now_ms())
-    return {"receipts": len(told)}
+            receipts.store(db, session_id, report.words, now=now_ms())
+    return {"receipts": len(report.words)}

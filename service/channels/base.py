@@ -6,7 +6,8 @@ decides nothing: whether to try again, when, and what becomes of the broadcast i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -127,6 +128,10 @@ class RequestError(PermanentError):
     """The message itself is refused, for every recipient alike."""
 
 
+class UnknownCodeError(PermanentError):
+    """Refused with a code that the driver does not know: of this recipient, or of the message."""
+
+
 class BlockedError(SendError):
     """The sending account cannot send now: throttled, logged out, unpaid.
 
@@ -170,26 +175,53 @@ class ReceiptState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The provider's later word on one part, found by our reference where it has one.
+    """The provider's later word on one part.
 
-    `at` is in Unix seconds. `opted_out`: the recipient wants no more messages from this account.
+    The part is found by our `reference` where the provider gives it back, else by `provider_id`;
+    `recipient` is whom the provider says it wrote to. `error` is set where the part failed, and is
+    what `send` would have raised for the same cause: it is judged in the same way.
     """
 
     provider_id: str
     state: ReceiptState
-    at: float
     reference: str = ""
-    reason: str = ""
-    code: str = ""
-    opted_out: bool = False
+    recipient: str = ""
+    error: SendError | None = None
 
 
-class UnreadableReceiptError(Exception):
-    """What came to the webhook is not in the provider's form."""
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The provider's later word on the account: why it cannot send, or None if it can."""
+
+    error: SendError | None
 
 
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What looking into JSON of another form than expected comes to."""
+@dataclass(slots=True)
+class Report:
+    """What a webhook says; `odd` counts the elements in an unknown form, which are skipped."""
+
+    words: list[Receipt | Notice] = field(default_factory=list)
+    odd: int = 0
+
+    def objects(self, elements: object) -> Iterator[Mapping[str, Any]]:
+        """Yield the objects of a JSON list, or the one that is there; null is an empty list."""
+        for element in elements if isinstance(elements, list) else [elements]:
+            if isinstance(element, Mapping):
+                yield element
+            elif element is not None or isinstance(elements, list):
+                self.odd += 1
+
+
+class UnreadableReportError(Exception):
+    """What came to the webhook is not JSON."""
+
+
+def parsed(raw: bytes) -> Any:
+    """Read a webhook's JSON; raises UnreadableReportError."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableReportError from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +233,7 @@ class Webhook:
 
     signature_header: str
     is_authentic: Callable[[bytes, str, Mapping[str, Any]], bool]
-    parse: Callable[[bytes, Mapping[str, Any]], list[Receipt]]
+    parse: Callable[[bytes, Mapping[str, Any]], Report]
     challenge: Callable[[Mapping[str, str], Mapping[str, Any]], str | None] | None = None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
-from service.core import numbers, paging, receipts, recipients, sessions
+from service.core import numbers, paging, recipients, sessions
 from service.core.deliveries import transitions
+from service.database import insert_new
 from service.errors import InvalidError, NotFoundError
 from service.models import OptOut
 
@@ -33,9 +34,15 @@ def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> O
     recipient = recipients.read_one(written)
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
-    receipts.opt_out(db, session_id, recipient, now=now)
+    remember(db, session_id, recipient, now=now)
     transitions.leave_out(db, session_id, recipient, now=now)
     return db.get_one(OptOut, (session_id, recipient))
+
+
+def remember(db: Db, session_id: str, recipient: str, *, now: int) -> None:
+    """Leave a recipient out of what this session sends from now on."""
+    values = {"session_id": session_id, "recipient": recipient, "created_at": now}
+    insert_new(db, OptOut, [values])
 
 
 def delete(db: Db, client_id: str, session_id: str, written: str) -> OptOut:

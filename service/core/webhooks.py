@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.channels.base import Receipt, UnreadableReceiptError, Webhook
+from service.channels.base import Report, UnreadableReportError, Webhook
 from service.channels.registry import NotInstalledError
 from service.core.accounts import Accounts
-from service.errors import ForgedWebhookError, NowhereError, UnreadableBodyError
+from service.errors import (
+    ForgedWebhookError,
+    NowhereError,
+    TooLargeError,
+    UnreadableBodyError,
+)
 from service.models import Session
+
+MOST_WORDS: Final = 5_000
+"""Words in one webhook; Meta batches up to 1,000."""
 
 
 def answer_challenge(
@@ -31,10 +40,10 @@ def answer_challenge(
 
 def read(
     db: Db, session_id: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts
-) -> list[Receipt]:
-    """Return the receipts in a webhook's body, to be stored; nothing is written before that.
+) -> Report:
+    """Return what a webhook's body says, to be stored; nothing is written before that.
 
-    Raises NowhereError, ForgedWebhookError, UnreadableBodyError.
+    Raises NowhereError, ForgedWebhookError, UnreadableBodyError, TooLargeError.
     """
     session, webhook = _session(db, session_id, accounts)
     settings = accounts.settings_of(session)
@@ -43,9 +52,12 @@ def read(
     if not webhook.is_authentic(raw, signature, settings):
         raise ForgedWebhookError
     try:
-        return webhook.parse(raw, settings)
-    except UnreadableReceiptError as error:
+        report = webhook.parse(raw, settings)
+    except UnreadableReportError as error:
         raise UnreadableBodyError("This is not what the session's provider sends.") from error
+    if len(report.words) > MOST_WORDS:
+        raise TooLargeError(f"A webhook may report on at most {MOST_WORDS:,} messages.")
+    return report
 
 
 def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webhook]:

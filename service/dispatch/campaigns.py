@@ -13,7 +13,7 @@ from service.config import Settings
 from service.core.accounts import Accounts
 from service.database import Database
 from service.dispatch.retry import Policy
-from service.models import Broadcast, OnUncertain, Session
+from service.models import Broadcast, Session
 
 _KEPT = 512
 """Campaigns kept in memory; one holds its rendered message and no recipients."""
@@ -75,7 +75,7 @@ class Campaigns:
         driver = self._driver(session)
         parts = driver.plan(self._accounts.content(broadcast))
         prepared = tuple(driver.prepare(part) for part in parts)
-        policy = self._policy(session, broadcast)
+        policy = Policy.of(self._settings, session, broadcast.expires_at)
         many = driver if isinstance(driver, SendsMany) and len(prepared) == 1 else None
         return Campaign(broadcast.id, session.id, driver, prepared, policy, many)
 
@@ -95,12 +95,3 @@ class Campaigns:
         except Exception as error:
             what = f"This session cannot be opened ({type(error).__name__}: {error})."
             raise UnopenedSessionError(what) from error
-
-    def _policy(self, session: Session, broadcast: Broadcast) -> Policy:
-        return Policy(
-            max_attempts=session.max_attempts or self._settings.max_attempts,
-            retry_base=self._settings.retry_base,
-            retry_cap=self._settings.retry_cap,
-            expires_at=broadcast.expires_at,
-            resend=session.on_uncertain == OnUncertain.RESEND,
-        )

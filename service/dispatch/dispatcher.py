@@ -15,6 +15,7 @@ import structlog
 
 from service.config import Settings
 from service.core.accounts import Accounts
+from service.core.verdicts import Verdict
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch import retry
 from service.dispatch.campaigns import Campaigns
@@ -27,7 +28,6 @@ from service.dispatch.listener import Listener
 from service.dispatch.loop import Loop
 from service.dispatch.receipts import Receipts
 from service.dispatch.recorder import Recorder
-from service.dispatch.retry import Verdict
 from service.dispatch.sender import Senders
 from service.dispatch.stock import Stock
 from service.dispatch.sweep import Sweep
@@ -62,7 +62,7 @@ class Dispatcher:
         self._fanning_out = Loop("fan-out", self._fanout.turn)
         sweep = Sweep(settings, database, accounts, self._claim_anew)
         self._sweeping = Loop("sweep", sweep.turn)
-        receipts = Receipts(settings, database, self._claim_anew)
+        receipts = Receipts(settings, database, self._claim_anew, gate.shut)
         self._receiving = Loop("receipts", receipts.turn)
         checkup = Checkup(settings, database, accounts, self._claim_anew)
         self._checking = Loop("checkup", checkup.turn, patience=600.0)

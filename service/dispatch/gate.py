@@ -6,8 +6,8 @@ must not go out meanwhile.
 
 from __future__ import annotations
 
+from service.core.verdicts import Hold
 from service.database import now_ms
-from service.dispatch.retry import Hold
 
 _UNTIL_WRITTEN = 5_000
 """Milliseconds after which the database speaks for a hold that is not over by then."""

@@ -12,14 +12,14 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
-from service.core import holding, receipts
+from service.core import verdicts
 from service.core.deliveries import transitions
 from service.core.deliveries.progress import NAMELESS
 from service.core.deliveries.tallies import Closed
 from service.core.deliveries.transitions import Outcome
+from service.core.verdicts import Verdict
 from service.database import Database, now_ms
 from service.dispatch.loop import Loop
-from service.dispatch.retry import Hold, Verdict
 from service.metrics import meters
 
 log = structlog.get_logger(__name__)
@@ -57,9 +57,9 @@ class Recorder:
         self.loop = Loop("recorder", self._turn)
         self.on_rate: Callable[[float], None] = lambda _rate: None
 
-    def put(self, claim_id: str, verdicts: Iterable[Verdict]) -> None:
+    def put(self, claim_id: str, judged: Iterable[Verdict]) -> None:
         """Hand results in."""
-        self._results.extend([(claim_id, verdict) for verdict in verdicts])
+        self._results.extend([(claim_id, verdict) for verdict in judged])
         self._announce()
 
     def has_room(self) -> bool:
@@ -164,23 +164,8 @@ def _write(db: Db, results: list[Result]) -> list[Closed]:
     closed: list[Closed] = []
     for claim_id, outcomes in by_claim.items():
         closed += transitions.record(db, claim_id, outcomes, now=now)
-    receipts.remember(db, [part for _, verdict in results for part in verdict.parts])
-    for hold in {verdict.hold for _, verdict in results if verdict.hold}:
-        _hold(db, hold, now)
-    for session_id, recipient in {
-        (verdict.session_id, verdict.opted_out) for _, verdict in results if verdict.opted_out
-    }:
-        receipts.opt_out(db, session_id, recipient, now=now)
+    verdicts.carry_out(db, [verdict for _, verdict in results], now=now)
     return closed
-
-
-def _hold(db: Db, hold: Hold, now: int) -> None:
-    if hold.session_id:
-        holding.hold_session(db, hold.session_id, hold.reason, until=hold.until, now=now)
-        log.warning("session held", session_id=hold.session_id, reason=hold.reason)
-    if hold.broadcast_id:
-        holding.hold_broadcast(db, hold.broadcast_id, hold.reason, now=now)
-        log.warning("broadcast paused", broadcast_id=hold.broadcast_id, reason=hold.reason)
 
 
 def _plain(result: Result) -> Result:

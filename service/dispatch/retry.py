@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from service.channels.base import (
     BlockedError,
@@ -14,12 +13,14 @@ from service.channels.base import (
     RetryableError,
     SendError,
     UncertainError,
+    UnknownCodeError,
 )
+from service.config import Settings
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.progress import VOID, doubted
 from service.core.deliveries.transitions import Outcome, storable
-from service.core.receipts import PartSent
-from service.models import DeliveryStatus
+from service.core.verdicts import Hold, Verdict
+from service.models import DeliveryStatus, OnUncertain, Session
 
 _CLOSED_DOOR_WAIT = 5.0
 """Seconds that a delivery of a blocked account rests, should that be mended at once."""
@@ -41,29 +42,16 @@ class Policy:
     expires_at: int
     resend: bool
 
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A reason to stop more than one delivery: of a session or a broadcast, for good or `until`."""
-
-    reason: str
-    session_id: str | None = None
-    broadcast_id: str | None = None
-    until: int | None = None
-
-
-class Verdict(NamedTuple):
-    """The outcome for one delivery, and what it means beyond it.
-
-    `opted_out` is the recipient who wants no more from this session; `parts` are the parts taken
-    just now that receipts will name by the provider's id alone.
-    """
-
-    outcome: Outcome
-    hold: Hold | None = None
-    session_id: str = ""
-    opted_out: str | None = None
-    parts: tuple[PartSent, ...] = ()
+    @classmethod
+    def of(cls, settings: Settings, session: Session, expires_at: int) -> Policy:
+        """Return the rules of a session's broadcast that expires at a moment."""
+        return cls(
+            max_attempts=session.max_attempts or settings.max_attempts,
+            retry_base=settings.retry_base,
+            retry_cap=settings.retry_cap,
+            expires_at=expires_at,
+            resend=session.on_uncertain == OnUncertain.RESEND,
+        )
 
 
 def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.random) -> float:
@@ -105,23 +93,41 @@ def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
     case = _Case(delivery, " ".join(message_ids) or None, policy, now, draw)
     match error:
         case BlockedError():
-            until = None if error.wait is None else now + _ms(error.wait)
-            hold = Hold(storable(error.reason), session_id=session_id, until=until)
-            rest = until or now + _ms(_CLOSED_DOOR_WAIT)
+            hold = blocked(error, session_id, now=now)
+            rest = hold.until or now + _ms(_CLOSED_DOOR_WAIT)
             return Verdict(case.ended(DeliveryStatus.QUEUED, error, tried=0, due_at=rest), hold)
         case RequestError():
             hold = Hold(storable(error.reason), broadcast_id=delivery.broadcast_id)
             return Verdict(case.ended(DeliveryStatus.FAILED, error), hold)
         case PermanentError():
-            opted_out = delivery.recipient if error.opted_out else None
-            failed = case.ended(DeliveryStatus.FAILED, error)
-            return Verdict(failed, session_id=session_id, opted_out=opted_out)
+            failed = Verdict(case.ended(DeliveryStatus.FAILED, error))
+            return failed._replace(
+                session_id=session_id,
+                recipient=delivery.recipient,
+                opted_out=error.opted_out,
+                is_unknown=isinstance(error, UnknownCodeError),
+            )
         case UncertainError() if not (policy.resend or error.provider_id):
             return Verdict(case.ended(DeliveryStatus.UNCERTAIN, error))
         case SendError():
             return Verdict(case.again(error, getattr(error, "wait", 0.0)))
         case _:
             return Verdict(case.again(_defect(error), 0.0))
+
+
+def blocked(error: BlockedError, session_id: str, *, now: int) -> Hold:
+    """Judge a session by the provider's word that its account cannot send."""
+    until = None if error.wait is None else now + _ms(error.wait)
+    return Hold(storable(error.reason), session_id=session_id, until=until)
+
+
+def final(verdict: Verdict) -> Verdict:
+    """Let a delivery fail that would be tried again, as its broadcast is over."""
+    outcome = verdict.outcome
+    if outcome.status is not DeliveryStatus.QUEUED:
+        return verdict
+    reason = f"{outcome.reason} It is not sent again: the broadcast is over."
+    return verdict._replace(outcome=outcome._replace(status=DeliveryStatus.FAILED, reason=reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import structlog
 from service.channels.base import MANY, SendError, SendsMany
 from service.core.deliveries.progress import NAMELESS, unsent
 from service.core.deliveries.transitions import Outcome, storable
-from service.core.receipts import PartSent
+from service.core.sent_parts import PartSent
+from service.core.verdicts import Verdict
 from service.database import now_ms
 from service.dispatch import pacing, retry
 from service.dispatch.crew import Crew
@@ -23,8 +24,8 @@ from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.loop import Loop
 from service.dispatch.recorder import Recorder
-from service.dispatch.retry import Verdict
 from service.dispatch.stock import Stock, Work
+from service.dispatch.streaks import Streaks
 from service.metrics import meters
 from service.models import DeliveryStatus
 
@@ -50,6 +51,7 @@ class Senders:
         self._gate = gate
         self._size = threads
         self._crew = Crew(threads)
+        self._streaks = Streaks()
         # Made when they start: a fork makes every thread that is there look as if it had ended.
         self._threads: list[threading.Thread] = []
         self._spares: list[threading.Thread] = []
@@ -124,6 +126,8 @@ class Senders:
     def _hand_in(self, works: list[Work], verdicts: list[Verdict], began: float) -> None:
         """Hand verdicts in, for the tables and for the meters."""
         tried = [verdict.outcome.status for verdict in verdicts if verdict.outcome.tried]
+        if DeliveryStatus.SENT in tried:
+            self._streaks.end(works[0].campaign.broadcast_id)
         if tried:
             channel, seconds = works[0].campaign.driver.name, time.perf_counter() - began
             self._crew.called(len(tried), seconds)
@@ -182,6 +186,7 @@ class Senders:
             verdict = _judged(error, work, message_ids)
         except Exception as defect:  # noqa: BLE001 - nor of an error that a driver made badly
             verdict = _judged(defect, work, message_ids)
+        verdict = self._streaks.weigh(verdict)
         if verdict.hold:
             self._gate.shut(verdict.hold)
         return verdict

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.core import receipts
+from service.core import opt_outs
 from service.core.deliveries import chunks
 from service.database import now_ms
 from service.models import Delivery
@@ -27,7 +27,7 @@ def path(acme: Tenant) -> str:
 def told(tenant: Tenant, path: str, recipient: str, *, now: int) -> None:
     """Let the provider have said that somebody wants no more messages."""
     with tenant.crier.database.writing() as db:
-        receipts.opt_out(db, path.split("/")[2], recipient, now=now)
+        opt_outs.remember(db, path.split("/")[2], recipient, now=now)
 
 
 def listed(tenant: Tenant, path: str, query: str = "") -> list[str]:

@@ -23,6 +23,7 @@ from service.channels.base import (
     SendError,
     Template,
     UncertainError,
+    UnknownCodeError,
     UnsupportedContentError,
 )
 from service.channels.drivers.waha.message_ids import mint
@@ -321,7 +322,7 @@ CLOUD: list[Trouble] = [
     Trouble("passing, by its own word", _graph(987654, is_transient=True), RetryableError, 0.0),
     Trouble("unknown, of the server", _graph(987654, 500), RetryableError, 0.0),
     Trouble("unknown, throttled", _graph(987654, 429), BlockedError, 60.0),
-    Trouble("unknown, of ours", _graph(987654), RequestError, None),
+    Trouble("unknown, of ours", _graph(987654), UnknownCodeError, None),
     Trouble("not on WhatsApp", _graph(131026), PermanentError, None),
     Trouble("opted out", _graph(131050), PermanentError, None),
     Trouble("needs a template", _graph(131047), PermanentError, None),
@@ -359,7 +360,7 @@ WAHA: list[Trouble] = [
         "restricted",
         instead(500, {"exception": {"message": "server returned error 463", "code": 2}}),
         BlockedError,
-        None,
+        3_600.0,
     ),
     Trouble(
         "not on WhatsApp",
@@ -367,6 +368,11 @@ WAHA: list[Trouble] = [
         PermanentError,
         None,
     ),
+    Trouble(
+        "taken and failed", instead(201, {"id": "true_1@c.us_A", "ack": -1}), RetryableError, 0.0
+    ),
+    Trouble("taken by NOWEB and failed", instead(201, {"status": "ERROR"}), RetryableError, 0.0),
+    Trouble("an error that is called 201", instead(201, {"error": "oops"}), RetryableError, 0.0),
     Trouble(
         "an engine's fault", instead(500, {"exception": {"message": "oops"}}), UncertainError, None
     ),

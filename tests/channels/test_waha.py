@@ -18,10 +18,10 @@ from service.channels.base import (
     Location,
     Receipt,
     ReceiptState,
+    Report,
     RetryableError,
     Text,
     UncertainError,
-    UnreadableReceiptError,
 )
 from service.channels.drivers import waha
 from service.channels.drivers.waha.driver import Settings
@@ -178,7 +178,10 @@ def test_an_answer_without_an_id_is_one_where_waha_promises_none(
 def test_a_session_that_works_passes_the_check(opened: Opened, provider: Provider) -> None:
     opened("waha").check()
 
-    assert [each.path for each in provider.requests] == ["/api/sessions/default"]
+    asked = ["", "/timelock", "/capping"]
+    assert [each.path for each in provider.requests] == [
+        f"/api/sessions/default{route}" for route in asked
+    ]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,6 @@ def test_an_id_is_made_from_any_other_reference_too() -> None:
 @pytest.mark.parametrize(
     ("ack", "state"),
     [
-        (-1, ReceiptState.FAILED),
         (1, ReceiptState.SENT),
         (2, ReceiptState.DELIVERED),
         (3, ReceiptState.READ),
@@ -244,10 +246,10 @@ def test_an_id_is_made_from_any_other_reference_too() -> None:
     ],
 )
 def test_an_acknowledgement_becomes_a_receipt(ack: int, state: ReceiptState) -> None:
-    (receipt,) = waha.parse_receipts(_webhook(ack=ack), {})
+    report = waha.parse_report(_webhook(ack=ack), {})
 
-    reason = "WhatsApp could not deliver it." if ack == -1 else ""
-    assert receipt == Receipt("AAAAAAAAAAAAAAAAAAAA", state, 1_634_567_890.123, reason=reason)
+    assert [_said(each) for each in report.words] == [("AAAAAAAAAAAAAAAAAAAA", state)]
+    assert all(isinstance(each, Receipt) and not each.error for each in report.words)
 
 
 @pytest.mark.parametrize(
@@ -255,13 +257,7 @@ def test_an_acknowledgement_becomes_a_receipt(ack: int, state: ReceiptState) -> 
     [{"ack": 0}, {"fromMe": False}, {"event": "message"}, {"session": "other"}, {"ack": 7}],
 )
 def test_what_is_no_news_of_a_message_of_ours_is_left_out(changes: dict[str, Any]) -> None:
-    assert waha.parse_receipts(_webhook(**changes), {}) == []
-
-
-@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"session":"default","event":"message.ack"}'])
-def test_what_is_not_in_wahas_form_is_unreadable(raw: bytes) -> None:
-    with pytest.raises(UnreadableReceiptError):
-        waha.parse_receipts(raw, {})
+    assert waha.parse_report(_webhook(**changes), {}) == Report()
 
 
 def test_one_byte_more_or_less_breaks_the_signature() -> None:
@@ -310,8 +306,14 @@ def _webhook(**changes: Any) -> bytes:
 
 
 def _receipt_of(key: str) -> Receipt:
-    (receipt,) = waha.parse_receipts(_webhook(id=f"true_11111111111@c.us_{key}"), {})
+    (receipt,) = waha.parse_report(_webhook(id=f"true_11111111111@c.us_{key}"), {}).words
+    assert isinstance(receipt, Receipt)
     return receipt
+
+
+def _said(word: object) -> tuple[str, ReceiptState]:
+    assert isinstance(word, Receipt)
+    return word.provider_id, word.state
 
 
 def _for_questions(fault: Fault) -> Any:

@@ -20,6 +20,7 @@ from service.channels.base import (
     PermanentError,
     Receipt,
     ReceiptState,
+    Report,
     RequestError,
     RetryableError,
     SendError,
@@ -27,7 +28,6 @@ from service.channels.base import (
     Template,
     Text,
     UncertainError,
-    UnreadableReceiptError,
 )
 from service.channels.drivers import whatsapp_cloud
 from service.channels.drivers.whatsapp_cloud import uploads
@@ -296,32 +296,29 @@ def test_statuses_become_receipts() -> None:
         {**usual, "status": "warning"},
     ]
 
-    receipts = whatsapp_cloud.parse_receipts(_webhook(statuses), SETTINGS["whatsapp_cloud"])
+    report = whatsapp_cloud.parse_report(_webhook(statuses), SETTINGS["whatsapp_cloud"])
 
-    played, sent, delivered, read, failed = receipts
-    reference = "64ac509d05a7cc2b8c000001.0"
-    assert sent == Receipt(wamid, ReceiptState.SENT, 1_750_030_073.0, reference)
-    assert delivered == Receipt(wamid, ReceiptState.DELIVERED, 1_750_030_073.0)
+    played, sent, delivered, read, failed = [
+        each for each in report.words if isinstance(each, Receipt)
+    ]
+    reference, person = "64ac509d05a7cc2b8c000001.0", "16505551234"
+    assert sent == Receipt(wamid, ReceiptState.SENT, reference, person)
+    assert delivered == Receipt(wamid, ReceiptState.DELIVERED, recipient=person)
     assert read.state is played.state is ReceiptState.READ
-    assert (failed.state, failed.code, failed.opted_out) == (ReceiptState.FAILED, "131050", True)
-    assert "does not want" in failed.reason
-    assert "stopped receiving" in failed.reason
+    assert failed.state is ReceiptState.FAILED
+    assert isinstance(failed.error, PermanentError)
+    assert (failed.error.code, failed.error.opted_out) == ("131050", True)
+    assert "does not want" in failed.error.reason
+    assert "stopped receiving" in failed.error.reason
+    assert report.odd == 0
 
 
 def test_what_is_about_another_number_is_left_out() -> None:
     status = {"id": "wamid.1", "status": "sent", "timestamp": "1", "recipient_id": "1"}
 
-    receipts = whatsapp_cloud.parse_receipts(_webhook([status], "555"), SETTINGS["whatsapp_cloud"])
+    report = whatsapp_cloud.parse_report(_webhook([status], "555"), SETTINGS["whatsapp_cloud"])
 
-    assert receipts == []
-
-
-@pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[]", b"null", b"{}", b'{"entry":[7]}', b'{"entry":[{"changes":[7]}]}']
-)
-def test_what_is_not_in_metas_form_is_unreadable(raw: bytes) -> None:
-    with pytest.raises(UnreadableReceiptError):
-        whatsapp_cloud.parse_receipts(raw, SETTINGS["whatsapp_cloud"])
+    assert report == Report()
 
 
 def _webhook(statuses: list[dict[str, Any]], number: str = "106540352242922") -> bytes:

@@ -8,19 +8,22 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from service.channels.base import Receipt, ReceiptState
-from service.core import broadcasts, receipts, reports
+from service.channels.base import PermanentError, Receipt, ReceiptState
+from service.core import broadcasts, receipts, reports, sent_parts, verdicts
 from service.core.deliveries import claims, transitions
 from service.core.deliveries.progress import NAMELESS, unsent
 from service.core.deliveries.transitions import Outcome
-from service.core.receipts import Applied, PartSent
+from service.core.receipts import Applied
+from service.core.sent_parts import PartSent
 from service.database import now_ms
+from service.dispatch.receipts import judge_for
 from service.models import Delivery, DeliveryStatus
 from tests.probe import Stage
 from tests.world import ADA, GRACE, JOAN, World, numbers
 
 SENT, DELIVERED, READ, FAILED = ReceiptState
 SECOND = 1_000
+STOPPED = PermanentError("No more of this.", code="131050", opted_out=True)
 
 
 class Sent(NamedTuple):
@@ -43,7 +46,9 @@ class Sent(NamedTuple):
         """Return a receipt for a part of the delivery at a place in `to`."""
         reference = f"{self.deliveries[place].id}.{part}"
         said = {"provider_id": f"id-{place}.{part}", "reference": reference, **more}
-        return Receipt(state=state, at=0.0, **said)
+        if state is FAILED:
+            said.setdefault("error", PermanentError("Not on WhatsApp.", code="131026"))
+        return Receipt(state=state, **said)
 
     def tell(self, *words: Receipt, session_id: str = "", now: int | None = None) -> Applied:
         """Let receipts arrive and be applied at once."""
@@ -54,7 +59,11 @@ class Sent(NamedTuple):
 
     def apply(self, *, now: int) -> Applied:
         with self.world.database.writing() as db:
-            return receipts.apply(db, 1_000, now=now)
+            sessions = receipts.due(db, now=now)
+            judge = judge_for(db, self.world.settings, now)
+            result = receipts.apply(db, sessions, 1_000, judge, now=now)
+            verdicts.carry_out(db, result.verdicts, now=now)
+        return Applied(result.applied, result.unknown, result.untimely, result.waiting)
 
     def record(self, claim_id: str, *outcomes: Outcome) -> None:
         with self.world.database.writing() as db:
@@ -99,7 +108,7 @@ def test_receipts_move_a_delivery_and_the_counters_of_its_broadcast(world: World
     told = sent.tell(
         sent.word(DELIVERED, place=0),
         sent.word(READ, place=1),
-        sent.word(FAILED, place=2, code="131026", reason="Not on WhatsApp."),
+        sent.word(FAILED, place=2),
     )
     assert told == Applied(applied=3)
     assert [each.status for each in sent.deliveries] == ["delivered", "read", "failed"]
@@ -204,15 +213,15 @@ def test_a_receipt_of_nothing_of_ours_waits_ten_minutes_and_is_counted(world: Wo
     sent = left(world)
     now = now_ms()
     unknown = [
-        Receipt("wamid.unknown", DELIVERED, 0.0),
-        Receipt("wamid.other", DELIVERED, 0.0, reference="order 17"),
-        Receipt("wamid.gone", DELIVERED, 0.0, reference=f"{'0' * 24}.0"),
+        Receipt("wamid.unknown", DELIVERED),
+        Receipt("wamid.other", DELIVERED, reference="order 17"),
+        Receipt("wamid.gone", DELIVERED, reference=f"{'0' * 24}.0"),
         sent.word(READ, part=1),
     ]
-    assert sent.tell(*unknown, now=now) == Applied(waiting=4)
-    assert sent.apply(now=now + 60 * SECOND) == Applied(waiting=4)
-    assert sent.apply(now=now + 61 * SECOND) == Applied()  # ever more seldom
-    assert sent.apply(now=now + 600 * SECOND) == Applied(unknown=4)
+    assert sent.tell(*unknown, now=now) == Applied(unknown=2, waiting=2)
+    assert sent.apply(now=now + 60 * SECOND) == Applied(waiting=2)
+    assert sent.apply(now=now + 239 * SECOND) == Applied()  # ever more seldom
+    assert sent.apply(now=now + 600 * SECOND) == Applied(unknown=2)
     assert sent.waiting() == 0
     assert sent.only.status == "sent"
 
@@ -223,7 +232,7 @@ def test_a_receipt_of_nothing_of_ours_waits_ten_minutes_and_is_counted(world: Wo
 )
 def test_no_reference_upsets_the_store(world: World, reference: str) -> None:
     sent = left(world)
-    word = Receipt("wamid.\0 1", READ, 0.0, reference, "\ud800 broken\0", "\0")
+    word = Receipt("wamid.\0 1", READ, reference, "\ud800 broken\0")
     assert sent.tell(word).waiting == 1
 
 
@@ -233,8 +242,8 @@ def test_another_sessions_word_moves_nothing(world: World) -> None:
     assert sent.tell(sent.word(FAILED), session_id=other).applied == 0
     assert sent.only.status == "sent"
     with world.database.writing() as db:
-        receipts.remember(db, [PartSent(sent.session_id, "id-x", sent.only.id, 0)])
-    nameless = Receipt("id-x", READ, 0.0)
+        sent_parts.remember(db, [PartSent(sent.session_id, "id-x", sent.only.id, 0)])
+    nameless = Receipt("id-x", READ)
     assert sent.tell(nameless, session_id=other).applied == 0
     assert sent.tell(nameless).applied == 1
     assert sent.only.status == "read"
@@ -248,9 +257,9 @@ def test_a_receipt_without_our_reference_is_found_by_the_providers_id(world: Wor
         for part in range(2)
     ]
     with world.database.writing() as db:
-        receipts.remember(db, parts)
-        receipts.remember(db, parts)
-    told = sent.tell(*(Receipt(each.message_id, READ, 0.0) for each in parts[1:]))
+        sent_parts.remember(db, parts)
+        sent_parts.remember(db, parts)
+    told = sent.tell(*(Receipt(each.message_id, READ) for each in parts[1:]))
     assert told == Applied(applied=3)
     assert [each.progress for each in sent.deliveries] == [".r", "rr"]
     assert [each.status for each in sent.deliveries] == ["sent", "read"]
@@ -258,15 +267,15 @@ def test_a_receipt_without_our_reference_is_found_by_the_providers_id(world: Wor
 
 def test_only_those_who_opted_out_are_remembered(world: World) -> None:
     sent = left(world, to=[ADA, GRACE])
-    sent.tell(sent.word(FAILED, place=0, opted_out=True), sent.word(FAILED, place=1))
-    sent.tell(sent.word(FAILED, place=0, opted_out=True))
+    sent.tell(sent.word(FAILED, place=0, error=STOPPED), sent.word(FAILED, place=1))
+    sent.tell(sent.word(FAILED, place=0, error=STOPPED))
     rows = world.ask("SELECT session_id, recipient FROM opt_outs")
     assert [tuple(row) for row in rows] == [(sent.session_id, ADA)]
 
 
 def test_who_opted_out_is_left_out_of_the_sessions_next_broadcasts(world: World) -> None:
     sent = left(world, to=[ADA, GRACE])
-    sent.tell(sent.word(FAILED, place=0, opted_out=True))
+    sent.tell(sent.word(FAILED, place=0, error=STOPPED))
     for session_id, failed in ((sent.session_id, 1), (world.session("probe"), 0)):
         broadcast_id = world.ready([ADA, GRACE, JOAN], session_id=session_id)
         ada, *others = world.deliveries(broadcast_id)
@@ -301,7 +310,7 @@ def test_a_retry_sends_the_part_that_failed_and_no_other(world: World) -> None:
 def test_an_old_receipt_does_not_settle_a_retry(world: World) -> None:
     """Meta repeats its webhooks for days; the second message has the reference of the first."""
     sent = left(world)
-    old = [sent.word(SENT), sent.word(FAILED, reason="Not on WhatsApp.")]
+    old = [sent.word(SENT), sent.word(FAILED)]
     sent.tell(*old)
     retry(sent, DeliveryStatus.FAILED)
     sent.tell(*old)
@@ -357,6 +366,7 @@ def test_a_batch_takes_no_more_than_its_limit_and_the_oldest_first(world: World)
     with world.database.writing() as db:
         for each in words:
             receipts.store(db, sent.session_id, [each], now=now_ms())
-        assert receipts.apply(db, 4, now=now_ms()) == Applied(applied=4)
+        judge = judge_for(db, world.settings, now_ms())
+        assert receipts.apply(db, [sent.session_id], 4, judge, now=now_ms()).applied == 4
     assert [each.status for each in sent.deliveries] == ["read"] * 4 + ["sent"] * 6
     assert sent.waiting() == 6

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from service import ids
-from service.core import receipts, retention
-from service.core.receipts import PartSent
+from service.core import retention, sent_parts
 from service.core.retention import PartKey
+from service.core.sent_parts import PartSent
 from service.database import now_ms
 from service.models import BroadcastStatus
 from tests.world import World, numbers
@@ -138,7 +138,7 @@ def test_the_ids_of_parts_go_with_their_deliveries_and_not_before(
         for delivery in [*world.deliveries(closed), *world.deliveries(kept)]
     ]
     with world.database.writing() as db:
-        receipts.remember(db, parts)
+        sent_parts.remember(db, parts)
     before = now_ms() + DAY
     forget_parts(world)
     assert remembered(world) == [each.delivery_id for each in parts]
@@ -170,7 +170,7 @@ def test_the_ids_of_what_a_receipt_may_still_move_stay(
     session_id = world.get(closed).session_id or ""
     delivery = world.deliveries(closed)[0]
     with world.database.writing() as db:
-        receipts.remember(db, [PartSent(session_id, "m", delivery.id, 0)])
+        sent_parts.remember(db, [PartSent(session_id, "m", delivery.id, 0)])
     moved = "UPDATE deliveries SET status = :status, updated_at = :at WHERE id = :id"
     world.tell(moved, status=status, at=now_ms() - age, id=delivery.id)
     forget_parts(world)
@@ -186,7 +186,7 @@ def test_the_ids_of_parts_are_walked_through_in_small_steps(world: World, closed
     ]
     gone = ids.delivery(ids.new_broadcast(), 0)
     with world.database.writing() as db:
-        receipts.remember(db, [PartSent(*key, gone, 0) for key in keys])
+        sent_parts.remember(db, [PartSent(*key, gone, 0) for key in keys])
     assert forget_parts(world) == [keys[1], keys[3], keys[4], None]
     assert remembered(world) == []
 

@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Account, Content, Part
 from service.core import broadcasts, dispatchers, sessions
+from service.core.verdicts import Hold
 from service.database import Database, now_ms
 from service.dispatch import pacing
 from service.dispatch.campaigns import Campaigns
 from service.dispatch.claimer import Claimer
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
-from service.dispatch.retry import Hold
 from service.dispatch.stock import Stock, Work
 from service.models import FOREVER
 from tests.probe import Stage

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from service.core.verdicts import Hold
 from service.dispatch import gate as module
 from service.dispatch.gate import Gate
-from service.dispatch.retry import Hold
 
 SESSION, OTHER_SESSION = "5" * 24, "6" * 24
 BROADCAST, OTHER_BROADCAST = "b" * 24, "c" * 24

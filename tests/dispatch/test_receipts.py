@@ -10,6 +10,7 @@ from service.channels.base import Receipt, ReceiptState
 from service.core import receipts
 from service.core.deliveries import transitions
 from service.core.deliveries.transitions import Outcome
+from service.core.verdicts import Hold
 from service.database import now_ms
 from service.dispatch.receipts import Receipts
 from service.models import DeliveryStatus
@@ -22,7 +23,8 @@ class Turns:
 
     def __init__(self, world: World) -> None:
         self.woken = 0
-        self._turn = Receipts(world.settings, world.database, self._wake).turn
+        self.held: list[Hold] = []
+        self._turn = Receipts(world.settings, world.database, self._wake, self.held.append).turn
 
     def take(self) -> float:
         return self._turn()
@@ -57,7 +59,7 @@ def tell(world: World, session_id: str, *receipts_: Receipt, now: int | None = N
 
 
 def word(delivery_id: str, state: ReceiptState, part: int = 0) -> Receipt:
-    return Receipt(f"id.{part}", state, 0.0, f"{delivery_id}.{part}")
+    return Receipt(f"id.{part}", state, f"{delivery_id}.{part}")
 
 
 def test_nothing_to_do_costs_one_look(world: World, turns: Turns) -> None:
@@ -87,7 +89,7 @@ def test_many_are_applied_in_turns_without_a_pause(world: World, turns: Turns) -
 
 def test_many_that_have_to_wait_do_not_keep_others_waiting(world: World, turns: Turns) -> None:
     session_id, broadcast_id = left(world, DeliveryStatus.SENT, [ADA])
-    unknown = [Receipt(f"wamid.{number}", ReceiptState.READ, 0.0) for number in range(600)]
+    unknown = [Receipt(f"wamid.{number}", ReceiptState.READ) for number in range(600)]
     tell(world, session_id, *unknown, now=now_ms() - 1_000)
     tell(world, session_id, word(world.deliveries(broadcast_id)[0].id, ReceiptState.READ))
     assert turns.take() == 0.0
@@ -100,7 +102,7 @@ def test_unknown_ones_are_counted_in_the_log(
     world: World, turns: Turns, caplog: pytest.LogCaptureFixture
 ) -> None:
     session_id = world.session("probe")
-    old = Receipt("wamid.secret", ReceiptState.READ, 0.0)
+    old = Receipt("wamid.secret", ReceiptState.READ)
     tell(world, session_id, old, old, now=now_ms() - 601_000)
     turns.take()
     (record,) = [each for each in caplog.records if "receipts" in str(each.msg)]

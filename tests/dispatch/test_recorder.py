@@ -11,10 +11,10 @@ from sqlalchemy import event, text
 
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.transitions import Outcome
+from service.core.verdicts import Hold, Verdict
 from service.database import Database, now_ms
 from service.dispatch import retry
 from service.dispatch.recorder import Recorder
-from service.dispatch.retry import Hold, Verdict
 from service.models import DeliveryStatus
 from tests.waiting import until
 from tests.world import World, numbers

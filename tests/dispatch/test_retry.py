@@ -18,8 +18,9 @@ from service.channels.base import (
     UncertainError,
 )
 from service.core.deliveries.claims import Claimed
+from service.core.verdicts import Hold, Verdict
 from service.dispatch import retry
-from service.dispatch.retry import Hold, Policy, Verdict
+from service.dispatch.retry import Policy
 from service.models import DeliveryStatus
 
 NOW = 1_700_000_000_000

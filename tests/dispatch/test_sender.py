@@ -23,13 +23,14 @@ from service.channels.base import (
 from service.core import dispatchers
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.transitions import Outcome
+from service.core.verdicts import Hold, Verdict
 from service.database import now_ms
 from service.dispatch.campaigns import Campaign
 from service.dispatch.crew import Crew
 from service.dispatch.gate import Gate
 from service.dispatch.lease import Lease
 from service.dispatch.recorder import Recorder
-from service.dispatch.retry import Hold, Policy, Verdict
+from service.dispatch.retry import Policy
 from service.dispatch.sender import Senders
 from service.dispatch.stock import Stock, Work
 from tests.probe import Call, Probe, ProbeOfMany, Stage

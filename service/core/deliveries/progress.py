@@ -6,7 +6,7 @@ forward only; each of its parts has a state of its own, a letter in `progress`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from service.channels.base import ReceiptState
@@ -37,13 +37,17 @@ _FIXED: Final = {DeliveryStatus.SENDING, DeliveryStatus.CANCELLED}
 
 
 class Word(NamedTuple):
-    """A provider's word on one part of a delivery; `message_id` is its own id of it, or empty."""
+    """A provider's word on one part of a delivery; `message_id` is its own id of it, or empty.
+
+    `again`: the part failed for a cause that passes, and is to be sent again.
+    """
 
     part: int
     state: ReceiptState
     message_id: str = ""
     code: str | None = None
     reason: str | None = None
+    again: bool = False
 
 
 class State(NamedTuple):
@@ -84,21 +88,17 @@ def taken(message_ids: str | None) -> list[str]:
     return [each.removeprefix(VOID) for each in (message_ids or "").split() if each != VOID]
 
 
-def advance(state: State, words: Iterable[Word], parts: int) -> State:
-    """Return what is known of a delivery of so many parts after more words on it.
+def advance(state: State, word: Word, parts: int) -> State:
+    """Return what is known of a delivery of so many parts after one more word on it.
 
-    Each word's `part` must be one of the delivery's.
+    The word's `part` must be one of the delivery's.
     """
-    for word in words:
-        state = _advance(state, word, parts)
-    return state
-
-
-def _advance(state: State, word: Word, parts: int) -> State:
     letter, progress = _LETTERS[word.state], state.progress.ljust(parts, _UNKNOWN)
     is_news = _RANKS[letter] > _RANKS[progress[word.part]]
-    if state.status in _FIXED or not is_news or _is_stale(word, state.message_ids):
+    if state.status in _FIXED or not is_news or _is_stale(word, state):
         return state
+    if word.again and state.status is not DeliveryStatus.FAILED:
+        return _reopened(state, word, parts)
     after = state._replace(
         progress=progress[: word.part] + letter + progress[word.part + 1 :],
         message_ids=_with(state.message_ids, word),
@@ -110,17 +110,18 @@ def _advance(state: State, word: Word, parts: int) -> State:
     return after._replace(status=_open(state, after, parts))
 
 
-def _is_stale(word: Word, message_ids: Sequence[str]) -> bool:
+def _is_stale(word: Word, state: State) -> bool:
     """Tell whether a word is about a message in whose place another one was sent, or will be.
 
     That such a message arrived is news all the same.
     """
-    known = message_ids[word.part] if word.part < len(message_ids) else ""
+    known = state.message_ids[word.part] if word.part < len(state.message_ids) else ""
     if known == VOID + word.message_id:
         return word.state in {ReceiptState.SENT, ReceiptState.FAILED}
-    is_known = known not in {"", NAMELESS} and not known.startswith(VOID)
-    is_other = is_known and word.message_id not in {"", known}
-    return word.state is ReceiptState.FAILED and is_other
+    if word.state is not ReceiptState.FAILED or known in {"", NAMELESS, VOID}:
+        return False
+    is_void = known.startswith(VOID)
+    return state.status is DeliveryStatus.QUEUED if is_void else word.message_id not in {"", known}
 
 
 def _with(message_ids: tuple[str, ...], word: Word) -> tuple[str, ...]:
@@ -140,6 +141,31 @@ def _failed(before: State, after: State, word: Word) -> State:
     is_first = after.progress.index("f") == word.part and word.state is ReceiptState.FAILED
     has_own = before.status is DeliveryStatus.FAILED and "f" not in before.progress
     return after._replace(code=word.code, reason=word.reason) if is_first and not has_own else after
+
+
+def _reopened(before: State, word: Word, parts: int) -> State:
+    """Let a part be sent again that failed after it was taken; the others stay as they are."""
+    message_ids = [*_with(before.message_ids, word)]
+    message_ids[word.part] = VOID + message_ids[word.part]
+    progress = before.progress.ljust(parts, _UNKNOWN)
+    after = before._replace(
+        message_ids=tuple(message_ids),
+        progress=progress[: word.part] + _UNKNOWN + progress[word.part + 1 :],
+    )
+    if before.status is DeliveryStatus.UNCERTAIN and not _is_settled(before, after, word):
+        return after
+    return after._replace(status=DeliveryStatus.QUEUED, code=word.code, reason=word.reason)
+
+
+def _is_settled(before: State, after: State, word: Word) -> bool:
+    """Tell whether a part that failed is the one at which an uncertain delivery was left.
+
+    Where a process died, further parts may have been sent after it.
+    """
+    has_id = word.part < len(before.message_ids)
+    was_known = has_id and not before.message_ids[word.part].startswith(VOID)
+    may_have_more = before.code == PROCESS_DIED and len(after.message_ids) < len(after.progress)
+    return not was_known and not may_have_more
 
 
 def _settled(progress: str) -> DeliveryStatus:

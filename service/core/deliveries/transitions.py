@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -41,12 +41,24 @@ class Outcome(NamedTuple):
     reason: str | None = None
     claimed_at: int = 0
 
+    @property
+    def broadcast_id(self) -> str:
+        """The broadcast that it belongs to, as the delivery's id tells it."""
+        return f"{self.id[:18]}000000"
+
+
+LONGEST: Final = 1_000
+"""Characters that are kept of each id, code and reason that a provider gives."""
+
 
 def storable(words: str) -> str:
-    """Leave out of a provider's words what no database takes: NUL, and halves of characters."""
-    if words.isascii() and "\0" not in words:
+    """Return a provider's words as they are kept: cut, and without what no database takes.
+
+    That are NUL and halves of characters.
+    """
+    if len(words) <= LONGEST and words.isascii() and "\0" not in words:
         return words
-    return words.replace("\0", "").encode("utf-8", "replace").decode()
+    return words[:LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 # A result that is written again, as the first answer was lost, must not hit the next claim of the
@@ -108,20 +120,15 @@ def _record_alike(
     """
     values = {"claim_id": claim_id, "outcomes": json.dumps(outcomes)}
     count = rowcount(db, _RECORD_SQLITE, values)
-    return _broadcast(outcomes[0]), outcomes[0].status, count
+    return outcomes[0].broadcast_id, outcomes[0].status, count
 
 
 def _by_end(outcomes: Sequence[Outcome]) -> Iterable[list[Outcome]]:
     """Group outcomes by broadcast and status."""
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
-        groups.setdefault((_broadcast(outcome), outcome.status), []).append(outcome)
+        groups.setdefault((outcome.broadcast_id, outcome.status), []).append(outcome)
     return groups.values()
-
-
-def _broadcast(outcome: Outcome) -> str:
-    """Return the broadcast that an outcome belongs to, as the delivery's id tells it."""
-    return f"{outcome.id[:18]}000000"
 
 
 def _arrays(outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -238,7 +245,7 @@ def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int)
 _BRING_FORWARD = text("""
     UPDATE deliveries SET
         status = :new_status, message_ids = :new_message_ids, progress = :new_progress,
-        code = :new_code, reason = :new_reason, due_at = :new_due_at,
+        code = :new_code, reason = :new_reason, due_at = :new_due_at, attempts = :new_attempts,
         sent_at = COALESCE(sent_at, :new_sent_at), updated_at = :new_updated_at
     WHERE id = :delivery_id AND status = :was
 """)

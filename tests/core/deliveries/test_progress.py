@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -10,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.channels.base import ReceiptState
+from service.core.deliveries import progress
 from service.core.deliveries.progress import (
     NAMELESS,
     PROCESS_DIED,
     VOID,
     State,
     Word,
-    advance,
     doubted,
     taken,
     unsent,
@@ -39,8 +40,13 @@ def state(status: str, ids: str = "", progress: str = "", code: str | None = Non
     return State(DeliveryStatus(status), tuple(ids.split()), progress, code, code and "A reason.")
 
 
+def advance(before: State, words: list[Word], parts: int) -> State:
+    """Return how a delivery stands after several words."""
+    return reduce(lambda state, word: progress.advance(state, word, parts), words, before)
+
+
 def after(before: State, *words: Word, parts: int = 1) -> tuple[str, str, str]:
-    end = advance(before, words, parts)
+    end = advance(before, list(words), parts)
     return str(end.status), " ".join(end.message_ids), end.progress
 
 

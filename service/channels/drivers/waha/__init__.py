@@ -4,7 +4,7 @@ from service.channels.drivers.waha.driver import Waha
 from service.channels.drivers.waha.receipts import (
     SIGNATURE_HEADER,
     is_authentic,
-    parse_receipts,
+    parse_report,
 )
 
-__all__ = ["SIGNATURE_HEADER", "Waha", "is_authentic", "parse_receipts"]
+__all__ = ["SIGNATURE_HEADER", "Waha", "is_authentic", "parse_report"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote
@@ -20,7 +22,6 @@ from service.channels.base import (
     Media,
     MediaKind,
     Part,
-    PermanentError,
     RequestError,
     SendError,
     Surroundings,
@@ -31,33 +32,16 @@ from service.channels.base import (
     Webhook,
 )
 from service.channels.captions import arrange
+from service.channels.drivers.waha import restrictions
+from service.channels.drivers.waha.errors import WORKING, failed, not_working, read, refused
 from service.channels.drivers.waha.message_ids import id_of, mint
 from service.channels.drivers.waha.receipts import (
     SIGNATURE_HEADER,
     is_authentic,
-    parse_receipts,
+    parse_report,
 )
-from service.channels.http import client, refusal
+from service.channels.http import client
 from service.channels.settings import BaseUrl, Secret
-
-STATUSES: Final = {
-    "STOPPED": "The WAHA session is stopped; start it.",
-    "STARTING": "The WAHA session is starting.",
-    "SCAN_QR_CODE": "The WAHA session is not linked; scan its QR code with the phone.",
-    "PASSKEY_REQUIRED": "The WAHA session wants the phone's passkey.",
-    "PASSKEY_CONFIRMATION_REQUIRED": "The WAHA session wants the passkey confirmed.",
-    "FAILED": "The WAHA session has failed; restart it or link the phone again.",
-}
-"""What keeps a session from sending."""
-
-STARTING_TIME: Final = 10.0
-"""Seconds after which a session that is starting is asked again."""
-
-PHRASES: Final[dict[str, type[SendError]]] = {
-    "server returned error 463": BlockedError,  # WhatsApp has restricted the number (GOWS)
-    "No LID for user": PermanentError,  # the number is not on WhatsApp (WEBJS)
-}
-"""Engines' errors that WAHA passes on with status 500, and what they mean."""
 
 _PATHS: Final = {
     MediaKind.IMAGE: "sendImage",
@@ -65,6 +49,7 @@ _PATHS: Final = {
     MediaKind.AUDIO: "sendVoice",
     MediaKind.DOCUMENT: "sendFile",
 }
+_RESTRICTIONS: Final = {"/timelock": restrictions.timelock, "/capping": restrictions.capping}
 _CONVERTED: Final = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/ogg"}
 """What these endpoints want; anything else WAHA has to convert first."""
 
@@ -108,7 +93,7 @@ class Waha:
     name: ClassVar[str] = "waha"
     reaches_groups: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = False  # not those of files, whose ids are WhatsApp's own
-    webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_receipts)
+    webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:
@@ -163,18 +148,44 @@ class Waha:
 
     def check(self) -> None:
         """Ask WAHA about the session; raises SendError in words if it cannot send."""
-        answer = self._client.get(f"{self._api}/sessions/{quote(self._session)}", self._headers)
+        answer = self._ask()
         if answer.status == HTTPStatus.NOT_FOUND:
             reason = f"WAHA has no session {self._session!r}."
             raise BlockedError(reason, code="http_404")
         if not answer.accepted:
-            raise _refused(answer)
-        status = str(_read(answer.body).get("status") or "of a kind that WAHA does not have")
-        if status != "WORKING":
-            raise _not_working(status)
+            raise refused(answer)
+        session = read(answer.body)
+        status = str(session.get("status") or "of a kind that WAHA does not have")
+        if status != WORKING:
+            raise not_working(status)
+        restriction = restrictions.of_account(session.get("me"), time.time()) or self._restriction()
+        if restriction:
+            raise restriction
 
     def close(self) -> None:
         """Leave the connections open: other sessions of this process use them too."""
+
+    def _ask(self, about: str = "") -> Answer:
+        """Ask about the session itself, or by a route below it."""
+        url = f"{self._api}/sessions/{quote(self._session)}{about}"
+        return self._client.get(url, self._headers)
+
+    def _restriction(self) -> BlockedError | None:
+        """Ask what WhatsApp keeps the number from; a WAHA before 2026.8 does not know."""
+        for route, found_in in _RESTRICTIONS.items():
+            answer = self._ask(route)
+            said = read(answer.body) if answer.accepted else {}
+            if restriction := found_in(said, time.time()):
+                return restriction
+        return None
+
+    def _dated(self, error: SendError) -> SendError:
+        """Return an error, a restriction with its end as far as WAHA knows it."""
+        if error.code == restrictions.CODE:
+            with suppress(SendError):
+                me = read(self._ask().body).get("me")
+                return restrictions.of_account(me, time.time()) or error
+        return error
 
     def _render(self, part: Part) -> tuple[str, dict[str, Any]]:
         match part:
@@ -205,9 +216,9 @@ class Waha:
 
     def _post(self, url: str, body: bytes) -> str:
         answer = self._client.post(url, body, self._headers)
-        if not answer.accepted:
-            raise _refused(answer)
-        said = _read(answer.body)
+        said = read(answer.body)
+        if error := failed(said) if answer.accepted else refused(answer):
+            raise self._dated(error)
         if known_as := id_of(said):
             return known_as
         if answer.status == HTTPStatus.CREATED and (said or answer.body in {b"", b"{}"}):
@@ -221,41 +232,14 @@ class Waha:
             url = f"{self._api}/{quote(self._session)}/new-message-id"
             answer = self._client.get(url, self._headers)
             if answer.accepted:
-                self._takes_ids = bool(_read(answer.body).get("id"))
-            elif isinstance(error := _refused(answer), RequestError):
+                self._takes_ids = bool(read(answer.body).get("id"))
+            elif isinstance(error := refused(answer), RequestError):
                 self._takes_ids = False  # an engine that cannot says 422, like a bad request
             else:
                 raise error
         return self._takes_ids
 
 
-def _read(body: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
 def _no_templates() -> UnsupportedContentError:
     reason = "WAHA has no templates; use the text."
     return UnsupportedContentError(field="message.template", reason=reason)
-
-
-def _not_working(status: str) -> BlockedError:
-    reason = STATUSES.get(status, f"The WAHA session is {status}.")
-    wait = STARTING_TIME if status == "STARTING" else None
-    return BlockedError(reason, code=status.lower(), wait=wait)
-
-
-def _refused(answer: Answer) -> SendError:
-    """Return what an answer means that accepted nothing."""
-    said = _read(answer.body)
-    if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and "expected" in said:
-        return _not_working(str(said.get("status")))
-    exception = said.get("exception")
-    words = str((exception if isinstance(exception, dict) else said).get("message") or "")
-    for phrase, error in PHRASES.items():
-        if phrase in words:
-            return error(f"WhatsApp: {words}", code="engine")
-    return refusal(answer, f"WAHA: {words}" if words else "")

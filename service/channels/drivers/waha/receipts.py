@@ -1,4 +1,4 @@
-"""What WAHA tells the webhook about messages that it took.
+"""What WAHA tells the webhook about its session and the messages that it took.
 
 https://waha.devlike.pro/docs/how-to/events/
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import UNREADABLE, Receipt, ReceiptState, UnreadableReceiptError
+from service.channels.base import Notice, Receipt, ReceiptState, Report, parsed
+from service.channels.drivers.waha.errors import WORKING, failed, not_working
 from service.channels.drivers.waha.message_ids import reference_of, shortened
+from service.channels.drivers.waha.restrictions import of_account
 
 SIGNATURE_HEADER: Final = "X-Webhook-Hmac"
 
@@ -32,31 +34,43 @@ def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> boo
     return bool(key) and hmac.compare_digest(signature.encode(), signed.encode())
 
 
-def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
-    """Return what a webhook says about our messages; raises UnreadableReceiptError.
+def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
+    """Return what a webhook says about our messages or session; raises UnreadableReportError.
 
     Of a group, the first member's acknowledgement counts for the whole.
     """
-    try:
-        event = json.loads(raw)
-        ours = event["session"] == (settings.get("session") or "default")
-        if not ours or event["event"] not in {"message.ack", "message.ack.group"}:
-            return []
-        acknowledged = event["payload"]
-        state = _STATES.get(acknowledged["ack"])
-        if state is None or not acknowledged.get("fromMe", True):
-            return []
-        return [_receipt(acknowledged["id"], state, event.get("timestamp"))]
-    except UNREADABLE as error:
-        raise UnreadableReceiptError from error
+    report = Report()
+    for event in report.objects(parsed(raw)):
+        if str(event.get("session")) == (settings.get("session") or "default"):
+            for payload in report.objects(event.get("payload")):
+                match event.get("event"):
+                    case "message.ack" | "message.ack.group":
+                        _read_acknowledgement(report, payload)
+                    case "session.status":
+                        _read_status(report, payload, event.get("me"))
+    return report
 
 
-def _receipt(serialized: str, state: ReceiptState, milliseconds: float | None) -> Receipt:
-    message_id = shortened(serialized)
-    return Receipt(
-        provider_id=message_id,
-        state=state,
-        at=(milliseconds or 0) / 1000,
-        reference=reference_of(message_id),
-        reason="WhatsApp could not deliver it." if state is ReceiptState.FAILED else "",
-    )
+def _read_acknowledgement(report: Report, payload: Mapping[str, Any]) -> None:
+    known_as, ack = payload.get("id"), payload.get("ack")
+    if not isinstance(known_as, str) or type(ack) is not int:
+        report.odd += 1
+    elif ack in _STATES and payload.get("fromMe", True):
+        message_id = shortened(known_as)
+        receipt = Receipt(
+            provider_id=message_id,
+            state=_STATES[ack],
+            reference=reference_of(message_id),
+            error=failed(payload) if _STATES[ack] is ReceiptState.FAILED else None,
+        )
+        report.words.append(receipt)
+
+
+def _read_status(report: Report, payload: Mapping[str, Any], me: object) -> None:
+    status = payload.get("status")
+    if not isinstance(status, str):
+        report.odd += 1
+    elif status == WORKING:
+        report.words.append(Notice(of_account(me, time.time())))
+    else:
+        report.words.append(Notice(not_working(status)))

@@ -8,7 +8,7 @@ from service.channels.drivers.whatsapp_cloud.receipts import (
     SIGNATURE_HEADER,
     challenge,
     is_authentic,
-    parse_receipts,
+    parse_report,
 )
 
 __all__ = [
@@ -16,5 +16,5 @@ __all__ = [
     "WhatsAppCloud",
     "challenge",
     "is_authentic",
-    "parse_receipts",
+    "parse_report",
 ]

@@ -26,7 +26,7 @@ from service.channels.drivers.whatsapp_cloud.receipts import (
     SIGNATURE_HEADER,
     challenge,
     is_authentic,
-    parse_receipts,
+    parse_report,
 )
 from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, read, render
 from service.channels.drivers.whatsapp_cloud.uploads import Uploads
@@ -91,7 +91,7 @@ class WhatsAppCloud:
     reaches_groups: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = True
     webhook: ClassVar[Webhook | None] = Webhook(
-        SIGNATURE_HEADER, is_authentic, parse_receipts, challenge
+        SIGNATURE_HEADER, is_authentic, parse_report, challenge
     )
     Settings: ClassVar[type[Schema]] = Settings
 

@@ -5,7 +5,7 @@ https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,6 +18,7 @@ from service.channels.base import (
     RetryableError,
     SendError,
     UncertainError,
+    UnknownCodeError,
 )
 from service.channels.drivers.whatsapp_cloud.rendering import read
 from service.channels.http import DEFAULT_HOLD, refusal
@@ -32,26 +33,33 @@ class Verdict(Enum):
     RECIPIENT = "this recipient cannot be reached"
     REQUEST = "the message is refused, for everybody alike"
     ACCOUNT = "the account cannot send until somebody mends it"
+    UNKNOWN = "no code of this table"
 
 
 _CODES: Final[dict[Verdict, tuple[int, ...]]] = {
-    Verdict.THROTTLED: (4, 80007, 130429, 131048),
-    Verdict.RECIPIENT_THROTTLED: (131049, 131056),
-    Verdict.TRANSIENT: (1, 2, 131000, 131016, 131053, 131057, 133004),
-    Verdict.RECIPIENT: (130472, 130497, 131021, 131026, 131030, 131047, 131050),
-    Verdict.REQUEST: (100, 131008, 131009, 131051, *range(132000, 132017)),
+    Verdict.THROTTLED: (4, 80007, 130429, 131048, 131064),
+    Verdict.RECIPIENT_THROTTLED: (131049, 131056, 132069),
+    Verdict.TRANSIENT: (1, 2, 131000, 131016, 131053, 131057, 133004, 135000),
+    Verdict.RECIPIENT: (
+        *(130472, 130497, 131021, 131026, 131030, 131047, 131050, 131062, 137000),
+        *(131020, 131041, 131201, 131207, 131208),  # groups
+    ),
+    Verdict.REQUEST: (
+        *(100, 131008, 131009, 131051, 131063, *range(132000, 132017), 132018, 132068),
+        139200,  # Direct Send is blocked; whatever else the account sends still goes
+    ),
     Verdict.ACCOUNT: (
         *(0, 3, 10, 33, 104, 190, *range(200, 300), 368, 803),
-        *(131005, 131031, 131037, 131042, 131045, 133010),
+        *(131005, 131031, 131037, 131042, 131045, 133010, 133016),
     ),
 }
 """Meta says to go by the code and not by the HTTP status."""
 
 VERDICTS: Final = {code: verdict for verdict, codes in _CODES.items() for code in codes}
 
-WAITS: Final = {131056: 6.0, 131049: 86_400.0}
-"""Seconds until the same recipient may be written to again: the pair rate is one message in 6 s;
-the limit on marketing messages to one person is about a day."""
+WAITS: Final = {131056: 6.0, 131049: 86_400.0, 132069: 3_600.0, 131064: 3_600.0}
+"""Seconds to wait where Meta does not say how long. The pair rate is one message in 6 s, the limit
+on marketing messages to one person about a day."""
 
 REASONS: Final = {
     4: "The app has reached its limit of calls.",
@@ -66,7 +74,15 @@ REASONS: Final = {
     131049: "Meta holds this back: the person gets too many marketing messages.",
     131050: "This person does not want marketing messages from this account.",
     131056: "Too many messages to this number in a short time.",
+    131062: "A message of this kind cannot be sent to a user id, only to a number.",
+    131063: "Marketing templates are switched off for the Cloud API on this account.",
+    131064: "Meta limits the account: too many of its templates had the wrong category.",
+    132068: "Meta has blocked the flow in this message.",
+    132069: "Meta has throttled the flow in this message.",
     133010: "The number is not registered with the Cloud API.",
+    133016: "The number was registered and deregistered too often.",
+    137000: "The identity of this person has changed and is not confirmed.",
+    139200: "Meta has blocked Direct Send for this account.",
 }
 """What a code means for the sender of the broadcast, where Meta's own words are terse."""
 
@@ -74,6 +90,8 @@ OPTED_OUT: Final = 131050
 
 _WRONG_NODE: Final = 33
 """The subcode of 100 for a phone number id that does not exist, or not for this token."""
+
+_NO_ERROR: Final = {"message": "Meta gave no reason."}
 
 
 class MediaGoneError(RequestError):
@@ -87,45 +105,73 @@ def refused(answer: Answer, media_id: str = "") -> SendError:
     if "messages" in body:
         reason = f"Meta's answer contradicts itself: a message, but status {answer.status}."
         return UncertainError(reason, code="contradiction")
-    if not isinstance(error, dict) or not isinstance(error.get("code"), int):
+    if not isinstance(error, dict) or _code(error) is None:
         return refusal(answer)
-    number, reason, code = error["code"], describe(error), str(error["code"])
-    verdict = _verdict(error, answer.status)
-    if verdict in {Verdict.TRANSIENT, Verdict.RECIPIENT_THROTTLED}:
-        wait = max(answer.wait, WAITS.get(number, 0.0))
-        return RetryableError(reason, code=code, wait=wait)
-    if verdict in {Verdict.THROTTLED, Verdict.ACCOUNT}:
-        wait_or_not = _hold(answer) if verdict is Verdict.THROTTLED else None
-        return BlockedError(reason, code=code, wait=wait_or_not)
-    if verdict is Verdict.RECIPIENT:
-        return PermanentError(reason, code=code, opted_out=number == OPTED_OUT)
-    is_gone = media_id and "media" in reason.lower()
-    return (MediaGoneError if is_gone else RequestError)(reason, code=code)
+    meant = meaning(error, status=answer.status, wait=_wait(answer))
+    is_of_message = isinstance(meant, RequestError | UnknownCodeError)
+    if media_id and is_of_message and "media" in meant.reason.lower():
+        return MediaGoneError(meant.reason, code=meant.code)
+    return meant
+
+
+def reported(errors: Sequence[Mapping[str, Any]]) -> SendError:
+    """Return what the errors of a webhook mean: the first one counts."""
+    return meaning(errors[0] if errors else _NO_ERROR)
+
+
+def meaning(error: Mapping[str, Any], *, status: int = 0, wait: float = 0.0) -> SendError:
+    """Return what one of Meta's errors means, be it from an answer or from a webhook.
+
+    `status` is the answer's, 0 in a webhook; `wait` are the seconds that Meta asked for, if any.
+    """
+    number = _code(error)
+    reason, code = describe(error), "no_code" if number is None else str(number)
+    at_least = max(wait, WAITS.get(number or 0, 0.0))
+    match _verdict(error, status):
+        case Verdict.TRANSIENT | Verdict.RECIPIENT_THROTTLED:
+            return RetryableError(reason, code=code, wait=at_least)
+        case Verdict.THROTTLED:
+            return BlockedError(reason, code=code, wait=at_least or DEFAULT_HOLD)
+        case Verdict.ACCOUNT:
+            return BlockedError(reason, code=code, wait=wait or None)
+        case Verdict.RECIPIENT:
+            return PermanentError(reason, code=code, opted_out=number == OPTED_OUT)
+        case Verdict.REQUEST:
+            return RequestError(reason, code=code)
+        case Verdict.UNKNOWN:
+            return UnknownCodeError(reason, code=code)
 
 
 def describe(error: Mapping[str, Any]) -> str:
     """Return an error's reason, in our words where we have some, with Meta's details."""
     data = error.get("error_data")
     details = data.get("details") if isinstance(data, dict) else data
-    said = str(details or error.get("message") or error.get("title") or "Meta gave no reason.")
-    ours = REASONS.get(error.get("code", -1))
+    said = str(details or error.get("message") or error.get("title") or _NO_ERROR["message"])
+    ours = REASONS.get(_code(error) or -1)
     return f"{ours} ({said})" if ours else said
+
+
+def _code(error: Mapping[str, Any]) -> int | None:
+    code = error.get("code")
+    if isinstance(code, str) and code.isascii() and code.isdecimal():
+        return int(code[:9])
+    return code if isinstance(code, int) else None
 
 
 def _verdict(error: Mapping[str, Any], status: int) -> Verdict:
     if error.get("error_subcode") == _WRONG_NODE:
         return Verdict.ACCOUNT
-    if error["code"] in VERDICTS:
-        return VERDICTS[error["code"]]
+    if (code := _code(error)) in VERDICTS:
+        return VERDICTS[code or 0]
     if error.get("is_transient") or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Verdict.TRANSIENT
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return Verdict.ACCOUNT
-    return Verdict.THROTTLED if status == HTTPStatus.TOO_MANY_REQUESTS else Verdict.REQUEST
+    return Verdict.THROTTLED if status == HTTPStatus.TOO_MANY_REQUESTS else Verdict.UNKNOWN
 
 
-def _hold(answer: Answer) -> float:
-    """Return for how many seconds a throttled account rests, as far as Meta said it.
+def _wait(answer: Answer) -> float:
+    """Return for how many seconds Meta wants no call, 0 where it does not say.
 
     https://developers.facebook.com/docs/graph-api/overview/rate-limiting#headers-2
     """
@@ -134,7 +180,7 @@ def _hold(answer: Answer) -> float:
         minutes = [float(case.get(_REGAIN) or 0) for cases in usage.values() for case in cases]
     except (AttributeError, TypeError, ValueError):
         minutes = []
-    return max(answer.wait, 60.0 * max(minutes, default=0.0)) or DEFAULT_HOLD
+    return max(answer.wait, 60.0 * max(minutes, default=0.0))
 
 
 _REGAIN: Final = "estimated_time_to_regain_access"

@@ -1,4 +1,4 @@
-"""What Meta tells the webhook about messages that it took.
+"""What Meta tells the webhook about the account and the messages that it took.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components#statuses-object
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import UNREADABLE, Receipt, ReceiptState, UnreadableReceiptError
-from service.channels.drivers.whatsapp_cloud.errors import OPTED_OUT, describe
+from service.channels.base import Notice, Receipt, ReceiptState, Report, parsed
+from service.channels.drivers.whatsapp_cloud.errors import meaning, reported
 
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 
@@ -37,39 +36,43 @@ def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> boo
     return bool(secret) and hmac.compare_digest(signature.encode(), signed.encode())
 
 
-def parse_receipts(raw: bytes, settings: Mapping[str, Any]) -> list[Receipt]:
-    """Return what a webhook says about our messages; raises UnreadableReceiptError.
+def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
+    """Return what a webhook says about our messages and account; raises UnreadableReportError.
 
     Meta has one webhook per app: what is about another phone number is left out.
     """
-    try:
-        return [
-            _receipt(status)
-            for value in _values(json.loads(raw))
-            if value["metadata"]["phone_number_id"] == settings["phone_number_id"]
-            for status in value.get("statuses", ())
-            if status["status"] in _STATES
-        ]
-    except UNREADABLE as error:
-        raise UnreadableReceiptError from error
+    report = Report()
+    for payload in report.objects(parsed(raw)):
+        for entry in report.objects(payload.get("entry")):
+            for change in report.objects(entry.get("changes")):
+                if change.get("field") == "messages":
+                    _read_value(report, change.get("value"), settings)
+    return report
 
 
-def _values(payload: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for entry in payload["entry"]:
-        for change in entry.get("changes", ()):
-            if change.get("field") == "messages":
-                yield change["value"]
+def _read_value(report: Report, value: object, settings: Mapping[str, Any]) -> None:
+    for said in report.objects(value):
+        metadata = said.get("metadata")
+        if not isinstance(metadata, Mapping):
+            report.odd += 1  # whose messages it is about is not said
+        elif str(metadata.get("phone_number_id")) == settings["phone_number_id"]:
+            for status in report.objects(said.get("statuses")):
+                _read_status(report, status)
+            for error in report.objects(said.get("errors")):
+                report.words.append(Notice(meaning(error)))
 
 
-def _receipt(status: Mapping[str, Any]) -> Receipt:
-    errors = (each for each in status.get("errors") or () if isinstance(each, Mapping))
-    error: Mapping[str, Any] = next(errors, {})
-    return Receipt(
-        provider_id=str(status["id"]),
-        state=_STATES[status["status"]],
-        at=float(status.get("timestamp") or 0),
-        reference=str(status.get("biz_opaque_callback_data") or ""),
-        reason=describe(error) if error else "",
-        code=str(error.get("code", "")),
-        opted_out=error.get("code") == OPTED_OUT,
-    )
+def _read_status(report: Report, status: Mapping[str, Any]) -> None:
+    known_as, word = status.get("id"), status.get("status")
+    if not isinstance(known_as, str) or not isinstance(word, str):
+        report.odd += 1
+    elif word in _STATES:
+        failed = _STATES[word] is ReceiptState.FAILED
+        receipt = Receipt(
+            provider_id=known_as,
+            state=_STATES[word],
+            reference=str(status.get("biz_opaque_callback_data") or ""),
+            recipient=str(status.get("recipient_id") or ""),
+            error=reported([*report.objects(status.get("errors"))]) if failed else None,
+        )
+        report.words.append(receipt)

@@ -1,0 +1,134 @@
+"""A delivery before the judge: how it stands after each of the provider's later words on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row
+
+from service.channels.base import ReceiptState, SendError
+from service.core import waiting
+from service.core.deliveries import tallies
+from service.core.deliveries.claims import Claimed
+from service.core.deliveries.progress import State, Word, advance
+from service.core.verdicts import Verdict
+from service.models import DeliveryStatus
+
+_SETTLED = {DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ}
+_ARRIVED = {ReceiptState.DELIVERED, ReceiptState.READ}
+
+
+class Failure(NamedTuple):
+    """A part that failed after it was taken, and its delivery as it was before that attempt."""
+
+    error: SendError
+    delivery: Claimed
+    session_id: str
+
+
+Judge = Callable[[Failure], Verdict]
+
+
+class Case:
+    """A delivery with the words on it, each with the part that it is about.
+
+    `verdicts` are those that made a difference: a failure that is no news has no consequences.
+    """
+
+    def __init__(self, delivery: Row[Any], now: int) -> None:
+        self.delivery = delivery
+        self.words: list[tuple[Row[Any], int]] = []
+        self.verdicts: list[Verdict] = []
+        self._now = now
+        self._attempts: int = delivery.attempts
+        self._due_at: int = delivery.due_at
+        self._before = self._state = State(
+            DeliveryStatus(delivery.status),
+            tuple((delivery.message_ids or "").split()),
+            delivery.progress or "",
+            delivery.code,
+            delivery.reason,
+        )
+
+    def hear(self, judge: Judge) -> None:
+        """Let every word have its effect."""
+        for row, part in self.words:
+            error = waiting.error(row, self._now)
+            verdict = judge(self._failure(row, error)) if error else None
+            after = advance(self._state, _word(row, part, verdict), self.delivery.parts)
+            if after != self._state:
+                self._move_to(after, verdict)
+
+    def has_moved(self) -> bool:
+        """Tell whether anything is new."""
+        return self._state != self._before
+
+    def has_arrived(self) -> bool:
+        """Tell whether the recipient has got something."""
+        return not _ARRIVED.isdisjoint(row.state for row, _ in self.words)
+
+    def move(self) -> dict[str, object]:
+        """Return what changes in the row."""
+        after = self._state
+        return {
+            "delivery_id": self.delivery.id,
+            "was": self._before.status,
+            "new_status": after.status,
+            "new_message_ids": " ".join(after.message_ids) or None,
+            "new_progress": after.progress,
+            "new_code": after.code,
+            "new_reason": after.reason,
+            "new_attempts": self._attempts,
+            "new_due_at": self._due_at,
+            "new_sent_at": self._now if after.status in _SETTLED else None,
+            "new_updated_at": self._now,
+        }
+
+    def gain(self) -> Counter[str]:
+        """Return by how much the broadcast's counters change."""
+        gain: Counter[str] = Counter()
+        if self._before.status in tallies.COUNTED:
+            gain[self._before.status] -= 1
+        if self._state.status in tallies.COUNTED:
+            gain[self._state.status] += 1
+        return gain
+
+    def _failure(self, row: Row[Any], error: SendError) -> Failure:
+        """Describe a failure as that of an attempt that has not been counted yet."""
+        claimed = Claimed(
+            self.delivery.id,
+            self.delivery.broadcast_id,
+            self.delivery.recipient,
+            max(0, self._attempts - 1),
+            " ".join(self._state.message_ids) or None,
+        )
+        return Failure(error, claimed, row.session_id)
+
+    def _move_to(self, after: State, verdict: Verdict | None) -> None:
+        if verdict:
+            has_failed = self._state.status is DeliveryStatus.FAILED
+            self.verdicts.append(verdict._replace(hold=None) if has_failed else verdict)
+        if after.status is DeliveryStatus.QUEUED:
+            self._wait(verdict)
+        self._state = after
+
+    def _wait(self, verdict: Verdict | None) -> None:
+        """Set when it goes on; one that waited already for its next attempt waits no shorter."""
+        due_at = verdict.outcome.due_at if verdict else self._now
+        if self._state.status is DeliveryStatus.QUEUED:
+            self._due_at = max(self._due_at, due_at if verdict else 0)
+            return
+        self._due_at = due_at
+        if verdict:
+            self._attempts = max(0, self._attempts - 1) + verdict.outcome.tried
+
+
+def _word(row: Row[Any], part: int, verdict: Verdict | None) -> Word:
+    state = ReceiptState(row.state)
+    if verdict is None:
+        return Word(part, state, row.message_id, row.code, row.reason)
+    outcome = verdict.outcome
+    again = outcome.status is DeliveryStatus.QUEUED
+    return Word(part, state, row.message_id, outcome.code, outcome.reason, again)

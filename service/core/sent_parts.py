@@ -1,0 +1,72 @@
+"""What a provider's message ids mean: which part of which delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.orm import Session as Db
+
+from service.core.deliveries.progress import VOID
+from service.database import insert_new
+from service.models import SentPart
+
+NEWEST: Final = 1_000
+"""Broadcasts of a session among whose deliveries an id is looked for by its recipient."""
+
+
+class Place(NamedTuple):
+    """A part of a delivery."""
+
+    delivery_id: str
+    part: int
+
+
+class PartSent(NamedTuple):
+    """A part that a provider took, by the id it gave it."""
+
+    session_id: str
+    message_id: str
+    delivery_id: str
+    part: int
+
+
+def remember(db: Db, parts: Sequence[PartSent]) -> None:
+    """Keep the provider's ids of parts, for channels whose receipts name nothing else."""
+    insert_new(db, SentPart, [part._asdict() for part in parts])
+
+
+def find(db: Db, session_id: str, recipients: dict[str, str]) -> dict[str, Place]:
+    """Return where the messages of a session are found; `recipients` are by message id.
+
+    A channel that gives our reference back keeps no row per message: of such a one the deliveries
+    to the recipient are searched, by their index, in the newest broadcasts of the session.
+    """
+    remembered = select(SentPart.message_id, SentPart.delivery_id, SentPart.part).where(
+        SentPart.session_id == session_id, SentPart.message_id.in_(recipients)
+    )
+    found = {row[0]: Place(row[1], row[2]) for row in db.execute(remembered)}
+    wanted = {each: who for each, who in recipients.items() if who and each not in found}
+    return found | _found_by_recipient(db, session_id, wanted)
+
+
+_BY_RECIPIENT = text("""
+    SELECT d.id, d.message_ids
+    FROM (SELECT id FROM broadcasts WHERE session_id = :session_id ORDER BY id DESC LIMIT :newest)
+        AS b
+    JOIN deliveries AS d ON d.broadcast_id = b.id AND d.recipient IN :recipients
+    WHERE d.message_ids IS NOT NULL
+""").bindparams(bindparam("recipients", expanding=True))
+
+
+def _found_by_recipient(db: Db, session_id: str, wanted: dict[str, str]) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    if wanted:
+        values = {"session_id": session_id, "newest": NEWEST, "recipients": [*set(wanted.values())]}
+        for delivery_id, message_ids in db.execute(_BY_RECIPIENT, values):
+            for part, message_id in enumerate(message_ids.split()):
+                known_as = message_id.removeprefix(VOID)
+                if known_as in wanted:
+                    found[known_as] = Place(delivery_id, part)
+    return found

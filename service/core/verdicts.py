@@ -1,0 +1,73 @@
+"""What follows from a provider's word, be it an answer or a webhook.
+
+Dispatch judges; here stands what it can decide, and how that is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy.orm import Session as Db
+
+from service.core import holding, opt_outs, sent_parts
+from service.core.deliveries.transitions import Outcome
+from service.core.sent_parts import PartSent
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A reason to stop more than one delivery: of a session or a broadcast, for good or `until`."""
+
+    reason: str
+    session_id: str | None = None
+    broadcast_id: str | None = None
+    until: int | None = None
+
+
+class Verdict(NamedTuple):
+    """The outcome for one delivery, and what it means beyond it.
+
+    `recipient` opted out of the session's messages where `opted_out` says so, and was refused with
+    a code that nobody knows where `is_unknown` does; `parts` are the parts taken just now that
+    receipts will name by the provider's id alone.
+    """
+
+    outcome: Outcome
+    hold: Hold | None = None
+    session_id: str = ""
+    recipient: str = ""
+    opted_out: bool = False
+    is_unknown: bool = False
+    parts: tuple[PartSent, ...] = ()
+
+
+def carry_out(db: Db, verdicts: Iterable[Verdict], *, now: int) -> None:
+    """Write what verdicts mean beyond their deliveries."""
+    told = [verdict for verdict in verdicts if verdict.hold or verdict.opted_out or verdict.parts]
+    sent_parts.remember(db, [part for verdict in told for part in verdict.parts])
+    for hold in sorted({verdict.hold for verdict in told if verdict.hold}, key=_order):
+        put_on_hold(db, hold, now=now)
+    for session_id, recipient in sorted(
+        {(verdict.session_id, verdict.recipient) for verdict in told if verdict.opted_out}
+    ):
+        opt_outs.remember(db, session_id, recipient, now=now)
+
+
+def put_on_hold(db: Db, hold: Hold, *, now: int) -> None:
+    """Stop a session or a broadcast for all processes."""
+    if hold.session_id:
+        holding.hold_session(db, hold.session_id, hold.reason, until=hold.until, now=now)
+        log.warning("session held", session_id=hold.session_id, reason=hold.reason)
+    if hold.broadcast_id:
+        holding.hold_broadcast(db, hold.broadcast_id, hold.reason, now=now)
+        log.warning("broadcast paused", broadcast_id=hold.broadcast_id, reason=hold.reason)
+
+
+def _order(hold: Hold) -> tuple[str, str, int]:
+    """Return the order in which all processes write holds, so that none waits for another."""
+    return hold.session_id or "", hold.broadcast_id or "", hold.until or 0

@@ -1,0 +1,98 @@
+"""A provider's words as rows that wait to be applied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from service.channels.base import (
+    BlockedError,
+    Notice,
+    PermanentError,
+    Receipt,
+    ReceiptState,
+    RequestError,
+    RetryableError,
+    SendError,
+    UnknownCodeError,
+)
+from service.core.deliveries.transitions import storable
+
+ACCOUNT: Final = "account"
+"""The state of a word on the account itself and not on a message."""
+
+_REFERENCE = re.compile(r"([0-9a-f]{24})\.([0-9]{1,4})")
+"""A delivery and one of its parts, as `dispatch.sender` writes them."""
+
+_KINDS: Final[Mapping[str, type[SendError]]] = {
+    "retryable": RetryableError,
+    "permanent": PermanentError,
+    "request": RequestError,
+    "unknown": UnknownCodeError,
+    "blocked": BlockedError,
+}
+_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+
+
+def row(session_id: str, word: Receipt | Notice, now: int) -> dict[str, Any]:
+    """Return the row of a word that arrived at a moment."""
+    common = {"session_id": session_id, "received_at": now, "due_at": now, **_error(word.error)}
+    if isinstance(word, Notice):
+        return {**common, **_OF_ACCOUNT}
+    ours = _REFERENCE.fullmatch(word.reference)
+    return {
+        **common,
+        "state": word.state,
+        "message_id": one_word(word.provider_id),
+        "recipient": storable(word.recipient) or None,
+        "delivery_id": ours[1] if ours else None,
+        "part": int(ours[2]) if ours else None,
+    }
+
+
+def one_word(message_id: str) -> str:
+    """Return a provider's id as it is kept among others, with blanks between."""
+    return "".join(storable(message_id).split())
+
+
+def error(waiting: Row[Any], now: int) -> SendError | None:
+    """Return the error in a row as the driver made it; of its wait what is left of it."""
+    kind = waiting.kind or ("permanent" if waiting.state == ReceiptState.FAILED else None)
+    if kind is None:
+        return None
+    reason, code = waiting.reason or "", waiting.code or ""
+    wait = waiting.wait and max(0.0, waiting.wait - (now - waiting.received_at) / 1000)
+    match kind:
+        case "retryable":
+            return RetryableError(reason, code=code, wait=wait or 0.0)
+        case "blocked":
+            return BlockedError(reason, code=code, wait=wait)
+        case "permanent":
+            return PermanentError(reason, code=code, opted_out=waiting.opted_out)
+        case _:
+            return _KINDS[kind](reason, code=code)
+
+
+def _error(error: SendError | None) -> dict[str, Any]:
+    if error is None:
+        return _NO_ERROR
+    return {
+        "kind": _NAMES.get(type(error), "retryable"),
+        "wait": getattr(error, "wait", None),
+        "code": storable(error.code) or None,
+        "reason": storable(error.reason) or None,
+        "opted_out": getattr(error, "opted_out", False),
+    }
+
+
+_OF_ACCOUNT: Final = {
+    "state": ACCOUNT,
+    "message_id": "",
+    "recipient": None,
+    "delivery_id": None,
+    "part": None,
+}
+_NO_ERROR: Final = {"kind": None, "wait": None, "code": None, "reason": None, "opted_out": False}

@@ -1,0 +1,114 @@
+"""What WAHA tells of WhatsApp's restrictions, in whatever shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.channels.base import BlockedError, SendError, Text
+from service.channels.drivers.waha import restrictions
+from tests.channels.conftest import Opened
+from tests.provider import Provider, instead
+
+NOW = 1_780_000_000.0
+TEN_MINUTES = "2026-05-28T20:36:40Z"
+IN_TEN_MINUTES = (
+    *(NOW + 600, (NOW + 600) * 1000, str(int(NOW + 600)), TEN_MINUTES),
+    *("2026-05-28T20:36:40", "2026-05-28T21:36:40+01:00"),
+)
+
+
+@pytest.mark.parametrize("ends", IN_TEN_MINUTES)
+@pytest.mark.parametrize("name", ["timeEnforcementEnds", "time_enforcement_ends", "until"])
+def test_a_lock_lasts_until_its_date_however_that_is_written(ends: Any, name: str) -> None:
+    lock = {"isActive": True, "enforcementType": "RESTRICT_ALL_COMPANIONS", name: ends}
+    for said in (lock, {"reachoutTimelock": lock}):
+        found = restrictions.timelock(said, NOW)
+        assert found
+        assert found.wait == 600.0
+        assert "until 2026-05-28 20:36 UTC" in found.reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        {},
+        7,
+        [],
+        {"reachoutTimelock": None},
+        {"isActive": False},
+        {"isActive": False, "timeEnforcementEnds": NOW + 600},
+        {"isActive": True, "timeEnforcementEnds": NOW - 1},
+        {"timeEnforcementEnds": NOW - 1},
+        {"timeEnforcementEnds": None},
+        {"statusCode": 404, "message": "Not found"},
+    ],
+)
+def test_where_there_is_no_lock_none_is_found(said: Any) -> None:
+    assert restrictions.timelock(said, NOW) is None
+    assert restrictions.capping(said, NOW) is None
+    assert restrictions.of_account(said, NOW) is None
+
+
+@pytest.mark.parametrize("ends", [None, "soon", {}, -1, 0, float("inf"), "nan", 1e300])
+def test_a_lock_without_a_readable_end_lasts_an_hour(ends: Any) -> None:
+    found = restrictions.timelock({"isActive": True, "timeEnforcementEnds": ends}, NOW)
+    assert found
+    assert found.wait == 3_600.0
+
+
+@pytest.mark.parametrize(
+    ("status", "wait"),
+    [("CAPPED", 600.0), ("NONE", None), ("FIRST_WARNING", None), (None, None)],
+)
+def test_a_cap_that_is_reached_lasts_until_the_cycle_ends(status: Any, wait: float | None) -> None:
+    cap = {"cappingStatus": status, "totalQuota": 100, "usedQuota": 100, "cycleEnd": NOW + 600}
+    for found in (
+        restrictions.capping(cap, NOW),
+        restrictions.of_account({"messageCapping": cap}, NOW),
+    ):
+        assert (found.wait if found else None) == wait
+
+
+LOCK = {"isActive": True, "timeEnforcementEnds": "2100-01-01T00:00:00Z"}
+CAP = {"cappingStatus": "CAPPED", "cycleEnd": "2100-01-01T00:00:00Z"}
+TOLD: list[dict[str, Any]] = [
+    {"": {"status": "WORKING", "me": {"id": "1@c.us", "reachoutTimelock": LOCK}}},
+    {"": {"status": "WORKING", "me": {"id": "1@c.us"}}, "/timelock": LOCK},
+    {"": {"status": "WORKING", "me": None}, "/timelock": {"isActive": False}, "/capping": CAP},
+]
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_the_check_of_a_session_reads_its_restrictions(
+    opened: Opened, provider: Provider, told: dict[str, Any]
+) -> None:
+    provider.choose = lambda request: instead(
+        200, told.get(request.path.removeprefix("/api/sessions/default"), {})
+    )
+    with pytest.raises(BlockedError) as caught:
+        opened("waha").check()
+    assert caught.value.code == restrictions.CODE
+    assert (caught.value.wait or 0.0) > 86_400.0
+
+
+@pytest.mark.parametrize(("lock", "wait"), [(LOCK, 86_400.0), (None, 3_600.0), (7, 3_600.0)])
+def test_a_restriction_that_stops_a_message_is_asked_for_its_end(
+    opened: Opened, provider: Provider, lock: Any, wait: float
+) -> None:
+    driver = opened("waha")
+    prepared = driver.prepare(Text("Hello"))
+    provider.then(instead(500, {"exception": {"message": "server returned error 463"}}))
+    provider.choose = lambda request: (
+        instead(200, {"status": "WORKING", "me": {"reachoutTimelock": lock}})
+        if request.path == "/api/sessions/default"
+        else None
+    )
+    with pytest.raises(SendError) as caught:
+        driver.send("2348179803743", prepared, "64ac509d05a7cc2b8c000001.0")
+    assert isinstance(caught.value, BlockedError)
+    assert (caught.value.wait or 0.0) >= wait
+    assert (lock == LOCK) == (caught.value.wait != 3_600.0)
+    assert len(provider.messages) == 1
