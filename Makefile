@@ -140,3 +140,6 @@ $(BIN)/python:
 		echo 'Crier needs Python 3.11 or newer, and $(PYTHON) is none: make PYTHON=... names one.'; \
 		exit 1; }
 	@$(PYTHON) -m venv .venv
+	@[ "$$(id -u)" != 0 ] || case $$(readlink -f $@) in /root/*) \
+		echo 'Only root can run the Python of this .venv. For a service that has a user of its own,'; \
+		echo 'remove .venv and choose another one: make PYTHON=/usr/bin/python3 ...';; esac

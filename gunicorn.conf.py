@@ -90,7 +90,10 @@ def worker_exit(_server: Any, worker: Any) -> None:
     """Finish what is under way before a worker goes."""
     if worker.booted:
         crier = _crier(worker)
-        crier.dispatcher.stop(crier.settings.grace)
+        from service.dispatch import farewell  # noqa: PLC0415 - as above
+
+        with farewell.announced(worker.log.info, crier.settings.grace):
+            crier.dispatcher.stop(crier.settings.grace)
         crier.database.dispose()
 
 

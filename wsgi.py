@@ -18,7 +18,7 @@ def refuse(reason: str) -> NoReturn:
 
 
 # What the service keeps, telephone numbers among it, is nobody else's on this machine.
-os.umask(0o027)
+os.umask(0o077)
 
 try:
     app = create_app()

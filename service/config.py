@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -204,4 +205,29 @@ def load() -> Settings:
                 values[setting_.name] = readers[str(setting_.type)](name)
     except EnvError as error:
         raise SettingError(str(error).rstrip(".")) from error
-    return Settings(**values)
+    settings = Settings(**values)
+    _refuse_another_owner(settings.data_dir.resolve())
+    return settings
+
+
+def _refuse_another_owner(folder: Path) -> None:
+    """Refuse root a folder of somebody else, who could not write to what root makes there."""
+    owner = _owner(folder) if folder.exists() else 0
+    if os.geteuid() or not owner:
+        return
+    name = _name_of(owner)
+    raise SettingError(
+        f"DATA_DIR {folder} belongs to the user {name}, who could not write to the files that root"
+        f" makes there: put `runuser -u {name} --` before the command"
+    )
+
+
+def _owner(folder: Path) -> int:
+    return folder.stat().st_uid
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"

@@ -77,6 +77,16 @@ class Process:
         self._process.terminate()
         return self._process.wait(limit)
 
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does in a terminal: every process of the service gets SIGINT."""
+        for pid in (self.pid, *self.children()):
+            os.kill(pid, signal.SIGINT)
+
+    def wait(self, limit: float = LIMIT) -> int:
+        """Return the exit status."""
+        assert self._process is not None
+        return self._process.wait(limit)
+
     def kill(self) -> None:
         """Kill the process and its children with SIGKILL, all at once."""
         assert self._process is not None

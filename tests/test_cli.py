@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
@@ -260,7 +261,8 @@ def test_the_first_start_makes_a_client_and_a_request_to_paste(
     assert Scope.ADMIN in scopes_of(crier, secret)
     assert "curl" in said
     assert "http://127.0.0.1:9876/broadcast" in said
-    assert printed(flask("welcome")) == ""
+    [line] = flask("welcome").stdout.splitlines()
+    assert re.search(r"/docs\. A new token: \S*flask token create default --scope admin$", line)
 
 
 # Secrets
@@ -329,3 +331,25 @@ def test_a_migration_marks_the_secrets_of_the_version_before(
     printed(with_keys(OLD)("migrate"))
     with crier.database.reading() as db:
         assert db.get_one(Session, phone).sealed_by is not None
+
+
+# Users
+
+
+def test_root_is_told_that_it_is_root(flask: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", str(free_port()))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert flask("welcome").stderr == ""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert "This is root." in flask("welcome").stderr
+
+
+def test_no_command_makes_a_second_database_by_the_way(
+    make_app: Callable[..., Application], tmp_path: Path
+) -> None:
+    app = make_app(database_url="", data_dir=tmp_path / "elsewhere")
+    with app.app_context():
+        said = complaint(app.test_cli_runner().invoke(args=["client", "list"]))
+    assert f"There is no database {tmp_path}/elsewhere/crier.db." in said
+    assert "DATA_DIR" in said
+    assert not (tmp_path / "elsewhere/crier.db").exists()

@@ -138,3 +138,17 @@ def test_a_database_that_is_none_of_ours_is_refused_by_name(url: str) -> None:
 def test_only_postgres_has_a_direct_url() -> None:
     with pytest.raises(SettingError, match="DATABASE_DIRECT_URL must look like postgresql://"):
         Settings(database_direct_url="sqlite:////srv/crier.db")
+
+
+@pytest.mark.parametrize(("user", "named"), [(65_534, "nobody"), (54_321, "#54321")])
+def test_root_is_refused_a_folder_of_somebody_else(
+    user: int, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("service.config._owner", lambda _folder: user)
+    with pytest.raises(SettingError, match=f"belongs to the user {named}.*`runuser -u {named} --`"):
+        config.load()
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    config.load()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import socket
 
 import click
+from sqlalchemy.orm import Session as Db
 
 from service.cli import migrations
 from service.cli.clients import make
-from service.cli.terminal import Command, writing
+from service.cli.terminal import Command, paste, writing
 from service.core import clients, tokens
 from service.core.tokens import Scope
 
@@ -34,6 +36,10 @@ and see how it fares:
 What can be asked is at {address}/docs.
 """
 
+_AGAIN = "What can be asked is at {address}/docs. A new token: {token}"
+
+_AS_ROOT = "This is root. Crier needs no more than a user who may write to DATA_DIR."
+
 
 @click.command("welcome", cls=Command)
 @click.option(
@@ -43,18 +49,29 @@ What can be asked is at {address}/docs.
     help="Where the service will answer.",
 )
 def welcome(address: str) -> None:
-    """Migrate; at the very first start also make a client and print a request to paste."""
+    """Migrate, and say where the service answers; at the very first start also make a client."""
     # As gunicorn.conf.py reads it; `.env` has been read with the settings.
     port = os.environ.get("PORT") or "8000"
     if not (address or os.environ.get("BIND")):
         _insist_on(port)
     migrations.upgrade()
     with writing() as db:
-        if clients.every(db):
-            return
-        client_id = make(db, "default")
-        _, secret = tokens.create(db, client_id, "first", [Scope.ADMIN])
-    click.echo(_GREETING.format(secret=secret, address=address or f"http://127.0.0.1:{port}"))
+        known = clients.every(db)
+        secret = "" if known else _first_token(db)
+    address = address or f"http://127.0.0.1:{port}"
+    if known:
+        token = paste(f"token create {shlex.quote(known[0].name)} --scope admin")
+        click.echo(_AGAIN.format(address=address, token=token))
+    else:
+        click.echo(_GREETING.format(address=address, secret=secret))
+    if os.geteuid() == 0:
+        click.echo(_AS_ROOT, err=True)
+
+
+def _first_token(db: Db) -> str:
+    """Make the first client, and return the secret of its token."""
+    _, secret = tokens.create(db, make(db, "default"), "first", [Scope.ADMIN])
+    return secret
 
 
 def _insist_on(port: str) -> None:

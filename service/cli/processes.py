@@ -10,7 +10,7 @@ import click
 
 from service.blueprints.context import crier
 from service.cli.terminal import Command, insist_on_keys, insist_on_tables
-from service.dispatch import memory
+from service.dispatch import farewell, memory
 from service.metrics import meters
 
 
@@ -28,5 +28,6 @@ def dispatch() -> None:
     parts.dispatcher.start()
     while not ended.wait(1.0):
         pass
-    in_time = parts.dispatcher.stop(parts.settings.grace)
+    with farewell.announced(click.echo, parts.settings.grace):
+        in_time = parts.dispatcher.stop(parts.settings.grace)
     sys.exit(0 if in_time else 1)

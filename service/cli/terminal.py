@@ -58,12 +58,25 @@ class Group(AppGroup):
 
 def writing() -> AbstractContextManager[Db]:
     """Open a transaction of the service's database."""
+    _insist_on_a_database()
     return crier().database.writing()
 
 
 def reading() -> AbstractContextManager[Db]:
     """Open a look at the service's database."""
+    _insist_on_a_database()
     return crier().database.reading()
+
+
+def _insist_on_a_database() -> None:
+    """Raise ClickException where there is none yet: SQLite would make one, wherever that is."""
+    database = crier().database
+    file = database.engine.url.database if database.is_sqlite else None
+    if file and not Path(file).exists():
+        raise click.ClickException(
+            f"There is no database {file}. Set DATA_DIR to the folder of the service, or run"
+            f" `{paste('migrate')}` to make a database here."
+        )
 
 
 def paste(command: str) -> str:

@@ -29,7 +29,8 @@ class Incoming(io.BufferedRandom):
     """A file on its way in; closing it without `keep` removes it."""
 
     def __init__(self, path: Path, limit: int, mode: int = 0o600) -> None:
-        super().__init__(io.FileIO(path, "x+", opener=partial(os.open, mode=mode)))
+        super().__init__(io.FileIO(path, "x+", opener=partial(os.open, mode=0o600)))
+        os.fchmod(self.fileno(), mode)
         self.size = 0
         self._path = path
         self._limit = limit
@@ -65,13 +66,21 @@ class Storage:
         self.folder = settings.attachments_dir
         self._incoming = self.folder / "incoming"
         self._limit = settings.max_attachment_bytes
-        # nginx, where it serves the files, has been let into the service's group.
-        self._mode = 0o640 if settings.accel_prefix else 0o600
+        # nginx, where it serves the files, has been let into the service's group. Only these files
+        # and their folder are the group's, whatever the umask of the process.
+        self._is_shared = bool(settings.accel_prefix)
 
     def receive(self) -> Incoming:
         """Open a new file for what is about to come in."""
+        if not self._incoming.exists():
+            self._make_folders()
+        mode = 0o640 if self._is_shared else 0o600
+        return Incoming(self._incoming / secrets.token_hex(16), self._limit, mode)
+
+    def _make_folders(self) -> None:
         self._incoming.mkdir(parents=True, exist_ok=True)
-        return Incoming(self._incoming / secrets.token_hex(16), self._limit, self._mode)
+        if self._is_shared:
+            self.folder.chmod(0o750)
 
     def path(self, name: str) -> Path:
         """Return where the file of that name is; the caller has checked the name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import runpy
 import shutil
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,18 @@ def test_a_dispatcher_stops_within_its_time_and_takes_its_leave(site: Site) -> N
         dispatcher.send_signal(signal.SIGTERM)
         assert dispatcher.wait(timeout=unit.stop_within) == 0
     assert dispatcher.pid not in dispatchers(site.machine)
+
+
+def test_the_example_of_settings_has_what_the_units_and_the_site_need() -> None:
+    lines = (ROOT / "deploy/crier.env").read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and line[0] != "#")
+    assert set(given) <= {setting.name.upper() for setting in fields(Settings)}
+    units = "\n".join((ROOT / f"deploy/systemd/{name}.service").read_text() for name in UNITS)
+    for name in ("DATA_DIR", "TRUSTED_PROXIES", "ACCEL_PREFIX"):
+        assert {*re.findall(rf"\b{name}=(\S+)", units)} == {given[name]}
+    assert (
+        f"alias {given['DATA_DIR']}/attachments/;" in (ROOT / "deploy/nginx/crier.conf").read_text()
+    )
 
 
 def test_systemd_waits_longer_than_the_service_takes_to_stop(machine: Machine) -> None:

@@ -1,0 +1,34 @@
+"""What a process says to whoever waits for its end."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.dispatch import farewell
+from tests.waiting import LIMIT
+
+
+def test_what_takes_longer_than_a_moment_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(farewell, "_A_MOMENT", 0.01)
+    said: list[str] = []
+    told = threading.Event()
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        told.set()
+
+    with farewell.announced(say, 2.5):
+        assert told.wait(LIMIT)
+    assert said == ["Finishing the sends under way; this takes 2.5 seconds at most."]
+
+
+def test_what_ends_in_a_moment_is_not() -> None:
+    said: list[str] = []
+    before = threading.active_count()
+    with farewell.announced(said.append, 2.5):
+        pass
+    for thread in threading.enumerate()[before:]:
+        thread.join(LIMIT)
+    assert said == []
