@@ -81,7 +81,7 @@ class Fault:
     `early`: it happens when the head of the request is there, before its body is read.
     """
 
-    act: Callable[[_Connection, Reply], None]
+    act: Callable[[Connection, Reply], None]
     takes: bool = False
     early: bool = False
 
@@ -97,31 +97,36 @@ def late(seconds: float) -> Fault:
     return Fault(lambda to, usual: to.say_later(seconds, bytes(usual)), takes=True)
 
 
-def _hang_up(to: _Connection, _usual: Reply) -> None:
+def dripping(seconds: float) -> Fault:
+    """Answer as usual, with so much time between two bytes."""
+    return Fault(lambda to, usual: to.drip(bytes(usual), seconds), takes=True)
+
+
+def _hang_up(to: Connection, _usual: Reply) -> None:
     to.close()
 
 
-def _half(to: _Connection, usual: Reply) -> None:
+def _half(to: Connection, usual: Reply) -> None:
     to.say(bytes(usual)[:-9])
     to.close()
 
 
-def _huge(to: _Connection, _usual: Reply) -> None:
+def _huge(to: Connection, _usual: Reply) -> None:
     to.say(bytes(Reply(200, b" " * HUGE)))
 
 
-def _huge_unannounced(to: _Connection, _usual: Reply) -> None:
+def _huge_unannounced(to: Connection, _usual: Reply) -> None:
     to.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     to.say(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
     to.say((b"100000\r\n" + b" " * 0x100000 + b"\r\n") * (HUGE // 0x100000))
 
 
-def _garbage(to: _Connection, _usual: Reply) -> None:
+def _garbage(to: Connection, _usual: Reply) -> None:
     to.say(b"\x16\x03\x01 220 mail.example ESMTP ready\r\n")
     to.close()
 
 
-def _answer_and_close(to: _Connection, usual: Reply) -> None:
+def _answer_and_close(to: Connection, usual: Reply) -> None:
     to.say(bytes(usual))
     to.close()
 
@@ -133,7 +138,7 @@ HALF_AN_ANSWER = Fault(_half, takes=True)
 GARBAGE = Fault(_garbage, takes=True)
 HUGE_ANSWER = Fault(_huge, takes=True)
 HUGE_UNANNOUNCED = Fault(_huge_unannounced, takes=True)
-DRIP = Fault(lambda to, usual: to.drip(bytes(usual)), takes=True)
+DRIP = dripping(0.05)
 SILENCE = Fault(lambda _to, _usual: None, takes=True)
 ANSWER_AND_CLOSE = Fault(_answer_and_close, takes=True)
 WRONG_JSON = instead(200, {"fortune": "A message is on its way."}, takes=True)
@@ -154,7 +159,9 @@ class Provider:
     """The loopback server; use it as a context manager.
 
     `script` holds what the next messages meet, None for the usual; `choose` decides where the
-    script is empty. `engine_takes_ids`, `session_status` and `number` steer what it says of itself.
+    script is empty. A connection that `lets_in` refuses is reset at once; `turned_away` counts
+    those and the requests that met an early fault, or may have met a connection's end.
+    `engine_takes_ids`, `session_status` and `number` steer what it says of itself.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -164,13 +171,15 @@ class Provider:
         self.media: dict[str, bytes] = {}
         self.script: deque[Fault | None] = deque()
         self.choose: Callable[[Request], Fault | None] = lambda _request: None
+        self.lets_in: Callable[[], bool] = lambda: True
+        self.turned_away = 0
         self.connections = 0
         self.engine_takes_ids = True
         self.session_status = "WORKING"
         self.number: dict[str, Any] = {"id": "106540352242922", "status": "CONNECTED"}
         self._minted = itertools.count(1)
         self._known: set[str] = set()
-        self._open: set[_Connection] = set()
+        self._open: set[Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -219,7 +228,7 @@ class Provider:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        serving = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, ssl=self._tls)
+        serving = self._loop.create_server(lambda: Connection(self), "127.0.0.1", 0, ssl=self._tls)
         server = self._loop.run_until_complete(serving)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -341,7 +350,7 @@ _ROUTES: list[tuple[str, Callable[[Provider, Request, bool], Reply]]] = [
 ]
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection: requests in, answers or faults out."""
 
     def __init__(self, provider: Provider) -> None:
@@ -357,6 +366,9 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
         self._provider.connections += 1
         self._provider._open.add(self)  # noqa: SLF001 - one thing in two classes
+        if not self._provider.lets_in():
+            self._provider.turned_away += 1
+            self.reset()
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._lost.set_result(None)
@@ -397,6 +409,7 @@ class _Connection(asyncio.Protocol):
         self._head, self._received = (method, target, headers), rest
         self._fault = self._provider.fault(method, urlsplit(target).path)
         if self._fault and self._fault.early:
+            self._provider.turned_away += 1
             self._fault.act(self, Reply())
             return False
         return True
@@ -410,11 +423,20 @@ class _Connection(asyncio.Protocol):
         """Write after some time."""
         asyncio.get_running_loop().call_later(seconds, self.say, answer)
 
-    def drip(self, answer: bytes) -> None:
+    def drip(self, answer: bytes, seconds: float) -> None:
         """Write a byte now and then, for minutes."""
         self.say(answer[:1])
         if answer and not self._transport.is_closing():
-            asyncio.get_running_loop().call_later(0.05, self.drip, answer[1:])
+            asyncio.get_running_loop().call_later(seconds, self.drip, answer[1:], seconds)
+
+    def close_later(self, seconds: float) -> None:
+        """End the connection in an orderly way after some time, whatever is on its way then."""
+
+        def close() -> None:
+            self._provider.turned_away += 1
+            self._transport.close()
+
+        asyncio.get_running_loop().call_later(seconds, close)
 
     def close(self) -> asyncio.Future[None]:
         """End the connection in an orderly way."""
