@@ -2,8 +2,9 @@
 
     python -m benchmarks [--quick] [--only NAME]... [--save FOLDER]
 
-A whole run takes about ten minutes on two cores, a quick one about three. Only a whole run of
-everything writes `docs/benchmarks.json` and the picture by itself.
+What has to hold are ratios within the run; absolute numbers are the machine's. A whole run takes
+about twelve minutes on two cores, a quick one about four. Only a whole run of everything writes
+`docs/benchmarks.json`, the picture and the numbers of the README by itself.
 """
 
 from __future__ import annotations
@@ -14,83 +15,103 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
-from benchmarks import large, latency, paper, pickup, pressure, throughput
+from benchmarks import (
+    large,
+    latency,
+    limits,
+    neighbours,
+    paper,
+    pickup,
+    pressure,
+    provider,
+    throughput,
+    usual,
+)
 from benchmarks.figures import Report
 from benchmarks.ground import ROOT, BenchmarkError, Ground
-from benchmarks.provider import HOW_TO_INSTALL, Provider, serving
+from benchmarks.provider import Provider
 
 DOCS = ROOT / "docs"
 
-Measure = Callable[..., None]
-
-_WITH_PROVIDER: dict[str, Measure] = {
+_MEASURES: dict[str, Callable[..., None]] = {
     "throughput": throughput.measure,
     "latency": latency.measure,
+    "neighbours": neighbours.measure,
     "large": large.measure,
     "pressure": pressure.measure,
+    "pickup": pickup.measure,
 }
-_ALONE: dict[str, Measure] = {"pickup": pickup.measure}
-_NAMES = (*_WITH_PROVIDER, *_ALONE)
+_AT_FULL_SPEED = ("throughput", "pressure")
+"""What a stub of our own would be the limit of."""
 
 
 def main() -> int:
     """Run; return 0 if everything asked for was measured, whatever it came to."""
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    limits.as_usual()
     began, report = time.monotonic(), Report()
     machine = paper.machine()
-    print(f"Crier's benchmarks on {machine.describe()}\n", flush=True)
+    print(f"Crier's benchmarks on {machine.describe()}\n{_missing()}", flush=True)
     try:
         with ExitStack() as stack:
             ground = Ground(stack)
-            provider = stack.enter_context(serving(ground))
-            complete = _measure_all(ground, provider, report, options)
+            stub = stack.enter_context(provider.serving(ground))
+            complete = _measure_all(ground, stub, report, options)
     except KeyboardInterrupt:
         print("\nBroken off; everything that was started is stopped.")
         return 130
     minutes = (time.monotonic() - began) / 60
     print(paper.table(report, machine, minutes))
-    is_whole = not options.quick and set(options.only) == set(_NAMES)
+    is_whole = not options.quick and set(options.only) == set(_MEASURES)
     folder = options.save or (DOCS if is_whole else None)
     if folder:
         paper.write(folder, report, machine, minutes)
+    if folder == DOCS:
+        paper.write_readme(ROOT / "README.md", folder)
     return 0 if complete else 1
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer; three minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer; four minutes")
     parser.add_argument(
-        "--only", action="append", choices=_NAMES, help="measure this alone; may be repeated"
+        "--only", action="append", choices=_MEASURES, help="measure this alone; may be repeated"
     )
     parser.add_argument("--save", type=Path, help="where to write the result and the picture")
     options = parser.parse_args()
-    options.only = options.only or list(_NAMES)
+    options.only = options.only or list(_MEASURES)
     return options
 
 
+def _missing() -> str:
+    """Say in one line what to install, and what is left out without it; empty: nothing."""
+    packages = provider.missing() + usual.missing()
+    if not packages:
+        return ""
+    left_out = [*_AT_FULL_SPEED, "endurance"] if provider.PACKAGES["nginx"] in packages else []
+    left_out += ["Celery", "Dramatiq"] if usual.PACKAGE in packages else []
+    without = f"; left out without: {', '.join(left_out)}" if left_out else ""
+    return f"For the whole table: apt-get install {' '.join(packages)}{without}\n"
+
+
 def _measure_all(
-    ground: Ground, provider: Provider | None, report: Report, options: argparse.Namespace
+    ground: Ground, stub: Provider, report: Report, options: argparse.Namespace
 ) -> bool:
     """Take one measurement after the other; tell whether none of them broke."""
-    measures = {name: partial(measure, ground) for name, measure in _ALONE.items()}
-    if provider is None:
-        for name in _WITH_PROVIDER:
-            report.skip(name, "all of it", f"there is no nginx here; {HOW_TO_INSTALL}")
-    else:
-        for name, measure in _WITH_PROVIDER.items():
-            measures[name] = partial(measure, ground, provider)
     complete = True
-    for name in _NAMES:
-        if name not in options.only or name not in measures:
+    for name, measure in _MEASURES.items():
+        if name not in options.only:
+            continue
+        if name in _AT_FULL_SPEED and not stub.is_fast:
+            report.skip(name, "all of it", "nginx is not installed")
             continue
         began = time.monotonic()
         print(f"{name}:", flush=True)
         try:
-            measures[name](report, quick=options.quick)
+            measure(ground, stub, report, quick=options.quick)
         except BenchmarkError as error:
             complete = False
             report.skip(name, "the rest of it", f"broken: {error}")

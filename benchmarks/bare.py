@@ -1,4 +1,4 @@
-"""The bare minimum: threads that send by pycurl and keep nothing; it prints sends a second.
+"""The bare minimum: messages sent over curl, nothing kept; it prints sends a second.
 
 python -m benchmarks.bare PROVIDER_URL COUNT
 """
@@ -6,31 +6,22 @@ python -m benchmarks.bare PROVIDER_URL COUNT
 from __future__ import annotations
 
 import sys
-import threading
 import time
+from collections import deque
 
-from benchmarks.byhand import Line
+from benchmarks import multi
 from benchmarks.message import FIRST_NUMBER
 
-THREADS = 8
+UNDER_WAY = 32
 
 
 def main() -> None:
     """Send and print the rate."""
-    url, share = sys.argv[1], int(sys.argv[2]) // THREADS
-    threads = [threading.Thread(target=_send, args=(url, share)) for _ in range(THREADS)]
+    url, total = sys.argv[1], int(sys.argv[2])
+    messages = (("61b1b13ebc13b707882c7657", str(FIRST_NUMBER + each)) for each in range(total))
     began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    print(share * THREADS / (time.perf_counter() - began))
-
-
-def _send(url: str, count: int) -> None:
-    line = Line(url)
-    for number in range(count):
-        line.send(str(FIRST_NUMBER + number), "61b1b13ebc13b707882c7657")
+    deque(multi.send_all(url, messages, UNDER_WAY), maxlen=0)
+    print(total / (time.perf_counter() - began))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,27 @@
-"""What one writes by hand: a loop of claim, curl and flush a thread, without ORM, on the same rows.
+"""What one writes by hand: claim, curl and flush on the same rows, without an ORM.
 
-It is as fast as its author could make it, and promises less: it holds no lease, fences no write,
-keeps no rate, retries nothing, and what a thread has claimed when it dies stays claimed.
+One thread has many messages under way over curl's multi handle; two others claim ahead and write
+results. It is as fast as its author could make it, and it promises less: it holds no lease, fences
+no write, keeps no rate, retries nothing, and what it has claimed when it dies stays claimed.
 
-    python -m benchmarks.byhand POSTGRES_URL BROADCAST_ID PROVIDER_URL
+    python -m benchmarks.byhand POSTGRES_URL BROADCAST_ID PROVIDER_URL UNDER_WAY
 """
 
 from __future__ import annotations
 
-import json
+import queue
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import psycopg
-import pycurl
 
-from benchmarks import message
+from benchmarks import limits, multi
 
-THREADS = 4
-"""As many as were fastest on two cores: 1, 2, 4, 8 and 16 were tried."""
-
-_AT_ONCE = 500
+_AT_ONCE = 1_000
+_AHEAD = 2
+"""Claims that wait to be sent."""
 
 _CLAIM = """
     UPDATE deliveries SET status = 'sending' WHERE id = ANY(ARRAY(
@@ -40,47 +40,55 @@ _FLUSH = """
 """
 
 
-class Line:
-    """A curl handle to the provider, its connection kept alive."""
+class Loop:
+    """One broadcast, from the rows to the provider and back."""
 
-    def __init__(self, url: str) -> None:
-        self._said: list[bytes] = []
-        self._curl = pycurl.Curl()
-        self._curl.setopt(pycurl.URL, f"{url}{message.PATH}")
-        headers = [f"{name}: {value}" for name, value in message.HEADERS.items()]
-        self._curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
-        self._curl.setopt(pycurl.WRITEFUNCTION, self._said.append)
-        self._curl.setopt(pycurl.NOSIGNAL, 1)
+    def __init__(self, url: str, broadcast_id: str) -> None:
+        self._url = url
+        self._broadcast_id = broadcast_id
+        self._claimed: queue.Queue[list[tuple[str, str]]] = queue.Queue(_AHEAD)
+        self._sent: queue.Queue[list[tuple[str, str]]] = queue.Queue()
 
-    def send(self, recipient: str, reference: str) -> str:
-        """Send one message and return the provider's id of it."""
-        self._said.clear()
-        self._curl.setopt(pycurl.POSTFIELDS, message.body(recipient, reference))
-        self._curl.perform()
-        if self._curl.getinfo(pycurl.RESPONSE_CODE) != 200:  # noqa: PLR2004 - HTTP's OK
-            raise RuntimeError(self._said)
-        return str(json.loads(b"".join(self._said))["messages"][0]["id"])
+    def run(self, provider_url: str, under_way: int) -> None:
+        """Send until nothing is left."""
+        threads = [threading.Thread(target=each) for each in (self._claim, self._flush)]
+        for thread in threads:
+            thread.start()
+        batch = []
+        for taken in multi.send_all(provider_url, self._messages(), under_way):
+            batch.append(taken)
+            if len(batch) >= _AT_ONCE:
+                self._sent.put(batch)
+                batch = []
+        self._sent.put(batch)
+        self._sent.put([])
+        for thread in threads:
+            thread.join()
 
+    def _messages(self) -> Iterator[tuple[str, str]]:
+        while rows := self._claimed.get():
+            yield from rows
 
-def loop(url: str, broadcast_id: str, provider_url: str) -> None:
-    """Claim, curl and flush until nothing is left."""
-    line = Line(provider_url)
-    with psycopg.connect(url, autocommit=True) as db:
-        while rows := db.execute(_CLAIM, (broadcast_id, _AT_ONCE)).fetchall():
-            taken = [line.send(recipient, delivery_id) for delivery_id, recipient in rows]
-            now, ids = time.time_ns() // 1_000_000, [delivery_id for delivery_id, _ in rows]
-            values = {"ids": ids, "taken": taken, "now": now, "broadcast": broadcast_id}
-            db.execute(_FLUSH, values)
+    def _claim(self) -> None:
+        rows: list[tuple[str, str]] = [("", "")]
+        with psycopg.connect(self._url, autocommit=True) as db:
+            while rows:
+                rows = db.execute(_CLAIM, (self._broadcast_id, _AT_ONCE)).fetchall()
+                self._claimed.put(rows)
+
+    def _flush(self) -> None:
+        with psycopg.connect(self._url, autocommit=True) as db:
+            while batch := self._sent.get():
+                ids, taken = map(list, zip(*batch, strict=True))
+                values = {"ids": ids, "taken": taken, "now": time.time_ns() // 1_000_000}
+                db.execute(_FLUSH, values | {"broadcast": self._broadcast_id})
 
 
 def main() -> None:
-    """Run the threads."""
-    arguments = tuple(sys.argv[1:4])
-    threads = [threading.Thread(target=loop, args=arguments) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Run."""
+    limits.at_most()
+    url, broadcast_id, provider_url, under_way = sys.argv[1:]
+    Loop(url, broadcast_id).run(provider_url, int(under_way))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -27,13 +29,16 @@ from service.dispatch.uploads import StoredMediaIds
 
 DATABASES = ("Postgres", "SQLite")
 
+_ACCOUNTS: dict[str, dict[str, str]] = {
+    "whatsapp_cloud": {"phone_number_id": "1", "access_token": "t"},
+    "waha": {"session": "default"},
+}
+
 
 class Crier:
-    """One installation: settings, a migrated database, a client with a session."""
+    """One installation: settings, a migrated database, a client."""
 
-    def __init__(
-        self, folder: Path, database_url: str, provider_url: str, rate: float | None = None
-    ) -> None:
+    def __init__(self, folder: Path, database_url: str) -> None:
         self.settings = Settings(
             data_dir=folder, database_url=database_url, private_addresses=True, dispatch="off"
         )
@@ -46,7 +51,7 @@ class Crier:
         with self.database.writing() as db:
             self.client_id = clients.create(db, "bench").id
             _, self.token = tokens.create(db, self.client_id, "bench", ["admin"])
-        self.session_id = self._session(provider_url, rate)
+        self._numbers = count(1)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,10 +63,27 @@ class Crier:
             "PRIVATE_ADDRESSES": "true",
         }
 
-    def accept(self, recipients: int, first: int = FIRST_NUMBER) -> str:
+    def session(
+        self, provider_url: str, rate: float | None = None, channel: str = "whatsapp_cloud"
+    ) -> str:
+        """Make a session on a provider and return its id; the first is the default one."""
+        fields = {
+            "name": f"bench {next(self._numbers)}",
+            "channel": channel,
+            "settings": _ACCOUNTS[channel] | {"base_url": provider_url},
+            "rate": rate,
+        }
+        channels, vault = self._accounts.channels, self._vault
+        with self.database.writing() as db:
+            return sessions.create(db, self.client_id, fields, channels=channels, vault=vault).id
+
+    def accept(self, recipients: int, session_id: str = "", parts: int = 1) -> str:
         """Accept a broadcast with all its rows made, held until `resume`; return its id."""
-        to = list(map(str, range(first, first + recipients)))
-        order = Order("", read_recipients(to), {"text": TEXT})
+        to = list(map(str, range(FIRST_NUMBER, FIRST_NUMBER + recipients)))
+        message: dict[str, Any] = {"text": TEXT}
+        if parts > 1:
+            message["location"] = {"lat": "6.556452", "lng": "3.277448"}
+        order = Order(session_id, read_recipients(to), message)
         now = now_ms()
         with self.database.writing() as db:
             made = orders.accept(db, self.client_id, order, accounts=self._accounts, now=now)
@@ -81,13 +103,10 @@ class Crier:
         with self.database.writing() as db:
             db.execute(held)
 
-    def release_session(self) -> None:
-        """Let the session send as fast as it can, from now on."""
+    def release_sessions(self) -> None:
+        """Let all sessions send as fast as they can, from now on."""
         with self.database.writing() as db:
-            values = {"id": self.session_id}
-            db.execute(
-                text("UPDATE sessions SET rate = NULL, paced_until = 0 WHERE id = :id"), values
-            )
+            db.execute(text("UPDATE sessions SET rate = NULL, paced_until = 0"))
 
     def ended(self, broadcast_id: str) -> tuple[int, int]:
         """Return how many deliveries are recorded as sent, and how many ended otherwise."""
@@ -138,20 +157,6 @@ class Crier:
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
 
-    def _session(self, provider_url: str, rate: float | None) -> str:
-        settings = {"phone_number_id": "1", "access_token": "t", "base_url": provider_url}
-        fields = {
-            "name": "bench",
-            "channel": "whatsapp_cloud",
-            "settings": settings,
-            "rate": rate,
-        }
-        channels = self._accounts.channels
-        with self.database.writing() as db:
-            return sessions.create(
-                db, self.client_id, fields, channels=channels, vault=self._vault
-            ).id
-
     def _fan_out(self, broadcast_id: str) -> int:
         with self.database.writing() as db:
             return chunks.fan_out(db, broadcast_id, now=now_ms())
@@ -170,6 +175,7 @@ def installed(
     with ExitStack() as stack:
         on_server = kind == "Postgres"
         url = stack.enter_context(ground.new_database()) if on_server else ""
-        crier = Crier(folder, url, provider_url, rate)
+        crier = Crier(folder, url)
         stack.callback(crier.database.dispose)
+        crier.session(provider_url, rate)
         yield crier

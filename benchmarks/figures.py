@@ -80,7 +80,7 @@ def line(figure: Figure) -> str:
     mark = {True: "✓", False: "✗", None: " "}[figure.met]
     asked = f"{mark} {figure.hold}" if figure.hold else ""
     note = f"({figure.note})" if figure.note else ""
-    return f"  {figure.name:<58}{value:>16}  {asked} {note}".rstrip()
+    return f"  {figure.name:<66}{value:>16}  {asked} {note}".rstrip()
 
 
 def number(value: float) -> str:

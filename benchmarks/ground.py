@@ -22,7 +22,9 @@ from tests import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-KEPT = frozenset({"PATH", "HOME", "LANG", "TMPDIR"})
+KEPT = frozenset(
+    {"PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"}
+)
 
 POSTGRES = {
     "shared_buffers": "1GB",
@@ -79,23 +81,39 @@ class Ground:
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run a program beside the measurement; what it says goes into a file of its name."""
         path = self.folder / f"{name}-{next(self._numbers)}.log"
-        with path.open("wb") as log:
-            process = subprocess.Popen(
-                list(map(str, command)),
-                cwd=ROOT,
-                env=clean_environment() | dict(environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
+        with running(command, path, environment) as process:
             yield process
-            ended = process.poll()
-            if ended:
-                raise BenchmarkError(f"{name} ended with {ended}:\n{_tail(path)}")
-        finally:
-            _end(process)
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the end of the block; raises BenchmarkError if it failed by then."""
+    process = start(command, log, clean_environment() | dict(environment or {}))
+    try:
+        yield process
+        ended = process.poll()
+        if ended:
+            raise BenchmarkError(f"{log.stem} ended with {ended}:\n{_tail(log)}")
+    finally:
+        _end(process)
+
+
+def start(
+    command: Sequence[str | Path], log: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; what it says is added to a file."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(map(str, command)),
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def clean_environment() -> dict[str, str]:

@@ -20,7 +20,8 @@ def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) 
             reading.measure(api, (ids[_SMALL], _SMALL), (ids[_LARGE], _LARGE), report)
             api.close()
         size = _LARGE // 10 if quick else _LARGE
-        endurance.measure(ground, service, ids[size], size, report)
+        if provider.is_fast:
+            endurance.measure(ground, service, ids[size], size, report)
     if quick:
         return
     with (

@@ -1,37 +1,85 @@
-"""A provider that takes its time: many threads, each waiting for its answer."""
+"""A provider that takes its time, as real ones do: what is under way at once, and what it costs."""
 
 from __future__ import annotations
 
-from benchmarks import crier
+from typing import NamedTuple
+
+from benchmarks import crier, throughput, usage
 from benchmarks.figures import Report
 from benchmarks.ground import Ground
-from benchmarks.provider import DELAYS, HOW_TO_INSTALL, Provider
-from benchmarks.rates import rate
+from benchmarks.provider import Provider
+from benchmarks.rates import rate, wait_for
+from service.config import Settings
 
-GROUP = "Deliveries a second, provider with latency, Postgres, 1 process, 256 threads"
+GROUP = "A provider that takes its time, Postgres, 1 process"
+DEFAULTS = "200 ms, all defaults"
+OF_DEFAULTS = f"{DEFAULTS}, of what is possible"
+MANY = "1 s, IN_FLIGHT=4096"
+OF_MANY = f"{MANY}, of what is possible"
+BY_HAND = "1 s, 4,096 under way, hand-written loop"
+PROCESSOR = "processor time of a delivery, 200 ms against at once"
+MEMORY = "memory of a message under way, 1 s, IN_FLIGHT=4096"
+THREADS = "threads of the dispatcher at all defaults"
 
-_THREADS = 256
-_SECONDS = 10.0
+_DEFAULT = getattr(Settings(), "in_flight", 512)
+_MANY = 4_096
 _STEADY = (0.2, 0.9)
-"""The part in which all threads are at work: neither the first wave nor the last."""
+"""The part in which all are under way: neither the first wave nor the last."""
+
+
+class _Run(NamedTuple):
+    """What a dispatcher reached, and what it took: µs of each, bytes over idle, threads."""
+
+    reached: float
+    processor: float
+    memory: float
+    threads: int
 
 
 def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) -> None:
-    """Measure what is reached of threads ÷ latency, for each latency."""
-    for delay in DELAYS:
-        name = f"provider of {delay} ms"
-        if not provider.is_slow_able:
-            report.skip(GROUP, name, f"nginx lacks the echo module; {HOW_TO_INSTALL}")
-            continue
-        most = _THREADS / (delay / 1000)
-        reached = _reached(ground, provider, delay, int(most * _SECONDS / (2 if quick else 1)))
-        note = f"{reached / most:.1%} of {most:,.0f}"
-        report.add(GROUP, name, reached, "/s", least=0.95 * most, note=note)
+    """Measure at all defaults against 200 ms and none, and with thousands under way."""
+    seconds = 5 if quick else 10
+    _at_defaults(ground, provider, report, seconds)
+    _with_many(ground, provider, report, seconds)
 
 
-def _reached(ground: Ground, provider: Provider, delay: int, total: int) -> float:
-    with crier.installed(ground, "Postgres", provider.url(delay)) as service:
+def _at_defaults(ground: Ground, provider: Provider, report: Report, seconds: int) -> None:
+    most = _DEFAULT / 0.2
+    slow = _run(ground, provider.url("200ms"), int(most * seconds))
+    note = f"{slow.reached / most:.0%} of {_DEFAULT} ÷ 0.2 s"
+    report.add(GROUP, DEFAULTS, slow.reached, "/s", note=note)
+    report.add(GROUP, OF_DEFAULTS, slow.reached / most, "times", least=0.9)
+    report.add(GROUP, THREADS, float(slow.threads), "", most=24)
+    fast = _run(ground, provider.url(), 8_000 * seconds)
+    note = f"{slow.processor:.0f} µs against {fast.processor:.0f} µs"
+    report.add(GROUP, PROCESSOR, slow.processor / fast.processor, "times", most=1.6, note=note)
+
+
+def _with_many(ground: Ground, provider: Provider, report: Report, seconds: int) -> None:
+    url, total = provider.url("1000ms"), _MANY * seconds
+    many = _run(ground, url, total, IN_FLIGHT=str(_MANY))
+    by_hand = throughput.by_hand(ground, url, total, under_way=_MANY, part=_STEADY)
+    report.add(GROUP, MANY, many.reached, "/s")
+    report.add(GROUP, BY_HAND, by_hand, "/s")
+    possible = min(float(_MANY), by_hand)
+    report.add(GROUP, OF_MANY, many.reached / possible, "times", least=0.85)
+    report.add(GROUP, MEMORY, many.memory / _MANY / 1024, "KB", most=64)
+
+
+def _run(ground: Ground, url: str, total: int, **settings: str) -> _Run:
+    """Dispatch, and look at the dispatcher while all that may be is under way."""
+    with crier.installed(ground, "Postgres", url) as service:
         broadcast_id = service.accept(total)
-        with service.dispatching(ground, SENDER_THREADS=str(_THREADS)):
+        with service.dispatching(ground, 1, **settings) as (process,):
+            idle = usage.memory(process.pid)
             service.resume(broadcast_id)
-            return rate(lambda: service.ended(broadcast_id)[0], total, part=_STEADY)
+
+            def sent() -> int:
+                return service.ended(broadcast_id)[0]
+
+            wait_for(sent, int(total * _STEADY[0]))
+            used, began = usage.processor(process.pid), sent()
+            reached = rate(sent, total, part=_STEADY)
+            used = usage.processor(process.pid) - used
+            memory = (usage.peak(process.pid) - idle) * 1e6
+            return _Run(reached, used / (sent() - began) * 1e6, memory, usage.threads(process.pid))

@@ -1,11 +1,14 @@
-"""What is kept of a run: a table for the terminal, JSON for programs, a picture for the README."""
+"""What is kept of a run: a table, JSON, a picture, and the numbers of the README.
+
+`numbers` is what stands in the README between the lines START and END; a test compares them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -14,6 +17,10 @@ from typing import Any
 
 from benchmarks import picture
 from benchmarks.figures import Figure, Report, line
+from benchmarks.sentences import ROWS
+
+START, END = "<!-- numbers -->", "<!-- /numbers -->"
+"""Between these lines of the README stand the numbers of `docs/benchmarks.json`."""
 
 _BUSY = 0.3
 """Load over the last minute, per core, from which on a machine had something else to do."""
@@ -69,6 +76,32 @@ def table(report: Report, taken_on: Machine, minutes: float) -> str:
     return "\n".join([*lines, "", f"{held} of the {len(asked)} figures that have to hold do."])
 
 
+def numbers(result: Mapping[str, Any]) -> str:
+    """Return the block for the README from what `benchmarks.json` holds, as Markdown.
+
+    A row of which a figure was not taken is left out.
+    """
+    taken_on = result["machine"]
+    values = {(each["group"], each["name"]): each["value"] for each in result["figures"]}
+    rows = [
+        f"| {row.what} | {row.sentence.format(**row.pick(values))} |"
+        for row in ROWS
+        if all(values.get(figure) is not None for figure in row.figures.values())
+    ]
+    head = (
+        f"Taken on {taken_on['taken_at'][:10]} on {taken_on['cores']} cores"
+        f" ({taken_on['processor']}) by `make bench`."
+    )
+    return "\n".join([head, "", "| what | measured |", "|---|---|", *rows])
+
+
+def with_numbers(readme: str, result: Mapping[str, Any]) -> str:
+    """Return a README with the numbers of a result in it."""
+    before, _, rest = readme.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{numbers(result)}\n{END}{after}"
+
+
 def write(folder: Path, report: Report, taken_on: Machine, minutes: float) -> None:
     """Write `benchmarks.json` and `benchmarks.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +114,12 @@ def write(folder: Path, report: Report, taken_on: Machine, minutes: float) -> No
     (folder / "benchmarks.json").write_text(f"{text}\n")
     (folder / "benchmarks.svg").write_text(picture.draw(report, taken_on.describe()))
     print(f"Written to {folder / 'benchmarks.json'} and benchmarks.svg beside it.")
+
+
+def write_readme(path: Path, folder: Path) -> None:
+    """Bring the numbers of a README up to date with the `benchmarks.json` of a folder."""
+    result = json.loads((folder / "benchmarks.json").read_text())
+    path.write_text(with_numbers(path.read_text(), result))
 
 
 def _rounded(figure: Figure) -> dict[str, Any]:

@@ -9,46 +9,58 @@ from benchmarks.api import Api, order
 from benchmarks.crier import Crier
 from benchmarks.figures import Report, median, percentile
 from benchmarks.ground import Ground, until
-from benchmarks.listener import Listener, listening
 from benchmarks.message import FIRST_NUMBER, TEXT
+from benchmarks.provider import Provider, noting
+from benchmarks.stub import Journal
 
 GROUP = "Idle service: from the start of a POST to the provider's first call"
 
 _PAUSE = 0.15
 """Seconds of rest between two posts; no multiple of any interval of the service."""
 
+_MOST = 3.0
+"""Times the POST's own answer: both parts begin with what the answer takes."""
 
-def measure(ground: Ground, report: Report, *, quick: bool) -> None:
-    """Measure with threads in the web worker, and with a dispatcher of its own."""
+
+def measure(ground: Ground, _provider: Provider, report: Report, *, quick: bool) -> None:
+    """Measure with sending in the web worker, and with a dispatcher of its own."""
     posts = 40 if quick else 100
     for kind in crier.DATABASES:
-        with listening() as listener, crier.installed(ground, kind, listener.url) as service:
+        with (
+            noting(ground.new_folder()) as (url, journal),
+            crier.installed(ground, kind, url) as service,
+        ):
             with service.serving(ground) as (port, _):
-                name = f"{kind}, threads in the web worker"
-                _report(report, name, _times(service, port, listener, posts))
+                _measure(report, f"{kind}, in the web worker", service, port, journal, posts)
             if kind == "SQLite":
                 continue
             web = service.serving(ground, DISPATCH="off")
             with web as (port, _), service.dispatching(ground):
-                name = f"{kind}, a dispatcher of its own"
-                _report(report, name, _times(service, port, listener, posts))
+                _measure(report, f"{kind}, a dispatcher of its own", service, port, journal, posts)
 
 
-def _times(service: Crier, port: int, listener: Listener, posts: int) -> list[float]:
-    """Return the milliseconds of each post; the first ones warm up."""
-    api, taken = Api(port, service.token), []
+def _measure(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and where it is written down
+    report: Report, name: str, service: Crier, port: int, journal: Journal, posts: int
+) -> None:
+    """Post to an idle service; the first posts warm it up."""
+    api = Api(port, service.token)
+    answered, called = [], []
     for number in range(-5, posts):
         time.sleep(_PAUSE)
-        listener.calls.clear()
-        began = time.perf_counter()
-        api.post("/broadcast", order(FIRST_NUMBER + number, 1, TEXT))
-        until(lambda: bool(listener.calls), "the provider's call")
+        before, began = len(journal.moments()), time.monotonic()
+        answer = api.post("/broadcast", order(FIRST_NUMBER + number, 1, TEXT))
+        _await_call(journal, before)
         if number >= 0:
-            taken.append((listener.calls[0] - began) * 1000)
+            answered.append(answer.ms)
+            called.append((journal.moments()[before] - began) * 1000)
     api.close()
-    return taken
+    middle, rest = median(called), median(answered)
+    report.add(GROUP, f"{name}: p50", middle, "ms")
+    report.add(GROUP, f"{name}: p99", percentile(called, 99), "ms")
+    note = f"the answer takes {rest:.1f} ms"
+    heading = f"{name}: p50, against the answer to the POST"
+    report.add(GROUP, heading, middle / rest, "times", most=_MOST, note=note)
 
 
-def _report(report: Report, name: str, taken: list[float]) -> None:
-    report.add(GROUP, f"{name}: p50", median(taken), "ms", most=20.0)
-    report.add(GROUP, f"{name}: p99", percentile(taken, 99), "ms", most=100.0)
+def _await_call(journal: Journal, before: int) -> None:
+    until(lambda: len(journal.moments()) > before, "the provider's call")

@@ -1,4 +1,4 @@
-"""The API while the dispatcher works at full speed."""
+"""The API while the dispatcher works at full speed, and what the dispatcher reaches beside it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
-from benchmarks import crier
+from benchmarks import crier, usage
 from benchmarks.api import Api, order
 from benchmarks.crier import Crier
 from benchmarks.figures import Report, percentile
@@ -17,44 +18,79 @@ from benchmarks.message import FIRST_NUMBER, TEXT
 from benchmarks.provider import Provider
 
 GROUP = "API while dispatching at full speed: 50 POST/s of 100 recipients, 10 GET/s"
+BESIDE = "Deliveries a second beside these requests, with a backlog"
+OWN = "Postgres, a dispatcher of its own"
+WORKER = "Postgres, in the web worker"
+SHARE = "Postgres, in the web worker, of a dispatcher of its own"
+THREADS = "threads of a web worker that sends, at all defaults"
 
 _POSTS, _GETS = 50, 10
 _RECIPIENTS = 100
 _CLIENTS = 24
 """Connections: enough that none of them delays a request that is due."""
 
+_HELD = 0.001
+"""A rate at which nothing is sent for the time of a measurement."""
+
 Job = tuple[float, str, bytes | None]
 Taken = tuple[str, int, float]
 
 
+class _Place(NamedTuple):
+    """A database, and who sends: a dispatcher of its own, or the web worker."""
+
+    name: str
+    database: str
+    is_own: bool
+
+
+_PLACES = (
+    _Place(OWN, "Postgres", is_own=True),
+    _Place(WORKER, "Postgres", is_own=False),
+    _Place("SQLite, in the web worker", "SQLite", is_own=False),
+)
+
+
 def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) -> None:
-    """Measure with a dispatcher of its own on Postgres, and with threads in the worker on both."""
+    """Measure with a dispatcher of its own on Postgres, and in the worker on both."""
     seconds = 6 if quick else 15
-    for kind, own in (("Postgres", True), ("Postgres", False), ("SQLite", False)):
-        place = "a dispatcher of its own" if own else "threads in the web worker"
-        with crier.installed(ground, kind, provider.url()) as service:
-            backlog = service.accept(30_000 * seconds)
-            with _running(ground, service, own=own) as port:
-                time.sleep(1.0)
-                service.resume(backlog)
-                time.sleep(1.0)
-                sent = service.sent()
-                taken = _ask(service, port, backlog, seconds)
-                sent = service.sent() - sent
-        _report(report, f"{kind}, {place}", taken, sent / seconds)
+    for place in _PLACES:
+        with crier.installed(ground, place.database, provider.url(), _HELD) as service:
+            _measure(ground, service, place, seconds, report)
+    own, worker = (report.value(BESIDE, name) for name in (OWN, WORKER))
+    if own and worker:
+        report.add(BESIDE, SHARE, worker / own, "times", least=0.5)
+
+
+def _measure(ground: Ground, service: Crier, place: _Place, seconds: int, report: Report) -> None:
+    backlog = service.accept(30_000 * seconds)
+    with _running(ground, service, is_own=place.is_own) as (port, worker):
+        idle = _ask(service, port, backlog, seconds / 2)
+        service.release_sessions()
+        service.resume(backlog)
+        time.sleep(2.0)
+        sent, began = service.sent(), time.perf_counter()
+        busy = _ask(service, port, backlog, seconds)
+        reached = (service.sent() - sent) / (time.perf_counter() - began)
+        threads = usage.threads(worker)
+    _report(report, place.name, idle, busy)
+    report.add(BESIDE, place.name, reached, "/s")
+    if place.name == WORKER:
+        report.add(BESIDE, THREADS, float(threads), "", most=24)
 
 
 @contextmanager
-def _running(ground: Ground, service: Crier, *, own: bool) -> Iterator[int]:
+def _running(ground: Ground, service: Crier, *, is_own: bool) -> Iterator[tuple[int, int]]:
     with ExitStack() as stack:
-        settings = {"DISPATCH": "off" if own else "threads"}
-        port, _ = stack.enter_context(service.serving(ground, **settings))
-        if own:
+        settings = {"DISPATCH": "off" if is_own else "threads"}
+        place = stack.enter_context(service.serving(ground, **settings))
+        if is_own:
             stack.enter_context(service.dispatching(ground))
-        yield port
+        time.sleep(1.0)
+        yield place
 
 
-def _ask(service: Crier, port: int, backlog: str, seconds: int) -> list[Taken]:
+def _ask(service: Crier, port: int, backlog: str, seconds: float) -> list[Taken]:
     """Send requests at their moments, answered or not; return what became of each."""
     jobs: SimpleQueue[Job] = SimpleQueue()
     for job in sorted(_jobs(time.perf_counter() + 0.5, backlog, seconds)):
@@ -71,11 +107,11 @@ def _ask(service: Crier, port: int, backlog: str, seconds: int) -> list[Taken]:
     return taken
 
 
-def _jobs(start: float, backlog: str, seconds: int) -> Iterator[Job]:
-    for number in range(_POSTS * seconds):
+def _jobs(start: float, backlog: str, seconds: float) -> Iterator[Job]:
+    for number in range(int(_POSTS * seconds)):
         first = FIRST_NUMBER + 5_000_000 + number * _RECIPIENTS
         yield start + number / _POSTS, "POST", order(first, _RECIPIENTS, TEXT)
-    for number in range(_GETS * seconds):
+    for number in range(int(_GETS * seconds)):
         yield start + (number + 0.5) / _GETS, f"/broadcast/{backlog}", None
 
 
@@ -92,11 +128,13 @@ def _work(api: Api, jobs: SimpleQueue[Job], taken: list[Taken]) -> None:
         taken.append((method, answer.status, (time.perf_counter() - due) * 1000))
 
 
-def _report(report: Report, name: str, taken: list[Taken], dispatched: float) -> None:
+def _report(report: Report, name: str, idle: list[Taken], busy: list[Taken]) -> None:
     for method in ("POST", "GET"):
-        times = [ms for each, _, ms in taken if each == method]
-        note = f"p50 {percentile(times, 50):.0f} ms, {dispatched:,.0f} deliveries/s beside it"
-        value = percentile(times, 99)
-        report.add(GROUP, f"{name}: {method} p99", value, "ms", most=300.0, note=note)
-    refused = sum(status >= 400 for _, status, _ in taken)  # noqa: PLR2004 - HTTP's errors
+        before, after = ([ms for each, _, ms in taken if each == method] for taken in (idle, busy))
+        rest, value = percentile(before, 99), percentile(after, 99)
+        note = f"p50 {percentile(after, 50):.0f} ms; idle {percentile(before, 50):.0f} ms"
+        report.add(GROUP, f"{name}: {method} p99", value, "ms", note=note)
+        heading = f"{name}: {method} p99, against idle"
+        report.add(GROUP, heading, value / rest, "times", most=6.0, note=f"idle {rest:.0f} ms")
+    refused = sum(status >= 400 for _, status, _ in (*idle, *busy))  # noqa: PLR2004 - HTTP's errors
     report.add(GROUP, f"{name}: answers of 4xx and 5xx", float(refused), "", most=0.0)

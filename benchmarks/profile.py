@@ -17,7 +17,7 @@ from typing import NamedTuple
 from benchmarks import crier, usage, usual
 from benchmarks.crier import Crier
 from benchmarks.ground import Ground, until
-from benchmarks.provider import HOW_TO_INSTALL, serving
+from benchmarks.provider import PACKAGES, serving
 
 _A_SECOND = 200
 """Looks a second. More would slow the process that is looked at."""
@@ -41,8 +41,8 @@ def main() -> int:
     with ExitStack() as stack:
         ground = Ground(stack)
         provider = stack.enter_context(serving(ground))
-        if provider is None:
-            print(f"There is no nginx here; {HOW_TO_INSTALL}")
+        if not provider.is_fast:
+            print(f"nginx is not installed: apt-get install {PACKAGES['nginx']}")
             return 1
         service = stack.enter_context(crier.installed(ground, kind, provider.url()))
         broadcast_id = service.accept(40_000 * seconds)

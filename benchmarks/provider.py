@@ -1,28 +1,37 @@
-"""The stub provider: nginx, which answers as the Cloud API does, at once or after a while."""
+"""The stub provider: nginx, which answers as the Cloud API and WAHA do, at once or after a while.
+
+Where nginx or its echo module is missing, a slower stub of our own answers after a while.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.ground import Ground, answers, free_port, on_path, until
+from benchmarks.ground import PYTHON, Ground, answers, free_port, on_path, running, until
+from benchmarks.stub import Journal
 
-HOW_TO_INSTALL = "apt-get install nginx-light libnginx-mod-http-echo"
+PACKAGES = {"nginx": "nginx-light", "echo": "libnginx-mod-http-echo"}
 
 _ECHO = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
-_TAKEN = (
+_PACES = {"200ms": 0.2, "300ms": 0.3, "1000ms": 1.0, "never": 86_400.0}
+"""Paths, and the seconds after which an answer comes."""
+
+_CLOUD = (
     '{"messaging_product":"whatsapp",'
     '"contacts":[{"input":"12025550110","wa_id":"12025550110"}],'
     '"messages":[{"id":"wamid.$request_id"}]}'
 )
+_WAHA = '{"id":"true_12025550110@c.us_$request_id","status":"WORKING"}'
 _CONFIGURATION = """
 {modules}
 daemon off;
 worker_processes 1;
+worker_rlimit_nofile 32768;
 pid {folder}/nginx.pid;
 error_log stderr crit;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     default_type application/json;
@@ -34,51 +43,84 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location / {{ return 200 '{taken}'; }}
+        listen 127.0.0.1:{port} backlog=8192;
+        location / {{ return 200 '{cloud}'; }}
+        location /api/ {{ return 200 '{waha}'; }}
         {slow}
     }}
 }}
 """
-_SLOW = "location /{ms}ms/ {{ echo_sleep {seconds}; echo '{taken}'; }}"
-DELAYS = (50, 250)
+_SLOW = """
+        location /{path}/ {{ echo_sleep {seconds}; echo '{cloud}'; }}
+        location /{path}/api/ {{ echo_sleep {seconds}; echo '{waha}'; }}
+"""
 
 
 class Provider:
-    """Where the stub answers; `is_slow_able` tells whether it can also take its time."""
+    """Where the stub answers; `is_fast`: it is nginx, which no service keeps busy."""
 
-    def __init__(self, port: int, *, is_slow_able: bool) -> None:
-        self.port = port
-        self.is_slow_able = is_slow_able
+    def __init__(self, at_once: str, slow: str, *, is_fast: bool) -> None:
+        self._at_once = at_once
+        self._slow = slow
+        self.is_fast = is_fast
 
-    def url(self, delay: int = 0) -> str:
-        """Return the address to use as the Cloud API's base, for a delay in milliseconds."""
-        base = f"http://127.0.0.1:{self.port}"
-        return f"{base}/{delay}ms" if delay else base
+    def url(self, pace: str = "") -> str:
+        """Return the address to use as base for a pace: `200ms`, say, or `never`; empty: at once.
+
+        It is the base of a Cloud API and of a WAHA.
+        """
+        return f"{self._slow}/{pace}" if pace else self._at_once
+
+
+def missing() -> list[str]:
+    """Return the Debian packages that the stub lacks."""
+    has = {"nginx": on_path("nginx") is not None, "echo": _ECHO.exists()}
+    return [package for name, package in PACKAGES.items() if not has[name]]
 
 
 @contextmanager
-def serving(ground: Ground) -> Iterator[Provider | None]:
-    """Run the stub; None: there is no nginx."""
-    program = on_path("nginx")
-    if program is None:
-        yield None
-        return
-    folder, port = ground.new_folder(), free_port()
+def serving(ground: Ground) -> Iterator[Provider]:
+    """Run the stub."""
+    lacks = missing()
+    with ExitStack() as stack:
+        has_nginx = PACKAGES["nginx"] not in lacks
+        ours = stack.enter_context(noting(ground.new_folder()))[0] if lacks else ""
+        nginx = stack.enter_context(_nginx(ground)) if has_nginx else ""
+        yield Provider(nginx or ours, ours or nginx, is_fast=has_nginx)
+
+
+@contextmanager
+def noting(folder: Path) -> Iterator[tuple[str, Journal]]:
+    """Run the stub that writes down what it takes; give its address and its journal."""
+    port, path = free_port(), folder / "journal"
+    path.touch()
+    command = [PYTHON, "-m", "benchmarks.stub", str(port), str(path)]
+    with running(command, folder / "stub.log"):
+        until(lambda: answers(port), "the stub")
+        yield f"http://127.0.0.1:{port}", Journal(path)
+
+
+@contextmanager
+def _nginx(ground: Ground) -> Iterator[str]:
+    program, folder, port = on_path("nginx") or "nginx", ground.new_folder(), free_port()
     path = folder / "nginx.conf"
     path.write_text(_configuration(folder, port))
     with ground.process("nginx", [program, "-e", "stderr", "-p", folder, "-c", path]):
         until(lambda: answers(port), "nginx")
-        yield Provider(port, is_slow_able=_ECHO.exists())
+        yield f"http://127.0.0.1:{port}"
 
 
 def _configuration(folder: Path, port: int) -> str:
-    delays = DELAYS if _ECHO.exists() else ()
-    slow = (_SLOW.format(ms=ms, seconds=ms / 1000, taken=_TAKEN) for ms in delays)
+    paces = _PACES if _ECHO.exists() else {}
+    slow = (
+        _SLOW.format(path=path, seconds=seconds, cloud=_CLOUD, waha=_WAHA)
+        for path, seconds in paces.items()
+    )
     return _CONFIGURATION.format(
-        modules=f"load_module {_ECHO};" if delays else "",
+        modules=f"load_module {_ECHO};" if paces else "",
         folder=folder,
         port=port,
-        taken=_TAKEN,
-        slow="\n        ".join(slow),
+        cloud=_CLOUD,
+        waha=_WAHA,
+        slow="".join(slow),
     )

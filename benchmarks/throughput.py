@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
-from benchmarks import crier, usual
+from benchmarks import bare, crier, usual
 from benchmarks.crier import Crier
 from benchmarks.figures import Report, median
 from benchmarks.ground import PYTHON, BenchmarkError, Ground
@@ -15,9 +15,10 @@ from benchmarks.rates import rate
 from benchmarks.usual import CELERY, DRAMATIQ
 
 GROUP = "Durable deliveries a second, provider without latency"
-LIMIT = "hand-written loop of claim, curl and flush, Postgres, 1 process"
+AGAINST = "Crier, Postgres, 1 process, against"
+LIMIT = "hand-written loop on curl's multi handle, Postgres, 1 process"
 SERVICE = "Crier, Postgres, 1 process"
-BARE = "pycurl alone, no database"
+BARE = "curl's multi handle alone, no database"
 
 _UNIT = "/s"
 _PATIENCE = 300.0
@@ -39,27 +40,26 @@ def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) 
     for _ in range(rounds):
         for each in contenders:
             runs[each.name].append(each.measure(int(total * each.share)))
-    for each in contenders:
-        least = 10_000 if each.name == SERVICE else None
-        taken = runs[each.name]
-        report.add(GROUP, each.name, median(taken), _UNIT, runs=taken, least=least)
     with usual.running(ground, provider) as ways:
-        for name in (CELERY, DRAMATIQ):
-            if name not in ways:
-                report.skip(GROUP, name, usual.why_not())
-                continue
-            taken = [ways[name](total // 20) for _ in range(min(rounds, 2))]
-            report.add(GROUP, name, median(taken), _UNIT, runs=taken)
-    _compare(report)
+        for name, way in ways.items():
+            runs[name] = [way(total // 20) for _ in range(min(rounds, 2))]
+    for name, taken in runs.items():
+        report.add(GROUP, name, median(taken), _UNIT, runs=taken)
+    _compare(report, runs)
 
 
-def _compare(report: Report) -> None:
-    service = report.value(GROUP, SERVICE)
-    for name, least in ((LIMIT, 0.9), (CELERY, 20.0), (DRAMATIQ, 12.0), (BARE, None)):
-        other = report.value(GROUP, name)
-        if service and other:
-            ratio = service / other
-            report.add("Crier, Postgres, 1 process, against", name, ratio, "times", least=least)
+def _compare(report: Report, runs: dict[str, list[float]]) -> None:
+    """Set the service against the others: by the round where both had as many."""
+    service = runs[SERVICE]
+    for name, least in ((LIMIT, 0.85), (BARE, None), (CELERY, 20.0), (DRAMATIQ, 12.0)):
+        others = runs.get(name)
+        if others is None:
+            report.skip(AGAINST, name, f"{usual.PACKAGE} is not installed")
+            continue
+        if len(others) != len(service):
+            others = [median(others)] * len(service)
+        ratios = [ours / theirs for ours, theirs in zip(service, others, strict=True)]
+        report.add(AGAINST, name, median(ratios), "times", runs=ratios, least=least)
 
 
 def _contenders(ground: Ground, provider: Provider) -> Iterator[Contender]:
@@ -69,9 +69,8 @@ def _contenders(ground: Ground, provider: Provider) -> Iterator[Contender]:
         for kind in crier.DATABASES:
             name = f"Crier, {kind}, {processes} {plural}"
             yield Contender(name, _service(ground, provider, kind, processes), processes**0.5)
-            if kind == "Postgres":
-                name = f"hand-written loop of claim, curl and flush, Postgres, {processes} {plural}"
-                yield Contender(name, _by_hand(ground, provider, processes), processes**0.5)
+            if name == SERVICE:
+                yield Contender(LIMIT, partial(by_hand, ground, provider.url()))
     yield Contender(BARE, _bare(ground, provider), 2.0)
 
 
@@ -88,16 +87,21 @@ def _service(
     return measured
 
 
-def _by_hand(ground: Ground, provider: Provider, processes: int) -> Callable[[int], float]:
-    def measured(total: int) -> float:
-        with crier.installed(ground, "Postgres", provider.url()) as service:
-            broadcast_id = service.accept(total)
-            url = service.settings.database_url.replace("+psycopg", "")
-            command = [PYTHON, "-m", "benchmarks.byhand", url, broadcast_id, provider.url()]
-            with _together(ground, command, processes):
-                return rate(lambda: _sent(service, broadcast_id), total)
-
-    return measured
+def by_hand(
+    ground: Ground,
+    url: str,
+    total: int,
+    *,
+    under_way: int = bare.UNDER_WAY,
+    part: tuple[float, float] = (0.0, 1.0),
+) -> float:
+    """Return what the hand-written loop reaches with so many messages under way."""
+    with crier.installed(ground, "Postgres", url) as service:
+        broadcast_id = service.accept(total)
+        database = usual.plain(service.settings.database_url)
+        arguments = [database, broadcast_id, url, str(under_way)]
+        with ground.process("byhand", [PYTHON, "-m", "benchmarks.byhand", *arguments]):
+            return rate(lambda: _sent(service, broadcast_id), total, part=part)
 
 
 def _bare(ground: Ground, provider: Provider) -> Callable[[int], float]:
@@ -108,15 +112,6 @@ def _bare(ground: Ground, provider: Provider) -> Callable[[int], float]:
         return float(ground.said("bare"))
 
     return measured
-
-
-@contextmanager
-def _together(ground: Ground, command: list[str], processes: int) -> Iterator[None]:
-    if not processes:
-        yield
-        return
-    with ground.process("byhand", command), _together(ground, command, processes - 1):
-        yield
 
 
 def _sent(service: Crier, broadcast_id: str) -> int:

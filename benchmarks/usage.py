@@ -28,12 +28,17 @@ def family(pid: int) -> float:
 
 def memory(pid: int) -> float:
     """Return a process's resident memory in MB."""
-    return _status(pid, "VmRSS")
+    return _status(pid, "VmRSS") * 1024 / 1e6
 
 
 def peak(pid: int) -> float:
     """Return the most resident memory, in MB, that a process had since `forget_peak`."""
-    return _status(pid, "VmHWM")
+    return _status(pid, "VmHWM") * 1024 / 1e6
+
+
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    return _status(pid, "Threads")
 
 
 def forget_peak(pid: int) -> None:
@@ -41,8 +46,8 @@ def forget_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def _status(pid: int, name: str) -> float:
+def _status(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024 / 1e6
+            return int(line.split()[1])
     raise LookupError(name)

@@ -16,7 +16,7 @@ from benchmarks.rates import rate
 
 CELERY = "Celery, a task per recipient, Redis + Postgres"
 DRAMATIQ = "Dramatiq, a task per recipient, Redis + Postgres"
-HOW_TO_INSTALL = "apt-get install redis-server"
+PACKAGE = "redis-server"
 
 ENVIRONMENT = ROOT / ".bench"
 _BIN = ENVIRONMENT / "venv/bin"
@@ -54,15 +54,15 @@ _RIVALS = {
 """Both with the number of workers that they choose by themselves, as most people run them."""
 
 
-def why_not() -> str:
-    """Say what is missing for the usual ways to be measured."""
-    return f"there is no redis-server here; {HOW_TO_INSTALL}"
+def missing() -> list[str]:
+    """Return the Debian packages that the usual ways lack."""
+    return [] if _server() else [PACKAGE]
 
 
 @contextmanager
 def running(ground: Ground, provider: Provider) -> Iterator[dict[str, Way]]:
     """Give the ways there are, each a measurement of deliveries a second."""
-    server = on_path("redis-server", "valkey-server")
+    server = _server()
     if server is None:
         yield {}
         return
@@ -112,6 +112,10 @@ def _way(ground: Ground, provider: Provider, port: int, rival: _Rival) -> Way:
                 return rate(lambda: _count(db), total, part=_STEADY)
 
     return measured
+
+
+def _server() -> str | None:
+    return on_path("redis-server", "valkey-server")
 
 
 def _count(db: psycopg.Connection) -> int:

@@ -1,9 +1,12 @@
-"""The audit: what the service says, in its API and its tables, against what the sandbox has."""
+"""The audit: what the service says, in its API and its tables, against what providers received."""
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +14,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from benchmarks.chaos import under_way
 from benchmarks.chaos.plan import CHANNELS, Order, Plan
 from benchmarks.chaos.traffic import Traffic
+from benchmarks.chaos.under_way import UnderWay
+from benchmarks.stub import Journal
 from service.core.deliveries.tallies import COUNTED
 
 COUNTERS = ("sent", "delivered", "read", "failed", "cancelled", "uncertain")
@@ -24,6 +30,18 @@ _DELIVERIES = text("SELECT broadcast_id, recipient, status, code, claim_id FROM 
 _BROADCASTS = text(f"SELECT id, total, status, closed_at, {', '.join(COUNTERS)} FROM broadcasts")  # noqa: S608
 _CHUNKS = text("SELECT count(*) FROM recipient_chunks")
 _RECEIVED = "SELECT recipient, kind, count(*) FROM messages GROUP BY recipient, kind"
+
+
+class Evidence(NamedTuple):
+    """What is known from elsewhere than the service.
+
+    The sandbox's store and the stub's journal hold all messages that were received; `kills` are
+    moments in Unix seconds.
+    """
+
+    sandbox: Path
+    stub: Journal
+    kills: Sequence[float]
 
 
 class Row(NamedTuple):
@@ -60,6 +78,7 @@ class Audit:
     tallies: dict[str, Tally]
     broadcasts: int = 0
     unanswered: int = 0
+    under_way: UnderWay = field(default_factory=UnderWay)
     wrong_counters: int = 0
     strangers: int = 0
     chunks_left: int = 0
@@ -76,15 +95,16 @@ def compare(
     traffic: Traffic,
     told: dict[str, dict[str, int]],
     connection: Connection,
-    sandbox: Path,
+    evidence: Evidence,
 ) -> Audit:
-    """Compare accepted orders with the service's tables and with the sandbox's store.
+    """Compare accepted orders with the service's tables and with what the providers received.
 
     `told` are the counts that the API gives for each broadcast.
     """
     audit = Audit({name: Tally() for name in plan.channels})
     rows = _rows(connection)
-    received = _received(sandbox)
+    audit.under_way = _under_way(rows, traffic, evidence)
+    received = _received(evidence)
     kinds = {session.name: kind for kind in plan.channels for session in CHANNELS[kind]}
     accepted = traffic.accepted
     for order in traffic.orders:
@@ -112,14 +132,32 @@ def _rows(connection: Connection) -> dict[str, dict[str, Row]]:
     return by_broadcast
 
 
-def _received(sandbox: Path) -> dict[str, dict[str, int]]:
+def _under_way(rows: dict[str, dict[str, Row]], traffic: Traffic, evidence: Evidence) -> UnderWay:
+    """Look at the uncertain deliveries of the sessions whose provider is the stub."""
+    called = {session.name for session in itertools.chain(*CHANNELS.values()) if session.calls}
+    uncertain = [
+        row.recipient
+        for order in traffic.orders
+        if order.session in called and order.number in traffic.accepted
+        for row in rows.get(traffic.accepted[order.number], {}).values()
+        if row.status == "uncertain"
+    ]
+    monotonic = time.monotonic() - time.time()
+    moments = [kill + monotonic for kill in evidence.kills]
+    stub = evidence.stub
+    return under_way.look(uncertain, stub.taken(), stub.closings(), moments)
+
+
+def _received(evidence: Evidence) -> dict[str, dict[str, int]]:
     """Return how many messages of each kind every recipient got."""
     received: dict[str, dict[str, int]] = {}
-    if not sandbox.exists():
-        return received
-    with closing(sqlite3.connect(sandbox)) as connection:
-        for recipient, kind, count in connection.execute(_RECEIVED):
-            received.setdefault(recipient, {})[kind] = count
+    if evidence.sandbox.exists():
+        with closing(sqlite3.connect(evidence.sandbox)) as connection:
+            for recipient, kind, count in connection.execute(_RECEIVED):
+                received.setdefault(recipient, {})[kind] = count
+    for message in evidence.stub.taken():
+        kinds = received.setdefault(message.recipient, {})
+        kinds[message.kind] = kinds.get(message.kind, 0) + 1
     return received
 
 
@@ -149,7 +187,7 @@ def _compare_one(
     tally.copies += sum(count - 1 for count in got.values())
     if row is None or (status in _DONE and not whole):
         tally.lost += 1
-        audit.example(f"lost: order {order.number}, {row}, the sandbox has {got}")
+        audit.example(f"lost: order {order.number}, {row}, the provider has {got}")
     elif status in _OPEN:
         tally.stuck += 1
         audit.example(f"stuck: order {order.number}, {row}")

@@ -13,8 +13,7 @@ from typing import NamedTuple, Self
 
 from benchmarks.chaos.journal import Journal
 from benchmarks.chaos.processes import Process, children, find
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from benchmarks.ground import start
 
 _LOOK_EVERY = 0.02
 _PORT_IN_USE = "Can't connect to"
@@ -52,16 +51,7 @@ class Member:
         """Start the process; what it prints goes to the log."""
         self.excused = False
         self.starts += 1
-        with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
-                self._command,
-                cwd=ROOT,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._popen = start(self._command, self.log, self._environment)
 
     def ended(self) -> int | None:
         """Return how the process ended, None while it runs."""

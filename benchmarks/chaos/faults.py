@@ -11,6 +11,7 @@ from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any
 
+from benchmarks.chaos import ledgers
 from benchmarks.chaos.crew import Crew, Target
 from benchmarks.chaos.databases import Postgres
 from benchmarks.chaos.ground import Ground
@@ -92,6 +93,7 @@ class Faults:
         self._on_database = threading.Lock()
         verbs = {
             "kill": self._kill,
+            "ledger": self._damage,
             "stop": self._freeze,
             "term": self._terminate,
             "postgres": self._crash,
@@ -133,6 +135,19 @@ class Faults:
             self._crew.excuse(target.process)
             if target.process.signal(SIGKILL):
                 self._journal.note("kill", f"{target.role} {target.process.pid}")
+
+    def _damage(self, chance: Random) -> None:
+        """Kill a process that sends, and damage its ledger before anybody reads it."""
+        target = self._choose(chance, self._senders())
+        if target is None:
+            return
+        self._crew.excuse(target.process)
+        target.process.signal(SIGSTOP)
+        damage = chance.choice(ledgers.DAMAGES)
+        damaged = [damage(path) for path in ledgers.of(target.process.pid)]
+        target.process.signal(SIGKILL)
+        what = ", ".join(damaged) or "no ledger"
+        self._journal.note("ledger", f"{target.role} {target.process.pid}: {what}")
 
     def _freeze(self, chance: Random) -> None:
         """Let a process that sends stand still until the others have given it up."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.chaos.clock import Clock
-from benchmarks.chaos.crew import ROOT
 from benchmarks.chaos.databases import Base, Postgres, Sqlite
 from benchmarks.chaos.disk import MIB, Disk, NoDiskError
 from benchmarks.chaos.plan import Plan
 from benchmarks.chaos.upgrade import Upgrade
+from benchmarks.ground import ROOT, clean_environment, free_port
+from benchmarks.provider import noting
+from benchmarks.stub import Journal
 
 _DISK = 512 * MIB
 _DISK_PER_DELIVERY = 2048
-
-_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
 @dataclass(slots=True)
@@ -35,6 +33,8 @@ class Ground:
     disk: Disk | None
     database: Base
     clock: Clock
+    provider_url: str
+    provider: Journal
     environment: dict[str, str]
     skipped: list[str] = field(default_factory=list)
 
@@ -93,7 +93,8 @@ def prepare(plan: Plan) -> Iterator[Ground]:
         environment = _environment(plan, data, database.url)
         if "clock" in plan.faults:
             environment |= clock.environment
-        yield Ground(folder, data, disk, database, clock, environment, skipped)
+        url, journal = stack.enter_context(noting(folder))
+        yield Ground(folder, data, disk, database, clock, url, journal, environment, skipped)
 
 
 def _disk(plan: Plan, folder: Path) -> tuple[Disk | None, list[str]]:
@@ -113,27 +114,22 @@ def _database(plan: Plan, disk: Disk | None) -> Base:
 
 def _environment(plan: Plan, data: Path, url: str) -> dict[str, str]:
     """Return the service's settings: short leases and small batches, so that more can happen."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     settings: Mapping[str, object] = {
         "DATA_DIR": data,
         "DATABASE_URL": url,
         "DISPATCH": plan.engine,
-        "PORT": _free_port(),
+        "PORT": free_port(),
+        "PRIVATE_ADDRESSES": "true",
         "WEB_CONCURRENCY": plan.workers,
         "LEASE": plan.lease,
         "SWEEP_INTERVAL": plan.sweep_interval,
         "GRACE": plan.grace,
         "GRACEFUL_TIMEOUT": round(2 * plan.grace),
-        "SENDER_THREADS": plan.sender_threads,
+        "SENDER_THREADS": plan.in_flight,
+        "IN_FLIGHT": plan.in_flight,
         "FLUSH_BATCH": plan.flush_batch,
         "FANOUT_CHUNK": 100,
         "RETRY_BASE": 0.5,
         "RETRY_CAP": 5,
     }
-    return kept | {name: str(value) for name, value in settings.items()}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return clean_environment() | {name: str(value) for name, value in settings.items()}

@@ -16,7 +16,7 @@ _SIZES = ((1, 6), (10, 5), (100, 5), (400, 4), (1_500, 2), (4_000, 1))
 
 
 _BUSY = 0.6
-"""Part of all sender threads that the traffic keeps busy, so that a kill always hits some."""
+"""Part of all that may be under way which the traffic takes, so that a kill always hits some."""
 
 _HEADROOM = 3.0
 """The rate of a paced session, as a multiple of what it has to send on average: after a clock was
@@ -35,9 +35,10 @@ _LONGEST_ORDER = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A session of the sandbox: what it promises, how slow it is, and its share of all orders.
+    """A session: what it promises, how slow its provider is, and its share of all orders.
 
-    `slowness` is how long a message takes, beside the others; `paced`: it has a rate.
+    `slowness` is how long a message takes, beside the others; `paced`: it has a rate; `calls`: its
+    provider is the stub, called by the driver of the Cloud API, and not the sandbox.
     """
 
     name: str
@@ -46,16 +47,26 @@ class Channel:
     idempotent: bool = True
     on_uncertain: str = "hold"
     paced: bool = False
+    calls: bool = False
 
-    def fields(self, latency: float, rate: float, max_attempts: int) -> dict[str, Any]:
+    def fields(
+        self, latency: float, rate: float, max_attempts: int, provider_url: str
+    ) -> dict[str, Any]:
         """Return what `POST /session` wants.
 
         `latency` in seconds for a slowness of 1, `rate` in messages a second for a share of 1.
         """
+        seconds = latency * self.slowness
+        account = {
+            "phone_number_id": "1",
+            "access_token": "t",
+            "base_url": f"{provider_url}/{seconds * 1000:.0f}ms",
+        }
+        sandbox = {"idempotent": self.idempotent, "latency": seconds}
         return {
             "name": self.name,
-            "channel": "sandbox",
-            "settings": {"idempotent": self.idempotent, "latency": latency * self.slowness},
+            "channel": "whatsapp_cloud" if self.calls else "sandbox",
+            "settings": account if self.calls else sandbox,
             "on_uncertain": self.on_uncertain,
             "rate": rate * self.share if self.paced else None,
             "max_attempts": max_attempts,
@@ -70,11 +81,13 @@ CHANNELS = {
     ),
     "resend": (Channel("resend", 1, 1.0, idempotent=False, on_uncertain="resend"),),
     "hold": (Channel("hold", 1, 1.0, idempotent=False),),
+    "cloud": (Channel("cloud", 1, 1.0, idempotent=False, calls=True),),
 }
 """The kinds of channel that a run may have, and the sessions that stand for each."""
 
 FAULTS = {
-    "kill": (2.0, 5.0),
+    "kill": (2.0, 4.0),
+    "ledger": (6.0, 12.0),
     "stop": (12.0, 20.0),
     "term": (12.0, 20.0),
     "postgres": (5.0, 40.0),
@@ -108,7 +121,7 @@ class Plan:
     grace: float = 5.0
     sweep_interval: float = 1.0
     patience: float = 180.0
-    sender_threads: int = 16
+    in_flight: int = 16
     flush_batch: int = 100
     workers: int = 2
     dispatchers: int = 2
@@ -128,10 +141,15 @@ class Plan:
 
     @property
     def latency(self) -> float:
-        """Return the seconds a message of a slow session takes, for the threads to be busy."""
+        """Return the seconds a message of a slow session takes, for enough to be under way."""
         slow = sum(session.share * session.slowness for session in self.sessions) / self._shares
-        threads = self.sender_threads * (self.workers + self.dispatchers)
-        return min(_LONGEST_LATENCY, _BUSY * threads / (self._messages * slow)) if slow else 0.0
+        most = self.in_flight * (self.workers + self.dispatchers)
+        return min(_LONGEST_LATENCY, _BUSY * most / (self._messages * slow)) if slow else 0.0
+
+    @property
+    def spares_ledgers(self) -> bool:
+        """Tell whether nothing but kills happens: then only what was under way is uncertain."""
+        return set(self.faults) == {"kill"}
 
     @property
     def rate(self) -> float:

@@ -75,10 +75,10 @@ class Report:
     def bound(self) -> int:
         """Return how many copies are allowed where the channel is not idempotent and resends.
 
-        Whoever is killed, frozen or stopped while the database is away takes with it what its
-        threads had under way, and the results it had not written.
+        Whoever is killed, frozen or stopped while the database is away takes with it what it had
+        under way, and the results it had not written.
         """
-        return self.blows * (self.plan.sender_threads + _UNFLUSHED * self.plan.flush_batch)
+        return self.blows * (self.plan.in_flight + _UNFLUSHED * self.plan.flush_batch)
 
     @property
     def blows(self) -> int:
@@ -87,13 +87,13 @@ class Report:
         A worker whose `max_requests` are over while the database is away goes so, too.
         """
         alone = sum(n for event, n in self.log.items() if event.startswith("left without a word"))
-        return sum(self.faults[name] for name in ("kill", "stop", "term")) + alone
+        return sum(self.faults[name] for name in ("kill", "ledger", "stop", "term")) + alone
 
     @property
     def faults_of_service(self) -> list[str]:
         """Return why the promise was not kept; empty: it was."""
         copies = {name: tally.copies for name, tally in self.audit.tallies.items()}
-        strict = {name: copies.get(name, 0) for name in ("idempotent", "hold")}
+        strict = {name: copies.get(name, 0) for name in ("idempotent", "hold", "cloud")}
         wrong = {
             "lost": self.lost,
             "stuck": self.stuck,
@@ -103,7 +103,19 @@ class Report:
             **{f"duplicated ({name})": count for name, count in strict.items()},
             "duplicated (resend) beyond the bound": max(0, copies.get("resend", 0) - self.bound),
         }
+        if self.plan.spares_ledgers:
+            wrong["uncertain though not under way"] = len(self.audit.under_way.neither)
         return [f"{what}: {count}" for what, count in wrong.items() if count]
+
+    @property
+    def _under_way(self) -> str:
+        found = self.audit.under_way
+        blows = max(1, self.faults["kill"] + self.faults["ledger"])
+        uncertain = found.taken + found.begun + len(found.neither)
+        return (
+            f"uncertain by the provider's list: {found.taken} were under way, {found.begun} had"
+            f" begun, {len(found.neither)} had not; {uncertain / blows:.1f} for each kill"
+        )
 
     @property
     def blemishes(self) -> list[str]:
@@ -142,6 +154,7 @@ class Report:
                 yield f"    failed though received: {tally.received_though_failed}"
             if tally.received_though_uncertain:
                 yield f"    uncertain and received: {tally.received_though_uncertain}"
+        yield f"  {self._under_way}"
         yield f"  wrong counters {audit.wrong_counters}, strangers {audit.strangers}"
         answers = ", ".join(f"{n} x {code or 'none'}" for code, n in sorted(self.answers.items()))
         yield f"  API answers: {answers}; 5xx other than 503: {len(self.server_errors)}"

@@ -77,7 +77,7 @@ def _set_up(plan: Plan, journal: Journal, stack: ExitStack) -> Scene:
     everybody = members(place.environment, place.folder, plan.senders, _MAX_REQUESTS)
     crew = stack.enter_context(Crew(everybody, journal, plan.grace))
     _await_ready(api)
-    traffic = Traffic(plan, api, _sessions(plan, api), orders(plan))
+    traffic = Traffic(plan, api, _sessions(plan, api, place.provider_url), orders(plan))
     stack.callback(traffic.stop)
     return Scene(plan, place, journal, crew, api, traffic)
 
@@ -91,11 +91,11 @@ def _await_ready(api: Api) -> None:
     api.answers.clear()
 
 
-def _sessions(plan: Plan, api: Api) -> dict[str, str]:
+def _sessions(plan: Plan, api: Api, url: str) -> dict[str, str]:
     """Create the sessions and return their ids by name."""
     made = {}
     for session in plan.sessions:
-        fields = session.fields(plan.latency, plan.rate, _MAX_ATTEMPTS)
+        fields = session.fields(plan.latency, plan.rate, _MAX_ATTEMPTS, url)
         answer = api.post("/session", fields)
         if answer.status != HTTPStatus.CREATED:
             raise NotReadyError(answer.text)
@@ -134,7 +134,9 @@ def _audit(scene: Scene, told: dict[str, dict[str, int]]) -> Audit:
     engine = create_engine(scene.ground.url)
     try:
         with engine.connect() as connection:
-            return audit.compare(scene.plan, scene.traffic, told, connection, scene.ground.sandbox)
+            kills = [entry.began for entry in scene.journal.entries("kill", "ledger")]
+            evidence = audit.Evidence(scene.ground.sandbox, scene.ground.provider, kills)
+            return audit.compare(scene.plan, scene.traffic, told, connection, evidence)
     finally:
         engine.dispose()
 

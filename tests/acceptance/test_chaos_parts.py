@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
+import mmap
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
 
-from benchmarks.chaos import resumptions
+from benchmarks.chaos import ledgers, resumptions, under_way
 from benchmarks.chaos.clock import Clock
 from benchmarks.chaos.journal import Entry
 from benchmarks.chaos.plan import Plan, orders
 from benchmarks.chaos.resumptions import Sent, Work
 from benchmarks.chaos.upgrade import Upgrade
+from benchmarks.provider import noting
+from benchmarks.stub import Taken
 from service.config import Settings
 from service.database import Database
-from tests.waiting import LIMIT
+from tests.waiting import LIMIT, until
 
 
 def away(*spans: tuple[float, float]) -> list[Entry]:
@@ -140,6 +146,60 @@ def test_a_step_of_one_process_leaves_the_others_right(
     assert [reader.errors() for reader in readers] == [[60, 60, 0], [0, 0, 0]]
     clock.set_right()
     assert readers[0].errors() == [0, 0, 0]
+
+
+def taken(recipient: str, answered: float = math.inf, closed: float = math.inf) -> Taken:
+    return Taken(1.0, recipient, "reference.0", "text", answered, closed)
+
+
+def test_an_uncertain_message_was_under_way_where_a_kill_closed_its_connection() -> None:
+    messages = [taken("open", closed=5.1), taken("unwritten", answered=4.9, closed=5.1)]
+    found = under_way.look(["open", "unwritten"], messages, [5.1, 5.1], [5.0])
+    assert (found.taken, found.begun, found.neither) == (2, 0, [])
+
+
+def test_an_uncertain_message_was_not_under_way_where_nothing_was_killed() -> None:
+    messages = [taken("closed", closed=8.0), taken("written", answered=2.0, closed=5.1)]
+    found = under_way.look(["closed", "written"], messages, [8.0, 5.1], [5.0])
+    assert found.neither == ["closed", "written"]
+
+
+def test_no_more_messages_had_begun_than_connections_were_cut_with_nothing_on_them() -> None:
+    messages = [taken("open", closed=5.1)]
+    found = under_way.look(["open", "first", "second"], messages, [5.1, 5.1], [5.0])
+    assert (found.taken, found.begun, found.neither) == (1, 1, ["second"])
+
+
+def test_the_stub_writes_down_what_it_takes_before_it_answers(tmp_path: Path) -> None:
+    body = {"to": "12025550110", "type": "text", "biz_opaque_callback_data": "6b0baf.0"}
+    with noting(tmp_path) as (url, journal):
+        client = HTTPConnection(url.removeprefix("http://"), timeout=LIMIT)
+        client.request("POST", "/never/v23.0/1/messages", json.dumps(body))
+        until(journal.taken)
+        (unanswered,) = journal.taken()
+        client.close()
+        client.request("POST", "/50ms/v23.0/1/messages", json.dumps(body))
+        assert json.load(client.getresponse()) == {"messages": [{"id": "wamid.6b0baf.0"}]}
+        client.close()
+        until(lambda: [each.closed < math.inf for each in journal.taken()] == [True, True])
+        first, second = journal.taken()
+    assert unanswered[1:] == ("12025550110", "6b0baf.0", "text", math.inf, math.inf)
+    assert (first.answered, first.closed < math.inf) == (math.inf, True)
+    assert second.moment + 0.05 <= second.answered <= second.closed
+
+
+@pytest.mark.parametrize("damage", ledgers.DAMAGES)
+def test_a_ledger_is_found_by_its_process_and_damaged(
+    tmp_path: Path, damage: Callable[[Path], str]
+) -> None:
+    path = tmp_path / "ledgers" / "6b0bafad49ae12dc4e0cd45f"
+    path.parent.mkdir()
+    before = b"-" * 4096
+    path.write_bytes(before)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        (found,) = ledgers.of(os.getpid())
+    damage(found)
+    assert not path.exists() or path.read_bytes() != before
 
 
 def shape(database: Database) -> str:

@@ -1,0 +1,122 @@
+"""Sessions side by side: what one that never answers, or a fast one, leaves to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from benchmarks import crier
+from benchmarks.crier import Crier
+from benchmarks.figures import Report
+from benchmarks.ground import Ground
+from benchmarks.provider import Provider, noting
+from benchmarks.rates import wait_for
+
+BESIDE = "A session beside one that never answers, of what it sends alone, Postgres, 1 process"
+SLOW = "Cloud API, 200 ms"
+TWO_PARTS = "Cloud API, 200 ms, two parts each"
+WAHA = "WAHA"
+PACED = "A session of 40 messages a second beside one of 300 ms that takes all there is"
+SLOTS = "part of its slots that were used"
+MOST = "most messages within a second, of its rate"
+
+_RATE = 40.0
+_SETTLED = 2.0
+"""Seconds after which whoever takes room from a neighbour has taken it."""
+
+_MOST = {"": 30_000, "200ms": 3_000}
+"""More than is sent a second at a pace."""
+
+_OF_THE_SILENT, _OF_THE_GREEDY = 10_000, 40_000
+"""More than can be under way, and more than is sent in the time of a measurement."""
+
+
+class _Case(NamedTuple):
+    """A channel, how fast its provider answers, and how many messages a delivery takes."""
+
+    name: str
+    channel: str
+    pace: str
+    parts: int = 1
+
+
+_CASES = (
+    _Case("Cloud API", "whatsapp_cloud", ""),
+    _Case(SLOW, "whatsapp_cloud", "200ms"),
+    _Case(TWO_PARTS, "whatsapp_cloud", "200ms", parts=2),
+    _Case(WAHA, "waha", ""),
+)
+
+
+def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) -> None:
+    """Measure what is left to a session beside another one."""
+    seconds = 3.0 if quick else 6.0
+    for case in _CASES:
+        alone, beside = _beside(ground, provider, case, seconds)
+        note = f"{beside:,.0f}/s beside it, {alone:,.0f}/s alone"
+        report.add(BESIDE, case.name, beside / alone, "times", least=0.95, note=note)
+    _paced(ground, provider, report, 2 * seconds)
+
+
+def _beside(ground: Ground, provider: Provider, case: _Case, seconds: float) -> tuple[float, float]:
+    """Return what a session sends a second alone, then beside one that never answers."""
+    with crier.installed(ground, "Postgres", provider.url(case.pace)) as service:
+        healthy = service.session(provider.url(case.pace), channel=case.channel)
+        silent = service.session(provider.url("never"), channel=case.channel)
+        total = int(_MOST[case.pace] * 2 * (seconds + _SETTLED))
+        broadcasts = [
+            service.accept(total, healthy, case.parts),
+            service.accept(_OF_THE_SILENT, silent, case.parts),
+        ]
+        with service.dispatching(ground, GRACE="1"):
+            service.resume(broadcasts[0])
+            alone = _rate(service, broadcasts[0], seconds)
+            service.resume(broadcasts[1])
+            return alone, _rate(service, broadcasts[0], seconds)
+
+
+def _rate(service: Crier, broadcast_id: str, seconds: float) -> float:
+    """Return how many are sent a second, once all goes its way."""
+    wait_for(lambda: service.ended(broadcast_id)[0], 1)
+    time.sleep(_SETTLED)
+    before, began = service.ended(broadcast_id)[0], time.perf_counter()
+    time.sleep(seconds)
+    return (service.ended(broadcast_id)[0] - before) / (time.perf_counter() - began)
+
+
+def _paced(ground: Ground, provider: Provider, report: Report, seconds: float) -> None:
+    with (
+        noting(ground.new_folder()) as (url, journal),
+        crier.installed(ground, "Postgres", url, rate=_RATE) as service,
+    ):
+        greedy = service.session(provider.url("300ms"))
+        broadcasts = [
+            service.accept(_OF_THE_GREEDY, greedy),
+            service.accept(int(_RATE * seconds * 2)),
+        ]
+        with service.dispatching(ground, GRACE="1"):
+            for broadcast_id in broadcasts:
+                service.resume(broadcast_id)
+            wait_for(lambda: len(journal.moments()), 1)
+            time.sleep(_SETTLED)
+            began = time.monotonic()
+            time.sleep(seconds)
+            moments = [each for each in journal.moments() if each >= began]
+            reached = sum(each < began + seconds for each in moments)
+            beside = service.ended(broadcasts[0])[0]
+    expected = _RATE * seconds
+    note = f"{reached} of {expected:.0f}; the other one sent {beside:,} meanwhile"
+    report.add(PACED, SLOTS, reached / expected, "times", least=0.97, note=note)
+    most = most_in_a_second(moments)
+    report.add(PACED, MOST, most / _RATE, "times", most=1.0, note=f"{most} of {_RATE:.0f}")
+
+
+def most_in_a_second(moments: Sequence[float]) -> int:
+    """Return how many of some moments, in their order, lie within one second at most."""
+    first = most = 0
+    for last, moment in enumerate(moments):
+        while moments[first] <= moment - 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
