@@ -12,6 +12,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from benchmarks import usage
@@ -40,7 +41,11 @@ class Crier:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self.settings = Settings(
-            data_dir=folder, database_url=database_url, private_addresses=True, dispatch="off"
+            data_dir=folder,
+            database_url=database_url,
+            secret_key=Fernet.generate_key().decode(),
+            private_addresses=True,
+            dispatch="off",
         )
         self.database = Database(self.settings)
         self._vault = Vault(self.settings)
@@ -59,6 +64,7 @@ class Crier:
         return {
             "DATA_DIR": str(self.settings.data_dir),
             "DATABASE_URL": self.settings.database_url,
+            "SECRET_KEY": self.settings.secret_key,
             "LOG_LEVEL": "WARNING",
             "PRIVATE_ADDRESSES": "true",
         }
