@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks import paper
 from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 PLACEHOLDER = re.compile(r"NAME|NOUN|…")
 SUFFIXES = (".conf", ".json", ".md", ".py", ".service", ".svg", ".toml", ".txt", ".yaml")
@@ -76,8 +80,19 @@ def test_what_is_missing_is_found_out() -> None:
     assert not is_there("deploy/NAME.py")
 
 
+def test_the_numbers_of_the_readme_are_those_that_were_measured() -> None:
+    result = json.loads((ROOT / "docs/benchmarks.json").read_text(encoding="utf-8"))
+    assert paper.with_numbers(README, result) == README
+
+
+def test_a_changed_number_is_found_out() -> None:
+    result = json.loads((ROOT / "docs/benchmarks.json").read_text(encoding="utf-8"))
+    changed = re.sub(r"(?<=answered in )[0-9.]+", "0.01", README)
+    assert changed != README
+    assert paper.with_numbers(changed, result) == README
+
+
 def test_comparisons_stand_among_the_numbers_that_are_measured() -> None:
-    before, _, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Numbers")
-    after = rest.partition("\n## ")[2]
-    assert MEASURED.findall(before + after) == []
-    assert MEASURED.search("a claim took 2.2 times as long")
+    before, _, rest = README.partition(paper.START)
+    assert MEASURED.findall(before + rest.partition(paper.END)[2]) == []
+    assert MEASURED.search(rest)
