@@ -179,8 +179,11 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         decorate: Callable[[View], View] = self.arguments(schema, location="headers")
         return decorate
 
-    def uploads(self, schema: type[Schema]) -> Callable[[View], View]:
-        """Let the body be a form with a file, which the view finds in `request.upload`."""
+    def uploads(self, schema: type[Schema], document: type[Schema]) -> Callable[[View], View]:
+        """Let the body be a form with a file, or a document in which it stands as a data URL.
+
+        The view finds it in `request.upload`.
+        """
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -190,7 +193,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
             form = {"in": "files", "required": True, "schema": schema}
             _note(wrapper, arguments={"parameters": [form], "responses": {}})
-            return wrapper  # type: ignore[return-value]
+            content = {"application/json": {"schema": document}}
+            described: View = self.doc(requestBody={"content": content})(wrapper)
+            return described
 
         return decorate
 

@@ -11,18 +11,18 @@ from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import InUseError
 from service.models import Attachment
-from service.schemas.attachments import AttachmentSchema, UploadSchema
+from service.schemas.attachments import AttachmentSchema, DataUrlSchema, UploadSchema
 from service.schemas.base import Shown
 
 blueprint = Blueprint("attachments", __name__, description="The files that messages carry")
 
 
 @blueprint.post("/attachment", "createAttachment")
-@blueprint.uploads(UploadSchema)
+@blueprint.uploads(UploadSchema, DataUrlSchema)
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.answers(201, AttachmentSchema, "Attachment created successfully!")
 def create() -> Shown:
-    """Store a file.
+    """Store a file, sent as a form or as a data URL in JSON.
 
     What it is, is told from its content, not from its name: jpeg, png, webp, gif, mp4, 3gp, 3g2,
     ogv, mp3, m4a, ogg, oga, amr, aac, pdf, docx, xlsx, pptx, txt, csv or vcf.

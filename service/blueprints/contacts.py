@@ -122,5 +122,10 @@ def _group_of(db: Session, contact: Contact) -> str | None:
 
 
 def _shown(contact: Contact, group_id: str | None) -> Shown:
-    vcard_ = vcard.render(contact)
-    return Shown(contact, vcard=vcard_, number=contact.phones[0], group_id=group_id)
+    return Shown(
+        contact,
+        vcard=vcard.render(contact),
+        number=contact.phones[0],
+        landlines=list(filter(numbers.is_landline, contact.phones)),
+        group_id=group_id,
+    )

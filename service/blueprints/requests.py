@@ -12,10 +12,10 @@ import flask
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from service.blueprints import bodies, encodings, forms
+from service.blueprints import bodies, data_urls, encodings, forms
 from service.blueprints.context import crier
 from service.core.storage import Incoming
-from service.errors import InvalidError, MediaTypeError, TooLargeError, UnreadableBodyError
+from service.errors import InvalidError, TooLargeError, UnreadableBodyError
 from service.schemas import wordings
 
 _FORM_OVERHEAD = 64 * 1024
@@ -36,6 +36,7 @@ _MOST_TOKENS = 4
 _MOST_PARTS = 16
 
 _FORM_FIELDS = frozenset({"session_id", "access_token", "file"})
+_DOCUMENT_FIELDS = _FORM_FIELDS | {"filename"}
 
 _ONE_FILE = (
     "Must be one file, sent with a file name in one line (a line break in it is written as %0D%0A)."
@@ -76,24 +77,37 @@ class Request(flask.Request):
     @cached_property
     def document(self) -> dict[str, Any]:
         """The body as an object; raises UnreadableBodyError, MediaTypeError, TooLargeError."""
-        return self._read_form() if self.is_upload else self._read_body()
+        return self._read_form() if self.is_file_form else self._read_body()
+
+    @property
+    def is_file_form(self) -> bool:
+        """Whether the body is a form whose file goes to the disk while it comes in."""
+        return self.is_upload and self.mimetype == forms.MULTIPART
 
     def _read_body(self) -> dict[str, Any]:
-        unpacked = self.unpacked
-        # Of a long body one form is enough to keep.
+        document = bodies.read(self.unpacked, self.mimetype, self.mimetype_params)
+        # Of a long body one form is enough to keep; of a broken one both, as it is asked for again.
         del self.raw, self.unpacked
-        return bodies.read(unpacked, self.mimetype, self.mimetype_params)
+        return document
 
     @cached_property
     def unpacked(self) -> bytes:
         """The body without its content encoding, until `document` is asked for."""
-        limit = crier().settings.max_body_bytes
-        return encodings.unpack(self.raw, self.headers.get("Content-Encoding", ""), limit)
+        encoding = self.headers.get("Content-Encoding", "")
+        return encodings.unpack(self.raw, encoding, self._limit)
+
+    @property
+    def _limit(self) -> int:
+        """The most bytes of a body that is read into memory."""
+        settings = crier().settings
+        if self.is_upload:
+            return settings.max_attachment_bytes * 4 // 3 + _FORM_OVERHEAD  # in base64
+        return settings.max_body_bytes
 
     @cached_property
     def raw(self) -> bytes:
         """The bytes of the body, until `document` is asked for; raises TooLargeError."""
-        limit = crier().settings.max_body_bytes
+        limit = self._limit
         # One byte more than allowed: a body without a length would else be cut in silence.
         self.max_content_length = limit + 1
         if self.content_length and self.content_length > limit:
@@ -117,8 +131,6 @@ class Request(flask.Request):
         self.max_content_length = limit + _FORM_OVERHEAD
         if self.content_length and self.content_length > self.max_content_length:
             raise _too_large(limit)
-        if self.mimetype != forms.MULTIPART:
-            raise _unknown_type(self.mimetype, "a form as multipart/form-data")
         try:
             fields = dict(self.form.items())
         except UnicodeDecodeError as error:  # only headers of a part are decoded strictly
@@ -150,7 +162,26 @@ class Request(flask.Request):
 
     @property
     def upload(self) -> Upload:
-        """The one file of a form; raises InvalidError for anything else that is in it."""
+        """The one file of a body; raises InvalidError for anything else that is in it."""
+        return self._file_of_form() if self.is_file_form else self._file_of_document()
+
+    def _file_of_document(self) -> Upload:
+        """Return the file that stands in a document as a data URL."""
+        unknown = set(self.document) - _DOCUMENT_FIELDS
+        sentence = wordings.unknown(sorted(_DOCUMENT_FIELDS))
+        errors = {name[:64]: [sentence] for name in unknown}
+        filename = self.document.get("filename") or ""
+        if not isinstance(filename, str):
+            errors["filename"] = [wordings.A_TEXT]
+        if errors:
+            raise InvalidError(errors=errors)
+        file = data_urls.read(self.document.get("file"))
+        incoming = crier().storage.receive()
+        self._incoming.append(incoming)
+        incoming.write(file.content)
+        return Upload(incoming, filename or file.name)
+
+    def _file_of_form(self) -> Upload:
         fields = set(self.document) - _FORM_FIELDS
         unknown = [*fields, *(name for name in self.files if name != "file")]
         sentence = wordings.unknown(sorted(_FORM_FIELDS))
@@ -203,12 +234,6 @@ def _too_large_form(limit: int) -> TooLargeError:
 def _unreadable(field: str, reason: str) -> UnreadableBodyError:
     sentence = f"The form is not readable: {reason}."
     return UnreadableBodyError(sentence, errors={field: [sentence]})
-
-
-def _unknown_type(mimetype: str, wanted: str) -> MediaTypeError:
-    got = mimetype or "no content type"
-    sentence = f"This address takes {wanted}, not {got[:100]}."
-    return MediaTypeError(sentence, errors={"body": [sentence]})
 
 
 request: Request = cast("Request", flask.request)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from service import ids
 from service.channels.base import ContactCard, Content, Location, Media, MediaKind, Template
-from service.core import attachments
+from service.core import attachments, templates
 from service.core.vcard import render
 from service.errors import InvalidError
 from service.models import Attachment, Contact
@@ -37,9 +37,9 @@ def resolve(
     resolved = {
         "text": text if text.strip() else "",
         "media": _media(db, mine, message.get("attachments") or [], errors),
-        "location": _location(message.get("location") or {}),
+        "location": _location(_filled(message, "location")),
         "contact": _contact(db, contacts, message.get("contactId") or "", errors),
-        "template": message.get("template") or None,
+        "template": _template(_filled(message, "template"), errors),
     }
     if errors:
         raise InvalidError(errors=errors)
@@ -70,6 +70,22 @@ def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) ->
             template["name"], template["language"], tuple(template.get("components") or ())
         ),
     )
+
+
+def _filled(message: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return an object of a message, an empty one where nothing in it is filled in."""
+    value = message.get(name)
+    if not isinstance(value, dict) or all(inner in (None, "", [], {}) for inner in value.values()):
+        return {}
+    return value
+
+
+def _template(template: dict[str, Any], errors: dict[str, list[str]]) -> dict[str, Any] | None:
+    try:
+        return templates.settle(template) or None
+    except InvalidError as error:
+        errors |= error.errors
+        return None
 
 
 def _location(location: dict[str, Any]) -> dict[str, str] | None:

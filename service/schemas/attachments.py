@@ -23,6 +23,22 @@ class UploadSchema(CredentialsSchema):
     file = Upload(required=True)
 
 
+class DataUrlSchema(CredentialsSchema):
+    """The document in which a file is sent; for its description alone, it is never loaded."""
+
+    file = fields.String(
+        required=True,
+        metadata={
+            "description": "A data URL (RFC 2397)",
+            "pattern": r"^data:[^,]*,[\s\S]*$",
+            "example": "data:text/plain;base64,SGVsbG8=",
+        },
+    )
+    filename = fields.String(
+        metadata={"description": "The name of the file; texts are told by its ending"}
+    )
+
+
 class AttachmentSchema(Schema):
     """A stored file; `client_id` is absent where it is shared by all clients."""
 

@@ -121,22 +121,35 @@ def _names(fields_: Mapping[str, fields.Field[Any]]) -> set[str]:
 
 
 class LenientSchema(StrictSchema):
-    """A schema to which an optional field that is null or an empty string is absent."""
+    """A schema to which an optional field that says nothing is absent.
+
+    Forms send a field that nobody filled in as an empty text, PHP an empty object as `[]`, and a
+    program may send an object in which every field is empty.
+    """
 
     @pre_load
     def drop_empty(self, data: Any, **_: Any) -> Any:
         """Leave out the optional fields that say nothing."""
         if not isinstance(data, Mapping):
             return data
-        optional = {field.data_key or name for name, field in self._optional()}
+        optional = {
+            field.data_key or name: field
+            for name, field in self.load_fields.items()
+            if not field.required
+        }
         return {
             name: value
             for name, value in data.items()
-            if not (name in optional and (value is None or value == ""))
+            if not (name in optional and _says_nothing(value, optional[name]))
         }
 
-    def _optional(self) -> list[tuple[str, fields.Field[Any]]]:
-        return [(name, field) for name, field in self.load_fields.items() if not field.required]
+
+def _says_nothing(value: Any, field: fields.Field[Any]) -> bool:
+    if value is None or value == "":
+        return True
+    if isinstance(field, fields.Nested) and isinstance(value, Mapping):
+        return all(inner in (None, "", [], {}) for inner in value.values())
+    return value in ([], {}) and isinstance(field, fields.Nested | fields.List | fields.Dict)
 
 
 class Shown:
@@ -201,6 +214,19 @@ class Line(fields.String):
             metadata=metadata,
             **kwargs,
         )
+
+
+class Phone(fields.String):
+    """A telephone number in any notation; JSON's numbers are read as their digits."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kind = {"type": ["string", "integer"]}
+        super().__init__(**kwargs | {"metadata": kind | kwargs.get("metadata", {})})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Name(Line):

@@ -12,6 +12,7 @@ from service.models import BroadcastStatus, DeliveryStatus, SendType
 from service.schemas.base import (
     ID_PATTERN,
     CredentialsSchema,
+    Flag,
     LenientSchema,
     Matches,
     Moment,
@@ -97,6 +98,12 @@ class TemplateSchema(LenientSchema):
         fields.Dict(keys=fields.String()),
         metadata={"description": "What fills its gaps, in the provider's own JSON"},
     )
+    tidy = Flag(
+        metadata={
+            "description": "Make one blank of all blanks, tabs and line breaks in a row of its"
+            " parameters: WhatsApp takes no line breaks, no tabs and at most four blanks"
+        }
+    )
 
 
 class MessageSchema(LenientSchema):
@@ -172,7 +179,7 @@ class IdempotencySchema(Schema):
     )
 
 
-class RetrySchema(CredentialsSchema):
+class RetrySchema(CredentialsSchema, LenientSchema):
     """Which deliveries to send again."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"statuses": ["failed"]}

@@ -8,8 +8,10 @@ from marshmallow import Schema, fields, validate
 
 from service.schemas.base import (
     CredentialsSchema,
+    LenientSchema,
     Line,
     Name,
+    Phone,
     WholeSchema,
     created,
     id_field,
@@ -30,7 +32,7 @@ class _ContactFields(CredentialsSchema):
         fields.Email(validate=validate.Length(max=254)), validate=validate.Length(max=_MOST)
     )
     organisation = Line()
-    number = fields.String(
+    number = Phone(
         allow_none=True, metadata={"description": "The first of `phones`, as the guide has it"}
     )
     group_id = fields.String(
@@ -41,7 +43,7 @@ class _ContactFields(CredentialsSchema):
     channel = Line(allow_none=True)
 
 
-class NewContactSchema(_ContactFields):
+class NewContactSchema(_ContactFields, LenientSchema):
     """A card to be stored."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
@@ -53,10 +55,11 @@ class NewContactSchema(_ContactFields):
 
     name = Name(required=True)
     phones = fields.List(
-        fields.String(),
+        Phone(),
         validate=validate.Length(min=1, max=_MOST),
         metadata={
-            "description": "In international form; required, here or as `number`",
+            "description": "In international form, in any notation; required, here or as `number`."
+            " Messages go to the first that is no landline",
             "example": ["2348179803743"],
         },
     )
@@ -68,6 +71,14 @@ class ContactSchema(Schema):
     id = object_id()
     name = fields.String(required=True)
     phones = fields.List(fields.String(), required=True)
+    landlines = fields.List(
+        fields.String(),
+        required=True,
+        metadata={
+            "description": "Those of `phones` that are fixed lines: SMS does not reach them, and"
+            " WhatsApp only where a business uses one. Messages go to the first other phone"
+        },
+    )
     emails = fields.List(fields.String(), required=True)
     organisation = fields.String(required=True)
     vcard = fields.String(required=True)
@@ -89,5 +100,5 @@ class ContactChangeSchema(_ContactFields, WholeSchema):
     SHOWN = ContactSchema
 
     name = Name()
-    phones = fields.List(fields.String(), validate=validate.Length(min=1, max=_MOST))
+    phones = fields.List(Phone(), validate=validate.Length(min=1, max=_MOST))
     version = seen_version()

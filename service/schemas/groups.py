@@ -12,6 +12,7 @@ from service.schemas.base import (
     CredentialsSchema,
     Derived,
     Flag,
+    LenientSchema,
     Name,
     WholeSchema,
     created,
@@ -32,15 +33,19 @@ def _contacts() -> fields.List[str]:
     )
 
 
-class NewGroupSchema(CredentialsSchema):
-    """A list of contacts to be stored."""
-
-    EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends", "contacts": []}
+class _GroupFields(CredentialsSchema):
+    """What can be set and left out alike."""
 
     name = Name(metadata={"description": "Required, here or as `title`"})
     title = Name(metadata={"description": "The guide's word for `name`"})
     is_default = Flag(metadata={"description": "A mark of your own, which is only kept"})
     contacts = _contacts()
+
+
+class NewGroupSchema(_GroupFields, LenientSchema):
+    """A list of contacts to be stored."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends", "contacts": []}
 
 
 class GroupSchema(Schema):
@@ -67,7 +72,7 @@ class FullGroupSchema(GroupSchema):
     contacts = fields.List(fields.String(), required=True)
 
 
-class GroupChangeSchema(NewGroupSchema, WholeSchema):
+class GroupChangeSchema(_GroupFields, WholeSchema):
     """What is to be changed; what is left out stays."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends"}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
 
-from service.schemas.base import CredentialsSchema, Moment
+from service.schemas.base import CredentialsSchema, Moment, Phone
 
 _LONGEST = 100
 
@@ -16,7 +16,7 @@ class NewOptOutSchema(CredentialsSchema):
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"recipient": "2348179803743"}
 
-    recipient = fields.String(
+    recipient = Phone(
         required=True,
         validate=validate.Length(min=1, max=_LONGEST),
         metadata={

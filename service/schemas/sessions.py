@@ -11,6 +11,7 @@ from service.models import OnUncertain, SessionStatus
 from service.schemas.base import (
     CredentialsSchema,
     Flag,
+    LenientSchema,
     Moment,
     Name,
     created,
@@ -53,7 +54,7 @@ class _SessionFields(CredentialsSchema):
     )
 
 
-class NewSessionSchema(_SessionFields):
+class NewSessionSchema(_SessionFields, LenientSchema):
     """A sending account to be stored."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"name": "trial", "channel": "sandbox", "settings": {}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import time
@@ -121,6 +122,74 @@ def test_a_file_beyond_the_limit_is_refused(
     assert send(acme, PNG).status_code == 201
 
 
+def as_url(content: bytes, kind: str = "image/png", coding: str = ";base64") -> str:
+    return f"data:{kind}{coding},{base64.b64encode(content).decode()}"
+
+
+URL_SAFE = f"data:;base64,{base64.urlsafe_b64encode(PNG).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    ("document", "content", "filename"),
+    [
+        ({"file": as_url(PNG), "filename": "a b.png"}, PNG, "a b.png"),
+        ({"file": as_url(PNG), "filename": ""}, PNG, None),
+        ({"file": as_url(PNG, coding=";name=cake%20one.png;base64")}, PNG, "cake one.png"),
+        ({"file": as_url(PNG, "")}, PNG, None),
+        ({"file": URL_SAFE}, PNG, None),
+        ({"file": "data:image/png;base64,\n" + base64.encodebytes(PNG).decode()}, PNG, None),
+        ({"file": "data:,Hello%2C%20you", "filename": "a.txt"}, b"Hello, you", "a.txt"),
+        ({"file": as_url(b"Hello", "text/plain")}, b"Hello", "text.txt"),
+        ({"file": as_url(b"a,b", "text/csv", ";charset=utf-8;base64")}, b"a,b", "text.csv"),
+    ],
+)
+def test_a_data_url_is_stored_as_an_upload_is(
+    acme: Tenant, document: dict[str, str], content: bytes, filename: str | None
+) -> None:
+    made = acme.make("/attachment", **document)
+    assert made["filename"] == filename or (filename is None and made["filename"].endswith(".png"))
+    assert acme.get(made["path"].removeprefix(".")).data == content
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "field"),
+    [
+        ({}, 422, "file"),
+        ({"file": 5}, 422, "file"),
+        ({"file": "iVBORw0"}, 422, "file"),
+        ({"file": "data:image/png;base64"}, 422, "file"),
+        ({"file": "data:image/png;base64,?"}, 422, "file"),
+        ({"file": "data:image/png;base64,abcde"}, 422, "file"),
+        ({"file": "data:image/png;base64,"}, 422, "file"),
+        ({"file": as_url(PNG), "filename": 5}, 422, "filename"),
+        ({"file": as_url(PNG), "name": "a.png"}, 422, "name"),
+        ({"file": as_url(b"MZ" + bytes(100))}, 415, "file"),
+    ],
+)
+def test_a_data_url_that_is_wrong_is_refused_and_leaves_nothing(
+    acme: Tenant, document: dict[str, object], status: int, field: str
+) -> None:
+    answer = acme.post("/attachment", json=document)
+    assert answer.status_code == status
+    assert list(answer.json["errors"]) == [field]  # type: ignore[index]
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
+
+
+def test_the_limit_of_a_file_holds_for_a_data_url(make_app: Callable[..., Application]) -> None:
+    acme = Tenant(make_app(max_attachment_bytes=len(PNG), max_body_bytes=10), "Acme")
+    assert acme.post("/attachment", json={"file": as_url(PNG)}).status_code == 201
+    assert acme.post("/attachment", json={"file": as_url(PNG + b"x")}).status_code == 413
+    assert acme.post("/attachment", json={"file": as_url(bytes(200_000))}).status_code == 413
+    assert len(rows(acme.crier)) == len(stored(acme.crier)) == 1
+
+
+def test_a_stranger_has_no_data_url_decoded(acme: Tenant) -> None:
+    for token, status in ((acme.token, 201), ("crier_wrong", 401)):
+        document = {"file": as_url(PNG), "access_token": token}
+        answer = acme.post("/attachment", json=document, headers={"Authorization": ""})
+        assert answer.status_code == status
+
+
 def test_a_form_that_breaks_off_is_refused_and_leaves_nothing(acme: Tenant) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     for body in (head + PNG, b"nonsense", b""):
@@ -166,10 +235,10 @@ def post_part(tenant: Tenant, disposition: bytes, content: bytes) -> Any:
     return tenant.post("/attachment", data=body, content_type="multipart/form-data; boundary=x")
 
 
-def test_json_is_no_form(acme: Tenant) -> None:
-    answer = acme.post("/attachment", json={"file": "aGVsbG8="})
+def test_the_bytes_of_a_file_are_no_body(acme: Tenant) -> None:
+    answer = acme.post("/attachment", data=PNG[:8], content_type="image/png")
     assert answer.status_code == 415
-    assert "multipart/form-data" in answer.json["message"]  # type: ignore[index]
+    assert "takes JSON, or a form; what came as image/png" in answer.json["message"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -241,4 +241,6 @@ def test_a_parameter_that_is_said_twice_is_refused(acme: Tenant, query: str) -> 
     answer = acme.get(f"/broadcast?{query}")
     assert answer.status_code == 422
     name = query.partition("=")[0]
-    assert answer.json["errors"] == {name: ["Given more than once: give it once."]}  # type: ignore[index]
+    assert list(answer.json["errors"]) == [name]  # type: ignore[index]
+    [reason] = answer.json["errors"][name]  # type: ignore[index]
+    assert reason.startswith("Given more than once: give it once.")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from service.core.deliveries import chunks
+from service.database import now_ms
 from tests.conftest import Tenant
 
 ADA = {
@@ -24,6 +26,7 @@ def test_a_contact_is_stored_with_normalised_phones_and_shown_as_a_vcard(acme: T
         "_id",
         "name",
         "phones",
+        "landlines",
         "emails",
         "organisation",
         "vcard",
@@ -49,13 +52,13 @@ def test_what_is_optional_may_be_left_out(acme: Tenant) -> None:
         ({"phones": ["2348179803743", "12", "letters"]}, "phones.1"),
         ({"phones": []}, "phones"),
         ({"phones": "2348179803743"}, "phones"),
-        ({"phones": [2348179803743]}, "phones.0"),
+        ({"phones": [True]}, "phones.0"),
         ({"name": " "}, "name"),
         ({"name": "n" * 201}, "name"),
         ({"name": 5}, "name"),
         ({"name": None}, "name"),
         ({"emails": ["nonsense"]}, "emails.0"),
-        ({"organisation": None}, "organisation"),
+        ({"organisation": 5}, "organisation"),
         ({"nickname": "Ada"}, "nickname"),
     ],
 )
@@ -113,3 +116,27 @@ def test_an_id_that_is_none_is_not_found(acme: Tenant, contact_id: str) -> None:
     answer = acme.get(f"/contact/{contact_id}")
     assert answer.status_code == 404
     assert answer.json["status"] is False  # type: ignore[index]
+
+
+def test_a_landline_is_kept_and_marked_and_messages_go_to_the_first_other_phone(
+    acme: Tenant,
+) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    phones = ["+44 (0)20 7946 0958", 12025550110, "tel:+1-202-555-0111"]
+    made = acme.make("/contact", name="Ada", phones=phones)
+    assert made["phones"] == ["442079460958", "12025550110", "12025550111"]
+    assert made["landlines"] == ["442079460958"]
+    alone = acme.make("/contact", name="Ben", phones=["442079460959"])
+    group = acme.make("/group", name="friends", contacts=[made["_id"], alone["_id"]])
+    message = {"text": "Hello"}
+    sent = acme.make("/broadcast", send_type="group", to=group["_id"], message=message)
+    with acme.crier.database.writing() as db:
+        chunks.fan_out(db, sent["_id"], now=now_ms())
+    pending = acme.get(f"/broadcast/{sent['_id']}").json["data"]["pending"]  # type: ignore[index]
+    assert pending == ["12025550110", "442079460959"]
+
+
+@pytest.mark.parametrize("empty", ["", None, [], {}])
+def test_an_optional_field_that_says_nothing_is_absent(acme: Tenant, empty: Any) -> None:
+    made = acme.make("/contact", name="Ada", phones=["12025550110"], emails=empty)
+    assert made["emails"] == []

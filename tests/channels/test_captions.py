@@ -3,8 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from service.channels.base import MediaKind, Text
-from service.channels.captions import CAPTION_LIMIT, arrange
+import pytest
+
+from service.channels.base import MediaKind, Text, UnsupportedContentError
+from service.channels.captions import CAPTION_LIMIT, arrange, refuse_long, units
 from tests.channels.conftest import picture
 
 
@@ -33,6 +35,32 @@ def test_words_longer_than_a_caption_go_in_front(tmp_path: Path) -> None:
 
     assert arrange(fitting, [cake]) == (replace(cake, caption=fitting),)
     assert arrange(longer, [cake]) == (Text(longer), cake)
+
+
+def test_a_caption_is_counted_in_utf_16(tmp_path: Path) -> None:
+    cake = picture(tmp_path)
+    fitting, longer = "🎂" * (CAPTION_LIMIT // 2), "🎂" * (CAPTION_LIMIT // 2) + "!"
+
+    assert arrange(fitting, [cake]) == (replace(cake, caption=fitting),)
+    assert arrange(longer, [cake]) == (Text(longer), cake)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("", 0), ("Grüße", 5), ("🎂", 2), ("👩\u200d👧", 5), ("🇳🇬", 4), ("\uffff", 1)],
+)
+def test_an_emoji_is_two_units_or_more(text: str, size: int) -> None:
+    assert units(text) == size == len(text.encode("utf-16-le")) // 2
+
+
+def test_a_refusal_of_a_long_text_tells_how_it_was_counted() -> None:
+    refuse_long("🎂" * 5, 10, "WhatsApp")
+    with pytest.raises(UnsupportedContentError) as refusal:
+        refuse_long("🎂" * 6, 10, "WhatsApp")
+    assert refusal.value.field == "message.text"
+    assert refusal.value.reason == (
+        "WhatsApp takes at most 10 characters, and counts 12 here: an emoji is two or more."
+    )
 
 
 def test_without_words_the_attachments_are_left_as_they_are(tmp_path: Path) -> None:

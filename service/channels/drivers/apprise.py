@@ -39,6 +39,7 @@ from service.channels.base import (
     UnsupportedContentError,
     Webhook,
 )
+from service.channels.captions import refuse_long
 from service.channels.http import refusal
 from service.channels.settings import Secret
 
@@ -68,7 +69,7 @@ HOSTED: Final = frozenset((*_SMS, *_CHATS, *_MAIL))
 without looking where it is; that is left to operators who allow private addresses."""
 
 _PLACE: Final = "{to}"
-_SAMPLE: Final = "2348179803743"
+_SAMPLE: Final = "12025550110"
 
 _NEVER_SENT: Final = re.compile(
     r"NewConnectionError|ConnectTimeout|NameResolutionError|SSLCertVerificationError"
@@ -128,6 +129,7 @@ class Apprise:
             raise UnsupportedContentError(field="message.attachments", reason=reason)
         words = (content.text, _place(content.location), _card(content.contact))
         body = "\n".join(each for each in words if each)
+        self._refuse_long(body)
         return (*((Text(body),) if body else ()), *content.media)
 
     def prepare(self, part: Part) -> Prepared:
@@ -155,6 +157,11 @@ class Apprise:
 
     def close(self) -> None:
         """Keep nothing open: every message has an object of its own."""
+
+    def _refuse_long(self, body: str) -> None:
+        """Raise UnsupportedContentError for what no service takes; SMS gateways cut it up."""
+        if self._url.partition(":")[0].lower() not in _SMS:
+            refuse_long(body, self._instantiate(_SAMPLE).body_maxlen, "This service")
 
     def _service(self, recipient: str) -> NotifyBase:
         """Return a service that may be used; raises BlockedError."""

@@ -31,7 +31,7 @@ from service.channels.base import (
     UnsupportedContentError,
     Webhook,
 )
-from service.channels.captions import arrange
+from service.channels.captions import arrange, refuse_long
 from service.channels.drivers.waha import restrictions
 from service.channels.drivers.waha.errors import WORKING, failed, not_working, read, refused
 from service.channels.drivers.waha.message_ids import id_of, mint
@@ -58,7 +58,7 @@ _OF_OUR_IDS: Final = (Text, Location, ContactCard)
 WhatsApp's own."""
 
 TEXT_LIMIT: Final = 65_536
-"""Characters that WhatsApp's own apps send."""
+"""UTF-16 units that WhatsApp's own apps send."""
 
 
 class Settings(Schema):
@@ -114,9 +114,7 @@ class Waha:
         """Cut a message into parts; raises UnsupportedContentError for a template."""
         if content.template:
             raise _no_templates()
-        if len(content.text) > TEXT_LIMIT:
-            reason = f"WhatsApp takes at most {TEXT_LIMIT:,} characters."
-            raise UnsupportedContentError(field="message.text", reason=reason)
+        refuse_long(content.text, TEXT_LIMIT, "WhatsApp")
         parts = (*arrange(content.text, content.media), content.location, content.contact)
         return tuple(part for part in parts if part)
 

@@ -17,10 +17,9 @@ from service.channels.base import (
     Part,
     SendError,
     Surroundings,
-    UnsupportedContentError,
     Webhook,
 )
-from service.channels.captions import arrange
+from service.channels.captions import arrange, refuse_long
 from service.channels.drivers.whatsapp_cloud.errors import MediaGoneError, refused
 from service.channels.drivers.whatsapp_cloud.receipts import (
     SIGNATURE_HEADER,
@@ -37,6 +36,7 @@ BASE_URL: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
 
 TEXT_LIMIT: Final = 4096
+"""UTF-16 units of a text."""
 
 _FIELDS: Final = (
     "id,display_phone_number,verified_name,quality_rating,"
@@ -109,9 +109,7 @@ class WhatsAppCloud:
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into parts; what WhatsApp does not show as a picture goes as a document."""
-        if len(content.text) > TEXT_LIMIT:
-            reason = f"WhatsApp takes at most {TEXT_LIMIT:,} characters."
-            raise UnsupportedContentError(field="message.text", reason=reason)
+        refuse_long(content.text, TEXT_LIMIT, "WhatsApp")
         worded = arrange(content.text, [fitted(media) for media in content.media])
         parts = (content.template, *worded, content.location, content.contact)
         return tuple(part for part in parts if part)
