@@ -25,6 +25,8 @@ from service.database import Database
 from tests import postgres
 from tests.databases import Stock
 
+pytest_plugins = ["tests.skips"]
+
 ROOT = Path(__file__).parent.parent
 TEMPLATE = f"crier_template_{os.getpid()}"
 
