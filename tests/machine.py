@@ -97,10 +97,10 @@ def surroundings() -> dict[str, str]:
 
 @contextmanager
 def running(
-    command: Sequence[str], environment: Mapping[str, str]
+    command: Sequence[str], environment: Mapping[str, str], folder: Path = ROOT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the end of the block."""
-    process = subprocess.Popen(command, cwd=ROOT, env=dict(environment))
+    """Run a program in a folder until the end of the block."""
+    process = subprocess.Popen(command, cwd=folder, env=dict(environment))
     try:
         yield process
     finally:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-import service
+from service import MIGRATIONS, VERSION
 from service.blueprints.api import Blueprint
 from service.blueprints.context import Crier, crier
 from service.core import jobs, keys
@@ -16,8 +15,6 @@ from service.errors import ServiceError
 from service.schemas.health import HealthSchema, ReadinessSchema
 
 blueprint = Blueprint("health", __name__, description="Whether the service can do its work")
-
-_MIGRATIONS = Path(service.__file__).parent.parent / "migrations" / "versions"
 
 _CURRENT = text("SELECT version_num FROM alembic_version")
 
@@ -41,7 +38,7 @@ class NotReadyError(ServiceError):
 @blueprint.answers(200, HealthSchema, "This process is alive.")
 def health() -> dict[str, str]:
     """Tell whether this process answers at all."""
-    return {"version": service.VERSION}
+    return {"version": VERSION}
 
 
 @blueprint.get("/readyz", "getReadiness")
@@ -132,4 +129,4 @@ def migrations() -> tuple[str, ...]:
     A file is named by its number and has its revision's name: alembic need not be asked, which
     takes longer to import than the rest of the service to start.
     """
-    return tuple(sorted(path.stem for path in _MIGRATIONS.glob("[0-9]*.py")))
+    return tuple(sorted(path.stem for path in MIGRATIONS.glob("versions/[0-9]*.py")))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from service import MIGRATIONS
 from service.blueprints.context import crier
 from service.cli.terminal import Command, writing
 from service.core import keys
 from service.database import lacks_tables
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @click.command("migrate", cls=Command)
@@ -35,7 +32,8 @@ def upgrade() -> None:
 
 
 def _migrate() -> None:
-    config = Config(_ROOT / "alembic.ini")
+    config = Config()
+    config.set_main_option("script_location", f"{MIGRATIONS}".replace("%", "%%"))
     try:
         with crier().database.migrating() as connection:
             config.attributes["connection"] = connection

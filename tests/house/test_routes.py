@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Any, NamedTuple
 
 import pytest
 
-from service import VERSION
 from service.app import Application
 from service.blueprints.api import is_by_session, scope_of
 from service.core.tokens import Scope
 from tests.blueprints.test_guide import upload
-from tests.conftest import ROOT, Tenant
+from tests.conftest import Tenant
 
 PUBLIC = {
     "/docs",
@@ -156,11 +154,6 @@ def test_every_route_is_described(acme: Tenant, app: Application) -> None:
         if route.rule not in UNDESCRIBED
     }
     assert described == expected
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == VERSION
 
 
 def _names(rule: str) -> list[str]:
