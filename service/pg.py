@@ -33,7 +33,7 @@ _MARGIN = 0.5
 """Seconds that an answer may take beyond DATABASE_TIMEOUT: the server itself ends a wait for a
 lock after that time, and this side is still there to hear it."""
 
-_MOMENT = 0.25
+_MOMENT = 0.1
 """Seconds that others wait for the thread that asks a silent server: if it is back, it answers at
 once, and nobody is refused."""
 

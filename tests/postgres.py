@@ -119,7 +119,7 @@ class Cluster:
         """Start the server and wait until it takes connections; raises PostgresError."""
         options = self._settings | {"unix_socket_directories": str(self.folder)}
         settings = [f"--{name}={value}" for name, value in options.items()]
-        process = self._run("postgres", "-D", str(self.folder / "data"), *settings)
+        process = self.run("postgres", "-D", str(self.folder / "data"), *settings)
         deadline = time.monotonic() + LIMIT
         while not self._serves(process.pid):
             if _ends(process, 0.01) or time.monotonic() > deadline:
@@ -158,7 +158,7 @@ class Cluster:
         self._guard.communicate()
 
     def _initialise(self) -> None:
-        process = self._run(
+        process = self.run(
             "initdb",
             *("-D", str(self.folder / "data"), "--no-sync", "--no-instructions"),
             *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
@@ -166,7 +166,7 @@ class Cluster:
         if process.wait():
             raise InitialiseError(self._log())
 
-    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a program apart from the caller's account, terminal and environment."""
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
