@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
 from signal import SIGQUIT
@@ -69,6 +70,10 @@ class Postgres:
     def restart(self) -> None:
         """Start again after a crash and wait until it takes connections."""
         self._cluster.start()
+
+    def silent(self) -> AbstractContextManager[None]:
+        """Stop its processes within the block: connections stay open, and nothing answers."""
+        return self._cluster.silent()
 
     def cut(self, chance: Random) -> int:
         """Cut some of the service's connections, or all of them; return how many."""

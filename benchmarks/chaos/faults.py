@@ -16,7 +16,7 @@ from benchmarks.chaos.crew import Crew, Target
 from benchmarks.chaos.databases import Postgres
 from benchmarks.chaos.ground import Ground
 from benchmarks.chaos.journal import Journal
-from benchmarks.chaos.plan import Plan
+from benchmarks.chaos.plan import ON_SERVER, Plan
 from service.database import OUT_OF_REACH
 
 _FULL = (3.0, 8.0)
@@ -98,6 +98,7 @@ class Faults:
             "term": self._terminate,
             "postgres": self._crash,
             "cut": self._cut,
+            "silent": self._silence,
             "disk": self._fill,
             "clock": self._step,
             "migrate": self._migrate,
@@ -122,7 +123,7 @@ class Faults:
 
     def _possible(self) -> Iterator[str]:
         for name in self._plan.faults:
-            if name in {"postgres", "cut"} and not isinstance(self._database, Postgres):
+            if name in ON_SERVER and not isinstance(self._database, Postgres):
                 continue
             if name == "disk" and self._disk is None:
                 continue
@@ -186,6 +187,13 @@ class Faults:
         """Cut connections to Postgres."""
         with self._on_database:
             self._journal.note("cut", f"{self._postgres().cut(chance)} connections")
+
+    def _silence(self, chance: Random) -> None:
+        """Let Postgres stand still, connected, and go on after a while."""
+        seconds = chance.uniform(*self._plan.away)
+        noting = self._journal.noting("silent", f"for {seconds:.1f} s")
+        with self._on_database, noting, self._postgres().silent():
+            self._over.wait(seconds)
 
     def _fill(self, chance: Random) -> None:
         """Fill the disk under everything, and give the space back after a while."""

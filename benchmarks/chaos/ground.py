@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.chaos.clock import Clock
 from benchmarks.chaos.databases import Base, Postgres, Sqlite
 from benchmarks.chaos.disk import MIB, Disk, NoDiskError
-from benchmarks.chaos.plan import Plan
+from benchmarks.chaos.plan import ON_SERVER, Plan
 from benchmarks.chaos.upgrade import Upgrade
 from benchmarks.ground import ROOT, clean_environment, free_port
 from benchmarks.provider import noting
@@ -86,8 +86,8 @@ def prepare(plan: Plan) -> Iterator[Ground]:
         stack.callback(database.close)
         data = (disk.folder if disk else folder) / "data"
         data.mkdir()
-        if plan.database == "sqlite" and {"postgres", "cut"} & set(plan.faults):
-            skipped.append("postgres and cut are left out: there is no server to stop")
+        if plan.database == "sqlite" and (left := ON_SERVER & set(plan.faults)):
+            skipped.append(f"{', '.join(sorted(left))} left out: there is no server to stop")
         clock = Clock(folder / "clock")
         stack.callback(clock.close)
         environment = _environment(plan, data, database.url)

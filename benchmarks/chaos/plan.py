@@ -92,19 +92,23 @@ FAULTS = {
     "term": (12.0, 20.0),
     "postgres": (5.0, 40.0),
     "cut": (4.0, 12.0),
+    "silent": (10.0, 40.0),
     "disk": (25.0, 40.0),
     "clock": (6.0, 12.0),
     "migrate": (8.0, 16.0),
 }
 """The faults, and how many seconds lie between two of a kind."""
 
+ON_SERVER = frozenset({"postgres", "cut", "silent"})
+"""The faults of a database server; SQLite has none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One run; times in seconds.
 
-    `faults` are as in FAULTS, `away` is how long Postgres is gone, `step` how far a clock is set
-    forward or back and `wrong` how long it stays so.
+    `faults` are as in FAULTS, `away` is how long Postgres is gone or silent, `step` how far a
+    clock is set forward or back and `wrong` how long it stays so.
     """
 
     database: str = "sqlite"

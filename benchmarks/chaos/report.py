@@ -159,7 +159,7 @@ class Report:
         answers = ", ".join(f"{n} x {code or 'none'}" for code, n in sorted(self.answers.items()))
         yield f"  API answers: {answers}; 5xx other than 503: {len(self.server_errors)}"
         yield f"  slowest answer: {_timed(self.slowest)}"
-        if self.faults["postgres"]:
+        if self.faults["postgres"] or self.faults["silent"]:
             yield f"  slowest answer while Postgres was away: {_timed(self.slowest_while_away)}"
             yield f"  sending again after Postgres was back: {_spread(self.resumptions)}"
         if self.faults["migrate"]:

@@ -31,7 +31,7 @@ _READY_WITHIN = 60.0
 _ANSWER_WITHIN = 10.0
 _LOOK_EVERY = 0.2
 _FILE = b"chaos " * 20_000
-_EXCUSES = ("stop", "postgres", "cut", "disk", "migrate")
+_EXCUSES = ("stop", "postgres", "cut", "silent", "disk", "migrate")
 _NOTED = frozenset({"warning", "error", "critical"})
 
 
@@ -143,7 +143,7 @@ def _audit(scene: Scene, told: dict[str, dict[str, int]]) -> Audit:
 
 def _report(scene: Scene, compared: Audit) -> Report:
     journal, answers, crew = scene.journal, scene.api.answers, scene.crew
-    away, frozen = journal.entries("postgres"), journal.entries("stop")
+    away, frozen = journal.entries("postgres", "silent"), journal.entries("stop")
     sent = resumptions.look(scene.ground.sandbox, scene.traffic.orders, scene.traffic.accepted_at)
     return Report(
         plan=scene.plan,

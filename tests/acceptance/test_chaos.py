@@ -12,8 +12,13 @@ def test_processes_killed_and_frozen_and_clocks_that_are_set_lose_nobody_on_sqli
     _assert_that_the_promise_was_kept(report)
 
 
-def test_a_postgres_that_crashes_and_is_migrated_and_processes_killed_lose_nobody() -> None:
-    faults = {"cut": (0.5, 0.9), "postgres": (1.0, 1.5), "migrate": (0.3, 0.6)}
+def test_a_postgres_that_crashes_or_is_silent_or_migrated_loses_nobody() -> None:
+    faults = {
+        "cut": (0.5, 0.9),
+        "postgres": (1.0, 1.5),
+        "silent": (0.8, 1.2),
+        "migrate": (0.3, 0.6),
+    }
     report = run(_plan("postgres", kill=(1.0, 1.4), **faults))
     _assert_that_the_promise_was_kept(report)
     assert not report.migrations.given_up, report.migrations
