@@ -109,7 +109,9 @@ def _paced(ground: Ground, provider: Provider, report: Report, seconds: float) -
     note = f"{reached} of {expected:.0f}; the other one sent {beside:,} meanwhile"
     report.add(PACED, SLOTS, reached / expected, "times", least=0.97, note=note)
     most = most_in_a_second(moments)
-    report.add(PACED, MOST, most / _RATE, "times", most=1.0, note=f"{most} of {_RATE:.0f}")
+    # On its way a message may be overtaken by the end of the second that it was sent in.
+    limit, note = (_RATE + 1) / _RATE, f"{most} of {_RATE:.0f}"
+    report.add(PACED, MOST, most / _RATE, "times", most=limit, note=note)
 
 
 def most_in_a_second(moments: Sequence[float]) -> int:
