@@ -15,6 +15,7 @@ from service.blueprints import (
     attachments,
     broadcasts,
     contacts,
+    deliveries,
     docs,
     files,
     groups,
@@ -38,6 +39,7 @@ from service.dispatch.uploads import StoredMediaIds
 
 _NOUNS = (
     broadcasts,
+    deliveries,
     attachments,
     contacts,
     groups,

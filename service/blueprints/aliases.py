@@ -28,6 +28,7 @@ _MESSAGES = {
         "Group updated successfully!": "ContactGroup updated successfully!",
         "Group deleted successfully!": "ContactGroup deleted successfully!",
     },
+    "/message-log": {"Delivery fetched successfully!": "MessageLog fetched successfully!"},
 }
 """What is said at an address of the guide in the place of our own message."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from service.blueprints import deliveries
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
 from service.core import broadcasts, edits, fingerprints, orders, recipients, reports
-from service.core.deliveries import progress
 from service.core.orders import Order
 from service.core.paging import Page, PageRequest
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import ConflictError
-from service.models import Broadcast, Delivery, DeliveryStatus
+from service.models import Broadcast, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
     BroadcastChangeSchema,
@@ -180,7 +180,7 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
         page = reports.page(db, broadcast, query["status"], query["recipient"], query["page"])
-    return page.map(_shown_delivery)
+    return page.map(deliveries.shown)
 
 
 def _order(body: dict[str, Any], key: str | None) -> Order:
@@ -207,13 +207,4 @@ def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
         failed=mine.failed,
         counts=reports.counts(broadcast),
         reason=mine.held or broadcast.reason,
-    )
-
-
-def _shown_delivery(delivery: Delivery) -> Shown:
-    waits = delivery.status == DeliveryStatus.QUEUED
-    return Shown(
-        delivery,
-        message_ids=progress.taken(delivery.message_ids),
-        next_attempt_at=delivery.due_at if waits else None,
     )

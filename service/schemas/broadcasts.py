@@ -12,6 +12,7 @@ from service.models import BroadcastStatus, DeliveryStatus, SendType
 from service.schemas.base import (
     ID_PATTERN,
     CredentialsSchema,
+    Derived,
     Flag,
     LenientSchema,
     Matches,
@@ -273,3 +274,17 @@ class DeliverySchema(StrictSchema):
     next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
     sent_at = Moment(required=True, allow_none=True, data_key="sentAt")
     updated_at = updated()
+
+
+class LoggedDeliverySchema(DeliverySchema):
+    """A delivery and what was sent."""
+
+    number = Derived(
+        lambda delivery: delivery.recipient,
+        required=True,
+        metadata={"description": "The guide's word for `recipient`"},
+    )
+    client_id = id_field()
+    session_id = id_field(allow_none=True)
+    message = fields.Dict(required=True, metadata={"description": "As it was given"})
+    created_at = created()

@@ -43,6 +43,14 @@ class SortedPageSchema(StrictSchema):
         return _page(data)
 
 
+class LogPageSchema(SortedPageSchema):
+    """A page of a list that begins with the newest."""
+
+    sort = fields.String(
+        load_default="-createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
+    )
+
+
 class SandboxPageSchema(SortedPageSchema):
     """A page of what the sandbox received."""
 

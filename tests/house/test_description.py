@@ -24,8 +24,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from service import ids
 from service.app import Application, create_app
 from service.config import Settings
+from service.core.deliveries import chunks
+from service.database import now_ms
 from tests.blueprints.test_guide import upload
 from tests.conftest import Tenant, fresh
 
@@ -36,7 +39,9 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-MADE = {"attachment_id", "broadcast_id", "contact_id", "group_id", "session_id"}
+MADE = {
+    *("attachment_id", "broadcast_id", "contact_id", "delivery_id", "group_id", "session_id"),
+}
 EXAMPLES = int(os.environ.get("EXAMPLES") or 10)
 """Requests for each operation on SQLite; half as many on Postgres, where only statements differ."""
 _numbers = itertools.count(1)
@@ -81,6 +86,11 @@ def real(tenant: Tenant, name: str) -> str:
         message = {"text": "Hello"}
         asked = {"send_type": "individual", "to": phones, "message": message}
         return str(tenant.make("/broadcast", **asked)["_id"])
+    if name == "delivery_id":
+        broadcast_id = real(tenant, "broadcast_id")
+        with tenant.crier.database.writing() as db:
+            chunks.fan_out(db, broadcast_id, now=now_ms())
+        return ids.delivery(broadcast_id, 0)
     if name == "contact_id":
         return str(tenant.make("/contact", name="Ada", phones=phones)["_id"])
     noun = name.removesuffix("_id")

@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from service import ids
 from service.app import Application
 from service.blueprints.api import is_by_session, scope_of
+from service.core.deliveries import chunks
 from service.core.tokens import Scope
+from service.database import now_ms
 from tests.blueprints.test_guide import upload
 from tests.conftest import Tenant
 
@@ -60,7 +63,10 @@ def one_of_each(tenant: Tenant) -> dict[str, str]:
     broadcast = tenant.make(
         "/broadcast", send_type="individual", to="2348179803743", message={"text": "Hello"}
     )
+    with tenant.crier.database.writing() as db:
+        chunks.fan_out(db, broadcast["_id"], now=now_ms())
     return {
+        "delivery_id": ids.delivery(broadcast["_id"], 0),
         "attachment_id": upload(tenant)["_id"],
         "broadcast_id": broadcast["_id"],
         "contact_id": contact["_id"],
@@ -69,8 +75,8 @@ def one_of_each(tenant: Tenant) -> dict[str, str]:
     }
 
 
-def fill(rule: str, ids: dict[str, str]) -> str:
-    return re.sub(r"<id:(\w+)>", lambda match: ids[match[1]], rule)
+def fill(rule: str, made: dict[str, str]) -> str:
+    return re.sub(r"<id:(\w+)>", lambda match: made[match[1]], rule)
 
 
 def test_every_route_asks_for_a_scope_or_is_known_to_be_public(app: Application) -> None:
@@ -102,16 +108,16 @@ def test_no_route_lets_in_a_token_of_a_lesser_scope(
 def test_what_belongs_to_one_client_is_not_there_for_another(
     acme: Tenant, globex: Tenant, app: Application
 ) -> None:
-    ids = one_of_each(acme)
+    made = one_of_each(acme)
     by_id = [route for route in guarded(app) if _names(route.rule)]
     assert len(by_id) > 10
     for route in by_id:
         body: dict[str, Any] = {} if route.method == "GET" else {"json": NEEDED.get(route.rule, {})}
-        answer = globex.ask(route.method, fill(route.rule, ids), **body)
+        answer = globex.ask(route.method, fill(route.rule, made), **body)
         assert answer.status_code == 404, route
     for route in by_id:
         if route.method == "GET":
-            assert acme.get(fill(route.rule, ids)).status_code == 200, route
+            assert acme.get(fill(route.rule, made)).status_code == 200, route
 
 
 def test_lists_show_a_client_only_its_own(acme: Tenant, globex: Tenant, app: Application) -> None:
@@ -124,16 +130,16 @@ def test_lists_show_a_client_only_its_own(acme: Tenant, globex: Tenant, app: App
 def test_a_sessions_own_token_reaches_only_what_belongs_to_its_session(
     acme: Tenant, app: Application
 ) -> None:
-    ids = one_of_each(acme)
+    made = one_of_each(acme)
     other = acme.make("/session", name="other", channel="sandbox")
     acme.token = other["access_token"]
     for route in guarded(app):
         body: dict[str, Any] = {} if route.method == "GET" else {"json": NEEDED.get(route.rule, {})}
         if not route.by_session:
-            path = fill(route.rule, ids)
+            path = fill(route.rule, made)
             assert acme.ask(route.method, path, **body).status_code == 403, route
         elif _names(route.rule):
-            path = fill(route.rule, ids)
+            path = fill(route.rule, made)
             assert acme.ask(route.method, path, **body).status_code == 404, route
         elif route.method == "GET":
             shown = [each["_id"] for each in acme.get(route.rule).json["data"]]  # type: ignore[index]
