@@ -22,6 +22,7 @@ from service.blueprints import (
     health,
     metrics,
     opt_outs,
+    origins,
     sandbox,
     sessions,
     traffic,
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.extensions[EXTENSION] = _parts(settings)
     traffic.register(app)
     metrics.register(app)
+    origins.register(app)
     _publish(app)
     cli.register(app)
     app.wsgi_app = aliases.Prefix(app.wsgi_app)  # type: ignore[method-assign]  # as documented

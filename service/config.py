@@ -17,6 +17,9 @@ from service import dsn
 
 MIB = 1024 * 1024
 
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+"""An origin as browsers send it: in lower case, without a path, a slash or a usual port."""
+
 _ACCEL_PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 
 
@@ -63,6 +66,11 @@ class Settings:
         "",
         "Internal location (`/_attachments`) from which nginx serves the files of attachments,"
         " told by `X-Accel-Redirect`; empty: the service sends them itself",
+    )
+    cors_origins: str = setting(
+        "",
+        "Origins whose pages may call the API from a browser, comma-separated, such as"
+        " `https://app.example`; `*`: all; empty: none",
     )
     max_body_bytes: int = setting(32 * MIB, "Largest JSON body")
     max_attachment_bytes: int = setting(16 * MIB, "Largest uploaded file")
@@ -144,6 +152,11 @@ class Settings:
             self.accel_prefix != "" and not _ACCEL_PREFIX.fullmatch(self.accel_prefix),
             "ACCEL_PREFIX must begin with a slash and not end with one",
         )
+        for origin in self.origins - {"*"}:
+            _refuse(
+                not _ORIGIN.fullmatch(origin),
+                f"CORS_ORIGINS must name origins such as https://app.example, not {origin!r}",
+            )
         for setting_ in fields(self):
             value = getattr(self, setting_.name)
             if setting_.type in {"int", "float"} and setting_.name != "trusted_proxies":
@@ -153,6 +166,12 @@ class Settings:
     def database(self) -> str:
         """Return the URL of the database that is really used."""
         return self.database_url or dsn.of_file(self.data_dir.resolve() / "crier.db")
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Return the origins whose pages may call the API from a browser."""
+        given = (origin.strip() for origin in self.cors_origins.split(","))
+        return frozenset(origin for origin in given if origin)
 
     @property
     def attachments_dir(self) -> Path:

@@ -29,6 +29,7 @@ PARTICULAR = {
     "log_format": ("console", "console"),
     "log_level": ("DEBUG", "DEBUG"),
     "accel_prefix": ("/_attachments", "/_attachments"),
+    "cors_origins": ("https://app.example", "https://app.example"),
 }
 
 

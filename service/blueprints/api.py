@@ -314,6 +314,11 @@ def describe(api: Api) -> None:
     api.spec.components.security_scheme("access_token", in_query)
 
 
+def is_described(view: Callable[..., Any]) -> bool:
+    """Tell whether a view is an operation of the description."""
+    return hasattr(view, "_apidoc")
+
+
 def is_by_session(view: Callable[..., Any]) -> bool:
     """Tell whether a session's own token is enough for a view."""
     return bool(getattr(view, "_apidoc", {}).get("by_session"))
