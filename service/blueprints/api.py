@@ -45,9 +45,15 @@ _DESCRIPTIONS = {
     415: "The body, or the file in it, is of a kind that is not accepted.",
     416: "The file has no such range.",
     422: "The body can be read, but some of its fields are not right: `errors` names them.",
+    429: "Too much at once: `Retry-After` says when to try again.",
     503: "The database, or another part of the service, is not there just now.",
 }
-_HEADERS = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 503: "Retry-After"}
+_HEADERS = {
+    401: "WWW-Authenticate",
+    403: "WWW-Authenticate",
+    429: "Retry-After",
+    503: "Retry-After",
+}
 
 
 class IdConverter(UnicodeConverter):
