@@ -150,7 +150,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class Written(float):
     """A number with a point or an exponent; as a text it is what the client wrote.
 
-    `2.34818E+12` for somebody's telephone is to be told from `2348180000000.0`.
+    A telephone as `1.2E+10` is to be told from one that is written out, with `.0` behind it.
     """
 
     def __init__(self, written: str) -> None:

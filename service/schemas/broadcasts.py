@@ -139,7 +139,7 @@ class OrderSchema(CredentialsSchema, LenientSchema):
         "session_id": "",
         "access_token": "",
         "send_type": "individual",
-        "to": "2348179803743,2349048988056",
+        "to": "12025550110,12025550111",
         "message": {
             "text": "New Test Broadcasts text",
             "attachments": [],
@@ -154,7 +154,7 @@ class OrderSchema(CredentialsSchema, LenientSchema):
         metadata={
             "oneOf": _RECIPIENTS,
             "description": "Phone numbers in international form; for `group`, ids of groups",
-            "example": "2348179803743,2349048988056",
+            "example": "12025550110,12025550111",
         },
     )
     message = fields.Nested(MessageSchema, required=True)

@@ -48,7 +48,7 @@ class NewContactSchema(_ContactFields, LenientSchema):
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "name": "Ada Obi",
-        "phones": ["2348179803743"],
+        "phones": ["12025550110"],
         "emails": ["ada@example.com"],
         "organisation": "Acme",
     }
@@ -60,7 +60,7 @@ class NewContactSchema(_ContactFields, LenientSchema):
         metadata={
             "description": "In international form, in any notation; required, here or as `number`."
             " Messages go to the first that is no landline",
-            "example": ["2348179803743"],
+            "example": ["12025550110"],
         },
     )
 

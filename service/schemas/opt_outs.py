@@ -14,14 +14,14 @@ _LONGEST = 100
 class NewOptOutSchema(CredentialsSchema):
     """Somebody who wants no more messages."""
 
-    EXAMPLE: ClassVar[dict[str, Any]] = {"recipient": "2348179803743"}
+    EXAMPLE: ClassVar[dict[str, Any]] = {"recipient": "12025550110"}
 
     recipient = Phone(
         required=True,
         validate=validate.Length(min=1, max=_LONGEST),
         metadata={
             "description": "A number in international form, or a WhatsApp group (`…@g.us`)",
-            "example": "2348179803743",
+            "example": "12025550110",
         },
     )
 
