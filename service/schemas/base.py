@@ -79,7 +79,8 @@ class CredentialsSchema(StrictSchema):
         allow_none=True,
         load_only=True,
         metadata={
-            "description": "Id of the session to send with; empty: the default one",
+            "description": "Id of the session to send with, or whose own token comes along;"
+            " empty: the default one",
             "example": "",
         },
     )

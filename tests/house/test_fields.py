@@ -1,0 +1,222 @@
+"""No field is taken and then ignored: each that is described changes the outcome, or is refused."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from werkzeug.test import TestResponse
+
+from service.channels.drivers import sandbox
+from service.models import DeliveryStatus
+from service.schemas import pages
+from tests.blueprints.test_attachments import as_url
+from tests.blueprints.test_broadcasts import deliver
+from tests.conftest import Tenant
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+"""What is taken does not depend on the database."""
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
+ADA, BEN = "12025550110", "12025550111"
+ORDER = {"send_type": "individual", "to": ADA, "message": {"text": "Hello"}}
+
+BASES: dict[str, dict[str, Any]] = {
+    "createBroadcast": ORDER,
+    "createAttachment": {"file": as_url(PNG)},
+    "createContact": {"name": "Ada", "phones": [ADA]},
+    "createContactGroup": {"name": "friends"},
+    "createGroup": {"name": "friends"},
+    "createOptOut": {"recipient": ADA},
+    "createSession": {"name": "second", "channel": "sandbox"},
+}
+"""The least that each operation takes."""
+
+WRONG = {"access_token": "crier_wrong", "session_id": "0" * 24}
+"""What is refused wherever it is taken."""
+
+VALUES: dict[str, Any] = {
+    "__v": 99,
+    "channel": "waha",
+    "contacts": ["0" * 24],
+    "default": True,
+    "emails": ["ada@example.com"],
+    "expires_at": "2999-01-01T00:00:00Z",
+    "file": as_url(PNG + b"more"),
+    "filename": "cake.png",
+    "group_id": "0" * 24,
+    "is_default": True,
+    "limit": 3,
+    "max_attempts": 3,
+    "message": {"text": "Bye"},
+    "name": "another",
+    "number": BEN,
+    "on_uncertain": "resend",
+    "organisation": "Acme",
+    "page": 2,
+    "page_size": 3,
+    "phones": [BEN],
+    "rate": 7,
+    "recipient": BEN,
+    "send_at": "2998-01-01T00:00:00Z",
+    "send_type": "group",
+    "settings": {"latency": 1},
+    "sort": "-createdAt",
+    "status": "failed",
+    "statuses": ["uncertain"],
+    "title": "another",
+    "to": BEN,
+    "type": "all",
+    **WRONG,
+}
+"""A value of each field that means something else than the field left out."""
+
+PASSING = ("_id", "createdAt", "updatedAt", "completedAt", "expires_at", "since", "received_at")
+"""What differs between two outcomes of one request, where it was not asked for."""
+
+_numbers = itertools.count(1)
+
+
+class Operation(NamedTuple):
+    """An operation of the description, and where it takes which fields."""
+
+    name: str
+    method: str
+    path: str
+    fields: list[tuple[str, str]]
+
+
+@pytest.fixture
+def spec(acme: Tenant) -> Any:
+    return acme.get("/openapi.json").json
+
+
+def operations(spec: Any) -> Iterator[Operation]:
+    for path, item in spec["paths"].items():
+        for method, told in item.items():
+            if method != "parameters" and not path.startswith(("/webhook", "/public")):
+                fields = [*_parameters(spec, told), *_members(spec, told)]
+                yield Operation(told["operationId"], method, path, fields)
+
+
+def _parameters(spec: Any, told: Any) -> Iterator[tuple[str, str]]:
+    for each in told.get("parameters", []):
+        parameter = _resolved(spec, each)
+        yield parameter["in"], parameter["name"]
+
+
+def _members(spec: Any, told: Any) -> Iterator[tuple[str, str]]:
+    for kind, content in told.get("requestBody", {}).get("content", {}).items():
+        for name in _resolved(spec, content["schema"]).get("properties", {}):
+            yield kind, name
+
+
+def _resolved(spec: Any, schema: Any) -> Any:
+    while "$ref" in schema:
+        for step in schema["$ref"].split("/")[1:]:
+            spec = spec[step]
+        schema = spec
+    return schema
+
+
+def prepared(acme: Tenant, operation: Operation) -> str:
+    """Make what an operation needs and return its address."""
+    number = next(_numbers)
+    path = operation.path
+    if "{broadcast_id}" in path:
+        made = acme.make("/broadcast", **ORDER | {"to": [ADA, "12025550112"]})["_id"]
+        if operation.name != "updateBroadcast":
+            deliver(acme, made, DeliveryStatus.FAILED)
+        if operation.name in {"resumeBroadcast", "updateBroadcast"}:
+            acme.post(f"/broadcast/{made}/pause")
+        path = path.replace("{broadcast_id}", made)
+    if "{attachment_id}" in path:
+        made = acme.make("/attachment", file=as_url(PNG))["_id"]
+        path = path.replace("{attachment_id}", made)
+    for noun, more in (("contact", {"phones": [ADA]}), ("group", {}), ("session", SANDBOX)):
+        if f"{{{noun}_id}}" in path:
+            made = acme.make(f"/{noun}", name=f"{noun} {number}", **more)["_id"]
+            path = path.replace(f"{{{noun}_id}}", made)
+    if operation.name == "listOptOuts":
+        for recipient in (ADA, BEN):
+            acme.make(path, recipient=recipient)
+    if path.endswith("{recipient}"):
+        path = path.replace("{recipient}", ADA)
+        acme.make(path.rpartition("/")[0], recipient=ADA)
+    return path
+
+
+SANDBOX = {"channel": "sandbox"}
+
+
+def ask(acme: Tenant, operation: Operation, place: str, field: str, value: Any) -> TestResponse:
+    """Send the least request of an operation with one field more; None: without it."""
+    path = prepared(acme, operation)
+    body = dict(BASES.get(operation.name, {}))
+    if "name" in body:
+        body["name"] = f"{body['name']} {next(_numbers)}"
+    query: dict[str, Any] = {}
+    headers = {"Authorization": f"Bearer {acme.token}"}
+    if place == "multipart/form-data":
+        form = {"file": (io.BytesIO(PNG if value is None else PNG + b"more"), "a.png")}
+        form |= {} if value is None or field == "file" else {field: value}
+        return acme.post(path, data=form, content_type=place)
+    if value is not None:
+        {"query": query, "header": headers, "application/json": body}[place][field] = value
+    more = {"json": body} if operation.method != "get" else {}
+    return acme.ask(operation.method.upper(), path, query_string=query, headers=headers, **more)
+
+
+def outcome(answer: TestResponse, field: str) -> Any:
+    """Return an answer without what differs from one request to the next."""
+    said = json.loads(answer.text)
+    return answer.status_code, answer.headers.get("X-Pagination"), _settled(said["data"], field)
+
+
+def _settled(data: Any, field: str) -> Any:
+    if not isinstance(data, dict):
+        return data
+    passing = {*PASSING, "name", "title", "path", "url", "token", "vcard"} - {field}
+    return {name: value for name, value in data.items() if name not in passing}
+
+
+def test_a_value_is_known_for_every_field(spec: Any) -> None:
+    named = {field for each in operations(spec) for _, field in each.fields}
+    assert named - {"Idempotency-Key"} == set(VALUES)
+
+
+def test_every_field_changes_the_outcome_or_is_refused(
+    acme: Tenant, spec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "DEFAULT_SIZE", 1)  # so that few objects are several pages
+    session = acme.make("/session", name="main", channel="sandbox")["_id"]
+    store = sandbox.Store.at(acme.crier.settings.sandbox_store)
+    for number in range(2):
+        store.keep(session, ADA, sandbox.Prepared("text", "{}"), f"d{number}.0", once=True)
+        acme.make("/contact", name=f"Ada {number}", phones=[ADA])
+        acme.make("/group", name=f"group {number}")
+        acme.make("/broadcast", **ORDER)
+        acme.make("/attachment", file=as_url(PNG + bytes(number)))
+    ignored = []
+    for operation in operations(spec):
+        for place, field in operation.fields:
+            if field == "Idempotency-Key":
+                continue
+            without, given = (
+                outcome(ask(acme, operation, place, field, value), field)
+                for value in (None, VALUES[field])
+            )
+            if without == given:
+                ignored.append((operation.name, field))
+    assert ignored == []
+
+
+def test_an_idempotency_key_makes_one_broadcast_of_two_requests(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    for headers, count in (({}, 2), ({"Idempotency-Key": "one"}, 1)):
+        made = [acme.post("/broadcast", json=ORDER, headers=headers) for _ in range(2)]
+        assert len({answer.json["data"]["_id"] for answer in made}) == count  # type: ignore[index]
