@@ -1,4 +1,9 @@
-"""Crier: one message to many people, delivered or accounted for."""
+"""Crier: one message to many people, delivered or accounted for.
+
+A body is JSON under any content type, in UTF-8 or UTF-16, plain or packed as gzip or deflate; or a
+form, urlencoded or multipart, with names in brackets (`message[text]=Hello`, `to[]=12025550110`).
+Where something is made, an optional field that is empty counts as absent.
+"""
 
 from pathlib import Path
 

@@ -37,6 +37,13 @@ _RECIPIENTS: list[dict[str, Any]] = [
     {"type": "array", "items": {"type": ["string", "integer"]}},
 ]
 
+_ABOUT_TO = (
+    "Phone numbers in international form, or for `group` ids of groups. A number may have `+`,"
+    " `00`, blanks, dashes, dots, brackets and `(0)` in it, be in the digits of any script, an"
+    " integer, or `tel:+1-202-555-0110`, `https://wa.me/12025550110`, `12025550110@c.us`. In a"
+    " text, commas, semicolons and line ends separate entries. Deliveries show the digits alone"
+)
+
 
 class Coordinate(fields.Field[str | float]):
     """Decimal degrees, as a number or as a text like `"6.556452"`; kept as it was given.
@@ -110,7 +117,13 @@ class TemplateSchema(LenientSchema):
 class MessageSchema(LenientSchema):
     """What is sent: at least one of these."""
 
-    text = fields.String(allow_none=True)
+    text = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "WhatsApp counts UTF-16 units, an emoji as two or more: at most 4,096 of"
+            " them on the Cloud API; up to 1,024 go under the first picture, film or document"
+        },
+    )
     attachments = fields.List(
         fields.String(validate=is_id, metadata={"pattern": ID_PATTERN}),
         allow_none=True,
@@ -153,7 +166,7 @@ class OrderSchema(CredentialsSchema, LenientSchema):
         required=True,
         metadata={
             "oneOf": _RECIPIENTS,
-            "description": "Phone numbers in international form; for `group`, ids of groups",
+            "description": _ABOUT_TO,
             "example": "12025550110,12025550111",
         },
     )
