@@ -54,7 +54,7 @@ def main() -> int:
     limits.as_usual()
     began, report = time.monotonic(), Report()
     machine = paper.machine()
-    print(f"Crier's benchmarks on {machine.describe()}\n{_missing()}", flush=True)
+    print(f"Crier's benchmarks on {machine.describe()}\n{missing()}", flush=True)
     try:
         with ExitStack() as stack:
             ground = Ground(stack)
@@ -86,7 +86,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _missing() -> str:
+def missing() -> str:
     """Say in one line what to install, and what is left out without it; empty: nothing."""
     packages = provider.missing() + usual.missing()
     if not packages:

@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from benchmarks import usage
-from benchmarks.ground import PYTHON, ROOT, Ground, answers, free_port, until
+from benchmarks.ground import PYTHON, ROOT, Ground, answers, until
 from benchmarks.message import FIRST_NUMBER, TEXT
 from service.config import Settings
 from service.core import broadcasts, clients, orders, sessions, tokens
@@ -27,6 +27,7 @@ from service.core.recipients import read as read_recipients
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.uploads import StoredMediaIds
+from tests.serving import free_port
 
 DATABASES = ("Postgres", "SQLite")
 

@@ -121,13 +121,6 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in KEPT}
 
 
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def until(done: Callable[[], bool], what: str, *, limit: float = _PATIENCE) -> None:
     """Wait for a condition; raises BenchmarkError when it does not come."""
     deadline = time.monotonic() + limit

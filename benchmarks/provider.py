@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.ground import PYTHON, Ground, answers, free_port, on_path, running, until
+from benchmarks.ground import PYTHON, Ground, answers, on_path, running, until
 from benchmarks.stub import Journal
+from tests.serving import free_port
 
 PACKAGES = {"nginx": "nginx-light", "echo": "libnginx-mod-http-echo"}
 

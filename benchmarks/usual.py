@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import psycopg
 
-from benchmarks.ground import PYTHON, ROOT, Ground, answers, free_port, on_path, until
+from benchmarks.ground import PYTHON, ROOT, Ground, answers, on_path, until
 from benchmarks.provider import Provider
 from benchmarks.rates import rate
+from tests.serving import free_port
 
 CELERY = "Celery, a task per recipient, Redis + Postgres"
 DRAMATIQ = "Dramatiq, a task per recipient, Redis + Postgres"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import multi, paper, stub
+from benchmarks import __main__ as main
+from benchmarks import multi, paper, provider, stub, usual
 from benchmarks.figures import Report
 from benchmarks.neighbours import most_in_a_second
 from benchmarks.provider import noting
@@ -51,6 +52,15 @@ def test_numbers_are_put_between_their_lines_and_nowhere_else() -> None:
     assert (made[:6], made[-7:]) == ("before", "\nafter\n")
     assert "old" not in made
     assert paper.with_numbers(made, result) == made
+
+
+def test_what_to_install_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "missing", lambda: ["nginx-light"])
+    monkeypatch.setattr(usual, "missing", lambda: ["redis-server"])
+    first, *rest = main.missing().splitlines()
+    assert "apt-get install nginx-light redis-server" in first
+    assert "left out without: throughput, pressure, endurance, Celery, Dramatiq" in first
+    assert rest == []
 
 
 def test_only_what_has_to_hold_is_judged() -> None:

@@ -16,9 +16,10 @@ from benchmarks.chaos.databases import Base, Postgres, Sqlite
 from benchmarks.chaos.disk import MIB, Disk, NoDiskError
 from benchmarks.chaos.plan import ON_SERVER, Plan
 from benchmarks.chaos.upgrade import Upgrade
-from benchmarks.ground import ROOT, clean_environment, free_port
+from benchmarks.ground import ROOT, clean_environment
 from benchmarks.provider import noting
 from benchmarks.stub import Journal
+from tests.serving import free_port
 
 _DISK = 512 * MIB
 _DISK_PER_DELIVERY = 2048

@@ -8,6 +8,8 @@ from pathlib import Path
 from signal import Signals
 from typing import NamedTuple
 
+from benchmarks import usage
+
 _STARTED = 19
 """Place of the start time among the fields of /proc/PID/stat behind the name (proc(5))."""
 
@@ -45,8 +47,7 @@ def find(pid: int) -> Process | None:
 def children(pid: int) -> list[Process]:
     """Return the children of a process, the oldest first."""
     try:
-        pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        found = list(map(find, usage.children(pid)))
     except OSError:
         return []
-    found = [find(int(child)) for child in pids]
     return [child for child in found if child is not None]
