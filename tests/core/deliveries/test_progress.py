@@ -178,11 +178,47 @@ def test_a_part_that_may_have_arrived_is_sent_again_and_settled_by_any_word() ->
     assert after(waiting, word(FAILED, 1), parts=2) == ("failed", "a id-1", ".f")
 
 
+def failing(part: int = 0, message_id: str | None = None) -> Word:
+    return word(FAILED, part, message_id)._replace(again=True)
+
+
+def test_a_part_that_failed_for_a_passing_cause_is_to_be_sent_again() -> None:
+    before = state("sent", "id-0 id-1", "d.")
+    end = advance(before, [failing(1)], 2)
+    assert (str(end.status), end.message_ids, end.progress) == ("queued", ("id-0", "!id-1"), "d.")
+    assert (end.code, end.reason) == ("131026", "Part 1 failed.")
+    assert after(before, failing(0), parts=2) == ("sent", "id-0 id-1", "d.")
+
+
+def test_where_a_process_died_a_part_that_failed_settles_only_the_last_one() -> None:
+    """Further parts may have been sent after any other."""
+    before = state("uncertain", code=PROCESS_DIED)
+    assert after(before, failing(0), parts=2) == ("uncertain", "!id-0", "..")
+    assert after(before, failing(1), parts=2) == ("queued", "- !id-1", "..")
+    assert after(before, failing(0), parts=1) == ("queued", "!id-0", ".")
+
+
+def test_an_older_failure_does_not_end_what_is_to_be_sent_again() -> None:
+    waiting = state("queued", "!newer", code="131000")
+    assert after(waiting, word(FAILED, message_id="older")) == ("queued", "!newer", "")
+    assert after(waiting, failing(0, "older")) == ("queued", "!newer", "")
+
+
 def test_a_word_on_a_later_part_tells_of_what_may_have_arrived_before_it() -> None:
     waiting = state("uncertain", "!", code=PROCESS_DIED)
     assert after(waiting, word(SENT, 1), parts=2) == ("sent", f"{NAMELESS} id-1", ".s")
     known_before = state("queued", "! id-1")
     assert after(known_before, word(READ, 1), parts=2) == ("queued", "! id-1", ".r")
+
+
+@given(st.lists(st.sampled_from([0, 1, 2]), max_size=3), st.randoms(use_true_random=False))
+def test_parts_to_be_sent_again_are_the_same_in_any_order(
+    parts: list[int], chance: random.Random
+) -> None:
+    words = [failing(part) for part in parts] + [word(DELIVERED, 0), word(SENT, 1)]
+    end = advance(COMPLETE, words, PARTS)
+    assert known(advance(COMPLETE, shuffled(words, chance), PARTS))[:2] == known(end)[:2]
+    assert list(unsent(end.message_ids, PARTS)) == sorted({*parts} - {0})
 
 
 def words_on(parts: int, *, contradict: bool) -> st.SearchStrategy[list[Word]]:
