@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.acceptance.test_webhooks import LAGOS, UNDELIVERABLE, cloud, status
-from tests.provider import Taken, instead
+from tests.provider import Fault, Request, Taken, instead
 from tests.sending import PHONE_NUMBER_ID, Sending
 from tests.waiting import until
 from tests.world import numbers
@@ -94,3 +96,37 @@ def test_waha_tells_of_its_session(sending: Sending, said: str) -> None:
     with sending.running():
         tell(said, "blocked")
         tell("WORKING", "ready")
+
+
+def written(seconds: float) -> str:
+    """Return a moment to the minute, as the API writes it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M}"
+
+
+def test_a_restricted_number_is_left_alone_until_its_date(sending: Sending) -> None:
+    ends = (time.time() + 630) // 60 * 60 + 30
+    lock = {"isActive": True, "enforcementType": "DEFAULT", "timeEnforcementEnds": ends}
+    restricted = instead(500, {"exception": {"message": "server returned error 463"}})
+    known = instead(200, {"status": "WORKING", "me": {"reachoutTimelock": lock}})
+
+    def choose(request: Request) -> Fault | None:
+        if request.path.startswith("/api/send"):
+            return restricted
+        return known if request.path == "/api/sessions/default" else None
+
+    session = sending.session("waha")
+    sending.provider.choose = choose
+    path = f"/session/{session['_id']}"
+    with sending.running():
+        broadcast_id = sending.broadcast(numbers(1), session)
+        sending.await_state(path, lambda shown: shown["status"] == "throttled")
+        asked = len(sending.provider.requests)
+        assert sending.get(path)["heldUntil"].startswith(written(ends))
+        assert sending.client.post(f"{path}/check").status_code == 200
+        assert sending.get(path)["heldUntil"].startswith(written(ends))
+        shown = sending.get(f"/broadcast/{broadcast_id}")
+        assert (shown["counts"]["failed"], shown["status"]) == (0, "sending")
+        (delivery,) = sending.deliveries(broadcast_id)
+        assert (delivery["status"], delivery["attempts"]) == ("queued", 0)
+    assert sum(each.path.startswith("/api/send") for each in sending.provider.requests) == 1
+    assert len(sending.provider.requests) == asked + 1

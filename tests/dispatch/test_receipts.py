@@ -6,14 +6,23 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.channels.base import Receipt, ReceiptState
+from service.channels.base import (
+    BlockedError,
+    Notice,
+    Receipt,
+    ReceiptState,
+    RetryableError,
+    SendError,
+    UnknownCodeError,
+)
 from service.core import receipts
 from service.core.deliveries import transitions
 from service.core.deliveries.transitions import Outcome
 from service.core.verdicts import Hold
 from service.database import now_ms
 from service.dispatch.receipts import Receipts
-from service.models import DeliveryStatus
+from service.errors import TooManyReportsError
+from service.models import DeliveryStatus, SessionStatus
 from tests.probe import Stage
 from tests.world import ADA, GRACE, World, numbers
 
@@ -53,7 +62,9 @@ def left(
     return session_id, broadcast_id
 
 
-def tell(world: World, session_id: str, *receipts_: Receipt, now: int | None = None) -> None:
+def tell(
+    world: World, session_id: str, *receipts_: Receipt | Notice, now: int | None = None
+) -> None:
     with world.database.writing() as db:
         receipts.store(db, session_id, receipts_, now=now_ms() if now is None else now)
 
@@ -109,3 +120,111 @@ def test_unknown_ones_are_counted_in_the_log(
     assert "'count': 2" in str(record.msg)
     assert "wamid" not in str(record.msg)
     assert turns.woken == 0
+
+
+def test_a_hold_is_told_at_once_and_written(world: World, turns: Turns) -> None:
+    session_id, broadcast_id = left(world, DeliveryStatus.SENT, [ADA])
+    tell(world, session_id, failed(world, broadcast_id, 0, BlockedError("Locked.", code="131031")))
+    turns.take()
+    assert turns.held == [Hold("Locked.", session_id=session_id)]
+    assert world.get_session(session_id).status == SessionStatus.BLOCKED
+
+
+def test_three_people_with_an_unknown_code_pause_the_broadcast(world: World, turns: Turns) -> None:
+    people = numbers(6)
+    session_id = world.session("probe")
+    broadcast_id = world.ready(people, session_id=session_id)
+    hand_over(world, broadcast_id, 5)
+    for place in range(3):
+        assert world.get(broadcast_id).status == "sending"
+        strange = UnknownCodeError("Something new.", code="987654")
+        tell(world, session_id, failed(world, broadcast_id, place, strange))
+        turns.take()
+    assert world.get(broadcast_id).status == "paused"
+    assert [hold.broadcast_id for hold in turns.held] == [broadcast_id]
+
+
+def test_who_got_the_message_between_ends_the_row(world: World, turns: Turns) -> None:
+    session_id = world.session("probe")
+    broadcast_id = world.ready(numbers(6), session_id=session_id)
+    hand_over(world, broadcast_id, 5)
+    deliveries = world.deliveries(broadcast_id)
+    strange = UnknownCodeError("Something new.", code="987654")
+    for place in range(4):
+        tell(world, session_id, failed(world, broadcast_id, place, strange))
+        turns.take()
+        if place == 1:
+            tell(world, session_id, word(deliveries[4].id, ReceiptState.DELIVERED))
+            turns.take()
+    assert world.get(broadcast_id).status == "sending"
+
+
+def test_a_notice_holds_and_releases_a_session(world: World, turns: Turns) -> None:
+    session_id = world.session("probe")
+    tell(world, session_id, Notice(BlockedError("Stopped.", code="stopped")))
+    turns.take()
+    assert world.get_session(session_id).reason == "Stopped."
+    assert turns.woken == 1
+    tell(world, session_id, Notice(None))
+    turns.take()
+    assert world.get_session(session_id).status == SessionStatus.READY
+    assert turns.held == [Hold("Stopped.", session_id=session_id)]
+
+
+def test_a_notice_does_not_shorten_a_hold_that_has_an_end(world: World, turns: Turns) -> None:
+    session_id = world.session("probe")
+    restricted = BlockedError("Restricted.", code="restricted", wait=600.0)
+    tell(world, session_id, Notice(restricted))
+    turns.take()
+    until = world.get_session(session_id).throttled_until
+    assert until is not None
+    for error in (None, RetryableError("A passing fault."), BlockedError("Starting.", wait=10.0)):
+        tell(world, session_id, Notice(error))
+        turns.take()
+        assert world.get_session(session_id).throttled_until == until
+
+
+def test_a_session_that_is_flooded_takes_no_other_ones_turns(world: World, turns: Turns) -> None:
+    flooded = world.session("probe")
+    unknown = [Receipt(f"wamid.{number}", ReceiptState.READ) for number in range(5_000)]
+    tell(world, flooded, *unknown, now=now_ms() - 1_000)
+    session_id, broadcast_id = left(world, DeliveryStatus.SENT, numbers(200))
+    tell(
+        world,
+        session_id,
+        *(word(each.id, ReceiptState.READ) for each in world.deliveries(broadcast_id)),
+    )
+    assert turns.take() == 0.0
+    assert world.statuses(broadcast_id) == {"read": 200}
+
+
+def test_a_session_has_a_bound_on_what_waits(
+    world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del turns
+    monkeypatch.setattr(receipts, "MOST_WAITING", 10)
+    full, other = world.session("probe"), world.session("probe")
+    words = [Receipt(f"wamid.{number}", ReceiptState.READ) for number in range(9)]
+    tell(world, full, *words)
+    with pytest.raises(TooManyReportsError):
+        tell(world, full, *words[:2])
+    tell(world, full, words[0])
+    tell(world, other, *words)
+
+
+def hand_over(world: World, broadcast_id: str, count: int) -> None:
+    """Let some deliveries of a broadcast be sent."""
+    claims = world.claim(broadcast_id, count)
+    now = now_ms()
+    outcomes = [
+        Outcome(each.id, DeliveryStatus.SENT, 1, now, now, f"id-{each.id}")
+        for each in claims.deliveries
+    ]
+    with world.database.writing() as db:
+        transitions.record(db, claims.id, outcomes, now=now)
+
+
+def failed(world: World, broadcast_id: str, place: int, error: SendError) -> Receipt:
+    delivery = world.deliveries(broadcast_id)[place]
+    known_as = delivery.message_ids or "id"
+    return Receipt(known_as, ReceiptState.FAILED, f"{delivery.id}.0", error=error)
