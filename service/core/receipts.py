@@ -80,7 +80,7 @@ def store(db: Db, session_id: str, words: Sequence[Receipt | Notice], *, now: in
     Raises TooManyReportsError where very many of them wait already.
     """
     if words:
-        mine = select(WaitingReceipt.id).where(WaitingReceipt.session_id == session_id)
+        mine = select(WaitingReceipt.session_id).where(WaitingReceipt.session_id == session_id)
         some = mine.limit(MOST_WAITING).subquery()
         if (db.scalar(select(func.count()).select_from(some)) or 0) + len(words) > MOST_WAITING:
             raise TooManyReportsError

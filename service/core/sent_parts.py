@@ -12,8 +12,12 @@ from service.core.deliveries.progress import VOID
 from service.database import insert_new
 from service.models import SentPart
 
-NEWEST: Final = 1_000
-"""Broadcasts of a session among whose deliveries an id is looked for by its recipient."""
+MOST_BROADCASTS: Final = 1_000
+"""Broadcasts of a session, the newest ones, in which an id is looked for by its recipient."""
+
+_LOOKS: Final = 20_000
+"""Looks into the index for all recipients together: some 50 ms. Many receipts at once are about
+what is being sent just now, and whichever is not found is looked for again when there are fewer."""
 
 
 class Place(NamedTuple):
@@ -63,7 +67,9 @@ _BY_RECIPIENT = text("""
 def _found_by_recipient(db: Db, session_id: str, wanted: dict[str, str]) -> dict[str, Place]:
     found: dict[str, Place] = {}
     if wanted:
-        values = {"session_id": session_id, "newest": NEWEST, "recipients": [*set(wanted.values())]}
+        people = [*set(wanted.values())]
+        newest = min(MOST_BROADCASTS, _LOOKS // len(people))
+        values = {"session_id": session_id, "newest": newest, "recipients": people}
         for delivery_id, message_ids in db.execute(_BY_RECIPIENT, values):
             for part, message_id in enumerate(message_ids.split()):
                 known_as = message_id.removeprefix(VOID)

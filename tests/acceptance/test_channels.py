@@ -340,6 +340,18 @@ def test_a_message_that_is_refused_pauses_its_broadcast_before_the_list_is_burnt
     assert Counter(each.recipient for each in provider.taken) == dict.fromkeys(people, 1)
 
 
+def test_a_code_that_nobody_knows_pauses_after_three_people(sending: Sending) -> None:
+    provider, session = sending.provider, sending.session()
+    provider.choose = lambda _request: told(987654)
+    with sending.running():
+        path = f"/broadcast/{sending.broadcast(numbers(200), session)}"
+        sending.await_state(path, lambda b: b["status"] == "paused")
+        sending.await_state(path, lambda b: b["counts"]["failed"] == len(provider.messages))
+        paused = sending.get(path)
+    assert "987654" in paused["reason"]
+    assert 3 <= paused["counts"]["failed"] <= 2 + sending.crier.settings.sender_threads
+
+
 def test_who_has_opted_out_is_remembered_and_left_out(sending: Sending) -> None:
     provider, session, people = sending.provider, sending.session(), numbers(10)
     provider.choose = lambda request: told(131050) if recipient(request) == people[3] else None

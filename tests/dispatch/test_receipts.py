@@ -171,6 +171,19 @@ def test_a_notice_holds_and_releases_a_session(world: World, turns: Turns) -> No
     assert turns.held == [Hold("Stopped.", session_id=session_id)]
 
 
+def test_a_session_that_works_again_but_is_restricted_gets_an_end(
+    world: World, turns: Turns
+) -> None:
+    session_id = world.session("probe")
+    tell(world, session_id, Notice(BlockedError("Stopped.", code="stopped")))
+    turns.take()
+    restricted = BlockedError("Restricted.", code="restricted", wait=600.0)
+    tell(world, session_id, Notice(None), Notice(restricted))
+    turns.take()
+    session = world.get_session(session_id)
+    assert (session.status, session.reason) == (SessionStatus.THROTTLED, "Restricted.")
+
+
 def test_a_notice_does_not_shorten_a_hold_that_has_an_end(world: World, turns: Turns) -> None:
     session_id = world.session("probe")
     restricted = BlockedError("Restricted.", code="restricted", wait=600.0)

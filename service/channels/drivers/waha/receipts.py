@@ -70,7 +70,9 @@ def _read_status(report: Report, payload: Mapping[str, Any], me: object) -> None
     status = payload.get("status")
     if not isinstance(status, str):
         report.odd += 1
-    elif status == WORKING:
-        report.words.append(Notice(of_account(me, time.time())))
-    else:
+    elif status != WORKING:
         report.words.append(Notice(not_working(status)))
+    else:
+        report.words.append(Notice(None))
+        if restriction := of_account(me, time.time()):
+            report.words.append(Notice(restriction))
