@@ -6,15 +6,20 @@ The dispatcher's threads begin in the worker, after the fork, so that this also 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dotenv import load_dotenv
 from gunicorn.arbiter import Arbiter
+from gunicorn.http import errors
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -41,12 +46,11 @@ load_dotenv(Path(".env").resolve())
 
 bind = (os.environ.get("BIND") or f"127.0.0.1:{_port()}").split(",")
 workers = _number("WEB_CONCURRENCY", 1)
-worker_class = "gthread"
 threads = _number("WEB_THREADS", 8)
 timeout = 60
 graceful_timeout = _number("GRACEFUL_TIMEOUT", 30)
 keepalive = 5
-# As nginx takes them by default: it refuses what is longer in our envelope, gunicorn in HTML.
+# As nginx takes them by default.
 limit_request_line = 8190
 # The heartbeat files of workers belong in memory: on a slow disk a worker could seem dead.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108
@@ -59,6 +63,61 @@ secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 # The service logs each request itself, with what its operators ask for.
 accesslog = None
+
+
+_DEFECT = (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong that should not have.")
+_REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
+    errors.InvalidResponseHeader: _DEFECT,
+    errors.InvalidResponseHeaderName: _DEFECT,
+    errors.LimitRequestLine: (
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        "The address of this request is too long.",
+    ),
+    errors.LimitRequestHeaders: (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "This request has too many headers, or one that is too long.",
+    ),
+    errors.UnsupportedTransferCoding: (
+        HTTPStatus.NOT_IMPLEMENTED,
+        "A body comes with its length, or in chunks.",
+    ),
+    errors.ParseException: (HTTPStatus.BAD_REQUEST, "This is not a request of HTTP."),
+    Exception: _DEFECT,
+}
+"""What is answered in place of a request that cannot be read, by the first class that fits."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
+    """gunicorn's threads; what they refuse by themselves has the form of all other answers."""
+
+    def handle_error(self, _req: Any, client: Any, _addr: Any, exc: Exception) -> None:
+        """Answer a request that the service never sees.
+
+        Its address does not reach the log, as a token may be in it.
+        """
+        found = (refusal for kind, refusal in _REFUSALS.items() if isinstance(exc, kind))
+        status, sentence = next(found)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("A request failed outside of the service.", exc_info=exc)
+        else:
+            self.log.warning("Refused what is no request: %s", type(exc).__name__)
+        envelope = {"status": False, "message": sentence, "data": None, "errors": {}}
+        with suppress(OSError):
+            write_nonblock(client, _answer(status, json.dumps(envelope).encode()))
+
+
+def _answer(status: HTTPStatus, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Connection: close",
+        "Content-Type: application/json",
+        "X-Content-Type-Options: nosniff",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+worker_class = Worker
 
 
 def _crier(worker: Any) -> Crier:

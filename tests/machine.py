@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +62,7 @@ class Machine:
             "/opt/crier": ROOT,
             "/var/lib/crier": self.data,
             "/run/crier": self.folder,
+            "/var/log/nginx": self.folder,
             "/etc/crier.env": self.folder / "crier.env",
             "listen 80;": f"listen 127.0.0.1:{self.port};",
         }.items():
@@ -97,10 +98,16 @@ def surroundings() -> dict[str, str]:
 
 @contextmanager
 def running(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path = ROOT
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path = ROOT,
+    log: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program in a folder until the end of the block."""
-    process = subprocess.Popen(command, cwd=folder, env=dict(environment))
+    """Run a program in a folder until the end of the block; `log` takes what it says."""
+    with log.open("wb") if log else nullcontext() as file:
+        process = subprocess.Popen(
+            command, cwd=folder, env=dict(environment), stdout=file, stderr=file
+        )
     try:
         yield process
     finally:

@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 _LONGEST_PATH = 200
+_NUMBER = re.compile(r"(?<=/)\+?\d{7,15}(?=/|$)")
 
 
 def register(app: Flask) -> None:
@@ -43,10 +44,18 @@ def _finish(response: Response) -> Response:
         "request",
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
-        # Never the query string: it may hold a token or a number.
-        path=request.path[:_LONGEST_PATH],
+        path=_path(),
         status=response.status_code,
         ms=round((time.perf_counter() - g.began) * 1000, 1),
         client=caller.client_id if caller else None,
     )
     return response
+
+
+def _path() -> str:
+    """Return the path as the log may have it: without the query, telephone numbers and names."""
+    path = _NUMBER.sub("…", request.path)
+    for value in (request.view_args or {}).values():
+        if not ids.is_id(str(value)):
+            path = path.replace(f"/{value}", "/…")
+    return path[:_LONGEST_PATH]

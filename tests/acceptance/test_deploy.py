@@ -30,6 +30,7 @@ from tests.waiting import LIMIT, until
 
 PICTURE = ROOT / "service/static/demo/evening.jpeg"
 UNITS = ("crier-migrate", "crier-web", "crier-dispatch", "crier-worker")
+MANY_HEADERS = "X: y\r\n" * 110
 SAME_HEADERS = (
     "Cache-Control",
     "Content-Disposition",
@@ -102,7 +103,8 @@ def site(machine: Machine) -> Iterator[Site]:
     flask(machine, "client", "create", "shop")
     token = flask(machine, "token", "create", "shop")
     with ExitStack() as stack:
-        stack.enter_context(running(web.command, web.environment))
+        log, told = machine.folder / "service.log", {"LOG_LEVEL": "INFO"}
+        stack.enter_context(running(web.command, web.environment | told, log=log))
         stack.enter_context(running(dispatch.command, dispatch.environment))
         stack.enter_context(nginx(machine))
         until(lambda: is_ready(machine.address))
@@ -132,7 +134,8 @@ def test_nginx_serves_a_file_whole_in_ranges_and_not_again(site: Site) -> None:
     part, content = site.ask("GET", path, Range="bytes=100-199")
     assert (part.status, content) == (206, picture[100:200])
     assert part.headers["Content-Range"] == f"bytes 100-199/{len(picture)}"
-    assert site.ask("GET", path, Range="bytes=9999999-")[0].status == 416
+    refused, content = site.ask("GET", path, Range="bytes=9999999-")
+    assert (refused.status, json.loads(content)["status"]) == (416, False)
     again, content = site.ask("GET", path, If_None_Match=answer.headers["ETag"])
     assert (again.status, content) == (304, b"")
     head, content = site.ask("HEAD", path)
@@ -154,8 +157,6 @@ def test_a_file_has_the_headers_that_the_service_itself_would_give_it(
         answer, _ = site.ask("GET", path, **headers)
         for header in SAME_HEADERS:
             assert answer.headers.get_all(header) == [alone[header]], header
-    refused, _ = site.ask("GET", path, Range="bytes=9999999-")
-    assert refused.headers["Content-Security-Policy"] == alone["Content-Security-Policy"]
 
 
 @needs_nginx
@@ -194,6 +195,10 @@ def test_a_body_over_the_limit_is_refused_in_the_envelope_by_whoever_sees_it_fir
         (f"GET /{'x' * 8000} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
         (f"GET / HTTP/1.1\r\nHost: a\r\nX: {'x' * 9000}\r\n\r\n", 431),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: y\r\nConnection: close\r\n\r\n", 501),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 405),
+        (f"GET / HTTP/1.1\r\nHost: a\r\n{MANY_HEADERS}Connection: close\r\n\r\n", 431),
+        ("GET /\x7f HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+        ("GET /é HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
     ],
 )
 def test_what_is_no_request_is_refused_in_the_envelope_too(
@@ -222,6 +227,44 @@ def test_a_slow_client_takes_no_thread_of_the_service(site: Site) -> None:
         head = f"POST /broadcast HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {site.api.token}\r\n"
         slow.sendall(f"{head}Content-Length: 200000\r\n\r\n".encode() + b" " * 150_000)
         assert site.ask("GET", "/healthz")[0].status == 200
+
+
+@needs_nginx
+def test_one_address_cannot_hold_up_all_the_memory_with_bodies_that_never_end(site: Site) -> None:
+    head = b"POST /broadcast HTTP/1.1\r\nHost: a\r\nContent-Length: 33000000\r\n\r\nx"
+    address = ("127.0.0.1", site.machine.port)
+    with ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(socket.create_connection(address, timeout=LIMIT)).sendall(head)
+        until(lambda: site.ask("GET", "/healthz")[0].status == 429)
+        answer, content = site.ask("GET", "/healthz")
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        assert json.loads(content)["status"] is False
+    until(lambda: site.ask("GET", "/healthz")[0].status == 200)
+
+
+@needs_nginx
+def test_no_token_and_no_whole_number_gets_into_a_log(site: Site) -> None:
+    canary, number = "crier_canary", "12025550177"
+    opt_out = f"/session/{'0' * 24}/opt-out/{number}"
+    for path in (
+        f"/broadcast?access_token={canary}&recipient={number}",
+        f"{opt_out}?access_token={canary}",
+        f"/nowhere/{number}?access_token={canary}",
+        f"/é?access_token={canary}",
+        f"/broadcast?access_token={canary}&{'x' * 9000}",
+    ):
+        with socket.create_connection(("127.0.0.1", site.machine.port), timeout=LIMIT) as client:
+            client.sendall(f"DELETE {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert client.recv(12).startswith(b"HTTP/1.1 4")
+    site.ask("POST", f"/broadcast?access_token={canary}", b" " * (34 * MIB))
+    until(lambda: " 413 " in (site.machine.folder / "access.log").read_text())
+    logs = [site.machine.folder / name for name in ("access.log", "error.log", "service.log")]
+    access, errors, service = (log.read_text() for log in logs)
+    assert "/opt-out/... " in access
+    assert "/opt-out/…" in service
+    assert canary not in access + errors + service
+    assert number not in access + errors + service
 
 
 @needs_nginx

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -116,3 +120,32 @@ def test_a_process_with_another_key_names_the_sessions_it_cannot_open_and_sends_
     database.dispose()
     with running(Server(settings, SECRET_KEY=f"{new},{old}", DISPATCH="threads")):
         pass
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("nonsense\r\n\r\n", 400),
+        ("GET /?access_token=crier_canary HTTP/9.9\r\nHost: a\r\n\r\n", 400),
+        (f"GET /{'x' * 9000} HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        ("GET / HTTP/1.1\r\n" + "X: y\r\n" * 110 + "\r\n", 431),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: y\r\n\r\n", 501),
+    ],
+)
+def test_gunicorn_refuses_what_is_no_request_in_the_envelope(
+    web: Waiting, capfd: pytest.CaptureFixture[str], request_: str, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=LIMIT) as client:
+        client.sendall(request_.encode())
+        answer = HTTPResponse(client)
+        answer.begin()
+        assert answer.status == status
+        assert json.load(answer)["status"] is False
+    assert "canary" not in "".join(capfd.readouterr())
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waiting]:
+    server = Waiting(Settings(data_dir=tmp_path_factory.mktemp("web")))
+    with running(server):
+        yield server

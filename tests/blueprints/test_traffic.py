@@ -26,7 +26,7 @@ def test_a_request_is_one_line(acme: Tenant, capsys: Capture) -> None:
     assert line["event"] == "request"
     assert (line["method"], line["status"]) == ("GET", 422 if answer.status_code == 422 else 404)
     assert line["route"] == "/contact/<id:contact_id>"
-    assert line["path"] == "/contact/nonsense"
+    assert line["path"] == "/contact/…"
     assert line["client"] == acme.id
     assert line["request_id"] == answer.headers["X-Request-Id"]
     assert line["ms"] > 0
@@ -96,3 +96,21 @@ def test_the_log_can_be_for_people(make_app: MakeApp, capsys: Capture) -> None:
     app = make_app(log_format="console")
     app.test_client().get("/healthz")
     assert "request" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "path", ["/session/ID/opt-out/12025550177", "/nowhere/12025550177", "/+12025550177/x"]
+)
+def test_no_telephone_number_of_a_path_gets_into_the_log(
+    acme: Tenant, capsys: Capture, path: str
+) -> None:
+    acme.delete(path.replace("ID", "a" * 24))
+    [line] = lines(capsys)
+    assert "12025550177" not in str(line)
+    assert "…" in line["path"]
+
+
+def test_an_id_of_a_path_gets_into_the_log(acme: Tenant, capsys: Capture) -> None:
+    acme.get(f"/contact/{'1' * 24}")
+    [line] = lines(capsys)
+    assert line["path"] == f"/contact/{'1' * 24}"
