@@ -105,7 +105,8 @@ def read(to: Given, send_type: str = SendType.INDIVIDUAL, *, most: int = 1_000_0
     bad_count = count = 0
     for piece in _pieces(to):
         found = list(map(normalise, piece))
-        unique.update(dict.fromkeys(found))
+        for recipient in found:
+            unique[recipient] = None
         if None in unique:
             del unique[None]
             wrong = [at for at, recipient in enumerate(found) if recipient is None]
@@ -116,7 +117,7 @@ def read(to: Given, send_type: str = SendType.INDIVIDUAL, *, most: int = 1_000_0
         count += len(piece)
         if count > most:
             break
-    people = tuple(recipient for recipient in unique if recipient)
+    people = cast("tuple[str, ...]", tuple(unique))
     return Recipients(people, tuple(bad), bad_count, count, to, send_type)
 
 
