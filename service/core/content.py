@@ -36,7 +36,7 @@ def resolve(
     text = message.get("text") or ""
     resolved = {
         "text": text if text.strip() else "",
-        "media": _media(db, mine, message.get("attachments") or [], errors),
+        "media": _media(db, mine, list(filter(None, message.get("attachments") or [])), errors),
         "location": _location(_filled(message, "location")),
         "contact": _contact(db, contacts, message.get("contactId") or "", errors),
         "template": _template(_filled(message, "template"), errors),

@@ -24,7 +24,12 @@ _DASHES: Final = frozenset("\u2212\u30fc")
 """The minus sign and the long vowel mark of Japanese, which stand for a dash."""
 
 _QUOTED: Final = re.compile(r"""=?(["'])(.*)\1""")
-_APOSTROPHES: Final = "'`\u2018\u2019"
+_QUOTES: Final = {
+    **dict.fromkeys("\u2018\u2019\u201a\u2032`", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb\u2033", '"'),
+}
+"""The quotation marks of all languages, which stand for those of ASCII."""
+
 
 _LINK: Final = re.compile(
     r"(?:(?:https?://)?(?:www\.)?wa\.me/"
@@ -113,7 +118,7 @@ def _plain(text: str) -> str:
     text = text.translate(_PLAIN).strip()
     if quoted := _QUOTED.fullmatch(text):
         text = quoted[2]
-    return text.lstrip(_APOSTROPHES).strip()
+    return text.lstrip("'").strip()
 
 
 def _whole(text: str) -> str:
@@ -147,6 +152,8 @@ def _meant(character: str) -> str:
         return ""
     if category == "Zs":
         return " "
+    if character in _QUOTES:
+        return _QUOTES[character]
     if category == "Pd" or character in _DASHES:
         return "-"
     return chr(ord(character) - 0xFEE0) if ord(character) in _FULL_WIDTH else character

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from marshmallow import (
     RAISE,
@@ -145,11 +145,16 @@ class LenientSchema(StrictSchema):
         }
 
 
+_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
+
+
 def _says_nothing(value: Any, field: fields.Field[Any]) -> bool:
     if value is None or value == "":
         return True
     if isinstance(field, fields.Nested) and isinstance(value, Mapping):
-        return all(inner in (None, "", [], {}) for inner in value.values())
+        return all(inner in _EMPTY for inner in value.values())
+    if isinstance(field, fields.List) and isinstance(value, list):
+        return all(inner in _EMPTY for inner in value)
     return value in ([], {}) and isinstance(field, fields.Nested | fields.List | fields.Dict)
 
 

@@ -167,6 +167,7 @@ def test_empty_moments_are_none(acme: Tenant) -> None:
         {"attachments": [], "template": []},
         {"template": {"name": "", "language": ""}},
         {"attachments": {}},
+        {"attachments": [""]},
     ],
 )
 def test_what_says_nothing_is_as_if_it_were_not_there(acme: Tenant, empty: dict[str, Any]) -> None:

@@ -71,6 +71,8 @@ SPREADSHEETS = [
     f"'{ADA}",
     f"\u2019+{ADA}",
     f'"{ADA}"',
+    f"\u201c{ADA}\u201d",
+    f"\u00ab{ADA}\u00bb",
     f'="{ADA}"',
     f"{ADA}.0",
     f"+{ADA}.00",
