@@ -13,7 +13,7 @@ down_revision = "0006_count_revisions"
 branch_labels = None
 depends_on = None
 
-_COLUMNS = {"recipient": sa.Text(), "kind": sa.Text(), "wait": sa.Double()}
+_COLUMNS = {"recipients": sa.Text(), "kind": sa.Text(), "wait": sa.Double()}
 
 
 def upgrade() -> None:

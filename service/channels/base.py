@@ -178,14 +178,15 @@ class Receipt:
     """The provider's later word on one part.
 
     The part is found by our `reference` where the provider gives it back, else by `provider_id`;
-    `recipient` is whom the provider says it wrote to. `error` is set where the part failed, and is
-    what `send` would have raised for the same cause: it is judged in the same way.
+    `recipients` are the forms in which it may have been addressed to whom the provider names.
+    `error` is set where the part failed, and is what `send` would have raised for the same cause:
+    it is judged in the same way.
     """
 
     provider_id: str
     state: ReceiptState
     reference: str = ""
-    recipient: str = ""
+    recipients: tuple[str, ...] = ()
     error: SendError | None = None
 
 

@@ -152,7 +152,9 @@ def _places(db: Db, rows: Sequence[Row[Any]]) -> dict[str, Place]:
         elif row.state != waiting.ACCOUNT:
             nameless.setdefault(row.session_id, []).append(row)
     for session_id, words in nameless.items():
-        known = sent_parts.find(db, session_id, {row.message_id: row.recipient for row in words})
+        known = sent_parts.find(
+            db, session_id, {row.message_id: row.recipients or "" for row in words}
+        )
         places |= {row.id: known[row.message_id] for row in words if row.message_id in known}
     return places
 

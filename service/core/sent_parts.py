@@ -44,6 +44,8 @@ def remember(db: Db, parts: Sequence[PartSent]) -> None:
 def find(db: Db, session_id: str, recipients: dict[str, str]) -> dict[str, Place]:
     """Return where the messages of a session are found; `recipients` are by message id.
 
+    They are the forms of one recipient, with blanks between.
+
     A channel that gives our reference back keeps no row per message: of such a one the deliveries
     to the recipient are searched, by their index, in the newest broadcasts of the session.
     """
@@ -67,7 +69,7 @@ _BY_RECIPIENT = text("""
 def _found_by_recipient(db: Db, session_id: str, wanted: dict[str, str]) -> dict[str, Place]:
     found: dict[str, Place] = {}
     if wanted:
-        people = [*set(wanted.values())]
+        people = [*{form for forms in wanted.values() for form in forms.split()}]
         newest = min(MOST_BROADCASTS, _LOOKS // len(people))
         values = {"session_id": session_id, "newest": newest, "recipients": people}
         for delivery_id, message_ids in db.execute(_BY_RECIPIENT, values):

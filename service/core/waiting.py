@@ -47,7 +47,7 @@ def row(session_id: str, word: Receipt | Notice, now: int) -> dict[str, Any]:
         **common,
         "state": word.state,
         "message_id": one_word(word.provider_id),
-        "recipient": storable(word.recipient) or None,
+        "recipients": storable(" ".join(word.recipients)) or None,
         "delivery_id": ours[1] if ours else None,
         "part": int(ours[2]) if ours else None,
     }
@@ -91,7 +91,7 @@ def _error(error: SendError | None) -> dict[str, Any]:
 _OF_ACCOUNT: Final = {
     "state": ACCOUNT,
     "message_id": "",
-    "recipient": None,
+    "recipients": None,
     "delivery_id": None,
     "part": None,
 }

@@ -13,9 +13,10 @@ class WaitingReceipt(Base):
     """A provider's word that has arrived and is not applied yet.
 
     The webhook stores it and answers; a dispatcher applies it. `delivery_id` and `part` are known
-    where the provider gave our reference back, else `message_id` and `recipient` lead to them.
-    `kind` is the class of the error, where it is one, and `wait` its seconds. `due_at` moves on
-    while the delivery it speaks of is still being sent.
+    where the provider gave our reference back, else `message_id` leads to them, with the help of
+    `recipients`: the forms of one recipient, with blanks between. `kind` is the class of the error,
+    where it is one, and `wait` its seconds. `due_at` moves on while the delivery it
+    speaks of is still being sent.
     """
 
     __tablename__ = "waiting_receipts"
@@ -26,7 +27,7 @@ class WaitingReceipt(Base):
     delivery_id: Mapped[str | None] = mapped_column(Id)
     part: Mapped[int | None]
     message_id: Mapped[str]
-    recipient: Mapped[str | None]
+    recipients: Mapped[str | None]
     state: Mapped[str]
     kind: Mapped[str | None]
     wait: Mapped[float | None]

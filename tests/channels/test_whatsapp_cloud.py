@@ -302,8 +302,8 @@ def test_statuses_become_receipts() -> None:
         each for each in report.words if isinstance(each, Receipt)
     ]
     reference, person = "64ac509d05a7cc2b8c000001.0", "16505551234"
-    assert sent == Receipt(wamid, ReceiptState.SENT, reference, person)
-    assert delivered == Receipt(wamid, ReceiptState.DELIVERED, recipient=person)
+    assert sent == Receipt(wamid, ReceiptState.SENT, reference, (person,))
+    assert delivered == Receipt(wamid, ReceiptState.DELIVERED, recipients=(person,))
     assert read.state is played.state is ReceiptState.READ
     assert failed.state is ReceiptState.FAILED
     assert isinstance(failed.error, PermanentError)

@@ -232,7 +232,7 @@ def test_a_receipt_of_nothing_of_ours_waits_ten_minutes_and_is_counted(world: Wo
 )
 def test_no_reference_upsets_the_store(world: World, reference: str) -> None:
     sent = left(world)
-    word = Receipt("wamid.\0 1", READ, reference, "\ud800 broken\0")
+    word = Receipt("wamid.\0 1", READ, reference, ("\ud800 broken\0",))
     assert sent.tell(word).waiting == 1
 
 

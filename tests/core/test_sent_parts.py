@@ -34,6 +34,12 @@ def test_a_message_that_is_to_be_sent_again_is_still_found(world: World) -> None
     assert look(world, sent.session_id, {"id-0.0": ADA}) == {"id-0.0": Place(sent.only.id, 0)}
 
 
+def test_a_recipient_may_be_named_in_several_forms(world: World) -> None:
+    sent = left(world, to=["5511987654321"])
+    found = look(world, sent.session_id, {"id-0.0": "551187654321 5511987654321"})
+    assert found == {"id-0.0": Place(sent.only.id, 0)}
+
+
 def test_another_sessions_messages_are_not_found(world: World) -> None:
     left(world)
     other = left(world, message_ids="other")
@@ -57,7 +63,7 @@ def test_an_older_broadcast_of_the_session_is_searched_too(world: World) -> None
 def test_a_receipt_without_our_reference_moves_its_delivery(world: World) -> None:
     sent = left(world, to=[ADA, GRACE])
     told = [
-        Receipt(f"id-{place}.0", ReceiptState.READ, recipient=who)
+        Receipt(f"id-{place}.0", ReceiptState.READ, recipients=(who,))
         for place, who in enumerate((ADA, GRACE))
     ]
     assert sent.tell(*told).applied == 2

@@ -56,7 +56,7 @@ def cloud(world: World) -> str:
 def test_a_signed_body_is_read(world: World, cloud: str) -> None:
     raw = body()
     report = read(world, cloud, raw, X_Hub_Signature_256=signature(raw))
-    assert report.words == [Receipt(WAMID, ReceiptState.SENT, recipient="1")]
+    assert report.words == [Receipt(WAMID, ReceiptState.SENT, recipients=("1",))]
 
 
 def test_the_header_may_be_written_in_any_case(world: World, cloud: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from service.channels.base import Notice, Receipt, ReceiptState, Report, parsed
 from service.channels.drivers.whatsapp_cloud.errors import meaning, reported
+from service.channels.drivers.whatsapp_cloud.wa_ids import spellings
 
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 
@@ -72,7 +73,7 @@ def _read_status(report: Report, status: Mapping[str, Any]) -> None:
             provider_id=known_as,
             state=_STATES[word],
             reference=str(status.get("biz_opaque_callback_data") or ""),
-            recipient=str(status.get("recipient_id") or ""),
+            recipients=tuple(spellings(str(status.get("recipient_id") or ""))),
             error=reported([*report.objects(status.get("errors"))]) if failed else None,
         )
         report.words.append(receipt)
