@@ -178,8 +178,8 @@ def test_the_limit_holds_for_what_comes_out_of_a_packed_body(
         ("br", b"x", 415, "The body is packed as br: pack it as gzip or deflate, or not at all."),
         ("gzip", b"{}", 400, "The body is not readable: it is said to be gzip and is not"),
         ("deflate", b"{}", 400, "The body is not readable: it is said to be deflate and is not"),
-        ("gzip", gzip.compress(b"{}")[:-4], 400, "or is broken off"),
-        ("gzip", gzip.compress(b"{}") + b"x", 400, "The body is not readable"),
+        ("gzip", gzip.compress(b"{}", mtime=0)[:-4], 400, "or is broken off"),
+        ("gzip", gzip.compress(b"{}", mtime=0) + b"x", 400, "The body is not readable"),
     ],
 )
 def test_a_body_that_cannot_be_unpacked_is_refused_in_words(
