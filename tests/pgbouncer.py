@@ -14,7 +14,9 @@ from tests.postgres import Cluster
 from tests.waiting import until
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
+needs_pgbouncer = pytest.mark.skipif(
+    PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer"
+)
 
 PORT = 6432
 # Fewer connections to the server than the service has: each of its transactions gets another one.

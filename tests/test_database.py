@@ -14,6 +14,7 @@ from sqlalchemy.pool import QueuePool
 from service.config import Settings
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.models import Client
+from tests.conftest import migrate
 
 INSERT = text("INSERT INTO clients VALUES (CAST(:id AS varchar), CAST(:id AS varchar), 0, 0, 0)")
 COUNT = text("SELECT count(*) FROM clients")
@@ -197,3 +198,29 @@ def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
 
 def test_the_time_is_in_milliseconds() -> None:
     assert 1_700_000_000_000 < now_ms() < 10_000_000_000_000
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ["a?b=c", "a%20b", "a b", "a#b", "grüße"])
+def test_the_file_is_in_the_folder_that_is_named(
+    tmp_path: Path, settings: Settings, name: str
+) -> None:
+    fresh = Database(replace(settings, data_dir=tmp_path / name))
+    with fresh.writing() as db:
+        db.execute(text("CREATE TABLE fruit (name text)"))
+    fresh.dispose()
+    assert (tmp_path / name / "crier.db").exists()
+
+
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+def test_the_tables_are_in_the_schema_that_the_url_names(
+    settings: Settings, database: Database
+) -> None:
+    with database.writing() as db:
+        db.execute(text("CREATE SCHEMA tenant"))
+    url = f"{settings.database_url}&options=-c%20search_path%3Dtenant"
+    mine = Database(replace(settings, database_url=url))
+    migrate(mine)
+    add(mine, "a")
+    assert (count(mine), count(database)) == (1, 0)
+    mine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import threading
@@ -278,3 +279,23 @@ def test_of_several_hosts_the_one_that_takes_writes_is_used(
         database.dispose()
     finally:
         standby.close()
+
+
+def test_a_connection_of_asyncio_is_given_up_in_time_too(
+    settings: Settings, cluster: postgres.Cluster
+) -> None:
+    async def ask_twice() -> None:
+        parameters = pg.connect_parameters(settings.database_url, settings)
+        connection = await pg.async_connection(settings).connect(**parameters)
+        await pg.prepare(connection, settings)
+        await connection.execute("SELECT 1")
+        with cluster.silent():
+            with taking(TIMEOUT + SLACK), pytest.raises(SilentError):
+                await connection.execute("SELECT 1")
+            assert connection.closed
+            with taking(TIMEOUT + SLACK), pytest.raises(psycopg.OperationalError):
+                await pg.async_connection(settings).connect(**parameters)
+
+    before = descriptors()
+    asyncio.run(ask_twice())
+    assert descriptors() == before
