@@ -36,7 +36,7 @@ def resolve(
     text = message.get("text") or ""
     resolved = {
         "text": text if text.strip() else "",
-        "media": _media(db, mine, list(filter(None, message.get("attachments") or [])), errors),
+        "media": _media(db, mine, _files(message), errors),
         "location": _location(_filled(message, "location")),
         "contact": _contact(db, contacts, message.get("contactId") or "", errors),
         "template": _template(_filled(message, "template"), errors),
@@ -96,17 +96,27 @@ def _location(location: dict[str, Any]) -> dict[str, str] | None:
     return {**place, "name": str(location.get("name") or "")}
 
 
-def _media(
-    db: Session, mine: ColumnElement[bool], wanted: list[str], errors: dict[str, list[str]]
-) -> list[dict[str, Any]]:
-    known = {
-        row.id: row for row in db.scalars(select(Attachment).where(Attachment.id.in_(wanted), mine))
+def _files(message: dict[str, Any]) -> dict[str, str]:
+    """Return the attachments that a message names, by the field that names each."""
+    files = {
+        f"message.attachments.{position}": attachment_id
+        for position, attachment_id in enumerate(message.get("attachments") or [])
+        if attachment_id
     }
-    for position, attachment_id in enumerate(wanted):
+    if message.get("file"):
+        files["message.file"] = message["file"]
+    return files
+
+
+def _media(
+    db: Session, mine: ColumnElement[bool], wanted: dict[str, str], errors: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    found = select(Attachment).where(Attachment.id.in_(wanted.values()), mine)
+    known = {row.id: row for row in db.scalars(found)}
+    for field, attachment_id in wanted.items():
         if attachment_id not in known:
-            reason = f"There is no attachment {attachment_id!r} among yours."
-            errors[f"message.attachments.{position}"] = [reason]
-    return [_described(known[each]) for each in wanted if each in known]
+            errors[field] = [f"There is no attachment {attachment_id!r} among yours."]
+    return [_described(known[each]) for each in wanted.values() if each in known]
 
 
 def _described(attachment: Attachment) -> dict[str, Any]:

@@ -129,6 +129,14 @@ class MessageSchema(LenientSchema):
         allow_none=True,
         metadata={"description": "Ids of attachments, sent in this order"},
     )
+    file = fields.String(
+        allow_none=True,
+        validate=is_id,
+        metadata={
+            "description": "Id of one more attachment: the guide's client has one alone",
+            "pattern": ID_PATTERN,
+        },
+    )
     location = fields.Nested(LocationSchema, allow_none=True)
     contactId = fields.String(  # noqa: N815 - the guide writes it so
         allow_none=True,

@@ -159,3 +159,15 @@ def test_lists_take_the_guides_words_for_pages(acme: Tenant) -> None:
     assert len(acme.get("/contact?page=2&limit=2").json["data"]) == 1  # type: ignore[index]
     assert len(acme.get("/contact?type=all").json["data"]) == 3  # type: ignore[index]
     assert acme.get("/contact?type=some").status_code == 422
+
+
+def test_a_message_may_name_its_one_file_as_the_guides_client_does(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    file = upload(acme)
+    order = {"send_type": "individual", "to": "2348179803743"}
+    made = acme.make("/broadcast", **order, message={"text": "Hello", "file": file["_id"]})
+    assert made["message"] == {"text": "Hello", "file": file["_id"]}
+    assert acme.delete(f"/attachment/{file['_id']}").status_code == 409
+    answer = acme.post("/broadcast", json={**order, "message": {"file": "0" * 24}})
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["message.file"])  # type: ignore[index]
+    assert acme.make("/broadcast", **order, message={"text": "Hello", "file": ""})
