@@ -75,6 +75,9 @@ VALUES: dict[str, Any] = {
 }
 """A value of each field that means something else than the field left out."""
 
+NEWEST_FIRST = {"listDeliveries", "listMessageLog"}
+"""Lists that begin with the newest unless they are asked for the oldest."""
+
 PASSING = ("_id", "createdAt", "updatedAt", "completedAt", "expires_at", "since", "received_at")
 """What differs between two outcomes of one request, where it was not asked for."""
 
@@ -113,6 +116,13 @@ def _members(spec: Any, told: Any) -> Iterator[tuple[str, str]]:
     for kind, content in told.get("requestBody", {}).get("content", {}).items():
         for name in _resolved(spec, content["schema"]).get("properties", {}):
             yield kind, name
+
+
+def value_of(operation: Operation, field: str) -> Any:
+    """Return a value that means something else than the field left out."""
+    if field == "sort" and operation.name in NEWEST_FIRST:
+        return "createdAt"
+    return VALUES[field]
 
 
 def _resolved(spec: Any, schema: Any) -> Any:
@@ -199,7 +209,8 @@ def test_every_field_changes_the_outcome_or_is_refused(
         store.keep(session, ADA, sandbox.Prepared("text", "{}"), f"d{number}.0", once=True)
         acme.make("/contact", name=f"Ada {number}", phones=[ADA])
         acme.make("/group", name=f"group {number}")
-        acme.make("/broadcast", **ORDER)
+        made = acme.make("/broadcast", **ORDER)["_id"]
+        deliver(acme, made, DeliveryStatus.SENT)
         acme.make("/attachment", file=as_url(PNG + bytes(number)))
     ignored = []
     for operation in operations(spec):
@@ -208,7 +219,7 @@ def test_every_field_changes_the_outcome_or_is_refused(
                 continue
             without, given = (
                 outcome(ask(acme, operation, place, field, value), field)
-                for value in (None, VALUES[field])
+                for value in (None, value_of(operation, field))
             )
             if without == given:
                 ignored.append((operation.name, field))
