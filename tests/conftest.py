@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,8 @@ from tests.databases import Stock
 pytest_plugins = ["tests.skips"]
 
 ROOT = Path(__file__).parent.parent
+# Programs of the environment, such as node and hadolint, come before those of the machine.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 TEMPLATE = f"crier_template_{os.getpid()}"
 
 

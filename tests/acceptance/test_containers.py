@@ -7,7 +7,6 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,8 +26,7 @@ OURS = ("migrate", "web", "dispatch", "worker")
 EXTRAS = {"requirements-apprise.txt", "requirements-procrastinate.txt"}
 OF_GUNICORN = {"BIND", "PORT", "WEB_CONCURRENCY", "WEB_THREADS", "GRACEFUL_TIMEOUT"}
 GROUP = "10001"
-HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-DOCKER_COMPOSE = shutil.which("docker-compose")
+HADOLINT, DOCKER_COMPOSE = shutil.which("hadolint"), shutil.which("docker-compose")
 
 
 def volumes(service: str) -> dict[str, str]:
