@@ -11,10 +11,15 @@ from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import inspect, text
 
 from service.config import Settings
+from service.database import Database
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -148,3 +153,52 @@ def test_a_container_has_more_time_to_stop_than_the_service_takes(service: str) 
 
 def test_only_nginx_is_reached_from_outside() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+
+
+def test_the_service_is_no_superuser_of_postgres(tmp_path: Path, postgres_server: str) -> None:
+    """The script runs with a `psql` that hands its statements to the server of the tests."""
+    psql, said = tmp_path / "psql", tmp_path / "said"
+    psql.write_text(f'#!/bin/sh\necho "$@" > {said}.options\ncat > {said}.sql\n')
+    psql.chmod(0o755)
+    script = DEPLOY / "postgres/create-crier.sh"
+    environment = {"PATH": f"{tmp_path}:{os.defpath}", "POSTGRES_PASSWORD": "it's secret"}
+    subprocess.run([str(script)], env=environment, check=True)
+    assert "password=it's secret" in Path(f"{said}.options").read_text()
+    create, *_, reset = Path(f"{said}.sql").read_text().splitlines()
+    assert reset == "ALTER ROLE postgres PASSWORD NULL;"
+    role = f"crier_{os.getpid()}"
+    with psycopg.connect(postgres_server.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(create.replace(":'password'", "'secret'").replace("crier", role).encode())
+        try:
+            query = "SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = %s"
+            assert admin.execute(query, [role]).fetchone() == (False, False, False)
+        finally:
+            admin.execute(f"DROP ROLE {role}".encode())
+
+
+def test_postgres_makes_the_user_that_the_service_logs_in_as() -> None:
+    script = "./postgres/create-crier.sh:/docker-entrypoint-initdb.d/create-crier.sh:ro"
+    assert script in SERVICES["postgres"]["volumes"]
+    assert "POSTGRES_USER" not in SERVICES["postgres"]["environment"]
+    assert "://crier:" in SERVICES["web"]["environment"]["DATABASE_URL"]
+
+
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+def test_whoever_owns_the_database_can_migrate_it_without_being_superuser(
+    database: Database,
+) -> None:
+    role = f"owner_{os.getpid()}"
+    with database.engine.connect() as connection:
+        connection.execute(text(f"CREATE ROLE {role} NOSUPERUSER"))
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f'ALTER DATABASE "{name}" OWNER TO {role}'))
+        connection.execute(text(f"ALTER SCHEMA public OWNER TO {role}"))
+        for table in inspect(connection).get_table_names():
+            connection.execute(text(f"ALTER TABLE {table} OWNER TO {role}"))
+        connection.execute(text(f"SET LOCAL ROLE {role}"))
+        config = Config(ROOT / "alembic.ini")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        command.upgrade(config, "head")
+        assert connection.scalar(text("SELECT current_user")) == role
+        connection.rollback()
