@@ -122,6 +122,37 @@ def test_a_token_may_do_what_it_was_made_for(flask: Flask, crier: Crier, scope: 
     assert (Scope.ADMIN in scopes_of(crier, secret)) == (scope is Scope.ADMIN)
 
 
+def test_a_token_expires_within_a_year_unless_it_is_to_last_forever(
+    flask: Flask, crier: Crier
+) -> None:
+    flask("client", "create", "Acme")
+    usual = printed(flask("token", "create", "Acme"))
+    forever = printed(flask("token", "create", "Acme", "--forever"))
+    over = now_ms() + 366 * 86_400_000
+    with crier.database.reading() as db:
+        tokens.verify(db, forever, over)
+        with pytest.raises(UnauthorisedError):
+            tokens.verify(db, usual, over)
+
+
+def test_a_list_of_tokens_tells_which_expire_soon(flask: Flask) -> None:
+    flask("client", "create", "Acme")
+    for days in ("29", "40"):
+        flask("token", "create", "Acme", "--days", days)
+    soon, late = printed(flask("token", "list", "Acme")).splitlines()
+    assert soon.endswith(", soon")
+    assert not late.endswith(", soon")
+
+
+def test_a_disabled_client_is_marked_until_it_is_enabled(flask: Flask) -> None:
+    flask("client", "create", "Acme")
+    assert "0 of its broadcasts are paused" in printed(flask("client", "disable", "Acme"))
+    assert printed(flask("client", "list")).endswith("Acme  disabled")
+    assert "0 of its broadcasts go on" in printed(flask("client", "enable", "Acme"))
+    assert printed(flask("client", "list")).endswith("Acme")
+    assert "Nobody" in complaint(flask("client", "disable", "Nobody"))
+
+
 def test_a_token_may_expire(flask: Flask, crier: Crier) -> None:
     flask("client", "create", "Acme")
     secret = printed(flask("token", "create", "Acme", "--days", "2"))

@@ -7,10 +7,13 @@ import time
 
 import structlog
 from flask import Flask, Response, g
+from werkzeug.http import http_date
 
 from service import ids
 from service.blueprints.context import known_caller
 from service.blueprints.requests import request
+from service.core import tokens
+from service.database import now_ms
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +43,7 @@ def _finish(response: Response) -> Response:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if caller is not None:
         response.headers.setdefault("Cache-Control", "no-store")
+        _warn_of_expiry(response, caller.expires_at)
     log.info(
         "request",
         method=request.method,
@@ -50,6 +54,12 @@ def _finish(response: Response) -> Response:
         client=caller.client_id if caller else None,
     )
     return response
+
+
+def _warn_of_expiry(response: Response, expires_at: int | None) -> None:
+    """Say when the caller's token expires, while there is time to replace it."""
+    if expires_at is not None and tokens.expires_soon(expires_at, now=now_ms()):
+        response.headers["Token-Expires"] = http_date(expires_at / 1000)
 
 
 def _path() -> str:

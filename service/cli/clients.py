@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints.context import crier
 from service.cli.terminal import Group, Line, paste, reading, writing
 from service.core import clients, sessions
+from service.database import now_ms
 
-client = Group("client", help="Create and list the clients: whoever sends through this service.")
+client = Group("client", help="Create, list and disable clients: whoever sends here.")
 
 
 @client.command("create")
@@ -29,7 +30,26 @@ def index() -> None:
     """List all clients, the oldest first."""
     with reading() as db:
         for each in clients.every(db):
-            click.echo(f"{each.id}  {each.name}")
+            disabled = "  disabled" if each.disabled_at else ""
+            click.echo(f"{each.id}  {each.name}{disabled}")
+
+
+@client.command("disable")
+@click.argument("name")
+def disable(name: str) -> None:
+    """Refuse all tokens of the client NAME and pause its broadcasts, until it is enabled."""
+    with writing() as db:
+        paused = clients.disable(db, name, now=now_ms())
+    click.echo(f"Client {name} is disabled; {paused} of its broadcasts are paused.")
+
+
+@client.command("enable")
+@click.argument("name")
+def enable(name: str) -> None:
+    """Accept the tokens of the client NAME again; its broadcasts go on."""
+    with writing() as db:
+        resumed = clients.enable(db, name, now=now_ms())
+    click.echo(f"Client {name} is enabled; {resumed} of its broadcasts go on.")
 
 
 def make(db: Db, name: str) -> str:

@@ -15,6 +15,7 @@ from service.cli.clients import make
 from service.cli.terminal import Command, paste, writing
 from service.core import clients, tokens
 from service.core.tokens import Scope
+from service.database import now_ms
 
 _LAST_PORT = 65_535
 
@@ -70,7 +71,9 @@ def welcome(address: str) -> None:
 
 def _first_token(db: Db) -> str:
     """Make the first client, and return the secret of its token."""
-    _, secret = tokens.create(db, make(db, "default"), "first", [Scope.ADMIN])
+    _, secret = tokens.create(
+        db, make(db, "default"), "first", [Scope.ADMIN], tokens.in_days(now=now_ms())
+    )
     return secret
 
 

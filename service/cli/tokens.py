@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
@@ -32,14 +32,17 @@ token = Group("token", help="Create, list and revoke the tokens that client prog
 @click.option(
     "--days",
     type=click.IntRange(1, 36500),
-    show_default="it does not expire",
+    default=tokens.USUAL_DAYS,
+    show_default=True,
     help="Expire after so many days.",
 )
-def create(client: str, name: str, scopes: tuple[str, ...], days: int | None) -> None:
-    """Create a token for CLIENT and print it: it is not shown again."""
-    expires_at = None
-    if days:
-        expires_at = round((datetime.now(UTC) + timedelta(days=days)).timestamp() * 1000)
+@click.option("--forever", is_flag=True, help="Do not expire.")
+def create(client: str, name: str, scopes: tuple[str, ...], days: int, forever: bool) -> None:  # noqa: FBT001 - click passes a flag so
+    """Create a token for CLIENT and print it: it is not shown again.
+
+    In its last 30 days, answers to it have a header `Token-Expires`.
+    """
+    expires_at = None if forever else tokens.in_days(days, now=now_ms())
     with writing() as db:
         owner = clients.get(db, client)
         _, secret = tokens.create(db, owner.id, name, scopes, expires_at)
@@ -74,4 +77,5 @@ def _state(token: Token) -> str:
         return "revoked"
     if not token.expires_at:
         return "does not expire"
-    return f"until {datetime.fromtimestamp(token.expires_at / 1000, UTC):%Y-%m-%d}"
+    until = f"until {datetime.fromtimestamp(token.expires_at / 1000, UTC):%Y-%m-%d}"
+    return f"{until}, soon" if tokens.expires_soon(token.expires_at, now=now_ms()) else until

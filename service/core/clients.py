@@ -1,14 +1,17 @@
-"""Clients: the tenants, made and listed by the operator alone."""
+"""Clients: the tenants, whom the operator alone makes, lists and disables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Update, case, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import ConflictError, InvalidError, NowhereError
-from service.models import Client
+from service.models import Broadcast, BroadcastStatus, Client
+
+DISABLED = "The operator has disabled this client."
+"""The reason of broadcasts that were paused so."""
 
 
 def create(db: Session, name: str) -> Client:
@@ -42,3 +45,42 @@ def get(db: Session, name: str) -> Client:
 def every(db: Session) -> Sequence[Client]:
     """Return all clients, the oldest first."""
     return db.scalars(select(Client).order_by(Client.id)).all()
+
+
+def disable(db: Session, name: str, *, now: int) -> int:
+    """Refuse the tokens of a client and pause its broadcasts; return how many these are.
+
+    Raises NowhereError.
+    """
+    client = get(db, name)
+    client.disabled_at = client.disabled_at or now
+    db.flush()
+    waiting = Broadcast.status.in_([BroadcastStatus.SCHEDULED, BroadcastStatus.SENDING])
+    going = update(Broadcast).where(
+        Broadcast.client_id == client.id, waiting, Broadcast.closed_at.is_(None)
+    )
+    paused = going.values(status=BroadcastStatus.PAUSED, reason=DISABLED)
+    return _count(db, paused, now)
+
+
+def enable(db: Session, name: str, *, now: int) -> int:
+    """Undo `disable`; return how many broadcasts go on. Raises NowhereError."""
+    client = get(db, name)
+    client.disabled_at = None
+    db.flush()
+    held = update(Broadcast).where(
+        Broadcast.client_id == client.id,
+        Broadcast.status == BroadcastStatus.PAUSED,
+        Broadcast.reason == DISABLED,
+    )
+    status = case(
+        (Broadcast.send_at > now, BroadcastStatus.SCHEDULED), else_=BroadcastStatus.SENDING
+    )
+    return _count(db, held.values(status=status, reason=None), now)
+
+
+def _count(db: Session, change: Update, now: int) -> int:
+    """Carry out a change of broadcasts; return how many it met."""
+    values = {"updated_at": now, "version": Broadcast.version + 1}
+    changed = change.values(**values).returning(Broadcast.id)
+    return len(db.execute(changed, execution_options={"synchronize_session": False}).all())

@@ -18,12 +18,19 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Db
 
 from service.errors import ConflictError, InvalidError, NowhereError, UnauthorisedError
-from service.models import Session, Token
+from service.models import Client, Session, Token
 
 _PREFIX = "crier_"
 _SESSION_PREFIX = "crier_session_"
 _RANDOM_BYTES = 20
 _SHOWN = len(_PREFIX) + 6
+
+
+USUAL_DAYS = 365
+"""How long a token is valid unless somebody says otherwise."""
+
+_DAY = 86_400_000
+_SOON = 30 * _DAY
 
 
 class Scope(StrEnum):
@@ -51,11 +58,13 @@ class Caller:
 
     `scopes` hold for everything of the client. `session_id` is the session whose own token was
     sent, empty without one: it reaches what belongs to that session, and nothing else.
+    `expires_at`, in milliseconds of Unix time, is when the first of its tokens expires.
     """
 
     client_id: str
     scopes: frozenset[Scope]
     session_id: str = ""
+    expires_at: int | None = None
 
     def may(self, scope: Scope) -> bool:
         """Tell whether the client's token has this scope, or one that includes it."""
@@ -83,6 +92,16 @@ def create(
     return token, secret
 
 
+def in_days(days: int = USUAL_DAYS, *, now: int) -> int:
+    """Return the moment, in milliseconds of Unix time, at which so many days are over."""
+    return now + days * _DAY
+
+
+def expires_soon(expires_at: int | None, *, now: int) -> bool:
+    """Tell whether a token has to be replaced within 30 days."""
+    return expires_at is not None and expires_at - now < _SOON
+
+
 def issue(db: Db, session: Session) -> str:
     """Give a session a new token of its own and return it; the one before ends.
 
@@ -106,12 +125,13 @@ def verify(db: Db, secret: str, now: int) -> Caller:
     token = db.scalar(select(Token).where(Token.digest == _digest(secret)))
     if token is None:
         raise _refusal("This token is not one of ours.")
+    _refuse_disabled(db, token.client_id)
     if token.revoked_at is not None:
         raise _refusal("This token was revoked.")
     if token.expires_at is not None and token.expires_at <= now:
         raise _refusal("This token has expired.")
     scopes = (_INCLUDED[Scope(word)] for word in token.scopes.split())
-    return Caller(token.client_id, frozenset().union(*scopes))
+    return Caller(token.client_id, frozenset().union(*scopes), expires_at=token.expires_at)
 
 
 def join(callers: Sequence[Caller]) -> Caller:
@@ -125,7 +145,8 @@ def join(callers: Sequence[Caller]) -> Caller:
     if len(session_ids) > 1:
         raise _refusal("These tokens belong to different sessions: send one of them.")
     scopes = frozenset[Scope]().union(*(caller.scopes for caller in callers))
-    return Caller(callers[0].client_id, scopes, "".join(session_ids))
+    expiries = [caller.expires_at for caller in callers if caller.expires_at is not None]
+    return Caller(callers[0].client_id, scopes, "".join(session_ids), min(expiries, default=None))
 
 
 def check_session(caller: Caller, session_id: str) -> None:
@@ -158,7 +179,13 @@ def _verify_session(db: Db, secret: str) -> Caller:
     session = db.scalar(select(Session).where(Session.token_digest == _digest(secret)))
     if session is None:
         raise _refusal("This token of a session is not one of ours, or a newer one replaced it.")
+    _refuse_disabled(db, session.client_id)
     return Caller(session.client_id, frozenset(), session.id)
+
+
+def _refuse_disabled(db: Db, client_id: str) -> None:
+    if db.get_one(Client, client_id).disabled_at is not None:
+        raise _refusal("The operator has disabled this client.")
 
 
 def _new(prefix: str) -> str:

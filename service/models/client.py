@@ -9,11 +9,15 @@ from service.models.base import Base, Id, Moment, Object
 
 
 class Client(Object, Base):
-    """Somebody who sends: everything else belongs to one of these."""
+    """Somebody who sends: everything else belongs to one of these.
+
+    From `disabled_at` on, none of its tokens is accepted.
+    """
 
     __tablename__ = "clients"
 
     name: Mapped[str] = mapped_column(unique=True)
+    disabled_at: Mapped[int | None] = mapped_column(Moment)
 
 
 class Token(Object, Base):

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from werkzeug.http import http_date
 
 from service import logs
 from service.app import Application
+from service.core import tokens
+from service.core.tokens import Scope
+from service.database import now_ms
 from tests.conftest import Tenant
 
 MakeApp = Callable[..., Application]
@@ -114,3 +118,14 @@ def test_an_id_of_a_path_gets_into_the_log(acme: Tenant, capsys: Capture) -> Non
     acme.get(f"/contact/{'1' * 24}")
     [line] = lines(capsys)
     assert line["path"] == f"/contact/{'1' * 24}"
+
+
+def test_an_answer_tells_of_a_token_that_expires_soon(acme: Tenant) -> None:
+    assert "Token-Expires" not in acme.get("/contact").headers
+    acme.token = acme.new_token(Scope.READ, tokens.in_days(40, now=now_ms()))
+    assert "Token-Expires" not in acme.get("/contact").headers
+    acme.token = acme.new_token(Scope.READ, 4_000_000_000_000)
+    assert "Token-Expires" not in acme.get("/contact").headers
+    moment = tokens.in_days(20, now=now_ms())
+    acme.token = acme.new_token(Scope.READ, moment)
+    assert acme.get("/contact").headers["Token-Expires"] == http_date(moment / 1000)

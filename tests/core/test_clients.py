@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from service.core import clients
-from service.database import Database
+from service.core.clients import DISABLED
+from service.database import Database, now_ms
 from service.errors import ConflictError, InvalidError, NotFoundError
+from service.models import Broadcast
+from tests.conftest import Tenant
 
 
 def test_a_client_is_found_by_its_name(database: Database) -> None:
@@ -32,3 +37,50 @@ def test_a_client_needs_a_name(database: Database) -> None:
 def test_an_unknown_client_is_not_found(database: Database) -> None:
     with database.reading() as db, pytest.raises(NotFoundError, match="client 'Acme'"):
         clients.get(db, "Acme")
+
+
+# Disabled
+
+
+def accept(acme: Tenant, **order: Any) -> str:
+    wanted = {"send_type": "individual", "to": "12025550110", "message": {"text": "Hello"}}
+    made: str = acme.make("/broadcast", **wanted, **order)["_id"]
+    return made
+
+
+def see(acme: Tenant, broadcast_id: str) -> tuple[str, str | None]:
+    with acme.crier.database.reading() as db:
+        broadcast = db.get_one(Broadcast, broadcast_id)
+        return broadcast.status, broadcast.reason
+
+
+def test_a_disabled_client_is_refused_and_its_broadcasts_pause_until_it_is_enabled(
+    acme: Tenant, globex: Tenant
+) -> None:
+    for tenant in (acme, globex):
+        tenant.make("/session", name="main", channel="sandbox")
+    going = accept(acme)
+    later = accept(acme, send_at="2900-01-01T00:00:00Z", expires_at="2900-01-02T00:00:00Z")
+    paused, others = accept(acme), accept(globex)
+    acme.post(f"/broadcast/{paused}/pause")
+    with acme.crier.database.writing() as db:
+        assert clients.disable(db, "Acme", now=now_ms()) == 2
+    refused = acme.get("/broadcast")
+    assert (refused.status_code, refused.get_json()["message"]) == (401, DISABLED)
+    assert see(acme, going) == see(acme, later) == ("paused", DISABLED)
+    assert see(globex, others) == ("sending", None)
+    assert globex.get("/broadcast").status_code == 200
+    with acme.crier.database.writing() as db:
+        assert clients.enable(db, "Acme", now=now_ms()) == 2
+    assert acme.get("/broadcast").status_code == 200
+    assert (see(acme, going)[0], see(acme, later)[0]) == ("sending", "scheduled")
+    assert see(acme, paused) == ("paused", "Paused by the client.")
+
+
+def test_the_token_of_a_session_is_refused_with_its_client(acme: Tenant) -> None:
+    made = acme.make("/session", name="main", channel="sandbox")
+    acme.token = made["access_token"]
+    assert acme.get("/session").status_code == 200
+    with acme.crier.database.writing() as db:
+        clients.disable(db, "Acme", now=now_ms())
+    assert acme.get("/session").status_code == 401
