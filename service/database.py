@@ -20,7 +20,7 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from service import dsn, pg
+from service import dsn, pg, pool
 from service.config import MIB, Settings
 from service.metrics import meters
 
@@ -139,7 +139,7 @@ class Database:
     def migrating(self) -> Iterator[Connection]:
         """Open a connection past any pooler, whose statements may take as long as they need."""
         direct = self._settings.database_direct_url
-        engine = pg.make_engine(direct, self._settings) if direct else self.engine
+        engine = pool.make_engine(direct, self._settings) if direct else self.engine
         writes = engine.execution_options(crier_writes=True)
         with pg.unhurried(), writes.connect() as connection:
             yield connection
@@ -155,7 +155,7 @@ def _engine(settings: Settings) -> Engine:
     """Build the engine of either database."""
     url = settings.database
     is_postgres = dsn.is_postgres(url)
-    engine = pg.make_engine(url, settings) if is_postgres else _sqlite(url, settings)
+    engine = pool.make_engine(url, settings) if is_postgres else _sqlite(url, settings)
     event.listen(engine, "checkout", meters.connection_taken)
     for end in ("checkin", "detach"):
         event.listen(engine, end, meters.connection_returned)

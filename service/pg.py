@@ -16,10 +16,6 @@ from typing import Any, ClassVar, Self, TypeVar
 import psycopg
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.conninfo import conninfo_attempts
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import Connection as EngineConnection
-from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from service import dsn
 from service.config import Settings
@@ -32,13 +28,6 @@ _INTERVAL = 0.1
 _MARGIN = 0.5
 """Seconds that an answer may take beyond DATABASE_TIMEOUT: the server itself ends a wait for a
 lock after that time, and this side is still there to hear it."""
-
-_MOMENT = 0.1
-"""Seconds that others wait for the thread that asks a silent server: if it is back, it answers at
-once, and nobody is refused."""
-
-_READ_ONLY = "25006"
-"""SQLSTATE read_only_sql_transaction: a standby, or a server with default_transaction_read_only."""
 
 
 class SilentError(psycopg.OperationalError):
@@ -79,6 +68,11 @@ def unhurried() -> Iterator[None]:
         yield
     finally:
         _limits.patience = before
+
+
+def is_unhurried() -> bool:
+    """Tell whether this thread waits for each answer as long as it takes."""
+    return _limits.patience is not None
 
 
 class Connection(psycopg.Connection[Any]):
@@ -182,97 +176,10 @@ def _ending(gen: PQGenConn[Value], deadline: float) -> PQGenConn[Value]:
         gen.close()
 
 
-class Outage:
-    """Whether the server is silent: then one thread at a time asks it, and the others are refused.
-
-    Otherwise every thread of a web worker would soon be waiting for the server.
-    """
-
-    def __init__(self) -> None:
-        self._is_on = threading.Event()
-        self._asking = threading.Lock()
-
-    @contextmanager
-    def watching(self, seconds: float) -> Iterator[None]:
-        """Watch an attempt to get a connection that takes so many seconds if the server is silent.
-
-        Raises SilentError if it is known to be silent and another thread is asking it.
-        """
-        asks = self._take_turn()
-        began = monotonic()
-        try:
-            yield
-        except psycopg.Error:
-            if monotonic() - began >= seconds / 2:
-                self._is_on.set()
-            raise
-        else:
-            self._is_on.clear()
-        finally:
-            if asks:
-                self._asking.release()
-
-    def _take_turn(self) -> bool:
-        """Tell whether this thread is the one that asks a silent server; no other may be."""
-        if not self._is_on.is_set():
-            return False
-        if not self._asking.acquire(timeout=_MOMENT):
-            raise SilentError
-        if self._is_on.is_set():
-            return True
-        self._asking.release()
-        return False
-
-
-class Pool(QueuePool):
-    """A pool that gives a connection within its timeout, with all that this takes, or none."""
-
-    _sqla_logger_namespace = "sqlalchemy.pool.impl.QueuePool"  # its logs are named as before
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._outage = Outage()
-
-    def connect(self) -> PoolProxiedConnection:
-        """Return a connection that has answered just now, or is new; raises psycopg.Error."""
-        seconds = self.timeout()
-        with self._outage.watching(seconds), connecting(seconds):
-            return super().connect()
-
-
-def make_engine(url: str, settings: Settings) -> Engine:
-    """Build the engine for the server that a URL names."""
-    limits = _session_limits(settings)
-    engine = create_engine(
-        "postgresql+psycopg://",
-        poolclass=Pool,
-        pool_size=settings.database_pool_size,
-        max_overflow=settings.database_pool_size,
-        # An error must not bring telephone numbers and texts into the log.
-        hide_parameters=True,
-        pool_timeout=settings.database_timeout,
-        pool_recycle=1800,
-        pool_pre_ping=True,
-        connect_args=connect_parameters(url, settings),
-    )
-
-    def do_connect(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> Any:
-        return _connect(parameters, settings)
-
-    def begin(connection: EngineConnection) -> None:
-        _limit(connection, limits)
-
-    event.listen(engine, "do_connect", do_connect)
-    event.listen(engine, "begin", begin)
-    event.listen(engine, "handle_error", _replace_read_only)
-    event.listen(engine, "checkin", _keep_no_read_only)
-    return engine
-
-
 def connect(url: str, settings: Settings) -> Connection:
     """Connect to the server that a URL names, in autocommit mode; raises psycopg.Error."""
     with connecting(settings.database_timeout):
-        connection = _connect(connect_parameters(url, settings), settings)
+        connection = prepared(connect_parameters(url, settings), settings)
     connection.autocommit = True
     return connection
 
@@ -288,12 +195,12 @@ def connect_parameters(url: str, settings: Settings) -> dict[str, Any]:
     } | dsn.libpq_parameters(url)
 
 
-def _connect(parameters: dict[str, Any], settings: Settings) -> Connection:
+def prepared(parameters: dict[str, Any], settings: Settings) -> Connection:
     """Connect and prepare the session; raises psycopg.Error."""
     connection = _first_usable(_attempts(parameters))
     connection.patience = settings.database_timeout + _MARGIN
     try:
-        _prepare(connection, _session_limits(settings))
+        _prepare(connection, session_limits(settings))
     except BaseException:
         connection.close()
         raise
@@ -341,7 +248,7 @@ def _left() -> float:
     return max(0.0, _limits.connected_by - monotonic())
 
 
-def _session_limits(settings: Settings) -> dict[str, str]:
+def session_limits(settings: Settings) -> dict[str, str]:
     """Return what the server is to limit by itself, in milliseconds, and how it writes times.
 
     A process that stands still in a transaction must not keep its rows for long.
@@ -359,10 +266,6 @@ _SET = """
     SELECT count(set_config(name, value, false)), current_setting('transaction_read_only') = 'on'
     FROM unnest(%(names)s::text[], %(values)s::text[]) AS setting(name, value)
     WHERE pg_backend_pid() = %(pid)s HAVING pg_backend_pid() = %(pid)s
-"""
-_SET_LOCAL = """
-    SELECT set_config(name, value, true)
-    FROM unnest(%(names)s::text[], %(values)s::text[]) AS setting(name, value)
 """
 
 
@@ -385,7 +288,7 @@ def _prepare(connection: Connection, limits: dict[str, str]) -> None:
 async def prepare(connection: AsyncConnection, settings: Settings) -> None:
     """Do the same for a connection of asyncio; behind a pooler it is left without limits."""
     await connection.set_autocommit(True)
-    session = _session(connection, _session_limits(settings))
+    session = _session(connection, session_limits(settings))
     if await (await connection.execute(_SET, session)).fetchone() is None:
         connection.prepare_threshold = None
     await connection.set_autocommit(False)
@@ -395,30 +298,9 @@ def _session(connection: psycopg.BaseConnection[Any], limits: dict[str, str]) ->
     """Return which session is to get which limits: none that the URL gives it otherwise."""
     options = connection.info.get_parameters().get("options", "")
     values = {name: value for name, value in limits.items() if name not in options}
-    return _columns(values) | {"pid": connection.info.backend_pid}
+    return columns(values) | {"pid": connection.info.backend_pid}
 
 
-def _limit(connection: EngineConnection, limits: dict[str, str]) -> None:
-    """Give a transaction its limits where its session does not have them."""
-    session: Any = connection.connection.driver_connection
-    local = limits if session.is_pooled else {}
-    if _limits.patience is not None:
-        local = local | {"statement_timeout": "0"}
-    if local:
-        connection.exec_driver_sql(_SET_LOCAL, _columns(local))
-
-
-def _columns(values: dict[str, str]) -> dict[str, Any]:
+def columns(values: dict[str, str]) -> dict[str, Any]:
+    """Return settings as two arrays, as which they are handed to the server."""
     return {"names": list(values), "values": list(values.values())}
-
-
-def _keep_no_read_only(connection: Connection | None, record: ConnectionPoolEntry) -> None:
-    """Have a connection that was opened read-only used once: the next one may take writes."""
-    if connection is not None and connection.is_read_only:
-        record.invalidate()
-
-
-def _replace_read_only(context: ExceptionContext) -> None:
-    """Have all connections replaced when one turns out to take no writes any more."""
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
-        context.is_disconnect = True

@@ -210,10 +210,16 @@ def server(
         url = make_url(given).set(drivername="postgresql+psycopg")
         yield url.render_as_string(hide_password=False)
         return
-    cluster = Cluster(durable=durable, settings=settings, base=base)
+    with started(Cluster(durable=durable, settings=settings, base=base)) as cluster:
+        yield cluster.url
+
+
+@contextmanager
+def started(cluster: Cluster) -> Iterator[Cluster]:
+    """Run a server within the block, and leave nothing of it."""
     try:
         cluster.start()
-        yield cluster.url
+        yield cluster
     finally:
         cluster.close()
 

@@ -29,12 +29,8 @@ SLACK = 0.6
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[postgres.Cluster]:
-    cluster = postgres.Cluster()
-    try:
-        cluster.start()
+    with postgres.started(postgres.Cluster()) as cluster:
         yield cluster
-    finally:
-        cluster.close()
 
 
 @pytest.fixture
@@ -255,30 +251,25 @@ def test_connections_to_a_server_that_takes_no_writes_any_more_are_replaced(
 def test_of_several_hosts_the_one_that_takes_writes_is_used(
     settings: Settings, cluster: postgres.Cluster
 ) -> None:
-    standby = postgres.Cluster(settings={"default_transaction_read_only": "on"})
-    try:
-        standby.start()
-        url = f"postgresql://postgres@/postgres?host={standby.folder},{cluster.folder}"
-        database = Database(
-            replace(settings, database_url=f"{url}&target_session_attrs=read-write")
-        )
+    settled = postgres.Cluster(settings={"default_transaction_read_only": "on"})
+    with postgres.started(settled) as standby:
+        hosts = f"{standby.folder},{cluster.folder}"
+        url = f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
+        database = Database(replace(settings, database_url=url))
         write(database)
-        with standby.silent():
-            database.dispose()
-            with taking(TIMEOUT + SLACK):
-                write(database)
-        standby.stop()
         database.dispose()
+        with standby.silent(), taking(TIMEOUT + SLACK):
+            write(database)
+        database.dispose()
+        standby.stop()
         write(database)
+        database.dispose()
         cluster.stop()
         try:
             with pytest.raises(OUT_OF_REACH, match="No host can be used"):
                 write(database)
         finally:
             cluster.start()
-        database.dispose()
-    finally:
-        standby.close()
 
 
 def test_a_connection_of_asyncio_is_given_up_in_time_too(

@@ -27,12 +27,8 @@ pytestmark = needs_pgbouncer
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[postgres.Cluster]:
-    cluster = postgres.Cluster()
-    try:
-        cluster.start()
+    with postgres.started(postgres.Cluster()) as cluster:
         yield cluster
-    finally:
-        cluster.close()
 
 
 @pytest.fixture(scope="module")

@@ -61,12 +61,8 @@ class Client:
 
 @pytest.fixture
 def cluster() -> Iterator[postgres.Cluster]:
-    cluster = postgres.Cluster()
-    try:
-        cluster.start()
+    with postgres.started(postgres.Cluster()) as cluster:
         yield cluster
-    finally:
-        cluster.close()
 
 
 @pytest.fixture

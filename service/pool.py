@@ -1,0 +1,140 @@
+"""The pool of connections to Postgres: what it gives is alive, takes writes, and comes in time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+
+from service import pg
+from service.config import Settings
+
+_MOMENT = 0.1
+"""Seconds that others wait for the thread that asks a silent server: if it is back, it answers at
+once, and nobody is refused."""
+
+_READ_ONLY = "25006"
+"""SQLSTATE read_only_sql_transaction: a standby, or a server with default_transaction_read_only."""
+
+
+_SET_LOCAL = """
+    SELECT set_config(name, value, true)
+    FROM unnest(%(names)s::text[], %(values)s::text[]) AS setting(name, value)
+"""
+
+
+class Outage:
+    """Whether the server is silent: then one thread at a time asks it, and the others are refused.
+
+    Otherwise every thread of a web worker would soon be waiting for the server.
+    """
+
+    def __init__(self) -> None:
+        self._is_on = threading.Event()
+        self._asking = threading.Lock()
+
+    @contextmanager
+    def watching(self, seconds: float) -> Iterator[None]:
+        """Watch an attempt to get a connection that takes so many seconds if the server is silent.
+
+        Raises SilentError if it is known to be silent and another thread is asking it.
+        """
+        asks = self._take_turn()
+        began = monotonic()
+        try:
+            yield
+        except psycopg.Error:
+            if monotonic() - began >= seconds / 2:
+                self._is_on.set()
+            raise
+        else:
+            self._is_on.clear()
+        finally:
+            if asks:
+                self._asking.release()
+
+    def _take_turn(self) -> bool:
+        """Tell whether this thread is the one that asks a silent server; no other may be."""
+        if not self._is_on.is_set():
+            return False
+        if not self._asking.acquire(timeout=_MOMENT):
+            raise pg.SilentError
+        if self._is_on.is_set():
+            return True
+        self._asking.release()
+        return False
+
+
+class Pool(QueuePool):
+    """A pool that gives a connection within its timeout, with all that this takes, or none."""
+
+    _sqla_logger_namespace = "sqlalchemy.pool.impl.QueuePool"  # its logs are named as before
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._outage = Outage()
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection that has answered just now, or is new; raises psycopg.Error."""
+        seconds = self.timeout()
+        with self._outage.watching(seconds), pg.connecting(seconds):
+            return super().connect()
+
+
+def make_engine(url: str, settings: Settings) -> Engine:
+    """Build the engine for the server that a URL names."""
+    limits = pg.session_limits(settings)
+    engine = create_engine(
+        "postgresql+psycopg://",
+        poolclass=Pool,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_pool_size,
+        # An error must not bring telephone numbers and texts into the log.
+        hide_parameters=True,
+        pool_timeout=settings.database_timeout,
+        pool_recycle=1800,
+        pool_pre_ping=True,
+        connect_args=pg.connect_parameters(url, settings),
+    )
+
+    def do_connect(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> Any:
+        return pg.prepared(parameters, settings)
+
+    def begin(connection: Connection) -> None:
+        _limit(connection, limits)
+
+    event.listen(engine, "do_connect", do_connect)
+    event.listen(engine, "begin", begin)
+    event.listen(engine, "handle_error", _replace_read_only)
+    event.listen(engine, "checkin", _keep_no_read_only)
+    return engine
+
+
+def _limit(connection: Connection, limits: dict[str, str]) -> None:
+    """Give a transaction its limits where its session does not have them."""
+    session: Any = connection.connection.driver_connection
+    local = limits if session.is_pooled else {}
+    if pg.is_unhurried():
+        local = local | {"statement_timeout": "0"}
+    if local:
+        connection.exec_driver_sql(_SET_LOCAL, pg.columns(local))
+
+
+def _keep_no_read_only(connection: pg.Connection | None, record: ConnectionPoolEntry) -> None:
+    """Have a connection that was opened read-only used once: the next one may take writes."""
+    if connection is not None and connection.is_read_only:
+        record.invalidate()
+
+
+def _replace_read_only(context: ExceptionContext) -> None:
+    """Have all connections replaced when one turns out to take no writes any more."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
