@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any, NamedTuple
 
@@ -212,3 +213,58 @@ def test_a_token_of_each_of_two_sessions_is_refused(acme: Tenant) -> None:
     bearer = {"Authorization": f"Bearer {first.access_token}"}
     answer = acme.get("/broadcast", json={"access_token": second.access_token}, headers=bearer)
     assert answer.status_code == 401
+
+
+class Known(NamedTuple):
+    """What a test knows of a token: whose it is, of which session, and whether it may send."""
+
+    client: str
+    session_id: str
+    sends: bool
+
+
+def expected(tokens: list[Known | None], session_id: str, whose: str, sends: bool) -> int:  # noqa: FBT001 - as below
+    """Return the status of a request by the rules of the contract, told once more."""
+    if not tokens or None in tokens:
+        return 401
+    known = [token for token in tokens if token]
+    sessions = {token.session_id for token in known if token.session_id}
+    if len({token.client for token in known}) > 1 or len(sessions) > 1:
+        return 401
+    by_client = [token for token in known if not token.session_id]
+    if not any(token.sends or not sends for token in by_client) and not sessions:
+        return 403
+    if sessions and session_id and session_id not in sessions:
+        return 401
+    return 404 if session_id and whose != known[0].client else 200
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("sends", [False, True])
+def test_the_rules_hold_for_every_combination(acme: Tenant, globex: Tenant, sends: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    first, second, theirs = own(acme, "first"), own(acme, "second"), own(globex)
+    tokens: dict[str, Known | None] = {
+        "": None,
+        acme.token: Known("Acme", "", sends=True),
+        acme.new_token(Scope.READ): Known("Acme", "", sends=False),
+        globex.token: Known("Globex", "", sends=True),
+        first.access_token: Known("Acme", first.session_id, sends=True),
+        second.access_token: Known("Acme", second.session_id, sends=True),
+        theirs.access_token: Known("Globex", theirs.session_id, sends=True),
+        f"crier_session_{'0' * 40}": None,
+    }
+    sessions = {"": "", first.session_id: "Acme", theirs.session_id: "Globex"}
+    wrong = []
+    for bearer, token, (session_id, whose) in itertools.product(tokens, tokens, sessions.items()):
+        want = expected(
+            [tokens[each] for each in (bearer, token) if each], session_id, whose, sends
+        )
+        fields = {"session_id": session_id, "access_token": token}
+        headers = {"Authorization": f"Bearer {bearer}" if bearer else ""}
+        for place in ({"json": fields}, {"query_string": fields}):
+            verb, path = ("DELETE", "/broadcast/nothing") if sends else ("GET", "/broadcast")
+            status = acme.ask(verb, path, headers=headers, **place).status_code
+            # There is nothing to delete: who gets as far as that may do it.
+            if status != (404 if sends and want == 200 else want):
+                wrong.append((bearer, token, session_id, place, want, status))
+    assert wrong == []
