@@ -44,8 +44,10 @@ class Prefix:
     ) -> Iterable[bytes]:
         """Answer a request as if the prefix were not in its path."""
         path = environ["PATH_INFO"]
-        if path.startswith(f"{PREFIX}/") and path.split("/")[3] not in _BESIDE_THE_API:
-            environ["PATH_INFO"] = path.removeprefix(PREFIX)
+        if path.startswith(f"{PREFIX}/"):
+            plain = path.removeprefix(PREFIX).lstrip("/")
+            if plain.split("/")[0] not in _BESIDE_THE_API:
+                environ["PATH_INFO"] = f"/{plain}"
         return self._app(environ, start_response)
 
 
