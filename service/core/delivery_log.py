@@ -18,9 +18,6 @@ from service.core.paging import Page, PageRequest
 from service.errors import NotFoundError
 from service.models import Broadcast, Delivery, RecipientChunk
 
-_AT_ONCE = 1_000
-"""Broadcasts that are looked at in one go."""
-
 _LEFT = (
     select(func.min(RecipientChunk.start))
     .where(RecipientChunk.broadcast_id == Broadcast.id)
@@ -65,28 +62,28 @@ def _mine(what: Any, client_id: str, within: str | None) -> Select[Any]:
 
 def _places(db: Db, client_id: str, within: str | None, request: PageRequest) -> Iterator[str]:
     """Yield the ids of the deliveries of a page, in its order."""
-    before, start, end = 0, request.offset, request.offset + request.page_size
-    for broadcast_id, size in _sizes(db, client_id, within, descending=request.descending):
+    start, end = request.offset, request.offset + request.page_size
+    for broadcast_id, size, before in _shares(db, client_id, within, request):
         for number in range(max(0, start - before), min(size, end - before)):
             yield ids.delivery(broadcast_id, size - 1 - number if request.descending else number)
-        before += size
-        if before >= end:
-            return
 
 
-def _sizes(
-    db: Db, client_id: str, within: str | None, *, descending: bool
-) -> Iterator[tuple[str, int]]:
-    """Yield the id and the size of each broadcast, in the order of their ids or against it."""
-    key = Broadcast.id
-    wanted = _mine(key, client_id, within).add_columns(_SIZE)
-    wanted = wanted.order_by(key.desc() if descending else key).limit(_AT_ONCE)
-    rows = db.execute(wanted).all()
-    while rows:
-        yield from ((str(row[0]), int(row[1])) for row in rows)
-        last = rows[-1][0]
-        after = wanted.where(key < last if descending else key > last)
-        rows = db.execute(after).all() if len(rows) == _AT_ONCE else []
+def _shares(
+    db: Db, client_id: str, within: str | None, request: PageRequest
+) -> Iterator[tuple[str, int, int]]:
+    """Yield the broadcasts that have deliveries on a page, in its order.
+
+    Each with its size, and how many deliveries there are before its own.
+    """
+    start, end = request.offset, request.offset + request.page_size
+    sizes = _mine(Broadcast.id, client_id, within).add_columns(_SIZE.label("size")).subquery()
+    order = sizes.c.id.desc() if request.descending else sizes.c.id
+    so_far = func.sum(sizes.c.size).over(order_by=order, rows=(None, 0))
+    summed = select(sizes, (so_far - sizes.c.size).label("before")).subquery()
+    share = select(summed).where(summed.c.before < end, summed.c.before + summed.c.size > start)
+    order = summed.c.id.desc() if request.descending else summed.c.id
+    for row in db.execute(share.order_by(order).limit(request.page_size)):
+        yield row.id, int(row.size), int(row.before)
 
 
 def _entries(db: Db, delivery_ids: list[str]) -> list[Entry]:
