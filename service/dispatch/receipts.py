@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.orm import Session as Db
+from sqlalchemy.orm import load_only
 
 from service.channels.base import BlockedError
 from service.config import Settings
@@ -24,6 +25,9 @@ from service.models import Broadcast, BroadcastStatus, Session
 log = structlog.get_logger(__name__)
 
 _BATCH = 500
+
+_OF_BROADCAST = [load_only(Broadcast.status, Broadcast.expires_at, Broadcast.deleted_at)]
+"""What a judge wants to know of a broadcast, whose message may be large."""
 
 
 @dataclass(slots=True)
@@ -92,7 +96,7 @@ def judge_for(db: Db, settings: Settings, now: int) -> Judge:
     """Return who judges failures that came by receipt."""
 
     def judge(failure: Failure) -> Verdict:
-        broadcast = db.get_one(Broadcast, failure.delivery.broadcast_id)
+        broadcast = db.get_one(Broadcast, failure.delivery.broadcast_id, options=_OF_BROADCAST)
         session = db.get_one(Session, failure.session_id)
         verdict = retry.judge(
             failure.error,

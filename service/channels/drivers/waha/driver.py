@@ -171,10 +171,9 @@ class Waha:
     def _restriction(self) -> BlockedError | None:
         """Ask what WhatsApp keeps the number from; a WAHA before 2026.8 does not know."""
         for route, found_in in _RESTRICTIONS.items():
-            answer = self._ask(route)
-            said = read(answer.body) if answer.accepted else {}
-            if restriction := found_in(said, time.time()):
-                return restriction
+            with suppress(SendError):
+                if restriction := found_in(read(self._ask(route).body), time.time()):
+                    return restriction
         return None
 
     def _dated(self, error: SendError) -> SendError:
