@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import text
 
-from service.core import broadcasts, dispatchers, edits
+from service.core import dispatchers, edits
 from service.core.deliveries import claims
 from service.database import now_ms
 from service.dispatch.campaigns import Campaigns
 from service.errors import ConflictError
 from tests.probe import Stage
 from tests.waiting import until
+from tests.workers import pause, resume
 from tests.world import ADA, GRACE, JOAN, World
 
 HOUR = 3_600_000
@@ -24,16 +25,6 @@ def replace(world: World, broadcast_id: str, **changes: Any) -> None:
     order = edits.merge(world.get(broadcast_id), changes, most=1_000_000, within=None, now=now_ms())
     with world.database.writing() as db:
         edits.replace(db, broadcast_id, order, changes, accounts=world.accounts, now=now_ms())
-
-
-def pause(world: World, broadcast_id: str) -> None:
-    with world.database.writing() as db:
-        broadcasts.pause(db, world.client_id, broadcast_id, now=now_ms())
-
-
-def resume(world: World, broadcast_id: str) -> None:
-    with world.database.writing() as db:
-        broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
 
 
 def test_a_dispatcher_that_knows_a_former_revision_claims_nothing(world: World) -> None:
