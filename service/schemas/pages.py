@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load, validate
 
 from service.core import numbers
 from service.core.paging import DEFAULT_SIZE, LARGEST_SIZE, PageRequest
@@ -19,6 +19,8 @@ def _size(**options: Any) -> fields.Integer:
 def _page(data: dict[str, Any]) -> PageRequest:
     usual = LARGEST_SIZE if data["type"] else DEFAULT_SIZE
     size = data["page_size"] or data["limit"] or usual
+    if data["limit"] not in {None, size}:
+        raise ValidationError("Says something else than `page_size`: send one.", "limit")
     return PageRequest(data["page"], size, data["sort"] == "-createdAt")
 
 

@@ -159,6 +159,8 @@ def test_lists_take_the_guides_words_for_pages(acme: Tenant) -> None:
     assert len(acme.get("/contact?page=2&limit=2").json["data"]) == 1  # type: ignore[index]
     assert len(acme.get("/contact?type=all").json["data"]) == 3  # type: ignore[index]
     assert acme.get("/contact?type=some").status_code == 422
+    both = acme.get("/contact?limit=2&page_size=3")
+    assert (both.status_code, list(both.json["errors"])) == (422, ["limit"])  # type: ignore[index]
 
 
 def test_a_message_may_name_its_one_file_as_the_guides_client_does(acme: Tenant) -> None:

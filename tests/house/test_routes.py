@@ -146,6 +146,23 @@ def test_a_sessions_own_token_reaches_only_what_belongs_to_its_session(
             assert shown == ([other["_id"]] if route.rule == "/session" else []), route
 
 
+def test_every_operation_has_a_name_of_its_own_and_the_guides_are_marked(acme: Tenant) -> None:
+    description: Any = acme.get("/openapi.json").json
+    operations = {
+        operation["operationId"]: (path, operation["tags"])
+        for path, item in description["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    }
+    count = sum(len(set(item) - {"parameters"}) for item in description["paths"].values())
+    assert len(operations) == count
+    assert all(re.fullmatch("[a-z]+[A-Z][A-Za-z]+", name) for name in operations)
+    guides = {path for path, tags in operations.values() if tags == ["guide"]}
+    assert {path.split("/")[1] for path in guides} == {"contact_groups", "message-log"}
+    servers = [server["url"] for server in description["servers"]]
+    assert servers == ["/", "/api/v1"]
+
+
 def test_every_route_is_described(acme: Tenant, app: Application) -> None:
     paths = acme.get("/openapi.json").json["paths"]  # type: ignore[index]
     described = {
