@@ -36,7 +36,7 @@ _OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 503)
 """What can go wrong before a view begins: the body, the token, the session, the database."""
 
 _DESCRIPTIONS = {
-    400: "The body cannot be read as JSON.",
+    400: "The body cannot be read, neither as JSON nor as a form.",
     401: "There is no valid token.",
     403: "The token lacks the scope, or the object is not yours to change.",
     404: "There is no such object or session, or it is another client's.",

@@ -72,6 +72,23 @@ class StrictSchema(Schema):
         wordings.reword(field_obj)
 
 
+def _optional(schema: Schema) -> dict[str, fields.Field[Any]]:
+    """Return the fields that may be left out, by the names under which they come."""
+    return {
+        field.data_key or name: field
+        for name, field in schema.load_fields.items()
+        if not field.required
+    }
+
+
+def _takes_empty(field: fields.Field[Any]) -> bool:
+    try:
+        field.deserialize("")
+    except ValidationError:
+        return False
+    return True
+
+
 class CredentialsSchema(StrictSchema):
     """What any body may carry besides its own fields; an empty string counts as absent."""
 
@@ -92,6 +109,21 @@ class CredentialsSchema(StrictSchema):
             "example": "",
         },
     )
+
+    @pre_load
+    def drop_unfilled(self, data: Any, **_: Any) -> Any:
+        """Leave out the optional fields of a form that nobody filled in.
+
+        Where an empty text means something, such as no organisation any more, it stays.
+        """
+        if not isinstance(data, Mapping):
+            return data
+        optional = _optional(self)
+        return {
+            name: value
+            for name, value in data.items()
+            if not (value == "" and name in optional and not _takes_empty(optional[name]))
+        }
 
     @post_load
     def leave_credentials(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -133,11 +165,7 @@ class LenientSchema(StrictSchema):
         """Leave out the optional fields that say nothing."""
         if not isinstance(data, Mapping):
             return data
-        optional = {
-            field.data_key or name: field
-            for name, field in self.load_fields.items()
-            if not field.required
-        }
+        optional = _optional(self)
         return {
             name: value
             for name, value in data.items()

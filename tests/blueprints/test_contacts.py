@@ -140,3 +140,11 @@ def test_a_landline_is_kept_and_marked_and_messages_go_to_the_first_other_phone(
 def test_an_optional_field_that_says_nothing_is_absent(acme: Tenant, empty: Any) -> None:
     made = acme.make("/contact", name="Ada", phones=["12025550110"], emails=empty)
     assert made["emails"] == []
+
+
+def test_a_form_changes_only_what_was_filled_in(acme: Tenant) -> None:
+    made = acme.make("/contact", name="Ada", phones=["12025550110"], organisation="Acme")
+    unfilled = {"name": "", "emails": "", "phones": "", "__v": "", "organisation": ""}
+    changed = acme.put(f"/contact/{made['_id']}", data=unfilled).json["data"]  # type: ignore[index]
+    assert (changed["name"], changed["phones"]) == ("Ada", ["12025550110"])
+    assert changed["organisation"] == ""  # an empty text is what it may be

@@ -82,7 +82,7 @@ def test_a_secret_that_a_change_leaves_out_stays(acme: Tenant) -> None:
         ({"channel": "carrier_pigeon"}, "channel"),
         ({"settings": {"phone_number_id": "106540352242922"}}, "settings.access_token"),
         ({"settings": {"nonsense": 1}}, "settings.nonsense"),
-        ({"settings": []}, "settings"),
+        ({"settings": [1]}, "settings"),
         ({"name": ""}, "name"),
         ({"rate": 0}, "rate"),
         ({"rate": "fast"}, "rate"),

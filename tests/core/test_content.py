@@ -62,7 +62,10 @@ def test_a_service_without_a_public_address_gives_none(world: World) -> None:
     [
         ("image/jpeg", MediaKind.IMAGE),
         ("video/mp4", MediaKind.VIDEO),
+        ("video/ogg", MediaKind.VIDEO),
         ("audio/ogg", MediaKind.AUDIO),
+        ("audio/mp4", MediaKind.AUDIO),
+        ("application/ogg", MediaKind.DOCUMENT),  # sound that is no voice message
         ("application/pdf", MediaKind.DOCUMENT),
         ("text/csv", MediaKind.DOCUMENT),
     ],
