@@ -38,6 +38,9 @@ _UNDEFINED = frozenset({"42P01", "42703"})
 _NO_SUCH = ("no such table", "no such column")
 """How SQLite tells the same."""
 
+_MUCH = 10
+"""How many times DATABASE_TIMEOUT a statement may take that changes many rows."""
+
 LANES = "crier_lanes"
 """The place in a session's `info` for the most lanes of a broadcast; 0: no engine takes jobs."""
 
@@ -118,6 +121,15 @@ class Database:
         meters.commit(db.info)
 
     @contextmanager
+    def writing_much(self) -> Iterator[Session]:
+        """Do the same where one statement may change a million rows: it may take ten times as long.
+
+        A silent server is noticed as late as that, where it was there when the block began.
+        """
+        with pg.waiting(_MUCH * self._timeout), self.writing() as db:
+            yield db
+
+    @contextmanager
     def _having(self, turn: threading.Lock) -> Iterator[float]:
         """Have the turn to write; give what is left of the timeout for the file's own lock.
 
@@ -141,7 +153,7 @@ class Database:
         direct = self._settings.database_direct_url
         engine = pool.make_engine(direct, self._settings) if direct else self.engine
         writes = engine.execution_options(crier_writes=True)
-        with pg.unhurried(), writes.connect() as connection:
+        with pg.waiting(), writes.connect() as connection:
             yield connection
         if direct:
             engine.dispose()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -61,24 +62,30 @@ def connecting(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
-    """Wait for each answer as long as it takes, in this thread: for migrations and the like."""
-    before, _limits.patience = _limits.patience, float("inf")
+def waiting(seconds: float = inf) -> Iterator[None]:
+    """Wait so many seconds for each answer, in this thread: for migrations and the like."""
+    before, _limits.patience = _limits.patience, seconds
     try:
         yield
     finally:
         _limits.patience = before
 
 
-def is_unhurried() -> bool:
-    """Tell whether this thread waits for each answer as long as it takes."""
-    return _limits.patience is not None
+def statement_timeout() -> dict[str, str]:
+    """Return the limit of statements that this thread has instead of its session's; or none."""
+    if _limits.patience is None:
+        return {}
+    return {"statement_timeout": "0" if _limits.patience == inf else _ms(_limits.patience)}
+
+
+def _ms(seconds: float) -> str:
+    return str(round(seconds * 1000))
 
 
 class Connection(psycopg.Connection[Any]):
     """A connection that is closed, and so counts as lost, when an answer does not come in time."""
 
-    patience = float("inf")
+    patience = inf
     """Seconds within which each answer must come."""
 
     is_pooled = False
@@ -244,7 +251,7 @@ def _first_usable(attempts: list[Any]) -> Connection:
 def _left() -> float:
     """Return the seconds that are left to this thread to get a connection."""
     if _limits.connected_by is None:
-        return float("inf")
+        return inf
     return max(0.0, _limits.connected_by - monotonic())
 
 
@@ -253,11 +260,11 @@ def session_limits(settings: Settings) -> dict[str, str]:
 
     A process that stands still in a transaction must not keep its rows for long.
     """
-    milliseconds = round(settings.database_timeout * 1000)
+    seconds = settings.database_timeout
     return {
-        "lock_timeout": str(milliseconds),
-        "statement_timeout": str(milliseconds),
-        "idle_in_transaction_session_timeout": str(4 * milliseconds),
+        "lock_timeout": _ms(seconds),
+        "statement_timeout": _ms(seconds),
+        "idle_in_transaction_session_timeout": _ms(4 * seconds),
         "timezone": "UTC",
     }
 

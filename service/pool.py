@@ -121,9 +121,7 @@ def make_engine(url: str, settings: Settings) -> Engine:
 def _limit(connection: Connection, limits: dict[str, str]) -> None:
     """Give a transaction its limits where its session does not have them."""
     session: Any = connection.connection.driver_connection
-    local = limits if session.is_pooled else {}
-    if pg.is_unhurried():
-        local = local | {"statement_timeout": "0"}
+    local = (limits if session.is_pooled else {}) | pg.statement_timeout()
     if local:
         connection.exec_driver_sql(_SET_LOCAL, pg.columns(local))
 

@@ -16,7 +16,10 @@ from service.database import OUT_OF_REACH, Database, now_ms
 from service.models import Client
 from tests.conftest import migrate
 
-INSERT = text("INSERT INTO clients VALUES (CAST(:id AS varchar), CAST(:id AS varchar), 0, 0, 0)")
+INSERT = text("""
+    INSERT INTO clients (id, name, created_at, updated_at, version)
+    VALUES (CAST(:id AS varchar), CAST(:id AS varchar), 0, 0, 0)
+""")
 COUNT = text("SELECT count(*) FROM clients")
 
 

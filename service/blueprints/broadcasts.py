@@ -155,7 +155,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
     It goes out by the session of the broadcast, whose provider reports on what was sent before: a
     `session_id` that names another one is a 422.
     """
-    with crier().database.writing() as db:
+    with crier().database.writing_much() as db:
         broadcast = broadcasts.retry(
             db,
             caller().client_id,

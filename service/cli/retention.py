@@ -12,7 +12,7 @@ from service.blueprints.context import crier
 from service.cli.terminal import Command
 from service.database import now_ms
 from service.dispatch.purge import Purge
-from service.pg import unhurried
+from service.pg import waiting
 
 
 class Age(click.ParamType[int]):
@@ -48,7 +48,7 @@ def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a fla
     parts = crier()
     before = now_ms() - age
     forgetting = Purge(parts.database, parts.storage, before=before)
-    with unhurried():
+    with waiting():
         gone = forgetting.look() if dry_run else forgetting.run()
     moment = datetime.fromtimestamp(before / 1000, UTC)
     click.echo(

@@ -28,7 +28,7 @@ class FanOut:
         broadcast_id = None if self.draining else self._next()
         if broadcast_id is None:
             return self.settings.poll_interval
-        with self.database.writing() as db:
+        with self.database.writing_much() as db:
             made = chunks.fan_out(db, broadcast_id, now=now_ms())
         if not made:  # another process has it in hand
             return self.settings.poll_interval
