@@ -83,7 +83,8 @@ class Settings:
         " accepts and leaves jobs for `flask worker` (Postgres)",
     )
     lanes: int = setting(4, "Most workers of `procrastinate` that share one broadcast")
-    sender_threads: int = setting(16, "Messages under way at once, per process, in as many threads")
+    in_flight: int = setting(512, "Messages that a process has under way at once, at most")
+    sender_threads: int = setting(2, "Threads that send; each has many messages under way")
     claim_batch: int = setting(1000, "Most deliveries a process claims at a time")
     flush_batch: int = setting(500, "Most results written in one transaction")
     flush_interval: float = setting(0.1, "Longest time a result waits to be written")
@@ -177,6 +178,11 @@ class Settings:
     def attachments_dir(self) -> Path:
         """Return the folder of the uploaded files."""
         return self.data_dir.resolve() / "attachments"
+
+    @property
+    def ledgers_dir(self) -> Path:
+        """Return the folder in which the dispatchers of this machine note what is under way."""
+        return self.data_dir.resolve() / "ledgers"
 
     @property
     def metrics_dir(self) -> Path:

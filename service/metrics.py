@@ -17,7 +17,7 @@ import time
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -59,7 +59,7 @@ class Meters:
     def __init__(self) -> None:
         self.folder: Path | None = None
         self._lock: IO[str] | None = None
-        self._attempts: deque[tuple[str, float, int, int]] = deque()
+        self._attempts: deque[Mapping[str, list[float]]] = deque()
         self._make()
 
     def _make(self) -> None:
@@ -140,23 +140,23 @@ class Meters:
         for (name, labels), amount in info.pop(_NOTED, {}).items():
             counters[name].labels(*labels).inc(amount)
 
-    def attempted(self, channel: str, seconds: float, count: int, again: int) -> None:
-        """Take note of attempts made at once, `again` of them not the last. Cheap: see `tally`."""
-        self._attempts.append((channel, seconds, count, again))
+    def attempted(self, seconds: Mapping[str, list[float]]) -> None:
+        """Take note of how long attempts took, by channel. Cheap: see `tally`."""
+        self._attempts.append(seconds)
+
+    def retried(self, channel: str) -> None:
+        """Count an attempt after which a delivery is queued again."""
+        self._retries.labels(channel).inc()
 
     def tally(self) -> None:
         """Count the attempts noted so far, all at once: one by one would take 5 µs each."""
         seconds: dict[str, list[float]] = {}
-        retries: Tally[str] = Tally()
         with suppress(IndexError):
             while True:
-                channel, each, count, again = self._attempts.popleft()
-                seconds.setdefault(channel, []).extend([each] * count)
-                retries[channel] += again
+                for channel, taken in self._attempts.popleft().items():
+                    seconds.setdefault(channel, []).extend(taken)
         for channel, taken in seconds.items():
             _observe(self._send.labels(channel), _SEND, taken)
-            if retries[channel]:
-                self._retries.labels(channel).inc(retries[channel])
 
     def skipped(self, cause: str, elements: int) -> None:
         """Count elements of webhooks that had no effect."""

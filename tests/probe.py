@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from marshmallow import Schema
 
+from service.channels import steps
 from service.channels.base import (
     Account,
     Content,
     Part,
-    SendError,
     Surroundings,
     Text,
     Webhook,
 )
+from service.channels.steps import Conversation, Workers, result
+
+WORKERS = Workers("probe", 32)
+"""Threads in which a test's way of sending may block."""
 
 
 class Call(NamedTuple):
@@ -34,13 +38,10 @@ class Stage:
         self.calls: list[Call] = []
         self.opened: list[Account] = []
         self.surroundings: list[Surroundings] = []
-        self.closed = threading.Event()
         self.may_repeat: Callable[[Part], bool] = lambda _part: False
         self.open: Callable[[Account], object] = lambda _account: None
         self.plan: Callable[[Content], tuple[Part, ...]] = _words
         self.send: Callable[[Call], Any] = lambda call: f"id-{call.reference}"
-        self.may_send_many: Callable[[], bool] = lambda: True
-        self.at_once: list[int] = []
         self.check: Callable[[], None] = lambda: None
 
     def recipients(self) -> list[str]:
@@ -53,6 +54,7 @@ class Probe:
     name: ClassVar[str] = "probe"
     reaches_groups: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
+    concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Schema
     stage: ClassVar[Stage]
@@ -68,40 +70,20 @@ class Probe:
     def prepare(self, part: Part) -> str:
         return part.body if isinstance(part, Text) else type(part).__name__
 
-    def send(self, recipient: str, prepared: str, reference: str) -> str:
+    def send(self, recipient: str, prepared: str, reference: str) -> Conversation[str]:
         call = Call(recipient, prepared, reference)
-        self.stage.calls.append(call)
-        taken: str = self.stage.send(call)
+        taken: str = yield steps.Call(WORKERS, partial(self._send, call), once=True)
         return taken
 
-    def may_repeat(self, part: Part) -> bool:
-        return self.stage.may_repeat(part)
+    def may_repeat(self, part: Part) -> Conversation[bool]:
+        return result(self.stage.may_repeat(part))
 
-    def check(self) -> None:
-        self.stage.check()
+    def check(self) -> Conversation[None]:
+        return result(self.stage.check())
 
-    def close(self) -> None:
-        self.stage.closed.set()
-
-
-class ProbeOfMany(Probe):
-    """The same, for several recipients at once."""
-
-    def may_send_many(self, prepared: str) -> bool:
-        del prepared
-        return self.stage.may_send_many()
-
-    def send_many(
-        self, messages: Sequence[tuple[str, str]], prepared: str
-    ) -> list[str | Exception]:
-        self.stage.at_once.append(len(messages))
-        return [self._answer(recipient, prepared, reference) for recipient, reference in messages]
-
-    def _answer(self, recipient: str, prepared: str, reference: str) -> str | SendError:
-        try:
-            return self.send(recipient, prepared, reference)
-        except SendError as error:
-            return error
+    def _send(self, call: Call) -> Any:
+        self.stage.calls.append(call)
+        return self.stage.send(call)
 
 
 def _words(content: Content) -> tuple[Part, ...]:

@@ -205,6 +205,11 @@ class Provider:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._open)
+
+    @property
     def messages(self) -> list[Request]:
         """What it was asked to send, without uploads and questions."""
         return [each for each in self.requests if _is_message(each.method, each.path)]

@@ -105,10 +105,10 @@ def test_an_engine_that_needs_postgres_is_refused_without_it() -> None:
 def test_a_file_in_the_working_folder_is_read_and_the_environment_has_the_last_word(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / ".env").write_text("SENDER_THREADS=3\nCLAIM_BATCH=4\n")
+    (tmp_path / ".env").write_text("IN_FLIGHT=3\nCLAIM_BATCH=4\n")
     os.environ["CLAIM_BATCH"] = "5"
     settings = config.load()
-    assert (settings.sender_threads, settings.claim_batch) == (3, 5)
+    assert (settings.in_flight, settings.claim_batch) == (3, 5)
 
 
 def test_everything_is_kept_under_one_folder_by_default(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ from service.metrics import meters
 meters.share(Path(sys.argv[1]))
 meters.note(info := {}, "deliveries", ("sandbox", "sent"), int(sys.argv[2]))
 meters.commit(info)
-meters.attempted("sandbox", 0.2, 1, 1)
+meters.attempted({"sandbox": [0.2]})
+meters.retried("sandbox")
 meters.tally()
 meters.connection_taken()
 print("counted", file=sys.stderr, flush=True)
@@ -130,8 +131,10 @@ def test_many_attempts_are_counted_as_if_one_by_one() -> None:
     attempts = [0.001, 0.005, 0.0051, 0.3, 0.3, 29.9, 30.0, 31.0, 1000.0]
     before = own()
     for seconds in attempts:
-        meters.attempted("bulk", seconds, 1, int(seconds > 30))
+        meters.attempted({"bulk": [seconds]})
     assert own() == before
+    meters.retried("bulk")
+    meters.retried("bulk")
     meters.tally()
     registry = CollectorRegistry()
     found = own()

@@ -1,12 +1,24 @@
-"""What providers answer, and how well it went with them of late."""
+"""What providers answer, what a status means by itself, and how well it went of late."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
-CALM: Final = 1_000
-"""Good answers in a row after which refusals are no more expected: header lines are not read, as
-libcurl calls Python once for each, and several messages are sent at once."""
+from service.channels.base import (
+    BlockedError,
+    RequestError,
+    RetryableError,
+    SendError,
+    UncertainError,
+)
+
+DEFAULT_HOLD: Final = 60.0
+"""Seconds for which a session rests when its provider throttles it and does not say how long."""
+
+STREAK: Final = 1_000
+"""Good answers in a row after which header lines are no longer read: libcurl calls Python once for
+each line. From the first refusal on they are read again."""
 
 _SUCCESS: Final = range(200, 300)
 
@@ -14,13 +26,13 @@ _SUCCESS: Final = range(200, 300)
 class Answer(NamedTuple):
     """What came back; `wait` is `Retry-After` in seconds from now, 0 when it was not said.
 
-    `lines` are the header lines; of a refusal after very many good answers they were not read.
+    `lines` are the header lines; for a refusal after a long streak of successes they were not read.
     """
 
     status: int
-    body: bytes
-    wait: float
-    lines: tuple[bytes, ...]
+    body: bytes = b""
+    wait: float = 0.0
+    lines: tuple[bytes, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -36,25 +48,41 @@ class Answer(NamedTuple):
         return ""
 
 
-class Weather:
-    """How well it went of late with the providers: what a refusal's header lines say is heeded.
-
-    Threads count without a lock: a number that is lost makes it calm a little later.
-    """
+class SuccessStreak:
+    """How many answers in a row were good; a long streak saves reading header lines."""
 
     def __init__(self) -> None:
         self._good = 0
-        self.is_calm = False
+        self.is_long = False
 
     def answered(self, *, accepted: bool) -> None:
         """Take note of an answer."""
         if not accepted:
-            self.worsened()
-        elif not self.is_calm:
+            self.broken()
+        elif not self.is_long:
             self._good += 1
-            self.is_calm = self._good >= CALM
+            self.is_long = self._good >= STREAK
 
-    def worsened(self) -> None:
+    def broken(self) -> None:
         """Take note of a refusal, or of no answer."""
         self._good = 0
-        self.is_calm = False
+        self.is_long = False
+
+
+def refusal(answer: Answer, said: str = "") -> SendError:
+    """Return what a status means by itself; `said` are the provider's own words, if any.
+
+    A gateway's 500, 502 or 504 tells nothing of what happened behind it (RFC 9110, 15.6).
+    """
+    reason = said or f"The provider answered with status {answer.status}."
+    code = f"http_{answer.status}"
+    if answer.accepted or answer.status in {500, 502, 504}:
+        return UncertainError(reason, code=code)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return BlockedError(reason, code=code, wait=answer.wait or DEFAULT_HOLD)
+    if answer.status in {408, 425, 503} or answer.status > HTTPStatus.GATEWAY_TIMEOUT:
+        return RetryableError(reason, code=code, wait=answer.wait)
+    if answer.status < HTTPStatus.BAD_REQUEST or answer.status in {401, 402, 403, 404, 405, 407}:
+        hint = "" if said else " Check the session's address and credentials."
+        return BlockedError(f"{reason}{hint}", code=code)
+    return RequestError(reason, code=code)

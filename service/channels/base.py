@@ -7,13 +7,15 @@ decides nothing: whether to try again, when, and what becomes of the broadcast i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 from marshmallow import Schema
+
+from service.channels.steps import Conversation
 
 
 class MediaKind(StrEnum):
@@ -241,8 +243,12 @@ class Webhook:
 class MediaIds(Protocol):
     """The ids under which a provider already holds a session's attachments; all processes share it.
 
-    Cheap to ask: `get` is called for every message.
+    `known` looks into memory, everything else into the database: a conversation calls it in a
+    thread.
     """
+
+    def known(self, attachment_id: str) -> str | None:
+        """Return the provider's id of an attachment if this process knows a valid one."""
 
     def get(self, attachment_id: str) -> str | None:
         """Return the provider's id of an attachment while it is valid."""
@@ -289,10 +295,14 @@ class Surroundings:
 
 
 class Driver(Protocol):
-    """The code of one channel, for one session; used by many threads at once.
+    """The code of one channel, for one session; used by several threads at once.
+
+    A driver speaks no I/O: `send`, `may_repeat` and `check` are conversations, generators that
+    yield steps (`service.channels.steps`) and are resumed with their results.
 
     `reaches_groups`: a recipient may be a WhatsApp group, an id that ends in `@g.us`.
     `echoes_references`: its receipts name our reference; else its message ids are remembered.
+    `concurrency`: messages that one session may have under way; None: no limit of the channel's.
     `webhook`: how its provider reports; None where it does not.
     `Settings` loads the session's settings; a field with `metadata={"secret": True}` is encrypted
     at rest and never shown again.
@@ -301,11 +311,12 @@ class Driver(Protocol):
     name: ClassVar[str]
     reaches_groups: ClassVar[bool]
     echoes_references: ClassVar[bool]
+    concurrency: ClassVar[int | None]
     webhook: ClassVar[Webhook | None]
     Settings: ClassVar[type[Schema]]
 
     def __init__(self, account: Account, surroundings: Surroundings) -> None:
-        """Open the account; no I/O yet, so that it can be made under a lock."""
+        """Open the account; no I/O, so that it can be made under a lock."""
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into the parts that are sent in order; raises UnsupportedContentError."""
@@ -313,41 +324,18 @@ class Driver(Protocol):
     def prepare(self, part: Part) -> Any:
         """Render what is the same for every recipient, once per broadcast; no I/O."""
 
-    def send(self, recipient: str, prepared: Any, reference: str) -> str:
+    def send(self, recipient: str, prepared: Any, reference: str) -> Conversation[str]:
         """Send one prepared part and return the provider's message id; raises SendError.
 
         `recipient` is E.164 digits without `+`, or an id ending in `@g.us`.
         """
 
-    def may_repeat(self, part: Part) -> bool:
+    def may_repeat(self, part: Part) -> Conversation[bool]:
         """Tell whether offering this part twice under one reference delivers it once.
 
         Asked after a process died that may have sent it; while one lives, UncertainError says the
         same of a part. May ask the provider; raises SendError where it cannot be told.
         """
 
-    def check(self) -> None:
+    def check(self) -> Conversation[None]:
         """Ask the provider whether this account could send; raises SendError if not."""
-
-    def close(self) -> None:
-        """Give up connections and files."""
-
-
-MANY: Final = 32
-"""Messages that one thread has under way at most."""
-
-
-@runtime_checkable
-class SendsMany(Protocol):
-    """What a driver can do besides: have several messages under way in one thread."""
-
-    def may_send_many(self, prepared: Any) -> bool:
-        """Tell whether this part can be sent to several recipients at once just now."""
-
-    def send_many(
-        self, messages: Sequence[tuple[str, str]], prepared: Any
-    ) -> Sequence[str | Exception]:
-        """Send one part to several recipients at once; return what `send` would, or raise, of each.
-
-        `messages` are at most MANY recipients with references.
-        """

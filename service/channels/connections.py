@@ -1,17 +1,18 @@
-"""One thread's connection to one provider, on libcurl; what a broken exchange means is told here.
+"""One connection to one provider, on libcurl; what a broken exchange means is decided here.
 
 libcurl sends a POST a second time, by itself and silently, when a connection that it used before
-breaks before the first byte of the answer: twice the same message if the provider had read it. So
-a request may use an open connection but not open one. Only where nothing was written yet is it
-given a new connection, and that one to itself.
+breaks before the first byte of the answer: twice the same message if the provider had read it. It
+also repeats it on any other free connection that it finds. So every handle has one connection, in
+a pool of its own, and a request may use the open connection but not open one. Only where nothing
+was written yet is it given a new connection.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import pycurl
 
 from service import VERSION
 from service.channels.addresses import is_public
-from service.channels.answers import Answer, Weather
+from service.channels.answers import Answer, SuccessStreak
 from service.channels.base import (
     BlockedError,
     RetryableError,
@@ -28,12 +29,16 @@ from service.channels.base import (
     Surroundings,
     UncertainError,
 )
+from service.channels.steps import Form, Method, Request
 
 USER_AGENT: Final = f"Crier/{VERSION}"
 
 IDLE_LIMIT: Final = 4
 """Seconds for which an idle connection is used again: Node, and with it WAHA, closes at 5, and a
 request that meets the closing is uncertain."""
+
+SLOWEST_UPLOAD: Final = 100_000
+"""Bytes per second below which an upload is given up."""
 
 _PROVEN: Final = 16
 """Answers after which a connection is known to be kept alive by the other side."""
@@ -48,30 +53,42 @@ _MENDABLE: Final = {
 }
 """What stays wrong until somebody mends the session or the provider's server."""
 
+_OPTIONS: Final = {Method.GET: pycurl.HTTPGET, Method.POST: pycurl.POST}
+
 
 class Connection:
     """A curl handle with what all requests share set once, and the one socket that it uses."""
 
-    def __init__(self, surroundings: Surroundings, weather: Weather, *, guarded: bool) -> None:
+    def __init__(
+        self, surroundings: Surroundings, streak: SuccessStreak, on_open: Callable[[], None]
+    ) -> None:
         self.curl = pycurl.Curl()
-        self._weather = weather
+        self._share = pycurl.CurlShare()
+        self._streak = streak
+        self._on_open = on_open
         self._connect_timeout = surroundings.connect_timeout
         self._timeout = self._patience = surroundings.send_timeout
-        self._guarded = guarded
+        self._guarded = not surroundings.private_addresses and not surroundings.proxy
         self._chunks: list[bytes] = []
         self._lines: list[bytes] = []
-        self._listens = False
+        self._reads_lines = False
         self._url = ""
         self._headers: Sequence[str] = ()
-        self._method = 0
-        self._socket: _Socket | None = None
+        self._method: Method | None = None
+        self._form: pycurl.CurlMime | None = None
+        self._once = False
+        self._size = 0
+        self._answers = 0
+        self._answered_at = 0.0
         self._may_open = self._wanted_to_open = False
         self._forbidden = ""
+        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
         for option, value in self._options(surroundings).items():
             self.curl.setopt(option, value)
 
     def _options(self, surroundings: Surroundings) -> dict[int, Any]:
         return {
+            pycurl.SHARE: self._share,
             pycurl.NOSIGNAL: 1,
             pycurl.TCP_NODELAY: 1,
             pycurl.FOLLOWLOCATION: 0,
@@ -92,93 +109,59 @@ class Connection:
             pycurl.OPENSOCKETFUNCTION: self._open,
         }
 
-    def aim(self, url: str, headers: Sequence[str], method: int, value: object = 1) -> None:
-        """Set what differs from the request before."""
-        if url is not self._url:
-            self.curl.setopt(pycurl.URL, url)
-            self._url = url
-        if headers is not self._headers:
-            self.curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
-            self._headers = headers
-        if method != self._method or value != 1:
-            self.curl.setopt(method, value)
-            self._method = method
+    @property
+    def idle_since(self) -> float:
+        """When the last answer came, by the monotonic clock."""
+        return self._answered_at
 
-    @contextmanager
-    def more_time(self, seconds: float) -> Iterator[None]:
-        """Let a request take longer than others."""
-        self._wait_for(self._timeout + seconds)
-        try:
-            yield
-        finally:
-            self._wait_for(self._timeout)
-
-    def _wait_for(self, seconds: float) -> None:
-        self._patience = round(seconds, 1)
-        self.curl.setopt(pycurl.TIMEOUT_MS, int(seconds * 1000))
-
-    def perform(self, size: int) -> Answer:
-        """Carry out the request, whose body has `size` bytes; raises SendError."""
-        self._listen(on=not self._weather.is_calm)
-        try:
-            self._exchange()
-        except pycurl.error as error:
-            number, words = error.args if len(error.args) > 1 else (0, str(error))
-            raise self.failure(number, words, size) from error
-        return self.answer()
-
-    def _listen(self, *, on: bool) -> None:
-        """Read header lines from now on, or let them pass."""
-        if on is not self._listens:
-            self._listens = on
-            if on:
-                self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-            else:
-                self.curl.unsetopt(pycurl.HEADERFUNCTION)
-
-    def _exchange(self) -> None:
-        self.begin()
-        try:
-            self.curl.perform()
-        except pycurl.error:
-            if not self.needs_new():
-                raise
-            self.begin(anew=True)
-            self.curl.perform()
-
-    def begin(self, *, anew: bool = False) -> None:
+    def begin(self, request: Request) -> None:
         """Make ready for a request: on the connection that is open, or on a new one."""
-        self._chunks.clear()
-        self._lines.clear()
-        self._wanted_to_open = False
-        self._forbidden = ""
-        anew = anew or self._socket is None or not self._socket.is_open()
-        if anew is not self._may_open:
-            self._may_open = anew
-            self.curl.setopt(pycurl.FRESH_CONNECT, int(anew))
+        if request.url is not self._url:
+            self.curl.setopt(pycurl.URL, request.url)
+            self._url = request.url
+        if request.headers is not self._headers:
+            self.curl.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
+            self._headers = request.headers
+        if request.form:
+            self._take_form(request.form)
+        elif request.method is not self._method:
+            self.curl.setopt(_OPTIONS[request.method], 1)
+        self._method, self._once, self._size = request.method, request.once, len(request.body)
+        if request.body:
+            self.curl.setopt(pycurl.POSTFIELDS, request.body)
+        if self._reads_lines is self._streak.is_long:
+            self._read_lines(on=not self._streak.is_long)
+        self._start(anew=not self._is_open())
 
     def needs_new(self) -> bool:
-        """Tell of a request that failed whether it may go out on a new connection."""
-        return self._wanted_to_open and not self.curl.getinfo(pycurl.REQUEST_SIZE)
+        """Make ready for a new connection, if the request failed for the lack of one."""
+        wants = self._wanted_to_open and not self.curl.getinfo(pycurl.REQUEST_SIZE)
+        if wants:
+            self._start(anew=True)
+        return wants
 
     def answer(self) -> Answer:
         """Return what came back."""
-        if self._socket is not None:
-            self._socket.answered()
+        self._answers += 1
+        self._answered_at = time.monotonic()
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         wait = self.curl.getinfo(pycurl.RETRY_AFTER) if status >= HTTPStatus.BAD_REQUEST else 0
         answer = Answer(status, body, wait, tuple(self._lines))
-        self._weather.answered(accepted=answer.accepted)
+        self._streak.answered(accepted=answer.accepted)
+        self._drop_form()
         return answer
 
-    def failure(self, number: int, words: str, size: int) -> SendError:
-        """Return what libcurl's error means for a request whose body has `size` bytes."""
-        self._socket = None
-        self._weather.worsened()
+    def failure(self, number: int, words: str) -> SendError:
+        """Return what libcurl's error means for the request."""
+        self._streak.broken()
         late = self._late() if number == pycurl.E_OPERATION_TIMEDOUT else ""
-        if self._was_sent(size):
+        was_sent = self._once and self._was_sent()
+        self._answers = 0
+        self._answered_at = time.monotonic()
+        self._drop_form()
+        if was_sent:
             reason = f"{late or 'No answer came whole'}: {words}."
             return UncertainError(reason, code="no_answer")
         if self._forbidden:
@@ -192,15 +175,68 @@ class Connection:
         reason = f"{late or 'The provider was not reached'}: {words}."
         return RetryableError(reason, code="unreachable")
 
+    def close(self) -> None:
+        """Close the socket; the pool must go before the handle whose connection it holds."""
+        self.curl.unsetopt(pycurl.SHARE)
+        self._share.close()
+        self.curl.close()
+
+    def _start(self, *, anew: bool) -> None:
+        self._chunks.clear()
+        self._lines.clear()
+        self._wanted_to_open = False
+        self._forbidden = ""
+        if anew is not self._may_open:
+            self._may_open = anew
+            self.curl.setopt(pycurl.FRESH_CONNECT, int(anew))
+
+    def _take_form(self, form: Form) -> None:
+        mime = self._form = pycurl.CurlMime(self.curl)
+        for name, value in form.fields.items():
+            mime.add_field(name, value.encode())
+        mime.add_file("file", str(form.path), form.filename.encode(), form.mimetype)
+        self.curl.setopt(pycurl.MIMEPOST, mime)
+        self._wait_for(self._timeout + form.path.stat().st_size / SLOWEST_UPLOAD)
+
+    def _drop_form(self) -> None:
+        if self._form is not None:
+            self._form.close()
+            self._form = self._method = None
+            self._wait_for(self._timeout)
+
+    def _wait_for(self, seconds: float) -> None:
+        self._patience = round(seconds, 1)
+        self.curl.setopt(pycurl.TIMEOUT_MS, int(seconds * 1000))
+
+    def _read_lines(self, *, on: bool) -> None:
+        self._reads_lines = on
+        if on:
+            self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        else:
+            self.curl.unsetopt(pycurl.HEADERFUNCTION)
+
     def _open(self, _purpose: int, name: pycurl.CurlSockAddr) -> _Socket | int:
+        """Return a socket, or refuse to connect."""
         if not self._may_open:
             self._wanted_to_open = True
             return pycurl.SOCKET_BAD
         if self._guarded and not is_public(str(name.addr[0])):
             self._forbidden = str(name.addr[0])
             return pycurl.SOCKET_BAD
-        self._socket = _Socket(name)
-        return self._socket
+        self._answers = 0
+        self._on_open()
+        return _Socket(name)
+
+    def _is_open(self) -> bool:
+        """Tell whether the other side waits for a request; curl itself looks once a second.
+
+        The look costs three system calls. It is left out where the last answer came just now by a
+        connection that is known to be kept alive.
+        """
+        if self._answers >= _PROVEN and time.monotonic() - self._answered_at < _JUST_NOW:
+            return True
+        number = self.curl.getinfo(pycurl.ACTIVESOCKET) if self._answers else -1
+        return number >= 0 and _waits(number)
 
     def _late(self) -> str:
         """Say for how long the provider was waited for: for less where no connection came about."""
@@ -208,55 +244,51 @@ class Connection:
         seconds = self._patience if has_begun else min(self._connect_timeout, self._patience)
         return f"The provider did not answer within {seconds:g} seconds"
 
-    def _was_sent(self, size: int) -> bool:
+    def _was_sent(self) -> bool:
         """Tell whether the last byte left; of less than the whole nobody can act.
 
         When curl wanted to begin again it has forgotten how much of the body went out before.
         """
         written: int = self.curl.getinfo(pycurl.REQUEST_SIZE)
         of_body: int = self.curl.getinfo(pycurl.SIZE_UPLOAD_T)
-        return written > 0 and (written if self._wanted_to_open else of_body) >= size
+        return written > 0 and (written if self._wanted_to_open else of_body) >= self._size
 
 
 class _Socket:
-    """A socket that libcurl uses by a duplicate, so that we can look at it beforehand."""
+    """A socket of which libcurl takes a duplicate; the original is closed when it is let go."""
 
     def __init__(self, name: pycurl.CurlSockAddr) -> None:
-        self._socket = socket.socket(name.family, name.socktype, name.protocol)
-        self._answers = 0
-        self._answered_at = 0.0
+        self._number = socket.socket(name.family, name.socktype, name.protocol).detach()
 
     def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def answered(self) -> None:
-        """Take note of an answer that came."""
-        self._answers += 1
-        self._answered_at = time.monotonic()
-
-    def is_open(self) -> bool:
-        """Tell whether the other side waits for a request; curl itself looks once a second.
-
-        The look took a fifth of the time in which Python ran (docs/profile.md). It is left out
-        where the last answer came just now by a connection that is known to be kept alive.
-        """
-        if self._answers >= _PROVEN and time.monotonic() - self._answered_at < _JUST_NOW:
-            return True
-        return self._is_established() and self._is_silent()
-
-    def _is_silent(self) -> bool:
-        """Tell whether nothing came unasked: it would be taken for the next request's answer."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def _is_established(self) -> bool:
-        """Ask the kernel: the first byte of Linux's `struct tcp_info` is the state, 1 is that."""
-        return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
+        return self._number
 
     def __del__(self) -> None:
-        self._socket.close()
+        os.close(self._number)
+
+
+def _waits(number: int) -> bool:
+    """Tell whether a socket is connected and silent: what came unasked is no request's answer."""
+    looked_at = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
+    try:
+        return _is_established(looked_at) and _is_silent(looked_at)
+    finally:
+        looked_at.detach()  # it is libcurl's
+
+
+def _is_silent(looked_at: socket.socket) -> bool:
+    try:
+        looked_at.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_established(looked_at: socket.socket) -> bool:
+    """Ask the kernel: the first byte of Linux's `struct tcp_info` is the state, 1 is that."""
+    try:
+        return looked_at.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
+    except OSError:
+        return False

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from service.channels.base import Account, Content, Driver, MediaIds, Surroundings
+from service.channels.conversations import talk
 from service.channels.registry import Channels
+from service.channels.steps import Conversation, T
 from service.config import Settings
 from service.core import content
 from service.core.vault import Vault
@@ -24,7 +26,7 @@ class Accounts:
     def __init__(self, settings: Settings, vault: Vault, media: Callable[[str], MediaIds]) -> None:
         self.settings = settings
         self.channels = Channels(surroundings(settings))
-        self._asked = Channels(_hasty(self.channels.surroundings, settings.check_timeout))
+        self._hasty = _hasty(self.channels.surroundings, settings.check_timeout)
         self._vault = vault
         self._media = media
 
@@ -32,9 +34,12 @@ class Accounts:
         """Make the driver of a session; no call goes out yet."""
         return self.channels.open(session.channel, self._account(session))
 
-    def open_to_ask(self, session: Session) -> Driver:
-        """Make a driver for a question, which waits for its answer `CHECK_TIMEOUT` at most."""
-        return self._asked.open(session.channel, self._account(session))
+    def ask(self, question: Conversation[T]) -> T:
+        """Have a driver's question answered, which takes `CHECK_TIMEOUT` at most for each step.
+
+        Raises what the question raises.
+        """
+        return talk(question, self._hasty)
 
     def settings_of(self, session: Session) -> dict[str, Any]:
         """Return all settings of a session, the secret ones decrypted."""

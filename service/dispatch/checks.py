@@ -26,7 +26,7 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
     a delivery waits longer and is tried again. No transaction is open while the provider is asked.
     """
     try:
-        accounts.open_to_ask(session).check()
+        accounts.ask(accounts.open(session).check())
     except BlockedError as error:
         until = None if error.wait is None else now_ms() + milliseconds(error.wait)
         with database.writing() as db:

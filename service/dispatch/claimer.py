@@ -1,6 +1,6 @@
 """The turn in which due deliveries become this process's own.
 
-Active broadcasts take turns: each gets an even share of the room there is, so that a small one is
+Active sessions and their broadcasts get even shares of the room there is, so that a small one is
 not kept waiting by a large one.
 """
 
@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy import text
 
 from service.config import Settings
 from service.core import dispatchers, holding
 from service.core.deliveries import claims
-from service.core.deliveries.claims import Claimed
+from service.core.deliveries.claims import Active, Claimed
 from service.core.dispatchers import LostClaimError
 from service.database import OUT_OF_REACH, Database, now_ms
-from service.dispatch import pacing
-from service.dispatch.campaigns import Campaign, Campaigns, UnopenedSessionError
-from service.dispatch.credit import Credit
-from service.dispatch.gate import Gate
-from service.dispatch.lease import Lease
-from service.dispatch.stock import Stock, Work
+from service.dispatch import pacing, shares
+from service.dispatch.claimed import Work
+from service.dispatch.prepared import (
+    PreparedBroadcast,
+    PreparedBroadcasts,
+    UnopenedSessionError,
+)
+from service.dispatch.sender import SendingContext
+from service.dispatch.shares import SlotsTaken
 from service.metrics import meters
 
 log = structlog.get_logger(__name__)
@@ -37,57 +38,35 @@ _TURNS = 32
 _FRESH = 0.1
 """Seconds for which a look at the active broadcasts is good, where the claim after it was full."""
 
-_ACTIVE = text(f"""
-    SELECT b.id AS broadcast_id, b.parts, b.expires_at, s.id AS session_id,
-           s.version AS session_version, s.rate, b.revision
-    FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
-    WHERE b.id > :cursor AND {claims.MAY_GO}
-        AND EXISTS (SELECT 1 FROM deliveries AS d
-                    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)
-    ORDER BY b.id LIMIT :turns
-""")  # noqa: S608 - the condition is ours
-_ACTIVE_ASSIGNED = text(_ACTIVE.text.replace("WHERE", "WHERE b.id = ANY(:assigned) AND", 1))
 
+class Claimable(NamedTuple):
+    """A broadcast of which may be claimed, and how many deliveries its session wants."""
 
-class Active(NamedTuple):
-    """A broadcast with deliveries that are due, on a session that can send."""
-
-    broadcast_id: str
-    parts: int
-    expires_at: int
-    session_id: str
-    session_version: int
-    rate: float | None
-    revision: int = 0
-
-
-Ready = dict[str, tuple[Active, Campaign]]
-"""Broadcasts of which may be claimed, by id."""
+    active: Active
+    broadcast: PreparedBroadcast
+    wanted: int
 
 
 class Claimer:
-    """The turns that fill the stock."""
+    """The turns that fill the queue of what is claimed."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it joins all that a claim has to heed
+    def __init__(
         self,
         settings: Settings,
         database: Database,
-        lease: Lease,
-        stock: Stock,
-        campaigns: Campaigns,
-        gate: Gate,
+        context: SendingContext,
+        broadcasts: PreparedBroadcasts,
         on_lost: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._database = database
-        self._lease = lease
-        self._stock = stock
-        self._campaigns = campaigns
-        self._gate = gate
+        self._context = context
+        self._queue = context.queue
+        self._broadcasts = broadcasts
         self._on_lost = on_lost
         self._cursor = ""
         self._seen: list[Active] = []
-        self._seen_at = -math.inf
+        self._seen_at = self._recalled_at = -math.inf
         self._claimed_at = 0
         self._paced: dict[tuple[str, float | None], int] = {}
         self._doubtful: list[tuple[str, int]] = []
@@ -96,19 +75,22 @@ class Claimer:
 
     def turn(self) -> float:
         """Claim what there is room for; return the seconds until it is worth trying again."""
-        room = min(self._stock.room(), self._settings.claim_batch)
-        if self.draining or room <= 0 or not self._lease.is_good():
+        self._recall()
+        room = self._queue.room()
+        if self.draining or room <= 0 or not self._context.lease.is_good():
             return self._settings.poll_interval
         self._clear_doubts()
-        campaigns = self._ready_campaigns(room)
-        if not campaigns:
+        claimable = self._claimable(room)
+        if not claimable:
             self._seen = []
             return self._settings.poll_interval
         began = time.perf_counter()
-        works = self._claim(campaigns, room)
-        meters.claimed(len(works), time.perf_counter() - began)
-        self._stock.add(works)
-        if len(works) <= room - len(campaigns) or self._cursor:
+        works = self._claim(claimable, room)
+        seconds = time.perf_counter() - began
+        meters.claimed(len(works), seconds)
+        self._queue.note_claim(seconds)
+        self._queue.add(works)
+        if len(works) <= room - len(claimable) or self._cursor:
             # Not each had its whole share, or others wait for their turn: look again.
             self._seen = []
         return 0.0 if works else self._settings.poll_interval
@@ -117,15 +99,32 @@ class Claimer:
         """Claim next of what is active then: something is new."""
         self._seen_at = -math.inf
 
-    def _ready_campaigns(self, room: int) -> Ready:
+    def _recall(self) -> None:
+        """Give back what was claimed and may not be sent any more, or not soon."""
+        now = time.monotonic()
+        if now < self._recalled_at + self._settings.poll_interval:
+            return
+        self._recalled_at = now
+        self._context.give_back(self._queue.remove_excess())
+        if not (waiting := self._queue.broadcast_ids()):
+            return
+        with self._database.reading() as db:
+            sendable = claims.sendable(db, waiting, now=now_ms())
+        if sendable != waiting:
+            gone = self._queue.remove(lambda each: each.broadcast_id not in sendable)
+            self._context.give_back(gone)
+
+    def _claimable(self, room: int) -> dict[str, Claimable]:
         """Return the broadcasts whose turn it is, by id."""
-        campaigns = {}
+        claimable = {}
         for active in self._active(min(_TURNS, room)):
-            if self._may_claim(active):
-                campaign = self._campaign(active)
-                if campaign is not None:
-                    campaigns[active.broadcast_id] = (active, campaign)
-        return campaigns
+            broadcast = self._prepared(active) if self._may_claim(active) else None
+            if broadcast is None:
+                continue
+            wanted = self._queue.wanted(active.session_id, broadcast.concurrency)
+            if wanted:
+                claimable[active.broadcast_id] = Claimable(active, broadcast, wanted)
+        return claimable
 
     def _active(self, turns: int) -> list[Active]:
         """Return broadcasts as they are now or were just now."""
@@ -135,38 +134,29 @@ class Claimer:
             self._seen = self._next_active(turns)
         return self._seen
 
-    def _may_claim(self, active: Active) -> bool:
-        """Tell whether a session is free to send, and its rate is not spoken for as it is."""
-        session_id = active.session_id
-        return (
-            self._paced.get((session_id, active.rate), 0) <= time.time_ns() // 1000
-            and self._stock.credit.free(session_id) != 0
-            and self._gate.is_open(session_id, active.broadcast_id)
-        )
-
     def _next_active(self, turns: int) -> list[Active]:
         """Look for due work after the last broadcast served, and from the start where none is."""
-        values: dict[str, Any] = {"cursor": self._cursor, "now": now_ms(), "turns": turns}
-        wanted = _ACTIVE
-        if self.assigned is not None:
-            values["assigned"] = self.assigned()
-            wanted = _ACTIVE_ASSIGNED
+        assigned = self.assigned() if self.assigned is not None else None
+        now = now_ms()
         with self._database.reading() as db:
-            rows = db.execute(wanted, values).all()
-            if not rows and self._cursor:
-                rows = db.execute(wanted, values | {"cursor": ""}).all()
-        active = [Active(*row) for row in rows]
+            active = claims.active(db, self._cursor, limit=turns, assigned=assigned, now=now)
+            if not active and self._cursor:
+                active = claims.active(db, "", limit=turns, assigned=assigned, now=now)
         self._cursor = active[-1].broadcast_id if len(active) == turns else ""
         return active
 
-    def _campaign(self, active: Active) -> Campaign | None:
-        """Return a campaign, or hold what stands in its way: the session or the broadcast."""
+    def _may_claim(self, active: Active) -> bool:
+        """Tell whether a session is not held, and its rate is not spoken for as it is."""
+        spoken_for = self._paced.get((active.session_id, active.rate), 0)
+        return spoken_for <= time.time_ns() // 1000 and self._context.holds.allow(
+            active.session_id, active.broadcast_id
+        )
+
+    def _prepared(self, active: Active) -> PreparedBroadcast | None:
+        """Return a broadcast, or hold what stands in its way: the session or the broadcast."""
         try:
-            return self._campaigns.get(
-                active.broadcast_id,
-                active.session_version,
-                active.expires_at,
-                active.revision,
+            return self._broadcasts.get(
+                active.broadcast_id, active.session_version, active.expires_at, active.revision
             )
         except OUT_OF_REACH:
             raise
@@ -183,29 +173,32 @@ class Claimer:
                 holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
         return None
 
-    def _claim(self, campaigns: Ready, room: int) -> list[Work]:
+    def _claim(self, claimable: dict[str, Claimable], room: int) -> list[Work]:
         """Claim an even share of each broadcast, within the rates of their sessions."""
-        claim_id = self._lease.id
+        claim_id = self._context.lease.id
+        actives = [each.active for each in claimable.values()]
+        wanted = {each.active.session_id: each.wanted for each in claimable.values()}
+        revisions = {each.broadcast_id: each.revision for each in actives}
+        even = shares.divide(actives, wanted, room)
         now = self._claimed_at = max(now_ms(), self._claimed_at + 1)
         try:
             with self._database.writing() as db:
                 dispatchers.hold(db, claim_id)
-                paced = {a.session_id: a.rate for a, _ in campaigns.values() if a.rate}
-                offers = pacing.offers(db, paced, now=time.time_ns() // 1000)
-                rates = _Rates(offers, self._stock.credit)
-                shares = rates.shares([active for active, _ in campaigns.values()], room)
-                revisions = {each: campaigns[each][0].revision for each in shares}
-                claimed = claims.take(db, claim_id, shares, now=now, revisions=revisions)
-                works = [_work(claim_id, each, campaigns, rates) for each in claimed]
-                pacing.reserve(db, rates.spoken_for())
-                looks = rates.next_looks()
-                self._paced |= {(each, paced[each]): moment for each, moment in looks.items()}
+                paced = {each.session_id: each.rate for each in actives if each.rate}
+                slots = SlotsTaken(pacing.offers(db, paced, now=time.time_ns() // 1000))
+                claimed = claims.take(
+                    db, claim_id, slots.limit(actives, even), now=now, revisions=revisions
+                )
+                works = [_work(claim_id, each, claimable, slots) for each in claimed]
+                pacing.reserve(db, slots.spoken_for())
         except LostClaimError:
             self._on_lost()
             return []
         except Exception:
             self._doubtful.append((claim_id, now))
             raise
+        looks = slots.next_looks()
+        self._paced |= {(each, paced[each]): moment for each, moment in looks.items()}
         return works
 
     def _clear_doubts(self) -> None:
@@ -227,75 +220,8 @@ class Claimer:
 
 
 def _work(
-    claim_id: str,
-    delivery: Claimed,
-    campaigns: Ready,
-    rates: _Rates,
+    claim_id: str, delivery: Claimed, claimable: dict[str, Claimable], slots: SlotsTaken
 ) -> Work:
-    active, campaign = campaigns[delivery.broadcast_id]
-    moment, interval = rates.take(active)
-    return Work(delivery, campaign, claim_id, moment, interval)
-
-
-class _Rates:
-    """The slots of the paced sessions of one claim, and how many are taken.
-
-    `credit` says of how many deliveries a session can be trusted with, be it paced or not.
-    """
-
-    def __init__(self, offers: dict[str, pacing.Slots], credit: Credit) -> None:
-        self._credit = credit
-        self._lent: Counter[str] = Counter()
-        self._offers = offers
-        self._promised = dict.fromkeys(offers, 0)
-        self._taken = dict.fromkeys(offers, 0)
-
-    def shares(self, actives: list[Active], room: int) -> dict[str, int]:
-        """Divide the room evenly; a paced session gives no more than its slots."""
-        even = max(1, room // len(actives))
-        shares = {
-            active.broadcast_id: self._lend(active, self._promise(active, even))
-            for active in actives
-        }
-        return {broadcast_id: share for broadcast_id, share in shares.items() if share > 0}
-
-    def take(self, active: Active) -> tuple[int, int]:
-        """Take the slots of one delivery, one a part; return its moment and their interval."""
-        if active.session_id not in self._offers:
-            return 0, 0
-        slots = self._offers[active.session_id]
-        moment = slots.moment(self._taken[active.session_id])
-        self._taken[active.session_id] += active.parts
-        return moment, slots.interval
-
-    def spoken_for(self) -> dict[str, int]:
-        """Return up to when each session's rate is used now, where it was used."""
-        return {
-            session_id: self._offers[session_id].moment(taken)
-            for session_id, taken in self._taken.items()
-            if taken
-        }
-
-    def next_looks(self) -> dict[str, int]:
-        """Return when it is worthwhile to look at each session again."""
-        return {
-            session_id: pacing.next_look(slots.moment(self._taken[session_id]))
-            for session_id, slots in self._offers.items()
-        }
-
-    def _lend(self, active: Active, share: int) -> int:
-        free = self._credit.free(active.session_id)
-        if free is not None:
-            share = min(share, free - self._lent[active.session_id])
-        self._lent[active.session_id] += share
-        return share
-
-    def _promise(self, active: Active, share: int) -> int:
-        """Promise a broadcast its share, or what the slots left in its session are enough for."""
-        if active.session_id not in self._offers:
-            return share
-        free = self._offers[active.session_id].free - self._promised[active.session_id]
-        # A delivery whose last parts lie beyond the horizon may still begin within it.
-        share = min(share, -(-free // active.parts))
-        self._promised[active.session_id] += share * active.parts
-        return share
+    active, broadcast, _ = claimable[delivery.broadcast_id]
+    moment, interval = slots.take(active)
+    return Work(delivery, broadcast, claim_id, moment, interval)

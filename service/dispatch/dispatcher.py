@@ -1,6 +1,6 @@
 """The dispatcher: the threads of one process that turn accepted broadcasts into sent messages.
 
-    POST → chunks → FanOut → deliveries → Claimer → Stock → Senders → Recorder → deliveries
+    POST → chunks → FanOut → deliveries → Claimer → ClaimedQueue → Senders → Recorder → deliveries
                                               Lease and Sweep look after what went wrong
 
 Any number of processes do the same on one database, without a leader.
@@ -8,6 +8,7 @@ Any number of processes do the same on one database, without a leader.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
 
@@ -15,21 +16,21 @@ import structlog
 
 from service.config import Settings
 from service.core.accounts import Accounts
-from service.core.verdicts import Verdict
-from service.database import OUT_OF_REACH, Database, now_ms
-from service.dispatch import retry
-from service.dispatch.campaigns import Campaigns
+from service.database import OUT_OF_REACH, Database
 from service.dispatch.checkup import Checkup
+from service.dispatch.claimed import ClaimedQueue
 from service.dispatch.claimer import Claimer
 from service.dispatch.fanout import FanOut
-from service.dispatch.gate import Gate
+from service.dispatch.holds import LocalHolds
 from service.dispatch.lease import Lease
+from service.dispatch.ledger import Ledger
 from service.dispatch.listener import Listener
 from service.dispatch.loop import Loop
+from service.dispatch.prepared import PreparedBroadcasts
 from service.dispatch.receipts import Receipts
-from service.dispatch.recorder import Recorder
-from service.dispatch.sender import Senders
-from service.dispatch.stock import Stock
+from service.dispatch.recorder import MOST_UNWRITTEN, Recorder
+from service.dispatch.sender import Senders, SendingContext
+from service.dispatch.streaks import Streaks
 from service.dispatch.sweep import Sweep
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,12 @@ _LEAST_GRACE = 2.0
 _LAST_TURNS = 1.0
 """Seconds for the turns under way of loops that may be cut short."""
 
+_MOST_THREADS = 8
+"""Sender threads that are of use: Python runs one at a time."""
+
+_DESCRIPTORS = 256
+"""File descriptors that a process needs besides one for each message under way."""
+
 
 class Dispatcher:
     """The parts of dispatching, joined; started once per process, after any fork."""
@@ -47,22 +54,27 @@ class Dispatcher:
     def __init__(self, settings: Settings, database: Database, accounts: Accounts) -> None:
         self._settings = settings
         self._lease = Lease(database, settings.lease)
-        gate = Gate()
-        self._stock = Stock(settings.sender_threads, 2 * settings.claim_batch)
+        self._ledger = Ledger(settings.ledgers_dir, _places(settings))
+        self._queue = ClaimedQueue(settings.in_flight, settings.claim_batch)
         self._recorder = Recorder(settings, database)
-        self._senders = Senders(
-            settings.sender_threads, self._stock, self._recorder, self._lease, gate
+        self._context = SendingContext(
+            accounts.channels.surroundings,
+            self._queue,
+            self._recorder,
+            self._lease,
+            LocalHolds(),
+            self._ledger,
+            Streaks(),
         )
-        campaigns = Campaigns(settings, database, accounts)
-        self._claimer = Claimer(
-            settings, database, self._lease, self._stock, campaigns, gate, self._beat_now
-        )
+        self._senders = Senders(min(settings.sender_threads, _MOST_THREADS), self._context)
+        broadcasts = PreparedBroadcasts(settings, database, accounts)
+        self._claimer = Claimer(settings, database, self._context, broadcasts, self._beat_now)
         self._claiming = Loop("claimer", self._claimer.turn)
         self._fanout = FanOut(settings, database, self._claim_anew)
         self._fanning_out = Loop("fan-out", self._fanout.turn)
         sweep = Sweep(settings, database, accounts, self._claim_anew)
         self._sweeping = Loop("sweep", sweep.turn)
-        receipts = Receipts(settings, database, self._claim_anew, gate.shut)
+        receipts = Receipts(settings, database, self._claim_anew, self._context.hold)
         self._receiving = Loop("receipts", receipts.turn)
         checkup = Checkup(settings, database, accounts, self._claim_anew)
         self._checking = Loop("checkup", checkup.turn, patience=600.0)
@@ -70,8 +82,9 @@ class Dispatcher:
         self._listening = Loop("listener", self._listener.turn)
         self._beating = Loop("lease", self._lease.turn)
         self._lease.on_dead = self._sweeping.wake
-        self._recorder.on_rate = self._stock.learn
-        self._stock.on_low = self._claiming.wake
+        self._lease.on_join = self._ledger.open
+        self._recorder.on_recorded = self._ledger.erase
+        self._queue.on_low = self._claiming.wake
         self._started = False
         self._drained_at: float | None = None
 
@@ -85,6 +98,7 @@ class Dispatcher:
         Where the database is away it enters when that is back: a process that ended instead would
         take the whole of gunicorn with it, which does not start a worker twice that cannot boot.
         """
+        _check_resources(self._settings)
         try:
             self._lease.join()
         except OUT_OF_REACH as error:
@@ -125,9 +139,7 @@ class Dispatcher:
             if loop not in {self._beating, self._recorder.loop}:
                 loop.stop()
         self._claiming.join(deadline - time.monotonic())
-        for work in self._stock.close():
-            self._recorder.put(work.claim_id, [Verdict(retry.untried(work.delivery, now=now_ms()))])
-        self._recorder.close()
+        self._context.give_back(self._queue.close())
         under_way = self._senders.join(deadline - 1.0)
         in_time = self._recorder.drain(deadline) and not under_way
         self._listener.hush()
@@ -137,6 +149,7 @@ class Dispatcher:
             loop.join(last - time.monotonic())
         self._listener.close()
         self._leave()
+        self._ledger.close()
         self._started = False
         log.info("dispatcher stopped", dispatcher=self._lease.id, under_way=under_way)
         return in_time
@@ -150,7 +163,7 @@ class Dispatcher:
                 return f"The {loop.name} loop has stood still for {loop.patience:.0f} seconds."
         if not self._lease.is_good():
             return "The dispatcher cannot reach the database and sends nothing meanwhile."
-        if self._senders.alive() < self._settings.sender_threads:
+        if self._senders.has_died():
             return "A sender thread has died."
         return None
 
@@ -160,8 +173,6 @@ class Dispatcher:
             self._sweeping,
             self._fanning_out,
             self._claiming,
-            self._stock.pacer,
-            self._senders.watch,
             self._recorder.loop,
             self._receiving,
             self._checking,
@@ -177,3 +188,25 @@ class Dispatcher:
 
     def _beat_now(self) -> None:
         self._beating.wake()
+
+
+def _places(settings: Settings) -> int:
+    """Return how many deliveries may be under way or not yet recorded, at most."""
+    return 2 * settings.in_flight + MOST_UNWRITTEN * settings.flush_batch + settings.claim_batch
+
+
+def _check_resources(settings: Settings) -> None:
+    """Let this process have a connection for each message under way, or say what to set."""
+    if settings.sender_threads > _MOST_THREADS:
+        log.warning(
+            "SENDER_THREADS is more than is of use; IN_FLIGHT sets how many messages are under way",
+            sender_threads=settings.sender_threads,
+            used=_MOST_THREADS,
+        )
+    needed = 2 * settings.in_flight + _DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        log.warning("IN_FLIGHT needs more file descriptors: raise `ulimit -n`", needed=needed)
+        needed = hard
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

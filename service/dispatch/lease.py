@@ -43,12 +43,14 @@ class Lease:
         self._good_until = -math.inf
         self.id = ""
         self.on_dead: Callable[[], None] = lambda: None
+        self.on_join: Callable[[str], None] = lambda _id: None
 
     def join(self) -> None:
         """Enter the row, under a new id."""
         began = time.clock_gettime(_CLOCK)
         with self._database.writing() as db:
             self.id = dispatchers.register(db, now=now_ms())
+        self.on_join(self.id)
         self._good_until = began + self._seconds * _TRUSTED_PART
 
     def leave(self) -> None:

@@ -26,12 +26,9 @@ log = structlog.get_logger(__name__)
 
 _IDLE = 0.5
 _PAUSE = 0.1
-_NAP = 0.01
 
-_MOST_WAITING = 4
+MOST_UNWRITTEN = 4
 """Batches that wait to be written before nothing more is sent: a crash makes no more uncertain."""
-
-_RATE_WINDOW = 0.1
 
 Result = tuple[str, Verdict]
 
@@ -51,11 +48,9 @@ class Recorder:
         self._some = threading.Event()
         self._enough = threading.Event()
         self._batch: list[Result] = []
-        self._most = _MOST_WAITING * settings.flush_batch
-        self._closing = threading.Event()
-        self._meter = _Meter()
+        self._most = MOST_UNWRITTEN * settings.flush_batch
         self.loop = Loop("recorder", self._turn)
-        self.on_rate: Callable[[float], None] = lambda _rate: None
+        self.on_recorded: Callable[[Iterable[tuple[str, str]]], None] = lambda _recorded: None
 
     def put(self, claim_id: str, judged: Iterable[Verdict]) -> None:
         """Hand results in."""
@@ -63,15 +58,8 @@ class Recorder:
         self._announce()
 
     def has_room(self) -> bool:
-        """Wait while too many results are unwritten; tell whether there is room for another."""
-        while len(self._results) + len(self._batch) >= self._most:
-            if self._closing.wait(_NAP):
-                return False
-        return True
-
-    def close(self) -> None:
-        """Let nobody wait for room any more: this process is about to end."""
-        self._closing.set()
+        """Tell whether so few results are unwritten that more deliveries may begin."""
+        return len(self._results) + len(self._batch) < self._most
 
     def is_empty(self) -> bool:
         """Tell whether everything handed in is written."""
@@ -118,7 +106,7 @@ class Recorder:
 
     def _write(self) -> None:
         closed = self._write_all(self._batch)
-        self._meter.count(len(self._batch), self.on_rate)
+        self.on_recorded((claim_id, verdict.outcome.id) for claim_id, verdict in self._batch)
         self._batch = []
         meters.tally()
         for broadcast in closed:
@@ -139,21 +127,6 @@ class Recorder:
                 raise
             half = len(results) // 2
             return self._write_all(results[:half]) + self._write_all(results[half:])
-
-
-class _Meter:
-    """Results a second, over a tenth of a second or more."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._since = time.monotonic()
-
-    def count(self, results: int, report: Callable[[float], None]) -> None:
-        self._count += results
-        elapsed = time.monotonic() - self._since
-        if elapsed >= _RATE_WINDOW:
-            report(self._count / elapsed)
-            self._count, self._since = 0, time.monotonic()
 
 
 def _write(db: Db, results: list[Result]) -> list[Closed]:

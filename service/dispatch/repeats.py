@@ -56,14 +56,14 @@ class Repeats:
         return False
 
     def _are_harmless(self, session: Session, broadcast: Broadcast, claim_id: str) -> bool:
-        driver = self._accounts.open_to_ask(session)
+        driver = self._accounts.open(session)
         parts = driver.plan(self._accounts.content(broadcast))
         left = {
             number
             for message_ids in self._taken(broadcast.id, claim_id)
             for number in unsent((message_ids or "").split(), len(parts))
         }
-        return all(driver.may_repeat(parts[number]) for number in sorted(left))
+        return all(self._accounts.ask(driver.may_repeat(parts[number])) for number in sorted(left))
 
     def _taken(self, broadcast_id: str, claim_id: str) -> Sequence[str | None]:
         """Return what was sent before to the claim's recipients, each case once.

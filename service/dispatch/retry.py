@@ -130,6 +130,14 @@ def final(verdict: Verdict) -> Verdict:
     return verdict._replace(outcome=outcome._replace(status=DeliveryStatus.FAILED, reason=reason))
 
 
+def spared(verdict: Verdict) -> Verdict:
+    """Queue a delivery again whose message was refused to another one, and is stopped already."""
+    outcome = verdict.outcome._replace(
+        status=DeliveryStatus.QUEUED, tried=0, code=None, reason=None
+    )
+    return verdict._replace(outcome=outcome)
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """One delivery before the judge."""

@@ -1,258 +1,234 @@
-"""The threads that talk to providers: each takes one delivery and sends its parts in order.
+"""The threads that talk to providers: each has many deliveries under way at once.
 
+A delivery is a conversation (`delivering.deliver`). Before each message of it leaves, the ledger
+notes it and the lease is looked at, in this order: a process that is frozen in between and taken
+for dead either has the delivery in its ledger, or finds its lease over when it wakes.
 No database session is open while a provider is called.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable
+from functools import partial
+from typing import Final, NamedTuple
 
 import structlog
 
-from service.channels.base import MANY, SendError, SendsMany
-from service.core.deliveries.progress import NAMELESS, unsent
-from service.core.deliveries.transitions import Outcome, storable
-from service.core.sent_parts import PartSent
-from service.core.verdicts import Verdict
-from service.database import now_ms
-from service.dispatch import pacing, retry
-from service.dispatch.crew import Crew
-from service.dispatch.gate import Gate
+from service.channels.base import Surroundings
+from service.channels.conversations import Conversations, Ended, NotAllowedError
+from service.core.verdicts import Hold, Verdict
+from service.dispatch import retry
+from service.dispatch.claimed import ClaimedQueue, Settled, Work
+from service.dispatch.delivering import broken, deliver, give_back, given_back
+from service.dispatch.holds import LocalHolds
 from service.dispatch.lease import Lease
-from service.dispatch.loop import Loop
+from service.dispatch.ledger import Ledger
+from service.dispatch.prepared import PreparedBroadcast
 from service.dispatch.recorder import Recorder
-from service.dispatch.stock import Stock, Work
 from service.dispatch.streaks import Streaks
 from service.metrics import meters
 from service.models import DeliveryStatus
 
 log = structlog.get_logger(__name__)
 
-_GLANCE = 0.1
-"""Seconds between two looks at the threads that wait for their providers."""
+_LEVEL: Final = 64
+"""Deliveries that a thread has under way at first: behind a provider that answers at once more
+would only cost processor time, a third of it for 512."""
+
+_IDLE: Final = 0.5
+_BUSY: Final = 0.2
+"""Parts of its time that a thread waits: above the one it takes twice as many, below the other
+half as many."""
+
+_GLANCE: Final = 0.1
+"""Seconds between two looks at the messages that wait for their answers."""
+
+_FULL: Final = 0.01
+"""Seconds to wait where too many results are unwritten."""
+
+
+class _UnderWay(NamedTuple):
+    work: Work
+    began_at: float
+
+
+class SendingContext(NamedTuple):
+    """What all sender threads of a process share."""
+
+    surroundings: Surroundings
+    queue: ClaimedQueue
+    recorder: Recorder
+    lease: Lease
+    holds: LocalHolds
+    ledger: Ledger
+    streaks: Streaks
+
+    def give_back(self, works: Iterable[Work]) -> None:
+        """Put deliveries that nobody has begun back into the database's queue."""
+        for work in works:
+            self.recorder.put(work.claim_id, [given_back(work)])
+
+    def hold(self, hold: Hold) -> None:
+        """Hold a session or a broadcast here before the database says so to all."""
+        self.holds.add(hold)
+        self.give_back(self.queue.remove(partial(_is_meant, hold)))
 
 
 class Senders:
-    """A pool of plain threads that empty the stock.
+    """The sender threads of a process."""
 
-    For each that a provider keeps waiting for long a spare one is started, up to as many again, so
-    that one session's provider does not take the others' threads.
-    """
-
-    def __init__(
-        self, threads: int, stock: Stock, recorder: Recorder, lease: Lease, gate: Gate
-    ) -> None:
-        self._stock = stock
-        self._recorder = recorder
-        self._lease = lease
-        self._gate = gate
-        self._size = threads
-        self._crew = Crew(threads)
-        self._streaks = Streaks()
-        # Made when they start: a fork makes every thread that is there look as if it had ended.
-        self._threads: list[threading.Thread] = []
-        self._spares: list[threading.Thread] = []
-        self._late = 0
-        self.watch = Loop("watch", self._look)
+    def __init__(self, threads: int, context: SendingContext) -> None:
+        self._count = threads
+        self._context = context
+        self._senders: list[Sender] = []
+        context.queue.on_work = self.wake
 
     def start(self) -> None:
-        """Begin."""
-        self._threads = _started(self._run, "sender", self._size)
+        """Begin; threads and their connections are made here, after any fork."""
+        self._senders = [Sender(self._context, number) for number in range(self._count)]
+        for sender in self._senders:
+            sender.thread.start()
+
+    def wake(self) -> None:
+        """Have the queue looked at now."""
+        for sender in self._senders:
+            sender.wake()
+
+    def has_died(self) -> bool:
+        """Tell whether a thread is gone, against all that was done to keep it."""
+        return not all(sender.thread.is_alive() for sender in self._senders)
 
     def join(self, deadline: float) -> int:
-        """Wait until a monotonic moment for the sends under way; return how many are not over."""
-        self.watch.join(deadline - time.monotonic())  # it starts threads
-        self._crew.release()
-        for thread in (*self._threads, *self._spares):
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return self.alive() + len(self.spares())
+        """Wait until a monotonic moment for what is under way; return how much is not over."""
+        for sender in self._senders:
+            sender.thread.join(max(0.0, deadline - time.monotonic()))
+        return sum(len(sender) for sender in self._senders)
 
-    def alive(self) -> int:
-        """Return how many threads there are."""
-        return sum(thread.is_alive() for thread in self._threads)
 
-    def spares(self) -> list[threading.Thread]:
-        """Return the threads that stand in for those that wait."""
-        return [thread for thread in self._spares if thread.is_alive()]
+class Sender:
+    """One thread and what it has under way."""
 
-    def _look(self) -> float:
-        """See that as many threads work as are of use; return the seconds until the next look."""
-        self._crew.adjust(waits=self._stock.waits())
-        self._late = min(self._stock.credit.look(), self._size)
-        self._spares = self.spares()
-        self._spares += _started(self._help, "spare", self._late - len(self._spares))
-        return _GLANCE
+    def __init__(self, context: SendingContext, number: int) -> None:
+        self._context = context
+        self._conversations = Conversations(context.surroundings, self._may_begin)
+        self._under_way: dict[int, _UnderWay] = {}
+        self._numbers = itertools.count()
+        self._glanced_at = time.monotonic()
+        self._level = _LEVEL
+        self._is_full = False
+        self._waited = 0.0
+        self.wake = self._conversations.wake
+        self.thread = threading.Thread(target=self._run, name=f"crier-sender-{number}", daemon=True)
 
-    def _help(self, _number: int) -> None:
-        while self._late and (works := self._stock.take()):
-            self._send(works)
+    def __len__(self) -> int:
+        """Return how many deliveries are under way."""
+        return len(self._under_way)
 
-    def _run(self, number: int) -> None:
-        while works := self._stock.take(min(self._crew.share, MANY)):
-            self._send(works)
-            self._crew.wait(number)
+    def _run(self) -> None:
+        queue = self._context.queue
+        while self._under_way or not queue.is_closed:
+            try:
+                self._turn()
+            except Exception:
+                log.exception("a sender's turn failed")
+        self._conversations.close()
 
-    def _send(self, works: list[Work]) -> None:
-        """Deliver all at once where that can be, else one after the other."""
-        if len(works) == 1 or not self._send_together(works):
-            for work in works:
-                began = time.perf_counter()
-                self._hand_in([work], [self._deliver(work)], began)
+    def _turn(self) -> None:
+        """Begin what may begin, wait until something moves, hand in what has ended."""
+        wait = self._begin_some()
+        if self._context.queue.is_closed:
+            self._conversations.break_pauses(NotAllowedError())
+        if ended := self._conversations.turn(wait):
+            self._hand_in(ended)
+        self._glance()
 
-    def _send_together(self, works: list[Work]) -> bool:
-        """Deliver at once what goes together; tell whether that may be."""
-        campaign, credit, began = works[0].campaign, self._stock.credit, time.perf_counter()
-        if credit.free(campaign.session_id) is not None or not self._may_send(works[0]):
-            return False
-        credit.ask(campaign.session_id)
-        answers = _answers(works)
-        if any(isinstance(answer, str) for answer in answers):
-            credit.answered(campaign.session_id)
-        now = now_ms()
-        verdicts = [self._answered(*each, now) for each in zip(works, answers, strict=True)]
-        self._hand_in(works, verdicts, began)
-        return True
+    def _begin_some(self) -> float:
+        """Begin deliveries; return the seconds after which to look at the queue again."""
+        if not self._context.recorder.has_room():
+            return _FULL
+        works, wait = self._context.queue.take(self._level - len(self._under_way))
+        now, moment = time.monotonic(), time.time_ns() // 1000
+        for work in works:
+            number = next(self._numbers)
+            self._under_way[number] = _UnderWay(work, now)
+            is_late = work.moment and work.is_late(moment)
+            self._conversations.begin(number, give_back(work) if is_late else deliver(work))
+        if len(self._under_way) >= self._level:
+            self._is_full = True
+        return min(wait, _GLANCE) if self._under_way else wait
 
-    def _answered(self, work: Work, answer: str | Exception, now: int) -> Verdict:
-        """Judge how the one part of a delivery went."""
-        if isinstance(answer, Exception):
-            return self._failed(answer, work, [])
-        message_ids = [_one_word(answer)]
-        return _named(work, retry.sent(work.delivery, message_ids, now=now), message_ids, [0])
+    def _find_level(self, elapsed: float) -> None:
+        """Have more under way while this thread mostly waits, and less when it hardly does."""
+        waited, self._waited = self._conversations.waited - self._waited, self._conversations.waited
+        if waited > _IDLE * elapsed and self._is_full:
+            self._level *= 2
+        elif waited < _BUSY * elapsed:
+            self._level = max(_LEVEL, self._level // 2)
+        self._is_full = False
 
-    def _hand_in(self, works: list[Work], verdicts: list[Verdict], began: float) -> None:
-        """Hand verdicts in, for the tables and for the meters."""
-        tried = [verdict.outcome.status for verdict in verdicts if verdict.outcome.tried]
-        if DeliveryStatus.SENT in tried:
-            self._streaks.end(works[0].campaign.broadcast_id)
-        if tried:
-            channel, seconds = works[0].campaign.driver.name, time.perf_counter() - began
-            self._crew.called(len(tried), seconds)
-            meters.attempted(channel, seconds, len(tried), tried.count(DeliveryStatus.QUEUED))
-        self._recorder.put(works[0].claim_id, verdicts)
-
-    def _deliver(self, work: Work) -> Verdict:
-        """Send what is left of a delivery, if it may still be sent, and judge how it went."""
-        delivery, campaign, credit = work.delivery, work.campaign, self._stock.credit
-        message_ids = delivery.message_ids.split() if delivery.message_ids else []
-        taken: list[int] = []
-        try:
-            for number in unsent(message_ids, len(campaign.parts)):
-                _wait_for_slot(work, number)
-                if not self._may_send(work) or (not taken and self._comes_too_late(work)):
-                    verdict = Verdict(self._stopped_at(work, message_ids))
-                    break
-                credit.ask(campaign.session_id)
-                message_id = campaign.driver.send(
-                    delivery.recipient, campaign.parts[number], _reference(work, number)
-                )
-                credit.answered(campaign.session_id)
-                message_ids[number : number + 1] = [_one_word(message_id)]
-                taken.append(number)
-            else:
-                verdict = retry.sent(delivery, message_ids, now=now_ms())
-        except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
-            verdict = self._failed(error, work, message_ids)
-        return _named(work, verdict, message_ids, taken)
-
-    def _may_send(self, work: Work) -> bool:
-        """Tell whether the claim still holds and nothing has shut the way."""
-        campaign = work.campaign
+    def _may_begin(self, number: int) -> bool:
+        """Tell whether a message of a delivery may leave; from here on it may have arrived."""
+        context, work = self._context, self._under_way[number].work
         return (
-            self._recorder.has_room()
-            and self._lease.holds(work.claim_id)
-            and self._stock.credit.free(campaign.session_id) != 0
-            and self._gate.is_open(campaign.session_id, campaign.broadcast_id)
+            context.ledger.mark(work.claim_id, work.delivery.id)
+            and context.lease.holds(work.claim_id)
+            and context.holds.allow(work.broadcast.session_id, work.broadcast.broadcast_id)
         )
 
-    def _comes_too_late(self, work: Work) -> bool:
-        """Tell whether a delivery should rather not begin: this process ends, or its slot is over.
+    def _hand_in(self, ended: list[Ended]) -> None:
+        """Hand in what became of deliveries: to the recorder, the meters and the limits."""
+        now = time.monotonic()
+        verdicts: dict[str, list[Verdict]] = {}
+        settled: list[Settled] = []
+        attempts: dict[str, list[float]] = {}
+        for number, delivered, error in ended:
+            work, began_at = self._under_way.pop(number)
+            verdict, response = delivered or broken(work, error or ValueError("no verdict"))
+            verdict = self._weigh(work, verdict)
+            verdicts.setdefault(work.claim_id, []).append(verdict)
+            settled.append(Settled(work.broadcast.session_id, response, began_at))
+            if verdict.outcome.tried:
+                attempts.setdefault(work.broadcast.driver.name, []).append(now - began_at)
+                if verdict.outcome.status == DeliveryStatus.QUEUED:
+                    meters.retried(work.broadcast.driver.name)
+            if verdict.hold:
+                self._context.hold(verdict.hold)
+        self._context.queue.settle(settled)
+        meters.attempted(attempts)
+        for claim_id, each in verdicts.items():
+            self._context.recorder.put(claim_id, each)
 
-        What piled up while a provider was slow, or this process frozen, would go out all at once.
+    def _weigh(self, work: Work, verdict: Verdict) -> Verdict:
+        """Return a verdict in the light of others on the same broadcast.
+
+        An unknown code that comes too often pauses it. Who is refused while it is paused for that
+        already is not burnt, too.
         """
-        is_late = work.moment and time.time_ns() // 1000 > work.moment + pacing.LATE
-        return bool(is_late) or self._stock.is_closed
+        context = self._context
+        if verdict.outcome.status == DeliveryStatus.SENT:
+            context.streaks.end(work.broadcast.broadcast_id)
+            return verdict
+        if not (verdict.is_unknown or (verdict.hold and verdict.hold.broadcast_id)):
+            return verdict
+        if not context.holds.allow("", work.broadcast.broadcast_id):
+            return retry.spared(verdict)
+        return context.streaks.weigh(verdict)
 
-    def _stopped_at(self, work: Work, message_ids: list[str]) -> Outcome:
-        outcome = retry.untried(work.delivery, now=now_ms())
-        return outcome._replace(message_ids=" ".join(message_ids) or None)
-
-    def _failed(self, error: Exception, work: Work, message_ids: list[str]) -> Verdict:
-        self._stock.credit.refused()
-        try:
-            verdict = _judged(error, work, message_ids)
-        except Exception as defect:  # noqa: BLE001 - nor of an error that a driver made badly
-            verdict = _judged(defect, work, message_ids)
-        verdict = self._streaks.weigh(verdict)
-        if verdict.hold:
-            self._gate.shut(verdict.hold)
-        return verdict
-
-
-def _started(target: Callable[[int], None], name: str, count: int) -> list[threading.Thread]:
-    """Return so many threads that have begun."""
-    threads = [
-        threading.Thread(target=target, args=(number,), name=f"crier-{name}-{number}", daemon=True)
-        for number in range(count)
-    ]
-    for thread in threads:
-        thread.start()
-    return threads
+    def _glance(self) -> None:
+        """See which sessions do not answer."""
+        now = time.monotonic()
+        if now < self._glanced_at + _GLANCE:
+            return
+        self._find_level(now - self._glanced_at)
+        self._glanced_at = now
+        began: dict[str, list[float]] = {}
+        for work, began_at in self._under_way.values():
+            began.setdefault(work.broadcast.session_id, []).append(began_at)
+        self._context.queue.note_waits(self, began)
 
 
-def _answers(works: list[Work]) -> Sequence[str | Exception]:
-    """Have the driver send to several recipients; return its answer for each."""
-    messages = [(work.delivery.recipient, _reference(work, 0)) for work in works]
-    campaign = works[0].campaign
-    try:
-        answers = cast("SendsMany", campaign.many).send_many(messages, campaign.parts[0])
-    except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
-        return [error] * len(works)
-    if len(answers) == len(works):
-        return answers
-    return [ValueError(f"{len(answers)} answers to {len(works)} messages")] * len(works)
-
-
-def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:
-    if not isinstance(error, SendError):
-        log.error("defect in a driver", delivery_id=work.delivery.id, exc_info=error)
-    campaign = work.campaign
-    return retry.judge(
-        error, work.delivery, message_ids, campaign.policy, campaign.session_id, now=now_ms()
-    )
-
-
-def _one_word(message_id: Any) -> str:
-    """Return a provider's id as it is kept among others, with blanks between, whatever it is."""
-    words = storable(str(message_id or ""))
-    is_one = words.isprintable() and " " not in words  # as nearly all are
-    return (words if is_one else "".join(words.split())) or NAMELESS
-
-
-def _reference(work: Work, number: int) -> str:
-    """Return what a part is known by to its provider."""
-    return f"{work.delivery.id}.{number}"
-
-
-def _named(work: Work, verdict: Verdict, message_ids: list[str], taken: list[int]) -> Verdict:
-    """Add the parts taken just now, where receipts will name them by the provider's id alone."""
-    if work.campaign.driver.echoes_references:
-        return verdict
-    session_id, delivery_id = work.campaign.session_id, work.delivery.id
-    parts = (
-        PartSent(session_id, message_ids[part], delivery_id, part)
-        for part in taken
-        if message_ids[part] != NAMELESS
-    )
-    return verdict._replace(parts=tuple(parts))
-
-
-def _wait_for_slot(work: Work, number: int) -> None:
-    """Keep the session's rate between the parts of a delivery, whoever sets the clock meanwhile."""
-    if work.moment and number:
-        behind_first = number * work.interval
-        left = work.moment + behind_first - time.time_ns() // 1000
-        time.sleep(min(max(0, left), behind_first) / 1e6)
+def _is_meant(hold: Hold, broadcast: PreparedBroadcast) -> bool:
+    return hold.session_id == broadcast.session_id or hold.broadcast_id == broadcast.broadcast_id

@@ -15,10 +15,11 @@ import structlog
 from sqlalchemy import RowMapping, text
 
 from service.config import Settings
-from service.core import signals
+from service.core import dispatchers, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
+from service.dispatch import ledger
 from service.dispatch.repeats import Repeats
 from service.models import Broadcast, BroadcastStatus, DeliveryStatus
 
@@ -64,6 +65,7 @@ class Sweep:
         more = self._rescue()
         more |= self._wind_up()
         self._recount()
+        self._clear_ledgers()
         return 0.0 if more else self.settings.sweep_interval
 
     def _start_due(self) -> None:
@@ -84,19 +86,39 @@ class Sweep:
         repeats, until = Repeats(self.database, self.accounts), time.monotonic() + _RESCUE_TIME
         is_early = True
         while orphans and is_early:
-            orphan = orphans.popleft()
-            self._rescue_one(orphan, resend=repeats.may_be_offered(orphan))
+            self._rescue_one(orphans.popleft(), repeats)
             is_early = time.monotonic() < until
         self.on_ready()
         return bool(orphans)
 
-    def _rescue_one(self, orphan: RowMapping, *, resend: bool) -> None:
+    def _rescue_one(self, orphan: RowMapping, repeats: Repeats) -> None:
+        """Put back what was not under way, where that is known; the rest is sent again, or held."""
+        claim_id, broadcast_id = orphan["claim_id"], orphan["broadcast_id"]
+        under_way = ledger.under_way(self.settings.ledgers_dir, claim_id)
+        untouched = 0
+        if under_way is not None:
+            with self.database.writing() as db:
+                untouched = claims.return_untouched(
+                    db, claim_id, broadcast_id, under_way, now=now_ms()
+                )
+        resend = repeats.may_be_offered(orphan)
         with self.database.writing() as db:
-            claims.rescue(
-                db, orphan["claim_id"], orphan["broadcast_id"], resend=resend, now=now_ms()
-            )
-            signals.announce(db, db.get_one(Broadcast, orphan["broadcast_id"]))
-        log.warning("claims taken over", broadcast_id=orphan["broadcast_id"], resend=resend)
+            claims.rescue(db, claim_id, broadcast_id, resend=resend, now=now_ms())
+            signals.announce(db, db.get_one(Broadcast, broadcast_id))
+        log.warning(
+            "claims taken over", broadcast_id=broadcast_id, untouched=untouched, resend=resend
+        )
+
+    def _clear_ledgers(self) -> None:
+        """Remove the ledgers of dispatchers of which nothing is left to take over."""
+        if not (kept := ledger.kept(self.settings.ledgers_dir)):
+            return
+        with self.database.reading() as db:
+            needed = dispatchers.beats(db).keys() | {
+                each["claim_id"] for each in claims.orphans(db)
+            }
+        for dispatcher_id in set(kept) - needed:
+            ledger.forget(self.settings.ledgers_dir, dispatcher_id)
 
     def _wind_up(self) -> bool:
         """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""

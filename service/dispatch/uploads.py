@@ -19,12 +19,14 @@ class StoredMediaIds:
         self._session_id = session_id
         self._known: dict[str, Upload] = {}
 
+    def known(self, attachment_id: str) -> str | None:
+        """Return the provider's id of an attachment if it is in memory and valid."""
+        known = self._known.get(attachment_id)
+        return known.provider_id if known and known.expires_at > now_ms() else None
+
     def get(self, attachment_id: str) -> str | None:
         """Return the provider's id of an attachment while it is valid."""
-        known = self._known.get(attachment_id)
-        if known is None or known.expires_at <= now_ms():
-            known = self._look_up(attachment_id)
-        return known and known.provider_id
+        return self.known(attachment_id) or self._look_up(attachment_id)
 
     def reserve(self, attachment_id: str, *, seconds: float) -> bool:
         """Store that an upload begins; return False where one is under way or done."""
@@ -48,12 +50,12 @@ class StoredMediaIds:
         with self._database.writing() as db:
             uploads.forget(db, self._key(attachment_id), provider_id)
 
-    def _look_up(self, attachment_id: str) -> Upload | None:
+    def _look_up(self, attachment_id: str) -> str | None:
         with self._database.reading() as db:
             found = uploads.find(db, self._key(attachment_id), now=now_ms())
         if found:
             self._known[attachment_id] = found
-        return found
+        return found and found.provider_id
 
     def _key(self, attachment_id: str) -> Key:
         return Key(self._session_id, attachment_id)

@@ -35,8 +35,9 @@ class Session(Object, Base):
 
     `settings` are the channel's public ones, `secrets` the rest of them, encrypted with the key of
     the mark `sealed_by`; where that is null, an older version or nobody has encrypted them.
-    `rate` in provider messages a second, None for no limit of ours; `paced_until` is the time in
-    microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
+    `rate` in provider messages a second, None for no limit of ours; `concurrency` is how many may
+    be under way at once in each process, None for the channel's own number; `paced_until` is the
+    time in microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
     It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing.
     `token_digest` is the SHA-256 of the session's own token, None while it has none.
     """
@@ -62,6 +63,7 @@ class Session(Object, Base):
     secrets: Mapped[str] = mapped_column(default="")
     sealed_by: Mapped[str | None]
     rate: Mapped[float | None]
+    concurrency: Mapped[int | None]
     max_attempts: Mapped[int | None]
     on_uncertain: Mapped[str] = mapped_column(default=OnUncertain.HOLD)
     is_default: Mapped[bool] = mapped_column(default=False)

@@ -25,6 +25,7 @@ from service.schemas.base import (
 _SLOWEST = 0.001
 _FASTEST = 10_000
 _MOST_ATTEMPTS = 100
+_MOST_UNDER_WAY = 10_000
 
 
 class _SessionFields(CredentialsSchema):
@@ -34,6 +35,15 @@ class _SessionFields(CredentialsSchema):
         allow_none=True,
         validate=validate.Range(min=_SLOWEST, max=_FASTEST),
         metadata={"description": "Provider messages a second; null: no limit of ours"},
+    )
+    concurrency = fields.Integer(
+        strict=True,
+        allow_none=True,
+        validate=validate.Range(min=1, max=_MOST_UNDER_WAY),
+        metadata={
+            "description": "Messages under way at once, in each process; null: the channel's own"
+            " number"
+        },
     )
     max_attempts = fields.Integer(
         strict=True,
@@ -98,6 +108,7 @@ class SessionSchema(Schema):
         required=True, metadata={"description": "Which secrets are set; they never come back"}
     )
     rate = fields.Float(required=True, allow_none=True)
+    concurrency = fields.Integer(required=True, allow_none=True)
     max_attempts = fields.Integer(required=True, allow_none=True)
     on_uncertain = fields.String(required=True, metadata={"enum": list(OnUncertain)})
     is_default = fields.Boolean(required=True, data_key="default")

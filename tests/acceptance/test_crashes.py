@@ -125,25 +125,28 @@ def test_a_worker_without_its_master_ends_and_another_process_goes_on(
         until(lambda: not is_running(orphan))
 
 
-def test_what_a_killed_worker_was_sending_is_held_where_a_repeat_would_do_harm(
+def test_what_a_killed_worker_had_under_way_is_held_where_a_repeat_would_do_harm(
     world: World, token: str
 ) -> None:
-    count = 2_000
+    count, kills, in_flight, flush_batch = 2_000, 2, 16, 20
     arrivals = Arrivals(world, world.session(settings={"idempotent": False, "latency": 0.01}))
-    server = Server(world.settings, "--preload")
+    limits = {"IN_FLIGHT": str(in_flight), "FLUSH_BATCH": str(flush_batch)}
+    server = Server(world.settings, "--preload", **limits)
     with running(server):
         broadcast_id = post(server, token, numbers(count))
-        for kill in range(2):
-            # What the killed worker had claimed never arrives: the next one gets less to send.
+        for kill in range(kills):
             arrivals.await_count((kill + 1) * count // 4)
             server.kill_child()
         world.await_status(broadcast_id, "completed")
     rows = world.deliveries(broadcast_id)
-    assert {row.status for row in rows} == {"sent", "uncertain"}
-    assert {row.code for row in rows} == {None, "process_died"}
+    assert {row.code for row in rows} <= {None, "process_died"}
+    # Of a thousand that each of them had claimed: what was on its way, and what was not written.
+    uncertain = [row for row in rows if row.status == "uncertain"]
+    assert len(uncertain) <= kills * (in_flight + 4 * flush_batch)
     arrived = arrivals.by_recipient()
     assert max(arrived.values()) == 1
     assert {row.recipient for row in rows if row.status == "sent"} <= arrived.keys()
+    assert len(arrived) >= count - len(uncertain)
     world.assert_counters_equal_rows([broadcast_id])
 
 

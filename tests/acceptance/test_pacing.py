@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from service.app import Application
-from service.dispatch.stock import Stock, Work
+from service.dispatch.claimed import ClaimedQueue, Work
 from tests.dispatch.test_pacing import most_in_a_second
 from tests.provider import Provider
 from tests.sending import QUICK, Sending, dispatching
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 def works(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
     """Return what all dispatchers of this process claim."""
     claimed: list[Work] = []
-    add = Stock.add
+    add = ClaimedQueue.add
 
-    def note(stock: Stock, works: list[Work]) -> None:
+    def note(queue: ClaimedQueue, works: list[Work]) -> None:
         claimed.extend(works)
-        add(stock, works)
+        add(queue, works)
 
-    monkeypatch.setattr(Stock, "add", note)
+    monkeypatch.setattr(ClaimedQueue, "add", note)
     return claimed
 
 

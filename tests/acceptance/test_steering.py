@@ -18,7 +18,7 @@ from tests.world import ADA, GRACE, numbers
 
 QUICK: dict[str, Any] = {
     "dispatch": "threads",
-    "sender_threads": 4,
+    "in_flight": 4,
     "poll_interval": 0.05,
     "sweep_interval": 0.05,
     "flush_interval": 0.01,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from service.channels.base import Text
+from service.channels.conversations import talk
 from service.channels.drivers.sandbox import Sandbox
 from service.models import Session
 from tests.conftest import Tenant
@@ -15,9 +16,10 @@ def receive(tenant: Tenant, session_id: str, *recipients: str) -> None:
     with tenant.crier.database.reading() as db:
         driver = tenant.crier.accounts.open(db.get_one(Session, session_id))
     assert isinstance(driver, Sandbox)
+    surroundings = tenant.crier.accounts.channels.surroundings
     prepared = driver.prepare(Text("Hello"))
     for recipient in recipients:
-        driver.send(recipient, prepared, f"{session_id}-{recipient}")
+        talk(driver.send(recipient, prepared, f"{session_id}-{recipient}"), surroundings)
 
 
 def test_nothing_received_is_an_empty_list(acme: Tenant) -> None:

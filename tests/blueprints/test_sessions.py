@@ -46,7 +46,8 @@ def test_a_session_has_defaults_for_all_that_is_left_out(acme: Tenant) -> None:
     assert made["default"] is True
     assert made["on_uncertain"] == "hold"
     assert made["settings"] == {"idempotent": True, "latency": 0.0}
-    assert [made[name] for name in ("rate", "max_attempts", "reason", "heldUntil")] == [None] * 4
+    unset = ("rate", "concurrency", "max_attempts", "reason", "heldUntil")
+    assert [made[name] for name in unset] == [None] * 5
     assert acme.get(f"/session/{made['_id']}").json["data"] == made  # type: ignore[index]
 
 
@@ -86,6 +87,9 @@ def test_a_secret_that_a_change_leaves_out_stays(acme: Tenant) -> None:
         ({"name": ""}, "name"),
         ({"rate": 0}, "rate"),
         ({"rate": "fast"}, "rate"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"concurrency": 10_001}, "concurrency"),
+        ({"concurrency": True}, "concurrency"),
         ({"max_attempts": 0}, "max_attempts"),
         ({"max_attempts": 2.5}, "max_attempts"),
         ({"on_uncertain": "guess"}, "on_uncertain"),
@@ -161,15 +165,13 @@ def test_the_channel_of_a_session_cannot_change(acme: Tenant) -> None:
 
 
 def test_null_takes_a_limit_away_and_leaving_it_out_does_not(acme: Tenant) -> None:
-    path = f"/session/{sandbox(acme, rate=2.5, max_attempts=3, on_uncertain='resend')['_id']}"
+    limits: dict[str, Any] = {"rate": 2.5, "concurrency": 7, "max_attempts": 3}
+    path = f"/session/{sandbox(acme, **limits, on_uncertain='resend')['_id']}"
     kept = acme.put(path, json={"name": "renamed"}).json["data"]  # type: ignore[index]
-    assert (kept["rate"], kept["max_attempts"], kept["on_uncertain"]) == (
-        2.5,
-        3,
-        OnUncertain.RESEND,
-    )
-    taken = acme.put(path, json={"rate": None, "max_attempts": None}).json["data"]  # type: ignore[index]
-    assert (taken["rate"], taken["max_attempts"]) == (None, None)
+    assert {name: kept[name] for name in limits} == limits
+    assert kept["on_uncertain"] == OnUncertain.RESEND
+    taken = acme.put(path, json=dict.fromkeys(limits)).json["data"]  # type: ignore[index]
+    assert {name: taken[name] for name in limits} == dict.fromkeys(limits)
 
 
 def test_a_change_of_an_older_version_is_refused(acme: Tenant) -> None:

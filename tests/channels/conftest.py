@@ -1,4 +1,4 @@
-"""What the tests of channels share: a provider, and a driver for each channel that calls it."""
+"""What the tests of channels share: drivers, a memory of uploads, and a provider."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from service.channels.base import Account, Driver, Media, MediaKind, Surrounding
 from service.channels.registry import Channels
 from tests.provider import Provider
 
+BASE_URL = "https://provider.example"
 SETTINGS: dict[str, dict[str, Any]] = {
-    "whatsapp_cloud": {"phone_number_id": "106540352242922", "access_token": "EAAG-token"},
-    "waha": {"api_key": "waha-key"},
+    "whatsapp_cloud": {
+        "phone_number_id": "106540352242922",
+        "access_token": "EAAG-token",
+        "base_url": BASE_URL,
+    },
+    "waha": {"api_key": "waha-key", "base_url": BASE_URL},
 }
 
 Opened = Callable[..., Driver]
@@ -28,8 +33,11 @@ class Memory:
         self.ids: dict[str, str] = {}
         self.lifetimes: list[float] = []
 
-    def get(self, attachment_id: str) -> str | None:
+    def known(self, attachment_id: str) -> str | None:
         return self.ids.get(attachment_id) or None
+
+    def get(self, attachment_id: str) -> str | None:
+        return self.known(attachment_id)
 
     def reserve(self, attachment_id: str, *, seconds: float) -> bool:
         del seconds
@@ -64,20 +72,15 @@ def media_ids() -> Memory:
 
 
 @pytest.fixture
-def opened(provider: Provider, surroundings: Surroundings, media_ids: Memory) -> Iterator[Opened]:
-    """Open a driver by the channel's name; `timeout` in seconds."""
-    drivers: list[Driver] = []
+def opened(surroundings: Surroundings, media_ids: Memory) -> Opened:
+    """Open a driver by the channel's name; nobody is at its address unless the test says so."""
 
-    def open_driver(channel: str, timeout: float = 30.0, **settings: Any) -> Driver:
-        channels = Channels(replace(surroundings, send_timeout=timeout))
-        raw = {**SETTINGS[channel], "base_url": provider.url, **settings}
-        loaded = channels.settings_schema(channel)().load(raw)
-        drivers.append(channels.open(channel, Account("64ac-session", loaded, media_ids)))
-        return drivers[-1]
+    def open_driver(channel: str, **settings: Any) -> Driver:
+        channels = Channels(surroundings)
+        loaded = channels.settings_schema(channel)().load({**SETTINGS[channel], **settings})
+        return channels.open(channel, Account("64ac-session", loaded, media_ids))
 
-    yield open_driver
-    for driver in drivers:
-        driver.close()
+    return open_driver
 
 
 def picture(folder: Path, **changes: Any) -> Media:

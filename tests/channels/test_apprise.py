@@ -16,6 +16,7 @@ from service.channels.base import (
     ContactCard,
     Content,
     Location,
+    Part,
     PermanentError,
     RetryableError,
     SendError,
@@ -25,8 +26,10 @@ from service.channels.base import (
     UncertainError,
     UnsupportedContentError,
 )
+from service.channels.conversations import NotAllowedError
 from tests import provider as lies
 from tests.channels.conftest import Memory, picture
+from tests.channels.conversing import carry_out, converse
 from tests.provider import Fault, Provider, instead
 
 pytest.importorskip("apprise", reason="the optional package apprise is not installed")
@@ -56,6 +59,10 @@ class _Listener(logging.Handler):
         self._heard.append(record)
 
 
+def _send(driver: Apprise, part: Part) -> str:
+    return converse(driver.send(RECIPIENT, driver.prepare(part), "d.0")).result
+
+
 def _opened(url: str, surroundings: Surroundings) -> Apprise:
     settings: dict[str, Any] = Settings().load({"url": url})
     return Apprise(Account("s", settings, Memory()), surroundings)
@@ -66,7 +73,7 @@ def test_a_message_goes_to_the_recipient_in_the_url(
 ) -> None:
     driver = _opened(hook, surroundings)
 
-    assert driver.send(RECIPIENT, driver.prepare(Text("Hello")), "d.0") == ""
+    assert _send(driver, Text("Hello")) == ""
 
     assert provider.requests[0].path == f"/hook/{RECIPIENT}"
     assert provider.requests[0].json["message"] == "Hello"
@@ -78,7 +85,7 @@ def test_a_file_goes_along_where_the_service_takes_it(
     driver = _opened(hook, surroundings)
 
     for part in driver.plan(Content(text="Hi", media=(picture(tmp_path),))):
-        driver.send(RECIPIENT, driver.prepare(part), "d.0")
+        _send(driver, part)
 
     words, file = (each.json for each in provider.requests)
     assert (words["message"], words["attachments"]) == ("Hi", [])
@@ -106,6 +113,19 @@ def test_what_a_service_cannot_carry_is_said_beforehand(
             driver.plan(content)
 
 
+def test_a_message_is_sent_in_a_thread_and_must_not_be_repeated(
+    hook: str, provider: Provider, surroundings: Surroundings
+) -> None:
+    driver = _opened(hook, surroundings)
+    prepared = driver.prepare(Text("Hello"))
+    sends = {each: driver.send(each, prepared, "d.0") for each in ("forbidden", "allowed")}
+    ended = carry_out(surroundings, sends, may_begin=lambda token: token == "allowed")
+
+    assert [each.path for each in provider.requests] == ["/hook/allowed"]
+    assert isinstance(ended["forbidden"].error, NotAllowedError)
+    assert ended["allowed"].result == ""
+
+
 FAULTS: list[tuple[Fault, type[SendError], float | None]] = [
     (instead(400), PermanentError, None),
     (instead(401), BlockedError, None),
@@ -131,7 +151,7 @@ def test_a_failure_is_told_for_what_it_is(  # noqa: PLR0913, PLR0917 - fixtures 
     provider.choose = lambda _request: fault
 
     with pytest.raises(SendError) as caught:
-        driver.send(RECIPIENT, driver.prepare(Text("Hello")), "d.0")
+        _send(driver, Text("Hello"))
 
     assert type(caught.value) is kind
     assert getattr(caught.value, "wait", None) == wait
@@ -142,7 +162,7 @@ def test_a_service_that_is_not_there_is_tried_later(surroundings: Surroundings) 
     driver = _opened("json://127.0.0.1:1/{to}", surroundings)
 
     with pytest.raises(RetryableError):
-        driver.send(RECIPIENT, driver.prepare(Text("Hello")), "d.0")
+        _send(driver, Text("Hello"))
 
 
 def test_a_url_that_names_a_host_needs_the_operators_leave(
@@ -151,12 +171,12 @@ def test_a_url_that_names_a_host_needs_the_operators_leave(
     strict = replace(surroundings, private_addresses=False)
     driver = _opened(hook, strict)
 
-    for refused in (driver.check, lambda: driver.send(RECIPIENT, driver.prepare(Text("a")), "d")):
+    for refused in (lambda: converse(driver.check()).result, lambda: _send(driver, Text("a"))):
         with pytest.raises(BlockedError, match="PRIVATE_ADDRESSES=true"):
             refused()
 
     assert provider.requests == []
-    _opened(SMS, strict).check()
+    assert converse(_opened(SMS, strict).check()).error is None
 
 
 @pytest.mark.parametrize("url", ["", "atalk://crier@key/123", "nosuch://{to}", "json://a b/{to}"])
@@ -176,7 +196,7 @@ def test_neither_text_nor_url_reaches_the_services_log(
     root.addHandler(listener)
     root.setLevel(logging.DEBUG)
     try:
-        driver.send(RECIPIENT, driver.prepare(Text("Hello")), "d.0")
+        _send(driver, Text("Hello"))
     finally:
         root.removeHandler(listener)
         root.setLevel(before)

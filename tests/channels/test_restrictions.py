@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import BlockedError, SendError, Text
+from service.channels.base import BlockedError, Text
 from service.channels.drivers.waha import restrictions
 from tests.channels.conftest import Opened
-from tests.provider import Provider, instead
+from tests.channels.conversing import converse, said
 
 NOW = 1_780_000_000.0
 TEN_MINUTES = "2026-05-28T20:36:40Z"
@@ -23,8 +23,8 @@ IN_TEN_MINUTES = (
 @pytest.mark.parametrize("name", ["timeEnforcementEnds", "time_enforcement_ends", "until"])
 def test_a_lock_lasts_until_its_date_however_that_is_written(ends: Any, name: str) -> None:
     lock = {"isActive": True, "enforcementType": "RESTRICT_ALL_COMPANIONS", name: ends}
-    for said in (lock, {"reachoutTimelock": lock}):
-        found = restrictions.timelock(said, NOW)
+    for each in (lock, {"reachoutTimelock": lock}):
+        found = restrictions.timelock(each, NOW)
         assert found
         assert found.wait == 600.0
         assert "until 2026-05-28 20:36 UTC" in found.reason
@@ -74,41 +74,35 @@ def test_a_cap_that_is_reached_lasts_until_the_cycle_ends(status: Any, wait: flo
 
 LOCK = {"isActive": True, "timeEnforcementEnds": "2100-01-01T00:00:00Z"}
 CAP = {"cappingStatus": "CAPPED", "cycleEnd": "2100-01-01T00:00:00Z"}
-TOLD: list[dict[str, Any]] = [
-    {"": {"status": "WORKING", "me": {"id": "1@c.us", "reachoutTimelock": LOCK}}},
-    {"": {"status": "WORKING", "me": {"id": "1@c.us"}}, "/timelock": LOCK},
-    {"": {"status": "WORKING", "me": None}, "/timelock": {"isActive": False}, "/capping": CAP},
+TOLD: list[list[dict[str, Any]]] = [
+    [{"status": "WORKING", "me": {"id": "1@c.us", "reachoutTimelock": LOCK}}],
+    [{"status": "WORKING", "me": {"id": "1@c.us"}}, LOCK],
+    [{"status": "WORKING", "me": None}, {"isActive": False}, CAP],
 ]
 
 
 @pytest.mark.parametrize("told", TOLD)
 def test_the_check_of_a_session_reads_its_restrictions(
-    opened: Opened, provider: Provider, told: dict[str, Any]
+    opened: Opened, told: list[dict[str, Any]]
 ) -> None:
-    provider.choose = lambda request: instead(
-        200, told.get(request.path.removeprefix("/api/sessions/default"), {})
-    )
-    with pytest.raises(BlockedError) as caught:
-        opened("waha").check()
-    assert caught.value.code == restrictions.CODE
-    assert (caught.value.wait or 0.0) > 86_400.0
+    held = converse(opened("waha").check(), *(said(200, each) for each in told))
+    assert isinstance(held.error, BlockedError)
+    assert held.error.code == restrictions.CODE
+    assert (held.error.wait or 0.0) > 86_400.0
 
 
 @pytest.mark.parametrize(("lock", "wait"), [(LOCK, 86_400.0), (None, 3_600.0), (7, 3_600.0)])
 def test_a_restriction_that_stops_a_message_is_asked_for_its_end(
-    opened: Opened, provider: Provider, lock: Any, wait: float
+    opened: Opened, lock: Any, wait: float
 ) -> None:
     driver = opened("waha")
-    prepared = driver.prepare(Text("Hello"))
-    provider.then(instead(500, {"exception": {"message": "server returned error 463"}}))
-    provider.choose = lambda request: (
-        instead(200, {"status": "WORKING", "me": {"reachoutTimelock": lock}})
-        if request.path == "/api/sessions/default"
-        else None
+    held = converse(
+        driver.send("12025550110", driver.prepare(Text("Hello")), "64ac509d05a7cc2b8c000001.0"),
+        None,
+        said(500, {"exception": {"message": "server returned error 463"}}),
+        said(200, {"status": "WORKING", "me": {"reachoutTimelock": lock}}),
     )
-    with pytest.raises(SendError) as caught:
-        driver.send("2348179803743", prepared, "64ac509d05a7cc2b8c000001.0")
-    assert isinstance(caught.value, BlockedError)
-    assert (caught.value.wait or 0.0) >= wait
-    assert (lock == LOCK) == (caught.value.wait != 3_600.0)
-    assert len(provider.messages) == 1
+    assert isinstance(held.error, BlockedError)
+    assert (held.error.wait or 0.0) >= wait
+    assert (lock == LOCK) == (held.error.wait != 3_600.0)
+    assert len(held.messages) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,10 @@ from service.channels.base import (
     UncertainError,
 )
 from service.channels.drivers import sandbox
-from service.channels.drivers.sandbox import Sandbox
+from service.channels.drivers.sandbox import Prepared, Sandbox
+from service.channels.steps import Call, Pause, Step
 from tests.channels.conftest import Memory
+from tests.channels.conversing import converse
 
 ADA, GRACE = "2348179803743", "2349048988056"
 SESSION = "5" * 24
@@ -48,7 +49,7 @@ def opened(store: Path, session_id: str = SESSION, **settings: Any) -> Sandbox:
 
 
 def send(driver: Sandbox, recipient: str, reference: str = "d.0", part: Any = HELLO) -> str:
-    return driver.send(recipient, driver.prepare(part), reference)
+    return converse(driver.send(recipient, driver.prepare(part), reference)).result
 
 
 def received(store: Path, *session_ids: str) -> list[dict[str, Any]]:
@@ -74,14 +75,14 @@ def test_every_message_has_an_id_of_its_own(store: Path) -> None:
 
 def test_a_repeat_under_the_same_reference_is_kept_once(store: Path) -> None:
     driver = opened(store)
-    assert driver.may_repeat(Text("Hello"))
+    assert converse(driver.may_repeat(Text("Hello"))).result
     assert send(driver, ADA) == send(driver, ADA)
     assert len(received(store)) == 1
 
 
 def test_a_session_may_have_its_repeats_kept(store: Path) -> None:
     driver = opened(store, idempotent=False)
-    assert not driver.may_repeat(Text("Hello"))
+    assert not converse(driver.may_repeat(Text("Hello"))).result
     assert send(driver, ADA) != send(driver, ADA)
     assert len(received(store)) == 2
 
@@ -165,10 +166,20 @@ def test_a_message_is_cut_into_parts_in_the_order_of_the_guide(store: Path, tmp_
 
 def test_it_can_always_send_and_reaches_groups(store: Path) -> None:
     driver = opened(store)
-    driver.check()
+    assert converse(driver.check()).error is None
     assert driver.reaches_groups
     assert send(driver, "120363025246125486@g.us")
-    driver.close()
+
+
+def test_only_the_store_itself_must_not_be_told_twice(store: Path) -> None:
+    """What is left of a conversation that may not go on has been kept nowhere."""
+    sending = opened(store, latency=0.1).send(sandbox.SLOW, Prepared("text", "{}"), "d.0")
+    steps: list[Step] = [next(sending)]
+    while not steps[-1].once:
+        step = steps[-1]
+        steps.append(sending.send(step.function() if isinstance(step, Call) else None))
+    assert [type(step) for step in steps] == [Pause, Call, Pause, Call]
+    assert received(store) == []
 
 
 # The magic recipients
@@ -213,11 +224,12 @@ def test_the_uncertain_one_has_the_message_though_the_first_answer_is_lost(store
     assert message_id == received(store)[0]["message_id"]
 
 
-def test_the_slow_one_is_slow_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr(time, "sleep", naps.append)
-    assert [type(each) for each in attempts(opened(store), sandbox.SLOW)] == [str] * 3
-    assert naps == [sandbox.SLOWNESS]
+def test_the_slow_one_is_slow_once(store: Path) -> None:
+    driver = opened(store)
+    prepared = driver.prepare(HELLO)
+    held = [converse(driver.send(sandbox.SLOW, prepared, "d.0")) for _ in range(3)]
+    assert len({each.result for each in held}) == 1
+    assert [each.pauses for each in held] == [[sandbox.SLOWNESS], [], []]
 
 
 def test_the_flaky_one_fails_at_every_attempt(store: Path) -> None:
@@ -245,15 +257,11 @@ def test_magic_recipients_are_numbers_that_nobody_has() -> None:
 # Settings and failures
 
 
-def test_every_message_takes_as_long_as_the_session_says(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr(time, "sleep", naps.append)
+def test_every_message_takes_as_long_as_the_session_says(store: Path) -> None:
     driver = opened(store, latency=0.25)
-    send(driver, ADA, "d.0")
-    send(driver, ADA, "d.1")
-    assert naps == [0.25, 0.25]
+    prepared = driver.prepare(HELLO)
+    held = [converse(driver.send(ADA, prepared, f"d.{number}")) for number in range(2)]
+    assert [each.pauses for each in held] == [[0.25], [0.25]]
 
 
 @pytest.mark.parametrize("settings", [{"latency": -1}, {"latency": 61}, {"colour": "red"}])

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
+from service.channels.answers import Answer
 from service.channels.base import (
     BlockedError,
     ContactCard,
     Location,
+    Part,
     Receipt,
     ReceiptState,
     Report,
@@ -26,121 +28,113 @@ from service.channels.base import (
 from service.channels.drivers import waha
 from service.channels.drivers.waha.driver import Settings
 from service.channels.drivers.waha.message_ids import mint
-from tests import provider as lies
 from tests.channels.conftest import Opened, picture
-from tests.provider import Fault, Provider, instead
+from tests.channels.conversing import converse, said
 
 RECIPIENT = "2348179803743"
 REFERENCE = "64ac509d05a7cc2b8c000001.0"
 
 
-def test_a_repeat_under_the_same_reference_is_delivered_once(
-    opened: Opened, provider: Provider
-) -> None:
+LOST = UncertainError("The answer was lost.", code="no_answer")
+TAKES_IDS = said(200, {"id": "3EB0AA"})
+TAKES_NONE = said(422, {"message": "The method is not implemented by the engine."})
+
+
+def test_a_repeat_under_the_same_reference_has_the_same_id(opened: Opened) -> None:
     driver = opened("waha")
     prepared = driver.prepare(Text("Hello"))
-    provider.then(lies.RESET_AFTER_BODY)
 
-    with pytest.raises(UncertainError) as caught:
-        driver.send(RECIPIENT, prepared, REFERENCE)
-    message_id = opened("waha").send(RECIPIENT, prepared, REFERENCE)
+    first = converse(driver.send(RECIPIENT, prepared, REFERENCE), TAKES_IDS, LOST)
+    second = converse(opened("waha").send(RECIPIENT, prepared, REFERENCE))
 
-    assert caught.value.provider_id == message_id == mint(REFERENCE)
-    assert len(provider.messages) == 2
-    assert [each.message_id for each in provider.taken] == [message_id]
+    assert isinstance(first.error, UncertainError)
+    assert first.error.provider_id == second.result == mint(REFERENCE)
+    assert [each["id"] for each in first.messages + second.messages] == [mint(REFERENCE)] * 2
 
 
 def test_a_file_has_no_id_of_ours_and_its_repeat_is_not_harmless(
-    opened: Opened, provider: Provider, tmp_path: Path
+    opened: Opened, tmp_path: Path
 ) -> None:
     driver = opened("waha")
-    provider.then(lies.RESET_AFTER_BODY)
 
-    with pytest.raises(UncertainError) as caught:
-        driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), REFERENCE)
+    held = converse(driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), REFERENCE), LOST)
 
-    assert caught.value.provider_id == ""
-    assert not driver.may_repeat(picture(tmp_path))
+    assert isinstance(held.error, UncertainError)
+    assert held.error.provider_id == ""
+    assert not converse(driver.may_repeat(picture(tmp_path))).result
 
 
 @pytest.mark.parametrize("takes_ids", [True, False])
 def test_what_has_an_id_of_ours_may_be_repeated_where_the_engine_takes_it(
     opened: Opened,
-    provider: Provider,
     takes_ids: bool,  # noqa: FBT001 - pytest passes it by name
 ) -> None:
     driver = opened("waha")
-    provider.engine_takes_ids = takes_ids
+    others: list[Part] = [Location("6.5", "3.2"), ContactCard("Ada", "BEGIN:VCARD")]
 
-    for part in (Text("Hello"), Location("6.5", "3.2"), ContactCard("Ada", "BEGIN:VCARD")):
-        assert driver.may_repeat(part) is takes_ids
+    asked = converse(driver.may_repeat(Text("Hello")), TAKES_IDS if takes_ids else TAKES_NONE)
 
-    assert provider.messages == []
-
-
-def test_whether_a_repeat_does_harm_is_not_guessed(opened: Opened, provider: Provider) -> None:
-    provider.choose = _for_questions(instead(503, b"<html>"))
-
-    with pytest.raises(RetryableError):
-        opened("waha").may_repeat(Text("Hello"))
+    assert asked.paths == ["new-message-id"]
+    for held in (asked, *(converse(driver.may_repeat(part)) for part in others)):
+        assert held.result is takes_ids
+        assert held.messages == []
 
 
-def test_an_engine_that_takes_no_ids_is_given_none(opened: Opened, provider: Provider) -> None:
+def test_whether_a_repeat_does_harm_is_not_guessed(opened: Opened) -> None:
+    held = converse(opened("waha").may_repeat(Text("Hello")), said(503, b"<html>"))
+
+    assert isinstance(held.error, RetryableError)
+
+
+def test_an_engine_that_takes_no_ids_is_given_none(opened: Opened) -> None:
     driver = opened("waha")
-    provider.engine_takes_ids = False
-    provider.then(None, lies.RESET_AFTER_BODY)
+    prepared = driver.prepare(Text("Hello"))
 
-    driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE)
-    with pytest.raises(UncertainError) as caught:
-        driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE)
+    first = converse(driver.send(RECIPIENT, prepared, REFERENCE), TAKES_NONE)
+    second = converse(driver.send(RECIPIENT, prepared, REFERENCE), LOST)
 
-    assert caught.value.provider_id == ""
-    assert all("id" not in each.json for each in provider.messages)
-    assert [each.method for each in provider.requests] == ["GET", "POST", "POST"]
+    assert (first.paths, second.paths) == (["new-message-id", "sendText"], ["sendText"])
+    assert all("id" not in each for each in first.messages + second.messages)
+    assert isinstance(second.error, UncertainError)
+    assert second.error.provider_id == ""
 
 
-def test_an_engine_that_ignores_our_id_is_given_none_any_more(
-    opened: Opened, provider: Provider
-) -> None:
+def test_an_engine_that_ignores_our_id_is_given_none_any_more(opened: Opened) -> None:
     driver = opened("waha")
-    provider.then(instead(201, {"id": "true_2348179803743@c.us_3EB0FFFF"}, takes=True), None)
+    prepared = driver.prepare(Text("Hello"))
+    another = said(201, {"id": "true_2348179803743@c.us_3EB0FFFF"})
 
-    assert driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE) == "3EB0FFFF"
-    driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE)
+    first = converse(driver.send(RECIPIENT, prepared, REFERENCE), TAKES_IDS, another)
+    second = converse(driver.send(RECIPIENT, prepared, REFERENCE))
 
-    assert ["id" in each.json for each in provider.messages] == [True, False]
+    assert first.result == "3EB0FFFF"
+    assert ["id" in each for each in first.messages + second.messages] == [True, False]
 
 
-def test_an_engine_that_does_not_say_whether_it_takes_ids_is_asked_again(
-    opened: Opened, provider: Provider
-) -> None:
+def test_an_engine_that_does_not_say_whether_it_takes_ids_is_asked_again(opened: Opened) -> None:
     driver = opened("waha")
-    provider.choose = _for_questions(instead(503, b"<html>"))
+    prepared = driver.prepare(Text("Hello"))
 
-    with pytest.raises(RetryableError):
-        driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE)
+    unsaid = converse(driver.send(RECIPIENT, prepared, REFERENCE), said(503, b"<html>"))
+    told = converse(driver.send(RECIPIENT, prepared, REFERENCE), TAKES_IDS)
 
-    assert provider.messages == []
-    provider.choose = lambda _request: None
-    assert driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE) == mint(REFERENCE)
+    assert isinstance(unsaid.error, RetryableError)
+    assert unsaid.messages == []
+    assert told.result == mint(REFERENCE)
 
 
 @pytest.mark.parametrize(
     ("settings", "changes"), [({"files": "inline"}, {}), ({"files": "link"}, {"url": ""})]
 )
 def test_a_file_goes_in_the_request_where_waha_cannot_fetch_it(
-    opened: Opened,
-    provider: Provider,
-    tmp_path: Path,
-    settings: dict[str, str],
-    changes: dict[str, str],
+    opened: Opened, tmp_path: Path, settings: dict[str, str], changes: dict[str, str]
 ) -> None:
     driver = opened("waha", **settings)
     cake = picture(tmp_path, **changes)
 
-    driver.send(RECIPIENT, driver.prepare(cake), REFERENCE)
+    held = converse(driver.send(RECIPIENT, driver.prepare(cake), REFERENCE))
 
-    file = provider.messages[0].json["file"]
+    file = held.messages[0]["file"]
     assert base64.b64decode(file["data"]) == cake.path.read_bytes()
     assert "url" not in file
 
@@ -156,64 +150,60 @@ ANSWERS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("answer", "known_as"), ANSWERS)
 def test_every_engine_shapes_the_id_in_its_own_way(
-    opened: Opened, provider: Provider, tmp_path: Path, answer: Any, known_as: str
+    opened: Opened, tmp_path: Path, answer: Any, known_as: str
 ) -> None:
     driver = opened("waha")
-    provider.then(instead(201, answer, takes=True))
+    prepared = driver.prepare(picture(tmp_path))
 
-    assert driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), REFERENCE) == known_as
+    assert converse(driver.send(RECIPIENT, prepared, REFERENCE), said(201, answer)).result == (
+        known_as
+    )
 
 
 @pytest.mark.parametrize("body", [b"", {}, {"ack": 0}])
 def test_an_answer_without_an_id_is_one_where_waha_promises_none(
-    opened: Opened, provider: Provider, tmp_path: Path, body: Any
+    opened: Opened, tmp_path: Path, body: Any
 ) -> None:
     driver = opened("waha")
-    provider.then(instead(201, body, takes=True), instead(201, body, takes=True))
+    file, words = driver.prepare(picture(tmp_path)), driver.prepare(Text("Hello"))
+    nameless = said(201, body)
 
-    assert driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), REFERENCE) == ""
-    assert driver.send(RECIPIENT, driver.prepare(Text("Hello")), REFERENCE) == mint(REFERENCE)
+    assert converse(driver.send(RECIPIENT, file, REFERENCE), nameless).result == ""
+    assert converse(driver.send(RECIPIENT, words, REFERENCE), TAKES_IDS, nameless).result == mint(
+        REFERENCE
+    )
 
 
-def test_a_session_that_works_passes_the_check(opened: Opened, provider: Provider) -> None:
-    opened("waha").check()
+def test_a_session_that_works_passes_the_check(opened: Opened) -> None:
+    unknown = said(404, {"message": "Not Found"})
+    held = converse(opened("waha").check(), said(200, {"status": "WORKING"}), unknown, unknown)
 
-    asked = ["", "/timelock", "/capping"]
-    assert [each.path for each in provider.requests] == [
-        f"/api/sessions/default{route}" for route in asked
-    ]
+    assert held.result is None
+    asked = "https://provider.example/api/sessions/default"
+    assert [each.url for each in held.requests] == [asked, f"{asked}/timelock", f"{asked}/capping"]
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "wait"),
+    ("answer", "words", "wait"),
     [
-        ("STOPPED", "start it", None),
-        ("SCAN_QR_CODE", "scan its QR code", None),
-        ("STARTING", "starting", 10.0),
-        ("FAILED", "failed", None),
-        ("", "of a kind", None),
+        (said(200, {"status": "STOPPED"}), "start it", None),
+        (said(200, {"status": "SCAN_QR_CODE"}), "scan its QR code", None),
+        (said(200, {"status": "STARTING"}), "starting", 10.0),
+        (said(200, {"status": "FAILED"}), "failed", None),
+        (said(200, {"status": ""}), "of a kind", None),
+        (said(200, b"<html>"), "of a kind", None),
+        (said(404, {"message": "Session not found"}), "no session 'default'", None),
+        (said(401, {"message": "Unauthorized"}), "Unauthorized", None),
     ],
 )
 def test_the_check_says_in_words_what_is_wrong(
-    opened: Opened, provider: Provider, status: str, words: str, wait: float | None
+    opened: Opened, answer: Answer, words: str, wait: float | None
 ) -> None:
-    provider.session_status = status
+    held = converse(opened("waha").check(), answer)
 
     with pytest.raises(BlockedError, match=words) as caught:
-        opened("waha").check()
-
+        _ = held.result
     assert caught.value.wait == wait
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"session": "other"}, "no session 'other'"), ({"api_key": "stale"}, "Unauthorized")],
-)
-def test_the_check_tells_a_wrong_session_from_a_wrong_key(
-    opened: Opened, settings: dict[str, str], words: str
-) -> None:
-    with pytest.raises(BlockedError, match=words):
-        opened("waha", **settings).check()
 
 
 @pytest.mark.parametrize(
@@ -314,7 +304,3 @@ def _receipt_of(key: str) -> Receipt:
 def _said(word: object) -> tuple[str, ReceiptState]:
     assert isinstance(word, Receipt)
     return word.provider_id, word.state
-
-
-def _for_questions(fault: Fault) -> Any:
-    return lambda request: fault if request.method == "GET" else None

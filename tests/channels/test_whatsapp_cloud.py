@@ -6,13 +6,13 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from marshmallow import ValidationError
 
+from service.channels.answers import Answer
 from service.channels.base import (
     BlockedError,
     Content,
@@ -24,158 +24,209 @@ from service.channels.base import (
     RequestError,
     RetryableError,
     SendError,
-    SendsMany,
+    Surroundings,
     Template,
-    Text,
-    UncertainError,
 )
+from service.channels.conversations import Ended
 from service.channels.drivers import whatsapp_cloud
 from service.channels.drivers.whatsapp_cloud import uploads
 from service.channels.drivers.whatsapp_cloud.driver import Settings
+from service.channels.steps import Conversation
 from tests import provider as lies
 from tests.channels.conftest import SETTINGS, Memory, Opened, picture
-from tests.provider import Fault, Provider, Reply, Request, graph_error, instead
+from tests.channels.conversing import carry_out, converse, said
+from tests.provider import Fault, Provider, Reply, Request, graph_error
 
 RECIPIENT = "2348179803743"
 MEGABYTE = 1024 * 1024
 
 
 @pytest.mark.parametrize("index", ["0", 0])
-def test_the_index_of_a_button_is_a_text_however_it_was_written(
-    opened: Opened, provider: Provider, index: Any
-) -> None:
+def test_the_index_of_a_button_is_a_text_however_it_was_written(opened: Opened, index: Any) -> None:
     driver = opened("whatsapp_cloud")
     words = {"type": "body", "parameters": [{"type": "text", "text": "Ada"}]}
     button = {"type": "button", "sub_type": "quick_reply", "index": index, "parameters": []}
+    template = driver.prepare(Template("sale", "en", (words, button)))
 
-    driver.send(RECIPIENT, driver.prepare(Template("sale", "en", (words, button))), "d.0")
+    (message,) = converse(driver.send(RECIPIENT, template, "d.0")).messages
 
-    (message,) = provider.messages
-    assert message.json["template"]["components"] == [words, {**button, "index": "0"}]
+    assert message["template"]["components"] == [words, {**button, "index": "0"}]
 
 
-def test_a_picture_for_a_thousand_people_is_uploaded_once(
-    opened: Opened, provider: Provider, media_ids: Memory, tmp_path: Path
+def test_a_file_is_uploaded_once_and_sent_by_its_id(
+    opened: Opened, media_ids: Memory, tmp_path: Path
 ) -> None:
     driver = opened("whatsapp_cloud")
     cake = picture(tmp_path)
     prepared = driver.prepare(cake)
 
-    with ThreadPoolExecutor(16) as pool:
-        ids = set(pool.map(lambda n: driver.send(RECIPIENT, prepared, f"d.{n}"), range(1000)))
+    first, *others = (converse(driver.send(RECIPIENT, prepared, f"d.{n}")) for n in range(3))
+
+    assert first.paths == ["media", "messages"]
+    assert [each.paths for each in others] == [["messages"]] * 2
+    purpose = {"messaging_product": "whatsapp", "type": "image/jpeg"}
+    assert first.requests[0].form == (purpose, cake.path, "cake.jpeg", "image/jpeg")
+    assert not first.requests[0].once
+    assert {each.messages[0]["image"]["id"] for each in (first, *others)} == {"1000000"}
+    assert media_ids.lifetimes == [29 * 86_400.0]
+
+
+GONE = said(400, graph_error(100, "Invalid parameter", "Media ID is invalid"))
+
+
+def test_a_file_that_meta_has_forgotten_is_uploaded_again(
+    opened: Opened, media_ids: Memory, tmp_path: Path
+) -> None:
+    driver, cake = opened("whatsapp_cloud"), picture(tmp_path)
+    media_ids.put(cake.attachment_id, "999", lifetime=1.0)
+
+    held = converse(driver.send(RECIPIENT, driver.prepare(cake), "d.0"), GONE)
+
+    assert held.result
+    assert held.paths == ["messages", "media", "messages"]
+    assert [each["image"]["id"] for each in held.messages] == ["999", "1000000"]
+    assert media_ids.ids == {cake.attachment_id: "1000000"}
+
+
+def test_a_file_that_meta_forgets_at_once_is_refused(opened: Opened, tmp_path: Path) -> None:
+    driver = opened("whatsapp_cloud")
+    prepared = driver.prepare(picture(tmp_path))
+
+    held = converse(driver.send(RECIPIENT, prepared, "d.0"), None, GONE, None, GONE)
+
+    assert isinstance(held.error, RequestError)
+    assert held.paths == ["media", "messages"] * 2
+
+
+UPLOADS: list[tuple[Answer | SendError, type[SendError]]] = [
+    (said(400, graph_error(190, "Expired")), BlockedError),
+    (said(400, graph_error(131053, "Media upload error")), RetryableError),
+    (said(500, b"<html>"), RetryableError),
+    (said(200, {"fortune": "soon"}), RetryableError),
+    (RetryableError("Away.", code="unreachable"), RetryableError),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind"), UPLOADS)
+def test_an_upload_that_fails_is_never_uncertain_and_leaves_the_next_one_free(
+    opened: Opened,
+    media_ids: Memory,
+    tmp_path: Path,
+    answer: Answer | SendError,
+    kind: type[SendError],
+) -> None:
+    driver = opened("whatsapp_cloud")
+    prepared = driver.prepare(picture(tmp_path))
+
+    held = converse(driver.send(RECIPIENT, prepared, "d.0"), answer)
+
+    assert type(held.error) is kind
+    assert held.messages == []
+    assert media_ids.ids == {}
+    assert converse(driver.send(RECIPIENT, prepared, "d.0")).result
+
+
+def test_an_upload_that_takes_another_process_long_holds_the_session(
+    opened: Opened, media_ids: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, cake = opened("whatsapp_cloud"), picture(tmp_path)
+    monkeypatch.setattr(uploads, "_PATIENCE", 0.01)
+    media_ids.reserve(cake.attachment_id, seconds=60.0)
+
+    held = converse(driver.send(RECIPIENT, driver.prepare(cake), "d.0"))
+
+    assert isinstance(held.error, BlockedError)
+    assert held.error.wait == 0.01
+    assert held.requests == []
+    media_ids.put(cake.attachment_id, "1001", lifetime=60.0)
+    after = converse(driver.send(RECIPIENT, driver.prepare(cake), "d.0"))
+    assert after.messages[0]["image"]["id"] == "1001"
+
+
+def test_a_conversation_that_is_broken_off_lets_the_next_one_upload(
+    opened: Opened, media_ids: Memory, tmp_path: Path
+) -> None:
+    driver = opened("whatsapp_cloud")
+    prepared = driver.prepare(picture(tmp_path))
+    broken_off = driver.send(RECIPIENT, prepared, "d.0")
+    next(broken_off)
+    broken_off.close()
+
+    held = converse(driver.send(RECIPIENT, prepared, "d.1"))
+
+    assert held.result
+    assert held.pauses == []
+    assert media_ids.ids
+
+
+# Over real HTTP: many conversations that want one file
+
+
+def send_all(surroundings: Surroundings, *sends: Conversation[str]) -> list[Ended]:
+    ended = carry_out(surroundings, {str(number): each for number, each in enumerate(sends)})
+    return list(ended.values())
+
+
+def test_a_picture_for_a_thousand_people_is_uploaded_once(
+    opened: Opened, provider: Provider, surroundings: Surroundings, tmp_path: Path
+) -> None:
+    driver = opened("whatsapp_cloud", base_url=provider.url)
+    cake = picture(tmp_path)
+    prepared = driver.prepare(cake)
+
+    sends = [driver.send(RECIPIENT, prepared, f"d.{number}") for number in range(1000)]
+    ids = {each.result for each in send_all(surroundings, *sends)}
 
     assert len(ids) == len(provider.taken) == 1000
     assert len(provider.uploads) == 1
     form = provider.uploads[0].form
     assert form["file"] == ("cake.jpeg", "image/jpeg", cake.path.read_bytes())
     assert (form["messaging_product"][2], form["type"][2]) == (b"whatsapp", b"image/jpeg")
-    assert media_ids.lifetimes == [29 * 86_400.0]
 
 
-def test_a_file_that_meta_has_forgotten_is_uploaded_again_once(
-    opened: Opened, provider: Provider, media_ids: Memory, tmp_path: Path
+def test_a_file_that_meta_has_forgotten_is_uploaded_again_once_for_all(
+    opened: Opened,
+    provider: Provider,
+    surroundings: Surroundings,
+    media_ids: Memory,
+    tmp_path: Path,
 ) -> None:
-    driver = opened("whatsapp_cloud")
-    cake = picture(tmp_path)
+    driver, cake = opened("whatsapp_cloud", base_url=provider.url), picture(tmp_path)
     prepared = driver.prepare(cake)
     media_ids.put(cake.attachment_id, "999", lifetime=1.0)
 
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda n: driver.send(RECIPIENT, prepared, f"d.{n}"), range(100)))
+    sends = [driver.send(RECIPIENT, prepared, f"d.{number}") for number in range(100)]
 
+    assert {each.error for each in send_all(surroundings, *sends)} == {None}
     assert len(provider.taken) == 100
     assert len(provider.uploads) == 1
 
 
-def test_a_file_that_meta_forgets_at_once_is_refused(
-    opened: Opened, provider: Provider, tmp_path: Path
+def test_conversations_that_wait_for_an_upload_share_its_failure(
+    opened: Opened, provider: Provider, surroundings: Surroundings, tmp_path: Path
 ) -> None:
-    driver = opened("whatsapp_cloud")
-    gone = instead(400, graph_error(100, "Invalid parameter", "Media ID is invalid"))
-    provider.then(gone, gone)
-
-    with pytest.raises(RequestError):
-        driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), "d.0")
-
-    assert (len(provider.messages), len(provider.uploads)) == (2, 2)
-
-
-UPLOADS: list[tuple[Fault, type[SendError]]] = [
-    (instead(400, graph_error(190, "Expired")), BlockedError),
-    (instead(400, graph_error(131053, "Media upload error")), RetryableError),
-    (instead(500, b"<html>"), RetryableError),
-    (instead(200, {"fortune": "soon"}), RetryableError),
-    (lies.RESET_AFTER_BODY, RetryableError),
-    (lies.HALF_AN_ANSWER, RetryableError),
-]
-
-
-@pytest.mark.parametrize(("fault", "kind"), UPLOADS)
-def test_an_upload_that_fails_is_never_uncertain(
-    opened: Opened, provider: Provider, tmp_path: Path, fault: Fault, kind: type[SendError]
-) -> None:
-    driver = opened("whatsapp_cloud")
-    provider.choose = _for_uploads(fault)
-
-    with pytest.raises(SendError) as caught:
-        driver.send(RECIPIENT, driver.prepare(picture(tmp_path)), "d.0")
-
-    assert type(caught.value) is kind
-    assert provider.messages == []
-
-
-def test_threads_that_wait_for_an_upload_share_its_failure(
-    opened: Opened, provider: Provider, tmp_path: Path
-) -> None:
-    driver = opened("whatsapp_cloud")
+    driver = opened("whatsapp_cloud", base_url=provider.url)
     prepared = driver.prepare(picture(tmp_path))
     provider.choose = _for_uploads(Fault(_say_later(503)))
 
-    def send(number: int) -> str:
-        with pytest.raises(RetryableError) as caught:
-            driver.send(RECIPIENT, prepared, f"d.{number}")
-        return caught.value.code
+    sends = [driver.send(RECIPIENT, prepared, f"d.{number}") for number in range(8)]
 
-    with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(send, range(8))) == {"http_503"}
-
-    assert len(provider.uploads) < 8
-
-
-def test_a_file_that_another_process_uploads_is_waited_for(
-    opened: Opened, provider: Provider, tmp_path: Path
-) -> None:
-    processes = [opened("whatsapp_cloud") for _ in range(4)]
-    cake = picture(tmp_path)
-    provider.choose = _for_uploads(lies.late(0.3))
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda each: each.send(RECIPIENT, each.prepare(cake), "d.0"), processes))
-
-    assert len(provider.taken) == 4
+    errors = [each.error for each in send_all(surroundings, *sends)]
+    assert [getattr(each, "code", each) for each in errors] == ["http_503"] * 8
     assert len(provider.uploads) == 1
 
 
-def test_an_upload_that_takes_another_process_long_holds_the_session(
-    opened: Opened,
-    provider: Provider,
-    media_ids: Memory,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_file_that_another_process_uploads_is_waited_for(
+    opened: Opened, provider: Provider, surroundings: Surroundings, tmp_path: Path
 ) -> None:
-    driver, cake = opened("whatsapp_cloud"), picture(tmp_path)
-    monkeypatch.setattr(uploads, "_PATIENCE", 0.2)
-    media_ids.reserve(cake.attachment_id, seconds=60.0)
+    processes = [opened("whatsapp_cloud", base_url=provider.url) for _ in range(4)]
+    cake = picture(tmp_path)
+    provider.choose = _for_uploads(lies.late(0.3))
 
-    with pytest.raises(BlockedError) as caught:
-        driver.send(RECIPIENT, driver.prepare(cake), "d.0")
+    send_all(surroundings, *(each.send(RECIPIENT, each.prepare(cake), "d.0") for each in processes))
 
-    assert caught.value.wait == 0.2
-    assert provider.requests == []
-    media_ids.put(cake.attachment_id, "1001", lifetime=60.0)
-    provider.media["1001"] = b""
-    driver.send(RECIPIENT, driver.prepare(cake), "d.0")
-    assert len(provider.taken) == 1
+    assert len(provider.taken) == 4
+    assert len(provider.uploads) == 1
 
 
 SHOWN = [
@@ -201,40 +252,36 @@ def test_what_whatsapp_does_not_show_goes_as_a_document(  # noqa: PLR0913, PLR09
     assert part == picture(tmp_path, kind=shown, mimetype=mimetype, size=size)
 
 
-def test_a_number_that_can_send_passes_the_check(opened: Opened, provider: Provider) -> None:
-    opened("whatsapp_cloud").check()
+def test_a_number_that_can_send_passes_the_check(opened: Opened) -> None:
+    held = converse(opened("whatsapp_cloud").check(), said(200, {"id": "1", "status": "CONNECTED"}))
 
-    assert provider.requests[0].path == "/v23.0/106540352242922"
-    assert "display_phone_number" in provider.requests[0].query["fields"][0]
+    (request,) = held.requests
+    assert held.result is None
+    assert request.url.startswith("https://provider.example/v23.0/106540352242922?fields=id,")
+    assert "display_phone_number" in request.url
 
 
-CHECKS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"id": "1", "status": "BANNED"}, {}, "banned"),
-    ({"id": "1", "status": "PENDING"}, {}, "not registered"),
-    ({"fortune": "soon"}, {}, "base URL"),
-    ({"id": "1"}, {"access_token": "stale"}, "token is not valid"),
+CHECKS: list[tuple[Answer, str]] = [
+    (said(200, {"id": "1", "status": "BANNED"}), "banned"),
+    (said(200, {"id": "1", "status": "PENDING"}), "not registered"),
+    (said(200, {"fortune": "soon"}), "base URL"),
+    (said(401, graph_error(190, "Invalid OAuth access token")), "token is not valid"),
 ]
 
 
-@pytest.mark.parametrize(("number", "settings", "words"), CHECKS)
-def test_the_check_says_in_words_what_is_wrong(
-    opened: Opened,
-    provider: Provider,
-    number: dict[str, Any],
-    settings: dict[str, Any],
-    words: str,
-) -> None:
-    provider.number = number
+@pytest.mark.parametrize(("answer", "words"), CHECKS)
+def test_the_check_says_in_words_what_is_wrong(opened: Opened, answer: Answer, words: str) -> None:
+    held = converse(opened("whatsapp_cloud").check(), answer)
 
     with pytest.raises(BlockedError, match=words) as caught:
-        opened("whatsapp_cloud", **settings).check()
-
+        _ = held.result
     assert caught.value.wait is None
 
 
 def test_a_check_that_gets_no_answer_says_nothing_about_the_session(opened: Opened) -> None:
-    with pytest.raises(RetryableError):
-        opened("whatsapp_cloud", base_url="http://127.0.0.1:1").check()
+    away = RetryableError("Away.", code="unreachable")
+
+    assert converse(opened("whatsapp_cloud").check(), away).error is away
 
 
 @pytest.mark.parametrize(
@@ -345,32 +392,3 @@ def _for_uploads(fault: Fault) -> Callable[[Request], Fault | None]:
 
 def _say_later(status: int) -> Callable[..., None]:
     return lambda to, _usual: to.say_later(0.2, bytes(Reply(status)))
-
-
-@pytest.mark.parametrize(
-    ("odd", "what"),
-    [
-        (instead(200, b"[" * 100_000, takes=True), UncertainError),
-        (instead(200, {"messages": []}, takes=True), UncertainError),
-        (instead(400, b"[" * 100_000), RequestError),
-        (instead(400, {"error": {"code": 131026, "error_data": "No."}}), PermanentError),
-        (
-            instead(429, {"error": {"code": 4}}, X_Business_Use_Case_Usage='{"1": "soon"}'),
-            BlockedError,
-        ),
-    ],
-)
-def test_an_odd_answer_is_judged_and_costs_no_other_message(
-    opened: Opened, provider: Provider, odd: Fault, what: type[SendError]
-) -> None:
-    driver = opened("whatsapp_cloud")
-    assert isinstance(driver, SendsMany)
-    prepared = driver.prepare(Text("Hello"))
-    provider.then(odd)
-    with pytest.raises(what):
-        driver.send("2348179803743", prepared, f"{'a' * 24}.0")
-    provider.then(odd)
-    messages = [("2348179803743", f"{number:024x}.0") for number in range(4)]
-    answers = driver.send_many(messages, prepared)
-    assert sorted(isinstance(answer, str) for answer in answers) == [False, True, True, True]
-    assert [type(answer) for answer in answers if not isinstance(answer, str)] == [what]

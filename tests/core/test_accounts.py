@@ -8,14 +8,16 @@ from functools import partial
 import pytest
 from cryptography.fernet import Fernet
 
-from service.channels.base import Text
+from service.channels.base import BlockedError, RetryableError, Text
 from service.channels.drivers.sandbox import Sandbox
 from service.channels.registry import UnknownChannelError
+from service.channels.steps import Conversation, Pause
 from service.core.accounts import Accounts, surroundings
 from service.core.vault import SealedError, Vault
 from service.dispatch.uploads import StoredMediaIds
 from service.models import Broadcast
 from tests.probe import Stage
+from tests.provider import SILENCE, Provider
 from tests.world import ADA, World
 
 SECRETS = {"base_url": "https://waha.example", "api_key": "waha-key"}
@@ -55,7 +57,7 @@ def test_a_channel_that_is_not_there_any_more_cannot_be_opened(world: World) -> 
 def test_the_sandbox_needs_no_settings(world: World) -> None:
     driver = world.accounts.open(world.get_session(world.session()))
     assert isinstance(driver, Sandbox)
-    assert driver.may_repeat(Text("Hello"))
+    assert world.accounts.ask(driver.may_repeat(Text("Hello")))
 
 
 def test_what_a_broadcast_says_is_ready_for_its_driver(world: World) -> None:
@@ -76,12 +78,28 @@ def test_drivers_see_of_the_settings_what_concerns_them(world: World) -> None:
     assert not seen.private_addresses
 
 
-@pytest.mark.parametrize(("usual", "expected"), [(30.0, 3.0), (2.0, 2.0)])
+@pytest.mark.parametrize(("usual", "expected"), [(30.0, 0.2), (0.1, 0.1)])
 def test_a_question_is_given_less_time_than_a_message(
-    world: World, stage: Stage, usual: float, expected: float
+    world: World, usual: float, expected: float
 ) -> None:
-    accounts = world.with_settings(check_timeout=3.0, send_timeout=usual).accounts
-    session = world.get_session(world.session("probe"))
-    for opened, seconds in ((accounts.open_to_ask, expected), (accounts.open, usual)):
-        opened(session)
-        assert stage.surroundings[-1].send_timeout == seconds
+    accounts = world.with_settings(
+        check_timeout=0.2, send_timeout=usual, private_addresses=True
+    ).accounts
+    with Provider() as provider:
+        provider.choose = lambda _request: SILENCE
+        settings = {**SECRETS, "base_url": provider.url}
+        driver = accounts.open(world.get_session(world.session("waha", settings=settings)))
+        with pytest.raises(RetryableError, match=f"within {expected:g} seconds"):
+            accounts.ask(driver.check())
+
+
+def test_a_question_is_answered_or_raises_what_its_driver_raises(world: World) -> None:
+    def asking(error: Exception | None) -> Conversation[str]:
+        yield Pause(0.0)
+        if error:
+            raise error
+        return "yes"
+
+    assert world.accounts.ask(asking(None)) == "yes"
+    with pytest.raises(BlockedError):
+        world.accounts.ask(asking(BlockedError("Logged out.")))

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from service.core import dispatchers, edits
 from service.core.deliveries import claims
 from service.database import now_ms
-from service.dispatch.campaigns import Campaigns
+from service.dispatch.prepared import PreparedBroadcasts
 from service.errors import ConflictError
 from tests.probe import Stage
 from tests.waiting import until
@@ -45,12 +45,12 @@ def test_a_dispatcher_that_knows_a_former_revision_claims_nothing(world: World) 
 def test_a_replaced_message_is_prepared_anew(world: World, stage: Stage) -> None:
     del stage
     session_id = world.session("probe")
-    campaigns = Campaigns(world.settings, world.database, world.accounts)
+    prepared = PreparedBroadcasts(world.settings, world.database, world.accounts)
     broadcast_id = world.broadcast([ADA], "one", send_at=now_ms() + HOUR)
 
     def parts() -> tuple[Any, ...]:
         made, version = world.get(broadcast_id), world.get_session(session_id).version
-        return campaigns.get(broadcast_id, version, made.expires_at, made.revision).parts
+        return prepared.get(broadcast_id, version, made.expires_at, made.revision).parts
 
     assert parts() == ("one",)
     replace(world, broadcast_id, message={"text": "two words"})

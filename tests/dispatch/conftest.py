@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 
 from service import logs
 from service.channels.registry import DRIVERS
 from service.config import Settings
 from service.database import Database
+from service.dispatch import ledger
 from tests.probe import Probe, Stage
 from tests.world import World
 
@@ -25,3 +30,12 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setitem(DRIVERS, "probe", "tests.probe:Probe")
     monkeypatch.setattr(Probe, "stage", Stage(), raising=False)
     return Probe.stage
+
+
+def marked(folder: Path, dispatcher_id: str) -> set[str]:
+    """Return what stands in the ledger of a process that lives, past its lock."""
+    with TemporaryDirectory() as dead:
+        shutil.copy(folder / dispatcher_id, dead)
+        found = ledger.under_way(Path(dead), dispatcher_id)
+    assert found is not None
+    return found

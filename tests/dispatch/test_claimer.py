@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -14,15 +14,20 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Account, Content, Part
-from service.core import broadcasts, dispatchers, sessions
-from service.core.verdicts import Hold
+from service.core import broadcasts, dispatchers, holding, sessions
+from service.core.deliveries.transitions import Outcome
+from service.core.verdicts import Hold, Verdict
 from service.database import Database, now_ms
 from service.dispatch import pacing
-from service.dispatch.campaigns import Campaigns
+from service.dispatch.claimed import ClaimedQueue, Work
 from service.dispatch.claimer import Claimer
-from service.dispatch.gate import Gate
+from service.dispatch.holds import LocalHolds
 from service.dispatch.lease import Lease
-from service.dispatch.stock import Stock, Work
+from service.dispatch.ledger import Ledger
+from service.dispatch.prepared import PreparedBroadcasts
+from service.dispatch.recorder import Recorder
+from service.dispatch.sender import SendingContext
+from service.dispatch.streaks import Streaks
 from service.models import FOREVER
 from tests.probe import Stage
 from tests.world import ADA, World, numbers
@@ -30,39 +35,65 @@ from tests.world import ADA, World, numbers
 HOUR = 3_600_000
 
 
-class Shelf(Stock):
-    """A stock that has always the same room and hands nothing out."""
+class Shelf(ClaimedQueue):
+    """A queue that has always the same room and hands nothing out."""
 
     def __init__(self, room: int) -> None:
-        super().__init__(1, 1)
+        super().__init__(10_000, 10_000)
         self.works: list[Work] = []
         self.free = room
 
     def room(self) -> int:
         return self.free
 
+    def wanted(self, session_id: str, concurrency: int | None = None) -> int:
+        del session_id
+        return self.free if concurrency is None else min(self.free, concurrency)
+
     def add(self, works: list[Work]) -> None:
         self.works += works
+
+
+class Returned(Recorder):
+    """A recorder that keeps what is given back."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.settings, world.database)
+        self.outcomes: list[Outcome] = []
+
+    def put(self, claim_id: str, verdicts: Iterable[Verdict]) -> None:
+        del claim_id
+        self.outcomes.extend(verdict.outcome for verdict in verdicts)
 
 
 class Claiming:
     """A claimer that is made to turn by hand."""
 
-    def __init__(self, world: World, room: int = 100, database: Database | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        room: int = 100,
+        database: Database | None = None,
+        queue: ClaimedQueue | None = None,
+    ) -> None:
         self.lost = 0
         self.shelf = Shelf(room)
-        self.gate = Gate()
+        self.holds = LocalHolds()
         self.lease = Lease(world.database, 30.0)
         self.lease.join()
-        self.campaigns = Campaigns(world.settings, world.database, world.accounts)
-        self.claimer = Claimer(
-            world.settings,
-            database or world.database,
+        self.recorder = Returned(world)
+        self.broadcasts = PreparedBroadcasts(world.settings, world.database, world.accounts)
+        context = SendingContext(
+            world.accounts.channels.surroundings,
+            self.shelf if queue is None else queue,
+            self.recorder,
             self.lease,
-            self.shelf,
-            self.campaigns,
-            self.gate,
-            self._lost,
+            self.holds,
+            Ledger(world.settings.ledgers_dir, 10),
+            Streaks(),
+        )
+        self.claimer = Claimer(
+            world.settings, database or world.database, context, self.broadcasts, self._lost
         )
         self._poll_interval = world.settings.poll_interval
 
@@ -100,7 +131,7 @@ def test_what_is_claimed_is_marked_and_handed_on(world: World) -> None:
     rows = world.deliveries(broadcast_id)
     assert {(row.status, row.claim_id) for row in rows} == {("sending", claiming.lease.id)}
     assert {work.claim_id for work in claiming.shelf.works} == {claiming.lease.id}
-    assert {work.campaign.broadcast_id for work in claiming.shelf.works} == {broadcast_id}
+    assert {work.broadcast.broadcast_id for work in claiming.shelf.works} == {broadcast_id}
     assert claiming.turn() == {}
 
 
@@ -113,11 +144,28 @@ def test_no_more_is_claimed_than_there_is_room_for(world: World) -> None:
     assert claiming.turn() == {}
 
 
-def test_no_more_is_claimed_than_a_batch(world: World) -> None:
-    small = world.with_settings(claim_batch=3)
-    small.session()
-    broadcast_id = small.ready(numbers(20))
-    assert Claiming(small).turn() == {broadcast_id: 3}
+def test_no_more_than_two_batches_lie_claimed(world: World) -> None:
+    """Those that wait for their slots count as well."""
+    for rate in (None, 1_000.0):
+        world.ready(numbers(50), session_id=world.session(rate=rate))
+    claiming = Claiming(world, queue=(queue := ClaimedQueue(64, 10)))
+    queue.note_claim(60.0)
+    for _ in range(10):
+        claiming.claimer.turn()
+        claiming.claimer.look_again()
+        assert len(queue) <= 20
+    assert len(queue) == 20
+    claimed = world.ask("SELECT count(*) FROM deliveries WHERE status = 'sending'")
+    assert claimed[0][0] == 20
+
+
+def test_no_more_is_claimed_of_a_session_than_it_wants(world: World) -> None:
+    slow, quick = world.session(concurrency=3), world.session()
+    of_slow = [world.ready(numbers(20), session_id=slow) for _ in range(2)]
+    of_quick = world.ready(numbers(50), session_id=quick)
+    claimed = Claiming(world, room=40).turn()
+    assert sum(claimed.get(each, 0) for each in of_slow) == 3
+    assert claimed[of_quick] == 37
 
 
 def test_broadcasts_share_the_room_evenly(world: World) -> None:
@@ -221,8 +269,58 @@ def test_what_this_process_knows_to_be_held_is_not_claimed(world: World) -> None
     world.session()
     held, free = world.ready([ADA]), world.ready([ADA])
     claiming = Claiming(world)
-    claiming.gate.shut(Hold("Refused.", broadcast_id=held))
+    claiming.holds.add(Hold("Refused.", broadcast_id=held))
     assert claiming.turn() == {free: 1}
+
+
+def pause(world: World, broadcast_id: str) -> None:
+    with world.database.writing() as db:
+        broadcasts.pause(db, world.client_id, broadcast_id, now=now_ms())
+
+
+def cancel(world: World, broadcast_id: str) -> None:
+    with world.database.writing() as db:
+        broadcasts.delete(db, world.client_id, broadcast_id, now=now_ms())
+
+
+def hold(world: World, broadcast_id: str) -> None:
+    session_id = str(world.get(broadcast_id).session_id)
+    with world.database.writing() as db:
+        holding.hold_session(db, session_id, "Logged out.", until=None, now=now_ms())
+
+
+@pytest.mark.parametrize("end", [pause, cancel, hold])
+@pytest.mark.parametrize("rate", [None, 5.0])
+def test_what_lies_claimed_and_may_not_go_any_more_is_given_back(
+    world: World, end: Callable[[World, str], None], rate: float | None
+) -> None:
+    world = world.with_settings(poll_interval=1e-6)
+    stopped, going = (world.ready([ADA], session_id=world.session(rate=rate)) for _ in range(2))
+    claiming = Claiming(world, queue=(queue := ClaimedQueue(64, 100)))
+    claiming.claimer.turn()
+    assert queue.broadcast_ids() == {stopped, going}
+    end(world, stopped)
+    claiming.claimer.turn()
+    assert queue.broadcast_ids() == {going}
+    (outcome,) = claiming.recorder.outcomes
+    assert (outcome.id, outcome.status, outcome.tried) == (
+        world.deliveries(stopped)[0].id,
+        "queued",
+        0,
+    )
+
+
+def test_what_lies_claimed_is_looked_at_no_more_often_than_the_poll_interval(
+    world: World,
+) -> None:
+    world = world.with_settings(poll_interval=3600.0)
+    world.session()
+    broadcast_id = world.ready([ADA])
+    claiming = Claiming(world, queue=(queue := ClaimedQueue(64, 100)))
+    claiming.claimer.turn()
+    pause(world, broadcast_id)
+    claiming.claimer.turn()
+    assert len(queue) == 1
 
 
 def test_a_stopping_process_claims_nothing(world: World) -> None:
@@ -296,7 +394,7 @@ def test_a_database_out_of_reach_is_not_held_against_a_session(
     claiming = Claiming(world)
     away = OperationalError("SELECT 1", None, OSError("gone"))
     with monkeypatch.context() as patched:
-        patched.setattr(claiming.campaigns, "get", raising(away))
+        patched.setattr(claiming.broadcasts, "get", raising(away))
         with pytest.raises(OperationalError):
             claiming.turn()
     assert world.get_session(session_id).status == "ready"
@@ -371,7 +469,7 @@ def test_slots_that_nobody_took_are_not_used_up(world: World) -> None:
     before = now_ms() * 1000
     Claiming(world).turn()
     spoken_for = world.get_session(session_id).paced_until
-    assert before < spoken_for < before + pacing.HORIZON
+    assert before < spoken_for < now_ms() * 1000 + pacing.HORIZON
 
 
 def test_a_paced_session_does_not_slow_down_another(world: World) -> None:

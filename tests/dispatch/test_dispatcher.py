@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from collections import Counter
@@ -23,15 +24,17 @@ from service.channels.base import (
 )
 from service.core import broadcasts, holding
 from service.database import Database, now_ms
+from service.dispatch import ledger
 from service.dispatch.dispatcher import Dispatcher
 from service.models import DeliveryStatus, OnUncertain
+from tests.dispatch.conftest import marked
 from tests.probe import Call, Stage
 from tests.waiting import until
 from tests.world import ADA, GRACE, JOAN, World, numbers
 
 HOUR = 3_600_000
 QUICK = {
-    "sender_threads": 4,
+    "in_flight": 4,
     "poll_interval": 0.05,
     "sweep_interval": 0.05,
     "flush_interval": 0.01,
@@ -46,7 +49,7 @@ Start = Callable[..., Dispatcher]
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nothing take seconds that only spares the database."""
-    monkeypatch.setattr("service.dispatch.gate._UNTIL_WRITTEN", 300)
+    monkeypatch.setattr("service.dispatch.holds._UNTIL_WRITTEN", 300)
     monkeypatch.setattr("service.dispatch.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.dispatch.retry._CLOSED_DOOR_WAIT", 0.05)
 
@@ -306,7 +309,7 @@ def test_a_blocked_account_burns_nobody(world: World, stage: Stage, start: Start
     until(lambda: world.statuses(broadcast_id) == {"queued": 100})
     assert world.get_session(session_id).reason == "The phone is not linked."
     assert {row.attempts for row in world.deliveries(broadcast_id)} == {0}
-    assert len(stage.calls) <= QUICK["sender_threads"]
+    assert len(stage.calls) <= QUICK["in_flight"]
     blocked.clear()
     with world.database.writing() as db:
         holding.release_session(db, session_id, now=now_ms())
@@ -330,7 +333,7 @@ def test_a_throttled_account_goes_on_by_itself_when_it_may(
     stage.send = send
     session_id = world.session("probe")
     broadcast_id = world.broadcast(numbers(20))
-    start(sender_threads=1)
+    start(in_flight=1)
     until(lambda: world.get_session(session_id).status == "throttled")
     world.await_status(broadcast_id, "completed")
     assert moments[1] - moments[0] >= 0.399
@@ -392,8 +395,9 @@ def test_a_refused_message_is_paused_before_everybody_is_refused(
     world.await_status(broadcast_id, "paused")
     until(lambda: "sending" not in world.statuses(broadcast_id))
     assert world.get(broadcast_id).reason == "The template does not exist."
+    # The first refusal pauses the broadcast; who was under way with it goes back.
     burnt = world.statuses(broadcast_id)["failed"]
-    assert burnt == len(stage.calls) <= QUICK["sender_threads"]
+    assert burnt == 1 <= len(stage.calls) <= QUICK["in_flight"]
     refused.clear()
     with world.database.writing() as db:
         broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
@@ -421,7 +425,7 @@ def test_what_is_deleted_in_mid_run_is_sent_no_further(
     until(lambda: world.get(broadcast_id).closed_at)
     rows = world.statuses(broadcast_id)
     assert world.get(broadcast_id).status == "cancelled"
-    assert rows["sent"] == len(stage.calls) <= 4 + 4
+    assert rows["sent"] == len(stage.calls) <= 4 + 8
     assert rows["cancelled"] == 500 - rows["sent"]
     world.assert_counters_equal_rows([broadcast_id])
 
@@ -440,7 +444,7 @@ def test_what_is_paused_in_mid_run_waits_until_it_is_resumed(
         broadcasts.pause(db, world.client_id, broadcast_id, now=now_ms())
     door.open()
     until(lambda: "sending" not in world.statuses(broadcast_id))
-    assert len(stage.calls) <= 4 + 4
+    assert len(stage.calls) <= 4 + 8
     assert world.get(broadcast_id).status == "paused"
     with world.database.writing() as db:
         broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
@@ -634,6 +638,90 @@ def test_a_dispatcher_says_when_it_may_not_send(
     assert "sends nothing" in str(dispatcher.problem())
 
 
+def test_a_session_has_no_more_under_way_than_it_may(
+    world: World, stage: Stage, start: Start
+) -> None:
+    door = Door()
+    stage.send = door
+    session_id = world.session("probe", concurrency=2)
+    broadcast_id = world.broadcast(numbers(20), session_id=session_id)
+    start(in_flight=64)
+    other = world.broadcast([ADA], session_id=world.session("probe"))
+    for _ in range(3):
+        door.waiting.acquire()
+    assert Counter(each.reference[:18] for each in stage.calls) == {
+        broadcast_id[:18]: 2,
+        other[:18]: 1,
+    }
+    door.open()
+    world.await_status(broadcast_id, "completed")
+
+
+def test_what_is_paused_is_recalled_from_where_it_lies_claimed(
+    world: World, stage: Stage, start: Start
+) -> None:
+    door = Door()
+    stage.send = door
+    world.session("probe")
+    broadcast_id = world.broadcast(numbers(100))
+    start()
+    until(lambda: world.statuses(broadcast_id).get("sending", 0) > 4)
+    with world.database.writing() as db:
+        broadcasts.pause(db, world.client_id, broadcast_id, now=now_ms())
+    until(lambda: world.statuses(broadcast_id) == {"sending": 4, "queued": 96})
+    door.open()
+    until(lambda: world.statuses(broadcast_id) == {"sent": 4, "queued": 96})
+
+
+def test_a_setting_of_many_threads_starts_few_and_says_what_to_set_instead(
+    stage: Stage, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del stage
+    start(sender_threads=256)
+    senders = [each for each in threading.enumerate() if each.name.startswith("crier-sender")]
+    assert len(senders) == 8
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if "SENDER_THREADS" in each]
+    assert "IN_FLIGHT" in line
+
+
+def test_a_process_has_few_threads(stage: Stage, start: Start) -> None:
+    del stage
+    before = set(threading.enumerate())
+    start(in_flight=512)
+    assert len(set(threading.enumerate()) - before) <= 12
+
+
+def test_each_message_under_way_has_a_descriptor(stage: Stage, start: Start) -> None:
+    del stage
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
+    try:
+        start(in_flight=512)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 1_024 + 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_keeps_a_ledger_and_removes_it_at_the_end(
+    world: World, stage: Stage, start: Start
+) -> None:
+    door = Door()
+    stage.send = door
+    world.session("probe")
+    broadcast_id = world.broadcast([ADA])
+    dispatcher = start()
+    door.waiting.acquire()
+    folder = world.settings.ledgers_dir
+    (name,) = ledger.kept(folder)
+    (delivery,) = world.deliveries(broadcast_id)
+    assert marked(folder, name) == {delivery.id}
+    door.open()
+    world.await_status(broadcast_id, "completed")
+    until(lambda: marked(folder, name) == set())
+    assert dispatcher.stop(30)
+    assert ledger.kept(folder) == []
+
+
 # Several of them
 
 
@@ -643,8 +731,8 @@ def test_one_that_is_taken_for_dead_sends_nobody_twice(
     """Its own sweep, or another's, gives its claims up while its threads are still at them."""
     world.session("probe")
     broadcast_id = world.broadcast(numbers(2_000))
-    start(sender_threads=8)
-    other = start(sender_threads=8)
+    start(in_flight=64)
+    other = start(in_flight=64)
     for sent in (100, 600, 1_100):
         until(lambda sent=sent: world.get(broadcast_id).sent >= sent)  # type: ignore[misc]
         world.tell("DELETE FROM dispatchers")

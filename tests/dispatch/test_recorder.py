@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -187,15 +187,46 @@ def test_a_hold_on_a_broadcast_is_written(world: World, recorder: Recorder) -> N
     assert (broadcast.status, broadcast.reason) == ("paused", "Bad template.")
 
 
-def test_the_rate_of_sending_is_reported(world: World, recorder: Recorder) -> None:
-    rates: list[float] = []
-    recorder.on_rate = rates.append
-    broadcast_id = world.ready(numbers(200))
+def test_what_is_recorded_is_told_once_it_is_committed(world: World, recorder: Recorder) -> None:
+    broadcast_id = world.ready(numbers(3))
     claims = world.claim(broadcast_id)
-    recorder.loop.start()
-    for claimed in claims.deliveries:
-        recorder.put(claims.id, [sent(claimed)])
-        if rates:
-            break
-        until(lambda: recorder.is_empty() or rates)
-    assert rates[0] > 0
+    told: list[tuple[str, str]] = []
+
+    def note(recorded: Iterable[tuple[str, str]]) -> None:
+        told.extend(recorded)
+        assert world.statuses(broadcast_id) == {"sent": 3}
+
+    recorder.on_recorded = note
+    recorder.put(claims.id, map(sent, claims.deliveries))
+    assert recorder.drain(time.monotonic() + 60)
+    assert told == [(claims.id, claimed.id) for claimed in claims.deliveries]
+
+
+def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
+    world: World, impatient: Recorder, refusals: list[object]
+) -> None:
+    broadcast_id = world.ready(numbers(1))
+    claims = world.claim(broadcast_id)
+    told: list[tuple[str, str]] = []
+    impatient.on_recorded = told.extend
+    with world.database.writing() as db:
+        db.execute(text("UPDATE broadcasts SET reason = 'in the way'"))
+        impatient.put(claims.id, [sent(claims.deliveries[0])])
+        assert not impatient.drain(time.monotonic() + 0.2)
+        assert refusals
+        assert told == []
+    assert impatient.drain(time.monotonic() + 60)
+    assert told == [(claims.id, claims.deliveries[0].id)]
+
+
+def test_there_is_no_room_while_too_many_results_are_unwritten(world: World) -> None:
+    world.session()
+    recorder = Recorder(replace(world.settings, flush_batch=2), world.database)
+    broadcast_id = world.ready(numbers(8))
+    claims = world.claim(broadcast_id)
+    recorder.put(claims.id, map(sent, claims.deliveries[:7]))
+    assert recorder.has_room()
+    recorder.put(claims.id, map(sent, claims.deliveries[7:]))
+    assert not recorder.has_room()
+    assert recorder.drain(time.monotonic() + 60)
+    assert recorder.has_room()

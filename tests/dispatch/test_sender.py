@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, cast
 
@@ -17,7 +17,6 @@ from service.channels.base import (
     BlockedError,
     PermanentError,
     RetryableError,
-    SendError,
     UncertainError,
 )
 from service.core import dispatchers
@@ -25,19 +24,22 @@ from service.core.deliveries.claims import Claimed
 from service.core.deliveries.transitions import Outcome
 from service.core.verdicts import Hold, Verdict
 from service.database import now_ms
-from service.dispatch.campaigns import Campaign
-from service.dispatch.crew import Crew
-from service.dispatch.gate import Gate
+from service.dispatch.claimed import ClaimedQueue, Work
+from service.dispatch.holds import LocalHolds
 from service.dispatch.lease import Lease
+from service.dispatch.ledger import Ledger
+from service.dispatch.prepared import PreparedBroadcast
 from service.dispatch.recorder import Recorder
 from service.dispatch.retry import Policy
-from service.dispatch.sender import Senders
-from service.dispatch.stock import Stock, Work
-from tests.probe import Call, Probe, ProbeOfMany, Stage
+from service.dispatch.sender import Senders, SendingContext
+from service.dispatch.streaks import Streaks
+from tests.dispatch.conftest import marked
+from tests.probe import Call, Probe, Stage
 from tests.waiting import until
 from tests.world import World
 
-BROADCAST, SESSION = "b" * 18 + "0" * 6, "5" * 24
+BROADCAST, SESSION, OTHER = "b" * 18 + "0" * 6, "5" * 24, "6" * 24
+_NOTHING: tuple[Any, ...] = ()
 POLICY = Policy(
     max_attempts=3, retry_base=1.0, retry_cap=1.0, expires_at=now_ms() + 3_600_000, resend=False
 )
@@ -49,10 +51,14 @@ class Kept(Recorder):
     def __init__(self, world: World) -> None:
         super().__init__(world.settings, world.database)
         self.given: list[Verdict] = []
+        self.is_full = False
 
     def put(self, claim_id: str, verdicts: Iterable[Verdict]) -> None:
         del claim_id
         self.given.extend(verdicts)
+
+    def has_room(self) -> bool:
+        return not self.is_full
 
     def outcomes(self) -> dict[str, Outcome]:
         return {verdict.outcome.id: verdict.outcome for verdict in list(self.given)}
@@ -61,37 +67,41 @@ class Kept(Recorder):
 class Workshop:
     """Sender threads with all they need and nothing else: no claimer, no sweep, no heartbeat."""
 
-    def __init__(self, world: World, threads: int = 2) -> None:
+    def __init__(self, world: World, threads: int = 2, room: int = 64) -> None:
         self.recorder = Kept(world)
         self.lease = Lease(world.database, 30.0)
+        self.folder = world.settings.ledgers_dir
+        self.ledger = Ledger(self.folder, 200)
+        self.lease.on_join = self.ledger.open
         self.lease.join()
-        self.gate = Gate()
-        self.stock = Stock(threads, 1000)
-        self.senders = Senders(threads, self.stock, self.recorder, self.lease, self.gate)
-        account: Any = Account(SESSION, {}, cast("Any", None)), None
-        self._driver, self._driver_of_many = Probe(*account), ProbeOfMany(*account)
+        self.holds = LocalHolds()
+        self.queue = ClaimedQueue(room, 1000)
+        self.context = SendingContext(
+            world.accounts.channels.surroundings,
+            self.queue,
+            self.recorder,
+            self.lease,
+            self.holds,
+            self.ledger,
+            Streaks(),
+        )
+        self.senders = Senders(threads, self.context)
+        self._driver = Probe(Account(SESSION, {}, cast("Any", None)), cast("Any", None))
         self._numbers = count(1)
 
-    def work(self, says: str = "Hello", moment: int = 0, **claimed: Any) -> Work:
+    def work(
+        self, says: str = "Hello", moment: int = 0, session_id: str = SESSION, **claimed: Any
+    ) -> Work:
         """Return a claimed delivery of as many parts as there are words."""
         parts = tuple(says.split())
-        campaign = Campaign(BROADCAST, SESSION, self._driver, parts, POLICY)
+        broadcast = PreparedBroadcast(BROADCAST, session_id, self._driver, parts, POLICY)
         delivery_id = f"{BROADCAST[:18]}{next(self._numbers):06x}"
         delivery = Claimed(delivery_id, BROADCAST, "2348179803743", 0, None)._replace(**claimed)
-        return Work(delivery, campaign, self.lease.id, moment, 10_000 if moment else 0)
-
-    def works(self, says: Iterable[str]) -> list[Work]:
-        """Return claimed deliveries of a broadcast whose driver sends many, one for each word.
-
-        The word is the recipient, too.
-        """
-        driver = self._driver_of_many
-        campaign = Campaign(BROADCAST, SESSION, driver, ("Hello",), POLICY, driver)
-        return [self.work(recipient=each)._replace(campaign=campaign) for each in says]
+        return Work(delivery, broadcast, self.lease.id, moment, 10_000 if moment else 0)
 
     def do(self, *works: Work) -> list[Outcome]:
         """Have deliveries sent; return what became of them, in their order."""
-        self.stock.add(list(works))
+        self.queue.add(list(works))
         return self.await_all(works)
 
     def await_all(self, works: Iterable[Work]) -> list[Outcome]:
@@ -100,19 +110,13 @@ class Workshop:
         until(lambda: self.recorder.outcomes().keys() >= set(ids))
         return [self.recorder.outcomes()[each] for each in ids]
 
+    def under_way(self) -> set[str]:
+        """Return what the ledger has, as whoever takes over would read it."""
+        return marked(self.folder, self.lease.id)
+
     def close(self) -> None:
-        self.stock.close()
+        self.context.give_back(self.queue.close())
         assert self.senders.join(time.monotonic() + 60) == 0
-
-
-@pytest.fixture
-def large(world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
-    """Return a workshop in which each thread has some messages under way."""
-    del stage
-    monkeypatch.setattr(Crew, "share", 8)
-    workshop = Workshop(world, threads=2)
-    yield workshop
-    workshop.close()
 
 
 @pytest.fixture
@@ -124,6 +128,40 @@ def workshop(world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Ite
     workshop.senders.start()
     yield workshop
     workshop.close()
+
+
+class Door:
+    """A provider that answers nobody until it is opened."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._opened = threading.Event()
+        stage.send = self._send
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def _send(self, call: Call) -> str:
+        if call.body == "stuck":
+            assert self._opened.wait(60)
+        return f"id-{call.reference}"
+
+
+@pytest.fixture
+def door(stage: Stage) -> Iterator[Door]:
+    door = Door(stage)
+    yield door
+    door.open()
+
+
+def failing_at(word: str, error: Exception) -> Callable[[Call], str]:
+    """Return a way of sending that fails at one word."""
+
+    def send(call: Call) -> str:
+        if call.body == word:
+            raise error
+        return f"id-{call.body}"
+
+    return send
 
 
 def test_no_database_session_is_open_while_a_provider_is_called(
@@ -142,29 +180,77 @@ def test_no_database_session_is_open_while_a_provider_is_called(
     assert open_ones == [0] * 40
 
 
-def test_parts_are_sent_in_their_order_each_under_its_own_reference(
+def test_each_delivery_is_judged_by_its_own_answer(stage: Stage, workshop: Workshop) -> None:
+    errors = {
+        "gone": PermanentError("Unknown."),
+        "lost": UncertainError("Lost."),
+        "later": RetryableError("Busy."),
+    }
+
+    def send(call: Call) -> str:
+        if call.body in errors:
+            raise errors[call.body]
+        return f"id-{call.reference}"
+
+    stage.send = send
+    works = [workshop.work(each) for each in ("anna", "gone", "lost", "later", "bert")]
+    outcomes = workshop.do(*works)
+    assert [(outcome.status, outcome.tried) for outcome in outcomes] == [
+        ("sent", 1), ("failed", 1), ("uncertain", 1), ("queued", 1), ("sent", 1)
+    ]  # fmt: skip
+    assert outcomes[0].message_ids == f"id-{works[0].delivery.id}.0"
+    assert Counter(call.reference for call in stage.calls) == Counter(
+        f"{each.delivery.id}.0" for each in works
+    )
+
+
+def test_many_deliveries_are_under_way_in_few_threads(
+    stage: Stage, door: Door, workshop: Workshop
+) -> None:
+    works = [workshop.work("stuck") for _ in range(8)]
+    workshop.queue.add(works)
+    until(lambda: len(stage.calls) == 8)
+    assert workshop.recorder.given == []
+    door.open()
+    assert {outcome.status for outcome in workshop.await_all(works)} == {"sent"}
+
+
+def test_no_more_is_under_way_than_the_room_allows(
+    world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del monkeypatch
+    most, now, lock = [0], [0], threading.Lock()
+
+    def send(call: Call) -> str:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.001)
+        with lock:
+            now[0] -= 1
+        return call.reference
+
+    stage.send = send
+    workshop = Workshop(world, room=4)
+    workshop.senders.start()
+    workshop.do(*(workshop.work() for _ in range(100)))
+    workshop.close()
+    assert most[0] == 4
+
+
+def test_nothing_new_begins_while_too_many_results_are_unwritten(
     stage: Stage, workshop: Workshop
 ) -> None:
-    work = workshop.work("one two three")
-    (outcome,) = workshop.do(work)
-    references = [f"{work.delivery.id}.{number}" for number in range(3)]
-    assert [call.body for call in stage.calls] == ["one", "two", "three"]
-    assert [call.reference for call in stage.calls] == references
-    assert outcome.status == "sent"
-    assert outcome.message_ids == " ".join(f"id-{reference}" for reference in references)
+    workshop.recorder.is_full = True
+    workshop.queue.add(works := [workshop.work() for _ in range(3)])
+    workshop.senders.wake()
+    assert len(workshop.queue) == 3
+    assert stage.calls == []
+    workshop.recorder.is_full = False
+    assert {outcome.status for outcome in workshop.await_all(works)} == {"sent"}
 
 
-def test_parts_that_were_taken_before_are_not_sent_again(stage: Stage, workshop: Workshop) -> None:
-    (outcome,) = workshop.do(workshop.work("one two three", message_ids="first second"))
-    assert [call.body for call in stage.calls] == ["three"]
-    assert (outcome.message_ids or "").startswith("first second id-")
-
-
-def test_a_part_that_fails_keeps_those_before_it(stage: Stage, workshop: Workshop) -> None:
-    stage.send = failing_at("two", RetryableError("A passing fault."))
-    (outcome,) = workshop.do(workshop.work("one two three"))
-    assert (outcome.status, outcome.tried, outcome.message_ids) == ("queued", 1, "id-one")
-    assert [call.body for call in stage.calls] == ["one", "two"]
+# The lease
 
 
 def test_what_was_claimed_under_an_id_that_is_lost_is_not_sent(
@@ -211,16 +297,62 @@ def test_a_lease_that_ends_while_a_part_waits_for_its_slot_ends_the_sending(
         return f"id-{call.body}"
 
     stage.send = send
-    workshop.stock.pacer.start()
     work = workshop.work("one two", time.time_ns() // 1000)._replace(interval=300_000)
     (outcome,) = workshop.do(work)
-    workshop.stock.pacer.stop()
     assert [call.body for call in stage.calls] == ["one"]
     assert (outcome.status, outcome.message_ids) == ("queued", "id-one")
 
 
+# The ledger
+
+
+def test_a_delivery_stands_in_the_ledger_before_its_message_leaves(
+    stage: Stage, workshop: Workshop
+) -> None:
+    seen: list[bool] = []
+
+    def send(call: Call) -> str:
+        seen.append(call.reference.partition(".")[0] in workshop.under_way())
+        return "id"
+
+    stage.send = send
+    works = [workshop.work("two words") for _ in range(5)]
+    workshop.do(*works)
+    assert seen == [True] * 10
+    # It is erased when its result is committed, which nobody does here.
+    assert workshop.under_way() == {each.delivery.id for each in works}
+
+
+def test_what_may_not_be_sent_does_not_stay_in_the_ledger(
+    world: World, stage: Stage, workshop: Workshop
+) -> None:
+    del stage
+    recorded = Recorder(world.settings, world.database)
+    recorded.on_recorded = workshop.ledger.erase
+    workshop.lease.leave()
+    (outcome,) = workshop.do(work := workshop.work())
+    recorded.put(work.claim_id, [Verdict(outcome)])
+    assert recorded.drain(time.monotonic() + 60)
+    assert workshop.under_way() == set()
+
+
+def test_without_a_place_in_the_ledger_nothing_is_sent(
+    world: World, stage: Stage, workshop: Workshop
+) -> None:
+    del world
+    for number in range(200):
+        assert workshop.ledger.mark("other", f"{number:024x}")
+    (outcome,) = workshop.do(workshop.work())
+    assert (outcome.status, outcome.tried, stage.calls) == ("queued", 0, [])
+    workshop.ledger.erase([("other", f"{0:024x}")])
+    assert workshop.do(workshop.work())[0].status == "sent"
+
+
+# Holds
+
+
 def test_a_hold_stops_what_lies_claimed(stage: Stage, workshop: Workshop) -> None:
-    workshop.gate.shut(Hold("Refused.", broadcast_id=BROADCAST))
+    workshop.holds.add(Hold("Refused.", broadcast_id=BROADCAST))
     (outcome,) = workshop.do(workshop.work())
     assert (outcome.status, outcome.tried) == ("queued", 0)
     assert stage.calls == []
@@ -232,66 +364,49 @@ def test_the_first_word_of_a_blocked_account_stops_the_rest(
     stage.send = failing_at("Hello", BlockedError("Logged out."))
     outcomes = workshop.do(*(workshop.work() for _ in range(50)))
     assert {(outcome.status, outcome.tried) for outcome in outcomes} == {("queued", 0)}
-    # Each of the two threads may have been under way.
-    assert len(stage.calls) <= 2
+    # No more than the first share of a session may have been under way.
+    assert len(stage.calls) <= 8
+    assert len(workshop.queue) == 0
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        KeyError("a defect"),
-        RetryableError("Come back at the end of time.", wait=math.inf),
-        RetryableError("Come back some time.", wait=math.nan),
-        SendError(None),  # type: ignore[arg-type]
-        SendError("No code.", code=None),  # type: ignore[arg-type]
-        RecursionError(),
-        MemoryError(),
-    ],
-)
-def test_a_thread_does_not_die_of_what_a_driver_raises(
-    stage: Stage, workshop: Workshop, error: Exception
+# Sessions that do not answer
+
+
+def test_others_are_sent_while_one_provider_does_not_answer(
+    stage: Stage, door: Door, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.send = failing_at("bad", error)
-    outcomes = workshop.do(*(workshop.work("bad") for _ in range(5)), workshop.work("good"))
-    assert workshop.senders.alive() == 2
-    assert [outcome.status for outcome in outcomes][-1] == "sent"
-    assert {(outcome.status, outcome.tried) for outcome in outcomes[:-1]} <= {
-        ("queued", 1),
-        ("failed", 1),
-    }
+    monkeypatch.setattr("service.dispatch.limits.PATIENCE", 0.05)
+    workshop = Workshop(world, room=8)
+    workshop.senders.start()
+    stuck = [workshop.work("stuck") for _ in range(50)]
+    workshop.queue.add(stuck)
+    until(lambda: len(stage.calls) == 8)
+    fine = [workshop.work("fine", session_id=OTHER) for _ in range(20)]
+    assert {outcome.status for outcome in workshop.do(*fine)} == {"sent"}
+    # The silent session has no more under way than its share, and gives back what it will not
+    # get to soon.
+    until(lambda: few_wait(workshop))
+    assert Counter(call.body for call in stage.calls)["stuck"] == 8
+    door.open()
+    outcomes = workshop.await_all(stuck)
+    workshop.close()
+    assert [str(outcome.status) for outcome in outcomes].count("sent") >= 8
+    assert {outcome.tried for outcome in outcomes if outcome.status == "queued"} == {0}
 
 
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        (None, "- -"),
-        ("", "- -"),
-        (17, "17 17"),
-        ("two words", "twowords twowords"),
-        ("nul\0\ud800", "nul? nul?"),
-    ],
-)
-def test_a_thread_does_not_die_of_what_a_driver_returns(
-    stage: Stage, workshop: Workshop, given: object, kept: str
-) -> None:
-    stage.send = lambda _call: given
-    (outcome,) = workshop.do(workshop.work("one two"))
-    assert (outcome.status, outcome.message_ids) == ("sent", kept)
-    assert workshop.senders.alive() == 2
+# Slots
 
 
 def test_a_delivery_that_missed_its_slot_goes_back_for_another(
     stage: Stage, workshop: Workshop
 ) -> None:
-    workshop.stock.pacer.start()
     long_ago = time.time_ns() // 1000 - 5_000_000
     (outcome,) = workshop.do(workshop.work(moment=long_ago))
-    workshop.stock.pacer.stop()
     assert (outcome.status, outcome.tried) == ("queued", 0)
     assert stage.calls == []
 
 
-def test_the_parts_of_a_delivery_keep_the_rate_among_themselves(
+def test_nothing_is_sent_before_its_slot_and_parts_keep_the_rate_among_themselves(
     stage: Stage, workshop: Workshop
 ) -> None:
     moments: list[int] = []
@@ -301,105 +416,61 @@ def test_the_parts_of_a_delivery_keep_the_rate_among_themselves(
         return "id"
 
     stage.send = send
-    workshop.stock.pacer.start()
-    work = workshop.work("one two three", time.time_ns() // 1000)
+    work = workshop.work("one two three", time.time_ns() // 1000 + 100_000)
     workshop.do(work)
-    workshop.stock.pacer.stop()
     slots = [work.moment + number * work.interval for number in range(3)]
     assert all(moment >= slot for moment, slot in zip(moments, slots, strict=True))
 
 
-def failing_at(word: str, error: Exception) -> Any:
-    """Return a way of sending that fails at one word."""
-
-    def send(call: Call) -> str:
-        if call.body == word:
-            raise error
-        return f"id-{call.body}"
-
-    return send
+# Defects, and the end
 
 
-def test_deliveries_are_sent_at_once_and_each_is_judged_by_its_own_answer(
-    stage: Stage, large: Workshop
+def test_a_thread_does_not_die_of_a_defect(
+    stage: Stage, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = BlockedError("Slow down.", wait=60.0)
-    errors = {"gone": PermanentError("Unknown."), "lost": UncertainError("Lost."), "busy": refused}
-
-    def send(call: Call) -> str:
-        if call.recipient in errors:
-            raise errors[call.recipient]
-        return f"id-{call.reference}"
-
-    stage.send = send
-    large.stock.add(works := large.works(["anna", "gone", "lost", "busy", "bert"]))
-    large.senders.start()
-    outcomes = large.await_all(works)
-    assert stage.at_once == [5]
-    assert [(outcome.status, outcome.tried) for outcome in outcomes] == [
-        ("sent", 1), ("failed", 1), ("uncertain", 1), ("queued", 0), ("sent", 1)
-    ]  # fmt: skip
-    assert outcomes[0].message_ids == f"id-{works[0].delivery.id}.0"
-    assert {call.reference for call in stage.calls} == {f"{w.delivery.id}.0" for w in works}
-    assert not large.gate.is_open(SESSION, BROADCAST)
-
-
-def test_no_more_are_under_way_than_there_are_threads(stage: Stage, large: Workshop) -> None:
-    large.stock.add(works := large.works(["anna"] * 100))
-    large.senders.start()
-    large.await_all(works)
-    assert max(stage.at_once) <= 8
-    assert len(stage.calls) == 100
-
-
-def test_where_not_many_can_be_sent_now_they_go_one_by_one(stage: Stage, large: Workshop) -> None:
-    stage.may_send_many = lambda: False
-    large.stock.add(works := large.works(["anna"] * 20))
-    large.senders.start()
-    assert {outcome.status for outcome in large.await_all(works)} == {"sent"}
-    assert (len(stage.calls), stage.at_once) == (20, [])
-
-
-@pytest.fixture
-def doubted(large: Workshop, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """Return the same, with a session whose provider did not answer."""
-    with monkeypatch.context() as patch:
-        patch.setattr("service.dispatch.credit.PATIENCE", 0.0)
-        large.stock.credit.ask(SESSION)
-        large.stock.credit.refused()
-    return large
-
-
-def test_a_session_that_is_doubted_gets_one_at_a_time(stage: Stage, doubted: Workshop) -> None:
-    doubted.stock.add(works := doubted.works(["anna"] * 5))
-    doubted.senders.start()
-    doubted.await_all(works)
-    assert (len(stage.calls), stage.at_once) == (5, [])
-
-
-def test_what_a_thread_has_taken_and_not_begun_goes_back_when_this_process_ends(
-    stage: Stage, doubted: Workshop
-) -> None:
-    def send(call: Call) -> str:
-        doubted.stock.close()
-        return call.reference
-
-    stage.send = send
-    doubted.stock.add(works := doubted.works(["anna"] * 8))
-    doubted.senders.start()
-    statuses = [outcome.status for outcome in doubted.await_all(works)]
-    assert (statuses, len(stage.calls)) == (["sent"] + ["queued"] * 7, 1)
-
-
-def test_a_thread_does_not_die_of_a_defect_in_sending_many(stage: Stage, large: Workshop) -> None:
-    def defect(_call: Call) -> str:
-        raise ZeroDivisionError
-
-    stage.send = defect
-    large.stock.add(works := large.works(["anna"] * 5))
-    large.senders.start()
-    outcomes = large.await_all(works)
-    assert {(outcome.status, outcome.code) for outcome in outcomes} == {
+    stage.send = failing_at("bad", ZeroDivisionError())
+    outcomes = workshop.do(*(workshop.work("bad") for _ in range(5)), workshop.work("good"))
+    assert {(outcome.status, outcome.code) for outcome in outcomes[:5]} == {
         ("queued", "internal_error")
     }
-    assert large.senders.alive() == 2
+    assert outcomes[5].status == "sent"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.dispatch.sender.deliver", lambda _work: (_ for _ in _NOTHING))
+        (broken,) = workshop.do(workshop.work())
+    assert (broken.status, broken.code) == ("queued", "internal_error")
+    assert workshop.do(workshop.work())[0].status == "sent"
+    assert not workshop.senders.has_died()
+
+
+def test_what_waits_for_a_slot_goes_back_when_this_process_ends(
+    stage: Stage, workshop: Workshop
+) -> None:
+    now = time.time_ns() // 1000
+    begun = workshop.work("one two", now)._replace(interval=3_600_000_000)
+    waiting = workshop.work("one", now + 3_600_000_000)
+    workshop.queue.add([begun, waiting])
+    until(lambda: stage.calls)
+    workshop.context.give_back(workshop.queue.close())
+    outcomes = workshop.await_all([begun, waiting])
+    assert [(each.status, each.tried) for each in outcomes] == [("queued", 0)] * 2
+    assert (outcomes[0].message_ids or "").startswith("id-")
+    assert [call.body for call in stage.calls] == ["one"]
+
+
+def test_what_is_under_way_is_waited_for_at_the_end(
+    stage: Stage, door: Door, workshop: Workshop
+) -> None:
+    workshop.queue.add([workshop.work("stuck")])
+    until(lambda: stage.calls)
+    workshop.queue.close()
+    assert workshop.senders.join(time.monotonic() + 0.1) == 1
+    door.open()
+    assert workshop.senders.join(time.monotonic() + 60) == 0
+    assert [verdict.outcome.status for verdict in workshop.recorder.given] == ["sent"]
+
+
+def few_wait(workshop: Workshop) -> bool:
+    """Give back what sessions that do not answer will not get to soon; tell whether few wait."""
+    workshop.context.give_back(workshop.queue.remove_excess())
+    return len(workshop.queue) <= 16

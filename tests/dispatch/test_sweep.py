@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from service.channels.base import Account
 from service.core import broadcasts
 from service.database import now_ms
+from service.dispatch import ledger
+from service.dispatch.ledger import Ledger
 from service.dispatch.sweep import Sweep
 from service.models import OnUncertain
 from tests.probe import Stage
@@ -84,6 +88,124 @@ def test_what_a_dead_process_was_sending_is_sent_again_only_where_that_is_harmle
     assert {row.claim_id for row in world.deliveries(broadcast_id)} == {None}
     world.assert_counters_equal_rows([broadcast_id])
     assert sweep.calls == 1
+
+
+class Dead(NamedTuple):
+    """A dispatcher that was killed: what it had claimed, and its ledger."""
+
+    broadcast_id: str
+    claimed: list[str]
+    ledger: Path
+
+
+def killed(world: World, under_way: int, *, taken: str = "") -> Dead:
+    """Return a dispatcher of this machine that died with so many of five deliveries under way."""
+    broadcast_id = world.ready(numbers(5), "two words")
+    world.tell("UPDATE deliveries SET attempts = 2, message_ids = :ids", ids=taken or None)
+    claims = world.claim(broadcast_id)
+    own = Ledger(world.settings.ledgers_dir, 100)
+    own.open(claims.id)
+    for claimed in claims.deliveries[:under_way]:
+        assert own.mark(claims.id, claimed.id)
+    bury(world, claims.id)
+    ids = [claimed.id for claimed in claims.deliveries]
+    return Dead(broadcast_id, ids, world.settings.ledgers_dir / claims.id)
+
+
+def rows(world: World, dead: Dead) -> list[tuple[str, int, str | None]]:
+    """Return status, attempts and message ids of each delivery, in the order of `to`."""
+    found = {row.id: row for row in world.deliveries(dead.broadcast_id)}
+    return [
+        (found[each].status, found[each].attempts, found[each].message_ids) for each in dead.claimed
+    ]
+
+
+@pytest.mark.parametrize("under_way", [0, 2, 5])
+def test_of_what_a_dead_process_had_claimed_only_what_was_under_way_is_uncertain(
+    world: World, stage: Stage, sweep: Sweeping, under_way: int
+) -> None:
+    del stage
+    world.session("probe")
+    dead = killed(world, under_way, taken="id-0")
+    sweep()
+    assert rows(world, dead) == [
+        *[("uncertain", 3, "id-0")] * under_way,
+        *[("queued", 2, "id-0")] * (5 - under_way),
+    ]
+    assert {row.claim_id for row in world.deliveries(dead.broadcast_id)} == {None}
+    world.assert_counters_equal_rows([dead.broadcast_id])
+    assert sweep.calls == 1
+
+
+def test_what_was_under_way_is_sent_again_in_its_place_where_that_is_harmless(
+    world: World, stage: Stage, sweep: Sweeping
+) -> None:
+    stage.may_repeat = lambda _part: True
+    world.session("probe")
+    dead = killed(world, 2, taken="id-0")
+    sweep()
+    assert rows(world, dead) == [*[("queued", 2, "id-0 !")] * 2, *[("queued", 2, "id-0")] * 3]
+
+
+def test_what_was_not_under_way_can_be_claimed_at_once(
+    world: World, stage: Stage, sweep: Sweeping
+) -> None:
+    del stage
+    world.session("probe")
+    dead = killed(world, 2)
+    sweep()
+    assert [each.id for each in world.claim(dead.broadcast_id).deliveries] == dead.claimed[2:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:-40]),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"-" * 32, b"\0" * 32, 1)),
+        lambda path: path.write_bytes(b"another machine" + path.read_bytes()[15:]),
+    ],
+    ids=["deleted", "torn", "garbled", "of another boot"],
+)
+def test_without_a_ledger_that_can_be_read_all_that_was_claimed_may_have_arrived(
+    world: World, stage: Stage, sweep: Sweeping, damage: Callable[[Path], None]
+) -> None:
+    del stage
+    world.session("probe")
+    dead = killed(world, 2)
+    damage(dead.ledger)
+    sweep()
+    assert rows(world, dead) == [("uncertain", 3, None)] * 5
+
+
+def test_a_ledger_is_removed_when_nothing_is_left_to_take_over(
+    world: World, stage: Stage, sweep: Sweeping
+) -> None:
+    del stage
+    world.session("probe")
+    living = Ledger(world.settings.ledgers_dir, 10)
+    living.open(entered := world.enter())
+    dead = killed(world, 2)
+    assert dead.ledger.exists()
+    sweep()
+    assert ledger.kept(world.settings.ledgers_dir) == [entered]
+    living.close()
+
+
+def test_a_ledger_stays_while_claims_are_left_to_the_next_turn(
+    world: World, stage: Stage, sweep: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del stage
+    monkeypatch.setattr("service.dispatch.sweep._RESCUE_TIME", 0.0)
+    world.session("probe")
+    first, second = killed(world, 2), killed(world, 2)
+    sweep()
+    assert sorted(each.ledger.exists() for each in (first, second)) == [False, True]
+    sweep()
+    assert [world.statuses(each.broadcast_id) for each in (first, second)] == [
+        {"uncertain": 2, "queued": 3}
+    ] * 2
+    assert ledger.kept(world.settings.ledgers_dir) == []
 
 
 def test_whoever_is_uncertain_is_told_why_and_what_can_be_done(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from apprise import AppriseAttachment, NotifyBase
 from apprise.attachment.file import AttachFile
 from marshmallow import Schema, ValidationError, validates
 
-from service.channels.answers import Answer
+from service.channels.answers import Answer, refusal
 from service.channels.base import (
     Account,
     BlockedError,
@@ -40,8 +41,8 @@ from service.channels.base import (
     Webhook,
 )
 from service.channels.captions import refuse_long
-from service.channels.http import refusal
 from service.channels.settings import Secret
+from service.channels.steps import Call, Conversation, Workers, result
 
 _SMS: Final = (
     *("46elks", "atalk", "bulksms", "bulkvs", "burstsms", "clickatell", "clicksend", "cm"),
@@ -67,6 +68,11 @@ _MAIL: Final = (
 HOSTED: Final = frozenset((*_SMS, *_CHATS, *_MAIL))
 """Services at an address of their own. Any other lets a URL name a host, which Apprise calls
 without looking where it is; that is left to operators who allow private addresses."""
+
+_THREADS: Final = 16
+"""Messages under way at once: Apprise blocks, so each takes a thread."""
+
+_SENDING: Final = Workers("apprise", _THREADS)
 
 _PLACE: Final = "{to}"
 _SAMPLE: Final = "12025550110"
@@ -109,6 +115,7 @@ class Apprise:
     name: ClassVar[str] = "apprise"
     reaches_groups: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = False
+    concurrency: ClassVar[int | None] = _THREADS
     webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Settings
 
@@ -138,25 +145,26 @@ class Apprise:
             return Prepared(part.caption, part)
         return Prepared(part.body if isinstance(part, Text) else "", None)
 
-    def send(self, recipient: str, prepared: Prepared, reference: str) -> str:  # noqa: ARG002
+    def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:  # noqa: ARG002
         """Send one message; Apprise gives no id, so there is none. Raises SendError."""
+        yield Call(_SENDING, partial(self._notify, recipient, prepared), once=True)
+        return ""
+
+    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
+        """Say no: no service of Apprise's is told our reference."""
+        return result(value=False)
+
+    def check(self) -> Conversation[None]:
+        """See whether the URL may be used; that it works shows only with the first message."""
+        self._service(_SAMPLE)
+        return result(None)
+
+    def _notify(self, recipient: str, prepared: Prepared) -> None:
         service = self._service(recipient)
         files = _attached(prepared.file) if prepared.file else None
         _log.lines = []
         if not service.notify(body=prepared.body, attach=files):
             raise _refused(_log.lines, recipient)
-        return ""
-
-    def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
-        """Say no: no service of Apprise's is told our reference."""
-        return False
-
-    def check(self) -> None:
-        """See whether the URL may be used; that it works shows only with the first message."""
-        self._service(_SAMPLE)
-
-    def close(self) -> None:
-        """Keep nothing open: every message has an object of its own."""
 
     def _refuse_long(self, body: str) -> None:
         """Raise UnsupportedContentError for what no service takes; SMS gateways cut it up."""

@@ -19,10 +19,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from marshmallow import Schema, fields, validate
 
@@ -40,6 +42,7 @@ from service.channels.base import (
     UncertainError,
     Webhook,
 )
+from service.channels.steps import Call, Conversation, Pause, Workers, result
 
 UNREACHABLE = "12025550101"
 RETRIED = "12025550102"
@@ -63,6 +66,8 @@ MAGIC = {
     FLAKY: "fails at every attempt until they are used up",
 }
 """What the magic recipients do, for the documentation."""
+
+_STORING: Final = Workers("sandbox", 2)
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS messages (
@@ -111,6 +116,7 @@ class Sandbox:
     name: ClassVar[str] = "sandbox"
     reaches_groups: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
+    concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Settings
 
@@ -135,36 +141,51 @@ class Sandbox:
             body.pop("path")
         return Prepared(type(part).__name__.lower(), json.dumps(body))
 
-    def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
+    def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
         """Keep a part and return the message id, or do what the magic recipient stands for."""
         if self._latency:
-            time.sleep(self._latency)
-        try:
-            return self._keep(Store.at(self._path), recipient, prepared, reference)
-        except (sqlite3.OperationalError, OSError) as error:
-            reason = f"The sandbox cannot write its store ({error})."
-            raise BlockedError(reason, code="store", wait=_STORE_WAIT) from error
-
-    def _keep(self, store: Store, recipient: str, prepared: Prepared, reference: str) -> str:
-        if recipient in _BEHAVIOURS:
-            _BEHAVIOURS[recipient](store.count_offer(_delivery(reference)))
-        once = self._idempotent
-        message_id = store.keep(self._session_id, recipient, prepared, reference, once=once)
-        if recipient == UNCERTAIN and store.count_offer(_delivery(reference)) == 1:
+            yield Pause(self._latency)
+        offer = 0
+        if recipient in MAGIC:
+            offer = yield Call(_STORING, partial(self._count_offer, reference))
+            if recipient == SLOW and offer == 1:
+                yield Pause(SLOWNESS)
+            _refuse(recipient, offer)
+        keep = partial(self._keep, recipient, prepared, reference)
+        message_id: str = yield Call(_STORING, keep, once=True)
+        if recipient == UNCERTAIN and offer == 1:
             known_as = message_id if self._idempotent else ""
             reason = "The sandbox's answer was lost on the way."
             raise UncertainError(reason, code="no_answer", provider_id=known_as)
         return message_id
 
-    def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
+    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
         """Tell whether a repeat under the same reference is dropped."""
-        return self._idempotent
+        return result(value=self._idempotent)
 
-    def check(self) -> None:
+    def check(self) -> Conversation[None]:
         """Find nothing wrong: the sandbox can always send."""
+        return result(None)
 
-    def close(self) -> None:
-        """Leave the store open: other sessions of this process use it too."""
+    def _count_offer(self, reference: str) -> int:
+        with _trouble_told():
+            return Store.at(self._path).count_offer(_delivery(reference))
+
+    def _keep(self, recipient: str, prepared: Prepared, reference: str) -> str:
+        with _trouble_told():
+            return Store.at(self._path).keep(
+                self._session_id, recipient, prepared, reference, once=self._idempotent
+            )
+
+
+@contextmanager
+def _trouble_told() -> Iterator[None]:
+    """Say in words what is wrong with the store's disk."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        reason = f"The sandbox cannot write its store ({error})."
+        raise BlockedError(reason, code="store", wait=_STORE_WAIT) from error
 
 
 def _delivery(reference: str) -> str:
@@ -172,36 +193,16 @@ def _delivery(reference: str) -> str:
     return reference.rpartition(".")[0] or reference
 
 
-def _unreachable(_offer: int) -> None:
-    raise PermanentError("This number is not on the channel.", code="not_on_channel")
-
-
-def _retried(offer: int) -> None:
-    if offer == 1:
+def _refuse(recipient: str, offer: int) -> None:
+    """Raise what a magic recipient stands for at this offer, if it stands for a refusal."""
+    if recipient == UNREACHABLE:
+        raise PermanentError("This number is not on the channel.", code="not_on_channel")
+    if recipient == RETRIED and offer == 1:
         raise RetryableError("The sandbox had a passing fault.", code="try_again")
-
-
-def _throttled(offer: int) -> None:
-    if offer == 1:
+    if recipient == THROTTLED and offer == 1:
         raise RetryableError("Too many messages to this number.", code="rate_limit", wait=3.0)
-
-
-def _flaky(_offer: int) -> None:
-    raise RetryableError("The sandbox has a fault that does not pass.", code="try_again")
-
-
-def _slow(offer: int) -> None:
-    if offer == 1:
-        time.sleep(SLOWNESS)
-
-
-_BEHAVIOURS: dict[str, Callable[[int], None]] = {
-    UNREACHABLE: _unreachable,
-    RETRIED: _retried,
-    THROTTLED: _throttled,
-    FLAKY: _flaky,
-    SLOW: _slow,
-}
+    if recipient == FLAKY:
+        raise RetryableError("The sandbox has a fault that does not pass.", code="try_again")
 
 
 class Store:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, RowMapping, text
+from sqlalchemy import CursorResult, RowMapping, bindparam, text
 from sqlalchemy.orm import Session
 
 from service.core.deliveries import tallies
@@ -98,6 +98,57 @@ def take(
     return list(map(Claimed._make, json.loads(db.scalar(_CLAIMED_SQLITE, common) or "[]")))
 
 
+class Active(NamedTuple):
+    """A broadcast with deliveries that are due, on a session that can send."""
+
+    broadcast_id: str
+    parts: int
+    expires_at: int
+    session_id: str
+    session_version: int
+    rate: float | None
+    revision: int = 0
+
+
+_ACTIVE = text(f"""
+    SELECT b.id AS broadcast_id, b.parts, b.expires_at, s.id AS session_id,
+           s.version AS session_version, s.rate, b.revision
+    FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
+    WHERE b.id > :cursor AND {MAY_GO}
+        AND EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)
+    ORDER BY b.id LIMIT :limit
+""")  # noqa: S608 - the condition is ours
+_ACTIVE_ASSIGNED = text(_ACTIVE.text.replace("WHERE", "WHERE b.id = ANY(:assigned) AND", 1))
+
+
+def active(
+    db: Session, cursor: str, *, limit: int, assigned: list[str] | None, now: int
+) -> list[Active]:
+    """List broadcasts of which deliveries may be claimed, after the id `cursor`, in their order.
+
+    Only those in `assigned`, where it is a list.
+    """
+    values: dict[str, Any] = {"cursor": cursor, "limit": limit, "now": now}
+    wanted = _ACTIVE
+    if assigned is not None:
+        values["assigned"] = assigned
+        wanted = _ACTIVE_ASSIGNED
+    return [Active(*row) for row in db.execute(wanted, values)]
+
+
+_SENDABLE = text(f"""
+    SELECT b.id FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
+    WHERE b.id IN :broadcast_ids AND {MAY_GO}
+""").bindparams(bindparam("broadcast_ids", expanding=True))  # noqa: S608 - the condition is ours
+
+
+def sendable(db: Session, broadcast_ids: set[str], *, now: int) -> set[str]:
+    """Return those of some broadcasts that may be sent now: neither paused nor held, say."""
+    values = {"broadcast_ids": list(broadcast_ids), "now": now}
+    return set(db.scalars(_SENDABLE, values))
+
+
 _RELEASE = text("""
     UPDATE deliveries SET status = 'queued', claim_id = NULL, updated_at = :now
     WHERE status = 'sending' AND claim_id = :claim_id AND updated_at = :claimed_at
@@ -108,6 +159,31 @@ def release(db: Session, claim_id: str, claimed_at: int, *, now: int) -> int:
     """Put back what one claim took and nobody has begun; return how many there were."""
     values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
     return rowcount(db, _RELEASE, values)
+
+
+_RETURN = """
+    UPDATE deliveries SET status = 'queued', claim_id = NULL, updated_at = :now
+    WHERE status = 'sending' AND claim_id = :claim_id AND broadcast_id = :broadcast_id
+        AND {is_untouched}
+"""
+_RETURN_POSTGRES = text(_RETURN.format(is_untouched="id <> ALL(CAST(:under_way AS text[]))"))
+_RETURN_SQLITE = text(
+    _RETURN.format(is_untouched="id NOT IN (SELECT value FROM json_each(:under_way))")
+)
+
+
+def return_untouched(
+    db: Session, claim_id: str, broadcast_id: str, under_way: set[str], *, now: int
+) -> int:
+    """Put back what a dead dispatcher had claimed of a broadcast and not begun; return how many."""
+    listed = list(under_way)
+    statement, ids = (
+        (_RETURN_POSTGRES, listed) if is_postgres(db) else (_RETURN_SQLITE, json.dumps(listed))
+    )
+    values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "now": now, "under_way": ids}
+    count = rowcount(db, statement, values)
+    meters.note(db.info, "rescued", ("untouched",), count)
+    return count
 
 
 _RESCUE = text("""

@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from marshmallow import Schema, fields, validate
 
-from service.channels.answers import Answer
 from service.channels.base import (
     Account,
     BlockedError,
@@ -40,8 +39,8 @@ from service.channels.drivers.waha.receipts import (
     is_authentic,
     parse_report,
 )
-from service.channels.http import client
 from service.channels.settings import BaseUrl, Secret
+from service.channels.steps import Conversation, Request, get, post
 
 _PATHS: Final = {
     MediaKind.IMAGE: "sendImage",
@@ -93,10 +92,11 @@ class Waha:
     name: ClassVar[str] = "waha"
     reaches_groups: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = False  # not those of files, whose ids are WhatsApp's own
+    concurrency: ClassVar[int | None] = 4  # a WAHA is one browser
     webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+    def __init__(self, account: Account, surroundings: Surroundings) -> None:  # noqa: ARG002 - as all
         """Open the account; no call goes out yet."""
         settings = account.settings
         self._api = f"{str(settings['base_url']).rstrip('/')}/api"
@@ -107,7 +107,6 @@ class Waha:
             "Content-Type: application/json",
             *((f"X-Api-Key: {key}",) if key else ()),
         )
-        self._client = client(surroundings)
         self._takes_ids: bool | None = None
 
     def plan(self, content: Content) -> tuple[Part, ...]:
@@ -125,14 +124,15 @@ class Waha:
         takes_id = isinstance(part, _OF_OUR_IDS)
         return Prepared(f"{self._api}/{path}", f'",{rendered[1:]}'.encode(), takes_id)
 
-    def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
+    def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
         """Send one message and return WhatsApp's id of it; raises SendError."""
-        message_id = mint(reference) if prepared.takes_id and self._engine_takes_ids() else ""
+        takes_id = prepared.takes_id and (yield from self._engine_takes_ids())
+        message_id = mint(reference) if takes_id else ""
         chat = recipient if "@" in recipient else f"{recipient}@c.us"
         given = f'"id":"{message_id}",' if message_id else ""
         body = b'{%b"chatId":"%b%b' % (given.encode(), chat.encode(), prepared.tail)
         try:
-            known_as = self._post(prepared.url, body)
+            known_as = yield from self._post(prepared.url, body)
         except UncertainError as error:
             error.provider_id = message_id
             raise
@@ -140,13 +140,13 @@ class Waha:
             self._takes_ids = False  # the engine chose another, whatever it said beforehand
         return known_as or message_id
 
-    def may_repeat(self, part: Part) -> bool:
+    def may_repeat(self, part: Part) -> Conversation[bool]:
         """Say yes to what has an id of ours, where the engine takes one; raises SendError."""
-        return isinstance(part, _OF_OUR_IDS) and self._engine_takes_ids()
+        return isinstance(part, _OF_OUR_IDS) and (yield from self._engine_takes_ids())
 
-    def check(self) -> None:
+    def check(self) -> Conversation[None]:
         """Ask WAHA about the session; raises SendError in words if it cannot send."""
-        answer = self._ask()
+        answer = yield self._question()
         if answer.status == HTTPStatus.NOT_FOUND:
             reason = f"WAHA has no session {self._session!r}."
             raise BlockedError(reason, code="http_404")
@@ -156,31 +156,29 @@ class Waha:
         status = str(session.get("status") or "of a kind that WAHA does not have")
         if status != WORKING:
             raise not_working(status)
-        restriction = restrictions.of_account(session.get("me"), time.time()) or self._restriction()
-        if restriction:
+        restriction = restrictions.of_account(session.get("me"), time.time())
+        if restriction := restriction or (yield from self._restriction()):
             raise restriction
 
-    def close(self) -> None:
-        """Leave the connections open: other sessions of this process use them too."""
+    def _question(self, about: str = "") -> Request:
+        """Return the request that asks about the session itself, or by a route below it."""
+        return get(f"{self._api}/sessions/{quote(self._session)}{about}", self._headers)
 
-    def _ask(self, about: str = "") -> Answer:
-        """Ask about the session itself, or by a route below it."""
-        url = f"{self._api}/sessions/{quote(self._session)}{about}"
-        return self._client.get(url, self._headers)
-
-    def _restriction(self) -> BlockedError | None:
+    def _restriction(self) -> Conversation[BlockedError | None]:
         """Ask what WhatsApp keeps the number from; a WAHA before 2026.8 does not know."""
         for route, found_in in _RESTRICTIONS.items():
             with suppress(SendError):
-                if restriction := found_in(read(self._ask(route).body), time.time()):
+                answer = yield self._question(route)
+                if restriction := found_in(read(answer.body), time.time()):
                     return restriction
         return None
 
-    def _dated(self, error: SendError) -> SendError:
+    def _dated(self, error: SendError) -> Conversation[SendError]:
         """Return an error, a restriction with its end as far as WAHA knows it."""
         if error.code == restrictions.CODE:
             with suppress(SendError):
-                me = read(self._ask().body).get("me")
+                answer = yield self._question()
+                me = read(answer.body).get("me")
                 return restrictions.of_account(me, time.time()) or error
         return error
 
@@ -211,11 +209,11 @@ class Waha:
             body["convert"] = media.mimetype.partition(";")[0] != _CONVERTED[media.kind]
         return body
 
-    def _post(self, url: str, body: bytes) -> str:
-        answer = self._client.post(url, body, self._headers)
+    def _post(self, url: str, body: bytes) -> Conversation[str]:
+        answer = yield post(url, body, self._headers)
         said = read(answer.body)
         if error := failed(said) if answer.accepted else refused(answer):
-            raise self._dated(error)
+            raise (yield from self._dated(error))
         if known_as := id_of(said):
             return known_as
         if answer.status == HTTPStatus.CREATED and (said or answer.body in {b"", b"{}"}):
@@ -223,11 +221,11 @@ class Waha:
         reason = "WAHA's answer is not one to a message."
         raise UncertainError(reason, code="no_message_id")
 
-    def _engine_takes_ids(self) -> bool:
+    def _engine_takes_ids(self) -> Conversation[bool]:
         """Tell whether the engine can be given a message's id; asked once per process."""
         if self._takes_ids is None:
             url = f"{self._api}/{quote(self._session)}/new-message-id"
-            answer = self._client.get(url, self._headers)
+            answer = yield get(url, self._headers)
             if answer.accepted:
                 self._takes_ids = bool(read(answer.body).get("id"))
             elif isinstance(error := refused(answer), RequestError):

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from service.channels.answers import Answer
+from service.channels.answers import Answer, refusal
 from service.channels.base import BlockedError, PermanentError, RetryableError, SendError
 from service.channels.drivers.waha.restrictions import restricted
-from service.channels.http import refusal
 
 STATUSES: Final = {
     "STOPPED": "The WAHA session is stopped; start it.",

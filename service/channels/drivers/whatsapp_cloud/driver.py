@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from marshmallow import Schema, fields, validate
@@ -15,7 +14,6 @@ from service.channels.base import (
     Content,
     Media,
     Part,
-    SendError,
     Surroundings,
     Webhook,
 )
@@ -29,8 +27,8 @@ from service.channels.drivers.whatsapp_cloud.receipts import (
 )
 from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, read, render
 from service.channels.drivers.whatsapp_cloud.uploads import Uploads
-from service.channels.http import client
 from service.channels.settings import BaseUrl, Secret
+from service.channels.steps import Conversation, get, post, result
 
 BASE_URL: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
@@ -90,6 +88,7 @@ class WhatsAppCloud:
     name: ClassVar[str] = "whatsapp_cloud"
     reaches_groups: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = True
+    concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = Webhook(
         SIGNATURE_HEADER, is_authentic, parse_report, challenge
     )
@@ -104,7 +103,6 @@ class WhatsAppCloud:
         self._preview_url = bool(settings.get("preview_url", False))
         self._credentials = (f"Authorization: Bearer {settings['access_token']}",)
         self._headers = (*self._credentials, "Content-Type: application/json")
-        self._client = client(surroundings)
         self._uploads = Uploads(self._node, self._credentials, account.media, surroundings)
 
     def plan(self, content: Content) -> tuple[Part, ...]:
@@ -127,37 +125,26 @@ class WhatsAppCloud:
         rest = f",{dump(body)[1:]}" if body else "}"
         return Prepared(f'{start}{{"id":"', f'"{rest}{end}', part)
 
-    def send(self, recipient: str, prepared: Prepared, reference: str) -> str:
+    def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
         """Send one message and return Meta's id of it; raises SendError."""
         media = prepared.media
         if media is None:
-            return self._post(prepared, "", recipient, reference)
-        media_id = self._uploads.id_of(media)
+            body = _body(prepared, "", recipient, reference)
+            return _message_id((yield post(self._messages, body, self._headers)))
+        media_id = yield from self._uploads.id_of(media)
         try:
-            return self._post(prepared, media_id, recipient, reference)
+            return (yield from self._send_file(prepared, media_id, recipient, reference))
         except MediaGoneError:
-            media_id = self._uploads.renew(media, media_id)
-            return self._post(prepared, media_id, recipient, reference)
+            media_id = yield from self._uploads.renew(media, media_id)
+            return (yield from self._send_file(prepared, media_id, recipient, reference))
 
-    def may_send_many(self, prepared: Prepared) -> bool:
-        """Say yes to what needs no upload, while Meta refuses nothing."""
-        return prepared.media is None and self._client.is_calm
-
-    def send_many(
-        self, messages: Sequence[tuple[str, str]], prepared: Prepared
-    ) -> list[str | Exception]:
-        """Send to several recipients at once."""
-        bodies = [_body(prepared, "", *message) for message in messages]
-        answers = self._client.post_all(self._messages, bodies, self._headers)
-        return [_taken(answer) for answer in answers]
-
-    def may_repeat(self, part: Part) -> bool:  # noqa: ARG002 - the contract of all drivers
+    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
         """Say no: Meta delivers a repeated request a second time."""
-        return False
+        return result(value=False)
 
-    def check(self) -> None:
+    def check(self) -> Conversation[None]:
         """Ask Meta about the number; raises SendError in words if it cannot send."""
-        answer = self._client.get(f"{self._node}?fields={_FIELDS}", self._credentials)
+        answer = yield get(f"{self._node}?fields={_FIELDS}", self._credentials)
         if not answer.accepted:
             raise refused(answer)
         number = read(answer.body)
@@ -168,12 +155,11 @@ class WhatsAppCloud:
         if status in _UNFIT:
             raise BlockedError(_UNFIT[status], code=status.lower())
 
-    def close(self) -> None:
-        """Leave the connections open: other sessions of this process use them too."""
-
-    def _post(self, prepared: Prepared, media_id: str, recipient: str, reference: str) -> str:
+    def _send_file(
+        self, prepared: Prepared, media_id: str, recipient: str, reference: str
+    ) -> Conversation[str]:
         body = _body(prepared, media_id, recipient, reference)
-        return _message_id(self._client.post(self._messages, body, self._headers), media_id)
+        return _message_id((yield post(self._messages, body, self._headers)), media_id)
 
 
 def _body(prepared: Prepared, media_id: str, recipient: str, reference: str) -> bytes:
@@ -189,13 +175,3 @@ def _message_id(answer: Answer, media_id: str = "") -> str:
         return str(json.loads(answer.body.decode())["messages"][0]["id"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise refused(answer, media_id) from error
-
-
-def _taken(answer: Answer | SendError) -> str | Exception:
-    """Return the id that Meta gave a message, or the error, which is no other message's."""
-    if isinstance(answer, SendError):
-        return answer
-    try:
-        return _message_id(answer)
-    except Exception as error:  # noqa: BLE001 - also of a defect in reading it
-        return error

@@ -10,7 +10,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final
 
-from service.channels.answers import Answer
+from service.channels.answers import DEFAULT_HOLD, Answer, refusal
 from service.channels.base import (
     BlockedError,
     PermanentError,
@@ -21,7 +21,6 @@ from service.channels.base import (
     UnknownCodeError,
 )
 from service.channels.drivers.whatsapp_cloud.rendering import read
-from service.channels.http import DEFAULT_HOLD, refusal
 
 
 class Verdict(Enum):

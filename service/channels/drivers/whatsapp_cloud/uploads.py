@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from service.channels.base import (
     BlockedError,
@@ -20,17 +21,20 @@ from service.channels.base import (
     Surroundings,
     UncertainError,
 )
+from service.channels.connections import SLOWEST_UPLOAD
 from service.channels.drivers.whatsapp_cloud.errors import refused
 from service.channels.drivers.whatsapp_cloud.rendering import read
-from service.channels.http import SLOWEST_UPLOAD, Form, client
+from service.channels.steps import Call, Conversation, Form, Pause, Workers, upload
 
 MEDIA_LIFETIME: Final = 29 * 86_400.0
 """Seconds for which a media id is used again; Meta keeps one for 30 days."""
 
 _PATIENCE: Final = 5.0
-"""Seconds that a thread waits for another process's upload, and then the session."""
+"""Seconds for which a message waits for another process's upload, and then the session."""
 
 _GLANCE: Final = 0.1
+
+_BOOKKEEPING: Final = Workers("media", 2)
 
 
 @dataclass(slots=True)
@@ -55,63 +59,76 @@ class Uploads:
         self._url = f"{node}/media"
         self._credentials = credentials
         self._media_ids = media_ids
-        self._client = client(surroundings)
         self._timeout = surroundings.connect_timeout + surroundings.send_timeout
         self._uploads: dict[str, _Upload] = {}
 
-    def id_of(self, media: Media) -> str:
+    def id_of(self, media: Media) -> Conversation[str]:
         """Return Meta's id of an attachment, uploaded now if need be; raises SendError."""
-        return self._media_ids.get(media.attachment_id) or self._upload(media, gone="")
+        known = self._media_ids.known(media.attachment_id)
+        return known or (yield from self._obtain(media, gone=""))
 
-    def renew(self, media: Media, gone: str) -> str:
+    def renew(self, media: Media, gone: str) -> Conversation[str]:
         """Return another id than the one that means nothing to Meta any more; raises SendError."""
-        return self._upload(media, gone)
+        return self._obtain(media, gone)
 
-    def _upload(self, media: Media, gone: str) -> str:
-        """Let one thread of this process see to the upload, and the others share what it gets."""
+    def _obtain(self, media: Media, gone: str) -> Conversation[str]:
+        """Let one conversation of this process upload the file; the others share what it gets."""
         asked_at = time.monotonic()
-        upload = self._uploads.setdefault(media.attachment_id, _Upload())
-        with upload.turn:
+        current = self._uploads.setdefault(media.attachment_id, _Upload())
+        while not current.turn.acquire(blocking=False):
+            yield Pause(_GLANCE)
+            known = self._media_ids.known(media.attachment_id)
+            if known and known != gone:
+                return known  # without the turn: hundreds may have waited for it
+        try:
+            if current.error and current.failed_at > asked_at:
+                raise current.error  # another conversation tried while this one waited
             if gone:
-                self._media_ids.forget(media.attachment_id, gone)
-            if upload.error and upload.failed_at > asked_at:
-                raise upload.error  # another thread tried while this one waited
-            try:
-                return self._upload_once(media)
-            except SendError as error:
-                upload.error, upload.failed_at = error, time.monotonic()
-                raise
+                yield _call(self._media_ids.forget, media.attachment_id, gone)
+            return (yield from self._upload_once(media))
+        except SendError as error:
+            if error is not current.error:
+                current.error, current.failed_at = error, time.monotonic()
+            raise
+        finally:
+            current.turn.release()
 
-    def _upload_once(self, media: Media) -> str:
+    def _upload_once(self, media: Media) -> Conversation[str]:
         """Upload a file unless it is there, or another process does it meanwhile."""
         longest = 2 * self._timeout + media.size / SLOWEST_UPLOAD
         until = time.monotonic() + _PATIENCE
-        while not (known := self._media_ids.get(media.attachment_id)):
-            if self._media_ids.reserve(media.attachment_id, seconds=longest):
-                return self._upload_now(media)
+        while not (known := (yield _call(self._media_ids.get, media.attachment_id))):
+            begins = yield _call(self._media_ids.reserve, media.attachment_id, seconds=longest)
+            if begins:
+                return (yield from self._upload_now(media))
             if time.monotonic() > until:
                 reason = "Another process is still uploading a file of this session's."
                 raise BlockedError(reason, code="uploading", wait=_PATIENCE)
-            time.sleep(_GLANCE)
-        return known
+            yield Pause(_GLANCE)
+        return str(known)
 
-    def _upload_now(self, media: Media) -> str:
+    def _upload_now(self, media: Media) -> Conversation[str]:
         try:
-            media_id = self._send(media)
+            media_id = yield from self._send(media)
         except Exception:
-            self._media_ids.forget(media.attachment_id)
+            yield _call(self._media_ids.forget, media.attachment_id)
             raise
-        self._media_ids.put(media.attachment_id, media_id, lifetime=MEDIA_LIFETIME)
+        yield _call(self._media_ids.put, media.attachment_id, media_id, lifetime=MEDIA_LIFETIME)
         return media_id
 
-    def _send(self, media: Media) -> str:
+    def _send(self, media: Media) -> Conversation[str]:
         purpose = {"messaging_product": "whatsapp", "type": media.mimetype}
         form = Form(purpose, media.path, media.filename, media.mimetype)
-        answer = self._client.upload(self._url, form, self._credentials)
+        answer = yield upload(self._url, form, self._credentials)
         media_id = read(answer.body).get("id")
         if not answer.accepted or not media_id:
             raise _repeatable(refused(answer))
         return str(media_id)
+
+
+def _call(function: Callable[..., Any], *values: Any, **options: Any) -> Call:
+    """Have the database asked in a thread."""
+    return Call(_BOOKKEEPING, partial(function, *values, **options))
 
 
 def _repeatable(error: SendError) -> SendError:

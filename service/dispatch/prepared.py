@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import undefer
 
-from service.channels.base import BlockedError, Driver, SendsMany
+from service.channels.base import BlockedError, Driver
 from service.config import Settings
 from service.core.accounts import Accounts
 from service.database import Database
@@ -16,7 +16,7 @@ from service.dispatch.retry import Policy
 from service.models import Broadcast, Session
 
 _KEPT = 512
-"""Campaigns kept in memory; one holds its rendered message and no recipients."""
+"""Prepared broadcasts kept in memory; one holds its rendered message and no recipients."""
 
 
 class UnopenedSessionError(Exception):
@@ -24,10 +24,10 @@ class UnopenedSessionError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Campaign:
+class PreparedBroadcast:
     """A broadcast, its driver and its rendered parts.
 
-    `many` is the driver where it takes several recipients, and there is one part for each.
+    `concurrency`: messages that its session may have under way; None: no limit but the room.
     """
 
     broadcast_id: str
@@ -35,27 +35,23 @@ class Campaign:
     driver: Driver
     parts: tuple[Any, ...]
     policy: Policy
-    many: SendsMany | None = None
-
-    def may_send_many(self) -> bool:
-        """Tell whether several recipients may be sent to at once just now."""
-        return self.many is not None and self.many.may_send_many(self.parts[0])
+    concurrency: int | None = None
 
 
-class Campaigns:
-    """The campaigns of this process, made when first needed and again when a session changes."""
+class PreparedBroadcasts:
+    """The broadcasts of this process, prepared when first needed and when their session changes."""
 
     def __init__(self, settings: Settings, database: Database, accounts: Accounts) -> None:
         self._settings = settings
         self._database = database
         self._accounts = accounts
         self._drivers: dict[str, tuple[int, Driver]] = {}
-        self._kept: OrderedDict[tuple[str, int, int, int], Campaign] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int, int], PreparedBroadcast] = OrderedDict()
 
     def get(
         self, broadcast_id: str, session_version: int, expires_at: int, revision: int = 0
-    ) -> Campaign:
-        """Return a campaign as its session, its expiry and its message are now.
+    ) -> PreparedBroadcast:
+        """Return a broadcast as its session, its expiry and its message are now.
 
         Raises UnopenedSessionError, and whatever fails in preparing the message.
         """
@@ -68,7 +64,7 @@ class Campaigns:
             self._kept.popitem(last=False)
         return self._kept[key]
 
-    def _make(self, broadcast_id: str) -> Campaign:
+    def _make(self, broadcast_id: str) -> PreparedBroadcast:
         with self._database.reading() as db:
             broadcast = db.get_one(Broadcast, broadcast_id, options=[undefer(Broadcast.content)])
             session = db.get_one(Session, broadcast.session_id)
@@ -76,8 +72,8 @@ class Campaigns:
         parts = driver.plan(self._accounts.content(broadcast))
         prepared = tuple(driver.prepare(part) for part in parts)
         policy = Policy.of(self._settings, session, broadcast.expires_at)
-        many = driver if isinstance(driver, SendsMany) and len(prepared) == 1 else None
-        return Campaign(broadcast.id, session.id, driver, prepared, policy, many)
+        concurrency = session.concurrency or driver.concurrency
+        return PreparedBroadcast(broadcast.id, session.id, driver, prepared, policy, concurrency)
 
     def _driver(self, session: Session) -> Driver:
         """Return the one driver of a session, so that its connections and locks are shared."""

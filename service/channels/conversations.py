@@ -1,0 +1,161 @@
+"""Carries out the conversations of drivers: many at once in one thread, or one while one waits."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from service.channels.answers import Answer
+from service.channels.base import Surroundings
+from service.channels.exchanges import Exchanges
+from service.channels.steps import Call, Conversation, Pause, Request, Step, T
+
+_LONGEST_TURN: Final = 1.0
+"""Seconds after which a turn ends in any case."""
+
+
+class NotAllowedError(Exception):
+    """A step that must not happen twice may not begin now."""
+
+
+class Ended(NamedTuple):
+    """A conversation that is over: its token, and its result or the error that ended it."""
+
+    token: Any
+    result: Any
+    error: Exception | None = None
+
+
+class _Talk(NamedTuple):
+    token: Any
+    conversation: Conversation[Any]
+
+
+class Conversations:
+    """The conversations of one thread.
+
+    `may_begin` is asked with the token before each step that must not happen twice; where it says
+    no, the conversation is resumed with NotAllowedError. `wake` alone may be called by other
+    threads.
+    """
+
+    def __init__(
+        self, surroundings: Surroundings, may_begin: Callable[[Any], bool] = lambda _token: True
+    ) -> None:
+        self._exchanges = Exchanges(surroundings)
+        self._may_begin = may_begin
+        self._pauses: list[tuple[float, int, _Talk]] = []
+        self._numbers = itertools.count()
+        self._calling = 0
+        self._called: deque[tuple[_Talk, Future[Any]]] = deque()
+        self._ended: list[Ended] = []
+        self.wake = self._exchanges.wake
+        self.close = self._exchanges.close
+
+    def __len__(self) -> int:
+        """Return how many conversations are under way."""
+        return len(self._exchanges) + len(self._pauses) + self._calling
+
+    def begin(self, token: Any, conversation: Conversation[Any]) -> None:
+        """Start a conversation; `turn` returns its end."""
+        self._resume(_Talk(token, conversation), conversation.send, None)
+
+    @property
+    def waited(self) -> float:
+        """How many seconds were spent waiting, of all turns."""
+        return self._exchanges.waited
+
+    def turn(self, longest: float) -> list[Ended]:
+        """Wait up to so many seconds until something moves; return what has ended."""
+        if self._ended or self._called:
+            longest = 0.0
+        elif self._pauses:
+            longest = max(0.0, min(longest, self._pauses[0][0] - time.monotonic()))
+        for talk, answer in self._exchanges.turn(min(longest, _LONGEST_TURN)):
+            self._answer(talk, answer)
+        while self._called:
+            self._calling -= 1
+            self._take_result(*self._called.popleft())
+        while self._pauses and self._pauses[0][0] <= time.monotonic():
+            talk = heapq.heappop(self._pauses)[2]
+            self._resume(talk, talk.conversation.send, None)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def break_pauses(self, error: Exception) -> None:
+        """Resume every conversation that pauses with an error, as this process is about to end."""
+        pauses, self._pauses = self._pauses, []
+        for _, _, talk in pauses:
+            self._resume(talk, talk.conversation.throw, error)
+
+    def _answer(self, talk: _Talk, answer: Answer | Exception) -> None:
+        if isinstance(answer, Exception):
+            self._resume(talk, talk.conversation.throw, answer)
+        else:
+            self._resume(talk, talk.conversation.send, answer)
+
+    def _take_result(self, talk: _Talk, done: Future[Any]) -> None:
+        if error := done.exception():
+            self._resume(talk, talk.conversation.throw, error)
+        else:
+            self._resume(talk, talk.conversation.send, done.result())
+
+    def _resume(self, talk: _Talk, resume: Callable[[Any], Step], value: Any) -> None:
+        """Let a conversation go on to its next step, or its end; it never raises."""
+        while True:
+            try:
+                step = resume(value)
+            except StopIteration as stop:
+                self._ended.append(Ended(talk.token, stop.value))
+                return
+            except Exception as error:  # noqa: BLE001 - its token's owner is told
+                self._ended.append(Ended(talk.token, None, error))
+                return
+            try:
+                self._begin_step(talk, step)
+            except Exception as error:  # noqa: BLE001 - the conversation is told
+                resume, value = talk.conversation.throw, error
+            else:
+                return
+
+    def _begin_step(self, talk: _Talk, step: Step) -> None:
+        if step.once and not self._may_begin(talk.token):
+            raise NotAllowedError
+        if isinstance(step, Request):
+            self._exchanges.begin(step, talk)
+        elif isinstance(step, Pause):
+            until = time.monotonic() + step.seconds
+            heapq.heappush(self._pauses, (until, next(self._numbers), talk))
+        else:
+            self._call(talk, step)
+
+    def _call(self, talk: _Talk, step: Call) -> None:
+        self._calling += 1
+        done = step.workers.pool.submit(step.function)
+        done.add_done_callback(partial(self._note_called, talk))
+
+    def _note_called(self, talk: _Talk, done: Future[Any]) -> None:
+        self._called.append((talk, done))
+        self.wake()
+
+
+def talk(conversation: Conversation[T], surroundings: Surroundings) -> T:
+    """Carry out one conversation and wait for its end; return its result or raise its error."""
+    conversations = Conversations(surroundings)
+    try:
+        conversations.begin(None, conversation)
+        ended: list[Ended] = []
+        while not ended:
+            ended = conversations.turn(_LONGEST_TURN)
+    finally:
+        conversations.close()
+    if ended[0].error:
+        raise ended[0].error
+    result: T = ended[0].result
+    return result

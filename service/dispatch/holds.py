@@ -1,0 +1,38 @@
+"""Holds that this process learnt of before they are committed.
+
+A hold takes effect for all processes when it is written. What lies claimed in this one must not go
+out meanwhile.
+"""
+
+from __future__ import annotations
+
+from service.core.verdicts import Hold
+from service.database import now_ms
+
+_UNTIL_WRITTEN = 5_000
+"""Milliseconds after which the database speaks for a hold that is not over by then."""
+
+
+class LocalHolds:
+    """The sessions and broadcasts that are held for now."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, int] = {}
+
+    def add(self, hold: Hold) -> None:
+        """Hold a session or a broadcast until the hold is over or known to all."""
+        known = now_ms() + _UNTIL_WRITTEN
+        until = known if hold.until is None else min(hold.until, known)
+        for name in (hold.session_id, hold.broadcast_id):
+            if name is not None:
+                self._until[name] = max(self._until.get(name, 0), until)
+
+    def allow(self, session_id: str, broadcast_id: str) -> bool:
+        """Tell whether neither a session nor a broadcast is held."""
+        return not self._until or (self._is_over(session_id) and self._is_over(broadcast_id))
+
+    def _is_over(self, name: str) -> bool:
+        until = self._until.get(name, 0)
+        if until and until <= now_ms():
+            self._until.pop(name, None)
+        return until <= now_ms()

@@ -1,0 +1,149 @@
+"""How many messages may be under way, of each session and in all.
+
+One rule shares the room of a process. A session begins with a small share and gets a place more
+with each answer, up to its concurrency. Throttling and time-outs halve it. A session that does not
+answer is late: it keeps its small share, and what it has under way no longer counts against the
+others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+PATIENCE: Final = 2.0
+"""Seconds without an answer after which a message is late, unless its session is known as slow."""
+
+_SLOWNESS: Final = 3.0
+"""A message is not late before so many times what its session's answers take at present."""
+
+_SHARES: Final = 16
+"""A session's small share is this part of the room."""
+
+_LEAST: Final = 8
+"""Places of a small share, at least; a smaller room is one share."""
+
+_RESTS: Final = 4.0
+"""Seconds without a message after which a session begins anew: its connections are closed then."""
+
+_WEIGHT: Final = 0.1
+"""How much the newest answer counts in the average of what answers take."""
+
+
+class Response(Enum):
+    """What a provider's way of ending a message says about its session's limit."""
+
+    ANSWER = "the provider keeps up: room for one more"
+    TROUBLE = "throttled, or no answer: half of it"
+    NOTHING = "the message was not sent"
+
+
+@dataclass(slots=True)
+class Limit:
+    """The concurrency of one session in this process; moments are of the monotonic clock."""
+
+    share: int
+    most: int
+    under_way: int = 0
+    late: int = 0
+    latency: float = 0.0
+    allowed: float = field(init=False)
+    ended_at: float = 0.0
+    _halved_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin with the small share."""
+        self.allowed = min(self.share, self.most)
+
+    def free(self, now: float) -> int:
+        """Return how many more messages may begin."""
+        if not self.under_way and now > self.ended_at + _RESTS:
+            self.allowed = min(self.share, self.most)
+        return int(self.allowed) - self.under_way
+
+    def ended(self, response: Response, began_at: float, now: float) -> None:
+        """Take note of how a message ended that began at a moment."""
+        is_used = 2 * self.under_way >= self.allowed
+        self.under_way -= 1
+        self.ended_at = now
+        if response is Response.ANSWER:
+            self.latency += _WEIGHT * (now - began_at - self.latency)
+            if is_used and not self.late:
+                self.allowed = min(self.most, self.allowed + 1)
+        elif response is Response.TROUBLE and began_at > self._halved_at:
+            # Once for all that was under way together.
+            self.allowed = max(1.0, self.allowed / 2)
+            self._halved_at = now
+
+    def be_late(self, messages: int) -> None:
+        """Take note of how many messages wait too long for their answers."""
+        self.late = messages
+        if messages:
+            self.allowed = min(self.allowed, self.share)
+
+    def count_late(self, began: Sequence[float], now: float) -> int:
+        """Return how many messages wait too long, by the moments they began."""
+        before = now - max(PATIENCE, _SLOWNESS * self.latency)
+        return sum(moment < before for moment in began)
+
+
+class Limits:
+    """The limits of the sessions that this process sends for; `room` is for all of them together.
+
+    Not locked: the queue that asks is.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._limits: dict[str, Limit] = {}
+        self._waits: dict[object, dict[str, int]] = {}
+        self._late = 0
+        self.under_way = 0
+
+    def of(self, session_id: str, concurrency: int | None = None) -> Limit:
+        """Return a session's limit; `concurrency` is the most that it may have under way."""
+        limit = self._limits.get(session_id)
+        if limit is None:
+            share = max(self._room // _SHARES, min(self._room, _LEAST))
+            limit = self._limits[session_id] = Limit(share, self._room)
+        if concurrency is not None and concurrency != limit.most:
+            limit.most = min(concurrency, self._room)
+            limit.allowed = min(limit.allowed, limit.most)
+        return limit
+
+    def began(self, limit: Limit, messages: int) -> None:
+        """Take note of messages that begin."""
+        limit.under_way += messages
+        self.under_way += messages
+
+    def ended(self, session_id: str, response: Response, began_at: float, now: float) -> None:
+        """Take note of the end of a message."""
+        self.under_way -= 1
+        self._limits[session_id].ended(response, began_at, now)
+
+    def free(self) -> int:
+        """Return how many more messages may begin, of whatever sessions.
+
+        Late ones do not count, but never more than twice the room is under way.
+        """
+        return self._room + min(self._late, self._room) - self.under_way
+
+    def note_waits(self, sender: object, began: Mapping[str, Sequence[float]], now: float) -> None:
+        """See which of a sender's messages wait too long, by session and the moments they began."""
+        self._waits[sender] = {
+            session_id: self._limits[session_id].count_late(moments, now)
+            for session_id, moments in began.items()
+        }
+        late: Counter[str] = Counter()
+        for waits in self._waits.values():
+            late.update(waits)
+        self._late = late.total()
+        for session_id, limit in self._limits.items():
+            limit.be_late(late[session_id])
+
+    def forget(self, session_id: str) -> None:
+        """Drop the limit of a session that has nothing under way."""
+        del self._limits[session_id]
