@@ -7,8 +7,8 @@ Where something is made, an optional field that is empty counts as absent.
 
 from pathlib import Path
 
-VERSION = "1.0.0"
-"""The version of the service, and with it of the API."""
+VERSION = "1.1.0.dev0"
+"""The version of the service and its API; `.dev0` until it is released."""
 
 _PACKAGE = Path(__file__).resolve().parent
 _PACKED = _PACKAGE / "migrations"

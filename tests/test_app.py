@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import request
 
-import service
 from service.app import Application, create_app
 from service.config import SettingError, Settings
-from tests.conftest import ROOT
 
 Asks = Callable[..., str]
 
@@ -63,8 +60,3 @@ def test_a_request_that_came_past_fewer_proxies_is_not_believed(
 def test_a_location_that_nginx_could_not_have_is_refused(prefix: str) -> None:
     with pytest.raises(SettingError, match="ACCEL_PREFIX"):
         Settings(accel_prefix=prefix)
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == service.VERSION

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from service import VERSION
 from tests.conftest import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -31,3 +33,15 @@ def test_the_subject_of_a_commit_has_72_characters_at_most(length: int, *, refus
     # As pre-commit compiles it with --multiline.
     found = re.search(HOOKS["subject"]["entry"], message, re.MULTILINE | re.DOTALL)
     assert (found is not None) == refused
+
+
+def test_the_version_is_the_one_that_the_changelog_begins_with() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    [(number, date), *_] = re.findall(r"^## \[(.+?)\] - (\S+)$", changelog, re.MULTILINE)
+    assert (f"{number}.dev0" if date == "unreleased" else number) == VERSION
+
+
+@pytest.mark.parametrize("record", sorted((ROOT / "docs/adr").glob("*.md")), ids=lambda it: it.stem)
+def test_each_decision_says_whether_it_still_holds(record: Path) -> None:
+    _title, _, status = record.read_text(encoding="utf-8").splitlines()[:3]
+    assert re.match(r"\*\*Status:\*\* (accepted|superseded by \[ADR )", status)

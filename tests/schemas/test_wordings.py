@@ -17,7 +17,9 @@ SCHEMAS = [
     for found in vars(module).values()
     if isinstance(found, type) and issubclass(found, StrictSchema)
 ]
-NO_SUCH_PART = "There is no such field here, only text, attachments, file, location, contactId, template."
+NO_SUCH_PART = (
+    "There is no such field here, only text, attachments, file, location, contactId, template."
+)
 
 
 def sentences(field: fields.Field[Any]) -> Iterator[str]:
