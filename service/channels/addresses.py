@@ -6,7 +6,10 @@ differently the second time (https://owasp.org/www-community/attacks/DNS_Rebindi
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from service.channels.base import BlockedError
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """What the IANA hands out for the internet; everything else in IPv6 is special."""
@@ -35,6 +38,28 @@ def is_public(address: str) -> bool:
         inner = _embedded(ip)
         return _is_public4(inner) if inner else _is_public6(ip)
     return _is_public4(ip)
+
+
+def forbidden(address: str) -> BlockedError:
+    """Return what a call to an address that is not public ends with."""
+    reason = (
+        f"{address} is not a public address; it is called only where the operator sets"
+        " PRIVATE_ADDRESSES=true."
+    )
+    return BlockedError(reason, code="address")
+
+
+def private_address(host: str) -> str:
+    """Return an address of a host's that is not public, or an empty text if none is known here.
+
+    It waits for the resolver. Only where a proxy connects is this the check, since the proxy may
+    know names that this machine does not.
+    """
+    try:
+        known = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ""
+    return next((str(each[4][0]) for each in known if not is_public(str(each[4][0]))), "")
 
 
 def _embedded(ip: IPv6Address) -> IPv4Address | None:

@@ -20,7 +20,7 @@ import certifi
 import pycurl
 
 from service import VERSION
-from service.channels.addresses import is_public
+from service.channels.addresses import forbidden, is_public
 from service.channels.answers import Answer, SuccessStreak
 from service.channels.base import (
     BlockedError,
@@ -165,11 +165,7 @@ class Connection:
             reason = f"{late or 'No answer came whole'}: {words}."
             return UncertainError(reason, code="no_answer")
         if self._forbidden:
-            reason = (
-                f"{self._forbidden} is not a public address; it is called only where the operator"
-                " sets PRIVATE_ADDRESSES=true."
-            )
-            return BlockedError(reason, code="address")
+            return forbidden(self._forbidden)
         if number in _MENDABLE:
             return BlockedError(f"The provider cannot be called: {words}.", code=_MENDABLE[number])
         reason = f"{late or 'The provider was not reached'}: {words}."

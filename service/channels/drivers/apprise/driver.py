@@ -17,10 +17,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote
 
 from apprise import Apprise as Services
-from apprise import AppriseAttachment, NotifyBase
+from apprise import AppriseAsset, AppriseAttachment, NotifyBase
 from apprise.attachment.file import AttachFile
 from marshmallow import Schema, ValidationError, validates
 
+from service.channels.addresses import forbidden
 from service.channels.answers import Answer, refusal
 from service.channels.base import (
     Account,
@@ -41,33 +42,10 @@ from service.channels.base import (
     Webhook,
 )
 from service.channels.captions import refuse_long
+from service.channels.drivers.apprise import services
+from service.channels.drivers.apprise.outlet import Outlet
 from service.channels.settings import Secret
 from service.channels.steps import Call, Conversation, Workers, result
-
-_SMS: Final = (
-    *("46elks", "atalk", "bulksms", "bulkvs", "burstsms", "clickatell", "clicksend", "cm"),
-    *("d7sms", "elks", "exotel", "freemobile", "gupshup", "httpsms", "kavenegar", "kudosity"),
-    *("msg91", "msgbird", "nexmo", "octopush", "plivo", "seven", "sinch", "smsmanager"),
-    *("smsmgr", "sns", "telnyx", "twilio", "voipms", "vonage"),
-)
-_CHATS: Final = (
-    "discord",
-    "line",
-    "pbul",
-    "pover",
-    "slack",
-    "tgram",
-    "threema",
-    "viber",
-    "whatsapp",
-)
-_MAIL: Final = (
-    *("brevo", "mailersend", "mailgun", "postmark", "resend", "sendgrid", "ses", "smtp2go"),
-    "sparkpost",
-)
-HOSTED: Final = frozenset((*_SMS, *_CHATS, *_MAIL))
-"""Services at an address of their own. Any other lets a URL name a host, which Apprise calls
-without looking where it is; that is left to operators who allow private addresses."""
 
 _THREADS: Final = 16
 """Messages under way at once: Apprise blocks, so each takes a thread."""
@@ -104,7 +82,10 @@ class Settings(Schema):
         if _PLACE not in url:
             message = f"Must have {_PLACE} where the recipient goes."
             raise ValidationError(message, data_key)
-        if Services.instantiate(url.replace(_PLACE, _SAMPLE)) is None:
+        sample = url.replace(_PLACE, _SAMPLE)
+        if reason := services.fault(sample):
+            raise ValidationError(reason, data_key)
+        if _service(sample) is None:
             message = "Apprise does not understand this URL."
             raise ValidationError(message, data_key)
 
@@ -122,9 +103,8 @@ class Apprise:
     def __init__(self, account: Account, surroundings: Surroundings) -> None:
         """Open the account; no call goes out yet."""
         self._url = str(account.settings["url"])
-        self._timeouts = surroundings.connect_timeout, surroundings.send_timeout
-        is_hosted = self._url.partition(":")[0].lower() in HOSTED
-        self._is_allowed = is_hosted or surroundings.private_addresses
+        self._service_name = services.service_of(self._url)
+        self._surroundings = surroundings
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Put all that is words into one part; files follow, where the service takes any."""
@@ -156,38 +136,61 @@ class Apprise:
 
     def check(self) -> Conversation[None]:
         """See whether the URL may be used; that it works shows only with the first message."""
-        self._service(_SAMPLE)
+        self._allowed(_SAMPLE)
         return result(None)
 
     def _notify(self, recipient: str, prepared: Prepared) -> None:
-        service = self._service(recipient)
+        service = self._allowed(recipient)
         files = _attached(prepared.file) if prepared.file else None
+        outlet = Outlet(self._surroundings)
         _log.lines = []
-        if not service.notify(body=prepared.body, attach=files):
+        with outlet.used():
+            was_sent = service.notify(body=prepared.body, attach=files)
+        if outlet.forbidden:
+            raise forbidden(outlet.forbidden)
+        if not was_sent:
             raise _refused(_log.lines, recipient)
 
     def _refuse_long(self, body: str) -> None:
         """Raise UnsupportedContentError for what no service takes; SMS gateways cut it up."""
-        if self._url.partition(":")[0].lower() not in _SMS:
+        if self._service_name not in services.SMS:
             refuse_long(body, self._instantiate(_SAMPLE).body_maxlen, "This service")
 
-    def _service(self, recipient: str) -> NotifyBase:
+    def _allowed(self, recipient: str) -> NotifyBase:
         """Return a service that may be used; raises BlockedError."""
-        if not self._is_allowed:
+        if self._service_name not in services.HOSTED:
+            self._refuse_host()
+        if reason := services.fault(self._url.replace(_PLACE, _SAMPLE)):
+            raise BlockedError(f"The session's URL cannot be used: {reason}", code="url")
+        return self._instantiate(recipient)
+
+    def _refuse_host(self) -> None:
+        """Raise BlockedError where a URL that names a host may not be used."""
+        if not self._surroundings.private_addresses:
             reason = (
                 "This session's URL names a host, so it may lead to a private address; it is used"
                 " only where the operator sets PRIVATE_ADDRESSES=true."
             )
             raise BlockedError(reason, code="address")
-        return self._instantiate(recipient)
+        if self._surroundings.proxy and self._service_name in services.NO_HTTP:
+            reason = "This service does not speak HTTP, so it cannot go through OUTGOING_PROXY."
+            raise BlockedError(reason, code="proxy")
 
     def _instantiate(self, recipient: str) -> NotifyBase:
         """Return a service for one recipient, a new one since its throttle is per object."""
-        service = Services.instantiate(self._url.replace(_PLACE, quote(recipient)))
-        if not isinstance(service, NotifyBase):
+        service = _service(self._url.replace(_PLACE, quote(recipient)))
+        if service is None:
             raise BlockedError("Apprise does not understand the session's URL.", code="url")
-        service.socket_connect_timeout, service.socket_read_timeout = self._timeouts
+        service.socket_connect_timeout = self._surroundings.connect_timeout
+        service.socket_read_timeout = self._surroundings.send_timeout
         return service
+
+
+def _service(url: str) -> NotifyBase | None:
+    """Return Apprise's object for a URL, which follows no redirect and stores nothing."""
+    asset = AppriseAsset(http_redirects=False, storage_mode="memory")
+    service = Services.instantiate(url, asset=asset)
+    return service if isinstance(service, NotifyBase) else None
 
 
 class _Log(logging.Handler):

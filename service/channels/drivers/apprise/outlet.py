@@ -1,0 +1,94 @@
+"""The way out for Apprise's HTTP: through the operator's proxy, and to public addresses alone.
+
+Apprise's services call `requests.post` and its like. Here these open a session that checks the
+address that it connects to, never a name, or that uses the proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests.api
+from apprise.manager_attachment import AttachmentManager
+from apprise.utils.http import HTTPPolicy, HTTPPolicySession
+
+from service.channels.addresses import is_public, private_address
+from service.channels.base import Surroundings
+
+
+class Outlet:
+    """The way out for one message; `forbidden` is the address that was refused, if any."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.forbidden = ""
+        self._proxy = surroundings.proxy
+        self._is_guarded = not surroundings.private_addresses
+        self._timeout = surroundings.connect_timeout
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let all requests of this thread leave by this way."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def session(self) -> requests.Session:
+        """Open a session of requests."""
+        return _Proxied(self, self._proxy) if self._proxy else self._direct()
+
+    def may_ask_for(self, url: str) -> bool:
+        """Tell whether the proxy may be asked for a URL."""
+        if self._is_guarded:
+            self.forbidden = private_address(urlsplit(url).hostname or "")
+        return not self.forbidden
+
+    def _direct(self) -> requests.Session:
+        policy = HTTPPolicy(address_filter=self._may_connect_to, resolve_timeout=self._timeout)
+        session: requests.Session = HTTPPolicySession(policy)
+        return session
+
+    def _may_connect_to(self, address: str) -> bool:
+        if self._is_guarded and not is_public(address):
+            self.forbidden = address
+            return False
+        return True
+
+
+class _Proxied(requests.Session):
+    """A session whose requests all go to the proxy."""
+
+    def __init__(self, outlet: Outlet, proxy: str) -> None:
+        super().__init__()
+        self._outlet = outlet
+        self.trust_env = False
+        self.proxies = {"http": proxy, "https": proxy}
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request, or a step of a redirect, unless its host is private."""
+        if not self._outlet.may_ask_for(request.url or ""):
+            message = "This URL leads to a private address."
+            raise requests.exceptions.InvalidURL(message)
+        return super().send(request, **options)
+
+
+_current: ContextVar[Outlet] = ContextVar("outlet")
+
+
+def _open() -> requests.Session:
+    return _current.get().session()
+
+
+def _take_over() -> None:
+    """Let `requests.post` and its like open our sessions, and Apprise load no attachment by URL."""
+    vars(requests.api)["sessions"] = SimpleNamespace(Session=_open)
+    AttachmentManager().remove("http", "https", "file", unload=False)
+
+
+_take_over()
