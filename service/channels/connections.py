@@ -80,7 +80,7 @@ class Connection:
         self._size = 0
         self._answers = 0
         self._answered_at = 0.0
-        self._may_open = self._wanted_to_open = False
+        self.may_open = self._wanted_to_open = False
         self._forbidden = ""
         self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
         for option, value in self._options(surroundings).items():
@@ -182,8 +182,8 @@ class Connection:
         self._lines.clear()
         self._wanted_to_open = False
         self._forbidden = ""
-        if anew is not self._may_open:
-            self._may_open = anew
+        if anew is not self.may_open:
+            self.may_open = anew
             self.curl.setopt(pycurl.FRESH_CONNECT, int(anew))
 
     def _take_form(self, form: Form) -> None:
@@ -213,7 +213,7 @@ class Connection:
 
     def _open(self, _purpose: int, name: pycurl.CurlSockAddr) -> _Socket | int:
         """Return a socket, or refuse to connect."""
-        if not self._may_open:
+        if not self.may_open:
             self._wanted_to_open = True
             return pycurl.SOCKET_BAD
         if self._guarded and not is_public(str(name.addr[0])):

@@ -2,6 +2,10 @@
 
 `begin` starts an exchange and returns at once; `turn` waits until something moves and returns what
 has ended. Connections are kept for the next request to the same provider and closed when idle.
+
+libcurl resolves host names in up to 20 threads. A name whose server is silent keeps a thread busy
+for as long as the system waits for it. So one exchange at a time asks for a name, and all others to
+the same provider wait for it: one dead name takes one thread, however many messages it has.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 import pycurl
@@ -27,6 +31,9 @@ _LONGEST_WAIT: Final = 1.0
 
 _REAPING: Final = 1.0
 """Seconds between two looks for idle connections."""
+
+_NAME_KEPT: Final = 50.0
+"""Seconds for which a host name counts as known: libcurl remembers its address for 60."""
 
 _READY: Final = {
     pycurl.POLL_NONE: 0,
@@ -47,6 +54,13 @@ class _UnderWay(NamedTuple):
     token: Any
 
 
+class _Asking(NamedTuple):
+    """The exchange that has a provider's name resolved, and those that wait for it."""
+
+    asker: pycurl.Curl
+    others: list[pycurl.Curl]
+
+
 class Exchanges:
     """The exchanges under way; `wake` alone may be called by other threads.
 
@@ -58,6 +72,9 @@ class Exchanges:
         self._idle: dict[str, deque[Connection]] = defaultdict(deque)
         self._streaks: dict[str, SuccessStreak] = defaultdict(SuccessStreak)
         self._under_way: dict[pycurl.Curl, _UnderWay] = {}
+        self._asking: dict[str, _Asking] = {}
+        self._known: dict[str, float] = {}
+        self._startable: list[pycurl.Curl] = []
         self._wanted: dict[int, int] = {}
         self._watched: dict[int, int] = {}
         self._has_opened = False
@@ -87,7 +104,7 @@ class Exchanges:
             connection.close()
             raise
         self._under_way[connection.curl] = _UnderWay(connection, origin, token)
-        self._multi.add_handle(connection.curl)
+        self._start(connection.curl)
 
     def turn(self, longest: float) -> Ended:
         """Wait up to so many seconds until something moves; return what has ended."""
@@ -102,7 +119,10 @@ class Exchanges:
             longest = min(longest, wait)
         for number, event in self._epoll.poll(0) or self._wait(longest):
             self._act(number, event)
-        return ended + self._ended()
+        ended += self._ended()
+        while self._startable:
+            self._start(self._startable.pop())
+        return ended
 
     def wake(self) -> None:
         """End the turn that waits, or the next one."""
@@ -112,8 +132,10 @@ class Exchanges:
 
     def close(self) -> None:
         """Close all connections; what is under way is broken off."""
-        for curl, each in list(self._under_way.items()):
-            self._multi.remove_handle(curl)
+        waiting = {curl for each in self._asking.values() for curl in each.others}
+        for curl, each in self._under_way.items():
+            if curl not in waiting:
+                self._multi.remove_handle(curl)
             each.connection.close()
         for connections in self._idle.values():
             for connection in connections:
@@ -127,7 +149,18 @@ class Exchanges:
             self._bell = -1
 
     def _connection(self, origin: str) -> Connection:
-        return Connection(self._surroundings, self._streaks[origin], self._note_open)
+        on_open = partial(self._note_open, origin)
+        return Connection(self._surroundings, self._streaks[origin], on_open)
+
+    def _start(self, curl: pycurl.Curl) -> None:
+        """Let an exchange go, or wait while another one has the provider's name resolved."""
+        connection, origin, _ = self._under_way[curl]
+        if connection.may_open and self._known.get(origin, 0.0) < time.monotonic():
+            asking = self._asking.setdefault(origin, _Asking(curl, []))
+            if asking.asker is not curl:
+                asking.others.append(curl)
+                return
+        self._multi.add_handle(curl)
 
     def _wait(self, longest: float) -> list[tuple[int, int]]:
         if longest <= 0:
@@ -163,15 +196,30 @@ class Exchanges:
             for curl, number, words in bad:
                 self._multi.remove_handle(curl)
                 if self._under_way[curl].connection.needs_new():
-                    self._multi.add_handle(curl)
+                    self._start(curl)
                     continue
-                connection, _, token = self._under_way.pop(curl)
-                ended.append((token, connection.failure(number, words)))
-                connection.close()
+                ended += self._failed(curl, number, words)
         return ended
 
-    def _note_open(self) -> None:
+    def _failed(self, curl: pycurl.Curl, number: int, words: str) -> Ended:
+        """End an exchange that failed, and all that waited for the name that it did not get."""
+        connection, origin, token = self._under_way.pop(curl)
+        error = connection.failure(number, words)
+        connection.close()
+        ended: Ended = [(token, error)]
+        if origin in self._asking and self._asking[origin].asker is curl:
+            for other in self._asking.pop(origin).others:
+                waiting = self._under_way.pop(other)
+                waiting.connection.close()
+                ended.append((waiting.token, error))
+        return ended
+
+    def _note_open(self, origin: str) -> None:
+        """Take note that a socket opens: its provider's name is known."""
         self._has_opened = True
+        if asking := self._asking.pop(origin, None):
+            self._known[origin] = time.monotonic() + _NAME_KEPT
+            self._startable += asking.others
 
     def _watch(self, what: int, number: int, _multi: pycurl.CurlMulti, _data: object) -> None:
         """Watch a socket as libcurl wishes.
@@ -204,6 +252,7 @@ class Exchanges:
             if not connections:
                 del self._idle[origin]
                 self._streaks.pop(origin, None)
+                self._known.pop(origin, None)
 
 
 @lru_cache(1000)

@@ -28,6 +28,7 @@ from service.channels.base import (
     Surroundings,
     UncertainError,
 )
+from service.channels.connections import Connection
 from service.channels.exchanges import Exchanges
 from service.channels.steps import Form, Request, get, post, upload
 from tests import provider as lies
@@ -570,6 +571,41 @@ def test_a_provider_that_is_not_there_is_tried_later(line: Line) -> None:
     results = line.ask(*named(f"http://127.0.0.1:{port}/", "a", 3))
 
     assert statuses(results) == [RetryableError] * 3
+
+
+def test_all_messages_to_a_name_that_nobody_knows_may_be_sent_later(line: Line) -> None:
+    unknown = post("http://nobody.onion/messages", MESSAGE, HEADERS)  # never asked for (RFC 7686)
+    assert statuses(line.ask(*[unknown] * 30)) == [RetryableError] * 30
+    assert len(line.exchanges) == 0
+
+
+def test_one_message_asks_for_the_name_of_its_provider_for_all(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    class Asking(Connection):
+        def __init__(self, *values: Any) -> None:
+            super().__init__(*values)
+            self.curl.setopt(pycurl.RESOLVER_START_FUNCTION, self._note_asked)
+
+        def _note_asked(self, *_: object) -> int:
+            asked.append(self)
+            return 0
+
+    monkeypatch.setattr(exchanges, "Connection", Asking)
+    line = Line(surroundings)
+    url = f"http://{socket.gethostname()}:1/messages"  # whether there is such a one or not
+    assert statuses(line.ask(*[post(url, MESSAGE, HEADERS)] * 30)) == [RetryableError] * 30
+    assert len(asked) == 1
+
+
+def test_the_end_breaks_off_what_waits_for_a_name(surroundings: Surroundings) -> None:
+    line = Line(surroundings)
+    for number in range(3):
+        line.exchanges.begin(post("http://localhost:1/messages", MESSAGE, HEADERS), number)
+    line.exchanges.close()
+    assert len(line.exchanges) == 0
 
 
 def test_a_question_that_got_no_answer_is_asked_later(hasty: Line) -> None:
