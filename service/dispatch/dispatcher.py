@@ -141,7 +141,7 @@ class Dispatcher:
         self._claiming.join(deadline - time.monotonic())
         self._context.give_back(self._queue.close())
         under_way = self._senders.join(deadline - 1.0)
-        in_time = self._recorder.drain(deadline) and not under_way
+        all_written = self._recorder.drain(deadline)
         self._listener.hush()
         self._beating.stop()
         last = time.monotonic() + _LAST_TURNS
@@ -149,10 +149,10 @@ class Dispatcher:
             loop.join(last - time.monotonic())
         self._listener.close()
         self._leave()
-        self._ledger.close()
+        self._ledger.close(all_written=all_written)
         self._started = False
         log.info("dispatcher stopped", dispatcher=self._lease.id, under_way=under_way)
-        return in_time
+        return all_written and not under_way
 
     def problem(self) -> str | None:
         """Say what keeps this process from dispatching; None: nothing."""

@@ -37,6 +37,11 @@ _MAGIC: Final = "crier-ledger-1"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
+Key = tuple[str, int]
+"""A delivery's id and the moment of its claim: one that was given back may be claimed anew before
+its place is erased."""
+
+
 class Ledger:
     """The ledger of this process; without a file, on a full disk, it notes nothing."""
 
@@ -46,7 +51,7 @@ class Ledger:
         self._pages: mmap.mmap | None = None
         self._names: list[Path] = []
         self._free: deque[int] = deque()
-        self._offsets: dict[tuple[str, str], int] = {}
+        self._offsets: dict[Key, int] = {}
 
     def open(self, dispatcher_id: str) -> None:
         """Have a file under a dispatcher's id; one that there is already gets that name, too.
@@ -67,32 +72,29 @@ class Ledger:
                 "no ledger: after a crash all that was claimed is uncertain", cause=str(error)
             )
 
-    def mark(self, claim_id: str, delivery_id: str) -> bool:
-        """Note that a delivery of a claim is under way; tell whether there was a place for it."""
-        if self._pages is None or (claim_id, delivery_id) in self._offsets:
+    def mark(self, key: Key) -> bool:
+        """Note that a claimed delivery is under way; tell whether there was a place for it."""
+        if self._pages is None or key in self._offsets:
             return True
         try:
             offset = self._free.popleft()
         except IndexError:
             return False
-        self._offsets[claim_id, delivery_id] = offset
-        self._pages[offset : offset + _PLACE] = (delivery_id + delivery_id[_HALF:]).encode()
+        self._offsets[key] = offset
+        self._pages[offset : offset + _PLACE] = (key[0] + key[0][_HALF:]).encode()
         return True
 
-    def erase(self, claimed: Iterable[tuple[str, str]]) -> None:
-        """Forget deliveries, by claim and id, whose results are committed."""
-        for each in claimed:
-            offset = self._offsets.pop(each, None)
+    def erase(self, keys: Iterable[Key]) -> None:
+        """Forget deliveries whose results are committed."""
+        for key in keys:
+            offset = self._offsets.pop(key, None)
             if offset is not None and self._pages is not None:
                 self._pages[offset : offset + _PLACE] = _EMPTY
                 self._free.append(offset)
 
-    def close(self) -> None:
-        """Remove the file: nothing is under way any more, or the results could not be written.
-
-        In the second case it stays, for whoever takes over.
-        """
-        if not self._offsets:
+    def close(self, *, all_written: bool = True) -> None:
+        """End; the file stays for whoever takes over, where a delivery is still claimed here."""
+        if all_written and not self._offsets:
             for path in self._names:
                 path.unlink(missing_ok=True)
         self._names.clear()
@@ -122,9 +124,14 @@ def under_way(folder: Path, dispatcher_id: str) -> set[str] | None:
 
 
 def forget(folder: Path, dispatcher_id: str) -> None:
-    """Remove the file of a dispatcher of which nothing is left to take over."""
-    with suppress(OSError):
-        (folder / dispatcher_id).unlink(missing_ok=True)
+    """Remove the file of a dead dispatcher of which nothing is left to take over.
+
+    One that was taken for dead and lives needs its file under the next id.
+    """
+    path = folder / dispatcher_id
+    with suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
 
 
 def kept(folder: Path) -> list[str]:
@@ -133,12 +140,18 @@ def kept(folder: Path) -> list[str]:
 
 
 def _create(path: Path, places: int) -> mmap.mmap:
-    """Make a file with room for all: a mapped file that grows on a full disk ends by SIGBUS."""
+    """Make a file with room for all: a mapped file that grows on a full disk ends by SIGBUS.
+
+    The header comes last. Some file systems can be neither locked nor mapped; the file that is left
+    there says nothing, instead of saying that nothing is under way.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_header(places) + _EMPTY * places)
+    path.write_bytes(b"-" * _HEADER + _EMPTY * places)
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the mapping keeps it: it has a duplicate
-        return mmap.mmap(file.fileno(), 0)
+        pages = mmap.mmap(file.fileno(), 0)
+    pages[:_HEADER] = _header(places)
+    return pages
 
 
 def _header(places: int) -> bytes:

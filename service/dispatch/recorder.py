@@ -50,7 +50,7 @@ class Recorder:
         self._batch: list[Result] = []
         self._most = MOST_UNWRITTEN * settings.flush_batch
         self.loop = Loop("recorder", self._turn)
-        self.on_recorded: Callable[[Iterable[tuple[str, str]]], None] = lambda _recorded: None
+        self.on_recorded: Callable[[Iterable[tuple[str, int]]], None] = lambda _recorded: None
 
     def put(self, claim_id: str, judged: Iterable[Verdict]) -> None:
         """Hand results in."""
@@ -106,7 +106,8 @@ class Recorder:
 
     def _write(self) -> None:
         closed = self._write_all(self._batch)
-        self.on_recorded((claim_id, verdict.outcome.id) for claim_id, verdict in self._batch)
+        outcomes = (verdict.outcome for _, verdict in self._batch)
+        self.on_recorded((outcome.id, outcome.claimed_at) for outcome in outcomes)
         self._batch = []
         meters.tally()
         for broadcast in closed:

@@ -173,7 +173,7 @@ class Sender:
         """Tell whether a message of a delivery may leave; from here on it may have arrived."""
         context, work = self._context, self._under_way[number].work
         return (
-            context.ledger.mark(work.claim_id, work.delivery.id)
+            context.ledger.mark((work.delivery.id, work.delivery.claimed_at))
             and context.lease.holds(work.claim_id)
             and context.holds.allow(work.broadcast.session_id, work.broadcast.broadcast_id)
         )

@@ -617,6 +617,28 @@ def test_a_stop_without_a_database_is_late_but_no_failure(world: World, stage: S
     assert world.statuses(broadcast_id) == {"sending": 1}
 
 
+def test_what_could_not_be_given_back_at_the_end_is_known_as_untouched(
+    world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del stage
+    monkeypatch.setattr("service.dispatch.dispatcher._LEAST_GRACE", 0.5)
+    world.session("probe", rate=1.5)
+    broadcast_id = world.broadcast(numbers(2))
+    database = Database(replace(world.settings, database_timeout=0.3))
+    settings = replace(world.settings, **QUICK)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(settings, database, world.accounts)
+    dispatcher.start()
+    until(lambda: world.statuses(broadcast_id) == {"sent": 1, "sending": 1})
+    with world.database.writing() as db:
+        db.execute(text("UPDATE deliveries SET attempts = attempts"))
+        db.execute(text("UPDATE dispatchers SET pid = pid"))
+        assert not dispatcher.stop(0.0)
+    database.dispose()
+    assert world.statuses(broadcast_id) == {"sent": 1, "sending": 1}
+    (name,) = ledger.kept(world.settings.ledgers_dir)
+    assert ledger.under_way(world.settings.ledgers_dir, name) == set()
+
+
 def test_a_dispatcher_that_was_never_started_stops_at_once(world: World) -> None:
     dispatcher = world.dispatcher()
     assert dispatcher.stop(0)

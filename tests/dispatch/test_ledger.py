@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from service.dispatch.ledger import Ledger, forget, kept
 from tests.waiting import LIMIT
 
 ROOT = Path(__file__).parent.parent.parent
-PROCESS, CLAIM = "d" * 24, "d" * 24
+PROCESS, CLAIM = "d" * 24, 1
 
 
 @pytest.fixture
@@ -51,12 +52,12 @@ def under_way(folder: Path, dispatcher_id: str) -> set[str] | None:
     return module.under_way(dead, dispatcher_id)
 
 
-def mark(ledger: Ledger, delivery_ids: Iterable[str], claim_id: str = CLAIM) -> list[bool]:
-    return [ledger.mark(claim_id, each) for each in delivery_ids]
+def mark(ledger: Ledger, delivery_ids: Iterable[str], claim: int = CLAIM) -> list[bool]:
+    return [ledger.mark((each, claim)) for each in delivery_ids]
 
 
-def erase(ledger: Ledger, delivery_ids: Iterable[str], claim_id: str = CLAIM) -> None:
-    ledger.erase([(claim_id, each) for each in delivery_ids])
+def erase(ledger: Ledger, delivery_ids: Iterable[str], claim: int = CLAIM) -> None:
+    ledger.erase([(each, claim) for each in delivery_ids])
 
 
 def test_what_is_under_way_stands_in_it(ledger: Ledger, folder: Path) -> None:
@@ -78,11 +79,11 @@ def test_a_delivery_that_was_claimed_anew_stays_when_the_old_claim_is_over(
     ledger: Ledger, folder: Path
 ) -> None:
     (delivery,) = deliveries(1)
-    mark(ledger, [delivery], "old")
-    mark(ledger, [delivery], "new")
-    erase(ledger, [delivery], "old")
+    mark(ledger, [delivery], 1)
+    mark(ledger, [delivery], 2)
+    erase(ledger, [delivery], 1)
     assert under_way(folder, PROCESS) == {delivery}
-    erase(ledger, [delivery], "new")
+    erase(ledger, [delivery], 2)
     assert under_way(folder, PROCESS) == set()
 
 
@@ -108,12 +109,22 @@ def test_a_process_that_goes_on_under_a_new_id_is_found_under_both(
     before, after = deliveries(2), deliveries(2)
     mark(ledger, before)
     ledger.open("e" * 24)
-    mark(ledger, after, "e" * 24)
+    mark(ledger, after)
     assert under_way(folder, PROCESS) == under_way(folder, "e" * 24) == {*before, *after}
-    forget(folder, PROCESS)
     erase(ledger, before)
-    assert under_way(folder, PROCESS) is None
     assert under_way(folder, "e" * 24) == set(after)
+
+
+def test_the_ledger_of_a_process_that_lives_is_not_removed(ledger: Ledger, folder: Path) -> None:
+    """Taken for dead, it has its file under the next id as well, and the one after that."""
+    forget(folder, PROCESS)
+    ledger.open("e" * 24)
+    ledger.open("f" * 24)
+    mark(ledger, left := deliveries(1))
+    assert under_way(folder, "f" * 24) == set(left)
+    ledger.close()
+    forget(folder, "f" * 24)
+    assert kept(folder) == sorted([PROCESS, "e" * 24])
 
 
 def test_a_ledger_in_which_nothing_is_left_is_removed_at_the_end(
@@ -133,10 +144,32 @@ def test_a_ledger_in_which_something_is_left_stays_for_whoever_takes_over(
     assert under_way(folder, PROCESS) == set(left)
 
 
+def test_a_ledger_stays_while_what_was_given_back_is_not_written(
+    ledger: Ledger, folder: Path
+) -> None:
+    ledger.close(all_written=False)
+    assert under_way(folder, PROCESS) == set()
+
+
+def test_a_file_that_cannot_be_mapped_says_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some file systems of virtual machines: it must not say that nothing is under way."""
+
+    def unmappable(*_: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr("service.dispatch.ledger.mmap.mmap", unmappable)
+    ledger = Ledger(folder, 100)
+    ledger.open(PROCESS)
+    assert all(mark(ledger, deliveries(1)))
+    assert under_way(folder, PROCESS) is None
+
+
 def test_a_process_may_start_again_after_its_end(ledger: Ledger, folder: Path) -> None:
     ledger.close()
     ledger.open("e" * 24)
-    mark(ledger, marked := deliveries(100), "e" * 24)
+    mark(ledger, marked := deliveries(100))
     assert under_way(folder, "e" * 24) == set(marked)
 
 
@@ -237,12 +270,12 @@ ledger.open(name)
 for turn in range(100_000):
     started = [f"{turn:016x}{number:08x}" for number in range(8)]
     for each in started:
-        ledger.mark(name, each)
+        ledger.mark((each, turn))
     print(turn, flush=True)
     if turn == 1_000:
         sys.stdin.read()
-    ledger.erase((name, each) for each in started[:-1])
-    ledger.erase([(name, f"{turn - 1:016x}{7:08x}")])
+    ledger.erase((each, turn) for each in started[:-1])
+    ledger.erase([(f"{turn - 1:016x}{7:08x}", turn - 1)])
 """
 
 

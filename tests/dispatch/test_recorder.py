@@ -190,16 +190,16 @@ def test_a_hold_on_a_broadcast_is_written(world: World, recorder: Recorder) -> N
 def test_what_is_recorded_is_told_once_it_is_committed(world: World, recorder: Recorder) -> None:
     broadcast_id = world.ready(numbers(3))
     claims = world.claim(broadcast_id)
-    told: list[tuple[str, str]] = []
+    told: list[tuple[str, int]] = []
 
-    def note(recorded: Iterable[tuple[str, str]]) -> None:
+    def note(recorded: Iterable[tuple[str, int]]) -> None:
         told.extend(recorded)
         assert world.statuses(broadcast_id) == {"sent": 3}
 
     recorder.on_recorded = note
     recorder.put(claims.id, map(sent, claims.deliveries))
     assert recorder.drain(time.monotonic() + 60)
-    assert told == [(claims.id, claimed.id) for claimed in claims.deliveries]
+    assert told == [(claimed.id, claimed.claimed_at) for claimed in claims.deliveries]
 
 
 def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
@@ -207,7 +207,7 @@ def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
 ) -> None:
     broadcast_id = world.ready(numbers(1))
     claims = world.claim(broadcast_id)
-    told: list[tuple[str, str]] = []
+    told: list[tuple[str, int]] = []
     impatient.on_recorded = told.extend
     with world.database.writing() as db:
         db.execute(text("UPDATE broadcasts SET reason = 'in the way'"))
@@ -216,7 +216,7 @@ def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
         assert refusals
         assert told == []
     assert impatient.drain(time.monotonic() + 60)
-    assert told == [(claims.id, claims.deliveries[0].id)]
+    assert told == [(claims.deliveries[0].id, claims.deliveries[0].claimed_at)]
 
 
 def test_there_is_no_room_while_too_many_results_are_unwritten(world: World) -> None:

@@ -341,10 +341,10 @@ def test_without_a_place_in_the_ledger_nothing_is_sent(
 ) -> None:
     del world
     for number in range(200):
-        assert workshop.ledger.mark("other", f"{number:024x}")
+        assert workshop.ledger.mark((f"{number:024x}", 0))
     (outcome,) = workshop.do(workshop.work())
     assert (outcome.status, outcome.tried, stage.calls) == ("queued", 0, [])
-    workshop.ledger.erase([("other", f"{0:024x}")])
+    workshop.ledger.erase([(f"{0:024x}", 0)])
     assert workshop.do(workshop.work())[0].status == "sent"
 
 

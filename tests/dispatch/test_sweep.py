@@ -106,7 +106,7 @@ def killed(world: World, under_way: int, *, taken: str = "") -> Dead:
     own = Ledger(world.settings.ledgers_dir, 100)
     own.open(claims.id)
     for claimed in claims.deliveries[:under_way]:
-        assert own.mark(claims.id, claimed.id)
+        assert own.mark((claimed.id, claimed.claimed_at))
     bury(world, claims.id)
     ids = [claimed.id for claimed in claims.deliveries]
     return Dead(broadcast_id, ids, world.settings.ledgers_dir / claims.id)
