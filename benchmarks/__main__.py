@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks import (
     large,
     latency,
+    ledgers,
     limits,
     neighbours,
     paper,
@@ -38,6 +39,7 @@ DOCS = ROOT / "docs"
 _MEASURES: dict[str, Callable[..., None]] = {
     "throughput": throughput.measure,
     "latency": latency.measure,
+    "ledger": ledgers.measure,
     "neighbours": neighbours.measure,
     "large": large.measure,
     "pressure": pressure.measure,

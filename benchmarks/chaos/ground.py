@@ -126,7 +126,6 @@ def _environment(plan: Plan, data: Path, url: str) -> dict[str, str]:
         "SWEEP_INTERVAL": plan.sweep_interval,
         "GRACE": plan.grace,
         "GRACEFUL_TIMEOUT": round(2 * plan.grace),
-        "SENDER_THREADS": plan.in_flight,
         "IN_FLIGHT": plan.in_flight,
         "FLUSH_BATCH": plan.flush_batch,
         "FANOUT_CHUNK": 100,
