@@ -37,6 +37,13 @@ class _Talk(NamedTuple):
     conversation: Conversation[Any]
 
 
+class _Pausing(NamedTuple):
+    until: float
+    number: int
+    talk: _Talk
+    may_break: bool
+
+
 class Conversations:
     """The conversations of one thread.
 
@@ -50,7 +57,7 @@ class Conversations:
     ) -> None:
         self._exchanges = Exchanges(surroundings)
         self._may_begin = may_begin
-        self._pauses: list[tuple[float, int, _Talk]] = []
+        self._pauses: list[_Pausing] = []
         self._numbers = itertools.count()
         self._calling = 0
         self._called: deque[tuple[_Talk, Future[Any]]] = deque()
@@ -83,15 +90,17 @@ class Conversations:
             self._calling -= 1
             self._take_result(*self._called.popleft())
         while self._pauses and self._pauses[0][0] <= time.monotonic():
-            talk = heapq.heappop(self._pauses)[2]
+            talk = heapq.heappop(self._pauses).talk
             self._resume(talk, talk.conversation.send, None)
         ended, self._ended = self._ended, []
         return ended
 
     def break_pauses(self, error: Exception) -> None:
-        """Resume every conversation that pauses with an error, as this process is about to end."""
-        pauses, self._pauses = self._pauses, []
-        for _, _, talk in pauses:
+        """Resume the conversations whose pauses may break with an error: this process ends."""
+        broken = [each.talk for each in self._pauses if each.may_break]
+        self._pauses = [each for each in self._pauses if not each.may_break]
+        heapq.heapify(self._pauses)
+        for talk in broken:
             self._resume(talk, talk.conversation.throw, error)
 
     def _answer(self, talk: _Talk, answer: Answer | Exception) -> None:
@@ -131,7 +140,8 @@ class Conversations:
             self._exchanges.begin(step, talk)
         elif isinstance(step, Pause):
             until = time.monotonic() + step.seconds
-            heapq.heappush(self._pauses, (until, next(self._numbers), talk))
+            number = next(self._numbers)
+            heapq.heappush(self._pauses, _Pausing(until, number, talk, step.may_break))
         else:
             self._call(talk, step)
 

@@ -51,9 +51,13 @@ class Request(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """A wait of so many seconds; it has no result."""
+    """A wait of so many seconds; it has no result.
+
+    `may_break`: nothing is lost where it ends early, as the process is about to end.
+    """
 
     seconds: float
+    may_break: bool = False
     once: bool = False
 
 

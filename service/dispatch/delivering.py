@@ -42,7 +42,7 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
     try:
         for number in unsent(message_ids, len(broadcast.parts)):
             if taken and work.moment:
-                yield Pause(_until_slot(work, number))
+                yield Pause(_until_slot(work, number), may_break=True)
             message_id = yield from broadcast.driver.send(
                 delivery.recipient, broadcast.parts[number], f"{delivery.id}.{number}"
             )

@@ -204,7 +204,8 @@ def test_workers_forked_from_one_that_had_all_loaded_come_and_go_without_loss(
     world: World, token: str
 ) -> None:
     count = 2_000
-    session_id = world.session(settings={"idempotent": False, "latency": 0.02})
+    settings = {"idempotent": False, "latency": 0.02}
+    session_id = world.session(settings=settings, concurrency=16)
     arrivals = Arrivals(world, session_id)
     server = Server(world.settings, "--preload", "--workers", "2", "--max-requests", "10")
     with running(server):

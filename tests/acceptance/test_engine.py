@@ -43,7 +43,7 @@ def queue(settings: Settings) -> Iterator[World]:
 
 def slow(world: World, **fields: Any) -> str:
     """Create a session that takes a while for each message, so that there is a middle."""
-    return world.session(settings={"latency": 0.02, **fields})
+    return world.session(settings={"latency": 0.02, **fields}, concurrency=16)
 
 
 def use(world: World, session_id: str) -> None:

@@ -247,13 +247,14 @@ def test_a_conversation_that_does_not_heed_it_ends(surroundings: Surroundings) -
     assert isinstance(ended.error, NotAllowedError)
 
 
-def test_all_pauses_are_broken_at_once(spoken: Conversations) -> None:
+def test_the_pauses_that_may_break_are_broken_at_once(spoken: Conversations) -> None:
     for number in range(3):
-        spoken.begin(number, asking(Pause(3600.0)))
-    assert len(spoken) == 3
+        spoken.begin(number, asking(Pause(3600.0, may_break=True)))
+    spoken.begin("waits", asking(Pause(3600.0)))
     error = NotAllowedError()
     spoken.break_pauses(error)
     assert {each.result[0] for each in all_ended(spoken, 3).values()} == {error}
+    assert len(spoken) == 1
 
 
 # One conversation by itself
