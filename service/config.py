@@ -116,7 +116,9 @@ class Settings:
         help_text="Whether sessions may name providers on this machine or its private network,"
         " such as a WAHA of your own, and name a host in an Apprise URL",
     )
-    outgoing_proxy: str = setting("", "HTTP proxy for calls to providers; empty: none")
+    outgoing_proxy: str = setting(
+        "", "HTTP proxy for all calls to providers; it must refuse private addresses; empty: none"
+    )
     metrics_token: str = setting(
         "",
         "Bearer token that `/metrics` asks for; empty: it answers only those who ask from this"

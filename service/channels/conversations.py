@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from service.channels.answers import Answer
 from service.channels.base import Surroundings
 from service.channels.exchanges import Exchanges
+from service.channels.names import LOOKING, Names
 from service.channels.steps import Call, Conversation, Pause, Request, Step, T
 
 _LONGEST_TURN: Final = 1.0
@@ -60,7 +61,9 @@ class Conversations:
         self._pauses: list[_Pausing] = []
         self._numbers = itertools.count()
         self._calling = 0
-        self._called: deque[tuple[_Talk, Future[Any]]] = deque()
+        self._called: deque[tuple[_Talk, Future[Any], Request | None]] = deque()
+        is_checked = surroundings.proxy and not surroundings.private_addresses
+        self._names = Names() if is_checked else None
         self._ended: list[Ended] = []
         self.wake = self._exchanges.wake
         self.close = self._exchanges.close
@@ -109,8 +112,11 @@ class Conversations:
         else:
             self._resume(talk, talk.conversation.send, answer)
 
-    def _take_result(self, talk: _Talk, done: Future[Any]) -> None:
-        if error := done.exception():
+    def _take_result(self, talk: _Talk, done: Future[Any], waiting: Request | None) -> None:
+        """Resume a conversation with what a call returned, or begin the request that waited."""
+        if waiting is not None and not done.exception():
+            self._resume(talk, lambda _result: waiting, None)
+        elif error := done.exception():
             self._resume(talk, talk.conversation.throw, error)
         else:
             self._resume(talk, talk.conversation.send, done.result())
@@ -134,6 +140,9 @@ class Conversations:
                 return
 
     def _begin_step(self, talk: _Talk, step: Step) -> None:
+        if self._names and isinstance(step, Request) and not self._names.is_known(step.url):
+            self._call(talk, Call(LOOKING, partial(self._names.look_up, step.url)), step)
+            return
         if step.once and not self._may_begin(talk.token):
             raise NotAllowedError
         if isinstance(step, Request):
@@ -145,13 +154,14 @@ class Conversations:
         else:
             self._call(talk, step)
 
-    def _call(self, talk: _Talk, step: Call) -> None:
+    def _call(self, talk: _Talk, step: Call, waiting: Request | None = None) -> None:
+        """Carry a call out in a thread; `waiting` is the request that begins after it."""
         self._calling += 1
         done = step.workers.pool.submit(step.function)
-        done.add_done_callback(partial(self._note_called, talk))
+        done.add_done_callback(partial(self._note_called, talk, waiting))
 
-    def _note_called(self, talk: _Talk, done: Future[Any]) -> None:
-        self._called.append((talk, done))
+    def _note_called(self, talk: _Talk, waiting: Request | None, done: Future[Any]) -> None:
+        self._called.append((talk, done, waiting))
         self.wake()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from service.channels import conversations as module
 from service.channels.answers import Answer
-from service.channels.base import RetryableError, Surroundings, UncertainError
+from service.channels.base import BlockedError, RetryableError, Surroundings, UncertainError
 from service.channels.conversations import Conversations, Ended, NotAllowedError, talk
 from service.channels.steps import (
     Call,
@@ -56,6 +58,16 @@ def asking(*steps: Step) -> Conversation[list[Any]]:
         except Exception as error:  # noqa: BLE001 - the test looks at it
             results.append(error)
     return results
+
+
+def first_ended(conversations: Conversations) -> list[Ended]:
+    """Wait until something ends."""
+    ended: list[Ended] = []
+    deadline = time.monotonic() + LIMIT
+    while not ended:
+        assert time.monotonic() < deadline
+        ended = conversations.turn(1.0)
+    return ended
 
 
 def all_ended(conversations: Conversations, count: int = 1) -> dict[Any, Ended]:
@@ -282,3 +294,87 @@ def test_a_talk_raises_what_its_conversation_raised(
     with pytest.raises(UncertainError):
         talk(sending(), surroundings)
     assert provider.open_connections == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "10.1.2.3", "[::1]", "127.1"])
+def test_a_proxy_is_not_asked_for_a_private_address(
+    host: str, provider: Provider, tmp_path: Path
+) -> None:
+    with proxied(tmp_path, provider) as spoken:
+        spoken.begin(1, asking(get(f"http://{host}:8000/v23.0/1", ())))
+        (error,) = all_ended(spoken)[1].result
+
+    assert isinstance(error, BlockedError)
+    assert error.code == "address"
+    assert provider.connections == 0
+
+
+def test_a_proxy_is_not_asked_for_a_name_that_leads_to_a_private_address(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = []
+
+    def resolve(host: str, *_rest: object, **_named: object) -> list[Any]:
+        looked_up.append(host)
+        return [(2, 1, 6, "", ("93.184.215.14", 0)), (2, 1, 6, "", ("10.1.2.3", 0))]
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    url = "http://inside.example/v23.0/1"
+    with proxied(tmp_path, provider) as spoken:
+        spoken.begin(1, asking(get(url, ()), get(url, ())))
+        errors = all_ended(spoken)[1].result
+
+    assert [type(each) for each in errors] == [BlockedError, BlockedError]
+    assert (looked_up, provider.connections) == (["inside.example"], 0)
+
+
+def test_a_proxy_is_asked_for_names_that_it_alone_knows(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(*_rest: object, **_named: object) -> list[Any]:
+        raise socket.gaierror
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    begun: list[int] = []
+
+    def may_begin(token: int) -> bool:
+        begun.append(token)
+        return True
+
+    with proxied(tmp_path, provider, may_begin) as spoken:
+        spoken.begin(1, asking(post("http://graph.example/hook", b"{}", ())))
+        (answer,) = all_ended(spoken)[1].result
+
+    assert isinstance(answer, Answer)
+    assert provider.requests[0].headers["host"] == "graph.example"
+    assert begun == [1]
+
+
+def test_a_name_that_nobody_answers_for_keeps_no_other_conversation_waiting(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    def resolve(host: str, *_rest: object, **_named: object) -> list[Any]:
+        assert host != "slow.example" or answered.wait(LIMIT)
+        return [(2, 1, 6, "", ("93.184.215.14", 0))]
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    with proxied(tmp_path, provider) as spoken:
+        spoken.begin("slow", asking(get("http://slow.example/v23.0/1", ())))
+        spoken.begin("quick", asking(get("http://quick.example/v23.0/1", ())))
+        (quick,) = first_ended(spoken)
+        answered.set()
+        (slow,) = first_ended(spoken)
+
+    assert (quick.token, slow.token) == ("quick", "slow")
+
+
+@contextmanager
+def proxied(
+    folder: Path, proxy: Provider, may_begin: Callable[[Any], bool] = lambda _token: True
+) -> Iterator[Conversations]:
+    """Give conversations that a proxy carries, where private addresses are not allowed."""
+    conversations = Conversations(Surroundings(folder, proxy=proxy.url), may_begin)
+    yield conversations
+    conversations.close()
