@@ -114,7 +114,8 @@ def show(session_id: str) -> Shown:
 def update(body: dict[str, Any], session_id: str) -> Shown:
     """Change a session; fields, and secrets among the settings, that are left out stay.
 
-    A session that was blocked is tried again after any change.
+    A setting that names another server than before needs all secrets again. A session that was
+    blocked is tried again after any change.
     """
     with crier().database.writing() as db:
         session = sessions.update(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from marshmallow import fields, validate
+from marshmallow import Schema, fields, validate
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class BaseUrl(fields.String):
@@ -26,3 +30,20 @@ class Secret(fields.String):
         checks = [validate.Length(least, 2048), validate.Regexp(r"[!-~]*\Z", error=message)]
         metadata = {"secret": True, "description": description}
         super().__init__(validate=checks, metadata=metadata, **options)
+
+
+def servers(schema: type[Schema], settings: Mapping[str, Any]) -> dict[str, tuple[object, ...]]:
+    """Return which server each address among the settings names, as scheme, host and port."""
+    return {
+        name: _server(str(settings.get(name) or "").lower())
+        for name, field in schema().fields.items()
+        if isinstance(field, BaseUrl)
+    }
+
+
+def _server(url: str) -> tuple[object, ...]:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # what is called with it says what is wrong
+        return (url,)

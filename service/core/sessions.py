@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from marshmallow import ValidationError
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
+from service.channels.settings import servers
 from service.core import faults, keys, owned, paging
 from service.core.attachments import finished, refuse_used
 from service.core.vault import Vault
@@ -179,9 +181,22 @@ def _replace_settings(
     """
     kept = keys.kept(session, settings, vault)
     public, secret = _split(channels, session.channel, {**kept, **settings})
+    _refuse_other_server(channels, session, public, kept.keys() - settings.keys())
     session.settings = public
     keys.seal(db, session, secret, vault)
     db.execute(sql_delete(UploadedMedia).where(UploadedMedia.session_id == session.id))
+
+
+def _refuse_other_server(
+    channels: Channels, session: Session, public: Mapping[str, Any], kept: AbstractSet[str]
+) -> None:
+    """Raise InvalidError where secrets that are kept would be sent to another server."""
+    schema = channels.settings_schema(session.channel)
+    before, after = servers(schema, session.settings), servers(schema, public)
+    moved = [name for name in after if after[name] != before[name]]
+    if moved and kept:
+        reason = f"Give this secret again: {moved[0]!r} names another server than before."
+        raise InvalidError(errors={f"settings.{name}": [reason] for name in sorted(kept)})
 
 
 def _split(

@@ -63,6 +63,52 @@ def test_secrets_are_encrypted_and_only_their_names_are_shown(acme: Tenant) -> N
     assert acme.crier.vault.decrypt(held.secrets) == {"access_token": "EAAG-secret"}
 
 
+ELSEWHERE = ["https://evil.example", "http://graph.facebook.com", "https://graph.facebook.com:8443"]
+
+
+@pytest.mark.parametrize("base_url", [*ELSEWHERE, "https://graph.facebook.com:999999"])
+def test_secrets_do_not_follow_to_another_server(acme: Tenant, base_url: str) -> None:
+    secrets = {"access_token": "EAAG-secret", "app_secret": "0123456789abcdef"}
+    plain = {"phone_number_id": "106540352242922"}
+    made = acme.make("/session", **{**CLOUD, "settings": {**plain, **secrets}})
+    path, moved = f"/session/{made['_id']}", {**plain, "base_url": base_url}
+
+    refused = [
+        acme.put(path, json={"settings": moved}),
+        acme.put(path, json={"settings": {**moved, "access_token": "EAAG-other"}}),
+    ]
+
+    assert [each.status_code for each in refused] == [422, 422]
+    named = [list(each.json["errors"]) for each in refused]  # type: ignore[index]
+    assert named == [["settings.access_token", "settings.app_secret"], ["settings.app_secret"]]
+    assert "names another server than before" in refused[0].text
+    kept = row(acme, made["_id"])
+    assert kept.settings["base_url"] == "https://graph.facebook.com"
+    assert acme.crier.vault.decrypt(kept.secrets) == secrets
+    anew = {**moved, "access_token": "EAAG-other", "app_secret": ""}
+    assert acme.put(path, json={"settings": anew}).status_code == 200
+    assert acme.crier.vault.decrypt(row(acme, made["_id"]).secrets) == {
+        "access_token": "EAAG-other"
+    }
+    # Leaving the address out means the channel's own, another server again.
+    assert acme.put(path, json={"settings": plain}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://graph.facebook.com:443",
+        "https://GRAPH.facebook.com/",
+        "https://graph.facebook.com/a",
+    ],
+)
+def test_secrets_stay_on_the_same_server(acme: Tenant, base_url: str) -> None:
+    made = acme.make("/session", **CLOUD)
+    settings = {"phone_number_id": "106540352242922", "base_url": base_url}
+
+    assert acme.put(f"/session/{made['_id']}", json={"settings": settings}).status_code == 200
+
+
 def test_a_secret_that_a_change_leaves_out_stays(acme: Tenant) -> None:
     made = acme.make("/session", **CLOUD)
     path = f"/session/{made['_id']}"

@@ -1,0 +1,34 @@
+"""What the settings of channels have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.channels.base import Surroundings
+from service.channels.registry import Channels
+from service.channels.settings import BaseUrl, servers
+
+LOOKED_AT = {
+    "sandbox": {"idempotent", "latency"},
+    "waha": {"session", "files"},
+    "whatsapp_cloud": {"phone_number_id", "version", "preview_url"},
+    "apprise": set(),
+}
+"""Settings that do not decide to which server secrets are sent."""
+
+
+@pytest.mark.parametrize("channel", sorted(LOOKED_AT))
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+def test_a_setting_is_an_address_or_a_secret_or_decides_no_server(
+    channel: str, tmp_path: Path
+) -> None:
+    channels = Channels(Surroundings(tmp_path))
+    if channel not in channels.names():
+        pytest.skip("the optional package is not installed")
+    declared = channels.settings_schema(channel)().fields
+    addresses = {name for name, field in declared.items() if isinstance(field, BaseUrl)}
+
+    assert declared.keys() - addresses - channels.secret_fields(channel) == LOOKED_AT[channel]
+    assert servers(channels.settings_schema(channel), {}).keys() == addresses
