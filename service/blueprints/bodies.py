@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
+import filetype
+
 from service.blueprints import forms
 from service.errors import MediaTypeError, UnreadableBodyError
 
@@ -97,6 +99,8 @@ def _text(raw: bytes) -> str:
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
+        if found := filetype.guess(raw):
+            _refuse(f"it is a file ({found.mime}), which goes to POST /attachment")
         name = encoding.removesuffix("-sig").upper()
         _refuse(f"byte {error.start + 1} is not {name}: send the body as UTF-8")
 
@@ -116,7 +120,7 @@ def _decode(text: str) -> Any:
 _SAID = {
     "Expecting value": "a value is missing, or a text without double quotation marks",
     "Expecting property name enclosed in double quotes": (
-        "the name of a member in double quotation marks is missing"
+        "a name in double quotation marks is missing, or a comma is one too many"
     ),
     "Expecting ',' delimiter": "a comma is missing, or a bracket",
     "Expecting ':' delimiter": "a colon is missing behind the name of a member",

@@ -112,9 +112,7 @@ def recognise(file: BinaryIO, filename: str) -> Format:
     _refuse_markup(head)
     found = _media(file, head) or _office(file, head)
     if found is None:
-        known = ", ".join(FORMATS)
-        sentence = f"What is in this file is of no kind that channels carry: {known}."
-        raise MediaTypeError(sentence, errors={"file": [sentence]})
+        raise _unknown(head)
     return FORMATS[found]
 
 
@@ -200,6 +198,20 @@ def _has_small_directory(file: BinaryIO) -> bool:
     fields = _END_OF_ZIP.unpack_from(tail, at)
     entries, directory = fields[4], fields[5]
     return bool(entries <= _MOST_ENTRIES and directory <= _LARGEST_DIRECTORY)
+
+
+def _unknown(head: bytes) -> MediaTypeError:
+    if _may_be_text(head):
+        return _refusal(f"This looks like text: end the file's name in {', '.join(_TEXTS)}.")
+    return _refusal(f"Channels do not carry files of this kind, only {', '.join(FORMATS)}.")
+
+
+def _may_be_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and "\0" not in text
 
 
 def _refusal(sentence: str) -> MediaTypeError:
