@@ -12,17 +12,33 @@ def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now
     """Let a session's deliveries wait: until a moment, or for None until somebody mends it.
 
     Of several holds the longest counts: the word of a request that was under way meanwhile must
-    not shorten what another one was told.
+    not shorten what another one was told. A moment counts again once the session is mended.
     """
-    end = FOREVER if until is None else min(until, FOREVER - 1)
-    held = update(Session).where(Session.id == session_id, Session.held_until < end)
-    db.execute(held.values(held_until=end, hold_reason=reason, updated_at=now))
+    if until is None:
+        _block(db, session_id, reason, now=now)
+    else:
+        _throttle(db, session_id, reason, until=min(until, FOREVER - 1), now=now)
+
+
+def _block(db: Db, session_id: str, reason: str, *, now: int) -> None:
+    blocked = update(Session).where(Session.id == session_id, Session.held_until < FOREVER)
+    before = {"rests_until": Session.held_until, "rest_reason": Session.hold_reason}
+    db.execute(blocked.values(held_until=FOREVER, hold_reason=reason, **before, updated_at=now))
+
+
+def _throttle(db: Db, session_id: str, reason: str, *, until: int, now: int) -> None:
+    of_session = update(Session).where(Session.id == session_id)
+    held = of_session.where(Session.held_until < until)
+    db.execute(held.values(held_until=until, hold_reason=reason, updated_at=now))
+    rests = of_session.where(Session.held_until == FOREVER, Session.rests_until < until)
+    db.execute(rests.values(rests_until=until, rest_reason=reason))
 
 
 def release_session(db: Db, session_id: str, *, now: int) -> None:
-    """Let a session send again that was blocked; a throttled one waits for its own end."""
+    """Let a session send again that was blocked; what holds it until a moment still does."""
     blocked = update(Session).where(Session.id == session_id, Session.held_until == FOREVER)
-    db.execute(blocked.values(held_until=now, hold_reason=None, updated_at=now))
+    before = {"held_until": Session.rests_until, "hold_reason": Session.rest_reason}
+    db.execute(blocked.values(**before, updated_at=now))
 
 
 def hold_broadcast(db: Db, broadcast_id: str, reason: str, *, now: int) -> None:

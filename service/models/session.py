@@ -38,7 +38,8 @@ class Session(Object, Base):
     `rate` in provider messages a second, None for no limit of ours; `concurrency` is how many may
     be under way at once in each process, None for the channel's own number; `paced_until` is the
     time in microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
-    It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing.
+    It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing. While it
+    is blocked, `rests_until` and `rest_reason` are the hold that follows once it is mended.
     `token_digest` is the SHA-256 of the session's own token, None while it has none.
     """
 
@@ -69,6 +70,8 @@ class Session(Object, Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     held_until: Mapped[int] = mapped_column(Moment, default=0, server_default=text("0"))
     hold_reason: Mapped[str | None]
+    rests_until: Mapped[int] = mapped_column(Moment, default=0, server_default=text("0"))
+    rest_reason: Mapped[str | None]
     paced_until: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), default=0
     )

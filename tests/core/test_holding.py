@@ -16,6 +16,11 @@ def hold(world: World, session_id: str, reason: str, until: int | None) -> None:
         holding.hold_session(db, session_id, reason, until=until, now=now_ms())
 
 
+def release(world: World, session_id: str) -> None:
+    with world.database.writing() as db:
+        holding.release_session(db, session_id, now=now_ms())
+
+
 def state(world: World, session_id: str) -> tuple[str, str | None, int | None]:
     session = world.get_session(session_id)
     return session.status, session.reason, session.throttled_until
@@ -52,8 +57,27 @@ def test_the_longest_of_several_holds_counts(world: World) -> None:
 def test_a_mended_session_is_ready(world: World) -> None:
     session_id = world.session()
     hold(world, session_id, "Logged out.", None)
-    with world.database.writing() as db:
-        holding.release_session(db, session_id, now=now_ms())
+    release(world, session_id)
+    assert state(world, session_id) == ("ready", None, None)
+
+
+@pytest.mark.parametrize("blocked_first", [False, True])
+def test_a_hold_until_a_moment_outlasts_a_block(world: World, *, blocked_first: bool) -> None:
+    session_id, until = world.session(), now_ms() + HOUR
+    holds = [("Restricted.", until), ("Logged out.", None), ("Short.", until - 1)]
+    for reason, end in [holds[1], holds[0], holds[2]] if blocked_first else holds:
+        hold(world, session_id, reason, end)
+    assert state(world, session_id) == ("blocked", "Logged out.", None)
+    release(world, session_id)
+    assert state(world, session_id) == ("throttled", "Restricted.", until)
+
+
+def test_a_hold_that_was_lifted_does_not_come_back(world: World) -> None:
+    session_id = world.session()
+    hold(world, session_id, "Restricted.", now_ms() + HOUR)
+    world.tell("UPDATE sessions SET held_until = 0")
+    hold(world, session_id, "Logged out.", None)
+    release(world, session_id)
     assert state(world, session_id) == ("ready", None, None)
 
 
