@@ -147,8 +147,8 @@ def _move(
         .execution_options(synchronize_session=False)
     )
     if db.execute(changed).one_or_none() is None:
-        wanted = f", it would have to be {expected}" if expected else " and changing: try again"
-        raise ConflictError(f"This broadcast is {broadcast.status}{wanted}.")
+        wrong = f"{broadcast.status}, not {expected}" if expected else "changing: try again"
+        raise ConflictError(f"This broadcast is {wrong}.")
     db.refresh(broadcast)
     signals.announce(db, broadcast)
     return broadcast
