@@ -222,7 +222,7 @@ def load() -> Settings:
         "float": env.float,
         "bool": env.bool,
         "str": env.str,
-        "Path": env.path,
+        "Path": lambda name: env.path(name).expanduser(),
     }
     values: dict[str, Any] = {}
     try:

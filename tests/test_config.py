@@ -49,6 +49,12 @@ def test_without_any_variable_all_is_default() -> None:
     assert config.load() == Settings()
 
 
+def test_a_folder_may_be_below_ones_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("DATA_DIR", "~/crier")
+    assert config.load().data_dir == Path("/home/ada/crier")
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_read_from_the_variable_of_its_name(name: str) -> None:
     setting: Field[Any] = SETTINGS[name]
