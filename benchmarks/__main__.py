@@ -70,7 +70,8 @@ def main() -> int:
     is_whole = not options.quick and set(options.only) == set(_MEASURES)
     folder = options.save or (DOCS if is_whole else None)
     if folder:
-        paper.write(folder, report, machine, minutes)
+        command = "python -m benchmarks --quick" if options.quick else "make bench"
+        paper.write(folder, report, machine, minutes, command)
     if folder == DOCS:
         paper.write_readme(ROOT / "README.md", folder)
     return 0 if complete else 1

@@ -88,9 +88,10 @@ def numbers(result: Mapping[str, Any]) -> str:
         for row in ROWS
         if all(values.get(figure) is not None for figure in row.figures.values())
     ]
+    busy = f", which others used as well (load {taken_on['load']:.0f})" if taken_on["busy"] else ""
     head = (
         f"Taken on {taken_on['taken_at'][:10]} on {taken_on['cores']} cores"
-        f" ({taken_on['processor']}) by `make bench`."
+        f" ({taken_on['processor']}){busy}, by `{result['command']}`."
     )
     return "\n".join([head, "", "| what | measured |", "|---|---|", *rows])
 
@@ -102,11 +103,12 @@ def with_numbers(readme: str, result: Mapping[str, Any]) -> str:
     return f"{before}{START}\n{numbers(result)}\n{END}{after}"
 
 
-def write(folder: Path, report: Report, taken_on: Machine, minutes: float) -> None:
-    """Write `benchmarks.json` and `benchmarks.svg`."""
+def write(folder: Path, report: Report, taken_on: Machine, minutes: float, command: str) -> None:
+    """Write `benchmarks.json`, with the command that took it, and `benchmarks.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
         "machine": asdict(taken_on) | {"busy": taken_on.is_busy},
+        "command": command,
         "minutes": round(minutes, 1),
         "figures": [_rounded(figure) for figure in report.figures],
     }

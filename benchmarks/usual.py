@@ -77,7 +77,8 @@ def running(ground: Ground, provider: Provider) -> Iterator[dict[str, Way]]:
 
 def install() -> None:
     """Make the environment of the usual ways as its hashed pins say, if it is not so already."""
-    wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
+    # An environment does not survive that its folder is moved.
+    wanted = f"{hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()} {ENVIRONMENT}"
     made = ENVIRONMENT / "made-of"
     if made.exists() and made.read_text() == wanted:
         return

@@ -14,7 +14,13 @@ from benchmarks.neighbours import most_in_a_second
 from benchmarks.provider import noting
 from benchmarks.sentences import ROWS
 
-MACHINE = {"taken_at": "2026-11-29T10:00:00+00:00", "cores": 2, "processor": "Tyrell 6"}
+MACHINE = {
+    "taken_at": "2026-11-29T10:00:00+00:00",
+    "cores": 2,
+    "processor": "Tyrell 6",
+    "load": 0.1,
+    "busy": False,
+}
 
 
 def test_messages_within_a_second_are_counted_wherever_it_begins() -> None:
@@ -40,13 +46,13 @@ def test_a_row_of_which_a_figure_was_not_taken_is_left_out_of_the_readme() -> No
     figures += [
         {"group": group, "name": name, "value": None} for group, name in second.figures.values()
     ]
-    block = paper.numbers({"machine": MACHINE, "figures": figures})
+    block = paper.numbers({"machine": MACHINE, "command": "make bench", "figures": figures})
     assert f"| {first.what} | Postgres 12,345;" in block
     assert second.what not in block
 
 
 def test_numbers_are_put_between_their_lines_and_nowhere_else() -> None:
-    result = {"machine": MACHINE, "figures": []}
+    result = {"machine": MACHINE, "command": "make bench", "figures": []}
     readme = f"before\n{paper.START}\nold\n{paper.END}\nafter\n"
     made = paper.with_numbers(readme, result)
     assert (made[:6], made[-7:]) == ("before", "\nafter\n")
