@@ -53,7 +53,6 @@ VALUES: dict[str, Any] = {
     "is_default": True,
     "limit": 3,
     "max_attempts": 3,
-    "concurrency": 3,
     "message": {"text": "Bye"},
     "name": "another",
     "number": BEN,
