@@ -18,7 +18,7 @@ _FILLERS: Final = " -./()[]"
 """What stands between digits. Blanks and dashes of any width are made into these before."""
 
 _WITHOUT_FILLERS: Final = str.maketrans("", "", _FILLERS)
-_SIMPLE: Final = re.compile(r"[0-9+ ()-]+")
+_SIMPLE: Final = re.compile(r"[0-9+(][0-9+ ()-]*")
 _FULL_WIDTH: Final = range(0xFF01, 0xFF5F)
 _DASHES: Final = frozenset("\u2212\u30fc")
 """The minus sign and the long vowel mark of Japanese, which stand for a dash."""
@@ -40,16 +40,19 @@ _LINK: Final = re.compile(
 """Click to chat (https://faq.whatsapp.com/5913398998672934)."""
 
 _SCHEME: Final = re.compile(
-    r"(?:tel|callto|sms|smsto|whatsapp):(?P<number>[^;?]+)"
+    r"(?:tel|callto|sms|smsto|whatsapp|p):(?P<number>[^;?]+)"
     r"(?:;phone-context=(?P<context>\+[0-9.()-]+))?(?:\?.*)?",
     re.IGNORECASE,
 )
-"""The URI of a telephone (RFC 3966) and its like."""
+"""The URI of a telephone (RFC 3966) and its like. `p:` is from Facebook's exports of leads."""
 
 _CHAT: Final = re.compile(
     r"(?P<number>[0-9]+)(?:[.:_][0-9]+)*@(?:c\.us|s\.whatsapp\.net)", re.IGNORECASE
 )
 """The id of a chat with one person, perhaps with that of a device."""
+
+_DIFFERENCE: Final = re.compile(r"-[0-9.,]+\Z")
+"""What a spreadsheet makes of `234-8179803743`. A dash and a blank are the mark of a list."""
 
 _FRACTION: Final = re.compile(r"(?P<number>\+?[0-9]{7,})[.,]0+")
 _EXPONENT: Final = re.compile(
@@ -62,14 +65,17 @@ MALFORMED: Final = f"is not a phone number: {EXAMPLE}"
 SHORTENED: Final = (
     "was shortened by a spreadsheet, its last digits are lost: format the column as text"
 )
+SUBTRACTED: Final = "is below zero, as if a spreadsheet had subtracted: format the column as text"
 _REASONS: Final = (
+    (_DIFFERENCE, SUBTRACTED),
+    (re.compile(r"\+?[0-9.,]+e\+?[0-9]{1,2}\Z", re.IGNORECASE), SHORTENED),
     (re.compile(r".*@g\.us", re.IGNORECASE), 'is a WhatsApp group: set "send_type" to "group"'),
     (
         re.compile(r".*@lid", re.IGNORECASE),
         "is an id by which WhatsApp hides a number: give the number itself",
     ),
     (
-        re.compile(r"[^;]*[0-9][ ,;]*(?:;?ext[.=:]?|x|#) ?[0-9]+", re.IGNORECASE),
+        re.compile(r"[^;]*[0-9][ ,;]*(?:;?ext[.=:]?|[x#~]) ?[0-9]+", re.IGNORECASE),
         "has an extension, and no message reaches one: give the number alone",
     ),
     (re.compile(r".*[\n\r\t,;]", re.DOTALL), "is more than one entry: give each one by itself"),
@@ -96,8 +102,6 @@ def objection(written: str) -> str:
     text = _plain(written.strip()[: _LONGEST + 1])
     if not text:
         return EMPTY
-    if _EXPONENT.fullmatch(text):
-        return SHORTENED
     return next((reason for form, reason in _REASONS if form.match(text)), MALFORMED)
 
 
@@ -110,7 +114,9 @@ def _unwrapped(text: str) -> str:
         context = found.groupdict().get("context") or ""
         return number if number.startswith("+") else context + number
     found = _CHAT.fullmatch(text) or _FRACTION.fullmatch(text)
-    return found["number"] if found else _whole(text)
+    if found:
+        return found["number"]
+    return "" if _DIFFERENCE.match(text) else _whole(text)
 
 
 def _plain(text: str) -> str:
@@ -118,7 +124,7 @@ def _plain(text: str) -> str:
     text = text.translate(_PLAIN).strip()
     if quoted := _QUOTED.fullmatch(text):
         text = quoted[2]
-    return text.lstrip("'").strip()
+    return text.lstrip("'=").strip()
 
 
 def _whole(text: str) -> str:

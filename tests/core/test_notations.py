@@ -66,6 +66,7 @@ ADDRESSES = [
     f"{ADA}@s.whatsapp.net",
     f"{ADA}:17@s.whatsapp.net",
     f"{ADA}.0:3@S.WHATSAPP.NET",
+    f"p:+{ADA}",
 ]
 SPREADSHEETS = [
     f"'{ADA}",
@@ -74,6 +75,8 @@ SPREADSHEETS = [
     f"\u201c{ADA}\u201d",
     f"\u00ab{ADA}\u00bb",
     f'="{ADA}"',
+    f"=+{ADA}",
+    f"={ADA}",
     f"{ADA}.0",
     f"+{ADA}.00",
     "2.348179803743E12",
@@ -119,12 +122,16 @@ def test_a_mark_of_mobile_phones_makes_no_number_of_what_is_none(written: str) -
         ("2,34818E+12", notations.SHORTENED),
         ("+2.34817980374E+12", notations.SHORTENED),
         ("2E12", notations.SHORTENED),
+        ("34818E+12", notations.SHORTENED),
+        ("-8179803509", notations.SUBTRACTED),
+        ("\u22128179803509", notations.SUBTRACTED),
         ("120363025343298765@g.us", 'is a WhatsApp group: set "send_type" to "group"'),
         (
             "123456789012345@lid",
             "is an id by which WhatsApp hides a number: give the number itself",
         ),
         ("+12025550110 x5", "has an extension, and no message reaches one: give the number alone"),
+        ("+12025550110~5", "has an extension, and no message reaches one"),
         ("+1 202 555 0110 ext. 5", "has an extension, and no message reaches one"),
         ("tel:+12025550110;ext=5", "has an extension, and no message reaches one"),
         ("12025550110, 12025550111", "is more than one entry: give each one by itself"),
