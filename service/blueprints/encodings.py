@@ -8,7 +8,9 @@ from service.errors import MediaTypeError, TooLargeError, UnreadableBodyError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
-_NONE = frozenset({"", "identity"})
+_NONE = frozenset({"", "identity", "utf-8", "utf8"})
+"""Names of no packing; programs confuse this header with the charset of `Content-Type`."""
+
 _GZIP_NAMES = frozenset({"gzip", "x-gzip"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import suppress
 from functools import cached_property
@@ -142,6 +143,14 @@ class Request(flask.Request):
         if not all([*self.form, *self.files]):
             raise _unreadable("body", "a part of it has no name")
         return fields
+
+    def _get_stream_for_parsing(self) -> IO[bytes]:
+        """Let a form with a file be parsed as it comes in, or unpacked where it is packed."""
+        if not self.headers.get("Content-Encoding"):
+            return super()._get_stream_for_parsing()
+        stream = io.BytesIO(self.unpacked)
+        del self.raw, self.unpacked
+        return stream
 
     def _get_file_stream(
         self,

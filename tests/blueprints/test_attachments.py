@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import os
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,13 @@ from tests.conftest import Tenant
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 TEXT = b"only text"
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "identity": bytes,
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": bytes,
+}
 
 
 def send(tenant: Tenant, content: bytes = PNG, name: str = "a.png", **fields: Any) -> Any:
@@ -228,11 +237,36 @@ def test_a_large_file_without_a_name_is_told_that_it_needs_one(acme: Tenant) -> 
     assert (rows(acme.crier), stored(acme.crier)) == ([], [])
 
 
-def post_part(tenant: Tenant, disposition: bytes, content: bytes) -> Any:
+def post_part(tenant: Tenant, disposition: bytes, content: bytes, encoding: str = "") -> Any:
     """Send a form of one part, byte by byte, as no client library would write it."""
     head = b"--x\r\nContent-Disposition: form-data; " + disposition
-    body = head + b"\r\n\r\n" + content + b"\r\n--x--\r\n"
-    return tenant.post("/attachment", data=body, content_type="multipart/form-data; boundary=x")
+    body = PACKED[encoding](head + b"\r\n\r\n" + content + b"\r\n--x--\r\n")
+    headers = {"Content-Encoding": encoding, "Authorization": f"Bearer {tenant.token}"}
+    kind = "multipart/form-data; boundary=x"
+    return tenant.post("/attachment", data=body, content_type=kind, headers=headers)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+def test_a_packed_form_is_unpacked(acme: Tenant, encoding: str) -> None:
+    answer = post_part(acme, b'name="file"; filename="a.png"', PNG, encoding)
+    assert answer.status_code == 201, answer.text
+    assert answer.json["data"]["size"] == len(PNG)
+
+
+def test_a_form_that_is_packed_otherwise_is_refused_in_words(acme: Tenant) -> None:
+    answer = post_part(acme, b'name="file"; filename="a.png"', PNG, "br")
+    assert answer.status_code == 415
+    assert "packed as br: pack it as gzip or deflate" in answer.json["message"]
+
+
+def test_the_limit_of_a_file_holds_for_what_comes_out_of_a_packed_form(
+    make_app: Callable[..., Application],
+) -> None:
+    acme = Tenant(make_app(max_attachment_bytes=1_000), "Acme")
+    for size in (1_001, 10_000_000):
+        answer = post_part(acme, b'name="file"; filename="a.png"', PNG + bytes(size), "gzip")
+        assert answer.status_code == 413
+    assert (rows(acme.crier), stored(acme.crier)) == ([], [])
 
 
 def test_the_bytes_of_a_file_are_no_body(acme: Tenant) -> None:

@@ -147,6 +147,7 @@ def test_what_is_neither_json_nor_a_form_is_refused_by_its_content_type(acme: Te
         ("deflate", zlib.compress),
         ("deflate", lambda raw: zlib.compress(raw, wbits=-15)),
         ("identity", bytes),
+        ("UTF-8", bytes),
     ],
 )
 def test_a_packed_body_is_unpacked(
