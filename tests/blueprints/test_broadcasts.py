@@ -17,7 +17,7 @@ from tests.blueprints.test_attachments import send
 from tests.conftest import Tenant
 
 NUMBERS = ["2348179803743", "2349048988056", "447911123456"]
-LOCATION = {"lat": "6.556452", "lng": "3.2774487"}
+LOCATION = {"lat": "6.556452", "lng": " 3.2774487 "}
 
 
 @pytest.fixture(autouse=True)

@@ -85,7 +85,7 @@ def test_files_stay_in_the_order_of_the_message_repeats_included(world: World) -
     ("given", "kept"),
     [
         (
-            {"lat": "6.556452", "lng": "3.2774487", "name": "optional"},
+            {"lat": " 6.556452", "lng": "3.2774487 ", "name": "optional"},
             ("6.556452", "3.2774487", "optional"),
         ),
         ({"lat": 6.5, "lng": -3}, ("6.5", "-3", "")),
