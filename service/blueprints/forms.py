@@ -1,7 +1,8 @@
 """Forms: a document as pairs of names and texts, as PHP, HTML forms, Postman and axios send it.
 
 `message[text]=hi` is a member of an object, `to[]=a&to[]=b` and `to[0]=a&to[1]=b` are lists
-(https://www.php.net/manual/en/faq.html.php#faq.html.arrays).
+(https://www.php.net/manual/en/faq.html.php#faq.html.arrays). So is `to=a&to=b`, as Python's
+`requests` and an HTML form with two fields of one name send it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from marshmallow import Schema, fields
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
@@ -33,12 +33,14 @@ _BUFFER = 128 * 1024
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _KEY = re.compile(r"\[([^\[\]]*)\]")
-_WORDS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
-"""How forms write the two values of JSON that are not texts."""
 
 
 class Form(dict[str, Any]):
     """A document that came as a form: every value in it is a text."""
+
+
+class Repeated(list[str]):
+    """What a form says several times under one name: a list, if the name is that of a list."""
 
 
 def nest(pairs: Iterable[tuple[str, str]]) -> Form:
@@ -76,30 +78,6 @@ def read(raw: bytes, mimetype: str, parameters: Mapping[str, str]) -> Form:
     return nest(pairs)
 
 
-def typed(document: Any, schema: Schema) -> Any:
-    """Return the document of a form with the booleans that a schema has as `True` and `False`.
-
-    Numbers stay texts: the fields of schemas read those themselves.
-    """
-    if not isinstance(document, Mapping):
-        return document
-    known = {field.data_key or name: field for name, field in schema.load_fields.items()}
-    return {
-        name: _typed(value, known[name]) if name in known else value
-        for name, value in document.items()
-    }
-
-
-def _typed(value: Any, field: fields.Field[Any]) -> Any:
-    if isinstance(field, fields.Boolean) and isinstance(value, str):
-        return _WORDS.get(value.lower(), value)
-    if isinstance(field, fields.Integer) and isinstance(value, str) and value.isdecimal():
-        return int(value[:20])
-    if isinstance(field, fields.Nested):
-        return typed(value, field.schema)
-    return value
-
-
 def _parts(raw: bytes, parameters: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     parser = FormDataParser(
         stream_factory=lambda *_, **__: io.BytesIO(),  # files are refused, and the body is here
@@ -129,9 +107,17 @@ def _put(document: dict[str, Any], name: str, value: str | list[str]) -> None:
             _twice(name)
         node = inner
     place = _place(node, last)
-    if place in node:
+    node[place] = _both(name, node[place], value) if place in node else value
+
+
+def _both(name: str, former: Any, value: str | list[str]) -> Repeated:
+    """Return two texts of one name, or a text more of those that there are already."""
+    if not isinstance(value, str) or not isinstance(former, str | Repeated):
         _twice(name)
-    node[place] = value
+    if isinstance(former, str):
+        return Repeated((former, value))
+    former.append(value)
+    return former
 
 
 @lru_cache(maxsize=256)

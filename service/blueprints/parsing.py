@@ -9,7 +9,7 @@ from webargs.flaskparser import FlaskParser
 from webargs.multidictproxy import MultiDictProxy
 from werkzeug.datastructures import MultiDict
 
-from service.blueprints import echoes, forms
+from service.blueprints import echoes, forms, readings
 from service.blueprints.requests import request
 from service.core import faults
 from service.errors import InvalidError
@@ -21,9 +21,10 @@ class Parser(FlaskParser):
     """A parser that takes a body for what it is; `refuse_rest` refuses what nobody asked for."""
 
     def load_json(self, req: Any, schema: Schema) -> Any:
-        """Return the body, whatever content type it claims to have."""
-        document = req.document
-        return forms.typed(document, schema) if isinstance(document, forms.Form) else document
+        """Return the body, whatever content type it claims to have; a form becomes a document."""
+        if isinstance(req.document, forms.Form):
+            req.document = readings.read(req.document, schema)
+        return req.document
 
     def load_querystring(self, req: Any, schema: Schema) -> Any:
         """Return the fields of the query string that the route takes."""

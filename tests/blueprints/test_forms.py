@@ -47,6 +47,10 @@ READ = {
             {"c": [{"type": "body", "p": [{"text": "x"}]}, {"type": "header"}]},
         ),
         ([("c[][n]", "1"), ("c[][n]", "2")], {"c": [{"n": "1"}, {"n": "2"}]}),
+        (
+            [("a", "1"), ("m[f]", "x"), ("a", "2"), ("a", "3")],
+            {"a": ["1", "2", "3"], "m": {"f": "x"}},
+        ),
         ([("a[b", "1"), ("a]", "2"), ("", "3")], {"a[b": "1", "a]": "2", "": "3"}),
         ([("[a]", "1"), ("a[b]c", "2")], {"[a]": "1", "a[b]c": "2"}),
     ],
@@ -60,8 +64,8 @@ def test_brackets_are_objects_and_lists(
 @pytest.mark.parametrize(
     "pairs",
     [
-        [("a", "1"), ("a", "2")],
         [("a", "1"), ("a[b]", "2")],
+        [("a[]", "1"), ("a[]", "2"), ("a", "3"), ("a", "4")],
         [("a[b]", "1"), ("a", "2")],
         [("a[]", "1"), ("a[0]", "2")],
         [("a[]", "1"), ("a", "2")],
@@ -128,6 +132,44 @@ def test_a_list_in_a_form_is_a_list_of_recipients(acme: Tenant) -> None:
     body = urlencode({"send_type": "individual", "to[]": to, "message[text]": "Hi"}, doseq=True)
     answer = acme.post("/broadcast", data=body, content_type=forms.URLENCODED)
     assert answer.json["data"]["to"] == to  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("body", "phones"),
+    [
+        ("phones=12025550112", ["12025550112"]),
+        ("phones=12025550112&phones=12025550113", ["12025550112", "12025550113"]),
+        ("phones[0]=12025550112&phones[2]=12025550113", ["12025550112", "12025550113"]),
+        ("phones=&number=12025550112", ["12025550112"]),
+    ],
+)
+def test_a_list_in_a_form_needs_no_brackets(acme: Tenant, body: str, phones: list[str]) -> None:
+    answer = acme.post("/contact", data=f"name=Ada&{body}", content_type=forms.URLENCODED)
+    assert answer.json["data"]["phones"] == phones, answer.text  # type: ignore[index]
+
+
+@pytest.mark.parametrize("content_type", [forms.URLENCODED, forms.MULTIPART])
+def test_an_object_in_a_field_of_a_form_may_be_json(acme: Tenant, content_type: str) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    fields = {"send_type": "individual", "to": "12025550110"}
+    for message, status in (('{"text": "Hello"}', 201), ('{"text": "Hello}', 400), ("Hello", 422)):
+        form = fields | {"message": message}
+        answer = acme.post("/broadcast", data=form, content_type=content_type)
+        assert answer.status_code == status, answer.text
+    [made] = acme.get("/broadcast").json["data"]  # type: ignore[index]
+    assert made["message"] == {"text": "Hello"}
+
+
+def test_what_a_form_means_is_kept_and_not_its_texts(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    template = (
+        "message[template][name]=a&message[template][language]=en&message[template][tidy]=off"
+    )
+    body = f"send_type=individual&to=12025550110&to=12025550111&{template}&message[text]=Hi"
+    answer = acme.post("/broadcast", data=body, content_type=forms.URLENCODED)
+    made = answer.json["data"]  # type: ignore[index]
+    assert made["to"] == ["12025550110", "12025550111"]
+    assert made["message"]["template"]["tidy"] is False
 
 
 def test_booleans_and_numbers_of_a_form_are_read_as_what_they_mean(acme: Tenant) -> None:

@@ -1,0 +1,54 @@
+"""Readings: what the texts of a form mean, by the schema that is to take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from service.blueprints import bodies
+from service.blueprints.forms import Repeated
+from service.errors import InvalidError
+from service.schemas import wordings
+from service.schemas.broadcasts import Recipients
+
+_WORDS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+"""How forms write the two values of JSON that are not texts."""
+
+
+def read(document: Any, schema: Schema, within: str = "") -> Any:
+    """Return the document of a form with booleans, lists and objects where a schema has them.
+
+    Numbers stay texts: the fields of schemas read those themselves. `within` is the path of the
+    document in a larger one. Raises InvalidError, and UnreadableBodyError for JSON that is broken.
+    """
+    if not isinstance(document, Mapping):
+        return document
+    known = {field.data_key or name: field for name, field in schema.load_fields.items()}
+    return {
+        name: _value(value, known[name], f"{within}{name}") if name in known else value
+        for name, value in document.items()
+    }
+
+
+def _value(value: Any, field: fields.Field[Any], path: str) -> Any:
+    if isinstance(value, Repeated) and not isinstance(field, fields.List | Recipients):
+        raise InvalidError(errors={path: [wordings.GIVEN_TWICE]})
+    if isinstance(field, fields.Nested):
+        return read(_object(value), field.schema, f"{path}.")
+    return _meant(value, field) if value and isinstance(value, str) else value
+
+
+def _object(value: Any) -> Any:
+    """Return an object that stands in a field of a form as JSON."""
+    is_json = isinstance(value, str) and value.lstrip().startswith("{")
+    return bodies.parse(value.encode()) if is_json else value
+
+
+def _meant(text: str, field: fields.Field[Any]) -> Any:
+    if isinstance(field, fields.Boolean):
+        return _WORDS.get(text.lower(), text)
+    if isinstance(field, fields.Integer) and text.isdecimal():
+        return int(text[:20])
+    return [text] if isinstance(field, fields.List) else text
