@@ -93,7 +93,8 @@ class ClaimedQueue:
     """The deliveries that this process has claimed and not begun.
 
     As many are claimed ahead as are sent in twice the time that a claim takes now, and at least
-    `batch` of a session that may have many under way; never more than twice `batch` in all.
+    `batch` of a session that answers and may have many under way; never more than twice `batch` in
+    all.
     """
 
     def __init__(self, room: int, batch: int) -> None:
@@ -213,7 +214,7 @@ class ClaimedQueue:
         return self._lanes[session_id]
 
     def _target(self, lane: _Lane) -> int:
-        if lane.limit.late:
+        if lane.limit.late or not lane.limit.answers:
             return int(2 * lane.limit.allowed)
         ahead = int(2 * lane.rate * self._claim_seconds)
         return max(min(self._batch, 2 * lane.limit.most), min(ahead, self._most))

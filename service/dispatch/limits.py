@@ -2,8 +2,8 @@
 
 One rule shares the room of a process. A session begins with a small share and gets a place more
 with each answer, up to its concurrency. Throttling and time-outs halve it. A session that does not
-answer is late: it keeps its small share, and what it has under way no longer counts against the
-others.
+answer is late: it keeps its small share, or less where many are late, and what it has under way no
+longer counts against the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PATIENCE: Final = 2.0
 _SLOWNESS: Final = 3.0
 """A message is not late before so many times what its session's answers take at present."""
 
-_SHARES: Final = 16
+_SHARES: Final = 64
 """A session's small share is this part of the room."""
 
 _LEAST: Final = 8
@@ -49,6 +49,7 @@ class Limit:
     most: int
     under_way: int = 0
     late: int = 0
+    answers: bool = False
     latency: float = 0.0
     allowed: float = field(init=False)
     ended_at: float = 0.0
@@ -70,19 +71,21 @@ class Limit:
         self.under_way -= 1
         self.ended_at = now
         if response is Response.ANSWER:
+            self.answers = True
             self.latency += _WEIGHT * (now - began_at - self.latency)
             if is_used and not self.late:
                 self.allowed = min(self.most, self.allowed + 1)
-        elif response is Response.TROUBLE and began_at > self._halved_at:
-            # Once for all that was under way together.
-            self.allowed = max(1.0, self.allowed / 2)
-            self._halved_at = now
+        elif response is Response.TROUBLE:
+            self.answers = False
+            if began_at > self._halved_at:  # once for all that was under way together
+                self.allowed = max(1.0, self.allowed / 2)
+                self._halved_at = now
 
-    def be_late(self, messages: int) -> None:
+    def be_late(self, messages: int, share: int) -> None:
         """Take note of how many messages wait too long for their answers."""
         self.late = messages
         if messages:
-            self.allowed = min(self.allowed, self.share)
+            self.allowed = min(self.allowed, share)
 
     def count_late(self, began: Sequence[float], now: float) -> int:
         """Return how many messages wait too long, by the moments they began."""
@@ -98,6 +101,7 @@ class Limits:
 
     def __init__(self, room: int) -> None:
         self._room = room
+        self._share = max(room // _SHARES, min(room, _LEAST))
         self._limits: dict[str, Limit] = {}
         self._waits: dict[object, dict[str, int]] = {}
         self._late = 0
@@ -105,13 +109,13 @@ class Limits:
 
     def of(self, session_id: str, concurrency: int | None = None) -> Limit:
         """Return a session's limit; `concurrency` is the most that it may have under way."""
+        most = min(concurrency or self._room, self._room)
         limit = self._limits.get(session_id)
         if limit is None:
-            share = max(self._room // _SHARES, min(self._room, _LEAST))
-            limit = self._limits[session_id] = Limit(share, self._room)
-        if concurrency is not None and concurrency != limit.most:
-            limit.most = min(concurrency, self._room)
-            limit.allowed = min(limit.allowed, limit.most)
+            limit = self._limits[session_id] = Limit(self._share, most)
+        if most != limit.most:
+            limit.most = most
+            limit.allowed = min(limit.allowed, most)
         return limit
 
     def began(self, limit: Limit, messages: int) -> None:
@@ -141,8 +145,11 @@ class Limits:
         for waits in self._waits.values():
             late.update(waits)
         self._late = late.total()
+        # Together they get half of the room at most: all others live on the rest.
+        silent = sum(map(bool, late.values()))
+        share = max(1, min(self._share, self._room // max(1, 2 * silent)))
         for session_id, limit in self._limits.items():
-            limit.be_late(late[session_id])
+            limit.be_late(late[session_id], share)
 
     def forget(self, session_id: str) -> None:
         """Drop the limit of a session that has nothing under way."""

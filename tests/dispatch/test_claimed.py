@@ -170,19 +170,40 @@ def test_a_slot_that_comes_by_a_clock_set_forward_is_seen(
 # How many are claimed
 
 
+def answering(queue: ClaimedQueue) -> None:
+    """Have a first message of the session answered."""
+    queue.add(works(1))
+    answered(queue, take(queue))
+
+
 def test_a_batch_is_wanted_of_a_session_that_may_have_many_under_way(queue: ClaimedQueue) -> None:
+    answering(queue)
     assert queue.wanted(ONE) == 100
     assert queue.room() == 100
+
+
+def test_little_is_wanted_of_a_session_before_it_answers_and_when_it_ceases(
+    queue: ClaimedQueue,
+) -> None:
+    assert queue.wanted(ONE) == 16
+    answering(queue)
+    assert queue.wanted(ONE) == 100
+    queue.add(works(1))
+    (last,) = take(queue)
+    queue.settle([Settled(last.broadcast.session_id, Response.TROUBLE, time.monotonic())])
+    assert queue.wanted(ONE) == 8
 
 
 @pytest.mark.parametrize(("concurrency", "expected"), [(1, 2), (4, 8), (1000, 100)])
 def test_twice_its_places_are_wanted_of_a_session_with_few(
     queue: ClaimedQueue, concurrency: int, expected: int
 ) -> None:
+    answering(queue)
     assert queue.wanted(ONE, concurrency) == expected
 
 
 def test_nothing_is_wanted_while_more_than_half_is_here(queue: ClaimedQueue) -> None:
+    answering(queue)
     queue.add(works(51))
     assert queue.wanted(ONE) == 0
     take(queue, 1)
@@ -194,6 +215,7 @@ def test_the_slower_the_claims_the_more_are_wanted_ahead(
 ) -> None:
     monkeypatch.setattr("service.dispatch.claimed._MEASURED", 1e-9)
     monkeypatch.setattr("service.dispatch.claimed._WEIGHT", 1.0)
+    answering(queue)
     assert queue.wanted(ONE) == 100
     queue.add(works(16))
     assert len(take(queue)) > 1
@@ -216,6 +238,7 @@ def test_never_more_than_two_batches_lie_claimed(queue: ClaimedQueue) -> None:
 
 
 def test_more_is_asked_for_when_little_is_left(queue: ClaimedQueue) -> None:
+    answering(queue)
     asked: list[int] = []
     queue.on_low = lambda: asked.append(len(queue))
     queue.add(works(56))
@@ -274,7 +297,7 @@ def test_a_session_that_sends_nothing_is_forgotten(
     (second,) = take(queue)
     answered(queue, [second])
     queue.note_waits("sender", {})
-    assert queue.wanted(ONE) == 100
+    assert queue.wanted(ONE) == 16
 
 
 # What is taken out again
