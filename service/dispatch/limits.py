@@ -43,11 +43,15 @@ class Response(Enum):
 
 @dataclass(slots=True)
 class Limit:
-    """The concurrency of one session in this process; moments are of the monotonic clock."""
+    """The concurrency of one session in this process; moments are of the monotonic clock.
+
+    `peak` is the most that was under way of late: what is not used does not grow.
+    """
 
     share: int
     most: int
     under_way: int = 0
+    peak: int = 0
     late: int = 0
     answers: bool = False
     latency: float = 0.0
@@ -65,15 +69,19 @@ class Limit:
             self.allowed = min(self.share, self.most)
         return int(self.allowed) - self.under_way
 
+    def began(self, messages: int) -> None:
+        """Take note of messages that begin."""
+        self.under_way += messages
+        self.peak = max(self.peak, self.under_way)
+
     def ended(self, response: Response, began_at: float, now: float) -> None:
         """Take note of how a message ended that began at a moment."""
-        is_used = 2 * self.under_way >= self.allowed
         self.under_way -= 1
         self.ended_at = now
         if response is Response.ANSWER:
             self.answers = True
             self.latency += _WEIGHT * (now - began_at - self.latency)
-            if is_used and not self.late:
+            if 2 * self.peak >= self.allowed and not self.late:
                 self.allowed = min(self.most, self.allowed + 1)
         elif response is Response.TROUBLE:
             self.answers = False
@@ -82,8 +90,9 @@ class Limit:
                 self._halved_at = now
 
     def be_late(self, messages: int, share: int) -> None:
-        """Take note of how many messages wait too long for their answers."""
+        """Take note of how many messages wait too long for their answers, again and again."""
         self.late = messages
+        self.peak = self.under_way
         if messages:
             self.allowed = min(self.allowed, share)
 
@@ -120,7 +129,7 @@ class Limits:
 
     def began(self, limit: Limit, messages: int) -> None:
         """Take note of messages that begin."""
-        limit.under_way += messages
+        limit.began(messages)
         self.under_way += messages
 
     def ended(self, session_id: str, response: Response, began_at: float, now: float) -> None:

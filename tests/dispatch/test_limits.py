@@ -13,7 +13,7 @@ LATE = NOW + PATIENCE + 0.1
 
 def run(limit: Limit, response: Response = Response.ANSWER, messages: int = 1) -> int:
     """Let messages begin and end at once; return what may be under way then."""
-    limit.under_way += messages
+    limit.began(messages)
     for _ in range(messages):
         limit.ended(response, NOW, NOW)
     return int(limit.allowed)
@@ -39,7 +39,7 @@ def test_a_session_begins_with_a_small_share(
 
 def test_each_answer_gives_a_place_more_up_to_the_room(limits: Limits) -> None:
     limit = limits.of(ONE)
-    assert run(limit, messages=8) == 11  # the last five found more than half of it free
+    assert run(limit, messages=8) == 16
     for _ in range(100):
         run(limit, messages=int(limit.allowed))
     assert limit.free(NOW) == 256
@@ -50,6 +50,15 @@ def test_a_limit_that_is_not_used_does_not_grow(limits: Limits) -> None:
     for _ in range(100):
         run(limit, messages=2)
     assert limit.free(NOW) == 8
+
+
+def test_a_limit_that_is_not_used_any_more_does_not_grow_on(limits: Limits) -> None:
+    limit = limits.of(ONE)
+    run(limit, messages=8)
+    limits.note_waits("sender", {}, NOW)
+    for _ in range(100):
+        run(limit, messages=2)
+    assert limit.free(NOW) == 16
 
 
 @pytest.mark.parametrize("concurrency", [1, 4, 40])
@@ -77,7 +86,7 @@ def test_a_concurrency_that_is_taken_away_lets_the_limit_grow_again(limits: Limi
 
 def test_trouble_halves_it_once_for_all_that_were_under_way_together(limits: Limits) -> None:
     limit = limits.of(ONE)
-    limit.under_way = 16
+    limit.began(16)
     for number in range(8):
         limit.ended(Response.TROUBLE, NOW, NOW + 1 + number / 100)
     assert limit.allowed == 4.0
@@ -90,7 +99,7 @@ def test_trouble_halves_it_once_for_all_that_were_under_way_together(limits: Lim
 def test_one_message_may_be_under_way_whatever_the_trouble(limits: Limits) -> None:
     limit = limits.of(ONE)
     for number in range(20):
-        limit.under_way += 1
+        limit.began(1)
         limit.ended(Response.TROUBLE, NOW + number, NOW + number + 0.5)
     assert limit.free(NOW + 20) == 1
     assert run(limit) == 2
@@ -180,7 +189,7 @@ def test_what_has_not_waited_long_is_not_late(limits: Limits) -> None:
 def test_a_session_known_as_slow_is_late_by_its_own_measure(limits: Limits) -> None:
     limit = limits.of(ONE)
     for _ in range(100):
-        limit.under_way += 1
+        limit.began(1)
         limit.ended(Response.ANSWER, NOW - 5.0, NOW)  # it takes five seconds each time
     limits.began(limit, 1)
     limits.note_waits("sender", {ONE: [NOW]}, NOW + 14.0)
