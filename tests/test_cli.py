@@ -332,9 +332,9 @@ def test_a_rotation_says_when_the_old_key_may_go(
 ) -> None:
     assert phone in complaint(with_keys(NEW)("secrets", "rotate"))
     said = printed(with_keys(NEW, OLD)("secrets", "rotate"))
-    assert "secrets of 1 sessions anew" in said
+    assert "encrypted anew: 1." in said
     assert "SECRET_KEY needs no other" in said
-    assert "secrets of 0 sessions anew" in printed(with_keys(NEW)("secrets", "rotate"))
+    assert "encrypted anew: 0." in printed(with_keys(NEW)("secrets", "rotate"))
 
 
 def test_a_lost_key_is_given_up_only_when_that_is_confirmed(
@@ -372,7 +372,7 @@ def test_root_is_told_that_it_is_root(flask: Flask, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert flask("welcome").stderr == ""
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert "This is root." in flask("welcome").stderr
+    assert "Running as root" in flask("welcome").stderr
 
 
 def test_no_command_makes_a_second_database_by_the_way(

@@ -75,6 +75,6 @@ def settle(
         if settled.setdefault(ours, value) == value or value == was:
             continue
         if settled[ours] != was:
-            raise InvalidError(errors={theirs: [f"Says something else than `{ours}`: send one."]})
+            raise InvalidError(errors={theirs: [f"Contradicts `{ours}`: send only one."]})
         settled[ours] = value
     return settled

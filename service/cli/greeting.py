@@ -34,12 +34,12 @@ and see how it fares:
 
   curl -H 'Authorization: Bearer {secret}' {address}/broadcast
 
-What can be asked is at {address}/docs.
+The API is described at {address}/docs.
 """
 
-_AGAIN = "What can be asked is at {address}/docs. A new token: {token}"
+_AGAIN = "The API is described at {address}/docs. A new token: {token}"
 
-_AS_ROOT = "This is root. Crier needs no more than a user who may write to DATA_DIR."
+_AS_ROOT = "Running as root, without need: any user will do who may write to DATA_DIR."
 
 
 @click.command("welcome", cls=Command)

@@ -22,7 +22,7 @@ def rotate() -> None:
     while renewed:  # Until nobody has written with another key meanwhile.
         renewed = _pass()
         total += renewed
-    said = f"Encrypted the secrets of {total} sessions anew."
+    said = f"Sessions whose secrets were encrypted anew: {total}."
     if closed := health.unopened(crier()):
         raise click.ClickException(f"{said} {closed.sentence()}")
     click.echo(f"{said} The first key opens all of them: SECRET_KEY needs no other.")

@@ -129,7 +129,7 @@ def _check_same(broadcast: Broadcast, order: Order) -> None:
     if not differing:
         return
     made = f"This Idempotency-Key has made broadcast {broadcast.id!r} already"
-    reason = f"Is not what broadcast {broadcast.id!r} was made with."
+    reason = f"Differs from what broadcast {broadcast.id!r} was made with."
     raise ConflictError(
         f"{made}, and this request differs from that one in {', '.join(differing)}."
         " Nothing was sent. Under another key there would be a second broadcast: delete the first"

@@ -108,8 +108,8 @@ class TemplateSchema(LenientSchema):
     )
     tidy = Flag(
         metadata={
-            "description": "Make one blank of all blanks, tabs and line breaks in a row of its"
-            " parameters: WhatsApp takes no line breaks, no tabs and at most four blanks"
+            "description": "Turn each run of blanks, tabs and line breaks in its parameters into"
+            " one blank: WhatsApp takes no line breaks, no tabs and at most four blanks in a row"
         }
     )
 

@@ -20,7 +20,7 @@ def _page(data: dict[str, Any]) -> PageRequest:
     usual = LARGEST_SIZE if data["type"] else DEFAULT_SIZE
     size = data["page_size"] or data["limit"] or usual
     if data["limit"] not in {None, size}:
-        raise ValidationError("Says something else than `page_size`: send one.", "limit")
+        raise ValidationError("Contradicts `page_size`: send only one of them.", "limit")
     return PageRequest(data["page"], size, data["sort"] == "-createdAt")
 
 

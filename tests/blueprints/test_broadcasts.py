@@ -259,7 +259,7 @@ def test_the_same_key_for_another_request_tells_which_broadcast_it_made_and_what
     other = order(send_at="2030-01-01T09:00:00Z", message={"text": "Another"})
     answer = acme.post("/broadcast", json=other, headers=key)
     assert answer.status_code == 409
-    reason = [f"Is not what broadcast {made!r} was made with."]
+    reason = [f"Differs from what broadcast {made!r} was made with."]
     assert answer.json["errors"] == {  # type: ignore[index]
         "Idempotency-Key": [f"This Idempotency-Key has made broadcast {made!r} already."],
         "message.text": reason,

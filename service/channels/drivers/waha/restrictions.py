@@ -30,8 +30,8 @@ _MILLISECONDS: Final = 1e11
 
 def restricted(ends: float | None = None, *, now: float) -> BlockedError:
     """Return the error of a restricted number; `ends` in Unix seconds, None where nobody says."""
-    until = "for a time that it does not say" if ends is None else f"until {_written(ends)}"
-    reason = f"WhatsApp has restricted this number, which cannot write to strangers {until}."
+    until = "for an unknown time" if ends is None else f"until {_written(ends)}"
+    reason = f"WhatsApp has restricted this number {until}: it cannot write to strangers."
     return BlockedError(reason, code=CODE, wait=UNDATED if ends is None else ends - now)
 
 
