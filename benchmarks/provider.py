@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks import limits
 from benchmarks.ground import PYTHON, Ground, answers, on_path, running, until
 from benchmarks.stub import Journal
 from tests.serving import free_port
@@ -29,10 +30,10 @@ _CONFIGURATION = """
 {modules}
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 32768;
+worker_rlimit_nofile {descriptors};
 pid {folder}/nginx.pid;
 error_log stderr crit;
-events {{ worker_connections 16384; }}
+events {{ worker_connections {descriptors}; }}
 http {{
     access_log off;
     default_type application/json;
@@ -119,6 +120,8 @@ def _configuration(folder: Path, port: int) -> str:
     )
     return _CONFIGURATION.format(
         modules=f"load_module {_ECHO};" if paces else "",
+        # More than its hard limit nginx may not set, and would then stay at its soft one.
+        descriptors=limits.most(),
         folder=folder,
         port=port,
         cloud=_CLOUD,
