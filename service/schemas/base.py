@@ -116,14 +116,7 @@ class CredentialsSchema(StrictSchema):
 
         Where an empty text means something, such as no organisation any more, it stays.
         """
-        if not isinstance(data, Mapping):
-            return data
-        optional = _optional(self)
-        return {
-            name: value
-            for name, value in data.items()
-            if not (value == "" and name in optional and not _takes_empty(optional[name]))
-        }
+        return _without(self, data, lambda value, field: value == "" and not _takes_empty(field))
 
     @post_load
     def leave_credentials(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -163,14 +156,19 @@ class LenientSchema(StrictSchema):
     @pre_load
     def drop_empty(self, data: Any, **_: Any) -> Any:
         """Leave out the optional fields that say nothing."""
-        if not isinstance(data, Mapping):
-            return data
-        optional = _optional(self)
-        return {
-            name: value
-            for name, value in data.items()
-            if not (name in optional and _says_nothing(value, optional[name]))
-        }
+        return _without(self, data, _says_nothing)
+
+
+def _without(schema: Schema, data: Any, is_absent: Callable[[Any, fields.Field[Any]], bool]) -> Any:
+    """Return an object without those of its optional fields that count as absent."""
+    if not isinstance(data, Mapping):
+        return data
+    optional = _optional(schema)
+    return {
+        name: value
+        for name, value in data.items()
+        if not (name in optional and is_absent(value, optional[name]))
+    }
 
 
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
