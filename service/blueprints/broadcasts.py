@@ -93,9 +93,7 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
     most, now = crier().settings.max_recipients, now_ms()
     order = edits.merge(broadcast, changes, most=most, within=within(), now=now)
     with crier().database.writing() as db:
-        broadcast = edits.replace(
-            db, broadcast.id, order, changes, accounts=crier().accounts, now=now
-        )
+        broadcast = edits.replace(db, broadcast, order, changes, accounts=crier().accounts, now=now)
         shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
     return shown

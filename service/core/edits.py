@@ -12,7 +12,7 @@ from service.core import dispatchers, orders, owned, recipients, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import tallies
 from service.core.orders import Order
-from service.errors import ConflictError, InvalidError
+from service.errors import ConflictError, InvalidError, StaleVersionError
 from service.models import (
     Broadcast,
     BroadcastAttachment,
@@ -58,20 +58,22 @@ def merge(
 
 def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two how and when
     db: Db,
-    broadcast_id: str,
+    former: Broadcast,
     order: Order,
     changes: Mapping[str, Any],
     *,
     accounts: Accounts,
     now: int,
 ) -> Broadcast:
-    """Let a broadcast say what `order` asks for.
+    """Let a broadcast say what `order` asks for, which `merge` made of it as it was: `former`.
 
     Raises ConflictError, with the reason, unless it is scheduled, or paused and handed over to
     nobody; StaleVersionError, and what `orders.prepare` raises.
     """
-    broadcast = _locked(db, broadcast_id)
+    broadcast = _locked(db, former.id)
     owned.check_version(broadcast, changes)
+    if broadcast.revision != former.revision:
+        raise StaleVersionError
     _refuse_begun(db, broadcast)
     made, reached = orders.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
     names = list(_REPLACED)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from service.core import dispatchers, edits
 from service.core.deliveries import claims
 from service.database import now_ms
 from service.dispatch.prepared import PreparedBroadcasts
-from service.errors import ConflictError
+from service.errors import ConflictError, StaleVersionError
+from service.models import Broadcast
 from tests.probe import Stage
 from tests.waiting import until
 from tests.workers import pause, resume
@@ -22,9 +24,13 @@ _PAUSE = text("UPDATE broadcasts SET status = 'paused' WHERE id = :id")
 
 
 def replace(world: World, broadcast_id: str, **changes: Any) -> None:
-    order = edits.merge(world.get(broadcast_id), changes, most=1_000_000, within=None, now=now_ms())
+    put(world, world.get(broadcast_id), **changes)
+
+
+def put(world: World, former: Broadcast, **changes: Any) -> None:
+    order = edits.merge(former, changes, most=1_000_000, within=None, now=now_ms())
     with world.database.writing() as db:
-        edits.replace(db, broadcast_id, order, changes, accounts=world.accounts, now=now_ms())
+        edits.replace(db, former, order, changes, accounts=world.accounts, now=now_ms())
 
 
 def test_a_dispatcher_that_knows_a_former_revision_claims_nothing(world: World) -> None:
@@ -109,3 +115,13 @@ def test_an_edit_counts_its_revision(world: World) -> None:
     for count in (1, 2):
         replace(world, broadcast_id, message={"text": "Goodbye"})
         assert world.get(broadcast_id).revision == count
+
+
+def test_of_two_edits_at_once_the_later_one_undoes_nothing(world: World) -> None:
+    world.session()
+    broadcast_id = world.broadcast([ADA], send_at=now_ms() + HOUR)
+    former = world.get(broadcast_id)
+    put(world, former, to=f"{GRACE},{JOAN}")
+    with pytest.raises(StaleVersionError):
+        put(world, former, message={"text": "Goodbye"})
+    assert world.get(broadcast_id).to == f"{GRACE},{JOAN}"
