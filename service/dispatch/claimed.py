@@ -195,7 +195,7 @@ class ClaimedQueue:
         works = []
         with self._lock:
             for lane in self._lanes.values():
-                while lane.limit.late and lane.ready and len(lane) > self._target(lane):
+                while lane.limit.is_silent and lane.ready and len(lane) > self._target(lane):
                     works.append(lane.ready.pop())
             self._count -= len(works)
         return works
@@ -214,7 +214,7 @@ class ClaimedQueue:
         return self._lanes[session_id]
 
     def _target(self, lane: _Lane) -> int:
-        if lane.limit.late or not lane.limit.answers:
+        if lane.limit.is_silent or not lane.limit.answers:
             return int(2 * lane.limit.allowed)
         ahead = int(2 * lane.rate * self._claim_seconds)
         return max(min(self._batch, 2 * lane.limit.most), min(ahead, self._most))

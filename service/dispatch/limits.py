@@ -1,9 +1,9 @@
 """How many messages may be under way, of each session and in all.
 
 One rule shares the room of a process. A session begins with a small share and gets a place more
-with each answer, up to its concurrency. Throttling and time-outs halve it. A session that does not
-answer is late: it keeps its small share, or less where many are late, and what it has under way no
-longer counts against the others.
+with each answer, up to its concurrency. Throttling and time-outs halve it. A message that waits too
+long is late, and does not count against other sessions any more. A session of which half is late is
+silent: it keeps its small share, or less where many are silent.
 """
 
 from __future__ import annotations
@@ -63,6 +63,11 @@ class Limit:
         """Begin with the small share."""
         self.allowed = min(self.share, self.most)
 
+    @property
+    def is_silent(self) -> bool:
+        """Tell whether the session does not answer: half of what it has under way is late."""
+        return bool(self.late) and 2 * self.late >= self.under_way
+
     def free(self, now: float) -> int:
         """Return how many more messages may begin."""
         if not self.under_way and now > self.ended_at + _RESTS:
@@ -81,7 +86,7 @@ class Limit:
         if response is Response.ANSWER:
             self.answers = True
             self.latency += _WEIGHT * (now - began_at - self.latency)
-            if 2 * self.peak >= self.allowed and not self.late:
+            if 2 * self.peak >= self.allowed and not self.is_silent:
                 self.allowed = min(self.most, self.allowed + 1)
         elif response is Response.TROUBLE:
             self.answers = False
@@ -89,12 +94,14 @@ class Limit:
                 self.allowed = max(1.0, self.allowed / 2)
                 self._halved_at = now
 
-    def be_late(self, messages: int, share: int) -> None:
+    def be_late(self, messages: int) -> None:
         """Take note of how many messages wait too long for their answers, again and again."""
         self.late = messages
         self.peak = self.under_way
-        if messages:
-            self.allowed = min(self.allowed, share)
+
+    def shrink(self, most: int) -> None:
+        """Allow so many at most, until there are answers again."""
+        self.allowed = min(self.allowed, most)
 
     def count_late(self, began: Sequence[float], now: float) -> int:
         """Return how many messages wait too long, by the moments they began."""
@@ -154,11 +161,12 @@ class Limits:
         for waits in self._waits.values():
             late.update(waits)
         self._late = late.total()
-        # Together they get half of the room at most: all others live on the rest.
-        silent = sum(map(bool, late.values()))
-        share = max(1, min(self._share, self._room // max(1, 2 * silent)))
         for session_id, limit in self._limits.items():
-            limit.be_late(late[session_id], share)
+            limit.be_late(late[session_id])
+        silent = [limit for limit in self._limits.values() if limit.is_silent]
+        for limit in silent:
+            # Together they get half of the room at most: all others live on the rest.
+            limit.shrink(max(1, min(self._share, self._room // (2 * len(silent)))))
 
     def forget(self, session_id: str) -> None:
         """Drop the limit of a session that has nothing under way."""

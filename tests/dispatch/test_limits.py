@@ -157,6 +157,14 @@ def test_a_session_that_does_not_answer_keeps_its_small_share_and_no_more(limits
     assert int(limit.allowed) == 8
 
 
+def test_a_few_late_messages_do_not_make_a_session_silent(limits: Limits) -> None:
+    limit = grown(limits, ONE)
+    limits.began(limit, 200)
+    limits.note_waits("sender", {ONE: [NOW] * 20 + [LATE] * 180}, LATE)
+    assert (limit.late, limit.is_silent, int(limit.allowed)) == (20, False, 256)
+    assert limits.free() == 256 + 20 - 200
+
+
 def test_many_sessions_that_do_not_answer_get_half_of_the_room_together(limits: Limits) -> None:
     names = [f"{number:024x}" for number in range(64)]
     for name in names:
