@@ -6,16 +6,17 @@ decides nothing: whether to try again, when, and what becomes of the broadcast i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from marshmallow import Schema
 
+from service import documents
 from service.channels.steps import Conversation
+from service.documents import UnreadableDocumentError
 
 
 class MediaKind(StrEnum):
@@ -215,15 +216,21 @@ class Report:
                 self.odd += 1
 
 
+_MOST_BRACKETS: Final = 100_000
+"""Of a webhook: 5,000 statuses of Meta's, each with its price, conversation and errors."""
+
+
 class UnreadableReportError(Exception):
     """What came to the webhook is not JSON."""
 
 
 def parsed(raw: bytes) -> Any:
     """Read a webhook's JSON; raises UnreadableReportError."""
+    if not raw:
+        raise UnreadableReportError
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        return documents.read(raw, most_brackets=_MOST_BRACKETS, storable=False)
+    except UnreadableDocumentError as error:
         raise UnreadableReportError from error
 
 

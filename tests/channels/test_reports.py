@@ -106,7 +106,10 @@ def test_of_wahas_webhook_all_is_taken_that_can_be(said: object, words: int, odd
 
 
 @pytest.mark.parametrize("webhook", [Waha.webhook, WhatsAppCloud.webhook])
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"\xff", b"[" * 100_000, b"[" * 99 + b"]" * 99, b"[%s1]" % (b"[]," * 100_000)],
+)
 def test_what_is_no_json_is_unreadable(webhook: Webhook | None, raw: bytes) -> None:
     assert webhook
     with pytest.raises(UnreadableReportError):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.blueprints.bodies import Written
 from service.core import numbers, recipients
 from service.core.recipients import BadEntry, Given, Recipients
+from service.documents import Written
 from service.models import SendType
 
 ADA = "2348179803743"

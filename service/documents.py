@@ -1,0 +1,173 @@
+"""JSON from outside, read whole or refused with the place where it goes wrong.
+
+Clients and providers alike are read here: what is nested without end, or is a million empty lists,
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn
+
+import filetype
+
+_MOST_MEMBERS: Final = 1_000
+_LONGEST_LIST: Final = 100_000
+_DEEPEST: Final = 64
+
+
+class UnreadableDocumentError(Exception):
+    """What came is not JSON, or too much of it."""
+
+
+def read(raw: bytes, *, most_brackets: int, unbounded: str = "", storable: bool = True) -> Any:
+    """Return what JSON in UTF-8, UTF-16 or UTF-32 says, an empty object for no bytes.
+
+    An empty list takes 3 bytes of JSON and 64 of memory, so there may be only so many brackets.
+    `unbounded` may be a list without end; `storable`: all texts must be fit for a database.
+    Raises UnreadableDocumentError.
+    """
+    text = _text(raw)
+    if not text or text.isspace():
+        return {}
+    if text.count("[") + text.count("{") > most_brackets:
+        refuse("it has too many lists and objects in it")
+    value = _decode(text)
+    check_sizes(value, unbounded=unbounded)
+    # Only an escape can bring in what no encoding can say or JSON forbids in plain sight.
+    if storable and "\\u" in text:
+        check_texts(value)
+    return value
+
+
+def check_sizes(document: Any, *, unbounded: str = "") -> None:
+    """Refuse what would take long to look through; one member may be a list without end."""
+    left = [(document, 0)]
+    if isinstance(document, dict):
+        left = [(value, 1) for name, value in document.items() if name != unbounded]
+    while left:
+        item, depth = left.pop()
+        if not isinstance(item, dict | list):
+            continue
+        if depth > _DEEPEST:
+            refuse("it is nested too deeply")
+        if len(item) > _LONGEST_LIST:
+            refuse(f"a list in it has more than {_LONGEST_LIST} entries")
+        inside = item.values() if isinstance(item, dict) else item
+        left.extend((value, depth + 1) for value in inside)
+
+
+def check_texts(value: Any) -> None:
+    """Refuse NUL characters, which Postgres cannot store, and halves of surrogate pairs."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, dict):
+            left.extend(_members(item))
+        elif isinstance(item, list):
+            left.extend(item)
+
+
+def _members(item: dict[str, Any]) -> Iterable[Any]:
+    yield from item
+    yield from item.values()
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        refuse(r"a text in it has the character \u0000")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        refuse("a text in it has half of a surrogate pair")
+
+
+def _text(raw: bytes) -> str:
+    encoding = json.detect_encoding(raw)
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        if found := filetype.guess(raw):
+            refuse(f"it is a file ({found.mime}), which goes to POST /attachment")
+        name = encoding.removesuffix("-sig").upper()
+        refuse(f"byte {error.start + 1} is not {name}: send the body as UTF-8")
+
+
+def _decode(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        what = _SAID.get(error.msg, error.msg.removesuffix(" at"))
+        refuse(f"{what}, at line {error.lineno}, column {error.colno}")
+    except RecursionError:
+        refuse("it is nested too deeply")
+    except ValueError:
+        refuse("a number in it has too many digits")
+
+
+_SAID = {
+    "Expecting value": "a value is missing, or a text without double quotation marks",
+    "Expecting property name enclosed in double quotes": (
+        "a name in double quotation marks is missing, or a comma is one too many"
+    ),
+    "Expecting ',' delimiter": "a comma is missing, or a bracket",
+    "Expecting ':' delimiter": "a colon is missing behind the name of a member",
+    "Extra data": "the object ends, and something follows",
+    "Invalid control character at": (
+        r"a text has a line break or another control character in it: write it as \n"
+    ),
+    "Invalid \\escape": r"a backslash stands for nothing here: write it as \\",
+    r"Invalid \uXXXX escape": r"\u needs four hexadecimal digits behind it",
+    "Unterminated string starting at": "a text begins and does not end",
+}
+"""What Python says of broken JSON, in words that say what to do."""
+
+
+def refuse(reason: str) -> NoReturn:
+    """Raise UnreadableDocumentError."""
+    raise UnreadableDocumentError(reason)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; of two members of one name it is not known which is meant."""
+    if len(pairs) > _MOST_MEMBERS:
+        refuse(f"an object in it has more than {_MOST_MEMBERS} members")
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        refuse(f"an object names {twice[:64]!r} twice")
+    return members
+
+
+class Written(float):
+    """A number with a point or an exponent; as a text it is what the client wrote.
+
+    A telephone as `1.2E+10` is to be told from one that is written out, with `.0` behind it.
+    """
+
+    def __init__(self, written: str) -> None:
+        self._written = written
+
+    def __str__(self) -> str:
+        return self._written
+
+
+def _finite(digits: str) -> float:
+    number = Written(digits)
+    if math.isinf(number):
+        refuse("a number in it is too large")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    refuse(f"{name} is not a number of JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+)
