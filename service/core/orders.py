@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -158,6 +159,11 @@ def _resolved(db: Db, client_id: str, order: Order, settings: Settings) -> dict[
         faults["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
     if len(message.get("attachments") or ()) > settings.max_attachments:
         faults["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
+    # It is stored as it came, with whatever else is in it.
+    size = len(json.dumps(message, ensure_ascii=False, default=str).encode())
+    if size > settings.max_message_bytes:
+        most = f"{settings.max_message_bytes:,} bytes as JSON (MAX_MESSAGE_BYTES)"
+        faults["message"] = [f"Must have at most {most}; this has {size:,}."]
     if faults:
         raise InvalidError(errors=faults)
     return content.resolve(db, client_id, message, within=order.within)
@@ -189,7 +195,11 @@ def _bad_entries(people: Recipients) -> dict[str, Any]:
     faults = {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
     if people.bad_count == len(people.bad):
         return faults
-    return {"to": [f"{people.bad_count} entries are not right; the first of them follow."]} | faults
+    reason = (
+        f"More than {len(people.bad):,} entries are not right: these are the first of them, and the"
+        f" reading ended after {people.count:,} entries."
+    )
+    return {"to": [reason]} | faults
 
 
 def _members(db: Db, client_id: str, order: Order, driver: Driver | None) -> Sequence[str]:

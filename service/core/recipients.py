@@ -22,8 +22,12 @@ the client wrote."""
 SHOWN: Final = 1_000
 """The most entries of `to` that are given back as they came."""
 
+_MOST_CHARACTERS: Final = 200_000
+"""The most characters of `to` that are given back: a few numbers may have millions of blanks."""
+
 MOST_BAD: Final = 1_000
-"""The most bad entries that are kept; of more, only the number is."""
+"""The most bad entries that are kept. After more, no entries are read: a bad one costs ten times as
+much as a good one."""
 
 _LONGEST_SHOWN: Final = 40
 """The most characters of a bad entry that are kept."""
@@ -58,8 +62,9 @@ class BadEntry(NamedTuple):
 class Recipients:
     """What `to` says: each recipient once, in the order of first mention, and the bad entries.
 
-    Numbers are E.164 digits without `+`. `bad` holds the first bad entries, `bad_count` says how
-    many there are. `count` is that of all entries that were read.
+    Numbers are E.164 digits without `+`. `bad` holds the first bad entries; more of them were found
+    where `bad_count` is higher, and then not all entries were read. `count` is that of the entries
+    that were read.
     """
 
     unique: tuple[str, ...]
@@ -72,7 +77,7 @@ class Recipients:
     @property
     def is_truncated(self) -> bool:
         """Tell whether `to` is too long to be given back."""
-        return self.count > SHOWN
+        return self.count > SHOWN or _size(self.given) > _MOST_CHARACTERS
 
     @property
     def shown(self) -> Given:
@@ -115,7 +120,7 @@ def read(to: Given, send_type: str = SendType.INDIVIDUAL, *, most: int = 1_000_0
                 shown = piece[at].strip()[:_LONGEST_SHOWN]
                 bad.append(BadEntry(count + at, shown, reason(piece[at])))
         count += len(piece)
-        if count > most:
+        if count > most or bad_count > MOST_BAD:
             break
     people = cast("tuple[str, ...]", tuple(unique))
     return Recipients(people, tuple(bad), bad_count, count, to, send_type)
@@ -130,6 +135,13 @@ def read_one(written: str) -> str | None:
     """Return a recipient in the form in which deliveries have them: a number, a WhatsApp group."""
     text = written.strip()
     return text if _WHATSAPP_GROUP.fullmatch(text) else numbers.normalise(written)
+
+
+def _size(to: Given) -> int:
+    """Return how many characters `to` has."""
+    if isinstance(to, str):
+        return len(to)
+    return sum(len(str(entry)) for entry in to) if isinstance(to, Sequence) else 0
 
 
 def _pieces(to: Given) -> Iterator[Sequence[str]]:

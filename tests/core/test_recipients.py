@@ -168,15 +168,27 @@ def test_a_long_to_shows_its_first_recipients_in_the_form_that_it_had() -> None:
 
 def test_entries_keep_their_positions_wherever_a_long_text_is_taken_apart() -> None:
     to = [f"234803{position:07}" for position in range(30_000)]
-    bad = range(0, 30_000, 7)
+    bad = range(0, 30_000, 37)
     for position in bad:
         to[position] = f"0{position}"
     read = recipients.read(",".join(to))
     assert read == recipients.read(to)
     told = [(entry.position, entry.entry) for entry in read.bad]
-    assert told == [(place, f"0{place}") for place in bad[: recipients.MOST_BAD]]
-    assert read.bad_count == len(bad)
+    assert told == [(place, f"0{place}") for place in bad]
     assert len(read.unique) == 30_000 - len(bad)
+
+
+@pytest.mark.parametrize("form", [list, ",".join])
+def test_no_more_is_read_after_many_bad_entries(
+    form: Callable[[list[str]], str | list[str]],
+) -> None:
+    few = recipients.read(form(["x"] * 1_000 + [ADA] * 100_000))
+    many = recipients.read(form(["x"] * 1_001 + [ADA] * 100_000))
+
+    assert (few.bad_count, len(few.bad), few.count) == (1_000, 1_000, 101_000)
+    assert many.bad_count == 1_001
+    assert len(many.bad) == 1_000
+    assert many.count < 40_000
 
 
 def test_a_long_text_is_read_without_copies_of_all_its_entries() -> None:
@@ -214,3 +226,15 @@ def test_an_empty_entry_is_no_group_either() -> None:
     assert recipients.read(f"{FIRST_GROUP},,{CHAT}", SendType.GROUP).bad == (
         BadEntry(1, "", "is empty"),
     )
+
+
+@pytest.mark.parametrize(
+    "to",
+    [f"{ADA}{' ' * 300_000},{BEN}", ADA + "\n" * 300_000 + BEN, [f"{' ' * 300_000}{ADA}", BEN]],
+)
+def test_blanks_without_end_are_not_given_back(to: Given) -> None:
+    read = recipients.read(to)
+
+    assert read == Recipients((ADA, BEN))
+    assert read.is_truncated
+    assert read.shown in (f"{ADA},{BEN}", [ADA, BEN])
