@@ -34,6 +34,10 @@ _SENTENCES = {
 _MOST_SHOWN = 1_000
 """The most faults that one answer names: nobody reads on, and a body has room for a million."""
 
+_LONGEST_NAME = 200
+_LONGEST_SENTENCE = 2_000
+"""The most characters of a field's name and of a reason: either may repeat what came in."""
+
 _OURS = frozenset({"content-type", "content-length"})
 
 
@@ -56,12 +60,24 @@ def failure(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the envelope of a failure."""
-    shown = dict(islice((errors or {}).items(), _MOST_SHOWN))
-    body = {"status": False, "message": message, "data": None, "errors": shown}
+    some = islice((errors or {}).items(), _MOST_SHOWN)
+    shown = {_cut(name, _LONGEST_NAME): _shortened(reasons) for name, reasons in some}
+    body = {"status": False, "message": _shortened(message), "data": None, "errors": shown}
     response = jsonify(body)
     response.status_code = status
     response.headers.extend(headers or {})
     return response
+
+
+def _shortened(said: Any) -> Any:
+    """Return a sentence, or sentences, without what is too long for anybody to read."""
+    if isinstance(said, str):
+        return _cut(said, _LONGEST_SENTENCE)
+    return [_shortened(each) for each in said] if isinstance(said, list) else said
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def http_error(error: HTTPException) -> Response:

@@ -435,3 +435,29 @@ def test_a_page_that_cannot_be_is_refused(acme: Tenant, query: str, field: str) 
     answer = acme.get(f"/broadcast?{query}")
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == [field]  # type: ignore[index]
+
+
+LONG = "x" * 65_536
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"text": LONG},
+        {"text": "é" * 32_768},
+        {"text": "Hi", "location": {LONG: ""}},
+        {"text": "Hi", "template": {"name": "a", "language": "en", "components": [{"a": LONG}]}},
+    ],
+)
+def test_a_message_is_stored_up_to_a_size(
+    make_app: Callable[..., Application], message: dict[str, Any]
+) -> None:
+    acme = Tenant(make_app(max_text_chars=100_000), "Talker")
+    acme.make("/session", name="main", channel="sandbox")
+    answer = acme.post("/broadcast", json=order(message=message))
+
+    assert answer.status_code == 422
+    assert "message" in answer.json["errors"]  # type: ignore[index]
+    assert "at most 65,536 bytes as JSON (MAX_MESSAGE_BYTES)" in answer.text
+    made = acme.make("/broadcast", **order(send_at="2999-01-01T00:00:00Z"))
+    assert acme.put(f"/broadcast/{made['_id']}", json={"message": message}).status_code == 422

@@ -12,6 +12,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from service.app import Application
 from service.config import Settings
+from service.errors import ServiceError
 from tests.conftest import Tenant
 
 MakeApp = Callable[..., Application]
@@ -110,3 +111,31 @@ def test_no_answer_names_more_than_a_thousand_faults(acme: Tenant) -> None:
     answer = acme.post("/group", json={"name": "many", "contacts": ["nobody"] * 2000})
     assert answer.status_code == 422
     assert len(answer.json["errors"]) == 1000  # type: ignore[index]
+
+
+def test_no_answer_repeats_a_long_name_or_value(acme: Tenant) -> None:
+    long = "x" * 3_000_000
+    session = {"name": long, "channel": long, "settings": {long: long}}
+    order = {"send_type": long, "to": long, "message": {long: {long: long}}, long: 1}
+
+    for path, body in (
+        ("/session", session),
+        ("/session", {**session, "name": "a", "channel": "sandbox"}),
+        ("/broadcast", order),
+        ("/contact", {"name": long, "phones": [long], "emails": [long], "group_id": long}),
+        ("/group", {"name": "a", "contacts": [long]}),
+    ):
+        answer = acme.post(path, json=body)
+        assert answer.status_code == 422, (path, answer.status_code)
+        assert len(answer.text) < 10_000, path
+
+
+def test_a_long_reason_is_cut(app: Application) -> None:
+    error = ServiceError("a" * 9_000, errors={"f" * 9_000: ["b" * 9_000, ["c" * 9_000], 7]})
+
+    answer = failing(app, error).json
+
+    assert len(answer["message"]) == 2_000
+    [(name, reasons)] = answer["errors"].items()
+    assert (len(name), name[-2:]) == (200, "f…")
+    assert [len(reasons[0]), len(reasons[1][0]), reasons[2]] == [2_000, 2_000, 7]
