@@ -100,8 +100,8 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     """Change the given fields of a session, if it still has the `version` that is among them.
 
     A secret that is not given stays. A session that was blocked may send again: whoever changes
-    it says that it is mended. Raises NotFoundError, InvalidError, ConflictError,
-    StaleVersionError.
+    it says that it is mended. Only new settings end a hold before its date. Raises NotFoundError,
+    InvalidError, ConflictError, StaleVersionError.
     """
     session = get(db, client_id, session_id)
     owned.check_version(session, fields)
@@ -115,8 +115,10 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     for name in _OPTIONS:
         if name in fields:
             setattr(session, name, fields[name])
-    if session.held_until == FOREVER or "settings" in fields:
+    if "settings" in fields:
         session.held_until, session.hold_reason = 0, None
+    elif session.held_until == FOREVER:
+        session.held_until, session.hold_reason = session.rests_until, session.rest_reason
     _flush(db, session)
     return session
 

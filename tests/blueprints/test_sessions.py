@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select
 
 from service.app import Application
+from service.core import holding
 from service.models import (
     FOREVER,
     Broadcast,
@@ -250,6 +251,15 @@ def test_only_new_settings_end_a_throttle_before_its_time(acme: Tenant) -> None:
     assert (waiting["status"], waiting["heldUntil"]) == ("throttled", "2109-05-15T07:35:11.104Z")
     changed = acme.put(path, json={"settings": {}}).json["data"]  # type: ignore[index]
     assert (changed["status"], changed["heldUntil"]) == ("ready", None)
+
+
+def test_a_blocked_session_that_is_changed_still_waits_for_its_date(acme: Tenant) -> None:
+    made = sandbox(acme)
+    with acme.crier.database.writing() as db:
+        for until in (2**42, None):
+            holding.hold_session(db, made["_id"], f"Until {until}.", until=until, now=0)
+    mended = acme.put(f"/session/{made['_id']}", json={"name": "renamed"}).json["data"]  # type: ignore[index]
+    assert (mended["status"], mended["reason"]) == ("throttled", f"Until {2**42}.")
 
 
 def test_new_settings_make_the_uploads_of_the_old_account_forgotten(acme: Tenant) -> None:
