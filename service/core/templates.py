@@ -19,9 +19,6 @@ _TOO_BROKEN: Final = (
 )
 _EMPTY: Final = "Is empty, which Meta refuses (100): give a text."
 
-_YES: Final = (True, "true", "on", "1")
-"""How JSON and forms say yes."""
-
 _Parameter = tuple[str, MutableMapping[str, Any]]
 
 
@@ -34,7 +31,7 @@ def settle(template: Mapping[str, Any]) -> dict[str, Any]:
     if components := settled.get("components"):
         settled["components"] = deepcopy(components)
     parameters = list(_parameters(settled.get("components"), "message.template.components"))
-    if template.get("tidy") in _YES:
+    if template.get("tidy"):
         for _, parameter in parameters:
             parameter["text"] = _BLANKS.sub(" ", str(parameter.get("text") or "")).strip()
     faults = {f"{place}.text": [fault] for place, each in parameters if (fault := _fault(each))}
