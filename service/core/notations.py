@@ -52,7 +52,7 @@ _CHAT: Final = re.compile(
 """The id of a chat with one person, perhaps with that of a device."""
 
 _DIFFERENCE: Final = re.compile(r"-[0-9.,]+\Z")
-"""What a spreadsheet makes of `234-8179803743`. A dash and a blank are the mark of a list."""
+"""What a spreadsheet makes of `1-2025550110`. A dash and a blank are the mark of a list."""
 
 _FRACTION: Final = re.compile(r"(?P<number>\+?[0-9]{7,})[.,]0+")
 _EXPONENT: Final = re.compile(
