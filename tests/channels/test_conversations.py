@@ -266,10 +266,8 @@ def test_the_pauses_that_may_break_are_broken_at_once(spoken: Conversations) -> 
     error = NotAllowedError()
     spoken.break_pauses(error)
     ended = all_ended(spoken, 4)
-    assert {token: each.result[0] for token, each in ended.items()} == {
-        **dict.fromkeys(range(3), error),
-        "waits": None,
-    }
+    assert [ended[number].result[0] for number in range(3)] == [error] * 3
+    assert ended["waits"].result[0] is None
 
 
 # One conversation by itself
