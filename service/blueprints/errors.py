@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, jsonify, request
+from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
@@ -22,6 +23,7 @@ from service.errors import (
     NotMigratedError,
     ServiceError,
     StaleVersionError,
+    UnreadableBodyError,
 )
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(ProgrammingError, _programming)
     app.register_error_handler(StaleDataError, _stale)
     app.register_error_handler(OSError, _broken)
+    app.register_error_handler(ParseException, _broken_off)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -115,6 +118,12 @@ def _broken(error: OSError) -> Response:
         return _unexpected(error)
     log.error("disk full", error=str(error))
     return _service_error(FullDiskError())
+
+
+def _broken_off(_error: ParseException) -> Response:
+    """Answer a body that gunicorn cannot read on while a view reads it."""
+    sentence = "The request's body breaks off, or its chunks are not those of HTTP."
+    return _service_error(UnreadableBodyError(sentence, errors={"body": [sentence]}))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -122,3 +122,40 @@ def test_json_in_chunks_is_read(server: Path, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Transfer-Encoding": "chunked"}
     got, document = ask(server, "/contact", headers, [body[:10], body[10:]])
     assert (got, document["status"]) == (201, True)
+
+
+BROKEN = [
+    b"zz\r\n{}\r\n0\r\n\r\n",
+    b"-5\r\n{}\r\n0\r\n\r\n",
+    b"\r\n{}\r\n0\r\n\r\n",
+    b"2;a\rb\r\n{}\r\n0\r\n\r\n",
+    b"1\r\n{}\r\n0\r\n\r\n",
+    b"3\r\n{}\r\n0\r\n\r\n",
+    b"9\r\n{}",
+]
+
+
+@pytest.mark.parametrize("body", BROKEN)
+@pytest.mark.parametrize(
+    "more",
+    [
+        "POST /contact HTTP/1.1",
+        "POST /attachment HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x",
+    ],
+)
+def test_broken_chunks_are_a_clients_error_and_end_the_connection(
+    server: Path, token: str, body: bytes, more: str
+) -> None:
+    head = (
+        f"{more}\r\nHost: a\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(LIMIT)
+        connection.connect(str(server))
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b'"status":false' in answer
+    assert answer.count(b"HTTP/1.1 2") == 0
