@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from service.channels.answers import Answer
 from service.channels.base import Surroundings
 from service.channels.exchanges import Exchanges
 from service.channels.names import LOOKING, Names
 from service.channels.steps import Call, Conversation, Pause, Request, Step, T
-
-_LONGEST_TURN: Final = 1.0
-"""Seconds after which a turn ends in any case."""
 
 
 class NotAllowedError(Exception):
@@ -87,7 +85,7 @@ class Conversations:
             longest = 0.0
         elif self._pauses:
             longest = max(0.0, min(longest, self._pauses[0][0] - time.monotonic()))
-        for talk, answer in self._exchanges.turn(min(longest, _LONGEST_TURN)):
+        for talk, answer in self._exchanges.turn(longest):
             self._answer(talk, answer)
         while self._called:
             self._calling -= 1
@@ -172,7 +170,7 @@ def talk(conversation: Conversation[T], surroundings: Surroundings) -> T:
         conversations.begin(None, conversation)
         ended: list[Ended] = []
         while not ended:
-            ended = conversations.turn(_LONGEST_TURN)
+            ended = conversations.turn(math.inf)
     finally:
         conversations.close()
     if ended[0].error:

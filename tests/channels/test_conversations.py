@@ -13,7 +13,6 @@ from typing import Any
 import pycurl
 import pytest
 
-from service.channels import conversations as module
 from service.channels.answers import Answer
 from service.channels.base import BlockedError, RetryableError, Surroundings, UncertainError
 from service.channels.conversations import Conversations, Ended, NotAllowedError, talk
@@ -177,7 +176,6 @@ def test_pauses_end_in_the_order_of_their_ends(spoken: Conversations) -> None:
 def test_a_call_that_is_over_ends_the_turn_that_waits(
     spoken: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LONGEST_TURN", 60.0)
     monkeypatch.setattr("service.channels.exchanges._LONGEST_WAIT", 60.0)
     began = time.monotonic()
     spoken.begin(1, asking(Call(WORKERS, lambda: "called")))
