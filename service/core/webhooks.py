@@ -23,6 +23,10 @@ from service.models import Session
 MOST_WORDS: Final = 5_000
 """Words in one webhook; Meta batches up to 1,000."""
 
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of one webhook; Meta's have up to 3 MB
+(https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks)."""
+
 
 def answer_challenge(
     db: Db, session_id: str, query: Mapping[str, str], *, accounts: Accounts
@@ -45,6 +49,9 @@ def read(
 
     Raises NowhereError, ForgedWebhookError, UnreadableBodyError, TooLargeError.
     """
+    # Before the signature is worked out, which a stranger could have us do over any length.
+    if len(raw) > MOST_BYTES:
+        raise TooLargeError(f"A webhook may have at most {MOST_BYTES:,} bytes.")
     session, webhook = _session(db, session_id, accounts)
     settings = accounts.settings_of(session)
     names = {name.lower(): value for name, value in headers.items()}

@@ -115,6 +115,14 @@ def test_a_body_reports_on_a_limited_number_of_messages(world: World, cloud: str
         read(world, cloud, raw, X_Hub_Signature_256=signature(raw))
 
 
+def test_a_body_beyond_its_size_is_refused_whoever_signed_it(world: World, cloud: str) -> None:
+    raw = body().ljust(webhooks.MOST_BYTES)
+    assert read(world, cloud, raw, X_Hub_Signature_256=signature(raw)).words
+    for signed in (signature(raw + b" "), "sha256=wrong"):
+        with pytest.raises(TooLargeError):
+            read(world, cloud, raw + b" ", X_Hub_Signature_256=signed)
+
+
 def _with(value: dict[str, Any], statuses: list[dict[str, str]]) -> dict[str, Any]:
     return {**value, "statuses": statuses} if "statuses" in value else value
 
