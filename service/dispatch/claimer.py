@@ -82,16 +82,17 @@ class Claimer:
         self._clear_doubts()
         claimable = self._claimable(room)
         if not claimable:
-            self._seen = []
+            if not len(self._queue):
+                self._seen = []
             return self._settings.poll_interval
         began = time.perf_counter()
-        works = self._claim(claimable, room)
+        works, asked = self._claim(claimable, room)
         seconds = time.perf_counter() - began
         meters.claimed(len(works), seconds)
         self._queue.note_claim(seconds)
         self._queue.add(works)
-        if len(works) <= room - len(claimable) or self._cursor:
-            # Not each had its whole share, or others wait for their turn: look again.
+        if len(works) < max(asked, 1) or self._cursor:
+            # One of them has no more, or others wait for their turn: look again.
             self._seen = []
         return 0.0 if works else self._settings.poll_interval
 
@@ -173,8 +174,11 @@ class Claimer:
                 holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
         return None
 
-    def _claim(self, claimable: dict[str, Claimable], room: int) -> list[Work]:
-        """Claim an even share of each broadcast, within the rates of their sessions."""
+    def _claim(self, claimable: dict[str, Claimable], room: int) -> tuple[list[Work], int]:
+        """Claim an even share of each broadcast, within the rates of their sessions.
+
+        Return what was claimed, and how much was asked for.
+        """
         claim_id = self._context.lease.id
         actives = [each.active for each in claimable.values()]
         wanted = {each.active.session_id: each.wanted for each in claimable.values()}
@@ -186,20 +190,19 @@ class Claimer:
                 dispatchers.hold(db, claim_id)
                 paced = {each.session_id: each.rate for each in actives if each.rate}
                 slots = SlotsTaken(pacing.offers(db, paced, now=time.time_ns() // 1000))
-                claimed = claims.take(
-                    db, claim_id, slots.limit(actives, even), now=now, revisions=revisions
-                )
+                limited = slots.limit(actives, even)
+                claimed = claims.take(db, claim_id, limited, now=now, revisions=revisions)
                 works = [_work(claim_id, each, claimable, slots) for each in claimed]
                 pacing.reserve(db, slots.spoken_for())
         except LostClaimError:
             self._on_lost()
-            return []
+            return [], 0
         except Exception:
             self._doubtful.append((claim_id, now))
             raise
         looks = slots.next_looks()
         self._paced |= {(each, paced[each]): moment for each, moment in looks.items()}
-        return works
+        return works, sum(limited.values())
 
     def _clear_doubts(self) -> None:
         """Put back what was claimed in a commit whose answer was lost: nobody here has it.

@@ -8,6 +8,7 @@ silent: it keeps its small share, or less where many are silent.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,12 +34,38 @@ _WEIGHT: Final = 0.1
 """How much the newest answer counts in the average of what answers take."""
 
 
+_FAST: Final = 0.02
+"""Seconds up to which a provider is fast: more under way would only wait for this machine."""
+
+_ENOUGH: Final = 32
+"""Places that a fast provider always has."""
+
+_WINDOW: Final = 5.0
+"""Seconds after which the fastest answer is looked for anew."""
+
+
 class Response(Enum):
     """What a provider's way of ending a message says about its session's limit."""
 
     ANSWER = "the provider keeps up: room for one more"
     TROUBLE = "throttled, or no answer: half of it"
     NOTHING = "the message was not sent"
+
+
+@dataclass(slots=True)
+class _Fastest:
+    """The fastest answer of the last seconds, between one and two windows."""
+
+    seconds: float = math.inf
+    _next: float = math.inf
+    _until: float = 0.0
+
+    def note(self, seconds: float, now: float) -> None:
+        """Take note of what an answer took."""
+        if now > self._until:
+            self.seconds, self._next, self._until = self._next, seconds, now + _WINDOW
+        self._next = min(self._next, seconds)
+        self.seconds = min(self.seconds, seconds)
 
 
 @dataclass(slots=True)
@@ -58,6 +85,7 @@ class Limit:
     allowed: float = field(init=False)
     ended_at: float = 0.0
     _halved_at: float = 0.0
+    _fastest: _Fastest = field(default_factory=_Fastest)
 
     def __post_init__(self) -> None:
         """Begin with the small share."""
@@ -86,13 +114,21 @@ class Limit:
         if response is Response.ANSWER:
             self.answers = True
             self.latency += _WEIGHT * (now - began_at - self.latency)
-            if 2 * self.peak >= self.allowed and not self.is_silent:
+            self._fastest.note(now - began_at, now)
+            if self._waits_for_us():
+                self.allowed = max(min(self.allowed, _ENOUGH), self.allowed - 1)
+            elif 2 * self.peak >= self.allowed and not self.is_silent:
                 self.allowed = min(self.most, self.allowed + 1)
         elif response is Response.TROUBLE:
             self.answers = False
             if began_at > self._halved_at:  # once for all that was under way together
                 self.allowed = max(1.0, self.allowed / 2)
                 self._halved_at = now
+
+    def _waits_for_us(self) -> bool:
+        """Tell whether answers get slower by how many are under way, not by their provider."""
+        fastest = self._fastest.seconds
+        return fastest < _FAST and self.latency > 2 * fastest + 0.001
 
     def be_late(self, messages: int) -> None:
         """Take note of how many messages wait too long for their answers, again and again."""

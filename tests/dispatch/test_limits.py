@@ -222,8 +222,20 @@ def test_answers_end_the_lateness_and_the_limit_grows_again(limits: Limits) -> N
     limits.ended(ONE, Response.ANSWER, NOW, LATE)
     assert limit.allowed == 8.0  # not while others are late
     limits.note_waits("sender", {}, LATE)
-    limits.ended(ONE, Response.ANSWER, LATE, LATE)
+    limits.ended(ONE, Response.ANSWER, NOW, LATE)
     assert limit.allowed == 9.0
+
+
+@pytest.mark.parametrize(("seconds", "allowed"), [(0.002, 32.0), (0.5, 256.0)])
+def test_a_fast_provider_is_not_given_more_than_this_machine_can_serve(
+    limits: Limits, seconds: float, allowed: float
+) -> None:
+    limit = grown(limits, ONE)
+    limits.began(limit, 401)
+    limits.ended(ONE, Response.ANSWER, NOW - seconds / 10, NOW)
+    for _ in range(400):
+        limits.ended(ONE, Response.ANSWER, NOW - seconds, NOW)
+    assert limit.allowed == allowed
 
 
 def test_a_session_that_is_forgotten_begins_anew(limits: Limits) -> None:
