@@ -230,7 +230,8 @@ def test_answers_end_the_lateness_and_the_limit_grows_again(limits: Limits) -> N
 def test_a_fast_provider_is_not_given_more_than_this_machine_can_serve(
     limits: Limits, seconds: float, allowed: float
 ) -> None:
-    limit = grown(limits, ONE)
+    limit = limits.of(ONE)
+    limit.allowed = 256.0
     limits.began(limit, 401)
     limits.ended(ONE, Response.ANSWER, NOW - seconds / 10, NOW)
     for _ in range(400):
