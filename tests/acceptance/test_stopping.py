@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
+from service.channels.drivers import sandbox
 from service.config import Settings
 from service.core.tokens import Scope
 from tests.conftest import Tenant
@@ -34,6 +35,11 @@ def post_slow_broadcast(settings: Settings) -> None:
     app.extensions["crier"].database.dispose()
 
 
+def session_ids(settings: Settings) -> list[str]:
+    with closing(sqlite3.connect(settings.data_dir / "crier.db")) as database:
+        return [row[0] for row in database.execute("SELECT id FROM sessions")]
+
+
 def count(settings: Settings, status: str) -> int:
     with closing(sqlite3.connect(settings.data_dir / "crier.db")) as database:
         query = "SELECT count(*) FROM deliveries WHERE status = ?"
@@ -48,7 +54,8 @@ def test_ctrl_c_says_what_is_waited_for(
     web = Server(settings, DISPATCH="threads")
     process = web if kind == "gunicorn" else Process(settings, "flask", "--app", "wsgi", "dispatch")
     with running(process):
-        until(lambda: count(settings, "sending"))
+        # The sandbox has it, and has not answered yet.
+        until(lambda: sandbox.received(settings.sandbox_store, session_ids(settings))[0])
         process.interrupt()
         assert process.wait(LIMIT) == 0
     said = "".join(capfd.readouterr())

@@ -106,7 +106,7 @@ class Settings(Schema):
     latency = fields.Float(
         load_default=0.0,
         validate=validate.Range(min=0, max=60),
-        metadata={"description": "Seconds that every message takes"},
+        metadata={"description": "Seconds until every message is answered"},
     )
 
 
@@ -143,8 +143,6 @@ class Sandbox:
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
         """Keep a part and return the message id, or do what the magic recipient stands for."""
-        if self._latency:
-            yield Pause(self._latency)
         offer = 0
         if recipient in MAGIC:
             offer = yield Call(_STORING, partial(self._count_offer, reference))
@@ -153,6 +151,8 @@ class Sandbox:
             _refuse(recipient, offer)
         keep = partial(self._keep, recipient, prepared, reference)
         message_id: str = yield Call(_STORING, keep, once=True)
+        if self._latency:  # a provider has the message, and then takes its time to answer
+            yield Pause(self._latency)
         if recipient == UNCERTAIN and offer == 1:
             known_as = message_id if self._idempotent else ""
             reason = "The sandbox's answer was lost on the way."
