@@ -124,9 +124,14 @@ def _crier(worker: Any) -> Crier:
     return worker.app.wsgi().extensions["crier"]  # type: ignore[no-any-return]
 
 
+_begun: list[Crier] = []
+"""The service of this worker, from the moment on that it may dispatch."""
+
+
 def post_worker_init(worker: Any) -> None:
     """Start counting and dispatching in a fresh worker."""
     crier = _crier(worker)
+    _begun.append(crier)
     # Ctrl-C reaches every process of a terminal. The master hears it too, and tells its workers;
     # were both at once, the worker's stop would be interrupted by itself and wait for ever.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -147,8 +152,8 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(_server: Any, worker: Any) -> None:
     """Finish what is under way before a worker goes."""
-    if worker.booted:
-        crier = _crier(worker)
+    # Not `worker.booted`: a signal may come before that, when messages are under way already.
+    for crier in _begun:
         from service.dispatch import farewell  # noqa: PLC0415 - as above
 
         with farewell.announced(worker.log.info, crier.settings.grace):
