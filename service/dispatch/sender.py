@@ -134,6 +134,7 @@ class Sender:
                 self._turn()
             except Exception:
                 log.exception("a sender's turn failed")
+                time.sleep(_GLANCE)  # a turn that goes on failing must not take the processor
         self._conversations.close()
 
     def _turn(self) -> None:
