@@ -26,7 +26,7 @@ UV := uv==0.13.9
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes $(UPGRADE) \
 	--custom-compile-command 'make lock' -o
 LOCKS := $(wildcard requirements*.txt) benchmarks/requirements.txt
-CODE := $(wildcard service tests benchmarks migrations wsgi.py gunicorn.conf.py)
+CODE := $(wildcard service tests benchmarks chaos migrations wsgi.py gunicorn.conf.py)
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
@@ -91,7 +91,7 @@ bench: $(DEV) ## Measure speed beside the usual ways, and print the table
 	@$(BIN)/python -m benchmarks
 
 chaos: $(DEV) ## Kill, freeze and starve a running service, and count what was lost
-	@$(BIN)/python -m benchmarks.chaos
+	@$(BIN)/python -m chaos
 
 lock: | $(BIN)/python ## Pin the requirements anew; UPGRADE=--upgrade takes the newest of all
 	@$(PIP) $(UV)

@@ -19,14 +19,14 @@ from benchmarks import usage
 from benchmarks.ground import PYTHON, ROOT, Ground, answers, until
 from benchmarks.message import FIRST_NUMBER, TEXT
 from service.config import Settings
-from service.core import broadcasts, clients, orders, sessions, tokens
+from service.core import broadcasts, clients, intake, sessions, tokens
 from service.core.accounts import Accounts
 from service.core.deliveries import chunks
-from service.core.orders import Order
+from service.core.intake import BroadcastRequest
 from service.core.recipients import read as read_recipients
 from service.core.vault import Vault
 from service.database import Database, now_ms
-from service.dispatch.uploads import StoredMediaIds
+from service.dispatch.sending.uploads import StoredMediaIds
 from tests.serving import free_port
 
 DATABASES = ("Postgres", "SQLite")
@@ -90,10 +90,10 @@ class Crier:
         message: dict[str, Any] = {"text": TEXT}
         if parts > 1:
             message["location"] = {"lat": "6.556452", "lng": "3.277448"}
-        order = Order(session_id, read_recipients(to), message)
+        order = BroadcastRequest(session_id, read_recipients(to), message)
         now = now_ms()
         with self.database.writing() as db:
-            made = orders.accept(db, self.client_id, order, accounts=self._accounts, now=now)
+            made = intake.accept(db, self.client_id, order, accounts=self._accounts, now=now)
             broadcasts.pause(db, self.client_id, made.id, now=now)
         while self._fan_out(made.id):
             pass

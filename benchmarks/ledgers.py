@@ -8,7 +8,7 @@ from benchmarks import latency
 from benchmarks.figures import Report
 from benchmarks.ground import Ground
 from benchmarks.provider import Provider
-from service.dispatch.ledger import Key, Ledger
+from service.dispatch.sending.ledger import Key, Ledger
 
 GROUP = "The ledger of what is under way"
 COST = "noting a delivery and forgetting it"

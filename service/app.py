@@ -36,7 +36,7 @@ from service.core.storage import Storage
 from service.core.vault import Vault
 from service.database import Database
 from service.dispatch.dispatcher import Dispatcher
-from service.dispatch.uploads import StoredMediaIds
+from service.dispatch.sending.uploads import StoredMediaIds
 
 _NOUNS = (
     broadcasts,

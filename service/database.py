@@ -18,7 +18,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session as Db
+from sqlalchemy.orm import sessionmaker
 
 from service import dsn, pg, pool
 from service.config import MIB, Settings
@@ -61,18 +62,18 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def is_postgres(db: Session) -> bool:
+def is_postgres(db: Db) -> bool:
     """Tell which form of a statement a session needs."""
     return db.get_bind().dialect.name == "postgresql"
 
 
-def rowcount(db: Session, statement: TextClause, values: dict[str, Any]) -> int:
+def rowcount(db: Db, statement: TextClause, values: dict[str, Any]) -> int:
     """Carry out a statement; return how many rows it changed."""
     result = cast("CursorResult[Any]", db.execute(statement, values))
     return result.rowcount
 
 
-def insert_new(db: Session, table: type, rows: list[dict[str, Any]]) -> None:
+def insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:
     """Insert the rows that are not there yet."""
     if rows:
         dialect = postgresql if is_postgres(db) else sqlite
@@ -102,13 +103,13 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Db]:
         """Open a session for a look; nothing in it is kept."""
         with self._reads() as db:
             yield db
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[Db]:
         """Open a transaction: committed at the end of the block, undone by an exception."""
         if self._turn is None:
             with self._writes.begin() as db:
@@ -121,7 +122,7 @@ class Database:
         meters.commit(db.info)
 
     @contextmanager
-    def writing_much(self) -> Iterator[Session]:
+    def writing_much(self) -> Iterator[Db]:
         """Do the same where one statement may change a million rows: it may take ten times as long.
 
         A silent server is noticed as late as that, where it was there when the block began.

@@ -12,8 +12,8 @@ from service.channels import steps
 from service.channels.base import (
     Account,
     Content,
+    DriverContext,
     Part,
-    Surroundings,
     Text,
     Webhook,
 )
@@ -37,7 +37,7 @@ class Stage:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.opened: list[Account] = []
-        self.surroundings: list[Surroundings] = []
+        self.surroundings: list[DriverContext] = []
         self.may_repeat: Callable[[Part], bool] = lambda _part: False
         self.open: Callable[[Account], object] = lambda _account: None
         self.plan: Callable[[Content], tuple[Part, ...]] = _words
@@ -59,7 +59,7 @@ class Probe:
     Settings: ClassVar[type[Schema]] = Schema
     stage: ClassVar[Stage]
 
-    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:
         self.stage.open(account)
         self.stage.surroundings.append(surroundings)
         self.stage.opened.append(account)

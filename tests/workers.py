@@ -16,7 +16,7 @@ import pytest
 from service.config import Settings
 from service.core import broadcasts
 from service.database import Database, now_ms
-from service.dispatch import engine
+from service.dispatch.procrastinate import engine
 from tests.waiting import LIMIT, until
 from tests.world import World
 

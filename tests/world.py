@@ -13,21 +13,15 @@ from sqlalchemy import Row, select, text
 
 from service.channels.drivers import sandbox
 from service.config import Settings
-from service.core import (
-    clients,
-    dispatchers,
-    orders,
-    recipients,
-    sessions,
-)
+from service.core import clients, dispatchers, intake, recipients, sessions
 from service.core.accounts import Accounts
 from service.core.deliveries import chunks, claims, tallies
 from service.core.deliveries.claims import Claimed
-from service.core.orders import Order
+from service.core.intake import BroadcastRequest
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
-from service.dispatch.uploads import StoredMediaIds
+from service.dispatch.sending.uploads import StoredMediaIds
 from service.models import Broadcast, Delivery, SendType, Session
 from tests.waiting import until
 
@@ -84,10 +78,10 @@ class World:
         given = to if isinstance(to, str) else list(to)
         people = recipients.read(given, order.pop("send_type", SendType.INDIVIDUAL))
         wanted = {"session_id": "", "people": people, "message": {"text": says}}
-        asked = Order(**{**wanted, **order})
+        asked = BroadcastRequest(**{**wanted, **order})
         now = now_ms() if now is None else now
         with self.database.writing() as db:
-            return orders.accept(db, self.client_id, asked, accounts=self.accounts, now=now).id
+            return intake.accept(db, self.client_id, asked, accounts=self.accounts, now=now).id
 
     def fan_out(self, broadcast_id: str, *, now: int | None = None) -> None:
         """Make all the deliveries of a broadcast."""

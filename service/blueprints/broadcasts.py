@@ -8,8 +8,8 @@ from service.blueprints import deliveries
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
-from service.core import broadcasts, edits, fingerprints, orders, recipients, reports
-from service.core.orders import Order
+from service.core import broadcasts, edits, fingerprints, intake, recipients, reports
+from service.core.intake import BroadcastRequest
 from service.core.paging import Page, PageRequest
 from service.core.reports import Arrays
 from service.core.tokens import Scope
@@ -19,10 +19,10 @@ from service.models import Broadcast, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
     BroadcastChangeSchema,
+    BroadcastRequestSchema,
     BroadcastSchema,
     DeliverySchema,
     IdempotencySchema,
-    OrderSchema,
     RetrySchema,
 )
 from service.schemas.pages import DeliveryPageSchema
@@ -32,7 +32,7 @@ blueprint = Blueprint("broadcasts", __name__, description="One message for many 
 
 @blueprint.post("/broadcast", "createBroadcast")
 @blueprint.scope(Scope.SEND, by_session=True)
-@blueprint.takes(OrderSchema)
+@blueprint.takes(BroadcastRequestSchema)
 @blueprint.takes_headers(IdempotencySchema)
 @blueprint.raises(ConflictError)
 @blueprint.answers(201, BroadcastSchema, "Broadcast group created successfully!")
@@ -44,7 +44,7 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
     """
     order = _order(body, headers.get("key"))
     with crier().database.writing() as db:
-        broadcast = orders.accept(
+        broadcast = intake.accept(
             db, caller().client_id, order, accounts=crier().accounts, now=now_ms()
         )
         shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
@@ -181,10 +181,10 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
     return page.map(deliveries.shown)
 
 
-def _order(body: dict[str, Any], key: str | None) -> Order:
+def _order(body: dict[str, Any], key: str | None) -> BroadcastRequest:
     """Return what a client asks for; `message` as it was given, not as it was read."""
     document, most = request.document, crier().settings.max_recipients
-    return Order(
+    return BroadcastRequest(
         session_id=named_session(),
         within=within(),
         people=recipients.read(body["to"], body["send_type"], most=most),

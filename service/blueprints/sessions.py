@@ -10,7 +10,7 @@ from service.core import keys, sessions, tokens
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.core.vault import SealedError
-from service.dispatch import checks
+from service.dispatch.upkeep import checks
 from service.errors import ConflictError, InUseError
 from service.models import Session, SessionStatus
 from service.schemas.base import Shown

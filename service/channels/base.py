@@ -286,7 +286,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class DriverContext:
     """What a driver may use of the process it lives in; times in seconds, sizes in bytes.
 
     `private_addresses`: a session's own URL may lead to this machine or its private network, where
@@ -322,7 +322,7 @@ class Driver(Protocol):
     webhook: ClassVar[Webhook | None]
     Settings: ClassVar[type[Schema]]
 
-    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:
         """Open the account; no I/O, so that it can be made under a lock."""
 
     def plan(self, content: Content) -> tuple[Part, ...]:

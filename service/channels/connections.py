@@ -24,9 +24,9 @@ from service.channels.addresses import forbidden, is_public
 from service.channels.answers import Answer, SuccessStreak
 from service.channels.base import (
     BlockedError,
+    DriverContext,
     RetryableError,
     SendError,
-    Surroundings,
     UncertainError,
 )
 from service.channels.steps import Form, Method, Request
@@ -60,7 +60,7 @@ class Connection:
     """A curl handle with what all requests share set once, and the one socket that it uses."""
 
     def __init__(
-        self, surroundings: Surroundings, streak: SuccessStreak, on_open: Callable[[], None]
+        self, surroundings: DriverContext, streak: SuccessStreak, on_open: Callable[[], None]
     ) -> None:
         self.curl = pycurl.Curl()
         self._share = pycurl.CurlShare()
@@ -86,7 +86,7 @@ class Connection:
         for option, value in self._options(surroundings).items():
             self.curl.setopt(option, value)
 
-    def _options(self, surroundings: Surroundings) -> dict[int, Any]:
+    def _options(self, surroundings: DriverContext) -> dict[int, Any]:
         return {
             pycurl.SHARE: self._share,
             pycurl.NOSIGNAL: 1,

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from service.channels.answers import Answer
-from service.channels.base import Surroundings
+from service.channels.base import DriverContext
 from service.channels.exchanges import Exchanges
 from service.channels.names import LOOKING, Names
 from service.channels.steps import Call, Conversation, Pause, Request, Step, T
@@ -52,7 +52,7 @@ class Conversations:
     """
 
     def __init__(
-        self, surroundings: Surroundings, may_begin: Callable[[Any], bool] = lambda _token: True
+        self, surroundings: DriverContext, may_begin: Callable[[Any], bool] = lambda _token: True
     ) -> None:
         self._exchanges = Exchanges(surroundings)
         self._may_begin = may_begin
@@ -163,7 +163,7 @@ class Conversations:
         self.wake()
 
 
-def talk(conversation: Conversation[T], surroundings: Surroundings) -> T:
+def talk(conversation: Conversation[T], surroundings: DriverContext) -> T:
     """Carry out one conversation and wait for its end; return its result or raise its error."""
     conversations = Conversations(surroundings)
     try:

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import pycurl
 
 from service.channels.answers import Answer, SuccessStreak
-from service.channels.base import SendError, Surroundings
+from service.channels.base import DriverContext, SendError
 from service.channels.connections import IDLE_LIMIT, Connection
 from service.channels.steps import Request
 
@@ -72,7 +72,7 @@ class Exchanges:
     `waited` is how many seconds were spent waiting, of all turns.
     """
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: DriverContext) -> None:
         self._surroundings = surroundings
         self._idle: dict[str, deque[Connection]] = defaultdict(deque)
         self._streaks: dict[str, SuccessStreak] = defaultdict(SuccessStreak)

@@ -8,7 +8,7 @@ from typing import cast
 
 from marshmallow import Schema
 
-from service.channels.base import Account, BlockedError, Driver, Surroundings
+from service.channels.base import Account, BlockedError, Driver, DriverContext
 
 DRIVERS = {
     "sandbox": "service.channels.drivers.sandbox:Sandbox",
@@ -41,7 +41,7 @@ class NotInstalledError(BlockedError):
 class Channels:
     """The channels, open for the accounts of this process."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: DriverContext) -> None:
         self.surroundings = surroundings
 
     def names(self) -> tuple[str, ...]:

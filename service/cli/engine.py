@@ -59,7 +59,7 @@ def set_up() -> None:
 def _engine() -> Any:
     """Import the engine, or say what it needs: it is an extra."""
     try:
-        return importlib.import_module("service.dispatch.engine")
+        return importlib.import_module("service.dispatch.procrastinate.engine")
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"The engine `procrastinate` is not installed ({error.name} is missing):"

@@ -11,7 +11,7 @@ import click
 from service.blueprints.context import crier
 from service.cli.terminal import Command
 from service.database import now_ms
-from service.dispatch.purge import Purge
+from service.dispatch.upkeep.purge import Purge
 from service.pg import waiting
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from service.channels.base import Account, Content, Driver, MediaIds, Surroundings
+from service.channels.base import Account, Content, Driver, DriverContext, MediaIds
 from service.channels.conversations import talk
 from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
@@ -59,9 +59,9 @@ class Accounts:
         return content.restore(resolved, folder, self.settings.public_url)
 
 
-def surroundings(settings: Settings) -> Surroundings:
+def surroundings(settings: Settings) -> DriverContext:
     """Return the part of the settings that concerns drivers."""
-    return Surroundings(
+    return DriverContext(
         sandbox_store=settings.sandbox_store,
         connect_timeout=settings.connect_timeout,
         send_timeout=settings.send_timeout,
@@ -70,7 +70,7 @@ def surroundings(settings: Settings) -> Surroundings:
     )
 
 
-def _hasty(usual: Surroundings, longest: float) -> Surroundings:
+def _hasty(usual: DriverContext, longest: float) -> DriverContext:
     """Return the same surroundings for what must not take longer than so many seconds."""
     return replace(
         usual,

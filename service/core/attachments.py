@@ -12,19 +12,13 @@ from pathlib import PurePath
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import formats, paging
 from service.core.storage import Incoming, Storage
 from service.errors import InUseError, InvalidError, NotFoundError, ServiceError
-from service.models import (
-    UNFINISHED,
-    Attachment,
-    Broadcast,
-    BroadcastAttachment,
-    BroadcastStatus,
-)
+from service.models import UNFINISHED, Attachment, Broadcast, BroadcastAttachment, BroadcastStatus
 
 _ALPHABET = string.ascii_uppercase + string.digits
 _NAME_LENGTH = 15
@@ -68,7 +62,7 @@ def store(storage: Storage, incoming: Incoming, filename: str) -> Stored:
 
 
 def create(
-    db: Session, client_id: str | None, stored: Stored, *, within: str | None = None
+    db: Db, client_id: str | None, stored: Stored, *, within: str | None = None
 ) -> Attachment:
     """Create the attachment of a stored file; without a client it is shared by all of them.
 
@@ -80,9 +74,7 @@ def create(
     return attachment
 
 
-def get(
-    db: Session, client_id: str, attachment_id: str, *, within: str | None = None
-) -> Attachment:
+def get(db: Db, client_id: str, attachment_id: str, *, within: str | None = None) -> Attachment:
     """Return an attachment of the client's or a shared one; raises NotFoundError."""
     found = None
     if ids.is_id(attachment_id):
@@ -93,15 +85,13 @@ def get(
 
 
 def page(
-    db: Session, client_id: str, request: paging.PageRequest, *, within: str | None = None
+    db: Db, client_id: str, request: paging.PageRequest, *, within: str | None = None
 ) -> paging.Page[Attachment]:
     """Return one page of a client's attachments and the shared ones."""
     return paging.fetch(db, _visible(client_id, within), Attachment.id, request)
 
 
-def delete(
-    db: Session, client_id: str, attachment_id: str, *, within: str | None = None
-) -> Attachment:
+def delete(db: Db, client_id: str, attachment_id: str, *, within: str | None = None) -> Attachment:
     """Delete an attachment's row; its file is the caller's to remove, after the commit.
 
     Raises NotFoundError, SharedError, and InUseError while an unfinished broadcast needs it.
@@ -138,7 +128,7 @@ def file_of(attachment: Attachment) -> str:
     return f"{attachment.name}.{attachment.type}"
 
 
-def sweep(db: Session, storage: Storage, *, now: float, remove: bool = True) -> int:
+def sweep(db: Db, storage: Storage, *, now: float, remove: bool = True) -> int:
     """Remove files that a crash left without a row; return how many there were.
 
     `now` in seconds of Unix time. Without `remove` they are only counted.
@@ -157,7 +147,7 @@ def finished() -> ColumnElement[bool]:
     return ~or_(Broadcast.status.in_(UNFINISHED), winding_up)
 
 
-def refuse_used(db: Session, noun: str, uses: ColumnElement[bool]) -> None:
+def refuse_used(db: Db, noun: str, uses: ColumnElement[bool]) -> None:
     """Raise InUseError, which says what to wait for, where there are broadcasts that use it."""
     one = select(Broadcast.id, Broadcast.deleted_at).where(uses)
     # One that was not deleted first: it will need this for longer.
@@ -177,7 +167,7 @@ def _visible(client_id: str, within: str | None) -> Select[Attachment]:
     return select(Attachment).where(visible(client_id, within))
 
 
-def _forget_finished(db: Session, attachment_id: str) -> None:
+def _forget_finished(db: Db, attachment_id: str) -> None:
     """Drop the uses that finished broadcasts made of an attachment."""
     done = select(Broadcast.id).where(
         finished(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries.tallies import COUNTED
 from service.models import FOREVER, SessionStatus
@@ -51,12 +51,12 @@ _OLDEST = text(f"""
 """)  # noqa: S608 - as above
 
 
-def depths(db: Session) -> list[Depth]:
+def depths(db: Db) -> list[Depth]:
     """Count what is accepted and neither sent nor given up, by channel and state of broadcast."""
     return [Depth(row.channel, row.status, int(row.deliveries)) for row in db.execute(_DEPTHS)]
 
 
-def oldest(db: Session, *, now: int) -> list[Oldest]:
+def oldest(db: Db, *, now: int) -> list[Oldest]:
     """Find since when deliveries have been due, by channel and state of session.
 
     Only of broadcasts that are sending: what is paused or scheduled waits as it was told to.

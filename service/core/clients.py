@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Update, case, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.errors import ConflictError, InvalidError, NowhereError
 from service.models import Broadcast, BroadcastStatus, Client
@@ -14,7 +14,7 @@ DISABLED = "The operator has disabled this client."
 """The reason of broadcasts that were paused so."""
 
 
-def create(db: Session, name: str) -> Client:
+def create(db: Db, name: str) -> Client:
     """Create a client; raises ConflictError when the name is taken, InvalidError when empty."""
     name = name.strip()
     if not name:
@@ -28,12 +28,12 @@ def create(db: Session, name: str) -> Client:
     return client
 
 
-def find(db: Session, name: str) -> Client | None:
+def find(db: Db, name: str) -> Client | None:
     """Return the client of that name, if there is one."""
     return db.scalar(select(Client).where(Client.name == name))
 
 
-def get(db: Session, name: str) -> Client:
+def get(db: Db, name: str) -> Client:
     """Return the client of that name; raises NowhereError."""
     client = find(db, name)
     if client is None:
@@ -42,12 +42,12 @@ def get(db: Session, name: str) -> Client:
     return client
 
 
-def every(db: Session) -> Sequence[Client]:
+def every(db: Db) -> Sequence[Client]:
     """Return all clients, the oldest first."""
     return db.scalars(select(Client).order_by(Client.id)).all()
 
 
-def disable(db: Session, name: str, *, now: int) -> int:
+def disable(db: Db, name: str, *, now: int) -> int:
     """Refuse the tokens of a client and pause its broadcasts; return how many these are.
 
     Raises NowhereError.
@@ -63,7 +63,7 @@ def disable(db: Session, name: str, *, now: int) -> int:
     return _count(db, paused, now)
 
 
-def enable(db: Session, name: str, *, now: int) -> int:
+def enable(db: Db, name: str, *, now: int) -> int:
     """Undo `disable`; return how many broadcasts go on. Raises NowhereError."""
     client = get(db, name)
     client.disabled_at = None
@@ -79,7 +79,7 @@ def enable(db: Session, name: str, *, now: int) -> int:
     return _count(db, held.values(status=status, reason=None), now)
 
 
-def _count(db: Session, change: Update, now: int) -> int:
+def _count(db: Db, change: Update, now: int) -> int:
     """Carry out a change of broadcasts; return how many it met."""
     values = {"updated_at": now, "version": Broadcast.version + 1}
     changed = change.values(**values).returning(Broadcast.id)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.core import numbers, owned, paging
 from service.errors import InvalidError
 from service.models import Contact
 
 
-def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Contact:
+def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Contact:
     """Create a contact from `name`, `phones`, `emails`, `organisation`, `channel`.
 
     Raises InvalidError. Phones are stored in E.164 digits, each once, in the order given.
@@ -30,18 +30,18 @@ def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Contact:
     return contact
 
 
-def get(db: Session, client_id: str, contact_id: str) -> Contact:
+def get(db: Db, client_id: str, contact_id: str) -> Contact:
     """Return a client's contact; raises NotFoundError."""
     return owned.get(db, Contact, client_id, contact_id)
 
 
-def page(db: Session, client_id: str, request: paging.PageRequest) -> paging.Page[Contact]:
+def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Contact]:
     """Return one page of a client's contacts."""
     return paging.fetch(db, owned.mine(Contact, client_id), Contact.id, request)
 
 
 def update(
-    db: Session,
+    db: Db,
     client_id: str,
     contact_id: str,
     fields: Mapping[str, Any],
@@ -61,7 +61,7 @@ def update(
     return contact
 
 
-def delete(db: Session, client_id: str, contact_id: str) -> Contact:
+def delete(db: Db, client_id: str, contact_id: str) -> Contact:
     """Delete a contact; accepted broadcasts keep the card as it was. Raises NotFoundError."""
     contact = get(db, client_id, contact_id)
     db.delete(contact)

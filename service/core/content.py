@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, false, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.base import ContactCard, Content, Location, Media, MediaKind, Template
@@ -24,7 +24,7 @@ _KINDS = {"image": MediaKind.IMAGE, "video": MediaKind.VIDEO, "audio": MediaKind
 
 
 def resolve(
-    db: Session, client_id: str, message: dict[str, Any], *, within: str | None = None
+    db: Db, client_id: str, message: dict[str, Any], *, within: str | None = None
 ) -> dict[str, Any]:
     """Look up all that a message names; raises InvalidError with the field of every unknown id.
 
@@ -109,7 +109,7 @@ def _files(message: dict[str, Any]) -> dict[str, str]:
 
 
 def _media(
-    db: Session, mine: ColumnElement[bool], wanted: dict[str, str], errors: dict[str, list[str]]
+    db: Db, mine: ColumnElement[bool], wanted: dict[str, str], errors: dict[str, list[str]]
 ) -> list[dict[str, Any]]:
     found = select(Attachment).where(Attachment.id.in_(wanted.values()), mine)
     known = {row.id: row for row in db.scalars(found)}
@@ -141,7 +141,7 @@ def _restored(media: dict[str, Any], attachments_dir: Path, public_url: str) -> 
 
 
 def _contact(
-    db: Session, mine: ColumnElement[bool], contact_id: str, errors: dict[str, list[str]]
+    db: Db, mine: ColumnElement[bool], contact_id: str, errors: dict[str, list[str]]
 ) -> dict[str, Any] | None:
     if not contact_id:
         return None

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from sqlalchemy import delete, insert, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.database import is_postgres
@@ -21,7 +21,7 @@ class LostClaimError(Exception):
     """Another process took this one for dead and answers for its deliveries now."""
 
 
-def home() -> str:
+def host() -> str:
     """Name the place in which a process id means something: one boot of one machine, or container.
 
     Empty where the system does not tell; then only the heartbeat does.
@@ -32,16 +32,16 @@ def home() -> str:
         return ""
 
 
-def register(db: Session, *, now: int) -> str:
+def register(db: Db, *, now: int) -> str:
     """Enter this process among the living; return its id, which marks its claims."""
     dispatcher_id = ids.new()
-    place = home() or socket.gethostname()
-    values = {"id": dispatcher_id, "home": place, "pid": os.getpid(), "beats": 0}
+    place = host() or socket.gethostname()
+    values = {"id": dispatcher_id, "host": place, "pid": os.getpid(), "beats": 0}
     db.execute(insert(Dispatcher).values(**values, started_at=now, seen_at=now))
     return dispatcher_id
 
 
-def beat(db: Session, dispatcher_id: str, *, now: int) -> None:
+def beat(db: Db, dispatcher_id: str, *, now: int) -> None:
     """Say that this process lives; raises LostClaimError if it was given up."""
     beaten = (
         update(Dispatcher)
@@ -57,7 +57,7 @@ _HOLD = text("SELECT id FROM dispatchers WHERE id = :id")
 _HOLD_POSTGRES = text(f"{_HOLD.text} FOR KEY SHARE")
 
 
-def hold(db: Session, dispatcher_id: str) -> None:
+def hold(db: Db, dispatcher_id: str) -> None:
     """Keep this process from being given up until the transaction ends; raises LostClaimError."""
     mine = _HOLD_POSTGRES if is_postgres(db) else _HOLD
     if db.execute(mine, {"id": dispatcher_id}).one_or_none() is None:
@@ -67,25 +67,25 @@ def hold(db: Session, dispatcher_id: str) -> None:
 _HOLD_ALL = text("SELECT id FROM dispatchers ORDER BY id FOR UPDATE")
 
 
-def hold_all(db: Session) -> None:
+def hold_all(db: Db) -> None:
     """Wait for all claims that are under way, and let none begin until the transaction ends."""
     if is_postgres(db):
         db.execute(_HOLD_ALL).all()
 
 
-def beats(db: Session) -> dict[str, int]:
+def beats(db: Db) -> dict[str, int]:
     """Return how often each dispatcher has beaten."""
     return {row.id: row.beats for row in db.execute(select(Dispatcher.id, Dispatcher.beats))}
 
 
-def departed(db: Session) -> list[str]:
+def departed(db: Db) -> list[str]:
     """List the dispatchers of this very machine whose process is gone."""
-    place = home()
-    neighbours = db.execute(select(Dispatcher.id, Dispatcher.pid).where(Dispatcher.home == place))
+    place = host()
+    neighbours = db.execute(select(Dispatcher.id, Dispatcher.pid).where(Dispatcher.host == place))
     return [row.id for row in neighbours if place and not _is_running(row.pid)]
 
 
-def remove(db: Session, dispatcher_ids: list[str]) -> None:
+def remove(db: Db, dispatcher_ids: list[str]) -> None:
     """Strike dispatchers from the living: what they were sending is an orphan from now on."""
     db.execute(delete(Dispatcher).where(Dispatcher.id.in_(dispatcher_ids)))
 

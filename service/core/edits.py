@@ -8,18 +8,12 @@ from typing import Any
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session as Db
 
-from service.core import dispatchers, orders, owned, recipients, signals
+from service.core import dispatchers, intake, owned, recipients, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import tallies
-from service.core.orders import Order
+from service.core.intake import BroadcastRequest
 from service.errors import ConflictError, InvalidError, StaleVersionError
-from service.models import (
-    Broadcast,
-    BroadcastAttachment,
-    BroadcastStatus,
-    Delivery,
-    RecipientChunk,
-)
+from service.models import Broadcast, BroadcastAttachment, BroadcastStatus, Delivery, RecipientChunk
 
 _REPLACED = ("session_id", "send_type", "message", "content", "parts", "expires_at", "send_at")
 _RECIPIENTS = ("to", "to_truncated", "total")
@@ -34,7 +28,7 @@ _BEGUN = text("""
 
 def merge(
     broadcast: Broadcast, changes: Mapping[str, Any], *, most: int, within: str | None, now: int
-) -> Order:
+) -> BroadcastRequest:
     """Return what a broadcast asks for with these changes; what is left out stays as it is.
 
     To be called before a transaction is open: it reads up to `most` recipients.
@@ -46,7 +40,7 @@ def merge(
         former = broadcast.send_at or broadcast.created_at
         expires_at += max(now, changes["send_at"]) - former
     to, send_type = (changes.get(name, getattr(broadcast, name)) for name in ("to", "send_type"))
-    return Order(
+    return BroadcastRequest(
         session_id=changes.get("session_id") or broadcast.session_id or "",
         within=within,
         people=recipients.read(to, send_type, most=most),
@@ -59,7 +53,7 @@ def merge(
 def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two how and when
     db: Db,
     former: Broadcast,
-    order: Order,
+    order: BroadcastRequest,
     changes: Mapping[str, Any],
     *,
     accounts: Accounts,
@@ -68,14 +62,14 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     """Let a broadcast say what `order` asks for, which `merge` made of it as it was: `former`.
 
     Raises ConflictError, with the reason, unless it is scheduled, or paused and handed over to
-    nobody; StaleVersionError, and what `orders.prepare` raises.
+    nobody; StaleVersionError, and what `intake.prepare` raises.
     """
     broadcast = _locked(db, former.id)
     owned.check_version(broadcast, changes)
     if broadcast.revision != former.revision:
         raise StaleVersionError
     _refuse_begun(db, broadcast)
-    made, reached = orders.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
+    made, reached = intake.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
     names = list(_REPLACED)
     if not _keeps_recipients(broadcast, made):
         names += _RECIPIENTS
@@ -88,7 +82,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     broadcast.updated_at = now
     db.flush()
     db.execute(delete(BroadcastAttachment).where(BroadcastAttachment.broadcast_id == broadcast.id))
-    orders.hold_files(db, broadcast)
+    intake.hold_files(db, broadcast)
     signals.announce(db, broadcast)
     return broadcast
 
@@ -149,4 +143,4 @@ def _freeze_anew(db: Db, broadcast: Broadcast, reached: Any, chunk: int) -> None
         db.execute(gone.execution_options(synchronize_session=False))
     for name in tallies.COUNTED:
         setattr(broadcast, name, 0)
-    orders.freeze(db, broadcast.id, reached, chunk)
+    intake.freeze(db, broadcast.id, reached, chunk)

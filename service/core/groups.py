@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm.attributes import flag_modified
 
 from service import ids
@@ -24,7 +24,7 @@ _LOOKED_UP = 500
 """How many ids are looked up in one statement (SQLite takes 32,766 at most)."""
 
 
-def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Group:
+def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
     """Create a group from `name`, `is_default` and `contacts` (ids).
 
     Raises InvalidError, ConflictError.
@@ -38,18 +38,18 @@ def create(db: Session, client_id: str, fields: Mapping[str, Any]) -> Group:
     return group
 
 
-def get(db: Session, client_id: str, group_id: str) -> Group:
+def get(db: Db, client_id: str, group_id: str) -> Group:
     """Return a client's group; raises NotFoundError."""
     return owned.get(db, Group, client_id, group_id)
 
 
-def page(db: Session, client_id: str, request: paging.PageRequest) -> paging.Page[Group]:
+def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Group]:
     """Return one page of a client's groups."""
     return paging.fetch(db, owned.mine(Group, client_id), Group.id, request)
 
 
 def update(
-    db: Session,
+    db: Db,
     client_id: str,
     group_id: str,
     fields: Mapping[str, Any],
@@ -74,7 +74,7 @@ def update(
     return group
 
 
-def delete(db: Session, client_id: str, group_id: str) -> Group:
+def delete(db: Db, client_id: str, group_id: str) -> Group:
     """Delete a group, not its contacts; raises NotFoundError."""
     group = get(db, client_id, group_id)
     db.delete(group)
@@ -82,13 +82,13 @@ def delete(db: Session, client_id: str, group_id: str) -> Group:
     return group
 
 
-def members(db: Session, group: Group) -> Sequence[str]:
+def members(db: Db, group: Group) -> Sequence[str]:
     """Return the ids of a group's contacts, in their order."""
     ordered = select(GroupMember.contact_id).where(GroupMember.group_id == group.id)
     return db.scalars(ordered.order_by(GroupMember.position)).all()
 
 
-def sizes(db: Session, groups: Iterable[Group]) -> dict[str, int]:
+def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
     """Return how many contacts each of these groups has, by its id."""
     wanted = [group.id for group in groups]
     counting = select(GroupMember.group_id, func.count()).where(GroupMember.group_id.in_(wanted))
@@ -96,14 +96,14 @@ def sizes(db: Session, groups: Iterable[Group]) -> dict[str, int]:
     return {group_id: counted.get(group_id, 0) for group_id in wanted}
 
 
-def of_contacts(db: Session, contact_ids: Sequence[str]) -> dict[str, str]:
+def of_contacts(db: Db, contact_ids: Sequence[str]) -> dict[str, str]:
     """Return the group that each of these contacts is in, the oldest of several, by contact."""
     oldest = select(GroupMember.contact_id, func.min(GroupMember.group_id))
     mine = oldest.where(GroupMember.contact_id.in_(contact_ids)).group_by(GroupMember.contact_id)
     return {row[0]: row[1] for row in db.execute(mine)}
 
 
-def move(db: Session, contact: Contact, group_id: str) -> None:
+def move(db: Db, contact: Contact, group_id: str) -> None:
     """Put a contact into a group, behind all that are in it, and out of that of `of_contacts`.
 
     Raises InvalidError when its client has no such group.
@@ -125,14 +125,14 @@ def move(db: Session, contact: Contact, group_id: str) -> None:
     db.execute(insert(GroupMember), [{"group_id": group_id, **place}])
 
 
-def _locked(db: Session, client_id: str, group_ids: Iterable[str]) -> dict[str, Group]:
+def _locked(db: Db, client_id: str, group_ids: Iterable[str]) -> dict[str, Group]:
     """Return groups by id, which nobody else changes until this transaction ends."""
     wanted = owned.mine(Group, client_id).where(Group.id.in_(group_ids)).order_by(Group.id)
     locked = db.scalars(wanted.with_for_update().execution_options(populate_existing=True))
     return {group.id: group for group in locked}
 
 
-def phones(db: Session, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
+def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
     """Return the phone by which each contact of a group is reached, in their order.
 
     Raises NotFoundError when the client has no such group; `within` a session there is none, as
@@ -156,7 +156,7 @@ def _touch(group: Group) -> None:
     flag_modified(group, "updated_at")
 
 
-def _known(db: Session, client_id: str, wanted: Sequence[str]) -> list[str]:
+def _known(db: Db, client_id: str, wanted: Sequence[str]) -> list[str]:
     """Return the ids of contacts, each once; raises InvalidError for those that are not there."""
     unique = list(dict.fromkeys(wanted))
     if len(unique) > MOST_CONTACTS:
@@ -172,7 +172,7 @@ def _known(db: Session, client_id: str, wanted: Sequence[str]) -> list[str]:
     return unique
 
 
-def _found(db: Session, client_id: str, wanted: Sequence[str]) -> Iterable[str]:
+def _found(db: Db, client_id: str, wanted: Sequence[str]) -> Iterable[str]:
     possible = [contact_id for contact_id in wanted if ids.is_id(contact_id)]
     mine = select(Contact.id).where(Contact.client_id == client_id, Contact.id.in_(possible))
     return db.scalars(mine)
@@ -182,7 +182,7 @@ def _batches(wanted: Sequence[str]) -> Iterator[Sequence[str]]:
     return (wanted[at : at + _LOOKED_UP] for at in range(0, len(wanted), _LOOKED_UP))
 
 
-def _fill(db: Session, group: Group, contacts: Sequence[str]) -> None:
+def _fill(db: Db, group: Group, contacts: Sequence[str]) -> None:
     rows = [
         {"group_id": group.id, "position": position, "contact_id": contact_id}
         for position, contact_id in enumerate(contacts)
@@ -191,7 +191,7 @@ def _fill(db: Session, group: Group, contacts: Sequence[str]) -> None:
         db.execute(insert(GroupMember), rows)
 
 
-def _flush(db: Session, group: Group) -> None:
+def _flush(db: Db, group: Group) -> None:
     """Write the group; the database decides whether its name is taken."""
     sentence = f"There is a group named {group.name!r} already."
     try:

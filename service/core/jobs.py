@@ -30,14 +30,14 @@ _SOON = 30
 class Job(NamedTuple):
     """A look at a broadcast: at once, or from `at` in milliseconds of Unix time on.
 
-    As many workers share a broadcast as it has lanes. `put_off` counts how often a worker that had
-    the broadcast already has left this job to others.
+    As many workers share a broadcast as it has lanes. `deferrals` counts how often a worker that
+    had the broadcast already has left this job to others.
     """
 
     broadcast_id: str
     lane: int
     at: int | None = None
-    put_off: int = 0
+    deferrals: int = 0
 
 
 def for_broadcast(broadcast: Broadcast, most: int) -> list[Job]:
@@ -48,16 +48,17 @@ def for_broadcast(broadcast: Broadcast, most: int) -> list[Job]:
     return [Job(broadcast.id, lane, at) for lane in range(_lanes(broadcast.total, most))]
 
 
+# `put_off` is what jobs in the queues of version 1.0 call it.
 # A queueing lock allows one waiting job of a name. What waits for a later moment has a name of its
 # own, so that it is not in the way of a look at once.
 _DEFER = text("""
     WITH wanted AS (
-        SELECT jsonb_build_object('broadcast_id', broadcast_id, 'lane', lane, 'put_off', put_off)
-                AS args,
+        SELECT jsonb_build_object(
+                'broadcast_id', broadcast_id, 'lane', lane, 'put_off', deferrals) AS args,
             to_timestamp(at / 1000.0) AS at,
             broadcast_id || '/' || lane || CASE WHEN at IS NULL THEN '' ELSE '+' END AS name
         FROM unnest(CAST(:broadcast_id AS text[]), CAST(:lane AS int[]), CAST(:at AS bigint[]),
-            CAST(:put_off AS int[])) AS job(broadcast_id, lane, at, put_off))
+            CAST(:deferrals AS int[])) AS job(broadcast_id, lane, at, deferrals))
     SELECT procrastinate_defer_jobs_v1(array_agg(
         CAST(ROW(CAST(:queue AS varchar), CAST(:task AS varchar), 0, NULL, name, args, at)
             AS procrastinate_job_to_defer_v1) ORDER BY name))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.errors import NotFoundError, StaleVersionError
@@ -19,7 +19,7 @@ def mine(table: type[T], client_id: str) -> Select[T]:
     return select(table).where(table.client_id == client_id)
 
 
-def get(db: Session, table: type[T], client_id: str, object_id: str) -> T:
+def get(db: Db, table: type[T], client_id: str, object_id: str) -> T:
     """Return a client's object; raises NotFoundError, also for another client's."""
     found: T | None = None
     if ids.is_id(object_id):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, UnaryExpression, func
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import Session as Db
 
 from service.errors import InvalidError
 
@@ -78,7 +79,7 @@ class Page(Generic[T]):
 
 
 def fetch(
-    db: Session,
+    db: Db,
     query: Select[T],
     key: InstrumentedAttribute[Any],
     request: PageRequest,
@@ -96,7 +97,7 @@ def fetch(
     return Page(db.scalars(ordered).all(), total, request)
 
 
-def count(db: Session, query: Select[Any]) -> int:
+def count(db: Db, query: Select[Any]) -> int:
     """Count the rows that `query` selects."""
     counting = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
     return db.scalar(counting) or 0

@@ -22,7 +22,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.models import Broadcast, Delivery, DeliveryStatus, SentPart, WaitingReceipt
 
@@ -52,7 +52,7 @@ class Extent(NamedTuple):
     receipts: int
 
 
-def extent(db: Session, *, before: int) -> Extent:
+def extent(db: Db, *, before: int) -> Extent:
     """Count what was closed before a moment, in milliseconds of Unix time."""
     found = select(func.count(), func.coalesce(func.sum(Broadcast.total), 0)).where(_old(before))
     broadcasts, deliveries = db.execute(found).one()
@@ -60,7 +60,7 @@ def extent(db: Session, *, before: int) -> Extent:
     return Extent(broadcasts, int(deliveries), db.scalar(waiting) or 0)
 
 
-def hide(db: Session, *, before: int, after: str, limit: int, now: int) -> list[str]:
+def hide(db: Db, *, before: int, after: str, limit: int, now: int) -> list[str]:
     """Hide the next broadcasts that were closed before a moment, in the order of ids `after` one.
 
     Return their ids, at most `limit` of them; an empty list is the end.
@@ -74,7 +74,7 @@ def hide(db: Session, *, before: int, after: str, limit: int, now: int) -> list[
     return list(ids)
 
 
-def forget(db: Session, ids: Sequence[str], *, before: int, limit: int) -> tuple[int, int]:
+def forget(db: Db, ids: Sequence[str], *, before: int, limit: int) -> tuple[int, int]:
     """Delete up to `limit` deliveries of hidden broadcasts, then those that have none left.
 
     Return how many deliveries and how many broadcasts went; no delivery and no broadcast: nothing
@@ -92,7 +92,7 @@ def forget(db: Session, ids: Sequence[str], *, before: int, limit: int) -> tuple
     return deliveries, _count(db, empty)
 
 
-def forget_parts(db: Session, *, after: PartKey, limit: int, now: int) -> PartKey | None:
+def forget_parts(db: Db, *, after: PartKey, limit: int, now: int) -> PartKey | None:
     """Delete those of the next `limit` provider's ids, in the order of keys, that nobody needs.
 
     Return the key to go on `after`; None is the end. Where no delivery is left, none is needed.
@@ -110,7 +110,7 @@ def forget_parts(db: Session, *, after: PartKey, limit: int, now: int) -> PartKe
     return last
 
 
-def forget_receipts(db: Session, *, before: int, limit: int) -> int:
+def forget_receipts(db: Db, *, before: int, limit: int) -> int:
     """Delete up to `limit` receipts that came before a moment and that nobody has applied."""
     old = WaitingReceipt.received_at < before
     return _count(db, _some(WaitingReceipt, (WaitingReceipt.id,), old, limit))
@@ -133,6 +133,6 @@ def _some(table: type, key: tuple[Any, ...], condition: ColumnElement[bool], lim
     return delete(table).where(tuple_(*key).in_(select(*key).where(condition).limit(limit)))
 
 
-def _count(db: Session, statement: Delete) -> int:
+def _count(db: Db, statement: Delete) -> int:
     done = db.execute(statement.execution_options(synchronize_session=False))
     return cast("CursorResult[Any]", done).rowcount

@@ -17,21 +17,21 @@ import structlog
 from service.config import Settings
 from service.core.accounts import Accounts
 from service.database import OUT_OF_REACH, Database
-from service.dispatch.checkup import Checkup
-from service.dispatch.claimed import ClaimedQueue
-from service.dispatch.claimer import Claimer
-from service.dispatch.fanout import FanOut
-from service.dispatch.holds import LocalHolds
 from service.dispatch.lease import Lease
-from service.dispatch.ledger import Ledger
 from service.dispatch.listener import Listener
 from service.dispatch.loop import Loop
-from service.dispatch.prepared import PreparedBroadcasts
-from service.dispatch.receipts import Receipts
-from service.dispatch.recorder import MOST_UNWRITTEN, Recorder
-from service.dispatch.sender import Senders, SendingContext
-from service.dispatch.streaks import Streaks
-from service.dispatch.sweep import Sweep
+from service.dispatch.sending.claimer import Claimer
+from service.dispatch.sending.holds import LocalHolds
+from service.dispatch.sending.ledger import Ledger
+from service.dispatch.sending.prepared import PreparedBroadcasts
+from service.dispatch.sending.queue import ClaimedQueue
+from service.dispatch.sending.recorder import MOST_UNWRITTEN, Recorder
+from service.dispatch.sending.sender import Senders, SendingContext
+from service.dispatch.sending.streaks import Streaks
+from service.dispatch.upkeep.checkup import Checkup
+from service.dispatch.upkeep.fanout import FanOut
+from service.dispatch.upkeep.receipts import Receipts
+from service.dispatch.upkeep.sweep import Sweep
 
 log = structlog.get_logger(__name__)
 

@@ -1,8 +1,8 @@
 """The tables, one file a noun."""
 
-from service.models.attachment import Attachment
+from service.models.attachments import Attachment
 from service.models.base import Base
-from service.models.broadcast import (
+from service.models.broadcasts import (
     UNFINISHED,
     Broadcast,
     BroadcastAttachment,
@@ -10,11 +10,17 @@ from service.models.broadcast import (
     RecipientChunk,
     SendType,
 )
-from service.models.client import Client, Token
-from service.models.contact import Contact, Group, GroupMember
-from service.models.delivery import Delivery, DeliveryStatus, Dispatcher
-from service.models.receipt import OptOut, SentPart, WaitingReceipt
-from service.models.session import FOREVER, OnUncertain, Session, SessionStatus, UploadedMedia
+from service.models.clients import Client
+from service.models.contacts import Contact
+from service.models.deliveries import Delivery, DeliveryStatus
+from service.models.dispatchers import Dispatcher
+from service.models.groups import Group, GroupMember
+from service.models.opt_outs import OptOut
+from service.models.receipts import WaitingReceipt
+from service.models.sent_parts import SentPart
+from service.models.sessions import FOREVER, OnUncertain, Session, SessionStatus
+from service.models.tokens import Token
+from service.models.uploaded_media import UploadedMedia
 
 __all__ = [
     "FOREVER",

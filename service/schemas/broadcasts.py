@@ -153,7 +153,7 @@ class MessageSchema(LenientSchema):
             raise ValidationError(f"Needs at least one of {', '.join(self.fields)}.")
 
 
-class OrderSchema(CredentialsSchema, LenientSchema):
+class BroadcastRequestSchema(CredentialsSchema, LenientSchema):
     """A message and whom it is for."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
@@ -259,7 +259,7 @@ class BroadcastSchema(Schema):
     closed_at = Moment(required=True, allow_none=True, data_key="completedAt")
 
 
-class BroadcastChangeSchema(OrderSchema, WholeSchema):
+class BroadcastChangeSchema(BroadcastRequestSchema, WholeSchema):
     """What is to be changed; what is left out stays."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"message": {"text": "Another text"}}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.chaos.plan import Plan
-from benchmarks.chaos.report import Report
-from benchmarks.chaos.run import run
+from chaos.plan import Plan
+from chaos.report import Report
+from chaos.run import run
 
 
 def test_processes_killed_and_frozen_and_clocks_that_are_set_lose_nobody_on_sqlite() -> None:

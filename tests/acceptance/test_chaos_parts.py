@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
-from benchmarks.chaos import ledgers, resumptions, under_way
-from benchmarks.chaos.clock import Clock
-from benchmarks.chaos.journal import Entry
-from benchmarks.chaos.plan import Plan, orders
-from benchmarks.chaos.resumptions import Sent, Work
-from benchmarks.chaos.upgrade import Upgrade
 from benchmarks.provider import noting
 from benchmarks.stub import Taken
+from chaos import ledgers, resumptions, under_way
+from chaos.clock import Clock
+from chaos.journal import Entry
+from chaos.plan import Plan, orders
+from chaos.resumptions import Sent, Work
+from chaos.upgrade import Upgrade
 from service.config import Settings
 from service.database import Database
 from tests.waiting import LIMIT, until

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
-from benchmarks.chaos.plan import Plan
-from benchmarks.chaos.run import run
+from chaos.plan import Plan
+from chaos.run import run
 from service.app import Application
 from service.config import Settings
 from service.database import Database, now_ms
-from service.dispatch import engine
+from service.dispatch.procrastinate import engine
 from service.models import FOREVER
 from tests import workers
 from tests.conftest import Tenant

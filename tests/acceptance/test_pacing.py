@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from service.app import Application
-from service.dispatch.claimed import ClaimedQueue, Work
-from tests.dispatch.test_pacing import most_in_a_second
+from service.dispatch.sending.queue import ClaimedQueue, Work
+from tests.dispatch.sending.test_pacing import most_in_a_second
 from tests.provider import Provider
 from tests.sending import QUICK, Sending, dispatching
 from tests.world import numbers

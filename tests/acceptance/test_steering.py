@@ -35,7 +35,7 @@ def serve(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Application]]:
     """Return what builds an application that also dispatches, until the test ends."""
-    monkeypatch.setattr("service.dispatch.recorder._IDLE", 0.02)
+    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     started: list[Application] = []
 
     def start(**changes: Any) -> Application:

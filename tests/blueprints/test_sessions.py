@@ -11,14 +11,7 @@ from sqlalchemy import select
 
 from service.app import Application
 from service.core import holding
-from service.models import (
-    FOREVER,
-    Broadcast,
-    BroadcastStatus,
-    OnUncertain,
-    Session,
-    UploadedMedia,
-)
+from service.models import FOREVER, Broadcast, BroadcastStatus, OnUncertain, Session, UploadedMedia
 from tests.blueprints.test_attachments import finish, send
 from tests.conftest import Tenant
 

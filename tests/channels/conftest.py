@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import Account, Driver, Media, MediaKind, Surroundings
+from service.channels.base import Account, Driver, DriverContext, Media, MediaKind
 from service.channels.registry import Channels
 from tests.provider import Provider
 
@@ -62,8 +62,8 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def surroundings(tmp_path: Path) -> Surroundings:
-    return Surroundings(tmp_path, private_addresses=True)
+def surroundings(tmp_path: Path) -> DriverContext:
+    return DriverContext(tmp_path, private_addresses=True)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def media_ids() -> Memory:
 
 
 @pytest.fixture
-def opened(surroundings: Surroundings, media_ids: Memory) -> Opened:
+def opened(surroundings: DriverContext, media_ids: Memory) -> Opened:
     """Open a driver by the channel's name; nobody is at its address unless the test says so."""
 
     def open_driver(channel: str, **settings: Any) -> Driver:

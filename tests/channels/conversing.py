@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Generic, cast
 
 from service.channels.answers import Answer
-from service.channels.base import SendError, Surroundings
+from service.channels.base import DriverContext, SendError
 from service.channels.conversations import Conversations, Ended
 from service.channels.steps import Call, Conversation, Method, Pause, Request, Step, T
 
@@ -68,7 +68,7 @@ def converse(conversation: Conversation[T], *answers: Answer | SendError | None)
 
 
 def carry_out(
-    surroundings: Surroundings,
+    surroundings: DriverContext,
     conversations: Mapping[str, Conversation[Any]],
     *,
     at_once: int = 1_000,

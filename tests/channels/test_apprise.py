@@ -15,12 +15,12 @@ from service.channels.base import (
     BlockedError,
     ContactCard,
     Content,
+    DriverContext,
     Location,
     Part,
     PermanentError,
     RetryableError,
     SendError,
-    Surroundings,
     Template,
     Text,
     UncertainError,
@@ -63,13 +63,13 @@ def _send(driver: Apprise, part: Part) -> str:
     return converse(driver.send(RECIPIENT, driver.prepare(part), "d.0")).result
 
 
-def _opened(url: str, surroundings: Surroundings) -> Apprise:
+def _opened(url: str, surroundings: DriverContext) -> Apprise:
     settings: dict[str, Any] = Settings().load({"url": url})
     return Apprise(Account("s", settings, Memory()), surroundings)
 
 
 def test_a_message_goes_to_the_recipient_in_the_url(
-    hook: str, provider: Provider, surroundings: Surroundings
+    hook: str, provider: Provider, surroundings: DriverContext
 ) -> None:
     driver = _opened(hook, surroundings)
 
@@ -80,7 +80,7 @@ def test_a_message_goes_to_the_recipient_in_the_url(
 
 
 def test_a_file_goes_along_where_the_service_takes_it(
-    hook: str, provider: Provider, surroundings: Surroundings, tmp_path: Path
+    hook: str, provider: Provider, surroundings: DriverContext, tmp_path: Path
 ) -> None:
     driver = _opened(hook, surroundings)
 
@@ -92,7 +92,7 @@ def test_a_file_goes_along_where_the_service_takes_it(
     assert file["attachments"][0]["filename"] == "cake.jpeg"
 
 
-def test_places_and_cards_are_told_in_words(hook: str, surroundings: Surroundings) -> None:
+def test_places_and_cards_are_told_in_words(hook: str, surroundings: DriverContext) -> None:
     ada = ContactCard("Ada", "", phones=("2348179803743",), emails=("ada@example.org",))
     content = Content("Hi", location=Location("6.5", "3.2", "Lagos"), contact=ada)
 
@@ -104,7 +104,7 @@ def test_places_and_cards_are_told_in_words(hook: str, surroundings: Surrounding
 
 
 def test_what_a_service_cannot_carry_is_said_beforehand(
-    surroundings: Surroundings, tmp_path: Path
+    surroundings: DriverContext, tmp_path: Path
 ) -> None:
     driver = _opened(SMS, surroundings)
 
@@ -114,7 +114,7 @@ def test_what_a_service_cannot_carry_is_said_beforehand(
 
 
 def test_a_message_is_sent_in_a_thread_and_must_not_be_repeated(
-    hook: str, provider: Provider, surroundings: Surroundings
+    hook: str, provider: Provider, surroundings: DriverContext
 ) -> None:
     driver = _opened(hook, surroundings)
     prepared = driver.prepare(Text("Hello"))
@@ -142,7 +142,7 @@ FAULTS: list[tuple[Fault, type[SendError], float | None]] = [
 def test_a_failure_is_told_for_what_it_is(  # noqa: PLR0913, PLR0917 - fixtures and a row
     hook: str,
     provider: Provider,
-    surroundings: Surroundings,
+    surroundings: DriverContext,
     fault: Fault,
     kind: type[SendError],
     wait: float | None,
@@ -158,7 +158,7 @@ def test_a_failure_is_told_for_what_it_is(  # noqa: PLR0913, PLR0917 - fixtures 
     assert RECIPIENT not in caught.value.reason
 
 
-def test_a_service_that_is_not_there_is_tried_later(surroundings: Surroundings) -> None:
+def test_a_service_that_is_not_there_is_tried_later(surroundings: DriverContext) -> None:
     driver = _opened("json://127.0.0.1:1/{to}", surroundings)
 
     with pytest.raises(RetryableError):
@@ -166,7 +166,7 @@ def test_a_service_that_is_not_there_is_tried_later(surroundings: Surroundings) 
 
 
 def test_a_url_that_names_a_host_needs_the_operators_leave(
-    hook: str, provider: Provider, surroundings: Surroundings
+    hook: str, provider: Provider, surroundings: DriverContext
 ) -> None:
     strict = replace(surroundings, private_addresses=False)
     driver = _opened(hook, strict)
@@ -186,7 +186,7 @@ def test_a_url_that_cannot_work_is_refused(url: str) -> None:
 
 
 def test_neither_text_nor_url_reaches_the_services_log(
-    hook: str, surroundings: Surroundings
+    hook: str, surroundings: DriverContext
 ) -> None:
     driver = _opened(hook, surroundings)
     heard: list[logging.LogRecord] = []

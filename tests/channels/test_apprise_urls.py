@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from service.channels.base import Account, BlockedError, SendError, Surroundings, Text
+from service.channels.base import Account, BlockedError, DriverContext, SendError, Text
 from tests.channels.conftest import Memory
 from tests.channels.conversing import converse
 from tests.provider import Provider, instead
@@ -81,7 +81,7 @@ def with_option(url: str, name: str, value: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{name}={value}"
 
 
-def sent(url: str, surroundings: Surroundings) -> SendError | None:
+def sent(url: str, surroundings: DriverContext) -> SendError | None:
     """Send a text by a URL that nobody checked before, as one that was stored long ago."""
     driver = Apprise(Account("s", {"url": url}, Memory()), surroundings)
     error = converse(driver.send("12025550110", driver.prepare(Text("Hi")), "d.0")).error
@@ -110,7 +110,7 @@ def test_no_option_of_any_service_is_let_through_to_another(url: str) -> None:
 
 @pytest.mark.parametrize("url", URLS)
 def test_no_option_that_is_allowed_loads_what_it_names(
-    url: str, provider: Provider, surroundings: Surroundings
+    url: str, provider: Provider, surroundings: DriverContext
 ) -> None:
     """Everything leaves by the provider as a proxy, so that it sees what was asked for."""
     surroundings = replace(surroundings, proxy=provider.url)
@@ -123,7 +123,7 @@ def test_no_option_that_is_allowed_loads_what_it_names(
 
 @pytest.mark.parametrize("name", ["template", "TEMPLATE", "%74emplate", " template", "x;template"])
 def test_a_stored_url_that_loads_a_template_is_not_used(
-    name: str, provider: Provider, surroundings: Surroundings
+    name: str, provider: Provider, surroundings: DriverContext
 ) -> None:
     error = sent(with_option(SLACK, name, f"{provider.url}/t.json"), surroundings)
 
@@ -170,7 +170,7 @@ def test_a_hosted_service_whose_name_leads_to_a_private_address_is_not_called(
 ) -> None:
     proxy = provider.url if proxied else ""
 
-    error = sent(SLACK, Surroundings(tmp_path, proxy=proxy))
+    error = sent(SLACK, DriverContext(tmp_path, proxy=proxy))
 
     assert isinstance(error, BlockedError)
     assert error.code == "address"
@@ -179,7 +179,7 @@ def test_a_hosted_service_whose_name_leads_to_a_private_address_is_not_called(
 
 
 def test_a_call_leaves_by_the_proxy_of_the_settings(provider: Provider, tmp_path: Path) -> None:
-    surroundings = Surroundings(tmp_path, proxy=provider.url, private_addresses=True)
+    surroundings = DriverContext(tmp_path, proxy=provider.url, private_addresses=True)
 
     sent("json://nobody.example/hook/{to}", surroundings)
 
@@ -188,7 +188,7 @@ def test_a_call_leaves_by_the_proxy_of_the_settings(provider: Provider, tmp_path
 
 
 def test_a_call_does_not_leave_by_the_proxy_of_the_environment(
-    provider: Provider, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, surroundings: DriverContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -198,7 +198,7 @@ def test_a_call_does_not_leave_by_the_proxy_of_the_environment(
 
 
 def test_mail_is_not_sent_around_a_proxy(tmp_path: Path) -> None:
-    surroundings = Surroundings(tmp_path, proxy="http://127.0.0.1:1", private_addresses=True)
+    surroundings = DriverContext(tmp_path, proxy="http://127.0.0.1:1", private_addresses=True)
 
     error = sent("mailto://a:b@127.0.0.1:1?to={to}@example.org", surroundings)
 
@@ -206,7 +206,7 @@ def test_mail_is_not_sent_around_a_proxy(tmp_path: Path) -> None:
     assert error.code == "proxy"
 
 
-def test_a_redirect_is_not_followed(provider: Provider, surroundings: Surroundings) -> None:
+def test_a_redirect_is_not_followed(provider: Provider, surroundings: DriverContext) -> None:
     provider.choose = lambda _request: instead(307, Location=f"{provider.url}/moved")
 
     assert sent(provider.url.replace("http:", "json:") + "/hook/{to}", surroundings) is not None

@@ -14,7 +14,7 @@ import pycurl
 import pytest
 
 from service.channels.answers import Answer
-from service.channels.base import BlockedError, RetryableError, Surroundings, UncertainError
+from service.channels.base import BlockedError, DriverContext, RetryableError, UncertainError
 from service.channels.conversations import Conversations, Ended, NotAllowedError, talk
 from service.channels.steps import (
     Call,
@@ -37,7 +37,7 @@ WORKERS = Workers("test", 4)
 
 
 @pytest.fixture
-def spoken(surroundings: Surroundings) -> Iterator[Conversations]:
+def spoken(surroundings: DriverContext) -> Iterator[Conversations]:
     conversations = Conversations(surroundings)
     yield conversations
     conversations.close()
@@ -215,7 +215,7 @@ def only(*allowed: str) -> tuple[Callable[[str], bool], list[str]]:
 
 
 def test_a_step_that_is_not_allowed_does_not_begin(
-    surroundings: Surroundings, provider: Provider
+    surroundings: DriverContext, provider: Provider
 ) -> None:
     may_begin, asked = only("good")
     conversations = Conversations(surroundings, may_begin)
@@ -232,7 +232,7 @@ def test_a_step_that_is_not_allowed_does_not_begin(
 
 
 def test_nobody_is_asked_about_a_step_that_may_be_repeated(
-    surroundings: Surroundings, provider: Provider
+    surroundings: DriverContext, provider: Provider
 ) -> None:
     may_begin, asked = only()
     conversations = Conversations(surroundings, may_begin)
@@ -245,7 +245,7 @@ def test_nobody_is_asked_about_a_step_that_may_be_repeated(
     assert (answer.status, called, asked) == (404, "called", [])
 
 
-def test_a_conversation_that_does_not_heed_it_ends(surroundings: Surroundings) -> None:
+def test_a_conversation_that_does_not_heed_it_ends(surroundings: DriverContext) -> None:
     def stubborn() -> Conversation[str]:
         yield Pause(0.0, once=True)
         return "sent"
@@ -272,7 +272,7 @@ def test_the_pauses_that_may_break_are_broken_at_once(spoken: Conversations) -> 
 
 
 def test_a_talk_returns_what_its_conversation_returned(
-    surroundings: Surroundings, provider: Provider
+    surroundings: DriverContext, provider: Provider
 ) -> None:
     (answer,) = talk(asking(message(provider)), surroundings)
     assert answer.status == 200
@@ -280,7 +280,7 @@ def test_a_talk_returns_what_its_conversation_returned(
 
 
 def test_a_talk_raises_what_its_conversation_raised(
-    surroundings: Surroundings, provider: Provider
+    surroundings: DriverContext, provider: Provider
 ) -> None:
     def sending() -> Conversation[Answer]:
         answer: Answer = yield message(provider)
@@ -371,6 +371,6 @@ def proxied(
     folder: Path, proxy: Provider, may_begin: Callable[[Any], bool] = lambda _token: True
 ) -> Iterator[Conversations]:
     """Give conversations that a proxy carries, where private addresses are not allowed."""
-    conversations = Conversations(Surroundings(folder, proxy=proxy.url), may_begin)
+    conversations = Conversations(DriverContext(folder, proxy=proxy.url), may_begin)
     yield conversations
     conversations.close()

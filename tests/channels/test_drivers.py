@@ -15,13 +15,13 @@ from service.channels.base import (
     BlockedError,
     ContactCard,
     Content,
+    DriverContext,
     Location,
     MediaKind,
     PermanentError,
     RequestError,
     RetryableError,
     SendError,
-    Surroundings,
     Template,
     UncertainError,
     UnknownCodeError,
@@ -441,7 +441,7 @@ def test_a_reason_never_has_a_secret_or_the_number_in_it(
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_every_part_of_a_message_arrives_over_http(
-    opened: Opened, provider: Provider, surroundings: Surroundings, tmp_path: Path, channel: str
+    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path, channel: str
 ) -> None:
     driver = opened(channel, base_url=provider.url)
     content = MESSAGES["everything at once"].content(tmp_path)
@@ -462,7 +462,7 @@ def test_an_answer_that_takes_too_long_is_uncertain(
 ) -> None:
     driver = opened(channel, base_url=provider.url)
     provider.then(lies.SILENCE)
-    hasty = Surroundings(tmp_path, send_timeout=0.3, private_addresses=True)
+    hasty = DriverContext(tmp_path, send_timeout=0.3, private_addresses=True)
 
     with pytest.raises(UncertainError):
         talk(driver.send(RECIPIENT, driver.prepare(*driver.plan(HELLO)), f"{DELIVERY}.0"), hasty)
@@ -481,7 +481,7 @@ BREAKS = (
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_no_verdict_is_wrong_in_a_storm(
-    opened: Opened, provider: Provider, surroundings: Surroundings, channel: str
+    opened: Opened, provider: Provider, surroundings: DriverContext, channel: str
 ) -> None:
     driver = opened(channel, base_url=provider.url)
     prepared = driver.prepare(*driver.plan(HELLO))

@@ -23,9 +23,9 @@ from service.channels import answers, connections, exchanges
 from service.channels.answers import Answer
 from service.channels.base import (
     BlockedError,
+    DriverContext,
     RetryableError,
     SendError,
-    Surroundings,
     UncertainError,
 )
 from service.channels.connections import Connection
@@ -42,7 +42,7 @@ MESSAGE = b'{"to":"2348179803743","type":"text","text":{"body":"Hello"}}'
 class Line:
     """The exchanges of one thread, used by hand."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: DriverContext) -> None:
         self.exchanges = Exchanges(surroundings)
 
     def ask(self, *requests: Request) -> list[Answer | SendError]:
@@ -65,7 +65,7 @@ class Line:
 
 
 @contextmanager
-def line_with(surroundings: Surroundings, **changes: Any) -> Iterator[Line]:
+def line_with(surroundings: DriverContext, **changes: Any) -> Iterator[Line]:
     """Give exchanges in other surroundings."""
     line = Line(replace(surroundings, **changes))
     yield line
@@ -73,13 +73,13 @@ def line_with(surroundings: Surroundings, **changes: Any) -> Iterator[Line]:
 
 
 @pytest.fixture
-def line(surroundings: Surroundings) -> Iterator[Line]:
+def line(surroundings: DriverContext) -> Iterator[Line]:
     with line_with(surroundings) as line:
         yield line
 
 
 @pytest.fixture
-def hasty(surroundings: Surroundings) -> Iterator[Line]:
+def hasty(surroundings: DriverContext) -> Iterator[Line]:
     with line_with(surroundings, send_timeout=1.0) as line:
         yield line
 
@@ -315,7 +315,7 @@ def test_a_look_for_idle_connections_minds_those_that_are_under_way(
 
 
 def test_the_end_breaks_off_what_is_under_way(
-    surroundings: Surroundings, provider: Provider, message: Request
+    surroundings: DriverContext, provider: Provider, message: Request
 ) -> None:
     provider.then(lies.SILENCE)
     with line_with(surroundings) as line:
@@ -350,7 +350,7 @@ def test_a_turn_that_waits_is_ended_by_another_thread(
     waker.join()
 
 
-def test_nobody_is_woken_after_the_end(surroundings: Surroundings) -> None:
+def test_nobody_is_woken_after_the_end(surroundings: DriverContext) -> None:
     """The descriptor may belong to somebody else by then."""
     with line_with(surroundings) as line:
         pass
@@ -547,7 +547,7 @@ def test_messages_of_which_not_all_left_may_be_sent_again(
 
 
 def test_a_provider_that_takes_no_connection_is_told_by_the_time_it_was_given(
-    surroundings: Surroundings,
+    surroundings: DriverContext,
 ) -> None:
     with (
         line_with(surroundings, connect_timeout=0.2) as line,
@@ -580,7 +580,7 @@ def test_all_messages_to_a_name_that_nobody_knows_may_be_sent_later(line: Line) 
 
 
 def test_one_message_asks_for_the_name_of_its_provider_for_all(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: DriverContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
@@ -600,7 +600,7 @@ def test_one_message_asks_for_the_name_of_its_provider_for_all(
     assert len(asked) == 1
 
 
-def test_the_end_breaks_off_what_waits_for_a_name(surroundings: Surroundings) -> None:
+def test_the_end_breaks_off_what_waits_for_a_name(surroundings: DriverContext) -> None:
     line = Line(surroundings)
     for number in range(3):
         line.exchanges.begin(post("http://localhost:1/messages", MESSAGE, HEADERS), number)
@@ -614,7 +614,7 @@ def test_a_question_that_got_no_answer_is_asked_later(hasty: Line) -> None:
 
 
 def test_a_private_address_is_refused_at_the_moment_of_connecting(
-    surroundings: Surroundings, provider: Provider, url: str
+    surroundings: DriverContext, provider: Provider, url: str
 ) -> None:
     with line_with(surroundings, private_addresses=False) as guarded:
         for address in (url, url.replace("127.0.0.1", "localhost"), "http://[::1]:1/"):
@@ -651,14 +651,14 @@ def test_the_proxy_of_the_environment_is_not_used(
     assert line.answer(message).status == 200
 
 
-def test_the_proxy_of_the_settings_is_used(surroundings: Surroundings, provider: Provider) -> None:
+def test_the_proxy_of_the_settings_is_used(surroundings: DriverContext, provider: Provider) -> None:
     with line_with(surroundings, proxy=provider.url, private_addresses=False) as line:
         line.answer(post("http://graph.example/v23.0/1/messages", MESSAGE, HEADERS))
 
     assert provider.requests[0].headers["host"] == "graph.example"
 
 
-def test_no_descriptor_is_left_open(surroundings: Surroundings, message: Request) -> None:
+def test_no_descriptor_is_left_open(surroundings: DriverContext, message: Request) -> None:
     before = os.listdir("/proc/self/fd")  # noqa: PTH208 - their number is all
     with line_with(surroundings) as line:
         line.ask(*[message] * 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.channels import registry
-from service.channels.base import Account, Surroundings
+from service.channels.base import Account, DriverContext
 from service.channels.registry import (
     DRIVERS,
     EXTRAS,
@@ -17,7 +17,7 @@ from tests.channels.conftest import Memory
 
 
 @pytest.fixture
-def channels(surroundings: Surroundings) -> Channels:
+def channels(surroundings: DriverContext) -> Channels:
     return Channels(surroundings)
 
 

@@ -16,13 +16,13 @@ from service.channels.base import (
     BlockedError,
     ContactCard,
     Content,
+    DriverContext,
     Location,
     Media,
     MediaKind,
     PermanentError,
     RetryableError,
     SendError,
-    Surroundings,
     Template,
     Text,
     UncertainError,
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Path:
 
 def opened(store: Path, session_id: str = SESSION, **settings: Any) -> Sandbox:
     loaded = Sandbox.Settings().load(settings)
-    return Sandbox(Account(session_id, loaded, Memory()), Surroundings(store))
+    return Sandbox(Account(session_id, loaded, Memory()), DriverContext(store))
 
 
 def send(driver: Sandbox, recipient: str, reference: str = "d.0", part: Any = HELLO) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.channels.base import Surroundings
+from service.channels.base import DriverContext
 from service.channels.registry import Channels
 from service.channels.settings import BaseUrl, servers
 
@@ -24,7 +24,7 @@ LOOKED_AT = {
 def test_a_setting_is_an_address_or_a_secret_or_decides_no_server(
     channel: str, tmp_path: Path
 ) -> None:
-    channels = Channels(Surroundings(tmp_path))
+    channels = Channels(DriverContext(tmp_path))
     if channel not in channels.names():
         pytest.skip("the optional package is not installed")
     declared = channels.settings_schema(channel)().fields

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.channels.base import BlockedError, Surroundings
+from service.channels.base import BlockedError, DriverContext
 from service.channels.steps import post
 from tests.certificates import certificate
 from tests.channels.test_exchanges import HEADERS, MESSAGE, line_with, statuses
@@ -20,7 +20,7 @@ from tests.provider import Provider
 
 @pytest.mark.parametrize("days", [-1, 1], ids=["expired", "vouched for by nobody"])
 def test_a_certificate_that_is_not_good_blocks_the_session(
-    surroundings: Surroundings, tmp_path: Path, days: int, monkeypatch: pytest.MonkeyPatch
+    surroundings: DriverContext, tmp_path: Path, days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = certificate(tmp_path / "impostor.pem", days)
     if days < 0:
@@ -36,7 +36,7 @@ def test_a_certificate_that_is_not_good_blocks_the_session(
 
 
 def test_over_tls_connections_are_kept(
-    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    surroundings: DriverContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # After its handshake a server sends tickets unasked: no reason to take it for out of step.
     path = certificate(tmp_path / "known.pem")

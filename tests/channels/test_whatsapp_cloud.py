@@ -16,6 +16,7 @@ from service.channels.answers import Answer
 from service.channels.base import (
     BlockedError,
     Content,
+    DriverContext,
     MediaKind,
     PermanentError,
     Receipt,
@@ -24,7 +25,6 @@ from service.channels.base import (
     RequestError,
     RetryableError,
     SendError,
-    Surroundings,
     Template,
 )
 from service.channels.conversations import Ended
@@ -162,13 +162,13 @@ def test_a_conversation_that_is_broken_off_lets_the_next_one_upload(
 # Over real HTTP: many conversations that want one file
 
 
-def send_all(surroundings: Surroundings, *sends: Conversation[str]) -> list[Ended]:
+def send_all(surroundings: DriverContext, *sends: Conversation[str]) -> list[Ended]:
     ended = carry_out(surroundings, {str(number): each for number, each in enumerate(sends)})
     return list(ended.values())
 
 
 def test_a_picture_for_a_thousand_people_is_uploaded_once(
-    opened: Opened, provider: Provider, surroundings: Surroundings, tmp_path: Path
+    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path
 ) -> None:
     driver = opened("whatsapp_cloud", base_url=provider.url)
     cake = picture(tmp_path)
@@ -187,7 +187,7 @@ def test_a_picture_for_a_thousand_people_is_uploaded_once(
 def test_a_file_that_meta_has_forgotten_is_uploaded_again_once_for_all(
     opened: Opened,
     provider: Provider,
-    surroundings: Surroundings,
+    surroundings: DriverContext,
     media_ids: Memory,
     tmp_path: Path,
 ) -> None:
@@ -203,7 +203,7 @@ def test_a_file_that_meta_has_forgotten_is_uploaded_again_once_for_all(
 
 
 def test_conversations_that_wait_for_an_upload_share_its_failure(
-    opened: Opened, provider: Provider, surroundings: Surroundings, tmp_path: Path
+    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path
 ) -> None:
     driver = opened("whatsapp_cloud", base_url=provider.url)
     prepared = driver.prepare(picture(tmp_path))
@@ -217,7 +217,7 @@ def test_conversations_that_wait_for_an_upload_share_its_failure(
 
 
 def test_a_file_that_another_process_uploads_is_waited_for(
-    opened: Opened, provider: Provider, surroundings: Surroundings, tmp_path: Path
+    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path
 ) -> None:
     processes = [opened("whatsapp_cloud", base_url=provider.url) for _ in range(4)]
     cake = picture(tmp_path)

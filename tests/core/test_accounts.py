@@ -14,7 +14,7 @@ from service.channels.registry import UnknownChannelError
 from service.channels.steps import Conversation, Pause
 from service.core.accounts import Accounts, surroundings
 from service.core.vault import SealedError, Vault
-from service.dispatch.uploads import StoredMediaIds
+from service.dispatch.sending.uploads import StoredMediaIds
 from service.models import Broadcast
 from tests.probe import Stage
 from tests.provider import SILENCE, Provider

@@ -13,15 +13,7 @@ from hypothesis import strategies as st
 
 from service import ids
 from service.channels.base import Content, Part, UnsupportedContentError
-from service.core import (
-    broadcasts,
-    clients,
-    contacts,
-    groups,
-    opt_outs,
-    reports,
-    sessions,
-)
+from service.core import broadcasts, clients, contacts, groups, opt_outs, reports, sessions
 from service.core.deliveries import transitions
 from service.core.deliveries.transitions import Outcome
 from service.core.paging import PageRequest

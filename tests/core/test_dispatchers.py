@@ -35,7 +35,7 @@ def remove(world: World, *dispatcher_ids: str) -> None:
 def test_a_process_enters_with_its_place_and_number(world: World) -> None:
     dispatcher_id = world.enter()
     (row,) = world.ask("SELECT id, home, pid, beats FROM dispatchers")
-    assert tuple(row) == (dispatcher_id, dispatchers.home(), os.getpid(), 0)
+    assert tuple(row) == (dispatcher_id, dispatchers.host(), os.getpid(), 0)
 
 
 def test_every_entry_has_an_id_of_its_own(world: World) -> None:
@@ -112,7 +112,7 @@ def test_where_the_system_does_not_name_the_place_only_the_heart_is_listened_to(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatchers, "_BOOT_ID", Path("/nowhere"))
-    assert dispatchers.home() == ""
+    assert dispatchers.host() == ""
     world.enter()
     (row,) = world.ask("SELECT home FROM dispatchers")
     assert row.home == socket.gethostname()

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from service.core import dispatchers, edits
 from service.core.deliveries import claims
 from service.database import now_ms
-from service.dispatch.prepared import PreparedBroadcasts
+from service.dispatch.sending.prepared import PreparedBroadcasts
 from service.errors import ConflictError, StaleVersionError
 from service.models import Broadcast
 from tests.probe import Stage

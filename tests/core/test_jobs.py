@@ -11,7 +11,7 @@ from service.config import Settings
 from service.core import jobs
 from service.core.jobs import Job
 from service.database import now_ms
-from service.dispatch import engine
+from service.dispatch.procrastinate import engine
 from service.models import FOREVER
 from tests import workers
 from tests.waiting import until

@@ -12,7 +12,7 @@ from service.core import keys, sessions
 from service.core.accounts import Accounts
 from service.core.keys import LOST, Unopened, WrongKeyError
 from service.core.vault import Vault
-from service.dispatch.uploads import StoredMediaIds
+from service.dispatch.sending.uploads import StoredMediaIds
 from service.errors import InvalidError
 from tests.world import World
 

@@ -16,7 +16,7 @@ from service.core.deliveries.transitions import Outcome
 from service.core.receipts import Applied
 from service.core.sent_parts import PartSent
 from service.database import now_ms
-from service.dispatch.receipts import judge_for
+from service.dispatch.upkeep.receipts import judge_for
 from service.models import Delivery, DeliveryStatus
 from tests.probe import Stage
 from tests.world import ADA, GRACE, JOAN, World, numbers

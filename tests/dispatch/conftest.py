@@ -12,7 +12,7 @@ from service import logs
 from service.channels.registry import DRIVERS
 from service.config import Settings
 from service.database import Database
-from service.dispatch import ledger
+from service.dispatch.sending import ledger
 from tests.probe import Probe, Stage
 from tests.world import World
 

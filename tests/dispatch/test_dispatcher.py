@@ -24,8 +24,8 @@ from service.channels.base import (
 )
 from service.core import broadcasts, holding
 from service.database import Database, now_ms
-from service.dispatch import ledger
 from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.sending import ledger
 from service.models import DeliveryStatus, OnUncertain
 from tests.dispatch.conftest import marked
 from tests.probe import Call, Stage
@@ -49,9 +49,9 @@ Start = Callable[..., Dispatcher]
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nothing take seconds that only spares the database."""
-    monkeypatch.setattr("service.dispatch.holds._UNTIL_WRITTEN", 300)
-    monkeypatch.setattr("service.dispatch.recorder._IDLE", 0.02)
-    monkeypatch.setattr("service.dispatch.retry._CLOSED_DOOR_WAIT", 0.05)
+    monkeypatch.setattr("service.dispatch.sending.holds._UNTIL_WRITTEN", 300)
+    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
+    monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ def enter(world: World, *, pid: int, home: str | None = None) -> str:
         "UPDATE dispatchers SET pid = :pid, home = :home WHERE id = :id",
         id=dispatcher_id,
         pid=pid,
-        home=home or dispatchers.home(),
+        home=home or dispatchers.host(),
     )
     return dispatcher_id
 

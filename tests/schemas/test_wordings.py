@@ -55,7 +55,7 @@ def test_a_broadcast_is_told_what_is_wanted(
     document: dict[str, Any], errors: dict[str, Any]
 ) -> None:
     good = {"send_type": "individual", "to": "12025550110", "message": {"text": "Hi"}}
-    assert broadcasts.OrderSchema().validate({**good, **document}) == errors
+    assert broadcasts.BroadcastRequestSchema().validate({**good, **document}) == errors
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "tab\tbed", "bell\a", "del\x7f", "line\u2028break"])

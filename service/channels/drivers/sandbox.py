@@ -33,11 +33,11 @@ from service.channels.base import (
     Account,
     BlockedError,
     Content,
+    DriverContext,
     Media,
     Part,
     PermanentError,
     RetryableError,
-    Surroundings,
     Text,
     UncertainError,
     Webhook,
@@ -120,7 +120,7 @@ class Sandbox:
     webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:
         """Open the account; the store is made with the first message."""
         self._session_id = account.session_id
         self._idempotent = bool(account.settings.get("idempotent", True))

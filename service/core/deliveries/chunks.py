@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import tallies
 from service.core.deliveries.transitions import OPTED_OUT
@@ -52,7 +52,7 @@ _SUPPRESS = text("""
 _IN_THE_BACKGROUND = text("SET LOCAL synchronous_commit = off")
 
 
-def fan_out(db: Session, broadcast_id: str, *, now: int) -> int:
+def fan_out(db: Db, broadcast_id: str, *, now: int) -> int:
     """Turn the next frozen chunk of a broadcast into deliveries; return how many.
 
     Those to people who want no more messages from its session end at once.
@@ -62,7 +62,7 @@ def fan_out(db: Session, broadcast_id: str, *, now: int) -> int:
     return made
 
 
-def _make_rows(db: Session, broadcast_id: str, now: int) -> int:
+def _make_rows(db: Db, broadcast_id: str, now: int) -> int:
     values = {"broadcast_id": broadcast_id, "head": broadcast_id[:18], "now": now}
     if is_postgres(db):
         db.execute(_IN_THE_BACKGROUND)
@@ -76,7 +76,7 @@ def _make_rows(db: Session, broadcast_id: str, now: int) -> int:
     return made
 
 
-def _suppress(db: Session, broadcast_id: str, now: int) -> None:
+def _suppress(db: Db, broadcast_id: str, now: int) -> None:
     """Look only among what became due at this moment, which are the rows made just now."""
     values = {"broadcast_id": broadcast_id, "reason": OPTED_OUT, "now": now}
     moved = db.execute(_SUPPRESS, values)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import CursorResult, RowMapping, bindparam, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import tallies
 from service.core.deliveries.progress import PROCESS_DIED, VOID
@@ -67,7 +67,7 @@ _CLAIMED_SQLITE = text("""
 
 
 def take(
-    db: Session,
+    db: Db,
     claim_id: str,
     shares: Mapping[str, int],
     *,
@@ -123,7 +123,7 @@ _ACTIVE_ASSIGNED = text(_ACTIVE.text.replace("WHERE", "WHERE b.id = ANY(:assigne
 
 
 def active(
-    db: Session, cursor: str, *, limit: int, assigned: list[str] | None, now: int
+    db: Db, cursor: str, *, limit: int, assigned: list[str] | None, now: int
 ) -> list[Active]:
     """List broadcasts of which deliveries may be claimed, after the id `cursor`, in their order.
 
@@ -143,7 +143,7 @@ _SENDABLE = text(f"""
 """).bindparams(bindparam("broadcast_ids", expanding=True))  # noqa: S608 - the condition is ours
 
 
-def sendable(db: Session, broadcast_ids: set[str], *, now: int) -> set[str]:
+def sendable(db: Db, broadcast_ids: set[str], *, now: int) -> set[str]:
     """Return those of some broadcasts that may be sent now: neither paused nor held, say."""
     values = {"broadcast_ids": list(broadcast_ids), "now": now}
     return set(db.scalars(_SENDABLE, values))
@@ -155,7 +155,7 @@ _RELEASE = text("""
 """)
 
 
-def release(db: Session, claim_id: str, claimed_at: int, *, now: int) -> int:
+def release(db: Db, claim_id: str, claimed_at: int, *, now: int) -> int:
     """Put back what one claim took and nobody has begun; return how many there were."""
     values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
     return rowcount(db, _RELEASE, values)
@@ -173,7 +173,7 @@ _RETURN_SQLITE = text(
 
 
 def return_untouched(
-    db: Session, claim_id: str, broadcast_id: str, under_way: set[str], *, now: int
+    db: Db, claim_id: str, broadcast_id: str, under_way: set[str], *, now: int
 ) -> int:
     """Put back what a dead dispatcher had claimed of a broadcast and not begun; return how many."""
     listed = list(under_way)
@@ -198,7 +198,7 @@ _RESCUE = text("""
 
 
 def rescue(
-    db: Session, claim_id: str, broadcast_id: str, *, resend: bool, now: int
+    db: Db, claim_id: str, broadcast_id: str, *, resend: bool, now: int
 ) -> list[tallies.Closed]:
     """Take a dead dispatcher's deliveries of one broadcast back: to be sent again, or uncertain."""
     held = {
@@ -222,6 +222,6 @@ _ORPHANS = text("""
 """)
 
 
-def orphans(db: Session) -> list[RowMapping]:
+def orphans(db: Db) -> list[RowMapping]:
     """List the claims (`claim_id`, `broadcast_id`) whose dispatcher is no more."""
     return list(db.execute(_ORPHANS).mappings())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.database import is_postgres
 from service.metrics import meters
@@ -48,7 +48,7 @@ _MOVE = text(f"""
 """)  # noqa: S608 - the names are ours
 
 
-def move(db: Session, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]:
+def move(db: Db, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]:
     """Add to the counters of broadcasts, by id and status; return those that closed just now.
 
     A completed broadcast that has something open again, by a retry or a receipt, goes on sending,
@@ -79,7 +79,7 @@ _LOCK = text(
 _LOCK_POSTGRES = text(f"{_LOCK.text} FOR UPDATE")
 
 
-def recount(db: Session, broadcast_id: str, *, now: int) -> list[Closed]:
+def recount(db: Db, broadcast_id: str, *, now: int) -> list[Closed]:
     """Set the counters of a broadcast to what its rows say; return it if that closes it.
 
     The broadcast is locked first: a transaction that moved rows but not yet the counters waits

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import tallies
 from service.core.deliveries.progress import VOID
@@ -95,9 +95,7 @@ _OUTCOMES_SQLITE = f"""(SELECT {
 _RECORD_SQLITE = text(_RECORD.format(outcomes=_OUTCOMES_SQLITE, found=""))
 
 
-def record(
-    db: Session, claim_id: str, outcomes: Sequence[Outcome], *, now: int
-) -> list[tallies.Closed]:
+def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> list[tallies.Closed]:
     """Write what became of claimed deliveries; return the broadcasts that ended with it.
 
     A delivery that this claim no longer holds is left as it is: somebody else answers for it.
@@ -111,7 +109,7 @@ def record(
 
 
 def _record_alike(
-    db: Session, claim_id: str, outcomes: Sequence[Outcome]
+    db: Db, claim_id: str, outcomes: Sequence[Outcome]
 ) -> tuple[str, DeliveryStatus, int]:
     """Write outcomes of one broadcast and status; return these, and how many rows it were.
 
@@ -164,7 +162,7 @@ _WITHDRAW = text("""
 
 
 def withdraw(  # noqa: PLR0913 - a row has that many columns to set
-    db: Session,
+    db: Db,
     broadcast_id: str,
     status: DeliveryStatus,
     code: str,
@@ -188,7 +186,7 @@ _LEAVE_OUT = text("""
 """)
 
 
-def leave_out(db: Session, session_id: str, recipient: str, *, now: int) -> None:
+def leave_out(db: Db, session_id: str, recipient: str, *, now: int) -> None:
     """End what a session has not begun to send to a recipient, in all its broadcasts."""
     values = {"session_id": session_id, "recipient": recipient, "reason": OPTED_OUT, "now": now}
     moved = db.execute(_LEAVE_OUT, values)
@@ -226,7 +224,7 @@ _REQUEUE_SQLITE = text(
 )
 
 
-def requeue(db: Session, broadcast_id: str, status: DeliveryStatus, *, now: int) -> int:
+def requeue(db: Db, broadcast_id: str, status: DeliveryStatus, *, now: int) -> int:
     """Give failed or uncertain deliveries a new set of attempts; return how many there were.
 
     Those to people who have opted out stay as they are.
@@ -251,7 +249,7 @@ _BRING_FORWARD = text("""
 """)
 
 
-def bring_forward(db: Session, moves: Sequence[dict[str, object]]) -> None:
+def bring_forward(db: Db, moves: Sequence[dict[str, object]]) -> None:
     """Write what receipts say of deliveries that `db` has locked; the caller moves the counters."""
     if moves:
         db.execute(_BRING_FORWARD, moves)

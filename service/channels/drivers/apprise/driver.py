@@ -28,6 +28,7 @@ from service.channels.base import (
     BlockedError,
     ContactCard,
     Content,
+    DriverContext,
     Location,
     Media,
     Part,
@@ -35,7 +36,6 @@ from service.channels.base import (
     RequestError,
     RetryableError,
     SendError,
-    Surroundings,
     Text,
     UncertainError,
     UnsupportedContentError,
@@ -100,7 +100,7 @@ class Apprise:
     webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:
         """Open the account; no call goes out yet."""
         self._url = str(account.settings["url"])
         self._service_name = services.service_of(self._url)

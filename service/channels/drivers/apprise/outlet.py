@@ -18,13 +18,13 @@ from apprise.manager_attachment import AttachmentManager
 from apprise.utils.http import HTTPPolicy, HTTPPolicySession
 
 from service.channels.addresses import is_public, private_address
-from service.channels.base import Surroundings
+from service.channels.base import DriverContext
 
 
 class Outlet:
     """The way out for one message; `forbidden` is the address that was refused, if any."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: DriverContext) -> None:
         self.forbidden = ""
         self._proxy = surroundings.proxy
         self._is_guarded = not surroundings.private_addresses

@@ -17,13 +17,13 @@ from service.channels.base import (
     BlockedError,
     ContactCard,
     Content,
+    DriverContext,
     Location,
     Media,
     MediaKind,
     Part,
     RequestError,
     SendError,
-    Surroundings,
     Template,
     Text,
     UncertainError,
@@ -96,7 +96,7 @@ class Waha:
     webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: Surroundings) -> None:  # noqa: ARG002 - as all
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:  # noqa: ARG002 - as all
         """Open the account; no call goes out yet."""
         settings = account.settings
         self._api = f"{str(settings['base_url']).rstrip('/')}/api"

@@ -12,9 +12,9 @@ from service.channels.base import (
     Account,
     BlockedError,
     Content,
+    DriverContext,
     Media,
     Part,
-    Surroundings,
     Webhook,
 )
 from service.channels.captions import arrange, refuse_long
@@ -94,7 +94,7 @@ class WhatsAppCloud:
     )
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: Surroundings) -> None:
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:
         """Open the account; no call goes out yet."""
         settings = account.settings
         base = str(settings.get("base_url", BASE_URL)).rstrip("/")

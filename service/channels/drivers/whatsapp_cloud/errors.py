@@ -23,7 +23,7 @@ from service.channels.base import (
 from service.channels.drivers.whatsapp_cloud.rendering import read
 
 
-class Verdict(Enum):
+class Meaning(Enum):
     """What a code is about."""
 
     THROTTLED = "the account sends too fast: it rests"
@@ -35,19 +35,19 @@ class Verdict(Enum):
     UNKNOWN = "no code of this table"
 
 
-_CODES: Final[dict[Verdict, tuple[int, ...]]] = {
-    Verdict.THROTTLED: (4, 80007, 130429, 131048, 131064),
-    Verdict.RECIPIENT_THROTTLED: (131049, 131056, 132069),
-    Verdict.TRANSIENT: (1, 2, 131000, 131016, 131053, 131057, 133004, 135000),
-    Verdict.RECIPIENT: (
+_CODES: Final[dict[Meaning, tuple[int, ...]]] = {
+    Meaning.THROTTLED: (4, 80007, 130429, 131048, 131064),
+    Meaning.RECIPIENT_THROTTLED: (131049, 131056, 132069),
+    Meaning.TRANSIENT: (1, 2, 131000, 131016, 131053, 131057, 133004, 135000),
+    Meaning.RECIPIENT: (
         *(130472, 130497, 131021, 131026, 131030, 131047, 131050, 131062, 137000),
         *(131020, 131041, 131201, 131207, 131208),  # groups
     ),
-    Verdict.REQUEST: (
+    Meaning.REQUEST: (
         *(100, 131008, 131009, 131051, 131063, *range(132000, 132017), 132018, 132068),
         139200,  # Direct Send is blocked; whatever else the account sends still goes
     ),
-    Verdict.ACCOUNT: (
+    Meaning.ACCOUNT: (
         *(0, 3, 10, 33, 104, 190, *range(200, 300), 368, 803),
         *(131005, 131031, 131037, 131042, 131045, 133010, 133016),
     ),
@@ -126,18 +126,18 @@ def meaning(error: Mapping[str, Any], *, status: int = 0, wait: float = 0.0) -> 
     number = _code(error)
     reason, code = describe(error), "no_code" if number is None else str(number)
     at_least = max(wait, WAITS.get(number or 0, 0.0))
-    match _verdict(error, status):
-        case Verdict.TRANSIENT | Verdict.RECIPIENT_THROTTLED:
+    match _meaning(error, status):
+        case Meaning.TRANSIENT | Meaning.RECIPIENT_THROTTLED:
             return RetryableError(reason, code=code, wait=at_least)
-        case Verdict.THROTTLED:
+        case Meaning.THROTTLED:
             return BlockedError(reason, code=code, wait=at_least or DEFAULT_HOLD)
-        case Verdict.ACCOUNT:
+        case Meaning.ACCOUNT:
             return BlockedError(reason, code=code, wait=wait or None)
-        case Verdict.RECIPIENT:
+        case Meaning.RECIPIENT:
             return PermanentError(reason, code=code, opted_out=number == OPTED_OUT)
-        case Verdict.REQUEST:
+        case Meaning.REQUEST:
             return RequestError(reason, code=code)
-        case Verdict.UNKNOWN:
+        case Meaning.UNKNOWN:
             return UnknownCodeError(reason, code=code)
 
 
@@ -157,16 +157,16 @@ def _code(error: Mapping[str, Any]) -> int | None:
     return code if isinstance(code, int) else None
 
 
-def _verdict(error: Mapping[str, Any], status: int) -> Verdict:
+def _meaning(error: Mapping[str, Any], status: int) -> Meaning:
     if error.get("error_subcode") == _WRONG_NODE:
-        return Verdict.ACCOUNT
+        return Meaning.ACCOUNT
     if (code := _code(error)) in VERDICTS:
         return VERDICTS[code or 0]
     if error.get("is_transient") or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Verdict.TRANSIENT
+        return Meaning.TRANSIENT
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return Verdict.ACCOUNT
-    return Verdict.THROTTLED if status == HTTPStatus.TOO_MANY_REQUESTS else Verdict.UNKNOWN
+        return Meaning.ACCOUNT
+    return Meaning.THROTTLED if status == HTTPStatus.TOO_MANY_REQUESTS else Meaning.UNKNOWN
 
 
 def _wait(answer: Answer) -> float:

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from service.channels.base import (
     BlockedError,
+    DriverContext,
     Media,
     MediaIds,
     RetryableError,
     SendError,
-    Surroundings,
     UncertainError,
 )
 from service.channels.connections import SLOWEST_UPLOAD
@@ -54,7 +54,7 @@ class Uploads:
         node: str,
         credentials: Sequence[str],
         media_ids: MediaIds,
-        surroundings: Surroundings,
+        surroundings: DriverContext,
     ) -> None:
         self._url = f"{node}/media"
         self._credentials = credentials

@@ -1,0 +1,313 @@
+"""Intake: what a client asks for is accepted whole as a broadcast, or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Db
+from sqlalchemy.orm import undefer
+
+from service import ids
+from service.channels.base import BlockedError, Driver, UnsupportedContentError
+from service.config import Settings
+from service.core import content, fingerprints, groups, recipients, sessions, signals
+from service.core.accounts import Accounts
+from service.core.recipients import Recipients
+from service.database import milliseconds
+from service.errors import ConflictError, InvalidError, NotFoundError
+from service.models import (
+    Broadcast,
+    BroadcastAttachment,
+    BroadcastStatus,
+    RecipientChunk,
+    SendType,
+    Session,
+)
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+_MOST_GROUPS = 1_000
+"""The most groups that one broadcast names: each of them is looked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastRequest:
+    """What a client asks for; moments in milliseconds of Unix time.
+
+    `people` are read before any transaction is open, as a million of them take a second.
+    `fingerprint` is that of the request: an idempotency key may be used again only with it.
+    `within` is set where a session's own token asks: the broadcast then uses nothing else of the
+    client's than that session.
+    """
+
+    session_id: str
+    people: Recipients
+    message: dict[str, Any]
+    send_at: int | None = None
+    expires_at: int | None = None
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    within: str | None = None
+
+
+def accept(
+    db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
+) -> Broadcast:
+    """Accept a broadcast: check all that can be checked, freeze its recipients, store one row.
+
+    Raises InvalidError with every fault found in one go, UnknownSessionError, ConflictError. A
+    repeat under the same idempotency key returns the broadcast of the first time.
+    """
+    if earlier := _earlier(db, client_id, order):
+        return earlier
+    broadcast, reached = prepare(db, client_id, order, accounts=accounts, now=now)
+    return _store(db, broadcast, reached, order, accounts.settings.fanout_chunk)
+
+
+def prepare(
+    db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
+) -> tuple[Broadcast, Sequence[str]]:
+    """Return the broadcast that an order makes, not yet stored, and whom it reaches.
+
+    Raises InvalidError with every fault found in one go, and UnknownSessionError.
+    """
+    settings = accounts.settings
+    session = sessions.choose(db, client_id, order.session_id)
+    faults: dict[str, Any] = {}
+    driver = _noted(faults, _open, accounts, session)
+    resolved = _noted(faults, _resolved, db, client_id, order, settings)
+    reached = _noted(faults, _reached, db, client_id, order, driver, settings.max_recipients)
+    expires_at = _noted(faults, _expiry, order, now, settings.expire_after)
+    parts = driver and resolved and _noted(faults, _plan, accounts, driver, resolved)
+    if faults or not (resolved and reached and expires_at and parts):
+        raise InvalidError(errors=faults)
+    broadcast = Broadcast(
+        id=ids.new_broadcast(),
+        client_id=client_id,
+        session_id=session.id,
+        send_type=order.people.send_type,
+        to=order.people.shown,
+        to_truncated=order.people.is_truncated,
+        message=order.message,
+        content=resolved,
+        parts=parts,
+        total=len(reached),
+        expires_at=expires_at,
+        send_at=order.send_at,
+        status=_first_status(order, now),
+        idempotency_key=order.idempotency_key,
+        request_digest=order.fingerprint,
+        created_at=now,
+        updated_at=now,
+    )
+    return broadcast, reached
+
+
+def _earlier(db: Db, client_id: str, order: BroadcastRequest) -> Broadcast | None:
+    """Return the broadcast that this idempotency key has already made."""
+    if not order.idempotency_key:
+        return None
+    same_key = (
+        select(Broadcast)
+        .options(undefer(Broadcast.request_digest))
+        .where(Broadcast.client_id == client_id, Broadcast.idempotency_key == order.idempotency_key)
+    )
+    broadcast = db.scalar(same_key)
+    if broadcast is not None:
+        _check_same(broadcast, order)
+    return broadcast
+
+
+def _check_same(broadcast: Broadcast, order: BroadcastRequest) -> None:
+    """Raise ConflictError, which names the broadcast of the key, for another request."""
+    if order.within not in {None, broadcast.session_id}:
+        raise ConflictError("This Idempotency-Key was used for another session: choose a new one.")
+    differing = fingerprints.differences(broadcast.request_digest, order.fingerprint)
+    if not differing:
+        return
+    made = f"This Idempotency-Key has made broadcast {broadcast.id!r} already"
+    reason = f"Differs from what broadcast {broadcast.id!r} was made with."
+    raise ConflictError(
+        f"{made}, and this request differs from that one in {', '.join(differing)}."
+        " Nothing was sent. Under another key there would be a second broadcast: delete the first"
+        " one, if this is to replace it.",
+        errors={"Idempotency-Key": [f"{made}."]}
+        | {name: [reason] for name in differing if name != fingerprints.UNKNOWN},
+    )
+
+
+def _noted(
+    faults: dict[str, Any], check: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+) -> Result | None:
+    """Return what a check returns, or note its faults, so that the next one is made too."""
+    try:
+        return check(*args, **kwargs)
+    except InvalidError as error:
+        faults.update(error.errors)
+        return None
+
+
+def _resolved(
+    db: Db, client_id: str, order: BroadcastRequest, settings: Settings
+) -> dict[str, Any]:
+    """Look up what a message names, unless it is longer than the operator allows."""
+    message = order.message
+    faults = {}
+    if len(message.get("text") or "") > settings.max_text_chars:
+        faults["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
+    if len(message.get("attachments") or ()) > settings.max_attachments:
+        faults["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
+    # It is stored as it came, with whatever else is in it.
+    size = len(json.dumps(message, ensure_ascii=False, default=str).encode())
+    if size > settings.max_message_bytes:
+        most = f"{settings.max_message_bytes:,} bytes as JSON (MAX_MESSAGE_BYTES)"
+        faults["message"] = [f"Must have at most {most}; this has {size:,}."]
+    if faults:
+        raise InvalidError(errors=faults)
+    return content.resolve(db, client_id, message, within=order.within)
+
+
+def _reached(
+    db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None, most: int
+) -> Sequence[str]:
+    """Return whom an order reaches, each once; raises InvalidError naming every bad entry."""
+    people = order.people
+    if people.count > most:
+        reason = f"Has more entries than this service takes: {most} (MAX_RECIPIENTS)."
+        raise InvalidError(errors={"to": [reason]})
+    if people.bad:
+        raise InvalidError(errors=_bad_entries(people))
+    if people.send_type == SendType.GROUP:
+        reached = _members(db, client_id, order, driver)
+    else:
+        reached = people.unique
+    if not reached:
+        raise InvalidError(errors={"to": ["Names nobody: give at least one recipient."]})
+    if len(reached) > most:
+        reason = f"Has {len(reached)} recipients; the most this service takes is {most}"
+        raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
+    return reached
+
+
+def _bad_entries(people: Recipients) -> dict[str, Any]:
+    faults = {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
+    if people.bad_count == len(people.bad):
+        return faults
+    reason = (
+        f"More than {len(people.bad):,} entries are not right: these are the first of them, and the"
+        f" reading ended after {people.count:,} entries."
+    )
+    return {"to": [reason]} | faults
+
+
+def _members(
+    db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None
+) -> Sequence[str]:
+    """Put the members of contact groups in the place of the groups; WhatsApp groups stay.
+
+    Raises InvalidError for groups that are unknown, or out of the channel's reach.
+    """
+    people = order.people
+    if len(people.unique) > _MOST_GROUPS:
+        raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
+    reached: dict[str, None] = {}
+    wrong: dict[str, list[str]] = {}
+    for entry in people.unique:
+        if not recipients.is_whatsapp_group(entry):
+            phones = _noted(wrong, _phones, db, client_id, entry, order.within)
+            reached |= dict.fromkeys(phones or ())
+        elif driver and not driver.reaches_groups:
+            reason = f"{entry!r}: the channel {driver.name} does not reach WhatsApp groups."
+            wrong[entry] = [reason]
+        else:
+            reached[entry] = None
+    if wrong:
+        places = people.places()
+        faults = {f"to.{places[entry]}": reasons for entry, reasons in wrong.items()}
+        raise InvalidError(errors=faults)
+    return tuple(reached)
+
+
+def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:
+    """Return whom a group's contacts are reached by; raises InvalidError under the group's id."""
+    try:
+        return groups.phones(db, client_id, group_id, within=within)
+    except NotFoundError as error:
+        raise InvalidError(errors={group_id: [error.message]}) from error
+
+
+def _expiry(order: BroadcastRequest, now: int, expire_after: float) -> int:
+    start = max(now, order.send_at or now)
+    if order.expires_at is None:
+        return start + milliseconds(expire_after)
+    if order.expires_at <= start:
+        raise InvalidError(errors={"expires_at": ["Must be later than the time of sending."]})
+    return order.expires_at
+
+
+def _first_status(order: BroadcastRequest, now: int) -> BroadcastStatus:
+    later = order.send_at is not None and order.send_at > now
+    return BroadcastStatus.SCHEDULED if later else BroadcastStatus.SENDING
+
+
+def _open(accounts: Accounts, session: Session) -> Driver:
+    """Return a session's driver; raises InvalidError with what keeps it from being used."""
+    try:
+        return accounts.open(session)
+    except BlockedError as error:
+        raise InvalidError(errors={"session_id": [error.reason]}) from error
+
+
+def _plan(accounts: Accounts, driver: Driver, resolved: dict[str, Any]) -> int:
+    """Ask the channel for its parts; raises InvalidError for what it cannot carry."""
+    try:
+        return len(driver.plan(accounts.restored(resolved)))
+    except UnsupportedContentError as error:
+        raise InvalidError(errors={error.field: [error.reason]}) from error
+    except BlockedError as error:
+        raise InvalidError(errors={"session_id": [error.reason]}) from error
+
+
+def _store(
+    db: Db, broadcast: Broadcast, people: Sequence[str], order: BroadcastRequest, chunk: int
+) -> Broadcast:
+    """Store a broadcast with its frozen recipients, or return that of a rival with the same key."""
+    try:
+        with db.begin_nested():
+            db.add(broadcast)
+            db.flush()
+            hold_files(db, broadcast)
+    except IntegrityError as error:
+        if earlier := _earlier(db, broadcast.client_id, order):
+            return earlier
+        what = "The session or an attachment of this broadcast was deleted just now."
+        raise ConflictError(what) from error
+    freeze(db, broadcast.id, people, chunk)
+    signals.announce(db, broadcast)
+    return broadcast
+
+
+def hold_files(db: Db, broadcast: Broadcast) -> None:
+    """Keep the files of a broadcast from being deleted while it needs them."""
+    used = {media["attachment_id"] for media in broadcast.content["media"]}
+    _insert(db, BroadcastAttachment, ({"attachment_id": each} for each in used), broadcast.id)
+
+
+def freeze(db: Db, broadcast_id: str, people: Sequence[str], chunk: int) -> None:
+    """Store whom a broadcast reaches, in chunks of so many, for the fan-out."""
+    frozen = (
+        {"start": start, "recipients": ",".join(people[start : start + chunk])}
+        for start in range(0, len(people), chunk)
+    )
+    _insert(db, RecipientChunk, frozen, broadcast_id)
+
+
+def _insert(db: Db, table: type, rows: Iterable[dict[str, Any]], broadcast_id: str) -> None:
+    if values := [{"broadcast_id": broadcast_id, **row} for row in rows]:
+        db.execute(insert(table), values)

@@ -1,0 +1,1 @@
+"""The engine `procrastinate`: broadcasts reach a process as jobs of a queue."""

@@ -1,0 +1,170 @@
+"""The broadcasts that this process has been given to look at; it claims of no others.
+
+A job assigns a broadcast and ends when it is put away again. A broadcast whose job was
+broken off, as happens when the database is away, stays assigned until its turn is over.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session as Db
+
+from service.config import Settings
+from service.core import jobs
+from service.core.jobs import Job
+from service.database import Database, now_ms
+from service.dispatch.loop import Loop
+
+TURN = 10.0
+"""Seconds after which a broadcast makes room where others wait for theirs."""
+
+LONGEST_TURN = 30.0
+"""Seconds after which any broadcast is given back to the queue, if only to be taken up again."""
+
+_MOST_DEFERRALS = 4
+"""How often the wait of a job that is put off doubles, from a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A broadcast that came with a job; `done` lets the job end."""
+
+    job: Job
+    done: Future[None]
+    since: float = field(default_factory=time.monotonic)
+
+    def age(self) -> float:
+        """Return how many seconds ago it came."""
+        return time.monotonic() - self.since
+
+    def rests(self, looks: dict[str, int], now: int) -> bool:
+        """Tell whether there is nothing to do for it, by the moments of the next looks."""
+        return looks.get(self.job.broadcast_id, math.inf) > now
+
+
+class AssignedBroadcasts:
+    """The broadcasts at hand; its loop puts away those with nothing to do."""
+
+    def __init__(
+        self, settings: Settings, database: Database, on_taken: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._on_taken = on_taken
+        self._folders: dict[str, _Folder] = {}
+        self._refused: list[_Folder] = []
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.loop = Loop("assigned", self.turn)
+
+    def broadcast_ids(self) -> list[str]:
+        """Return the broadcasts of which may be claimed."""
+        with self._lock:
+            return list(self._folders)
+
+    def take(self, job: Job) -> Future[None]:
+        """Take a broadcast; return what is done when it is put away.
+
+        What lies here already is put off: to take it twice would keep another worker from it.
+        """
+        folder = _Folder(job, Future())
+        # From here on it cannot be cancelled with the job: `turn` will end it.
+        folder.done.set_running_or_notify_cancel()
+        with self._lock:
+            if self._is_closed:
+                _end([folder])
+            elif job.broadcast_id in self._folders:
+                self._refused.append(folder)
+            else:
+                self._folders[job.broadcast_id] = folder
+        self._on_taken()
+        return folder.done
+
+    def turn(self) -> float:
+        """Put away what has nothing to do or has had its turn; return seconds until the next look.
+
+        What is to follow is left as a job before the present one ends.
+        """
+        with self._lock:
+            folders, refused = list(self._folders.values()), list(self._refused)
+        if folders or refused:
+            self._put_away(folders, refused)
+        return self._settings.poll_interval
+
+    def close(self) -> None:
+        """Leave everything to other workers, and take nothing more."""
+        self.loop.stop()
+        self.loop.join(self._settings.database_timeout)
+        with self._lock:
+            self._is_closed = True
+            folders = [*self._folders.values(), *self._refused]
+            self._folders.clear()
+            self._refused.clear()
+        try:
+            self._defer([_at_once(folder.job, 0) for folder in folders])
+        finally:
+            _end(folders)
+
+    def _put_away(self, folders: list[_Folder], refused: list[_Folder]) -> None:
+        now = now_ms()
+        with self._database.reading() as db:
+            at_hand = [folder.job.broadcast_id for folder in [*folders, *refused]]
+            looks = jobs.next_looks(db, at_hand, now=now)
+            limit = TURN if _others_wait(db, folders) else LONGEST_TURN
+        ended = [each for each in folders if each.rests(looks, now) or each.age() > limit]
+        self._remove(ended, refused)
+        following = [_following(each, looks, now, _at_once) for each in ended]
+        following += [_following(each, looks, now, _put_off) for each in refused]
+        try:
+            self._defer([job for job in following if job])
+        finally:
+            _end([*ended, *refused])
+
+    def _remove(self, ended: list[_Folder], refused: list[_Folder]) -> None:
+        with self._lock:
+            for folder in ended:
+                del self._folders[folder.job.broadcast_id]
+            self._refused = self._refused[len(refused) :]
+
+    def _defer(self, following: list[Job]) -> None:
+        if following:
+            with self._database.writing() as db:
+                jobs.defer(db, following)
+
+
+def _others_wait(db: Db, folders: list[_Folder]) -> bool:
+    """Tell whether something waits for room that would have to be made."""
+    return any(folder.age() > TURN for folder in folders) and jobs.are_waiting(db)
+
+
+def _following(
+    folder: _Folder, looks: dict[str, int], now: int, renew: Callable[[Job, int], Job]
+) -> Job | None:
+    """Return the job that a broadcast needs after the one that brought it here, if any."""
+    job = folder.job
+    if job.broadcast_id not in looks:
+        return None
+    if folder.rests(looks, now):
+        return job._replace(at=looks[job.broadcast_id], deferrals=0)
+    return renew(job, now)
+
+
+def _at_once(job: Job, _now: int) -> Job:
+    return job._replace(at=None, deferrals=0)
+
+
+def _put_off(job: Job, now: int) -> Job:
+    """Return a job for later: after a second, and twice as long each time it comes back."""
+    wait = 2 ** min(job.deferrals, _MOST_DEFERRALS)
+    return job._replace(at=now + 1000 * wait, deferrals=job.deferrals + 1)
+
+
+def _end(folders: list[_Folder]) -> None:
+    for folder in folders:
+        folder.done.set_result(None)

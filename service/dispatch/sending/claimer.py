@@ -1,0 +1,230 @@
+"""The turn in which due deliveries become this process's own.
+
+Active sessions and their broadcasts get even shares of the room there is, so that a small one is
+not kept waiting by a large one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+
+from service.config import Settings
+from service.core import dispatchers, holding
+from service.core.deliveries import claims
+from service.core.deliveries.claims import Active, Claimed
+from service.core.dispatchers import LostClaimError
+from service.database import OUT_OF_REACH, Database, now_ms
+from service.dispatch.sending import pacing, shares
+from service.dispatch.sending.prepared import (
+    PreparedBroadcast,
+    PreparedBroadcasts,
+    UnopenedSessionError,
+)
+from service.dispatch.sending.queue import Work
+from service.dispatch.sending.sender import SendingContext
+from service.dispatch.sending.shares import SlotsTaken
+from service.metrics import meters
+
+log = structlog.get_logger(__name__)
+
+_TURNS = 32
+"""Broadcasts that share one claim."""
+
+_FRESH = 0.1
+"""Seconds for which a look at the active broadcasts is good, where the claim after it was full."""
+
+
+class Claimable(NamedTuple):
+    """A broadcast of which may be claimed, and how many deliveries its session wants."""
+
+    active: Active
+    broadcast: PreparedBroadcast
+    wanted: int
+
+
+class Claimer:
+    """The turns that fill the queue of what is claimed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        context: SendingContext,
+        broadcasts: PreparedBroadcasts,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._context = context
+        self._queue = context.queue
+        self._broadcasts = broadcasts
+        self._on_lost = on_lost
+        self._cursor = ""
+        self._seen: list[Active] = []
+        self._seen_at = self._recalled_at = -math.inf
+        self._claimed_at = 0
+        self._paced: dict[tuple[str, float | None], int] = {}
+        self._doubtful: list[tuple[str, int]] = []
+        self.draining = False
+        self.assigned: Callable[[], list[str]] | None = None
+
+    def turn(self) -> float:
+        """Claim what there is room for; return the seconds until it is worth trying again."""
+        self._recall()
+        room = self._queue.room()
+        if self.draining or room <= 0 or not self._context.lease.is_good():
+            return self._settings.poll_interval
+        self._clear_doubts()
+        claimable = self._claimable(room)
+        if not claimable:
+            if not len(self._queue):
+                self._seen = []
+            return self._settings.poll_interval
+        began = time.perf_counter()
+        works, asked = self._claim(claimable, room)
+        seconds = time.perf_counter() - began
+        meters.claimed(len(works), seconds)
+        self._queue.note_claim(seconds)
+        self._queue.add(works)
+        if len(works) < max(asked, 1) or self._cursor:
+            # One of them has no more, or others wait for their turn: look again.
+            self._seen = []
+        return 0.0 if works else self._settings.poll_interval
+
+    def look_again(self) -> None:
+        """Claim next of what is active then: something is new."""
+        self._seen_at = -math.inf
+
+    def _recall(self) -> None:
+        """Give back what was claimed and may not be sent any more, or not soon."""
+        now = time.monotonic()
+        if now < self._recalled_at + self._settings.poll_interval:
+            return
+        self._recalled_at = now
+        self._context.give_back(self._queue.remove_excess())
+        if not (waiting := self._queue.broadcast_ids()):
+            return
+        with self._database.reading() as db:
+            sendable = claims.sendable(db, waiting, now=now_ms())
+        if sendable != waiting:
+            gone = self._queue.remove(lambda each: each.broadcast_id not in sendable)
+            self._context.give_back(gone)
+
+    def _claimable(self, room: int) -> dict[str, Claimable]:
+        """Return the broadcasts whose turn it is, by id."""
+        claimable = {}
+        for active in self._active(min(_TURNS, room)):
+            broadcast = self._prepared(active) if self._may_claim(active) else None
+            if broadcast is None:
+                continue
+            wanted = self._queue.wanted(active.session_id, broadcast.concurrency)
+            if wanted:
+                claimable[active.broadcast_id] = Claimable(active, broadcast, wanted)
+        return claimable
+
+    def _active(self, turns: int) -> list[Active]:
+        """Return broadcasts as they are now or were just now."""
+        now = time.monotonic()
+        if not self._seen or now > self._seen_at + _FRESH:
+            self._seen_at = now  # first: what is new meanwhile may not be among what is found
+            self._seen = self._next_active(turns)
+        return self._seen
+
+    def _next_active(self, turns: int) -> list[Active]:
+        """Look for due work after the last broadcast served, and from the start where none is."""
+        assigned = self.assigned() if self.assigned is not None else None
+        now = now_ms()
+        with self._database.reading() as db:
+            active = claims.active(db, self._cursor, limit=turns, assigned=assigned, now=now)
+            if not active and self._cursor:
+                active = claims.active(db, "", limit=turns, assigned=assigned, now=now)
+        self._cursor = active[-1].broadcast_id if len(active) == turns else ""
+        return active
+
+    def _may_claim(self, active: Active) -> bool:
+        """Tell whether a session is not held, and its rate is not spoken for as it is."""
+        spoken_for = self._paced.get((active.session_id, active.rate), 0)
+        return spoken_for <= time.time_ns() // 1000 and self._context.holds.allow(
+            active.session_id, active.broadcast_id
+        )
+
+    def _prepared(self, active: Active) -> PreparedBroadcast | None:
+        """Return a broadcast, or hold what stands in its way: the session or the broadcast."""
+        try:
+            return self._broadcasts.get(
+                active.broadcast_id, active.session_version, active.expires_at, active.revision
+            )
+        except OUT_OF_REACH:
+            raise
+        except UnopenedSessionError as error:
+            log.exception("a session cannot be opened", session_id=active.session_id)
+            with self._database.writing() as db:
+                holding.hold_session(db, active.session_id, str(error), until=None, now=now_ms())
+        except Exception as error:
+            log.exception("a message cannot be prepared", broadcast_id=active.broadcast_id)
+            reason = (
+                f"This message cannot be prepared to be sent ({type(error).__name__}: {error})."
+            )
+            with self._database.writing() as db:
+                holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
+        return None
+
+    def _claim(self, claimable: dict[str, Claimable], room: int) -> tuple[list[Work], int]:
+        """Claim an even share of each broadcast, within the rates of their sessions.
+
+        Return what was claimed, and how much was asked for.
+        """
+        claim_id = self._context.lease.id
+        actives = [each.active for each in claimable.values()]
+        wanted = {each.active.session_id: each.wanted for each in claimable.values()}
+        revisions = {each.broadcast_id: each.revision for each in actives}
+        even = shares.divide(actives, wanted, room)
+        now = self._claimed_at = max(now_ms(), self._claimed_at + 1)
+        try:
+            with self._database.writing() as db:
+                dispatchers.hold(db, claim_id)
+                paced = {each.session_id: each.rate for each in actives if each.rate}
+                slots = SlotsTaken(pacing.offers(db, paced, now=time.time_ns() // 1000))
+                limited = slots.limit(actives, even)
+                claimed = claims.take(db, claim_id, limited, now=now, revisions=revisions)
+                works = [_work(claim_id, each, claimable, slots) for each in claimed]
+                pacing.reserve(db, slots.spoken_for())
+        except LostClaimError:
+            self._on_lost()
+            return [], 0
+        except Exception:
+            self._doubtful.append((claim_id, now))
+            raise
+        looks = slots.next_looks()
+        self._paced |= {(each, paced[each]): moment for each, moment in looks.items()}
+        return works, sum(limited.values())
+
+    def _clear_doubts(self) -> None:
+        """Put back what was claimed in a commit whose answer was lost: nobody here has it.
+
+        To hold the dispatcher's row waits for that commit, should it still be under way.
+        """
+        for doubt in list(self._doubtful):
+            claim_id, claimed_at = doubt
+            try:
+                with self._database.writing() as db:
+                    dispatchers.hold(db, claim_id)
+                    count = claims.release(db, claim_id, claimed_at, now=now_ms())
+            except LostClaimError:
+                count = 0  # The sweep has them.
+            self._doubtful.remove(doubt)
+            if count:
+                log.warning("a claim was stored though its answer was lost", deliveries=count)
+
+
+def _work(
+    claim_id: str, delivery: Claimed, claimable: dict[str, Claimable], slots: SlotsTaken
+) -> Work:
+    active, broadcast, _ = claimable[delivery.broadcast_id]
+    moment, interval = slots.take(active)
+    return Work(delivery, broadcast, claim_id, moment, interval)

@@ -1,0 +1,128 @@
+"""One delivery from its first part that is left to its verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import structlog
+
+from service.channels.base import BlockedError, SendError
+from service.channels.conversations import NotAllowedError
+from service.channels.steps import Pause, Step
+from service.core.deliveries.progress import NAMELESS, unsent
+from service.core.deliveries.transitions import storable
+from service.core.sent_parts import PartSent
+from service.core.verdicts import Verdict
+from service.database import now_ms
+from service.dispatch.sending import retry
+from service.dispatch.sending.limits import Response
+from service.dispatch.sending.queue import Work
+
+log = structlog.get_logger(__name__)
+
+_SILENT = frozenset({"no_answer", "unreachable"})
+"""The codes of errors that say that the provider did not answer."""
+
+
+class Delivered(NamedTuple):
+    """What became of a delivery, and what that says about its session's limit."""
+
+    verdict: Verdict
+    response: Response
+
+
+def deliver(work: Work) -> Generator[Step, Any, Delivered]:
+    """Send what is left of a delivery, part by part; it raises nothing."""
+    delivery, broadcast = work.delivery, work.broadcast
+    message_ids = delivery.message_ids.split() if delivery.message_ids else []
+    taken: list[int] = []
+    response = Response.ANSWER
+    try:
+        for number in unsent(message_ids, len(broadcast.parts)):
+            if taken and work.moment:
+                yield Pause(_until_slot(work, number), may_break=True)
+            message_id = yield from broadcast.driver.send(
+                delivery.recipient, broadcast.parts[number], f"{delivery.id}.{number}"
+            )
+            message_ids[number : number + 1] = [_one_word(message_id)]
+            taken.append(number)
+        verdict = retry.sent(delivery, message_ids, now=now_ms())
+    except NotAllowedError:
+        verdict, response = given_back(work, message_ids), Response.NOTHING
+    except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
+        verdict, response = _failed(error, work, message_ids), _response(error)
+    return Delivered(_with_names(work, verdict, message_ids, taken), response)
+
+
+def give_back(work: Work) -> Generator[Step, Any, Delivered]:
+    """Send nothing of a delivery."""
+    yield from ()
+    return Delivered(given_back(work), Response.NOTHING)
+
+
+def broken(work: Work, error: Exception) -> Delivered:
+    """Return what becomes of a delivery that was broken off by a defect."""
+    return Delivered(_failed(error, work, []), Response.NOTHING)
+
+
+def given_back(work: Work, message_ids: list[str] | None = None) -> Verdict:
+    """Return the verdict on a delivery that may not be sent now; parts that were taken are kept."""
+    outcome = retry.untried(work.delivery, now=now_ms())
+    if message_ids is not None:
+        outcome = outcome._replace(message_ids=" ".join(message_ids) or None)
+    return Verdict(outcome)
+
+
+def _failed(error: Exception, work: Work, message_ids: list[str]) -> Verdict:
+    try:
+        return _judged(error, work, message_ids)
+    except Exception as defect:  # noqa: BLE001 - nor of an error that a driver made badly
+        return _judged(defect, work, message_ids)
+
+
+def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:
+    if not isinstance(error, SendError):
+        log.error("defect in a driver", delivery_id=work.delivery.id, exc_info=error)
+    broadcast = work.broadcast
+    return retry.judge(
+        error, work.delivery, message_ids, broadcast.policy, broadcast.session_id, now=now_ms()
+    )
+
+
+def _response(error: Exception) -> Response:
+    """Tell what an error says about the session's limit."""
+    if isinstance(error, BlockedError):
+        return Response.TROUBLE
+    is_silent = isinstance(error, SendError) and error.code in _SILENT
+    return Response.TROUBLE if is_silent else Response.ANSWER
+
+
+def _one_word(message_id: Any) -> str:
+    """Return a provider's id as it is kept among others, with blanks between, whatever it is."""
+    words = message_id if type(message_id) is str else str(message_id or "")
+    if words.isascii() and words.isprintable() and " " not in words:  # as nearly all are
+        return words or NAMELESS
+    words = storable(words)
+    return "".join(words.split()) or NAMELESS
+
+
+def _with_names(work: Work, verdict: Verdict, message_ids: list[str], taken: list[int]) -> Verdict:
+    """Add the parts taken just now, where receipts will name them by the provider's id alone."""
+    if work.broadcast.driver.echoes_references:
+        return verdict
+    session_id, delivery_id = work.broadcast.session_id, work.delivery.id
+    parts = (
+        PartSent(session_id, message_ids[part], delivery_id, part)
+        for part in taken
+        if message_ids[part] != NAMELESS
+    )
+    return verdict._replace(parts=tuple(parts))
+
+
+def _until_slot(work: Work, number: int) -> float:
+    """Return the seconds until a part's slot, however the clock is set meanwhile."""
+    behind_first = number * work.interval
+    left = work.moment + behind_first - time.time_ns() // 1000
+    return min(max(0, left), behind_first) / 1e6

@@ -1,0 +1,93 @@
+"""Broadcasts ready to be sent: everything that is the same for all their deliveries, made once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import undefer
+
+from service.channels.base import BlockedError, Driver
+from service.config import Settings
+from service.core.accounts import Accounts
+from service.database import Database
+from service.dispatch.sending.retry import Policy
+from service.models import Broadcast, Session
+
+_KEPT = 512
+"""Prepared broadcasts kept in memory; one holds its rendered message and no recipients."""
+
+
+class UnopenedSessionError(Exception):
+    """This session cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBroadcast:
+    """A broadcast, its driver and its rendered parts.
+
+    `concurrency`: messages that its session may have under way; None: no limit but the room.
+    """
+
+    broadcast_id: str
+    session_id: str
+    driver: Driver
+    parts: tuple[Any, ...]
+    policy: Policy
+    concurrency: int | None = None
+
+
+class PreparedBroadcasts:
+    """The broadcasts of this process, prepared when first needed and when their session changes."""
+
+    def __init__(self, settings: Settings, database: Database, accounts: Accounts) -> None:
+        self._settings = settings
+        self._database = database
+        self._accounts = accounts
+        self._drivers: dict[str, tuple[int, Driver]] = {}
+        self._kept: OrderedDict[tuple[str, int, int, int], PreparedBroadcast] = OrderedDict()
+
+    def get(
+        self, broadcast_id: str, session_version: int, expires_at: int, revision: int = 0
+    ) -> PreparedBroadcast:
+        """Return a broadcast as its session, its expiry and its message are now.
+
+        Raises UnopenedSessionError, and whatever fails in preparing the message.
+        """
+        key = (broadcast_id, session_version, expires_at, revision)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        self._kept[key] = self._make(broadcast_id)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _make(self, broadcast_id: str) -> PreparedBroadcast:
+        with self._database.reading() as db:
+            broadcast = db.get_one(Broadcast, broadcast_id, options=[undefer(Broadcast.content)])
+            session = db.get_one(Session, broadcast.session_id)
+        driver = self._driver(session)
+        parts = driver.plan(self._accounts.content(broadcast))
+        prepared = tuple(driver.prepare(part) for part in parts)
+        policy = Policy.of(self._settings, session, broadcast.expires_at)
+        concurrency = session.concurrency or driver.concurrency
+        return PreparedBroadcast(broadcast.id, session.id, driver, prepared, policy, concurrency)
+
+    def _driver(self, session: Session) -> Driver:
+        """Return the one driver of a session, so that its connections and locks are shared."""
+        version, driver = self._drivers.get(session.id, (-1, None))
+        if driver is None or version != session.version:
+            driver = self._opened(session)
+            self._drivers[session.id] = (session.version, driver)
+        return driver
+
+    def _opened(self, session: Session) -> Driver:
+        try:
+            return self._accounts.open(session)
+        except BlockedError as error:
+            raise UnopenedSessionError(error.reason) from error
+        except Exception as error:
+            what = f"This session cannot be opened ({type(error).__name__}: {error})."
+            raise UnopenedSessionError(what) from error

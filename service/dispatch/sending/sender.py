@@ -1,0 +1,235 @@
+"""The threads that talk to providers: each has many deliveries under way at once.
+
+A delivery is a conversation (`delivering.deliver`). Before each message of it leaves, the ledger
+notes it and the lease is looked at, in this order: a process that is frozen in between and taken
+for dead either has the delivery in its ledger, or finds its lease over when it wakes.
+No database session is open while a provider is called.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Final, NamedTuple
+
+import structlog
+
+from service.channels.base import DriverContext
+from service.channels.conversations import Conversations, Ended, NotAllowedError
+from service.core.verdicts import Hold, Verdict
+from service.dispatch.lease import Lease
+from service.dispatch.sending import retry
+from service.dispatch.sending.delivering import broken, deliver, give_back, given_back
+from service.dispatch.sending.holds import LocalHolds
+from service.dispatch.sending.ledger import Ledger
+from service.dispatch.sending.prepared import PreparedBroadcast
+from service.dispatch.sending.queue import ClaimedQueue, Settled, Work
+from service.dispatch.sending.recorder import Recorder
+from service.dispatch.sending.streaks import Streaks
+from service.metrics import meters
+from service.models import DeliveryStatus
+
+log = structlog.get_logger(__name__)
+
+_LEVEL: Final = 64
+"""Deliveries that a thread has under way at first: behind a provider that answers at once more
+would only cost processor time, a third of it for 512."""
+
+_IDLE: Final = 0.5
+_BUSY: Final = 0.2
+"""Parts of its time that a thread waits: above the one it takes twice as many, below the other
+half as many."""
+
+_GLANCE: Final = 0.1
+"""Seconds between two looks at the messages that wait for their answers."""
+
+_FULL: Final = 0.01
+"""Seconds to wait where too many results are unwritten."""
+
+
+class _UnderWay(NamedTuple):
+    work: Work
+    began_at: float
+
+
+class SendingContext(NamedTuple):
+    """What all sender threads of a process share."""
+
+    surroundings: DriverContext
+    queue: ClaimedQueue
+    recorder: Recorder
+    lease: Lease
+    holds: LocalHolds
+    ledger: Ledger
+    streaks: Streaks
+
+    def give_back(self, works: Iterable[Work]) -> None:
+        """Put deliveries that nobody has begun back into the database's queue."""
+        for work in works:
+            self.recorder.put(work.claim_id, [given_back(work)])
+
+    def hold(self, hold: Hold) -> None:
+        """Hold a session or a broadcast here before the database says so to all."""
+        self.holds.add(hold)
+        self.give_back(self.queue.remove(partial(_is_meant, hold)))
+
+
+class Senders:
+    """The sender threads of a process."""
+
+    def __init__(self, threads: int, context: SendingContext) -> None:
+        self._count = threads
+        self._context = context
+        self._senders: list[Sender] = []
+        context.queue.on_work = self.wake
+
+    def start(self) -> None:
+        """Begin; threads and their connections are made here, after any fork."""
+        self._senders = [Sender(self._context, number) for number in range(self._count)]
+        for sender in self._senders:
+            sender.thread.start()
+
+    def wake(self) -> None:
+        """Have the queue looked at now."""
+        for sender in self._senders:
+            sender.wake()
+
+    def has_died(self) -> bool:
+        """Tell whether a thread is gone, against all that was done to keep it."""
+        return not all(sender.thread.is_alive() for sender in self._senders)
+
+    def join(self, deadline: float) -> int:
+        """Wait until a monotonic moment for what is under way; return how much is not over."""
+        for sender in self._senders:
+            sender.thread.join(max(0.0, deadline - time.monotonic()))
+        return sum(len(sender) for sender in self._senders)
+
+
+class Sender:
+    """One thread and what it has under way."""
+
+    def __init__(self, context: SendingContext, number: int) -> None:
+        self._context = context
+        self._conversations = Conversations(context.surroundings, self._may_begin)
+        self._under_way: dict[int, _UnderWay] = {}
+        self._numbers = itertools.count()
+        self._glanced_at = time.monotonic()
+        self._level = _LEVEL
+        self._is_full = False
+        self._waited = 0.0
+        self.wake = self._conversations.wake
+        self.thread = threading.Thread(target=self._run, name=f"crier-sender-{number}", daemon=True)
+
+    def __len__(self) -> int:
+        """Return how many deliveries are under way."""
+        return len(self._under_way)
+
+    def _run(self) -> None:
+        queue = self._context.queue
+        while self._under_way or not queue.is_closed:
+            try:
+                self._turn()
+            except Exception:
+                log.exception("a sender's turn failed")
+                time.sleep(_GLANCE)  # a turn that goes on failing must not take the processor
+        self._conversations.close()
+
+    def _turn(self) -> None:
+        """Begin what may begin, wait until something moves, hand in what has ended."""
+        wait = self._begin_some()
+        if self._context.queue.is_closed:
+            self._conversations.break_pauses(NotAllowedError())
+        if ended := self._conversations.turn(wait):
+            self._hand_in(ended)
+        self._glance()
+
+    def _begin_some(self) -> float:
+        """Begin deliveries; return the seconds after which to look at the queue again."""
+        if not self._context.recorder.has_room():
+            return _FULL
+        works, wait = self._context.queue.take(self._level - len(self._under_way))
+        now, moment = time.monotonic(), time.time_ns() // 1000
+        for work in works:
+            number = next(self._numbers)
+            self._under_way[number] = _UnderWay(work, now)
+            is_late = work.moment and work.is_late(moment)
+            self._conversations.begin(number, give_back(work) if is_late else deliver(work))
+        if len(self._under_way) >= self._level:
+            self._is_full = True
+        return min(wait, _GLANCE) if self._under_way else wait
+
+    def _find_level(self, elapsed: float) -> None:
+        """Have more under way while this thread mostly waits, and less when it hardly does."""
+        waited, self._waited = self._conversations.waited - self._waited, self._conversations.waited
+        if waited > _IDLE * elapsed and self._is_full:
+            self._level *= 2
+        elif waited < _BUSY * elapsed:
+            self._level = max(_LEVEL, self._level // 2)
+        self._is_full = False
+
+    def _may_begin(self, number: int) -> bool:
+        """Tell whether a message of a delivery may leave; from here on it may have arrived."""
+        context, work = self._context, self._under_way[number].work
+        return (
+            context.ledger.mark((work.delivery.id, work.delivery.claimed_at))
+            and context.lease.holds(work.claim_id)
+            and context.holds.allow(work.broadcast.session_id, work.broadcast.broadcast_id)
+        )
+
+    def _hand_in(self, ended: list[Ended]) -> None:
+        """Hand in what became of deliveries: to the recorder, the meters and the limits."""
+        now = time.monotonic()
+        verdicts: dict[str, list[Verdict]] = {}
+        settled: list[Settled] = []
+        attempts: dict[str, list[float]] = {}
+        for number, delivered, error in ended:
+            work, began_at = self._under_way.pop(number)
+            verdict, response = delivered or broken(work, error or ValueError("no verdict"))
+            verdict = self._weigh(work, verdict)
+            verdicts.setdefault(work.claim_id, []).append(verdict)
+            settled.append(Settled(work.broadcast.session_id, response, began_at))
+            if verdict.outcome.tried:
+                attempts.setdefault(work.broadcast.driver.name, []).append(now - began_at)
+                if verdict.outcome.status == DeliveryStatus.QUEUED:
+                    meters.retried(work.broadcast.driver.name)
+            if verdict.hold:
+                self._context.hold(verdict.hold)
+        self._context.queue.settle(settled)
+        meters.attempted(attempts)
+        for claim_id, each in verdicts.items():
+            self._context.recorder.put(claim_id, each)
+
+    def _weigh(self, work: Work, verdict: Verdict) -> Verdict:
+        """Return a verdict in the light of others on the same broadcast.
+
+        An unknown code that comes too often pauses it. Who is refused while it is paused for that
+        already is not burnt, too.
+        """
+        context = self._context
+        if verdict.outcome.status == DeliveryStatus.SENT:
+            context.streaks.end(work.broadcast.broadcast_id)
+            return verdict
+        if not (verdict.is_unknown or (verdict.hold and verdict.hold.broadcast_id)):
+            return verdict
+        if not context.holds.allow("", work.broadcast.broadcast_id):
+            return retry.spared(verdict)
+        return context.streaks.weigh(verdict)
+
+    def _glance(self) -> None:
+        """See which sessions do not answer."""
+        now = time.monotonic()
+        if now < self._glanced_at + _GLANCE:
+            return
+        self._find_level(now - self._glanced_at)
+        self._glanced_at = now
+        began: dict[str, list[float]] = {}
+        for work, began_at in self._under_way.values():
+            began.setdefault(work.broadcast.session_id, []).append(began_at)
+        self._context.queue.note_waits(self, began)
+
+
+def _is_meant(hold: Hold, broadcast: PreparedBroadcast) -> bool:
+    return hold.session_id == broadcast.session_id or hold.broadcast_id == broadcast.broadcast_id

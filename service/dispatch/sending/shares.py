@@ -1,0 +1,80 @@
+"""How many deliveries of each broadcast one claim takes, and which slots they get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from service.core.deliveries.claims import Active
+from service.dispatch.sending import pacing
+
+
+def divide(actives: Sequence[Active], wanted: Mapping[str, int], room: int) -> dict[str, int]:
+    """Divide room evenly: among sessions up to what each wants, then among their broadcasts."""
+    groups: dict[str, list[Active]] = {}
+    for active in actives:
+        groups.setdefault(active.session_id, []).append(active)
+    shares: dict[str, int] = {}
+    # The modest ones first: what they leave is for the others.
+    for place, session_id in enumerate(sorted(groups, key=wanted.__getitem__)):
+        group = groups[session_id]
+        part = min(wanted[session_id], room // (len(groups) - place))
+        room -= part
+        for number, active in enumerate(group):
+            shares[active.broadcast_id] = -(-part // (len(group) - number))
+            part -= shares[active.broadcast_id]
+    return shares
+
+
+class SlotsTaken:
+    """The slots of the paced sessions of one claim, and how many of them are taken."""
+
+    def __init__(self, offers: Mapping[str, pacing.Slots]) -> None:
+        self._offers = offers
+        self._promised = dict.fromkeys(offers, 0)
+        self._taken = dict.fromkeys(offers, 0)
+        self._is_short: set[str] = set()
+
+    def limit(self, actives: Sequence[Active], shares: Mapping[str, int]) -> dict[str, int]:
+        """Return the shares that are left, as a paced session gives no more than its slots."""
+        limited = {
+            each.broadcast_id: self._promise(each, shares[each.broadcast_id]) for each in actives
+        }
+        return {broadcast_id: share for broadcast_id, share in limited.items() if share > 0}
+
+    def take(self, active: Active) -> tuple[int, int]:
+        """Take the slots of one delivery, one a part; return its moment and their interval."""
+        if active.session_id not in self._offers:
+            return 0, 0
+        slots = self._offers[active.session_id]
+        moment = slots.moment(self._taken[active.session_id])
+        self._taken[active.session_id] += active.parts
+        return moment, slots.interval
+
+    def spoken_for(self) -> dict[str, int]:
+        """Return up to when each session's rate is used now, where it was used."""
+        return {
+            session_id: self._offers[session_id].moment(taken)
+            for session_id, taken in self._taken.items()
+            if taken
+        }
+
+    def next_looks(self) -> dict[str, int]:
+        """Return when it is worthwhile to look again at each session that gave all its slots."""
+        return {
+            session_id: pacing.next_look(slots.moment(self._taken[session_id]))
+            for session_id, slots in self._offers.items()
+            if session_id not in self._is_short
+        }
+
+    def _promise(self, active: Active, share: int) -> int:
+        """Promise a broadcast its share, or what the slots left in its session are enough for."""
+        if active.session_id not in self._offers:
+            return share
+        free = self._offers[active.session_id].free - self._promised[active.session_id]
+        # A delivery whose last parts lie beyond the horizon may still begin within it.
+        enough = -(-free // active.parts)
+        if share < enough:
+            self._is_short.add(active.session_id)
+        share = min(share, enough)
+        self._promised[active.session_id] += share * active.parts
+        return share

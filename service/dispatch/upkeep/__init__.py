@@ -1,0 +1,1 @@
+"""What runs beside sending: fan-out, receipts, schedules, leases, purges."""

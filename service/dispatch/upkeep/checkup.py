@@ -1,0 +1,47 @@
+"""The turn in which blocked sessions are asked whether they can send again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from service.config import Settings
+from service.core.accounts import Accounts
+from service.database import Database
+from service.dispatch.upkeep import checks
+from service.models import Session
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_TURN = 300.0
+"""Seconds; a loop that takes much longer for a turn counts as dead."""
+
+
+@dataclass(slots=True)
+class Checkup:
+    """Lets the deliveries of a mended session go on without anybody's doing."""
+
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    on_ready: Callable[[], None]
+
+    def turn(self) -> float:
+        """Ask the providers of blocked sessions; return the seconds until the next time.
+
+        In any order, as a turn may be over before all were asked: some providers do not answer.
+        """
+        began, sessions = time.monotonic(), checks.blocked(self.database)
+        random.shuffle(sessions)
+        while sessions and time.monotonic() < began + _LONGEST_TURN:
+            self._check(sessions.pop())
+        return self.settings.check_interval
+
+    def _check(self, session: Session) -> None:
+        if checks.check(self.accounts, self.database, session) is None:
+            log.info("session sends again", session_id=session.id)
+            self.on_ready()

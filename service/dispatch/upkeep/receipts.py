@@ -1,0 +1,117 @@
+"""The turn in which the providers' later word is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy.orm import Session as Db
+from sqlalchemy.orm import load_only
+
+from service.channels.base import BlockedError
+from service.config import Settings
+from service.core import holding, receipts, verdicts
+from service.core.cases import Failure, Judge
+from service.core.receipts import Applied, Heard
+from service.core.verdicts import Hold, Verdict
+from service.database import Database, now_ms
+from service.dispatch.sending import retry
+from service.dispatch.sending.retry import Policy
+from service.dispatch.sending.streaks import Streaks
+from service.metrics import meters
+from service.models import Broadcast, BroadcastStatus, Session
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 500
+
+_OF_BROADCAST = [load_only(Broadcast.status, Broadcast.expires_at, Broadcast.deleted_at)]
+"""What a judge wants to know of a broadcast, whose message may be large."""
+
+
+@dataclass(slots=True)
+class Receipts:
+    """Applies what providers report, many words in a transaction.
+
+    A failure is judged as it would be in an answer. `on_hold` is told of what must not be sent any
+    more, as soon as that is written.
+    """
+
+    settings: Settings
+    database: Database
+    on_ready: Callable[[], None]
+    on_hold: Callable[[Hold], None]
+    streaks: Streaks = field(default_factory=Streaks)
+
+    def turn(self) -> float:
+        """Apply what is due; return the seconds until it is worth looking again."""
+        now = now_ms()
+        with self.database.reading() as db:
+            sessions = receipts.due(db, now=now)
+        if not sessions:
+            return self.settings.poll_interval
+        with self.database.writing() as db:
+            judge = judge_for(db, self.settings, now)
+            result = receipts.apply(db, sessions, _BATCH, judge, now=now)
+            holds = self._carry_out(db, result, now)
+        for hold in holds:
+            self.on_hold(hold)
+        self._tell(result)
+        return 0.0 if result.is_full else self.settings.poll_interval
+
+    def _carry_out(self, db: Db, result: Applied, now: int) -> list[Hold]:
+        """Write what failures and accounts lead to; return what is held."""
+        weighed = [self.streaks.weigh(verdict) for verdict in result.verdicts]
+        for broadcast_id in result.arrived:
+            self.streaks.end(broadcast_id)
+        verdicts.carry_out(db, weighed, now=now)
+        holds = [verdict.hold for verdict in weighed if verdict.hold]
+        return holds + [hold for each in result.heard if (hold := _heed(db, each, now))]
+
+    def _tell(self, result: Applied) -> None:
+        """Count what was dropped, and wake whoever can go on."""
+        if result.unknown:
+            log.warning("receipts of nothing of ours were dropped", count=result.unknown)
+        if result.untimely:
+            log.warning("receipts of what was never sent were dropped", count=result.untimely)
+        meters.skipped("unknown", result.unknown)
+        meters.skipped("untimely", result.untimely)
+        if result.applied or result.heard:
+            self.on_ready()
+
+
+def _heed(db: Db, heard: Heard, now: int) -> Hold | None:
+    """Release a session that can send, or hold one that cannot."""
+    if heard.error is None:
+        holding.release_session(db, heard.session_id, now=now)
+    if not isinstance(heard.error, BlockedError):
+        return None
+    hold = retry.blocked(heard.error, heard.session_id, now=now)
+    verdicts.put_on_hold(db, hold, now=now)
+    return hold
+
+
+def judge_for(db: Db, settings: Settings, now: int) -> Judge:
+    """Return who judges failures that came by receipt."""
+
+    def judge(failure: Failure) -> Verdict:
+        broadcast = db.get_one(Broadcast, failure.delivery.broadcast_id, options=_OF_BROADCAST)
+        session = db.get_one(Session, failure.session_id)
+        verdict = retry.judge(
+            failure.error,
+            failure.delivery,
+            (failure.delivery.message_ids or "").split(),
+            Policy.of(settings, session, broadcast.expires_at),
+            session.id,
+            now=now,
+        )
+        return retry.final(verdict) if _is_over(broadcast, now) else verdict
+
+    return judge
+
+
+def _is_over(broadcast: Broadcast, now: int) -> bool:
+    """Tell whether nothing of a broadcast is sent any more; one that is completed may go on."""
+    is_gone = broadcast.deleted_at is not None or broadcast.status == BroadcastStatus.CANCELLED
+    return is_gone or broadcast.expires_at <= now

@@ -1,0 +1,158 @@
+"""The turn that puts right what nobody else will: schedules, expiries, dead claims, counters.
+
+It runs in every dispatching process, again and again; everything it does is guarded, so that two
+at once do no harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import RowMapping, text
+
+from service.config import Settings
+from service.core import dispatchers, signals
+from service.core.accounts import Accounts
+from service.core.deliveries import claims, tallies, transitions
+from service.database import Database, now_ms
+from service.dispatch.sending import ledger
+from service.dispatch.upkeep.repeats import Repeats
+from service.models import Broadcast, BroadcastStatus, DeliveryStatus
+
+log = structlog.get_logger(__name__)
+
+_WITHDRAWN_AT_ONCE = 5_000
+
+_RESCUE_TIME = 10.0
+"""Seconds after which a turn leaves the other claims to the next one: providers that do not answer
+must not keep the sweep from the rest."""
+
+_DUE = text("""
+    UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
+    WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now RETURNING id
+""")
+_WINDING_UP = text("""
+    SELECT id, status FROM broadcasts AS b
+    WHERE closed_at IS NULL AND (status = 'cancelled' OR expires_at <= :now)
+        AND EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = b.id AND d.status = 'queued')
+""")
+_STUCK = text("""
+    SELECT id FROM broadcasts AS b
+    WHERE closed_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
+        AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+                        WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending'))
+""")
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The turns that leave nothing at `sending` for ever."""
+
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    on_ready: Callable[[], None]
+
+    def turn(self) -> float:
+        """Put everything right once; return the seconds until the next time."""
+        self._start_due()
+        more = self._rescue()
+        more |= self._wind_up()
+        self._recount()
+        self._clear_ledgers()
+        return 0.0 if more else self.settings.sweep_interval
+
+    def _start_due(self) -> None:
+        """Start the broadcasts whose time has come."""
+        with self.database.writing() as db:
+            started = db.scalars(_DUE, {"now": now_ms()}).all()
+        for broadcast_id in started:
+            log.info("broadcast sending", broadcast_id=broadcast_id)
+        if started:
+            self.on_ready()
+
+    def _rescue(self) -> bool:
+        """Take back what dead dispatchers had claimed; tell whether more is left."""
+        with self.database.reading() as db:
+            orphans = deque(claims.orphans(db))
+        if not orphans:
+            return False
+        repeats, until = Repeats(self.database, self.accounts), time.monotonic() + _RESCUE_TIME
+        is_early = True
+        while orphans and is_early:
+            self._rescue_one(orphans.popleft(), repeats)
+            is_early = time.monotonic() < until
+        self.on_ready()
+        return bool(orphans)
+
+    def _rescue_one(self, orphan: RowMapping, repeats: Repeats) -> None:
+        """Put back what was not under way, where that is known; the rest is sent again, or held."""
+        claim_id, broadcast_id = orphan["claim_id"], orphan["broadcast_id"]
+        under_way = ledger.under_way(self.settings.ledgers_dir, claim_id)
+        untouched = 0
+        if under_way is not None:
+            with self.database.writing() as db:
+                untouched = claims.return_untouched(
+                    db, claim_id, broadcast_id, under_way, now=now_ms()
+                )
+        resend = repeats.may_be_offered(orphan)
+        with self.database.writing() as db:
+            claims.rescue(db, claim_id, broadcast_id, resend=resend, now=now_ms())
+            signals.announce(db, db.get_one(Broadcast, broadcast_id))
+        log.warning(
+            "claims taken over", broadcast_id=broadcast_id, untouched=untouched, resend=resend
+        )
+
+    def _clear_ledgers(self) -> None:
+        """Remove the ledgers of dispatchers of which nothing is left to take over."""
+        if not (kept := ledger.kept(self.settings.ledgers_dir)):
+            return
+        with self.database.reading() as db:
+            needed = dispatchers.beats(db).keys() | {
+                each["claim_id"] for each in claims.orphans(db)
+            }
+        for dispatcher_id in set(kept) - needed:
+            ledger.forget(self.settings.ledgers_dir, dispatcher_id)
+
+    def _wind_up(self) -> bool:
+        """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""
+        now = now_ms()
+        with self.database.reading() as db:
+            ending = db.execute(_WINDING_UP, {"now": now}).all()
+        moved = [self._withdraw(broadcast_id, status) for broadcast_id, status in ending]
+        return _WITHDRAWN_AT_ONCE in moved
+
+    def _withdraw(self, broadcast_id: str, status: str) -> int:
+        verdict = _CANCELLED if status == BroadcastStatus.CANCELLED else _EXPIRED
+        with self.database.writing() as db:
+            return transitions.withdraw(
+                db, broadcast_id, *verdict, limit=_WITHDRAWN_AT_ONCE, now=now_ms()
+            )
+
+    def _recount(self) -> None:
+        """Close the broadcasts that have no open delivery though their counters say otherwise."""
+        with self.database.reading() as db:
+            stuck = db.scalars(_STUCK).all()
+        for broadcast_id in stuck:
+            with self.database.writing() as db:
+                closed = tallies.recount(db, broadcast_id, now=now_ms())
+            if closed:
+                log.error("counters put right", broadcast_id=broadcast_id)
+
+
+_CANCELLED = (
+    DeliveryStatus.CANCELLED,
+    "cancelled",
+    "The broadcast was deleted before this was sent.",
+)
+_EXPIRED = (
+    DeliveryStatus.FAILED,
+    "expired",
+    "The broadcast expired before this was sent: create it anew, or retry it.",
+)

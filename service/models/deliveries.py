@@ -1,0 +1,67 @@
+"""Deliveries: one broadcast for one recipient."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.models.base import Base, Id, Moment
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands; `uncertain`: the provider may have it, or may not."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNCERTAIN = "uncertain"
+
+
+class Delivery(Base):
+    """One broadcast for one recipient.
+
+    The id comes from `ids.delivery`. `due_at` is when it may be sent next, `claim_id` the
+    dispatcher that is sending it now. `message_ids` are the provider's ids of the parts already
+    taken, with blanks between, in the order of the parts, and `progress` has a letter for each part
+    that a receipt spoke of: `core.deliveries.progress` reads both.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("broadcast_id", "recipient"),
+        Index(None, "broadcast_id", "status", "id"),
+        Index(
+            "ix_deliveries_queued",
+            "broadcast_id",
+            "due_at",
+            "id",
+            sqlite_where=text("status = 'queued'"),
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index(
+            "ix_deliveries_claimed",
+            "claim_id",
+            sqlite_where=text("status = 'sending'"),
+            postgresql_where=text("status = 'sending'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    broadcast_id: Mapped[str] = mapped_column(Id, ForeignKey("broadcasts.id", ondelete="CASCADE"))
+    recipient: Mapped[str]
+    status: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[int] = mapped_column(Moment)
+    claim_id: Mapped[str | None] = mapped_column(Id)
+    message_ids: Mapped[str | None]
+    progress: Mapped[str | None]
+    code: Mapped[str | None]
+    reason: Mapped[str | None]
+    sent_at: Mapped[int | None] = mapped_column(Moment)
+    updated_at: Mapped[int] = mapped_column(Moment)

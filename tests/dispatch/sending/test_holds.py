@@ -1,0 +1,83 @@
+"""What must not be sent, before the database says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.core.verdicts import Hold
+from service.dispatch.sending import holds as module
+from service.dispatch.sending.holds import LocalHolds
+
+SESSION, OTHER_SESSION = "5" * 24, "6" * 24
+BROADCAST, OTHER_BROADCAST = "b" * 24, "c" * 24
+NOW = 1_700_000_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "now_ms", clock)
+    return clock
+
+
+def test_nothing_is_held_at_first(clock: Clock) -> None:
+    del clock
+    assert LocalHolds().allow(SESSION, BROADCAST)
+
+
+def test_nothing_of_a_held_session_may_be_sent(clock: Clock) -> None:
+    del clock
+    holds = LocalHolds()
+    holds.add(Hold("Logged out.", session_id=SESSION))
+    assert not holds.allow(SESSION, BROADCAST)
+    assert not holds.allow(SESSION, OTHER_BROADCAST)
+    assert holds.allow(OTHER_SESSION, BROADCAST)
+
+
+def test_nothing_of_a_held_broadcast_may_be_sent(clock: Clock) -> None:
+    del clock
+    holds = LocalHolds()
+    holds.add(Hold("Refused.", broadcast_id=BROADCAST))
+    assert not holds.allow(SESSION, BROADCAST)
+    assert holds.allow(SESSION, OTHER_BROADCAST)
+
+
+def test_a_hold_without_an_end_is_left_to_the_database_after_five_seconds(clock: Clock) -> None:
+    holds = LocalHolds()
+    holds.add(Hold("Logged out.", session_id=SESSION))
+    clock.now = NOW + 4_999
+    assert not holds.allow(SESSION, BROADCAST)
+    clock.now = NOW + 5_000
+    assert holds.allow(SESSION, BROADCAST)
+
+
+def test_a_hold_with_a_far_end_is_left_to_the_database_as_well(clock: Clock) -> None:
+    holds = LocalHolds()
+    holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 3_600_000))
+    clock.now = NOW + 5_000
+    assert holds.allow(SESSION, BROADCAST)
+
+
+def test_a_short_hold_is_over_when_it_says(clock: Clock) -> None:
+    holds = LocalHolds()
+    holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 1_000))
+    clock.now = NOW + 999
+    assert not holds.allow(SESSION, BROADCAST)
+    clock.now = NOW + 1_000
+    assert holds.allow(SESSION, BROADCAST)
+
+
+def test_the_longest_of_several_holds_counts(clock: Clock) -> None:
+    holds = LocalHolds()
+    holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 3_000))
+    holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 1_000))
+    clock.now = NOW + 2_000
+    assert not holds.allow(SESSION, BROADCAST)

@@ -1,0 +1,136 @@
+"""One rate per session, whatever the number of processes."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.database import now_ms
+from service.dispatch.sending import pacing
+from tests.world import World
+
+SECOND = 1_000_000
+NOW = 1_700_000_000 * SECOND
+RATES = st.integers(1, 20_000)
+LOOKS = st.lists(
+    st.tuples(
+        st.integers(-SECOND, 3 * SECOND),  # µs since the last look; clocks of machines differ
+        st.floats(0, 1),  # the part of what is offered that is taken
+    ),
+    max_size=40,
+)
+
+
+def taken(rate: float, looks: Iterable[tuple[int, float]]) -> list[int]:
+    """Return the moments that processes take, which look at the same session one after another."""
+    now, paced_until, moments = NOW, 0, []
+    for passed, part in looks:
+        now += passed
+        slots = pacing.offer(paced_until, rate, now)
+        count = round(slots.free * part)
+        moments += [slots.moment(number) for number in range(count)]
+        if count:
+            paced_until = slots.moment(count)
+    return moments
+
+
+def most_in_a_second(moments: list[int]) -> int:
+    return max(
+        (
+            bisect.bisect_left(moments, moment + SECOND) - place
+            for place, moment in enumerate(moments)
+        ),
+        default=0,
+    )
+
+
+@given(RATES, LOOKS)
+def test_no_second_sees_more_than_the_rate(rate: int, looks: list[tuple[int, float]]) -> None:
+    assert most_in_a_second(taken(rate, looks)) <= rate
+
+
+@given(st.floats(0.01, 50), LOOKS)
+def test_a_rate_below_one_or_between_two_numbers_is_kept_as_well(
+    rate: float, looks: list[tuple[int, float]]
+) -> None:
+    assert most_in_a_second(taken(rate, looks)) <= math.ceil(rate)
+
+
+@given(RATES, LOOKS)
+def test_no_moment_is_given_twice_and_none_lies_in_the_past(
+    rate: int, looks: list[tuple[int, float]]
+) -> None:
+    moments = taken(rate, looks)
+    assert moments == sorted(set(moments))
+
+
+@given(RATES, st.integers(1, SECOND // 2))
+def test_whoever_takes_all_gets_at_least_95_percent_of_the_rate(rate: int, passed: int) -> None:
+    seconds = 10
+    looks = [(passed, 1.0)] * (seconds * SECOND // passed) if passed > 5_000 else []
+    moments = taken(rate, looks)
+    assert not looks or len(moments) >= math.floor(0.95 * rate * (seconds - 1))
+
+
+@given(RATES)
+def test_nothing_is_reserved_beyond_the_horizon(rate: int) -> None:
+    slots = pacing.offer(0, rate, NOW)
+    assert slots.moment(slots.free - 1) < NOW + pacing.HORIZON
+    assert pacing.offer(NOW + pacing.HORIZON, rate, NOW).free == 0
+    assert pacing.offer(NOW + 10 * pacing.HORIZON, rate, NOW).free == 0
+
+
+@given(RATES)
+def test_slots_are_reserved_a_good_many_at_a_time(rate: int) -> None:
+    spoken_for = NOW + pacing.HORIZON
+    look = pacing.next_look(spoken_for)
+    assert pacing.offer(spoken_for, rate, look - 1).free == 0
+    slots = pacing.offer(spoken_for, rate, look)
+    assert slots.free * slots.interval >= pacing.WORTHWHILE
+
+
+@given(RATES)
+def test_what_is_late_is_made_good_by_what_the_rate_leaves_free(rate: int) -> None:
+    whole = (SECOND + pacing.LATE) / pacing.offer(0, rate, NOW).interval
+    assert math.floor(whole) <= rate
+
+
+def test_an_idle_session_saves_up_nothing() -> None:
+    assert pacing.offer(NOW - 3600 * SECOND, 10.0, NOW).first == NOW
+
+
+def test_slots_are_offered_to_one_process_at_a_time(world: World) -> None:
+    session_id = world.session(rate=10.0)
+    now = now_ms() * 1000
+    with world.database.writing() as db:
+        first = pacing.offers(db, {session_id: 10.0}, now=now)[session_id]
+        pacing.reserve(db, {session_id: first.moment(4)})
+    with world.database.writing() as db:
+        second = pacing.offers(db, {session_id: 10.0}, now=now)[session_id]
+    assert second.first == first.moment(4)
+    assert second.free == first.free - 4
+
+
+def test_pacing_is_no_change_that_the_owner_of_a_session_sees(world: World) -> None:
+    session_id = world.session(rate=10.0)
+    before = world.get_session(session_id)
+    with world.database.writing() as db:
+        pacing.reserve(db, {session_id: NOW})
+    after = world.get_session(session_id)
+    assert (after.version, after.updated_at) == (before.version, before.updated_at)
+    assert after.paced_until == NOW
+
+
+def test_sessions_without_a_rate_are_not_looked_up(world: World) -> None:
+    with world.database.writing() as db:
+        assert pacing.offers(db, {}, now=NOW) == {}
+
+
+def test_a_rate_near_nothing_still_has_slots_that_can_be_stored() -> None:
+    slots = pacing.offer(0, 5e-324, now=1_800_000_000_000_000)
+    assert slots.free == 1
+    assert slots.moment(1) < 2**63
