@@ -13,7 +13,7 @@ _APP_LOAD_ERROR = 4
 
 def refuse(reason: str) -> NoReturn:
     """End, and say why."""
-    sys.stderr.write(f"Crier cannot start: {reason.rstrip('.')}. README.md lists the settings.\n")
+    sys.stderr.write(f"Crier cannot start: {reason.rstrip('.')}. docs/settings.md lists the settings.\n")
     sys.exit(_APP_LOAD_ERROR)
 
 

@@ -4,7 +4,7 @@
 
 What has to hold are ratios within the run; absolute numbers are the machine's. A whole run takes
 about twelve minutes on two cores, a quick one about four. Only a whole run of everything writes
-`docs/benchmarks.json`, the picture and the numbers of the README by itself.
+`docs/benchmarks.json`, the picture and docs/numbers.md by itself.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> int:
         command = "python -m benchmarks --quick" if options.quick else "make bench"
         paper.write(folder, report, machine, minutes, command)
     if folder == DOCS:
-        paper.write_readme(ROOT / "README.md", folder)
+        paper.write_numbers(folder)
     return 0 if complete else 1
 
 

@@ -1,6 +1,6 @@
-"""What is kept of a run: a table, JSON, a picture, and the numbers of the README.
+"""What is kept of a run: a table, JSON, a picture, and the numbers of docs/numbers.md.
 
-`numbers` is what stands in the README between the lines START and END; a test compares them.
+`numbers` is what stands in that page between the lines START and END; a test compares them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.figures import Figure, Report, line
 from benchmarks.sentences import ROWS
 
 START, END = "<!-- numbers -->", "<!-- /numbers -->"
-"""Between these lines of the README stand the numbers of `docs/benchmarks.json`."""
+"""Between these lines of docs/numbers.md stand the numbers of `docs/benchmarks.json`."""
 
 _BUSY = 0.3
 """Load over the last minute, per core, from which on a machine had something else to do."""
@@ -77,7 +77,7 @@ def table(report: Report, taken_on: Machine, minutes: float) -> str:
 
 
 def numbers(result: Mapping[str, Any]) -> str:
-    """Return the block for the README from what `benchmarks.json` holds, as Markdown.
+    """Return the block for docs/numbers.md from what `benchmarks.json` holds, as Markdown.
 
     A row of which a figure was not taken is left out.
     """
@@ -96,9 +96,9 @@ def numbers(result: Mapping[str, Any]) -> str:
     return "\n".join([head, "", "| what | measured |", "|---|---|", *rows])
 
 
-def with_numbers(readme: str, result: Mapping[str, Any]) -> str:
-    """Return a README with the numbers of a result in it."""
-    before, _, rest = readme.partition(START)
+def with_numbers(page: str, result: Mapping[str, Any]) -> str:
+    """Return a page with the numbers of a result in it."""
+    before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n{numbers(result)}\n{END}{after}"
 
@@ -118,9 +118,10 @@ def write(folder: Path, report: Report, taken_on: Machine, minutes: float, comma
     print(f"Written to {folder / 'benchmarks.json'} and benchmarks.svg beside it.")
 
 
-def write_readme(path: Path, folder: Path) -> None:
-    """Bring the numbers of a README up to date with the `benchmarks.json` of a folder."""
+def write_numbers(folder: Path) -> None:
+    """Update `numbers.md` of a folder from the `benchmarks.json` beside it."""
     result = json.loads((folder / "benchmarks.json").read_text())
+    path = folder / "numbers.md"
     path.write_text(with_numbers(path.read_text(), result))
 
 

@@ -1,4 +1,4 @@
-"""The picture for the README: deliveries a second as bars, in an SVG of our own."""
+"""The picture for docs/numbers.md: deliveries a second as bars, in an SVG of our own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README says of a run, and of which figures."""
+"""The sentences of docs/numbers.md, and the figures in each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the README's table; `sentence` names the figures as in `figures`."""
+    """A row of the table in docs/numbers.md; `sentence` names the figures as in `figures`."""
 
     what: str
     sentence: str

@@ -240,7 +240,7 @@ def _say_what_is_next() -> None:
         "  make run                       serve for yourself; prints a request to paste\n"
         "  http://127.0.0.1:8000/docs     every request, to try out (after make run)\n"
         "  service/dispatch/upkeep/fanout.py     where a recipient becomes a delivery\n"
-        "  README.md                      settings, deployment, what is promised in a crash"
+        "  docs/README.md                 settings, deployment, what is promised in a crash"
     )
 
 

@@ -93,7 +93,7 @@ def restart_nginx() -> None:
 
 
 def main(command: str, *words: str) -> None:
-    """Understand what the README types."""
+    """Understand what docs/operating.md types."""
     names = [word for word in words if not word.startswith("-")]
     match command, names:
         case "daemon-reload", []:

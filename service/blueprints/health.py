@@ -82,8 +82,8 @@ def _writing_problems(parts: Crier) -> dict[str, str]:
 def migration_problem(engine: Engine) -> str:
     """Return, in words, that tables are missing which this code needs; empty: none is.
 
-    Tables that a newer version has migrated are fine: most migrations only add, and the README says
-    before which one processes have to be stopped.
+    Tables that a newer version has migrated are fine: most migrations only add, and
+    docs/operating.md says before which one processes have to be stopped.
     """
     current, (*older, newest) = _current(engine), migrations()
     if current and current not in older:

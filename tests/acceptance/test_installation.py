@@ -1,4 +1,4 @@
-"""Installing by the README to the letter, on a machine within the machine."""
+"""Installing by docs/operating.md to the letter, on a machine within the machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.conftest import ROOT
 from tests.island import Island, needs_island
 from tests.waiting import until
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-STEPS = README.partition("*On a machine*")[2].partition("```\n")[2].partition("```")[0]
+PAGE = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+STEPS = PAGE.partition("### On a machine")[2].partition("```\n")[2].partition("```")[0]
 
 # In the place of the step that downloads packages: no test has the internet.
 MAKE = f"""#!/bin/sh
@@ -37,7 +37,7 @@ pytestmark = needs_island
 
 
 class Installed:
-    """A machine after the steps of the README, and the token that the last of them printed."""
+    """A machine after the steps of the page, and the token that the last of them printed."""
 
     def __init__(self, island: Island, token: str) -> None:
         self.island = island

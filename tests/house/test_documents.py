@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from benchmarks import paper
+from service.app import Application
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 PLACEHOLDER = re.compile(r"NAME|NOUN|…")
 SUFFIXES = (".conf", ".json", ".md", ".py", ".service", ".svg", ".toml", ".txt", ".yaml")
@@ -80,19 +82,93 @@ def test_what_is_missing_is_found_out() -> None:
     assert not is_there("deploy/NAME.py")
 
 
-def test_the_numbers_of_the_readme_are_those_that_were_measured() -> None:
-    result = json.loads((ROOT / "docs/benchmarks.json").read_text(encoding="utf-8"))
-    assert paper.with_numbers(README, result) == README
+def links(text: str) -> list[str]:
+    """Return the targets of links that lead to this project."""
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link]
 
 
-def test_a_changed_number_is_found_out() -> None:
-    result = json.loads((ROOT / "docs/benchmarks.json").read_text(encoding="utf-8"))
-    changed = re.sub(r"(?<=\| Postgres )[0-9,]+", "1", README)
-    assert changed != README
-    assert paper.with_numbers(changed, result) == README
+def anchors(text: str) -> set[str]:
+    """Return the anchors that a renderer makes of the headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_comparisons_stand_among_the_numbers_that_are_measured() -> None:
-    before, _, rest = README.partition(paper.START)
+def leads_somewhere(document: Path, link: str) -> bool:
+    target, _, anchor = link.partition("#")
+    found = document.parent / target if target else document
+    return found.exists() and (not anchor or anchor in anchors(found.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "document", [*documents(), ROOT / "CHANGELOG.md"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    found = links(document.read_text(encoding="utf-8"))
+    assert [link for link in found if not leads_somewhere(document, link)] == []
+
+
+def test_a_link_to_a_missing_heading_is_found_out() -> None:
+    assert leads_somewhere(ROOT / "README.md", "docs/channels.md#sandbox")
+    assert not leads_somewhere(ROOT / "README.md", "docs/channels.md#nothing")
+
+
+def code(text: str) -> str:
+    """Return what stands in backticks, one piece a line."""
+    blocks = re.findall(r"^```\n(.+?)^```", text, re.MULTILINE | re.DOTALL)
+    return "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", text)])
+
+
+def targets(text: str) -> set[str]:
+    return set(re.findall(r"\bmake (?:[A-Z]+=\S+ )*([a-z][a-z-]*)\b", code(text)))
+
+
+def flask_commands(text: str) -> set[tuple[str, str]]:
+    found = re.findall(r"\bflask (?:--app \S+ )?([a-z]+)(?: ([a-z]+))?", code(text))
+    return {(command, subcommand) for command, subcommand in found}
+
+
+def has_command(app: Application, command: str, subcommand: str) -> bool:
+    with app.app_context():
+        found = app.cli.get_command(click.Context(app.cli), command)
+    if isinstance(found, click.Group):
+        return not subcommand or subcommand in found.commands
+    return found is not None
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_exists(document: Path, app: Application) -> None:
+    text = document.read_text(encoding="utf-8")
+    known = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    assert targets(text) - known == set()
+    assert [it for it in flask_commands(text) if not has_command(app, *it)] == []
+    modules = re.findall(r"\bpython -m ([\w.]+)", code(text))
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+
+
+def test_a_command_that_is_gone_is_found_out(app: Application) -> None:
+    assert targets("`make T=x nothing`") == {"nothing"}
+    assert flask_commands("```\n.venv/bin/flask token make x\n```") == {("token", "make")}
+    assert not has_command(app, "token", "make")
+    assert not has_command(app, "nothing", "")
+
+
+def test_the_index_names_every_page() -> None:
+    index = links((ROOT / "docs/README.md").read_text(encoding="utf-8"))
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages - set(index) == set()
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name
+)
+def test_comparisons_stand_among_the_numbers_that_are_measured(document: Path) -> None:
+    before, _, rest = document.read_text(encoding="utf-8").partition(paper.START)
     assert MEASURED.findall(before + rest.partition(paper.END)[2]) == []
-    assert MEASURED.search(rest)
+
+
+def test_a_comparison_is_recognised() -> None:
+    assert MEASURED.search("claims took 2.2 times as long")
