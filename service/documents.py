@@ -17,6 +17,8 @@ import filetype
 _MOST_MEMBERS: Final = 1_000
 _LONGEST_LIST: Final = 100_000
 _DEEPEST: Final = 64
+_MOST_ENTRIES: Final = 1_000_000
+"""Of a list without end, how many may be objects: each takes some hundred bytes of memory."""
 
 
 class UnreadableDocumentError(Exception):
@@ -27,13 +29,16 @@ def read(raw: bytes, *, most_brackets: int, unbounded: str = "", storable: bool 
     """Return what JSON in UTF-8, UTF-16 or UTF-32 says, an empty object for no bytes.
 
     An empty list takes 3 bytes of JSON and 64 of memory, so there may be only so many brackets.
-    `unbounded` may be a list without end; `storable`: all texts must be fit for a database.
+    The member `unbounded` may be a list without end, also of objects that have a member of that
+    name, and another object inside; `storable`: all texts must be fit for a database.
     Raises UnreadableDocumentError.
     """
     text = _text(raw)
     if not text or text.isspace():
         return {}
-    if text.count("[") + text.count("{") > most_brackets:
+    if (brackets := text.count("[") + text.count("{")) > most_brackets and unbounded:
+        brackets -= 2 * min(text.count(f'"{unbounded}"'), _MOST_ENTRIES)
+    if brackets > most_brackets:
         refuse("it has too many lists and objects in it")
     value = _decode(text)
     check_sizes(value, unbounded=unbounded)

@@ -18,6 +18,7 @@ from service.core.accounts import Accounts
 from service.core.deliveries import chunks, claims, tallies
 from service.core.deliveries.claims import Claimed
 from service.core.intake import BroadcastRequest
+from service.core.recipients import Given
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
@@ -72,10 +73,15 @@ class World:
             return sessions.create(db, self.client_id, wanted, channels=channels, vault=vault).id
 
     def broadcast(
-        self, to: str | Sequence[str], says: str = "Hello", *, now: int | None = None, **order: Any
+        self,
+        to: str | Sequence[str | dict[str, Any]],
+        says: str = "Hello",
+        *,
+        now: int | None = None,
+        **order: Any,
     ) -> str:
         """Accept a broadcast and return its id."""
-        given = to if isinstance(to, str) else list(to)
+        given: Given = to if isinstance(to, str) else list(to)
         people = recipients.read(given, order.pop("send_type", SendType.INDIVIDUAL))
         wanted = {"session_id": "", "people": people, "message": {"text": says}}
         asked = BroadcastRequest(**{**wanted, **order})
@@ -90,7 +96,9 @@ class World:
             with self.database.writing() as db:
                 made = chunks.fan_out(db, broadcast_id, now=now or now_ms())
 
-    def ready(self, to: str | Sequence[str], says: str = "Hello", **order: Any) -> str:
+    def ready(
+        self, to: str | Sequence[str | dict[str, Any]], says: str = "Hello", **order: Any
+    ) -> str:
         """Accept a broadcast, make its deliveries and return its id."""
         broadcast_id = self.broadcast(to, says, **order)
         self.fan_out(broadcast_id, now=order.get("now"))

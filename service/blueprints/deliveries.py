@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier, within
-from service.core import delivery_log
+from service.core import delivery_log, variables
 from service.core.deliveries import progress
 from service.core.delivery_log import Entry
 from service.core.paging import Page, PageRequest
@@ -45,6 +45,7 @@ def shown(delivery: Delivery) -> Shown:
         delivery,
         message_ids=progress.taken(delivery.message_ids),
         next_attempt_at=delivery.due_at if waits else None,
+        variables=variables.load(delivery.variables),
     )
 
 

@@ -12,6 +12,7 @@ from service.core import dispatchers, intake, owned, recipients, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import tallies
 from service.core.intake import BroadcastRequest
+from service.core.recipients import Recipients
 from service.errors import ConflictError, InvalidError, StaleVersionError
 from service.models import Broadcast, BroadcastAttachment, BroadcastStatus, Delivery, RecipientChunk
 
@@ -137,7 +138,7 @@ def _keeps_recipients(broadcast: Broadcast, made: Broadcast) -> bool:
     return True
 
 
-def _freeze_anew(db: Db, broadcast: Broadcast, reached: Any, chunk: int) -> None:
+def _freeze_anew(db: Db, broadcast: Broadcast, reached: Recipients, chunk: int) -> None:
     for table in (RecipientChunk, Delivery):
         gone = delete(table).where(table.broadcast_id == broadcast.id)
         db.execute(gone.execution_options(synchronize_session=False))

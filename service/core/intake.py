@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import insert, select
@@ -18,6 +18,7 @@ from service.config import Settings
 from service.core import content, fingerprints, groups, recipients, sessions, signals
 from service.core.accounts import Accounts
 from service.core.recipients import Recipients
+from service.core.variables import MOST_BYTES
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import (
@@ -72,7 +73,7 @@ def accept(
 
 def prepare(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
-) -> tuple[Broadcast, Sequence[str]]:
+) -> tuple[Broadcast, Recipients]:
     """Return the broadcast that an order makes, not yet stored, and whom it reaches.
 
     Raises InvalidError with every fault found in one go, and UnknownSessionError.
@@ -97,7 +98,7 @@ def prepare(
         message=order.message,
         content=resolved,
         parts=parts,
-        total=len(reached),
+        total=len(reached.unique),
         expires_at=expires_at,
         send_at=order.send_at,
         status=_first_status(order, now),
@@ -175,7 +176,7 @@ def _resolved(
 
 def _reached(
     db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None, most: int
-) -> Sequence[str]:
+) -> Recipients:
     """Return whom an order reaches, each once; raises InvalidError naming every bad entry."""
     people = order.people
     if people.count > most:
@@ -183,16 +184,17 @@ def _reached(
         raise InvalidError(errors={"to": [reason]})
     if people.bad:
         raise InvalidError(errors=_bad_entries(people))
+    if people.variables and people.variables.size > MOST_BYTES:
+        reason = f"Has variables of more than {MOST_BYTES:,} bytes: send it in several broadcasts."
+        raise InvalidError(errors={"to": [reason]})
     if people.send_type == SendType.GROUP:
-        reached = _members(db, client_id, order, driver)
-    else:
-        reached = people.unique
-    if not reached:
+        people = _members(db, client_id, order, driver)
+    if not people.unique:
         raise InvalidError(errors={"to": ["Names nobody: give at least one recipient."]})
-    if len(reached) > most:
-        reason = f"Has {len(reached)} recipients; the most this service takes is {most}"
+    if (count := len(people.unique)) > most:
+        reason = f"Has {count} recipients; the most this service takes is {most}"
         raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
-    return reached
+    return people
 
 
 def _bad_entries(people: Recipients) -> dict[str, Any]:
@@ -206,32 +208,32 @@ def _bad_entries(people: Recipients) -> dict[str, Any]:
     return {"to": [reason]} | faults
 
 
-def _members(
-    db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None
-) -> Sequence[str]:
+def _members(db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None) -> Recipients:
     """Put the members of contact groups in the place of the groups; WhatsApp groups stay.
 
-    Raises InvalidError for groups that are unknown, or out of the channel's reach.
+    The variables of a group are those of all its members. Raises InvalidError for groups that are
+    unknown, or out of the channel's reach.
     """
     people = order.people
     if len(people.unique) > _MOST_GROUPS:
         raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
-    reached: dict[str, None] = {}
+    reached: dict[str, int] = {}
     wrong: dict[str, list[str]] = {}
-    for entry in people.unique:
+    for place, entry in enumerate(people.unique):
         if not recipients.is_whatsapp_group(entry):
-            phones = _noted(wrong, _phones, db, client_id, entry, order.within)
-            reached |= dict.fromkeys(phones or ())
+            for phone in _noted(wrong, _phones, db, client_id, entry, order.within) or ():
+                reached.setdefault(phone, place)
         elif driver and not driver.reaches_groups:
             reason = f"{entry!r}: the channel {driver.name} does not reach WhatsApp groups."
             wrong[entry] = [reason]
         else:
-            reached[entry] = None
+            reached[entry] = place
     if wrong:
         places = people.places()
         faults = {f"to.{places[entry]}": reasons for entry, reasons in wrong.items()}
         raise InvalidError(errors=faults)
-    return tuple(reached)
+    brought = people.variables and people.variables.chosen([*reached.values()])
+    return replace(people, unique=tuple(reached), rows=(), variables=brought)
 
 
 def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:
@@ -275,7 +277,7 @@ def _plan(accounts: Accounts, driver: Driver, resolved: dict[str, Any]) -> int:
 
 
 def _store(
-    db: Db, broadcast: Broadcast, people: Sequence[str], order: BroadcastRequest, chunk: int
+    db: Db, broadcast: Broadcast, people: Recipients, order: BroadcastRequest, chunk: int
 ) -> Broadcast:
     """Store a broadcast with its frozen recipients, or return that of a rival with the same key."""
     try:
@@ -299,11 +301,16 @@ def hold_files(db: Db, broadcast: Broadcast) -> None:
     _insert(db, BroadcastAttachment, ({"attachment_id": each} for each in used), broadcast.id)
 
 
-def freeze(db: Db, broadcast_id: str, people: Sequence[str], chunk: int) -> None:
+def freeze(db: Db, broadcast_id: str, people: Recipients, chunk: int) -> None:
     """Store whom a broadcast reaches, in chunks of so many, for the fan-out."""
+    texts = people.variables.texts if people.variables else ()
     frozen = (
-        {"start": start, "recipients": ",".join(people[start : start + chunk])}
-        for start in range(0, len(people), chunk)
+        {
+            "start": start,
+            "recipients": ",".join(people.unique[start : start + chunk]),
+            "variables": "\n".join(texts[start : start + chunk]) or None,
+        }
+        for start in range(0, len(people.unique), chunk)
     )
     _insert(db, RecipientChunk, frozen, broadcast_id)
 

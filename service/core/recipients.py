@@ -7,17 +7,19 @@ recipients.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from service import ids
-from service.core import notations, numbers
+from service.core import notations, numbers, variables
+from service.core.variables import MOST_BYTES, UnusableVariablesError, Variables
 from service.models import SendType
 
-Given = str | float | Sequence[str | float]
-"""What `to` may be: a text, a number, or a list of these. The text of a float has to be that which
-the client wrote."""
+Given = str | float | Sequence[str | float | Mapping[str, Any]]
+"""What `to` may be: a text, a number, or a list of these and of objects with `to` and `variables`.
+The text of a float has to be that which the client wrote."""
 
 SHOWN: Final = 1_000
 """The most entries of `to` that are given back as they came."""
@@ -37,6 +39,9 @@ _PIECE: Final = 65_536
 
 _PIECE_OF_LIST: Final = 5_000
 
+_MEMBERS: Final = frozenset({"to", "variables"})
+_OTHERWISE: Final = "with other variables: keep one of them, or send each in a broadcast of its own"
+
 _SEPARATORS: Final = ";\u060c\u061b\u3001\uff0c\uff1b"
 """What stands for a comma: semicolons, and the marks of Arabic, Chinese and Japanese."""
 
@@ -48,6 +53,21 @@ NO_GROUP: Final = (
     "is neither the id of a contact group (24 hexadecimal digits)"
     " nor that of a WhatsApp group (ending in @g.us)"
 )
+
+
+NO_OBJECT: Final = "is no text, and no object with `to`, a text, and `variables`, an object"
+
+
+class Row(NamedTuple):
+    """An entry with its position from 0, and the variables that it brings.
+
+    `objection` is what is wrong with its form, in words to go behind `written`.
+    """
+
+    position: int
+    written: str
+    variables: Mapping[str, Any] | None = None
+    objection: str = ""
 
 
 class BadEntry(NamedTuple):
@@ -64,7 +84,8 @@ class Recipients:
 
     Numbers are E.164 digits without `+`. `bad` holds the first bad entries; more of them were found
     where `bad_count` is higher, and then not all entries were read. `count` is that of the entries
-    that were read.
+    that were read. `rows` are the positions of the unique ones, if they were noted, and `variables`
+    what they bring, if any does.
     """
 
     unique: tuple[str, ...]
@@ -73,6 +94,13 @@ class Recipients:
     count: int = field(default=0, compare=False)
     given: Given = field(default="", compare=False, repr=False)
     send_type: str = field(default=SendType.INDIVIDUAL, compare=False)
+    rows: Sequence[int] = field(default=(), compare=False, repr=False)
+    variables: Variables | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def duplicates(self) -> int:
+        """How many entries named somebody who is there already."""
+        return self.count - self.bad_count - len(self.unique)
 
     @property
     def is_truncated(self) -> bool:
@@ -88,7 +116,9 @@ class Recipients:
         return ",".join(head) if isinstance(self.given, str) else list(head)
 
     def places(self) -> dict[str, int]:
-        """Return where each recipient is mentioned first, by reading `to` once more."""
+        """Return where each recipient is mentioned first, if need be by reading `to` once more."""
+        if self.rows:
+            return dict(zip(self.unique, self.rows, strict=True))
         normalise, _ = _WAYS[self.send_type]
         found: dict[str, int] = {}
         entries = (entry for piece in _pieces(self.given) for entry in piece)
@@ -97,13 +127,21 @@ class Recipients:
         return found
 
 
-def read(to: Given, send_type: str = SendType.INDIVIDUAL, *, most: int = 1_000_000) -> Recipients:
+def read(
+    to: Given,
+    send_type: str = SendType.INDIVIDUAL,
+    *,
+    most: int = 1_000_000,
+    names: frozenset[str] | None = None,
+) -> Recipients:
     """Read phone numbers in international form, or ids of groups, as `send_type` says.
 
     Entries of a text are separated by commas, semicolons or line ends. A separator at the end of a
     text or a line is ignored, and so are blank lines. Nothing is refused here: the caller decides
     what becomes of bad entries, and of more than `most`, after which no more are read.
     """
+    if isinstance(to, list) and dict in {*map(type, to)}:
+        return read_rows(_rows(to), send_type, most=most, names=names, given=to)
     normalise, reason = _WAYS[send_type]
     unique: dict[str | None, None] = {}
     bad: list[BadEntry] = []
@@ -124,6 +162,100 @@ def read(to: Given, send_type: str = SendType.INDIVIDUAL, *, most: int = 1_000_0
             break
     people = cast("tuple[str, ...]", tuple(unique))
     return Recipients(people, tuple(bad), bad_count, count, to, send_type)
+
+
+def read_rows(
+    rows: Iterable[Row],
+    send_type: str = SendType.INDIVIDUAL,
+    *,
+    most: int = 1_000_000,
+    names: frozenset[str] | None = None,
+    given: Given = "",
+) -> Recipients:
+    """Read entries that may have variables, of which only those in `names` are kept; None: all.
+
+    Somebody who is named twice with the same variables is one recipient; with others, the second
+    entry is a bad one. `given` is what stands for the entries in an answer.
+    """
+    reading = _Reading(send_type, names)
+    for row in rows:
+        reading.add(row)
+        if reading.count > most or reading.is_hopeless:
+            break
+    return reading.recipients(given)
+
+
+class _Reading:
+    """Entries that are read one by one."""
+
+    def __init__(self, send_type: str, names: frozenset[str] | None) -> None:
+        self.count = self.bad_count = 0
+        self.brought = Variables()
+        self._send_type, self._names = send_type, names
+        self._normalise, self._reason = _WAYS[send_type]
+        self._found: dict[str, int] = {}
+        self._rows = array("L")
+        self._bad: list[BadEntry] = []
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Tell whether there is too much of anything to be accepted."""
+        return self.bad_count > MOST_BAD or self.brought.size > MOST_BYTES
+
+    def add(self, row: Row) -> None:
+        """Take one entry in."""
+        self.count += 1
+        recipient = None if row.objection else self._normalise(row.written)
+        if recipient is None:
+            self._refuse(row, row.objection or self._reason(row.written))
+            return
+        try:
+            values = variables.settle(row.variables, self._names) if row.variables else {}
+        except UnusableVariablesError as error:
+            self._refuse(row, str(error))
+            return
+        if (place := self._found.setdefault(recipient, len(self._rows))) == len(self._rows):
+            self._rows.append(row.position)
+            self.brought.add(values)
+        elif self.brought.of(place) != values:
+            self._refuse(row, f"is entry {self._rows[place]} too, {_OTHERWISE}")
+
+    def recipients(self, given: Given) -> Recipients:
+        """Return what was read."""
+        return Recipients(
+            tuple(self._found),
+            tuple(self._bad),
+            self.bad_count,
+            self.count,
+            given,
+            self._send_type,
+            self._rows,
+            self.brought or None,
+        )
+
+    def _refuse(self, row: Row, reason: str) -> None:
+        self.bad_count += 1
+        if len(self._bad) < MOST_BAD:
+            self._bad.append(BadEntry(row.position, row.written.strip()[:_LONGEST_SHOWN], reason))
+
+
+def _rows(to: Sequence[Any]) -> Iterator[Row]:
+    for position, entry in enumerate(to):
+        if isinstance(entry, dict):
+            yield _row(position, entry)
+        else:
+            yield Row(position, str(entry))
+
+
+def _row(position: int, entry: Mapping[str, Any]) -> Row:
+    written, brought = entry.get("to"), entry.get("variables")
+    is_fine = (
+        entry.keys() <= _MEMBERS
+        and isinstance(written, str | int | float)
+        and not isinstance(written, bool)
+        and isinstance(brought, dict | None)
+    )
+    return Row(position, str(written), brought) if is_fine else Row(position, "", None, NO_OBJECT)
 
 
 def is_whatsapp_group(recipient: str) -> bool:

@@ -36,7 +36,8 @@ class Broadcast(Object, Base):
 
     `to` and `message` are as the client gave them (`to` cut after 1,000 entries, see
     `to_truncated`); `content` is the message resolved, so that deleting a contact or renaming a
-    file changes nothing that was accepted. `parts` is how many provider messages each delivery
+    file changes nothing that was accepted. `personalisation` says how placeholders in it are read,
+    and null that there are none. `parts` is how many provider messages each delivery
     takes. `total` is frozen when the broadcast is accepted; the seven counters move with the
     deliveries, in the same transactions, and what they leave of the total is still open.
     `closed_at` is set while nothing is. `revision` counts how often message and recipients were
@@ -64,6 +65,7 @@ class Broadcast(Object, Base):
     to_truncated: Mapped[bool] = mapped_column(default=False)
     message: Mapped[dict[str, Any]] = mapped_column(JSON)
     content: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
+    personalisation: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     parts: Mapped[int]
     status: Mapped[str]
     reason: Mapped[str | None]
@@ -100,8 +102,10 @@ class BroadcastAttachment(Base):
 class RecipientChunk(Base):
     """A piece of a broadcast's frozen recipients that has no delivery rows yet.
 
-    `start` is the position of its first recipient in `to`, `recipients` are joined by commas. The
-    transaction that makes the delivery rows deletes the chunk: fan-out resumes by itself.
+    `start` is the position of its first recipient in `to`, `recipients` are joined by commas, and
+    `variables` has a line of JSON for each of them, an empty one for none; it is null where nobody
+    has any. The transaction that makes the delivery rows deletes the chunk: fan-out resumes by
+    itself.
     """
 
     __tablename__ = "recipient_chunks"
@@ -111,3 +115,4 @@ class RecipientChunk(Base):
     )
     start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     recipients: Mapped[str]
+    variables: Mapped[str | None]

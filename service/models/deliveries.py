@@ -29,7 +29,8 @@ class Delivery(Base):
     The id comes from `ids.delivery`. `due_at` is when it may be sent next, `claim_id` the
     dispatcher that is sending it now. `message_ids` are the provider's ids of the parts already
     taken, with blanks between, in the order of the parts, and `progress` has a letter for each part
-    that a receipt spoke of: `core.deliveries.progress` reads both.
+    that a receipt spoke of: `core.deliveries.progress` reads both. `variables` is a JSON
+    object of texts that fill the message's placeholders for this recipient.
     """
 
     __tablename__ = "deliveries"
@@ -65,3 +66,4 @@ class Delivery(Base):
     reason: Mapped[str | None]
     sent_at: Mapped[int | None] = mapped_column(Moment)
     updated_at: Mapped[int] = mapped_column(Moment)
+    variables: Mapped[str | None]

@@ -34,7 +34,26 @@ _LONGEST_PLACE = 1_000
 _RECIPIENTS: list[dict[str, Any]] = [
     {"type": "string"},
     {"type": "integer"},
-    {"type": "array", "items": {"type": ["string", "integer"]}},
+    {
+        "type": "array",
+        "items": {
+            "oneOf": [
+                {"type": ["string", "integer"]},
+                {
+                    "type": "object",
+                    "properties": {
+                        "to": {"type": ["string", "integer"]},
+                        "variables": {
+                            "type": "object",
+                            "additionalProperties": {"type": ["string", "number", "null"]},
+                        },
+                    },
+                    "required": ["to"],
+                    "additionalProperties": False,
+                },
+            ]
+        },
+    },
 ]
 
 _ABOUT_TO = (
@@ -73,18 +92,19 @@ class Coordinate(fields.Field[str | float]):
 
 
 class Recipients(fields.Field[Given]):
-    """A text with separators, a number, or a list of these; not copied and not looked into.
+    """A text with separators, a number, or a list of these and of objects; not looked into.
 
     A million of them come by here, and all of them are read once, in `core.recipients`.
     """
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         del attr, data, kwargs
-        entries = value if isinstance(value, list) else (value,)
         # Exactly these: to Python `True` is a number.
-        if not all(kind in {str, int} or issubclass(kind, float) for kind in {*map(type, entries)}):
+        kinds = {*map(type, value)} - {dict} if isinstance(value, list) else {type(value)}
+        if not all(kind in {str, int} or issubclass(kind, float) for kind in kinds):
             raise ValidationError(
-                "Must be a text with commas between recipients, or a list of texts."
+                "Must be a text with commas between recipients, or a list of texts and of objects"
+                " with `to` and `variables`."
             )
         return value
 
@@ -295,6 +315,12 @@ class DeliverySchema(StrictSchema):
     next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
     sent_at = Moment(required=True, allow_none=True, data_key="sentAt")
     updated_at = updated()
+    variables = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={"description": "What fills the placeholders of the message for this recipient"},
+    )
 
 
 class LoggedDeliverySchema(DeliverySchema):

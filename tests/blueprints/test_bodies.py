@@ -234,6 +234,13 @@ def test_only_to_may_be_a_list_without_end() -> None:
         bodies.parse(f'{{"emails": {million}}}'.encode())
 
 
+def test_recipients_may_be_a_hundred_thousand_objects_and_other_lists_may_not() -> None:
+    many = json.dumps([{"to": "1", "variables": {"name": "Ada"}}] * 100_000)
+    assert len(bodies.parse(f'{{"to": {many}}}'.encode())["to"]) == 100_000
+    with pytest.raises(UnreadableBodyError, match="too many lists and objects"):
+        bodies.parse(f'{{"to": [{", ".join(["[[], []]"] * 10_000)}]}}'.encode())
+
+
 def test_what_is_nested_deeper_than_any_message_is_refused() -> None:
     with pytest.raises(UnreadableBodyError, match="nested too deeply"):
         bodies.parse(f'{{"message": {"[" * 100}{"]" * 100}}}'.encode())

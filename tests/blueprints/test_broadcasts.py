@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.app import Application
+from service.core import intake, recipients
 from service.core.deliveries import chunks, claims, transitions
 from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
@@ -54,6 +55,36 @@ def test_to_may_be_a_list_and_comes_back_as_it_was_given(acme: Tenant) -> None:
     assert made["counts"]["total"] == 2
 
 
+def test_recipients_that_bring_variables_keep_them(acme: Tenant) -> None:
+    given = [{"to": NUMBERS[0], "variables": {"name": "Ada", "age": 36}}, NUMBERS[1]]
+    made = make(acme, to=given)
+    assert made["to"] == given
+    deliver(acme, made["_id"], DeliveryStatus.SENT)
+    shown = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]  # type: ignore[index]
+    assert [each["variables"] for each in shown] == [{"name": "Ada", "age": "36"}, {}]
+
+
+def test_the_variables_of_a_group_are_those_of_its_members(acme: Tenant) -> None:
+    contact = acme.make("/contact", name="Ada", phones=[NUMBERS[0]])
+    group = acme.make("/group", name="friends", contacts=[contact["_id"]])
+    to = [{"to": group["_id"], "variables": {"team": "red"}}]
+    made = make(acme, send_type="group", to=to)
+    deliver(acme, made["_id"], DeliveryStatus.SENT)
+    [shown] = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]  # type: ignore[index]
+    assert (shown["recipient"], shown["variables"]) == (NUMBERS[0], {"team": "red"})
+
+
+def test_variables_of_too_many_bytes_are_refused(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (intake, recipients):
+        monkeypatch.setattr(module, "MOST_BYTES", 10)
+    to = [{"to": NUMBERS[0], "variables": {"name": "Ada"}}]
+    answer = acme.post("/broadcast", json=order(to=to))
+    reason = "Has variables of more than 10 bytes: send it in several broadcasts."
+    assert (answer.status_code, answer.json["errors"]) == (422, {"to": [reason]})  # type: ignore[index]
+
+
 def test_the_message_comes_back_as_it_was_given(acme: Tenant) -> None:
     given = {"contactId": "", "location": {"lng": 3.5, "lat": 0, "name": None}, "text": "Grüße 😀"}
     made = make(acme, message=given)
@@ -70,6 +101,8 @@ def test_the_message_comes_back_as_it_was_given(acme: Tenant) -> None:
         ({"to": [True]}, "to"),
         ({"to": [["12025550110"]]}, "to"),
         ({"to": {"a": 1}}, "to"),
+        ({"to": [{"to": NUMBERS[0]}, {"a": 1}]}, "to.1"),
+        ({"to": [{"to": NUMBERS[0], "variables": {"name": []}}]}, "to.0"),
         ({"to": None}, "to"),
         ({"to": "2348179803743,letters,2349048988056,12"}, "to.1"),
         ({"send_type": ...}, "send_type"),

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core import numbers, recipients
-from service.core.recipients import BadEntry, Given, Recipients
+from service.core.recipients import BadEntry, Given, Recipients, Row
 from service.documents import Written
 from service.models import SendType
 
 ADA = "2348179803743"
 BEN = "2349048988056"
+CARL = "2348179803744"
 CHAT = "120363025343298765@g.us"
 OLD_CHAT = "2348179803743-1586000000@g.us"
 FIRST_GROUP = "64a00ec7c5e487d95dcb0d5e"
@@ -238,3 +240,58 @@ def test_blanks_without_end_are_not_given_back(to: Given) -> None:
     assert read == Recipients((ADA, BEN))
     assert read.is_truncated
     assert read.shown in (f"{ADA},{BEN}", [ADA, BEN])
+
+
+def test_an_object_brings_variables_and_may_stand_between_plain_entries() -> None:
+    to: Given = [ADA, {"to": f"+{BEN}", "variables": {"name": "Ben", "age": 7}}, "x", {"to": int(CARL)}]
+    read = recipients.read(to)
+
+    assert read == Recipients((ADA, BEN, CARL), (BadEntry(2, "x", numbers.reason("x")),))
+    assert (read.count, read.bad_count, read.duplicates, read.shown) == (4, 1, 0, to)
+    assert read.places() == {ADA: 0, BEN: 1, CARL: 3}
+    assert read.variables is not None
+    assert read.variables.texts == ["", '{"name":"Ben","age":"7"}', ""]
+    assert recipients.read(to, names=frozenset({"city"})).variables is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {},
+        {"to": None},
+        {"to": True},
+        {"to": [ADA]},
+        {"to": ADA, "name": "Ada"},
+        {"to": ADA, "variables": "name"},
+        {"to": ADA, "variables": []},
+    ],
+)
+def test_an_object_of_another_form_is_a_bad_entry(entry: dict[str, Any]) -> None:
+    assert recipients.read([BEN, entry]).bad == (BadEntry(1, "", recipients.NO_OBJECT),)
+
+
+def test_variables_that_cannot_be_taken_make_a_bad_entry() -> None:
+    [bad] = recipients.read([{"to": ADA, "variables": {"name": ["Ada"]}}]).bad
+    assert bad == BadEntry(0, ADA, "has the variable 'name', which is no text and no number")
+
+
+def test_who_is_named_twice_with_the_same_variables_is_one_and_with_others_a_bad_entry() -> None:
+    same: dict[str, Any] = {"to": ADA, "variables": {"name": "Ada"}}
+    other: dict[str, Any] = {"to": ADA, "variables": {"name": "Eda"}}
+    read = recipients.read([BEN, same, f"{BEN}", same, other, ADA])
+
+    assert (read.unique, read.duplicates) == ((BEN, ADA), 2)
+    assert [(bad.position, bad.entry) for bad in read.bad] == [(4, ADA), (5, ADA)]
+    assert read.bad[0].reason.startswith("is entry 1 too, with other variables: keep one")
+    assert recipients.read([same, other], names=frozenset({"city"})).duplicates == 1
+
+
+def test_no_more_rows_are_read_after_many_bad_ones_or_too_many_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = (Row(place, "x") for place in range(5_000))
+    assert recipients.read_rows(rows).count == 1_001
+    monkeypatch.setattr(recipients, "MOST_BYTES", 100)
+    rows = (Row(place, str(2348179803743 + place), {"name": "Ada"}) for place in range(100))
+    assert recipients.read_rows(rows).count == 8
+    assert recipients.read_rows((Row(0, ADA), Row(1, BEN), Row(2, CARL)), most=1).count == 2

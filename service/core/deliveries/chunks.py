@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
@@ -16,20 +18,29 @@ _FAN_OUT_POSTGRES = text("""
         DELETE FROM recipient_chunks WHERE (broadcast_id, start) = (
             SELECT broadcast_id, start FROM recipient_chunks WHERE broadcast_id = :broadcast_id
             ORDER BY start LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING start, recipients)
-    INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
+        RETURNING start, recipients, variables)
+    INSERT INTO deliveries
+        (id, broadcast_id, recipient, status, attempts, due_at, updated_at, variables)
     SELECT :head || lpad(to_hex(start + place), 6, '0'), :broadcast_id, recipient,
-           'queued', 0, :now, :now
-    FROM chunk, unnest(string_to_array(recipients, ',')) WITH ORDINALITY AS r(recipient, place)
+           'queued', 0, :now, :now, v
+    FROM chunk, unnest(string_to_array(recipients, ','), string_to_array(variables, E'\\n', ''))
+        WITH ORDINALITY AS r(recipient, v, place)
 """)
 _NEXT_CHUNK = text("""
-    SELECT start, recipients FROM recipient_chunks
+    SELECT start, recipients, variables FROM recipient_chunks
     WHERE broadcast_id = :broadcast_id ORDER BY start LIMIT 1
 """)
 _FAN_OUT_SQLITE = text("""
     INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
     SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, value, 'queued', 0, :now, :now
     FROM json_each('["' || replace(:recipients, ',', '","') || '"]')
+""")
+_FAN_OUT_VARIABLES_SQLITE = text("""
+    INSERT INTO deliveries
+        (id, broadcast_id, recipient, status, attempts, due_at, updated_at, variables)
+    SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, json_extract(value, '$[0]'),
+           'queued', 0, :now, :now, nullif(json_extract(value, '$[1]'), '')
+    FROM json_each(:rows)
 """)
 _DROP_CHUNK = text("""
     DELETE FROM recipient_chunks WHERE broadcast_id = :broadcast_id AND start = :start
@@ -70,8 +81,12 @@ def _make_rows(db: Db, broadcast_id: str, now: int) -> int:
     chunk = db.execute(_NEXT_CHUNK, values).one_or_none()
     if chunk is None:
         return 0
-    values |= {"start": chunk.start, "recipients": chunk.recipients}
-    made = rowcount(db, _FAN_OUT_SQLITE, values)
+    values |= {"start": chunk.start}
+    if chunk.variables is None:
+        made = rowcount(db, _FAN_OUT_SQLITE, values | {"recipients": chunk.recipients})
+    else:
+        rows = zip(chunk.recipients.split(","), chunk.variables.split("\n"), strict=True)
+        made = rowcount(db, _FAN_OUT_VARIABLES_SQLITE, values | {"rows": json.dumps([*rows])})
     db.execute(_DROP_CHUNK, values)
     return made
 

@@ -26,6 +26,7 @@ class Claimed(NamedTuple):
     attempts: int
     message_ids: str | None
     claimed_at: int = 0
+    variables: str | None = None
 
 
 MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
@@ -47,7 +48,7 @@ _CLAIM_POSTGRES = text(f"""
             SELECT id FROM deliveries
             WHERE broadcast_id = turn.broadcast_id AND status = 'queued' AND due_at <= :now
             ORDER BY due_at, id LIMIT turn.share FOR UPDATE SKIP LOCKED) AS d))
-    RETURNING id, broadcast_id, recipient, attempts, message_ids, updated_at
+    RETURNING id, broadcast_id, recipient, attempts, message_ids, updated_at, variables
 """)  # noqa: S608 - the condition is ours
 _CLAIM_SQLITE = text(f"""
     UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
@@ -61,7 +62,7 @@ _CLAIM_SQLITE = text(f"""
 # As one text: for each row that SQLite returns, this thread would let another one run.
 _CLAIMED_SQLITE = text("""
     SELECT json_group_array(
-        json_array(id, broadcast_id, recipient, attempts, message_ids, updated_at))
+        json_array(id, broadcast_id, recipient, attempts, message_ids, updated_at, variables))
     FROM deliveries WHERE status = 'sending' AND claim_id = :claim_id AND updated_at = :now
 """)
 

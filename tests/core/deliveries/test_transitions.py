@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service import ids
-from service.core import broadcasts, dispatchers, reports
+from service.core import broadcasts, dispatchers, reports, variables
 from service.core.deliveries import chunks, claims, tallies, transitions
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.progress import taken
@@ -75,6 +75,21 @@ def test_chunks_are_fanned_out_one_at_a_time_and_then_gone(world: World) -> None
     assert made == [2, 1, 0]
     assert [row.recipient for row in world.deliveries(broadcast_id)] == EVERYBODY
     assert world.ask("SELECT * FROM recipient_chunks") == []
+
+
+def test_variables_go_from_the_chunks_to_the_deliveries_and_with_the_claim(world: World) -> None:
+    small = world.with_settings(fanout_chunk=2)
+    given = ['Ada "\\ \n 😀', None, "Joan"]
+    to = [
+        {"to": recipient, "variables": {"name": name}} if name else recipient
+        for recipient, name in zip(EVERYBODY, given, strict=True)
+    ]
+    broadcast_id = small.ready(to)
+    stored = [row.variables for row in world.deliveries(broadcast_id)]
+    assert [variables.load(text).get("name") for text in stored] == given
+    assert stored[1] is None
+    assert [each.variables for each in world.claim(broadcast_id).deliveries] == stored
+    assert [row.variables for row in world.deliveries(world.ready(EVERYBODY))] == [None] * 3
 
 
 def test_a_fan_out_that_is_undone_leaves_its_chunk(world: World) -> None:
