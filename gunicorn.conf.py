@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from contextlib import suppress
 from http import HTTPStatus
@@ -88,7 +87,24 @@ _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
-    """gunicorn's threads; what they refuse by themselves has the form of all other answers."""
+    """gunicorn's threads, which end in one way, and refuse requests in the form of all answers."""
+
+    crier: Crier | None = None
+    """The service, from the moment on that it may dispatch."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Have the main loop end, and claim nothing more from now on.
+
+        A handler runs between any two lines of the main thread, in the middle of whatever that
+        does. It only sets flags: it takes no lock, which the main thread may hold, and raises
+        nothing.
+        """
+        if self.crier:
+            self.crier.dispatcher.drain()
+        super().handle_exit(sig, frame)
+
+    handle_quit = handle_exit
+    """SIGINT and SIGQUIT, too. gunicorn's own waits for a lock of its pool of threads."""
 
     def handle_error(self, _req: Any, client: Any, _addr: Any, exc: Exception) -> None:
         """Answer a request that the service never sees.
@@ -120,21 +136,13 @@ def _answer(status: HTTPStatus, body: bytes) -> bytes:
 worker_class = Worker
 
 
-def _crier(worker: Any) -> Crier:
+def _crier(worker: Worker) -> Crier:
     return worker.app.wsgi().extensions["crier"]  # type: ignore[no-any-return]
 
 
-_begun: list[Crier] = []
-"""The service of this worker, from the moment on that it may dispatch."""
-
-
-def post_worker_init(worker: Any) -> None:
+def post_worker_init(worker: Worker) -> None:
     """Start counting and dispatching in a fresh worker."""
-    crier = _crier(worker)
-    _begun.append(crier)
-    # Ctrl-C reaches every process of a terminal. The master hears it too, and tells its workers;
-    # were both at once, the worker's stop would be interrupted by itself and wait for ever.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker.crier = crier = _crier(worker)
     crier.database.dispose(close=False)
     # Not above: what is imported before the application is not read anew when workers reload.
     from service.dispatch import memory  # noqa: PLC0415
@@ -145,15 +153,13 @@ def post_worker_init(worker: Any) -> None:
     may_send = _may_send(worker, crier)
     if crier.settings.dispatch == "threads" and may_send:
         crier.dispatcher.start()
-        _drain_at_sigterm(crier)
     elif crier.settings.dispatch == "procrastinate":
         _insist_on_a_queue(worker, crier)
 
 
-def worker_exit(_server: Any, worker: Any) -> None:
+def worker_exit(_server: Any, worker: Worker) -> None:
     """Finish what is under way before a worker goes."""
-    # Not `worker.booted`: a signal may come before that, when messages are under way already.
-    for crier in _begun:
+    if crier := worker.crier:
         from service.dispatch import farewell  # noqa: PLC0415 - as above
 
         with farewell.announced(worker.log.info, crier.settings.grace):
@@ -161,7 +167,7 @@ def worker_exit(_server: Any, worker: Any) -> None:
         crier.database.dispose()
 
 
-def _may_send(worker: Any, crier: Crier) -> bool:
+def _may_send(worker: Worker, crier: Crier) -> bool:
     """Log what /readyz will complain of; return False if this process has another service's key.
 
     Tables may be made later. Such a key cannot be mended without a restart.
@@ -178,7 +184,7 @@ def _may_send(worker: Any, crier: Crier) -> bool:
     return True
 
 
-def _insist_on_a_queue(worker: Any, crier: Crier) -> None:
+def _insist_on_a_queue(worker: Worker, crier: Crier) -> None:
     """End gunicorn, and say why, where no job can be left; if the database is away, that passes."""
     from service.core import jobs  # noqa: PLC0415 - as above
     from service.database import OUT_OF_REACH  # noqa: PLC0415 - as above
@@ -187,15 +193,3 @@ def _insist_on_a_queue(worker: Any, crier: Crier) -> None:
         if problem := jobs.problem(db):
             worker.log.error(problem)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-
-
-def _drain_at_sigterm(crier: Crier) -> None:
-    """Stop claiming as soon as the signal comes: gunicorn has no hook for that moment."""
-    inherited = signal.getsignal(signal.SIGTERM)
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        crier.dispatcher.drain()
-        if callable(inherited):
-            inherited(number, frame)
-
-    signal.signal(signal.SIGTERM, drain)

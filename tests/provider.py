@@ -97,6 +97,11 @@ def late(seconds: float) -> Fault:
     return Fault(lambda to, usual: to.say_later(seconds, bytes(usual)), takes=True)
 
 
+def once(condition: Callable[[], object]) -> Fault:
+    """Answer as usual, as soon as a condition is true."""
+    return Fault(lambda to, usual: to.say_once(condition, bytes(usual)), takes=True)
+
+
 def dripping(seconds: float) -> Fault:
     """Answer as usual, with so much time between two bytes."""
     return Fault(lambda to, usual: to.drip(bytes(usual), seconds), takes=True)
@@ -423,6 +428,12 @@ class Connection(asyncio.Protocol):
         """Write."""
         if not self._transport.is_closing():
             self._transport.write(answer)
+
+    def say_once(self, condition: Callable[[], object], data: bytes) -> None:
+        if condition():
+            self.say(data)
+        else:
+            asyncio.get_running_loop().call_later(0.01, self.say_once, condition, data)
 
     def say_later(self, seconds: float, answer: bytes) -> None:
         """Write after some time."""

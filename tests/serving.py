@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from service.config import Settings
 from tests.waiting import LIMIT, until
@@ -44,7 +44,9 @@ def environment(settings: Settings, **changes: str) -> dict[str, str]:
 
 
 class Process:
-    """A process of the service, with its children."""
+    """A process of the service, with its children; `output` is where they write, if not here."""
+
+    output: IO[bytes] | None = None
 
     def __init__(self, settings: Settings, *command: str, **changes: str) -> None:
         self._command = [sys.executable, "-m", *command]
@@ -57,7 +59,13 @@ class Process:
         return self._process.pid
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, cwd=ROOT, env=self._environment)
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=ROOT,
+            env=self._environment,
+            stdout=self.output,
+            stderr=self.output,
+        )
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None

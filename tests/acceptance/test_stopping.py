@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from service.app import create_app
-from service.channels.drivers import sandbox
 from service.config import Settings
-from service.core.tokens import Scope
-from tests.conftest import Tenant
-from tests.serving import Process, running
+from tests.provider import Provider, once
+from tests.sending import Sending
+from tests.serving import Process, Server, running
 from tests.waiting import LIMIT, until
 
 SAID = "Finishing the sends under way; this takes 25 seconds at most."
@@ -21,23 +22,16 @@ SAID = "Finishing the sends under way; this takes 25 seconds at most."
 
 @pytest.fixture
 def settings(tmp_path: Path, sqlite_template: Path) -> Settings:
-    (tmp_path / "crier.db").write_bytes(sqlite_template.read_bytes())
-    return Settings(data_dir=tmp_path, dispatch="off")
+    shutil.copy(sqlite_template, tmp_path / "crier.db")
+    return Settings(data_dir=tmp_path, dispatch="off", private_addresses=True)
 
 
-def post_slow_broadcast(settings: Settings) -> None:
-    """Accept a broadcast to one recipient whose provider takes 4 seconds."""
+def post_broadcast(settings: Settings, provider: Provider) -> None:
+    """Accept a broadcast to one recipient."""
     app = create_app(settings)
-    acme = Tenant(app, "Acme", Scope.ADMIN)
-    acme.make("/session", name="slow", channel="sandbox", settings={"latency": 4.0})
-    order = {"send_type": "individual", "to": "12025550110", "message": {"text": "Hello"}}
-    acme.make("/broadcast", **order)
+    sending = Sending(app, provider)
+    sending.broadcast(["12025550110"], sending.session())
     app.extensions["crier"].database.dispose()
-
-
-def session_ids(settings: Settings) -> list[str]:
-    with closing(sqlite3.connect(settings.data_dir / "crier.db")) as database:
-        return [row[0] for row in database.execute("SELECT id FROM sessions")]
 
 
 def count(settings: Settings, status: str) -> int:
@@ -46,16 +40,23 @@ def count(settings: Settings, status: str) -> int:
         return int(database.execute(query, [status]).fetchone()[0])
 
 
+@pytest.mark.parametrize("kind", ["gunicorn", "flask dispatch"])
 def test_ctrl_c_says_what_is_waited_for(
-    settings: Settings, capfd: pytest.CaptureFixture[str]
+    settings: Settings, provider: Provider, kind: str, tmp_path: Path
 ) -> None:
-    post_slow_broadcast(settings)
-    process = Process(settings, "flask", "--app", "wsgi", "dispatch")
-    with running(process):
-        # The sandbox has it, and has not answered yet.
-        until(lambda: sandbox.received(settings.sandbox_store, session_ids(settings))[0])
+    answering = threading.Event()
+    provider.then(once(answering.is_set))
+    post_broadcast(settings, provider)
+    process = (
+        Server(settings, DISPATCH="threads", PRIVATE_ADDRESSES="true")
+        if kind == "gunicorn"
+        else Process(settings, "flask", "--app", "wsgi", "dispatch", PRIVATE_ADDRESSES="true")
+    )
+    said = tmp_path / "said"
+    with said.open("wb") as process.output, running(process):
+        until(lambda: provider.messages)
         process.interrupt()
+        until(lambda: SAID in said.read_text())
+        answering.set()
         assert process.wait(LIMIT) == 0
-    said = "".join(capfd.readouterr())
-    assert SAID in said
     assert count(settings, "sent") == 1
