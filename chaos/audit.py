@@ -19,7 +19,7 @@ from chaos import under_way
 from chaos.plan import CHANNELS, Order, Plan
 from chaos.traffic import Traffic
 from chaos.under_way import UnderWay
-from service.core.deliveries.tallies import COUNTED
+from service.models import COUNTED
 
 COUNTERS = ("sent", "delivered", "read", "failed", "cancelled", "uncertain")
 _DONE = frozenset({"sent", "delivered", "read"})

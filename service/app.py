@@ -23,6 +23,7 @@ from service.blueprints import (
     metrics,
     opt_outs,
     origins,
+    reports,
     sandbox,
     sessions,
     traffic,
@@ -41,6 +42,7 @@ from service.dispatch.sending.uploads import StoredMediaIds
 _NOUNS = (
     broadcasts,
     deliveries,
+    reports,
     attachments,
     contacts,
     groups,

@@ -15,7 +15,7 @@ from service.channels.drivers import sandbox
 from service.config import Settings
 from service.core import clients, dispatchers, intake, recipients, sessions
 from service.core.accounts import Accounts
-from service.core.deliveries import chunks, claims, tallies
+from service.core.deliveries import chunks, claims, timelines
 from service.core.deliveries.claims import Claimed
 from service.core.intake import BroadcastRequest
 from service.core.recipients import Given
@@ -23,7 +23,7 @@ from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.sending.uploads import StoredMediaIds
-from service.models import Broadcast, Delivery, SendType, Session
+from service.models import COUNTED, Broadcast, Delivery, SendType, Session
 from tests.waiting import until
 
 ADA, GRACE, JOAN = "2348179803743", "2349048988056", "2348179803744"
@@ -142,6 +142,12 @@ class World:
         """Count the deliveries of a broadcast by status."""
         return dict(Counter(delivery.status for delivery in self.deliveries(broadcast_id)))
 
+    def timeline(self, broadcast_id: str) -> dict[str, int]:
+        """Add up the timeline of a broadcast."""
+        with self.database.reading() as db:
+            buckets = timelines.read(db, db.get_one(Broadcast, broadcast_id))
+        return {name: sum(bucket.gain[name] for bucket in buckets) for name in COUNTED}
+
     def await_status(self, broadcast_id: str, status: str) -> None:
         until(lambda: self.get(broadcast_id).status == status)
 
@@ -162,8 +168,8 @@ class World:
     def assert_counters_equal_rows(self, broadcast_ids: Iterable[str]) -> None:
         for broadcast_id in broadcast_ids:
             broadcast, rows = self.get(broadcast_id), self.statuses(broadcast_id)
-            counters = {name: getattr(broadcast, name) for name in tallies.COUNTED}
-            assert counters == {name: rows.get(name, 0) for name in tallies.COUNTED}
+            counters = {name: getattr(broadcast, name) for name in COUNTED}
+            assert counters == {name: rows.get(name, 0) for name in COUNTED}
             assert sum(rows.values()) == broadcast.total
 
     def _sessions(self) -> Sequence[str]:

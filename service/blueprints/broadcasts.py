@@ -150,6 +150,7 @@ def resume(broadcast_id: str) -> Shown:
 def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
     """Send again what failed, what is uncertain, or both, but to nobody who has opted out.
 
+    With `codes`, only what ended with one of them: the report of a broadcast lists its codes.
     It goes out by the session of the broadcast, whose provider reports on what was sent before: a
     `session_id` that names another one is a 422.
     """
@@ -159,7 +160,9 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
             caller().client_id,
             broadcast_id,
             [DeliveryStatus(status) for status in dict.fromkeys(body["statuses"])],
+            codes=body["codes"],
             session_id=named_session(),
+            expires_at=body.get("expires_at"),
             expire_after=crier().settings.expire_after,
             now=now_ms(),
             within=within(),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier, within
-from service.core import delivery_log, variables
+from service.core import delivery_log, histories, variables
 from service.core.deliveries import progress
 from service.core.delivery_log import Entry
-from service.core.paging import Page, PageRequest
+from service.core.paging import Page
 from service.core.tokens import Scope
 from service.models import Delivery, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.broadcasts import LoggedDeliverySchema
 from service.schemas.pages import LogPageSchema
+from service.schemas.reports import DeliveryHistorySchema
 
 blueprint = Blueprint("deliveries", __name__, description="What was sent to whom")
 
@@ -22,20 +25,33 @@ blueprint = Blueprint("deliveries", __name__, description="What was sent to whom
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages(LogPageSchema)
 @blueprint.answers(200, LoggedDeliverySchema, "Delivery fetched successfully!", many=True)
-def index(page: PageRequest) -> Page[Shown]:
-    """Fetch what was sent to whom, across broadcasts, the newest first."""
+def index(query: dict[str, Any]) -> Page[Shown]:
+    """Fetch what was sent to whom, across broadcasts, the newest first.
+
+    With `recipient`, only what was sent to one person: that is found by an index, however much
+    was sent to others.
+    """
+    client_id, page, recipient = caller().client_id, query["page"], query["recipient"]
     with crier().database.reading() as db:
-        return delivery_log.page(db, caller().client_id, page, within=within()).map(_shown)
+        if recipient is None:
+            found = delivery_log.page(db, client_id, page, within=within())
+        else:
+            found = delivery_log.to_recipient(db, client_id, recipient, page, within=within())
+    return found.map(_shown)
 
 
 @blueprint.get("/delivery/<id:delivery_id>", "getDelivery")
 @blueprint.get("/message-log/<id:delivery_id>", "getMessageLog", tags=GUIDE)
 @blueprint.scope(Scope.READ, by_session=True)
-@blueprint.answers(200, LoggedDeliverySchema, "Delivery fetched successfully!")
+@blueprint.answers(200, DeliveryHistorySchema, "Delivery fetched successfully!")
 def show(delivery_id: str) -> Shown:
-    """Fetch one delivery."""
+    """Fetch one delivery and its history: attempts, answers, receipts and retries, in words.
+
+    The history keeps 50 attempts and receipts that failed or were overtaken.
+    """
     with crier().database.reading() as db:
-        return _shown(delivery_log.get(db, caller().client_id, delivery_id, within=within()))
+        entry = delivery_log.get(db, caller().client_id, delivery_id, within=within())
+        return Shown(_shown(entry), history=histories.read(db, entry))
 
 
 def shown(delivery: Delivery) -> Shown:

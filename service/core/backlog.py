@@ -11,8 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
-from service.core.deliveries.tallies import COUNTED
-from service.models import FOREVER, SessionStatus
+from service.models import COUNTED, FOREVER, SessionStatus
 
 
 class Depth(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Select, select, update
@@ -80,12 +80,17 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     broadcast_id: str,
     statuses: Iterable[DeliveryStatus],
     *,
+    codes: Sequence[str] = (),
     session_id: str = "",
+    expires_at: int | None = None,
     expire_after: float,
     now: int,
     within: str | None = None,
 ) -> Broadcast:
     """Send again what failed or is uncertain, with a new set of attempts and a new expiry.
+
+    With `codes` only what ended with one of these. Without `expires_at` the broadcast expires in
+    `expire_after` seconds, unless it does so later already.
 
     Not to those who have opted out since. Raises ConflictError where nothing is left, the
     broadcast was cancelled, or its session is gone, and InvalidError for another session.
@@ -101,16 +106,23 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
         raise InvalidError(errors={"session_id": [reason]})
     if broadcast.status == BroadcastStatus.CANCELLED:
         raise ConflictError("A cancelled broadcast cannot be retried: create it anew.")
+    if expires_at is not None and expires_at <= now:
+        raise InvalidError(errors={"expires_at": ["Must be in the future."]})
     _check_files(db, broadcast)
-    again = sum(transitions.requeue(db, broadcast_id, status, now=now) for status in statuses)
+    again = sum(
+        transitions.requeue(db, broadcast_id, status, codes=codes, now=now) for status in statuses
+    )
     if not again:
         raise ConflictError(
             "No delivery of this broadcast is in a state that can be retried; those to people who"
-            " have opted out are not."
+            f" have opted out are not.{_OF_CODES if codes else ''}"
         )
     db.refresh(broadcast)
-    expires_at = max(broadcast.expires_at, now + milliseconds(expire_after))
-    return _move(db, broadcast, None, {"expires_at": expires_at}, now=now)
+    later = max(broadcast.expires_at, now + milliseconds(expire_after))
+    return _move(db, broadcast, None, {"expires_at": expires_at or later}, now=now)
+
+
+_OF_CODES = " GET /broadcast/{id}/report lists the codes."
 
 
 def _check_files(db: Db, broadcast: Broadcast) -> None:

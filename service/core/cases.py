@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row
 
 from service.channels.base import ReceiptState, SendError
 from service.core import waiting
-from service.core.deliveries import tallies
 from service.core.deliveries.claims import Claimed
+from service.core.deliveries.events import Event
 from service.core.deliveries.progress import State, Word, advance
 from service.core.verdicts import Verdict
-from service.models import DeliveryStatus
+from service.models import COUNTED, DeliveryStatus, EventKind
 
 _SETTLED = {DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ}
-_ARRIVED = {ReceiptState.DELIVERED, ReceiptState.READ}
+_ARRIVED: Final[frozenset[str]] = frozenset({ReceiptState.DELIVERED, ReceiptState.READ})
+_ENDED = {DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN}
 
 
 class Failure(NamedTuple):
@@ -35,12 +36,15 @@ class Case:
     """A delivery with the words on it, each with the part that it is about.
 
     `verdicts` are those that made a difference: a failure that is no news has no consequences.
+    `events` are what the row does not tell afterwards.
     """
 
     def __init__(self, delivery: Row[Any], now: int) -> None:
         self.delivery = delivery
         self.words: list[tuple[Row[Any], int]] = []
         self.verdicts: list[Verdict] = []
+        self.events: list[Event] = []
+        self._arrived_at: dict[str, int] = {}
         self._now = now
         self._attempts: int = delivery.attempts
         self._due_at: int = delivery.due_at
@@ -59,7 +63,10 @@ class Case:
             verdict = judge(self._failure(row, error)) if error else None
             after = advance(self._state, _word(row, part, verdict), self.delivery.parts)
             if after != self._state:
+                self.events += self._passing(row, part, after)
                 self._move_to(after, verdict)
+                if after.status in _ARRIVED:
+                    self._arrived_at[after.status] = row.received_at
 
     def has_moved(self) -> bool:
         """Tell whether anything is new."""
@@ -84,16 +91,30 @@ class Case:
             "new_due_at": self._due_at,
             "new_sent_at": self._now if after.status in _SETTLED else None,
             "new_updated_at": self._now,
+            "new_delivered_at": self._arrived_at.get(DeliveryStatus.DELIVERED),
+            "new_read_at": self._arrived_at.get(DeliveryStatus.READ),
         }
 
     def gain(self) -> Counter[str]:
         """Return by how much the broadcast's counters change."""
         gain: Counter[str] = Counter()
-        if self._before.status in tallies.COUNTED:
+        if self._before.status in COUNTED:
             gain[self._before.status] -= 1
-        if self._state.status in tallies.COUNTED:
+        if self._state.status in COUNTED:
             gain[self._state.status] += 1
         return gain
+
+    def _passing(self, row: Row[Any], part: int, after: State) -> Iterator[Event]:
+        """Yield what the row would not tell once it is as in `after`."""
+        before, delivery_id, moment = self._state, self.delivery.id, row.received_at
+        if before.status in _ENDED and after.status is not before.status:
+            ended_at = self.delivery.updated_at if before is self._before else moment
+            kind = EventKind(before.status)
+            yield Event(delivery_id, ended_at, kind, 0, before.code, before.reason)
+        if row.state == ReceiptState.FAILED and after.status is DeliveryStatus.QUEUED:
+            yield Event(delivery_id, moment, EventKind.REOPENED, part, after.code, after.reason)
+        elif row.state in _ARRIVED and after.status != row.state:
+            yield Event(delivery_id, moment, EventKind(row.state), part)
 
     def _failure(self, row: Row[Any], error: SendError) -> Failure:
         """Describe a failure as that of an attempt that has not been counted yet."""

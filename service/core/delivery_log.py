@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core.paging import Page, PageRequest
+from service.core.paging import Page, PageRequest, count
 from service.errors import NotFoundError
 from service.models import Broadcast, Delivery, RecipientChunk
 
@@ -44,10 +44,27 @@ def page(db: Db, client_id: str, request: PageRequest, *, within: str | None = N
     return Page(_entries(db, wanted), total, request)
 
 
+def to_recipient(
+    db: Db, client_id: str, recipient: str, request: PageRequest, *, within: str | None = None
+) -> Page[Entry]:
+    """Return one page of what was sent to somebody, of all broadcasts or only of one session's."""
+    # Compared as an expression, so that no index leads from the client to each of its broadcasts.
+    is_mine = (Broadcast.client_id + "") == client_id
+    of_all: Any = select(Delivery, Broadcast).where(Broadcast.id == Delivery.broadcast_id, is_mine)
+    found = of_all.where(Delivery.recipient == recipient, Broadcast.deleted_at.is_(None))
+    if within is not None:
+        found = found.where((Broadcast.session_id + "") == within)
+    total = count(db, found)
+    request.check(total)
+    ordered = found.order_by(request.order(Delivery.id))
+    rows = db.execute(ordered.limit(request.page_size).offset(request.offset)).all()
+    return Page([Entry(row.Delivery, row.Broadcast) for row in rows], total, request)
+
+
 def get(db: Db, client_id: str, delivery_id: str, *, within: str | None = None) -> Entry:
     """Return one delivery of a client; raises NotFoundError."""
-    of_client = _mine(Broadcast, client_id, within).where(Broadcast.id == Delivery.broadcast_id)
-    wanted = of_client.add_columns(Delivery).where(Delivery.id == delivery_id)
+    of_client = _mine(Delivery, client_id, within).add_columns(Broadcast)
+    wanted = of_client.where(Broadcast.id == Delivery.broadcast_id, Delivery.id == delivery_id)
     row = db.execute(wanted).one_or_none() if ids.is_id(delivery_id) else None
     if row is None:
         raise NotFoundError("delivery", delivery_id)

@@ -10,11 +10,19 @@ from sqlalchemy.orm import Session as Db
 
 from service.core import dispatchers, intake, owned, recipients, signals
 from service.core.accounts import Accounts
-from service.core.deliveries import tallies
+from service.core.deliveries import events
 from service.core.intake import BroadcastRequest
 from service.core.recipients import Recipients
 from service.errors import ConflictError, InvalidError, StaleVersionError
-from service.models import Broadcast, BroadcastAttachment, BroadcastStatus, Delivery, RecipientChunk
+from service.models import (
+    COUNTED,
+    Broadcast,
+    BroadcastAttachment,
+    BroadcastStatus,
+    Delivery,
+    RecipientChunk,
+    TimelineBucket,
+)
 
 _REPLACED = ("session_id", "send_type", "message", "content", "parts", "expires_at", "send_at")
 _RECIPIENTS = ("to", "to_truncated", "total")
@@ -139,9 +147,10 @@ def _keeps_recipients(broadcast: Broadcast, made: Broadcast) -> bool:
 
 
 def _freeze_anew(db: Db, broadcast: Broadcast, reached: Recipients, chunk: int) -> None:
-    for table in (RecipientChunk, Delivery):
+    events.forget(db, broadcast.id)
+    for table in (RecipientChunk, Delivery, TimelineBucket):
         gone = delete(table).where(table.broadcast_id == broadcast.id)
         db.execute(gone.execution_options(synchronize_session=False))
-    for name in tallies.COUNTED:
+    for name in COUNTED:
         setattr(broadcast, name, 0)
     intake.freeze(db, broadcast.id, reached, chunk)

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session as Db
 from service.channels.base import Notice, Receipt, SendError
 from service.core import sent_parts, waiting
 from service.core.cases import Case, Judge
-from service.core.deliveries import tallies, transitions
+from service.core.deliveries import events, tallies, transitions
 from service.core.sent_parts import Place
 from service.core.verdicts import Verdict
 from service.errors import TooManyReportsError
@@ -231,6 +231,7 @@ def _bring_forward(
             gains.setdefault(broadcast_id, Counter()).update(case.gain())
         if case.has_arrived():
             result.arrived.add(broadcast_id)
+    events.keep(db, [event for case in cases for event in case.events])
     transitions.bring_forward(db, moves)
     tallies.move(db, gains, now=now)
 

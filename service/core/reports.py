@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import paging, recipients
-from service.core.deliveries.tallies import COUNTED
 from service.database import now_ms
 from service.models import (
+    COUNTED,
     Broadcast,
     BroadcastStatus,
     Delivery,
@@ -75,6 +75,11 @@ def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arr
         )
         for broadcast in broadcasts
     }
+
+
+def held(db: Db, broadcast: Broadcast) -> str | None:
+    """Return why the session of a broadcast cannot send, while the broadcast waits for that."""
+    return _held(db, [broadcast]).get(broadcast.id)
 
 
 def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:

@@ -24,7 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session as Db
 
-from service.models import Broadcast, Delivery, DeliveryStatus, SentPart, WaitingReceipt
+from service.models import (
+    Broadcast,
+    Delivery,
+    DeliveryEvent,
+    DeliveryStatus,
+    SentPart,
+    WaitingReceipt,
+)
 
 # What needs the provider's id of a part is a later receipt, which may name nothing else. Only what
 # is read in all its parts, or was cancelled, no receipt moves any more: what was sent may be
@@ -83,7 +90,8 @@ def forget(db: Db, ids: Sequence[str], *, before: int, limit: int) -> tuple[int,
     mine = (_old(before), Broadcast.deleted_at.is_not(None), Broadcast.id.in_(ids))
     closed = db.scalars(_locked(select(Broadcast.id).where(*mine))).all()
     some = select(Delivery.id).where(Delivery.broadcast_id.in_(closed)).limit(limit)
-    free = some.with_for_update(skip_locked=True)
+    free = db.scalars(some.with_for_update(skip_locked=True)).all()
+    _count(db, delete(DeliveryEvent).where(DeliveryEvent.delivery_id.in_(free)))
     deliveries = _count(db, delete(Delivery).where(Delivery.id.in_(free)))
     if deliveries == limit:
         return deliveries, 0

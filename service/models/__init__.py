@@ -12,17 +12,20 @@ from service.models.broadcasts import (
 )
 from service.models.clients import Client
 from service.models.contacts import Contact
-from service.models.deliveries import Delivery, DeliveryStatus
+from service.models.deliveries import COUNTED, Delivery, DeliveryStatus
+from service.models.delivery_events import DeliveryEvent, EventKind
 from service.models.dispatchers import Dispatcher
 from service.models.groups import Group, GroupMember
 from service.models.opt_outs import OptOut
 from service.models.receipts import WaitingReceipt
 from service.models.sent_parts import SentPart
 from service.models.sessions import FOREVER, OnUncertain, Session, SessionStatus
+from service.models.timeline_buckets import TimelineBucket
 from service.models.tokens import Token
 from service.models.uploaded_media import UploadedMedia
 
 __all__ = [
+    "COUNTED",
     "FOREVER",
     "UNFINISHED",
     "Attachment",
@@ -33,8 +36,10 @@ __all__ = [
     "Client",
     "Contact",
     "Delivery",
+    "DeliveryEvent",
     "DeliveryStatus",
     "Dispatcher",
+    "EventKind",
     "Group",
     "GroupMember",
     "OnUncertain",
@@ -44,6 +49,7 @@ __all__ = [
     "SentPart",
     "Session",
     "SessionStatus",
+    "TimelineBucket",
     "Token",
     "UploadedMedia",
     "WaitingReceipt",

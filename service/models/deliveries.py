@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -23,6 +24,17 @@ class DeliveryStatus(StrEnum):
     UNCERTAIN = "uncertain"
 
 
+COUNTED: Final = (
+    DeliveryStatus.SENT,
+    DeliveryStatus.DELIVERED,
+    DeliveryStatus.READ,
+    DeliveryStatus.FAILED,
+    DeliveryStatus.CANCELLED,
+    DeliveryStatus.UNCERTAIN,
+)
+"""The states of which a broadcast keeps a counter, by the same name."""
+
+
 class Delivery(Base):
     """One broadcast for one recipient.
 
@@ -37,6 +49,16 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("broadcast_id", "recipient"),
         Index(None, "broadcast_id", "status", "id"),
+        Index(None, "recipient", "id"),
+        Index(
+            "ix_deliveries_refused",
+            "broadcast_id",
+            "status",
+            "code",
+            "id",
+            sqlite_where=text("status IN ('failed', 'uncertain')"),
+            postgresql_where=text("status IN ('failed', 'uncertain')"),
+        ),
         Index(
             "ix_deliveries_queued",
             "broadcast_id",
@@ -65,5 +87,7 @@ class Delivery(Base):
     code: Mapped[str | None]
     reason: Mapped[str | None]
     sent_at: Mapped[int | None] = mapped_column(Moment)
+    delivered_at: Mapped[int | None] = mapped_column(Moment)
+    read_at: Mapped[int | None] = mapped_column(Moment)
     updated_at: Mapped[int] = mapped_column(Moment)
     variables: Mapped[str | None]

@@ -31,6 +31,7 @@ from service.schemas.base import (
 _LATITUDE = r" *[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?) *"
 _LONGITUDE = r" *[+-]?((1[0-7][0-9]|[0-9]{1,2})(\.[0-9]{1,20})?|180(\.0{1,20})?) *"
 _LONGEST_PLACE = 1_000
+_MOST_CODES = 100
 _RECIPIENTS: list[dict[str, Any]] = [
     {"type": "string"},
     {"type": "integer"},
@@ -236,6 +237,22 @@ class RetrySchema(CredentialsSchema, LenientSchema):
             "default": [DeliveryStatus.FAILED],
         },
     )
+    codes = fields.List(
+        fields.String(validate=validate.Length(max=1_000)),
+        validate=validate.Length(max=_MOST_CODES),
+        load_default=list,
+        metadata={
+            "description": "Only what ended with one of these codes; an empty text stands for none."
+            " Left out: whatever the code"
+        },
+    )
+    expires_at = Moment(
+        allow_none=True,
+        metadata={
+            "description": "When what is still unsent is given up; left out: after the service's"
+            " usual time, or when the broadcast expires, whichever is later"
+        },
+    )
 
 
 class CountsSchema(Schema):
@@ -314,6 +331,8 @@ class DeliverySchema(StrictSchema):
     )
     next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
     sent_at = Moment(required=True, allow_none=True, data_key="sentAt")
+    delivered_at = Moment(required=True, allow_none=True, data_key="deliveredAt")
+    read_at = Moment(required=True, allow_none=True, data_key="readAt")
     updated_at = updated()
     variables = fields.Dict(
         keys=fields.String(),

@@ -16,6 +16,19 @@ def _size(**options: Any) -> fields.Integer:
     return fields.Integer(validate=validate.Range(min=1, max=LARGEST_SIZE), **options)
 
 
+def _recipient(about: str) -> fields.String:
+    return fields.String(
+        load_default=None,
+        validate=validate.Length(max=100),
+        metadata={"description": about},
+    )
+
+
+def _read(recipient: str | None) -> str | None:
+    """Return a recipient as deliveries have it; what is no number is looked for as it is."""
+    return recipient and (numbers.normalise(recipient) or recipient)
+
+
 def _page(data: dict[str, Any]) -> PageRequest:
     usual = LARGEST_SIZE if data["type"] else DEFAULT_SIZE
     size = data["page_size"] or data["limit"] or usual
@@ -51,6 +64,12 @@ class LogPageSchema(SortedPageSchema):
     sort = fields.String(
         load_default="-createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
     )
+    recipient = _recipient("Only what was sent to this number, in any notation, or group")
+
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the filter and the page that is asked for."""
+        return {"page": _page(data), "recipient": _read(data["recipient"])}
 
 
 class SandboxPageSchema(SortedPageSchema):
@@ -75,11 +94,10 @@ class DeliveryPageSchema(SortedPageSchema):
     """A page of the deliveries of a broadcast, in the order of `to`."""
 
     status = fields.Enum(DeliveryStatus, by_value=True, load_default=None)
-    recipient = fields.String(load_default=None, validate=validate.Length(max=100))
+    recipient = _recipient("Only this number, in any notation, or group")
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the page that is asked for."""
-        page = _page(data)
-        wanted = data["recipient"] and (numbers.normalise(data["recipient"]) or data["recipient"])
-        return {"page": page, "status": data["status"], "recipient": wanted}
+        recipient = _read(data["recipient"])
+        return {"page": _page(data), "status": data["status"], "recipient": recipient}

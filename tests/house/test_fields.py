@@ -42,6 +42,7 @@ WRONG = {"access_token": "crier_wrong", "session_id": "0" * 24}
 VALUES: dict[str, Any] = {
     "__v": 99,
     "channel": "waha",
+    "codes": ["131026"],
     "concurrency": 2,
     "contacts": ["0" * 24],
     "default": True,

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import CursorResult, RowMapping, bindparam, text
 from sqlalchemy.orm import Session as Db
 
-from service.core.deliveries import tallies
+from service.core.deliveries import events, tallies
 from service.core.deliveries.progress import PROCESS_DIED, VOID
 from service.database import is_postgres, rowcount
 from service.metrics import meters
-from service.models import DeliveryStatus
+from service.models import DeliveryStatus, EventKind
 
 
 class Claimed(NamedTuple):
@@ -187,15 +187,16 @@ def return_untouched(
     return count
 
 
-_RESCUE = text("""
+_RESCUED = "status = 'sending' AND claim_id = :claim_id AND broadcast_id = :broadcast_id"
+_REMEMBER_RESCUE = events.keeping(EventKind.RESCUED, _RESCUED, "NULL, NULL")
+_RESCUE = text(f"""
     UPDATE deliveries SET
         status = :status, claim_id = NULL, attempts = attempts + :tried, due_at = :now,
         updated_at = :now, code = :code, reason = :reason, message_ids =
             CASE :status WHEN 'queued' THEN trim(COALESCE(message_ids, '') || ' ' || :void)
                          ELSE message_ids END
-    WHERE status = 'sending' AND claim_id = :claim_id AND broadcast_id = :broadcast_id
-    RETURNING broadcast_id, status
-""")
+    WHERE {_RESCUED} RETURNING broadcast_id, status
+""")  # noqa: S608 - the condition is ours
 
 
 def rescue(
@@ -212,6 +213,8 @@ def rescue(
     }
     again = {"status": DeliveryStatus.QUEUED, "tried": 0, "code": None, "reason": None}
     values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "void": VOID, "now": now}
+    if resend:
+        db.execute(_REMEMBER_RESCUE, values | {"most": events.MOST})
     moved = db.execute(_RESCUE, values | (again if resend else held)).all()
     meters.note(db.info, "rescued", ("queued" if resend else "uncertain",), len(moved))
     return tallies.move(db, tallies.gains(moved), now=now)

@@ -9,19 +9,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session as Db
 
+from service.core.deliveries import timelines
+from service.core.deliveries.timelines import Moved
 from service.database import is_postgres
 from service.metrics import meters
-from service.models import BroadcastStatus, DeliveryStatus
-
-COUNTED = (
-    DeliveryStatus.SENT,
-    DeliveryStatus.DELIVERED,
-    DeliveryStatus.READ,
-    DeliveryStatus.FAILED,
-    DeliveryStatus.CANCELLED,
-    DeliveryStatus.UNCERTAIN,
-)
-"""The states of which a broadcast keeps a counter, by the same name."""
+from service.models import COUNTED, BroadcastStatus
 
 
 class Closed(NamedTuple):
@@ -43,7 +35,7 @@ _MOVE = text(f"""
                           THEN CASE WHEN send_at > :now THEN 'scheduled' ELSE 'sending' END
                       ELSE status END
     WHERE id = :id
-    RETURNING id, status, total, closed_at,
+    RETURNING id, status, total, closed_at, created_at, send_at,
         (SELECT channel FROM sessions WHERE sessions.id = broadcasts.session_id) AS channel
 """)  # noqa: S608 - the names are ours
 
@@ -56,17 +48,19 @@ def move(db: Db, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]
 
     In the order of ids, so that two processes never wait for each other.
     """
-    closed = []
+    closed, moved = [], []
     for broadcast_id in sorted(gains):
         gain: dict[str, int] = {name: gains[broadcast_id][name] for name in COUNTED}
         row = db.execute(_MOVE, {"id": broadcast_id, "now": now, **gain}).one_or_none()
         if row is None:
             continue
+        moved.append(Moved(row.id, timelines.began(row.created_at, row.send_at), gain))
         for status, count in gain.items():
             if count > 0:
                 meters.note(db.info, "deliveries", (row.channel or "none", status), count)
         if row.closed_at == now:
             closed.append(Closed(row.id, BroadcastStatus(row.status), row.total))
+    timelines.keep(db, moved, now=now)
     return closed
 
 

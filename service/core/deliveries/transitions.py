@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session as Db
 
-from service.core.deliveries import tallies
+from service.core.deliveries import events, tallies
+from service.core.deliveries.events import Event
 from service.core.deliveries.progress import VOID
 from service.database import is_postgres, rowcount
-from service.models import DeliveryStatus
+from service.models import DeliveryStatus, EventKind
 
 OPTED_OUT = "This person has opted out of messages from this account."
 """The reason of deliveries to somebody who wants no more messages."""
@@ -100,12 +101,22 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
 
     A delivery that this claim no longer holds is left as it is: somebody else answers for it.
     """
+    events.keep(db, [*_unfinished(outcomes)], claim_id=claim_id)
     if is_postgres(db):
         values = {"claim_id": claim_id, **_arrays(outcomes)}
         moved: Iterable[Any] = db.execute(_RECORD_POSTGRES, values).all()
     else:
         moved = [_record_alike(db, claim_id, alike) for alike in _by_end(outcomes)]
     return tallies.move(db, tallies.add_up(moved), now=now)
+
+
+def _unfinished(outcomes: Iterable[Outcome]) -> Iterable[Event]:
+    """Yield the events of what is tried again: its reason is overwritten by the next attempt."""
+    for each in outcomes:
+        if each.status is DeliveryStatus.QUEUED and each.reason:
+            kind = EventKind.RETRYING if each.tried else EventKind.HELD
+            told = (each.code, each.reason, each.due_at, each.claimed_at)
+            yield Event(each.id, each.at, kind, 0, *told)
 
 
 def _record_alike(
@@ -193,6 +204,11 @@ def leave_out(db: Db, session_id: str, recipient: str, *, now: int) -> None:
     tallies.move(db, tallies.gains(moved.all()), now=now)
 
 
+_REQUEUED = """
+    broadcast_id = :broadcast_id AND status = :status {of_codes} AND NOT EXISTS (
+        SELECT 1 FROM opt_outs WHERE opt_outs.recipient = deliveries.recipient
+            AND session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
+"""
 _REQUEUE = """
     UPDATE deliveries SET
         status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL,
@@ -200,42 +216,61 @@ _REQUEUE = """
                            WHEN status = 'uncertain'
                                 THEN trim(COALESCE(message_ids, '') || ' ' || :void)
                            ELSE message_ids END
-    WHERE broadcast_id = :broadcast_id AND status = :status AND NOT EXISTS (
-        SELECT 1 FROM opt_outs WHERE opt_outs.recipient = deliveries.recipient
-            AND session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
+    WHERE {requeued}
 """
-_REQUEUE_POSTGRES = text(
-    _REQUEUE.format(
-        marked="""
-        SELECT string_agg(
-            CASE substr(progress, CAST(place AS int), 1) WHEN 'f' THEN :void || word ELSE word END,
-            ' ' ORDER BY place)
-        FROM unnest(string_to_array(message_ids, ' ')) WITH ORDINALITY AS m(word, place)"""
-    )
-)
-_REQUEUE_SQLITE = text(
-    _REQUEUE.format(
-        marked="""
-        SELECT group_concat(
-            CASE substr(progress, place, 1) WHEN 'f' THEN :void || word ELSE word END, ' ')
-        FROM (SELECT value AS word, key + 1 AS place FROM json_each(
-              '[' || replace(json_quote(message_ids), ' ', '","') || ']') ORDER BY key)"""
-    )
+_MARKED_POSTGRES = """
+    SELECT string_agg(
+        CASE substr(progress, CAST(place AS int), 1) WHEN 'f' THEN :void || word ELSE word END,
+        ' ' ORDER BY place)
+    FROM unnest(string_to_array(message_ids, ' ')) WITH ORDINALITY AS m(word, place)"""
+_MARKED_SQLITE = """
+    SELECT group_concat(
+        CASE substr(progress, place, 1) WHEN 'f' THEN :void || word ELSE word END, ' ')
+    FROM (SELECT value AS word, key + 1 AS place FROM json_each(
+          '[' || replace(json_quote(message_ids), ' ', '","') || ']') ORDER BY key)"""
+
+
+class _Requeue(NamedTuple):
+    """The two statements of a retry, in this order."""
+
+    remember: TextClause
+    move: TextClause
+
+    @classmethod
+    def of(cls, marked: str, of_codes: str = "") -> _Requeue:
+        where = _REQUEUED.format(of_codes=of_codes)
+        move = text(_REQUEUE.format(marked=marked, requeued=where))
+        return cls(events.keeping(EventKind.RETRIED, where), move)
+
+
+# A delivery without a code has the empty one here.
+_OF_CODES_POSTGRES = "AND COALESCE(code, '') = ANY(CAST(:codes AS text[]))"
+_OF_CODES_SQLITE = "AND COALESCE(code, '') IN (SELECT value FROM json_each(:codes))"
+_REQUEUE_ALL = (_Requeue.of(_MARKED_SQLITE), _Requeue.of(_MARKED_POSTGRES))
+_REQUEUE_SOME = (
+    _Requeue.of(_MARKED_SQLITE, _OF_CODES_SQLITE),
+    _Requeue.of(_MARKED_POSTGRES, _OF_CODES_POSTGRES),
 )
 
 
-def requeue(db: Db, broadcast_id: str, status: DeliveryStatus, *, now: int) -> int:
+def requeue(
+    db: Db, broadcast_id: str, status: DeliveryStatus, *, codes: Sequence[str] = (), now: int
+) -> int:
     """Give failed or uncertain deliveries a new set of attempts; return how many there were.
 
-    Those to people who have opted out stay as they are.
+    Only those with one of these codes, where there are any; the empty one is that of a delivery
+    without a code. Those to people who have opted out stay as they are.
 
     Parts that the provider took are not sent again, but for those that it gave up afterwards:
     their ids stay, marked, so that a receipt which comes again is not taken for one of the new try.
     What was uncertain is marked too: it has not failed, should the new attempts fail.
     """
-    requeue = _REQUEUE_POSTGRES if is_postgres(db) else _REQUEUE_SQLITE
-    values = {"broadcast_id": broadcast_id, "status": status, "void": VOID, "now": now}
-    count = rowcount(db, requeue, values)
+    requeue = (_REQUEUE_SOME if codes else _REQUEUE_ALL)[is_postgres(db)]
+    values: dict[str, Any] = {"broadcast_id": broadcast_id, "status": status, "now": now}
+    if codes:
+        values["codes"] = list(codes) if is_postgres(db) else json.dumps(list(codes))
+    db.execute(requeue.remember, values | {"most": events.MOST})
+    count = rowcount(db, requeue.move, values | {"void": VOID})
     tallies.move(db, {broadcast_id: Counter({status: -count})}, now=now)
     return count
 
@@ -244,7 +279,9 @@ _BRING_FORWARD = text("""
     UPDATE deliveries SET
         status = :new_status, message_ids = :new_message_ids, progress = :new_progress,
         code = :new_code, reason = :new_reason, due_at = :new_due_at, attempts = :new_attempts,
-        sent_at = COALESCE(sent_at, :new_sent_at), updated_at = :new_updated_at
+        sent_at = COALESCE(sent_at, :new_sent_at), updated_at = :new_updated_at,
+        delivered_at = COALESCE(:new_delivered_at, delivered_at),
+        read_at = COALESCE(:new_read_at, read_at)
     WHERE id = :delivery_id AND status = :was
 """)
 

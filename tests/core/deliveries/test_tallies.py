@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from service import ids
 from service.core.deliveries import tallies
-from service.core.deliveries.tallies import COUNTED, Closed
+from service.core.deliveries.tallies import Closed
 from service.database import now_ms
-from service.models import Broadcast, BroadcastStatus
+from service.models import COUNTED, Broadcast, BroadcastStatus
 from tests.world import ADA, World, numbers
 
 _END_ONE = text("UPDATE deliveries SET status = 'sent', claim_id = NULL WHERE id = :id")

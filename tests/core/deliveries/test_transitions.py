@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from service import ids
 from service.core import broadcasts, dispatchers, reports, variables
-from service.core.deliveries import chunks, claims, tallies, transitions
+from service.core.deliveries import chunks, claims, transitions
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.progress import taken
 from service.core.deliveries.tallies import Closed
@@ -22,7 +22,7 @@ from service.core.deliveries.transitions import Outcome, storable
 from service.core.paging import Page, PageRequest
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
-from service.models import Delivery, DeliveryStatus
+from service.models import COUNTED, Delivery, DeliveryStatus
 from tests.world import ADA, GRACE, JOAN, Claims, World, numbers
 
 HOUR = 3_600_000
@@ -284,7 +284,7 @@ def test_results_of_several_broadcasts_and_kinds_are_recorded_together(world: Wo
     made = [world.ready(numbers(5)) for _ in range(3)]
     claim_id = world.enter()
     claimed = [each for one in made for each in world.claim(one, claim_id=claim_id).deliveries]
-    kinds = [*tallies.COUNTED[:1], *tallies.COUNTED[3:], DeliveryStatus.QUEUED]
+    kinds = [*COUNTED[:1], *COUNTED[3:], DeliveryStatus.QUEUED]
     mixed = [outcome(each, kinds[place % 5]) for place, each in enumerate(claimed)]
     random.Random(5).shuffle(mixed)  # noqa: S311 - an order, not a secret
     record(world, claim_id, *mixed)
@@ -545,8 +545,9 @@ class Story:
     def check(self) -> None:
         for broadcast_id in self.broadcasts:
             broadcast, rows = self._world.get(broadcast_id), self._world.statuses(broadcast_id)
-            counters = {name: getattr(broadcast, name) for name in tallies.COUNTED}
-            assert counters == {name: rows.get(name, 0) for name in tallies.COUNTED}
+            counters = {name: getattr(broadcast, name) for name in COUNTED}
+            assert counters == {name: rows.get(name, 0) for name in COUNTED}
+            assert counters == self._world.timeline(broadcast_id)
             is_open = sum(counters.values()) < broadcast.total
             assert (broadcast.closed_at is None) == is_open
             assert (broadcast.status == "completed") == (not is_open)
@@ -572,7 +573,7 @@ class Story:
     def _record(self, _broadcast_id: str) -> None:
         if self._claims:
             claimed = self._claims.pop(self._chance.randrange(len(self._claims)))
-            kinds = [DeliveryStatus.QUEUED, *tallies.COUNTED[:1], *tallies.COUNTED[3:]]
+            kinds = [DeliveryStatus.QUEUED, *COUNTED[:1], *COUNTED[3:]]
             results = [outcome(each, self._chance.choice(kinds)) for each in claimed.deliveries]
             record(self._world, claimed.id, *results[: self._chance.randint(1, len(results))])
             record(self._world, claimed.id, *results)

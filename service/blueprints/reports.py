@@ -1,0 +1,38 @@
+"""The report of a broadcast."""
+
+from __future__ import annotations
+
+from service.blueprints.api import Blueprint
+from service.blueprints.context import caller, crier, within
+from service.core import broadcasts, estimates, reasons, reports
+from service.core.deliveries import timelines
+from service.core.tokens import Scope
+from service.database import now_ms
+from service.schemas.base import Shown
+from service.schemas.reports import ReportSchema
+
+blueprint = Blueprint("reports", __name__, description="How broadcasts fare")
+
+
+@blueprint.get("/broadcast/<id:broadcast_id>/report", "getBroadcastReport")
+@blueprint.scope(Scope.READ, by_session=True)
+@blueprint.answers(200, ReportSchema, "Report fetched successfully!")
+def show(broadcast_id: str) -> Shown:
+    """Fetch how a broadcast fares: states, reasons, a timeline, the rate and the likely end.
+
+    It reads counters that are kept while the broadcast is sent, so it may be asked for often.
+    """
+    now = now_ms()
+    with crier().database.reading() as db:
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
+        buckets = timelines.read(db, broadcast)
+        rate = estimates.rate(buckets, now=now)
+        return Shown(
+            broadcast,
+            counts=reports.counts(broadcast),
+            reason=reports.held(db, broadcast) or broadcast.reason,
+            reasons=reasons.grouped(db, broadcast),
+            timeline=timelines.points(broadcast, buckets, now=now),
+            rate=round(rate, 3),
+            estimate=estimates.make(db, broadcast, rate, now=now),
+        )

@@ -1,0 +1,99 @@
+"""Histories: all that happened to one delivery, in its order and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from sqlalchemy.orm import Session as Db
+
+from service.core.deliveries import events
+from service.core.delivery_log import Entry
+from service.models import Delivery, DeliveryEvent, DeliveryStatus, EventKind
+
+
+class Happening(NamedTuple):
+    """One line of a history: `what` is for programs, `text` for people."""
+
+    at: int
+    what: str
+    text: str
+    code: str | None = None
+    reason: str | None = None
+    part: int | None = None
+    next_attempt_at: int | None = None
+
+
+_TEXTS: Final = {
+    "accepted": "The broadcast was accepted.",
+    "scheduled": "The broadcast was accepted, to be sent later.",
+    "sending": "It is being handed over to the provider.",
+    "sent": "The provider took the message.",
+    "delivered": "The message was delivered.",
+    "read": "The message was read.",
+    "ended": "It had ended.",
+    "failed": "It failed.",
+    "cancelled": "It was cancelled before it was sent.",
+    "uncertain": "The provider may have the message, or may not.",
+    EventKind.RETRYING: "An attempt failed; another one follows.",
+    EventKind.HELD: "It was held back before the provider took it.",
+    EventKind.REOPENED: "The provider reported a failure later; it is sent again.",
+    EventKind.RETRIED: "A retry was asked for; it is sent again.",
+    EventKind.RESCUED: "The process that had it under way stopped; it is sent again.",
+}
+_OF_A_PART: Final = {
+    "delivered": "A part of the message was delivered.",
+    "read": "A part of the message was read.",
+}
+_PROMISES: Final = {EventKind.RETRYING, EventKind.HELD}
+_ENDS: Final = {DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN, DeliveryStatus.CANCELLED}
+
+
+def read(db: Db, entry: Entry) -> list[Happening]:
+    """Return what happened to a delivery, the first thing first."""
+    kept = events.read(db, entry.delivery.id)
+    happenings = [*_accepted(entry)]
+    for event in kept:
+        happenings += _told(event)
+    happenings += _of_row(entry.delivery)
+    return sorted(happenings, key=lambda each: each.at)
+
+
+def _accepted(entry: Entry) -> Iterator[Happening]:
+    broadcast = entry.broadcast
+    what = "scheduled" if (broadcast.send_at or 0) > broadcast.created_at else "accepted"
+    yield Happening(broadcast.created_at, what, _TEXTS[what])
+
+
+def _told(event: DeliveryEvent) -> Iterator[Happening]:
+    """Tell an event; a retry also tells the end that it took back."""
+    if event.kind == EventKind.RETRIED:
+        if event.reason and event.other_at is not None:
+            yield _line(event.other_at, "ended", event.code, event.reason)
+        yield _line(event.at, event.kind)
+    elif event.kind in _OF_A_PART:
+        yield _line(event.at, event.kind)._replace(text=_OF_A_PART[event.kind], part=event.part)
+    else:
+        due = event.other_at if event.kind in _PROMISES else None
+        line = _line(event.at, event.kind, event.code, event.reason)
+        yield line._replace(next_attempt_at=due)
+
+
+def _of_row(delivery: Delivery) -> Iterator[Happening]:
+    """Tell what the row knows of itself."""
+    for moment, what in (
+        (delivery.sent_at, "sent"),
+        (delivery.delivered_at, "delivered"),
+        (delivery.read_at, "read"),
+    ):
+        if moment is not None:
+            yield _line(moment, what)
+    if delivery.status in _ENDS:
+        yield _line(delivery.updated_at, delivery.status, delivery.code, delivery.reason)
+    elif delivery.status == DeliveryStatus.SENDING:
+        yield _line(delivery.updated_at, "sending")
+
+
+def _line(at: int, what: str, code: str | None = None, reason: str | None = None) -> Happening:
+    text = f"{_TEXTS[what]} {reason}" if reason else _TEXTS[what]
+    return Happening(at, str(what), text, code, reason)

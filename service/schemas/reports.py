@@ -1,0 +1,103 @@
+"""What a report says of a broadcast, and the history of a delivery."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+from service.models import BroadcastStatus
+from service.schemas.base import Moment, id_field
+from service.schemas.broadcasts import CountsSchema, LoggedDeliverySchema
+
+
+class ReasonSchema(Schema):
+    """Deliveries that ended alike."""
+
+    status = fields.String(required=True, metadata={"enum": ["failed", "uncertain"]})
+    code = fields.String(required=True, allow_none=True)
+    count = fields.Integer(required=True, attribute="number")
+    reason = fields.String(
+        required=True, allow_none=True, metadata={"description": "That of the first of them"}
+    )
+    examples = fields.List(
+        fields.String(), required=True, metadata={"description": "The first recipients"}
+    )
+
+
+class PointSchema(Schema):
+    """How many deliveries were in which state at a moment."""
+
+    at = Moment(required=True)
+    sent = fields.Integer(required=True)
+    delivered = fields.Integer(required=True)
+    read = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    cancelled = fields.Integer(required=True)
+    uncertain = fields.Integer(required=True)
+
+
+class EstimateSchema(Schema):
+    """When a broadcast will have ended, at the rate of the last minute."""
+
+    ends_at = Moment(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null where it cannot be told: `reason` says why"},
+    )
+    expiring = fields.Integer(
+        required=True,
+        metadata={"description": "Deliveries that will not have been sent by `expires_at`"},
+    )
+    reason = fields.String(required=True, allow_none=True)
+
+
+class ReportSchema(Schema):
+    """How a broadcast fares."""
+
+    broadcast_id = id_field(attribute="id")
+    status = fields.String(required=True, metadata={"enum": list(BroadcastStatus)})
+    reason = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why it waits or has stopped"}
+    )
+    counts = fields.Nested(CountsSchema, required=True)
+    reasons = fields.List(
+        fields.Nested(ReasonSchema),
+        required=True,
+        metadata={"description": "Why deliveries failed or are uncertain, the commonest first"},
+    )
+    timeline = fields.List(
+        fields.Nested(PointSchema),
+        required=True,
+        metadata={"description": "At most 120 points, for a chart"},
+    )
+    rate = fields.Float(
+        required=True, metadata={"description": "Deliveries a second, over the last minute"}
+    )
+    estimate = fields.Nested(EstimateSchema, required=True)
+
+
+class HappeningSchema(Schema):
+    """Something that happened to a delivery."""
+
+    at = Moment(required=True)
+    what = fields.String(
+        required=True,
+        metadata={
+            "description": "For programs: accepted, scheduled, sending, retrying, held, sent,"
+            " delivered, read, failed, uncertain, cancelled, ended, retried, reopened, rescued"
+        },
+    )
+    text = fields.String(required=True, metadata={"description": "The same for people"})
+    code = fields.String(required=True, allow_none=True)
+    reason = fields.String(required=True, allow_none=True)
+    part = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Which part of the message it was about, counted from 0"},
+    )
+    next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
+
+
+class DeliveryHistorySchema(LoggedDeliverySchema):
+    """A delivery, what was sent, and all that happened to it."""
+
+    history = fields.List(fields.Nested(HappeningSchema), required=True)
