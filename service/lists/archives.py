@@ -1,0 +1,113 @@
+"""Archives: the parts of a workbook, unpacked piece by piece and never more than a limit."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Final
+from xml.parsers import expat
+
+from service.lists.base import MOST_UNPACKED, PIECE, ListError
+
+_BROKEN: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    ValueError,
+)
+"""What `zipfile` raises for archives that are broken, encrypted or packed in unusual ways."""
+
+_REPAIR: Final = "Open it in a spreadsheet program and save it anew."
+
+Handlers = tuple[
+    Callable[[str, dict[str, str]], None], Callable[[str], None], Callable[[str], None]
+]
+"""What is called with a start of an element, an end of one, and a text."""
+
+
+class Archive:
+    """The parts of a workbook by name."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._left = MOST_UNPACKED
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except _BROKEN as error:
+            raise ListError(f"The workbook is broken off or damaged. {_REPAIR}") from error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._zip.NameToInfo
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Yield a part piece by piece; raises ListError."""
+        try:
+            with self._zip.open(name) as part:
+                while piece := part.read(PIECE):
+                    self._count(len(piece))
+                    yield piece
+        except KeyError as error:
+            raise ListError(f"The workbook lacks its part {name[:80]!r}. {_REPAIR}") from error
+        except _BROKEN as error:
+            raise ListError(f"The workbook's part {name[:80]!r} is damaged. {_REPAIR}") from error
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise ListError(
+                f"The workbook unpacks to more than {MOST_UNPACKED:,} bytes: send it in parts, or"
+                " as CSV."
+            )
+
+    def parse(self, name: str, handlers: Handlers) -> Iterator[None]:
+        """Call the handlers for a part of XML, and yield after each piece; raises ListError.
+
+        Names of elements and attributes are told without their namespace.
+        """
+        parser = _parser(handlers)
+        try:
+            for piece in self.pieces(name):
+                parser.Parse(piece, False)  # noqa: FBT003 - expat takes it by position alone
+                yield
+            parser.Parse(b"", True)  # noqa: FBT003 - as above
+            yield
+        except expat.ExpatError as error:
+            raise ListError(f"The workbook's part {name[:80]!r} is no XML. {_REPAIR}") from error
+
+    def parse_whole(self, name: str, handlers: Handlers) -> None:
+        """Call the handlers for a small part."""
+        for _ in self.parse(name, handlers):
+            pass
+
+
+def _parser(handlers: Handlers) -> Any:
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    start, end, text = handlers
+
+    def plain_start(name: str, attributes: dict[str, str]) -> None:
+        start(name.rpartition(":")[2], attributes)
+
+    def plain_end(name: str) -> None:
+        end(name.rpartition(":")[2])
+
+    def first_start(name: str, attributes: dict[str, str]) -> None:
+        # Where the root has no prefix, no element that matters has one: that saves a third.
+        is_prefixed = ":" in name
+        parser.StartElementHandler = plain_start if is_prefixed else start
+        parser.EndElementHandler = plain_end if is_prefixed else end
+        plain_start(name, attributes)
+
+    parser.StartElementHandler = first_start
+    parser.CharacterDataHandler = text
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    return parser
+
+
+def _refuse_doctype(*_: Any) -> None:
+    raise ListError(f"The workbook declares entities, as no spreadsheet program does. {_REPAIR}")

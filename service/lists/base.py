@@ -1,0 +1,68 @@
+"""What all readers of lists share: rows, limits, and the failure that says what to do."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+MOST_COLUMNS: Final = 1_000
+"""The last column that may hold something. A sheet of a spreadsheet has 16,384."""
+
+LONGEST_ROW: Final = 65_536
+"""The most characters of one row, card or record."""
+
+MOST_UNPACKED: Final = 1024 * 1024 * 1024
+"""The most bytes that a workbook is unpacked to. A million rows of six columns take 350 MB."""
+
+PIECE: Final = 65_536
+"""How many bytes are read at a time."""
+
+
+class ListError(Exception):
+    """A file that cannot be read as a list; its text says why and what to do."""
+
+
+class Row(NamedTuple):
+    """A row of a grid: its number, from 1 as a spreadsheet shows it, and the text of its cells."""
+
+    number: int
+    cells: list[str]
+    is_hidden: bool = False
+
+
+class Entry(NamedTuple):
+    """A person of a list: the row, the numbers under which they may be reached, what else it says.
+
+    `values` has no empty ones.
+    """
+
+    row: int
+    numbers: tuple[str, ...]
+    values: dict[str, str]
+
+
+def letters(column: int) -> str:
+    """Return what a spreadsheet calls a column, counted from 0: A, B, …, Z, AA."""
+    name = ""
+    column += 1
+    while column:
+        column, rest = divmod(column - 1, 26)
+        name = chr(65 + rest) + name
+    return name
+
+
+def check_width(row: int, columns: int) -> None:
+    """Raise ListError for a row that is too wide."""
+    if columns > MOST_COLUMNS:
+        raise ListError(
+            f"Row {row} reaches column {letters(columns - 1)}: a list has {MOST_COLUMNS:,} columns"
+            " at most. Delete what stands right of it."
+        )
+
+
+def check_length(row: int, characters: int) -> None:
+    """Raise ListError for a row that is too long."""
+    if characters > LONGEST_ROW:
+        raise ListError(
+            f"Row {row} has more than {LONGEST_ROW:,} characters. In a text file, a quotation mark"
+            " that is never closed makes one row of many."
+        )

@@ -1,0 +1,78 @@
+"""Spreads: cells that were merged say the same in every row and column that they cover."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from service.lists.base import MOST_COLUMNS, ListError, Row
+
+MOST_MERGED: Final = 100_000
+"""The most merged areas of one sheet."""
+
+
+class Area(NamedTuple):
+    """A rectangle of merged cells: its first and last row from 1, its columns from 0."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Spread:
+    """Fills the cells of merged areas with what stands in the first of each.
+
+    What is hidden is left out afterwards: an area may begin there.
+    """
+
+    def __init__(self, areas: Iterable[Area] = ()) -> None:
+        self.hidden: set[int] = set()
+        self._starting: defaultdict[int, list[Area]] = defaultdict(list)
+        self._open: list[tuple[Area, str]] = []
+        self._count = 0
+        for area in areas:
+            self.add(area)
+
+    def add(self, area: Area) -> None:
+        """Note an area, before its first row is filled; raises ListError for too many."""
+        self._count += 1
+        if self._count > MOST_MERGED:
+            raise ListError(
+                f"The sheet has more than {MOST_MERGED:,} merged areas: undo the merging."
+            )
+        self._starting[area.top].append(area._replace(right=min(area.right, MOST_COLUMNS - 1)))
+
+    def hide(self, first: int, last: int) -> None:
+        """Note hidden columns, counted from 0."""
+        self.hidden.update(range(first, min(last, MOST_COLUMNS) + 1))
+
+    def fill(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows that are shown, their merged cells filled and hidden ones emptied."""
+        for row in rows:
+            if self._starting or self._open:
+                self._enter(row)
+                for area, text in self._open:
+                    _fill(row.cells, area, text)
+            if row.is_hidden:
+                continue
+            for column in self.hidden:
+                if column < len(row.cells):
+                    row.cells[column] = ""
+            if any(row.cells):
+                yield row
+
+    def _enter(self, row: Row) -> None:
+        """Leave the areas that ended above a row, and enter those that begin in it."""
+        self._open = [each for each in self._open if each[0].bottom >= row.number]
+        for area in self._starting.pop(row.number, ()):
+            text = row.cells[area.left] if area.left < len(row.cells) else ""
+            if text:
+                self._open.append((area, text))
+
+
+def _fill(cells: list[str], area: Area, text: str) -> None:
+    width = area.right + 1
+    cells.extend([""] * (width - len(cells)))
+    cells[area.left : width] = [text] * (width - area.left)
