@@ -13,7 +13,8 @@ _APP_LOAD_ERROR = 4
 
 def refuse(reason: str) -> NoReturn:
     """End, and say why."""
-    sys.stderr.write(f"Crier cannot start: {reason.rstrip('.')}. docs/settings.md lists the settings.\n")
+    problem = reason.rstrip(".")
+    sys.stderr.write(f"Crier cannot start: {problem}. docs/settings.md lists the settings.\n")
     sys.exit(_APP_LOAD_ERROR)
 
 
