@@ -1,4 +1,4 @@
-"""The failures that a client program may meet: a class each, with a status and a sentence."""
+"""The errors that an API client can get: one class each, with an HTTP status and a message."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ServiceError(Exception):
-    """Something went wrong. Please try again; if it persists, ask the operator."""
+    """Something went wrong. Try again; if it keeps happening, ask the operator."""
 
     status = 500
 
@@ -17,7 +17,7 @@ class ServiceError(Exception):
         errors: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Take the class's own sentence for want of a `message`.
+        """Use the first line of the class's docstring if there is no `message`.
 
         `errors` maps a field (dotted, as in the request) to its reasons.
         """
@@ -28,7 +28,7 @@ class ServiceError(Exception):
 
 
 class UnreadableBodyError(ServiceError):
-    """The request's body is not readable as JSON."""
+    """The request body is not valid JSON."""
 
     status = 400
 
@@ -39,7 +39,7 @@ class UnauthorisedError(ServiceError):
     status = 401
 
     def __init__(self, message: str | None = None, *, problem: str = "") -> None:
-        """Take the RFC 6750 error word (`invalid_token`) as `problem`, empty for no token."""
+        """`problem` is the RFC 6750 error code (`invalid_token`), empty if there was no token."""
         challenge = (
             f'Bearer realm="crier", error="{problem}"' if problem else 'Bearer realm="crier"'
         )
@@ -53,7 +53,7 @@ class ForbiddenError(ServiceError):
 
     def __init__(self, scope: str) -> None:
         super().__init__(
-            f"This token lacks the scope `{scope}`: the operator makes one that has it by"
+            f"This token lacks the scope `{scope}`. The operator can create one that has it:"
             f" `.venv/bin/flask token create CLIENT --scope {scope}`.",
             headers={
                 "WWW-Authenticate": f'Bearer realm="crier", error="insufficient_scope",'
@@ -63,7 +63,7 @@ class ForbiddenError(ServiceError):
 
 
 class SessionTokenError(ServiceError):
-    """A session's own token does not reach this: send a token of the client, too, as `Bearer`."""
+    """A session token is not enough here. Send the client's token, as `Authorization: Bearer`."""
 
     status = 403
 
@@ -73,50 +73,50 @@ class SessionTokenError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """There is nothing of yours under that id."""
+    """You have no object with this id."""
 
     status = 404
 
-    _whose = " among yours"
+    _whose = "You have"
 
     def __init__(self, noun: str, object_id: str) -> None:
-        super().__init__(f"There is no {noun} {object_id[:64]!r}{self._whose}.")
+        super().__init__(f"{self._whose} no {noun} {object_id[:64]!r}.")
 
 
 class NowhereError(NotFoundError):
-    """There is nothing under that id, whoever asks."""
+    """No client has an object with this id."""
 
-    _whose = ""
+    _whose = "There is"
 
 
 class UnknownSessionError(ServiceError):
-    """No session of this client has that id."""
+    """You have no session with this id."""
 
     status = 404
 
 
 class ConflictError(ServiceError):
-    """The object is not in a state that allows this."""
+    """The current state of the object does not allow this."""
 
     status = 409
 
 
 class StaleVersionError(ConflictError):
-    """Somebody changed this object meanwhile: fetch it again and repeat your change."""
+    """This object has changed since you fetched it. Fetch it again and repeat your change."""
 
 
 class InUseError(ConflictError):
-    """Something unfinished still needs this object."""
+    """An unfinished broadcast still uses this object."""
 
 
 class TooLargeError(ServiceError):
-    """The request is larger than this service accepts."""
+    """The request is too large."""
 
     status = 413
 
 
 class TooManyReportsError(ServiceError):
-    """Too many reports of this session wait to be applied: send this one again in a minute."""
+    """Too many reports are waiting for this session. Send this one again in a minute."""
 
     status = 429
 
@@ -125,19 +125,19 @@ class TooManyReportsError(ServiceError):
 
 
 class MediaTypeError(ServiceError):
-    """This kind of file or body is not accepted."""
+    """This file type or content type is not supported."""
 
     status = 415
 
 
 class InvalidError(ServiceError):
-    """The request is readable, but some of its fields are not right."""
+    """Some fields of the request are not valid."""
 
     status = 422
 
 
 class BusyError(ServiceError):
-    """The database cannot be reached just now; nothing was stored. Please try again."""
+    """The database is not available. Nothing was stored. Try again."""
 
     status = 503
 
@@ -146,14 +146,14 @@ class BusyError(ServiceError):
 
 
 class NotMigratedError(BusyError):
-    """The tables are not of this version: the operator runs `make migrate`, or restarts this."""
+    """The database schema does not match this version. The operator must run `make migrate`."""
 
 
 class FullDiskError(BusyError):
-    """The service's disk is full; nothing was stored. The operator has to make room."""
+    """The disk of the service is full. Nothing was stored. The operator must free space."""
 
 
 class ForgedWebhookError(ServiceError):
-    """The webhook's signature or token is not right: check the secrets of the session."""
+    """The webhook's signature or token is wrong. Check the secrets of the session."""
 
     status = 403

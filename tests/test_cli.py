@@ -191,7 +191,7 @@ def test_a_revoked_token_ends(flask: Flask, crier: Crier, named_by: str) -> None
 def test_what_is_not_there_is_said_so(flask: Flask) -> None:
     said = complaint(flask("token", "create", "Nobody"))
     assert "'Nobody'" in said
-    assert "among yours" not in said
+    assert "You have no" not in said
     assert "Nobody" in complaint(flask("token", "list", "Nobody"))
     complaint(flask("token", "revoke", "crier_123456"))
 

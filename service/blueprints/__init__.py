@@ -1,7 +1,7 @@
-"""The HTTP surface: a file for each noun, whose views are a contract and a few lines.
+"""The HTTP API: one file per noun.
 
-What they stand on, in the order in which a request comes by: `traffic` (its id, its line in the
-log), `requests` and `bodies` (its body, read once), `auth` (who is asking), `parsing` (what a view
-gets), `api` (the decorators that enforce and publish all this), `paging` (headers of lists),
-`errors` (the answer to whatever goes wrong). `context` is what every view may use.
+A request passes through these modules in this order: `traffic` (request id and log line),
+`requests` and `bodies` (read the body), `auth` (identify the caller), `parsing` (validate fields),
+`api` (decorators that enforce and document a route), `paging` (headers of lists) and `errors`
+(answers to failures). Every view may use `context`.
 """

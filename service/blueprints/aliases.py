@@ -1,8 +1,7 @@
-"""The guide's other names for what is here: a prefix, addresses, messages and fields.
+"""The guide's names for our routes, messages and fields, and its URL prefix.
 
-Nothing behind this layer knows them. An address of the guide is a second rule of our own view, an
-operation with the tag `guide` in the description; its fields are translated before `core` sees
-them.
+Only this layer knows them. A route of the guide is a second rule of one of our views, tagged
+`guide` in the OpenAPI description. Its fields are translated before `core` gets them.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from service.blueprints.requests import request
 from service.errors import InvalidError
 
 PREFIX = "/api/v1"
-"""What the guide's own client puts in front of every route of the API."""
+"""The prefix that the guide's client puts before every route."""
 
 TAG = "guide"
-DESCRIPTION = "Other names of the same things, which the guide's own client uses"
+DESCRIPTION = "The same operations under the names that the guide's client uses"
 
 _BESIDE_THE_API = ("docs", "metrics", "openapi.json", "static")
 
@@ -30,11 +29,11 @@ _MESSAGES = {
     },
     "/message-log": {"Delivery fetched successfully!": "MessageLog fetched successfully!"},
 }
-"""What is said at an address of the guide in the place of our own message."""
+"""The messages at the guide's routes, by our own message."""
 
 
 class Prefix:
-    """A WSGI application that also answers under the guide's prefix, to the API's routes alone."""
+    """WSGI middleware that serves the API's routes under the guide's prefix too."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self._app = app
@@ -42,7 +41,7 @@ class Prefix:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer a request as if the prefix were not in its path."""
+        """Remove the prefix from the path, then answer the request."""
         path = environ["PATH_INFO"]
         if path.startswith(f"{PREFIX}/"):
             plain = path.removeprefix(PREFIX).lstrip("/")
@@ -52,7 +51,7 @@ class Prefix:
 
 
 def said(message: str) -> str:
-    """Return a message in the words of the address that was asked."""
+    """Return the message for the requested route: the guide's or our own."""
     rule = request.url_rule.rule if request.url_rule else ""
     words = _MESSAGES.get(f"/{rule.split('/')[1]}", {}) if rule else {}
     return words.get(message, message)
@@ -61,11 +60,11 @@ def said(message: str) -> str:
 def settle(
     fields: Mapping[str, Any], synonyms: Mapping[str, str], current: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return fields under our names, where some came under the guide's.
+    """Return the fields under our names.
 
-    `synonyms` maps the guide's names to ours. Of two that differ, the one that is no longer as it
-    was is meant: a program changes one of them in the object that it fetched, and sends all of it.
-    Raises InvalidError where both were changed, each to something else.
+    `synonyms` maps the guide's names to ours. If both are sent and differ, the changed one counts:
+    a program fetches an object, changes one field and sends all of it back. Raises InvalidError if
+    both were changed to different values.
     """
     settled = {name: value for name, value in fields.items() if name not in synonyms}
     for theirs, ours in synonyms.items():
@@ -75,6 +74,6 @@ def settle(
         if settled.setdefault(ours, value) == value or value == was:
             continue
         if settled[ours] != was:
-            raise InvalidError(errors={theirs: [f"Contradicts `{ours}`: send only one."]})
+            raise InvalidError(errors={theirs: [f"Differs from `{ours}`. Send only one of them."]})
         settled[ours] = value
     return settled

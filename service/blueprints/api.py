@@ -1,8 +1,8 @@
-"""The contract of a route: a stack of decorators that is enforced and published alike.
+"""Decorators that enforce and document the contract of a route.
 
-flask-smorest does the publishing. Corrected here: its answers to errors drop Werkzeug's headers; it
-describes `X-Pagination`, which is JSON in a text, as an object; it lets unknown fields of forms and
-query strings pass.
+flask-smorest generates the OpenAPI description. This module corrects three of its behaviours: its
+error answers drop Werkzeug's headers, it documents `X-Pagination` (JSON in a string) as an object,
+and it accepts unknown fields in forms and query strings.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from service.schemas.pages import SortedPageSchema
 View = TypeVar("View", bound=Callable[..., Any])
 
 GUIDE = [aliases.TAG]
-"""The tags of an operation at one of the guide's own addresses."""
+"""The tags of an operation at one of the guide's routes."""
 
 _OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 503)
-"""What can go wrong before a view begins: the body, the token, the session, the database."""
+"""Errors that can happen before a view runs: body, token, session, database."""
 
 _DESCRIPTIONS = {
-    400: "The body cannot be read, neither as JSON nor as a form.",
-    401: "There is no valid token.",
-    403: "The token lacks the scope, or the object is not yours to change.",
-    404: "There is no such object or session, or it is another client's.",
-    409: "The object is not in a state that allows this.",
+    400: "The body is neither valid JSON nor a valid form.",
+    401: "The token is missing or not valid.",
+    403: "The token lacks the scope, or you may not change this object.",
+    404: "You have no such object or session.",
+    409: "The current state of the object does not allow this.",
     413: "The body is too large.",
-    415: "The body, or the file in it, is of a kind that is not accepted.",
-    416: "The file has no such range.",
-    422: "The body can be read, but some of its fields are not right: `errors` names them.",
-    429: "Too much at once: `Retry-After` says when to try again.",
-    503: "The database, or another part of the service, is not there just now.",
+    415: "The content type or the file type is not supported.",
+    416: "The file does not have this range.",
+    422: "Some fields are not valid: `errors` names them.",
+    429: "Too many requests: `Retry-After` says when to try again.",
+    503: "The database or another part of the service is not available.",
 }
 _HEADERS = {
     401: "WWW-Authenticate",
@@ -57,11 +57,11 @@ _HEADERS = {
 
 
 class IdConverter(UnicodeConverter):
-    """An id in a path: documented as one, while any other text is simply not found."""
+    """An id in a path. It is documented as an id; any other text is simply not found."""
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
-    """The published description of all routes, and the answers to whatever goes wrong."""
+    """The OpenAPI description of all routes, and the error handlers."""
 
     ERROR_SCHEMA = FailureSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
@@ -73,7 +73,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
 
     @property
     def spec(self) -> Any:
-        """The description, made when it is first asked for: most processes are never asked."""
+        """The description. It is built on first use: most processes never need it."""
         with self._describing:
             while self._undescribed:
                 blueprint = self._undescribed[0]
@@ -89,7 +89,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
         self._spec = spec
 
     def register_blueprint(self, blueprint: Blueprint) -> None:
-        """Route what a blueprint answers."""
+        """Register a blueprint's routes."""
         self._app.extensions["flask-smorest"]["blp_name_to_api"][blueprint.name] = self
         self._app.register_blueprint(blueprint)
         self._undescribed.append(blueprint)
@@ -98,7 +98,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
         errors.register(self._app)
 
     def _register_responses(self) -> None:
-        """Describe each failure once, by the name that decorators give it."""
+        """Document each error once, under the name that decorators use."""
         for status, description in _DESCRIPTIONS.items():
             content = {"application/json": {"schema": FailureSchema}}
             response: dict[str, Any] = {"description": description, "content": content}
@@ -107,7 +107,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
             self.spec.components.response(HTTPStatus(status).name, response, lazy=True)
 
     def _register_pagination_header(self) -> None:
-        """Leave it to `pages`."""
+        """Do nothing: `pages` documents it."""
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not annotated
@@ -120,26 +120,26 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         self._prepare_doc_cbks += [self._prepare_operation_doc, self._prepare_pages_doc]
 
     def get(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
-        """Answer GET, and with it HEAD, at an address, as an operation of the description."""
+        """Route GET and HEAD; `operation` is the operationId."""
         return self._typed_route(rule, "GET", operation, options)
 
     def post(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
-        """Answer POST at an address."""
+        """Route POST."""
         return self._typed_route(rule, "POST", operation, options)
 
     def put(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
-        """Answer PUT at an address."""
+        """Route PUT."""
         return self._typed_route(rule, "PUT", operation, options)
 
     def delete(self, rule: str, operation: str, **options: Any) -> Callable[[View], View]:
-        """Answer DELETE at an address."""
+        """Route DELETE."""
         return self._typed_route(rule, "DELETE", operation, options)
 
     def _typed_route(
         self, rule: str, method: str, operation: str, options: dict[str, Any]
     ) -> Callable[[View], View]:
         def decorate(view: View) -> View:
-            # Kept for the description as it is now: a view may have several rules.
+            # Copy the notes for the description: a view may have several rules.
             _note(view, operation=operation)
             routed: View = self.route(rule, methods=[method], **options)(view)
             return routed
@@ -147,9 +147,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def scope(self, scope: Scope, *, by_session: bool = False) -> Callable[[View], View]:
-        """Let in only callers who have this scope; refuse what the view does not take.
+        """Require this scope, and refuse fields that the view does not take.
 
-        `by_session` also lets in a session's own token: the view then heeds `context.within`.
+        `by_session` also accepts a session token; the view must then respect `context.within`.
         """
 
         def decorate(view: View) -> View:
@@ -158,7 +158,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 auth.identify(request, scope, by_session=by_session)
-                # A form answers for its own fields, in `request.upload`.
+                # `request.upload` checks the fields of a form.
                 parsing.refuse_rest(
                     takes_body=takes_body or request.is_upload, takes_query=takes_query
                 )
@@ -170,9 +170,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def takes(self, schema: type[Schema], *, required: bool = True) -> Callable[[View], View]:
-        """Give the view the body, checked by this schema, as its next argument.
+        """Pass the body, validated by this schema, to the view as its next argument.
 
-        A schema may have an `EXAMPLE`, a whole body that works as it stands.
+        A schema may have an `EXAMPLE`: a complete body that works.
         """
         example = getattr(schema, "EXAMPLE", None)
         decorate: Callable[[View], View] = self.arguments(
@@ -181,14 +181,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def takes_headers(self, schema: type[Schema]) -> Callable[[View], View]:
-        """Give the view the headers of this schema as its next argument."""
+        """Pass the headers of this schema to the view as its next argument."""
         decorate: Callable[[View], View] = self.arguments(schema, location="headers")
         return decorate
 
     def uploads(self, schema: type[Schema], document: type[Schema]) -> Callable[[View], View]:
-        """Let the body be a form with a file, or a document in which it stands as a data URL.
+        """Accept a form with a file, or JSON with the file as a data URL.
 
-        The view finds it in `request.upload`.
+        The view finds the file in `request.upload`.
         """
 
         def decorate(view: View) -> View:
@@ -206,16 +206,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def sends_bytes(self) -> Callable[[View], View]:
-        """Publish that the answer is a file, or a range of it, and no envelope."""
+        """Document that the answer is a file or a range of it, without the envelope."""
 
         def decorate(view: View) -> View:
-            # Generators of clients know the first as a file; the second is what is sent.
+            # Client generators recognise the first as a file; the second is what is sent.
             binary = {"schema": {"type": "string", "format": "binary"}}
             content = {"application/octet-stream": binary, "*/*": binary}
             answers: dict[int, Any] = {
                 200: {"description": "The file", "content": content},
                 206: {"description": "A range of the file", "content": content},
-                304: {"description": "The file is the one you have (`If-None-Match`)"},
+                304: {"description": "You already have this file (`If-None-Match`)"},
                 416: HTTPStatus(416).name,
             }
             wrapped: View = self.doc(responses=answers)(view)
@@ -224,20 +224,20 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def sends_text(self, what: str) -> Callable[[View], View]:
-        """Publish that the answer is a plain text and no envelope."""
+        """Document that the answer is plain text, without the envelope."""
         content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
         answers = {200: {"description": what, "content": content}}
         decorate: Callable[[View], View] = self.doc(responses=answers)
         return decorate
 
     def takes_anything(self) -> Callable[[View], View]:
-        """Publish that the body is JSON whose form somebody else decides."""
+        """Document that the body is JSON of a format that the provider defines."""
         body: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
         decorate: Callable[[View], View] = self.doc(requestBody=body)
         return decorate
 
     def pages(self, schema: type[Schema] = SortedPageSchema) -> Callable[[View], View]:
-        """Give the view the page that is asked for, and describe the page that it answers."""
+        """Pass the requested page to the view, and document the paging headers."""
 
         def decorate(view: View) -> View:
             wrapper = self.arguments(schema, location="query")(view)
@@ -255,9 +255,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         many: bool = False,
         told: Callable[[Any], str] | None = None,
     ) -> Callable[[View], View]:
-        """Put what the view returns, one object, a list or a page, into the envelope.
+        """Wrap the view's return value (an object, a list or a page) in the envelope.
 
-        `told` returns another message where that depends on what the view returned.
+        `told` returns another message if it depends on the returned value.
         """
 
         def decorate(view: View) -> View:
@@ -275,7 +275,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def raises(self, *kinds: type[ServiceError]) -> Callable[[View], View]:
-        """Publish failures that only this view has."""
+        """Document errors that only this view raises."""
 
         def decorate(view: View) -> View:
             known = getattr(view, "_apidoc", {}).get("raises", ())
@@ -310,10 +310,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
 
 def describe(api: Api) -> None:
-    """Describe what routes have in common: ids in paths, and how to authorise."""
+    """Document what routes have in common: ids in paths, and authentication."""
     api.register_converter(IdConverter, lambda _: {"type": "string", "pattern": ID_PATTERN})
     api.spec.tag({"name": aliases.TAG, "description": aliases.DESCRIPTION})
-    about = "A token from `flask token create`, or a session's own"
+    about = "A token from `flask token create`, or a session token"
     bearer = {"type": "http", "scheme": "bearer", "description": about}
     in_query = {"type": "apiKey", "in": "query", "name": "access_token", "description": about}
     api.spec.components.security_scheme("bearer", bearer)
@@ -321,23 +321,23 @@ def describe(api: Api) -> None:
 
 
 def is_described(view: Callable[..., Any]) -> bool:
-    """Tell whether a view is an operation of the description."""
+    """Return whether the OpenAPI description has this view."""
     return hasattr(view, "_apidoc")
 
 
 def is_by_session(view: Callable[..., Any]) -> bool:
-    """Tell whether a session's own token is enough for a view."""
+    """Return whether a session token is enough for a view."""
     return bool(getattr(view, "_apidoc", {}).get("by_session"))
 
 
 def scope_of(view: Callable[..., Any]) -> Scope | None:
-    """Return the scope that a view asks for, None where anybody may come."""
+    """Return the scope that a view requires, None if it needs no token."""
     scope: Scope | None = getattr(view, "_apidoc", {}).get("scope")
     return scope
 
 
 def _note(view: Callable[..., Any], **facts: Any) -> None:
-    """Add facts for the description; views under a decorator share theirs, so copy them."""
+    """Add facts for the description. Decorated views share theirs, so copy them."""
     noted = {**deepcopy(getattr(view, "_apidoc", {})), **facts}
     view.__dict__["_apidoc"] = noted
 
@@ -347,7 +347,7 @@ def _takes_body(view: Callable[..., Any]) -> bool:
 
 
 def _query_of(view: Callable[..., Any]) -> set[str]:
-    """Return the names of the fields that a view takes from the query string."""
+    """Return the query parameters that a view takes."""
     schemas = [taken["schema"] for taken in _taken(view) if taken["in"] == "query"]
     return set[str]().union(*(parsing.names(schema()) for schema in schemas))
 

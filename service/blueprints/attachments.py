@@ -1,4 +1,4 @@
-"""Routes about attachments."""
+"""Routes of attachments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.models import Attachment
 from service.schemas.attachments import AttachmentSchema, DataUrlSchema, UploadSchema
 from service.schemas.base import Shown
 
-blueprint = Blueprint("attachments", __name__, description="The files that messages carry")
+blueprint = Blueprint("attachments", __name__, description="Files to send with messages")
 
 
 @blueprint.post("/attachment", "createAttachment")
@@ -22,10 +22,10 @@ blueprint = Blueprint("attachments", __name__, description="The files that messa
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.answers(201, AttachmentSchema, "Attachment created successfully!")
 def create() -> Shown:
-    """Store a file, sent as a form or as a data URL in JSON.
+    """Upload a file, as a form or as a data URL in JSON.
 
-    What it is, is told from its content, not from its name: jpeg, png, webp, gif, mp4, 3gp, 3g2,
-    ogv, mp3, m4a, ogg, oga, amr, aac, pdf, docx, xlsx, pptx, txt, csv or vcf.
+    Crier detects the type from the content, not from the name. Supported types: jpeg, png, webp,
+    gif, mp4, 3gp, 3g2, ogv, mp3, m4a, ogg, oga, amr, aac, pdf, docx, xlsx, pptx, txt, csv, vcf.
     """
     upload = request.upload
     stored = attachments.store(crier().storage, upload.file, upload.filename)
@@ -38,7 +38,7 @@ def create() -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, AttachmentSchema, "Attachment fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
-    """Fetch all attachments, yours and those shared by all clients, the oldest first."""
+    """Fetch your attachments and those that all clients share, oldest first."""
     with crier().database.reading() as db:
         return attachments.page(db, caller().client_id, page, within=within()).map(_shown)
 
@@ -57,7 +57,7 @@ def show(attachment_id: str) -> Shown:
 @blueprint.raises(SharedError, InUseError)
 @blueprint.answers(200, AttachmentSchema, "Attachment deleted successfully!")
 def delete(attachment_id: str) -> Shown:
-    """Delete an attachment and its file, unless a broadcast that is not finished needs it."""
+    """Delete an attachment and its file, unless an unfinished broadcast needs it."""
     with crier().database.writing() as db:
         attachment = attachments.delete(db, caller().client_id, attachment_id, within=within())
     crier().storage.remove(attachments.file_of(attachment))

@@ -1,4 +1,4 @@
-"""Who is calling: tokens from the header, the query string and the body, and what they may do."""
+"""Authentication: tokens in the header, the query string or the body, and their scopes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from service.schemas import wordings
 
 
 def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
-    """Find out who sent a request, which session it names and how far it reaches.
+    """Identify the caller, the session that the request names, and what it may reach.
 
-    A request may carry a token of the client, one of a session, or both; each must be valid, and
-    all must belong to one client. `by_session` says whether the session's own token is enough.
+    A request may carry a client token, a session token, or both. Each must be valid, and all must
+    belong to the same client. `by_session`: a session token is enough.
 
     Raises UnauthorisedError without a valid token, ForbiddenError without the scope,
-    SessionTokenError, UnknownSessionError, InvalidError, and what an unreadable body raises. A
-    token outside of the body is looked at before the body is read, and one in it before the body
-    is parsed.
+    SessionTokenError, UnknownSessionError, InvalidError, and the errors of an unreadable body.
+    Tokens outside the body are checked before the body is read; a token in the body before the
+    body is parsed.
     """
     outside = [secret for secret in (_bearer(request), *_query(request, "access_token")) if secret]
     callers = [_verify(secret) for secret in dict.fromkeys(outside)]
@@ -47,7 +47,7 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
 
 
 def _reach(caller: Caller, scope: Scope, *, by_session: bool) -> str | None:
-    """Return the session to which a request is limited, None for all that the client has."""
+    """Return the session to which a request is limited, None if it is not limited."""
     if caller.may(scope):
         return None
     if caller.session_id and by_session:
@@ -56,7 +56,7 @@ def _reach(caller: Caller, scope: Scope, *, by_session: bool) -> str | None:
 
 
 def _screen(request: Request) -> None:
-    """Raise UnauthorisedError for a body without a valid token: strangers have nothing parsed."""
+    """Raise UnauthorisedError before parsing a body that carries no valid token."""
     refusal = UnauthorisedError()
     for secret in request.possible_tokens():
         try:
@@ -69,7 +69,7 @@ def _screen(request: Request) -> None:
 
 
 def _inside(request: Request) -> str:
-    """Return the token in the body; one of a kind that we do not read has none."""
+    """Return the token in the body, empty if the content type is unsupported."""
     try:
         return _credential(request.document, "access_token")
     except MediaTypeError:
@@ -82,18 +82,18 @@ def _verify(secret: str) -> Caller:
 
 
 def _bearer(request: Request) -> str:
-    """Return the token of the header; other schemes than Bearer are none of ours (RFC 6750)."""
+    """Return the token of the Authorization header; ignore schemes other than Bearer."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _query(request: Request, name: str) -> list[str]:
-    """Return what the query string says under a name, apart from empty texts."""
+    """Return the non-empty values of a query parameter."""
     return [text for text in request.args.getlist(name) if text]
 
 
 def _named(request: Request) -> str:
-    """Return the id of the session that a request names, in its body or its query string."""
+    """Return the id of the session that the body or the query string names."""
     inside = _credential(request.document, "session_id")
     named = {*_query(request, "session_id"), inside} - {""}
     if len(named) > 1:
@@ -102,9 +102,9 @@ def _named(request: Request) -> str:
 
 
 def _session(caller: Caller, session_id: str) -> str:
-    """Return the id of the session to send with, empty for the client's default one.
+    """Return the id of the session to send with, empty for the client's default.
 
-    A session's own token means that session, be it named or not.
+    A session token always selects its own session.
     """
     tokens.check_session(caller, session_id)
     if caller.session_id or not session_id:

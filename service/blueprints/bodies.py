@@ -1,7 +1,6 @@
-"""Bodies: JSON or a form, read whole or refused with the place where it goes wrong.
+"""Request bodies: parse JSON or a form, or say where it is wrong.
 
-Whatever passes here can be stored: no NUL character, no half of a surrogate pair, no number that
-JSON does not have.
+Everything that passes can be stored: no NUL character, no lone surrogate, no NaN or infinity.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from service.documents import UnreadableDocumentError
 from service.errors import MediaTypeError, UnreadableBodyError
 
 _MOST_BRACKETS: Final = 20_000
-"""The longest text of a message has fewer brackets than this, and nothing else needs many."""
+"""No valid request has this many brackets."""
 
 _JSON_TYPES = frozenset(
     {"", "application/json", "application/octet-stream", "text/json", "text/plain"}
 )
-"""The content types of which it is no news that the body is JSON."""
+"""Content types that clients use for JSON."""
 
 _JSON_STARTS = (b"{", b"[", b'"', b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0")
-"""How JSON begins and no form does: its own marks, the byte order marks, a byte of UTF-16."""
+"""First bytes of JSON, never of a form: brackets, byte order marks, UTF-16's NUL."""
 
 
 def read(raw: bytes, mimetype: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """Return the object that a body holds, an empty one for an empty body.
+    """Return the object in a body; an empty body is an empty object.
 
-    It is JSON under any content type, and a form under that of a form. `parameters` are those of
+    JSON is accepted under any content type, a form only under its own. `parameters` are those of
     the content type. Raises UnreadableBodyError, MediaTypeError, InvalidError, TooLargeError.
     """
     if mimetype == forms.MULTIPART and raw.lstrip().startswith(b"--"):
@@ -44,30 +43,30 @@ def read(raw: bytes, mimetype: str, parameters: Mapping[str, str]) -> dict[str, 
     except UnreadableBodyError as error:
         if mimetype in _JSON_TYPES or mimetype.endswith("+json") or mimetype == forms.URLENCODED:
             raise
-        sentence = f"This address takes JSON, or a form; what came as {mimetype[:100]} is neither."
+        sentence = f"Send JSON or a form. {mimetype[:100]} is not supported."
         raise MediaTypeError(sentence, errors={"body": [sentence]}) from error
 
 
 def parse(raw: bytes) -> dict[str, Any]:
-    """Return the object that JSON holds, an empty one for no bytes; UTF-8, UTF-16 and UTF-32.
+    """Return the object in JSON (UTF-8, UTF-16 or UTF-32); no bytes are an empty object.
 
-    Raises UnreadableBodyError with a sentence that says what is wrong and where.
+    Raises UnreadableBodyError, which says what is wrong and where.
     """
     with _told():
         value = documents.read(raw, most_brackets=_MOST_BRACKETS, unbounded="to")
         if not isinstance(value, dict):
-            documents.refuse("it has to be an object: {…}")
+            documents.refuse("it must be an object: {…}")
         return value
 
 
 def as_utf8(raw: bytes) -> bytes:
-    """Return a body whose marks and names are those of ASCII, whatever Unicode it is written in."""
+    """Convert a body in UTF-16 or UTF-32 to UTF-8."""
     encoding = json.detect_encoding(raw)
     return raw if encoding.startswith("utf-8") else raw.decode(encoding, "replace").encode()
 
 
 def _read_urlencoded(raw: bytes) -> dict[str, Any]:
-    """Read a form, or JSON that a program has encoded like one."""
+    """Read an urlencoded form, or JSON sent with the form's content type."""
     if raw.startswith((b"%7B", b"%7b")):
         return parse(unquote_to_bytes(raw.replace(b"+", b" ")).removesuffix(b"="))
     return _checked(forms.read(raw, forms.URLENCODED, {}))
@@ -82,9 +81,9 @@ def _checked(form: forms.Form) -> dict[str, Any]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Let what is wrong with a document be told of the request's body."""
+    """Turn UnreadableDocumentError into UnreadableBodyError."""
     try:
         yield
     except UnreadableDocumentError as error:
-        sentence = f"The request's body is not readable as JSON: {error}."
+        sentence = f"The request body is not valid JSON: {error}."
         raise UnreadableBodyError(sentence, errors={"body": [sentence]}) from error

@@ -1,4 +1,4 @@
-"""Routes about broadcasts and their deliveries."""
+"""Routes of broadcasts and their deliveries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from service.schemas.broadcasts import (
 )
 from service.schemas.pages import DeliveryPageSchema
 
-blueprint = Blueprint("broadcasts", __name__, description="One message for many people")
+blueprint = Blueprint("broadcasts", __name__, description="One message to many people")
 
 
 @blueprint.post("/broadcast", "createBroadcast")
@@ -39,8 +39,8 @@ blueprint = Blueprint("broadcasts", __name__, description="One message for many 
 def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
     """Send a message to many people.
 
-    The answer comes at once; sending begins right after it, or at `send_at`. Nothing is stored if
-    anything is wrong with the request: every bad recipient is named with its position.
+    The answer comes at once. Sending starts right after it, or at `send_at`. If anything is wrong
+    with the request, nothing is stored, and the error names every bad recipient and its position.
     """
     order = _order(body, headers.get("key"))
     with crier().database.writing() as db:
@@ -57,7 +57,7 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
-    """Fetch all broadcasts, the oldest first."""
+    """Fetch all broadcasts, oldest first."""
     with crier().database.reading() as db:
         found = broadcasts.page(db, caller().client_id, page, within=within())
         arrays = reports.arrays(db, found.items, reports.SHOWN_IN_LISTS)
@@ -68,7 +68,7 @@ def index(page: PageRequest) -> Page[Shown]:
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!")
 def show(broadcast_id: str) -> Shown:
-    """Fetch one broadcast and how it fares."""
+    """Fetch one broadcast and its progress."""
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
@@ -80,10 +80,10 @@ def show(broadcast_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast updated successfully!")
 def update(body: dict[str, Any], broadcast_id: str) -> Shown:
-    """Replace what a broadcast says, to whom and when; fields that are left out stay.
+    """Change the message, recipients or times of a broadcast. Omitted fields stay.
 
-    That is possible while it is scheduled, or paused and handed over to nobody yet. A paused one
-    stays paused, unless it gets a `send_at` that is to come.
+    This is possible while it is scheduled, or paused before anybody got it. A paused broadcast
+    stays paused, unless you give it a `send_at` in the future.
     """
     changes = {**body, "session_id": named_session()}
     if "message" in body:
@@ -104,7 +104,7 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast deleted successfully!")
 def delete(broadcast_id: str) -> Shown:
-    """Delete a broadcast: what has not been handed over to the channel never will be."""
+    """Delete a broadcast. Deliveries that are not sent yet are cancelled."""
     with crier().database.writing() as db:
         broadcast = broadcasts.delete(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
@@ -119,7 +119,7 @@ def delete(broadcast_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast paused successfully!")
 def pause(broadcast_id: str) -> Shown:
-    """Hand nothing more over to the channel, until it is resumed."""
+    """Pause a broadcast: send nothing more until it is resumed."""
     with crier().database.writing() as db:
         broadcast = broadcasts.pause(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
@@ -132,7 +132,7 @@ def pause(broadcast_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast resumed successfully!")
 def resume(broadcast_id: str) -> Shown:
-    """Go on with a broadcast that is paused."""
+    """Resume a paused broadcast."""
     with crier().database.writing() as db:
         broadcast = broadcasts.resume(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
@@ -148,11 +148,11 @@ def resume(broadcast_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, BroadcastSchema, "Broadcast retried successfully!")
 def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
-    """Send again what failed, what is uncertain, or both, but to nobody who has opted out.
+    """Send failed deliveries again, uncertain ones, or both; except to people who opted out.
 
     With `codes`, only what ended with one of them: the report of a broadcast lists its codes.
-    It goes out by the session of the broadcast, whose provider reports on what was sent before: a
-    `session_id` that names another one is a 422.
+    A retry uses the session of the broadcast, because its provider reports on the earlier
+    messages. A `session_id` of another session is a 422.
     """
     with crier().database.writing_much() as db:
         broadcast = broadcasts.retry(
@@ -177,7 +177,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
 @blueprint.pages(DeliveryPageSchema)
 @blueprint.answers(200, DeliverySchema, "Delivery fetched successfully!", many=True)
 def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
-    """Fetch what became of each recipient, in the order of `to`."""
+    """Fetch the delivery to each recipient, in the order of `to`."""
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
         page = reports.page(db, broadcast, query["status"], query["recipient"], query["page"])
@@ -185,7 +185,7 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
 
 
 def _order(body: dict[str, Any], key: str | None) -> BroadcastRequest:
-    """Return what a client asks for; `message` as it was given, not as it was read."""
+    """Return the client's request. `message` is kept as given, not as validated."""
     document, most = request.document, crier().settings.max_recipients
     return BroadcastRequest(
         session_id=named_session(),

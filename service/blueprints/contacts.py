@@ -1,4 +1,4 @@
-"""Routes about contacts."""
+"""Routes of contacts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from service.schemas import wordings
 from service.schemas.base import Shown
 from service.schemas.contacts import ContactChangeSchema, ContactSchema, NewContactSchema
 
-blueprint = Blueprint("contacts", __name__, description="Cards that can be sent, and be in groups")
+blueprint = Blueprint(
+    "contacts", __name__, description="People to send to, in groups, or to send as contact cards"
+)
 
 
 @blueprint.post("/contact", "createContact")
@@ -39,7 +41,7 @@ def create(body: dict[str, Any]) -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, ContactSchema, "Contact fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
-    """Fetch all contacts, the oldest first."""
+    """Fetch all contacts, oldest first."""
     with crier().database.reading() as db:
         found = contacts.page(db, caller().client_id, page)
         inside = groups.of_contacts(db, [contact.id for contact in found.items])
@@ -62,7 +64,7 @@ def show(contact_id: str) -> Shown:
 @blueprint.raises(StaleVersionError)
 @blueprint.answers(200, ContactSchema, "Contact updated successfully!")
 def update(body: dict[str, Any], contact_id: str) -> Shown:
-    """Change a contact; fields that are left out stay as they are."""
+    """Change a contact. Omitted fields stay."""
     with crier().database.writing() as db, _number_for_phones(body):
         contact = contacts.get(db, caller().client_id, contact_id)
         fields = _settled(body, contact.phones)
@@ -74,14 +76,14 @@ def update(body: dict[str, Any], contact_id: str) -> Shown:
 @blueprint.raises(StaleVersionError)
 @blueprint.answers(200, ContactSchema, "Contact deleted successfully!")
 def delete(contact_id: str) -> Shown:
-    """Delete a contact; broadcasts that were accepted keep its card as it was."""
+    """Delete a contact. Accepted broadcasts keep its card as it was."""
     with crier().database.writing() as db:
         group_id = _group_of(db, contacts.get(db, caller().client_id, contact_id))
         return _shown(contacts.delete(db, caller().client_id, contact_id), group_id)
 
 
 def _settled(body: dict[str, Any], phones: list[str]) -> dict[str, Any]:
-    """Return what `core` takes of a body: the guide's `number` is the first of `phones`."""
+    """Return the fields for `core`: the guide's `number` becomes the first of `phones`."""
     fields = {name: value for name, value in body.items() if name not in {"number", "group_id"}}
     if "phones" in fields:
         fields["phones"] = list(map(_readable, fields["phones"]))
@@ -95,13 +97,13 @@ def _settled(body: dict[str, Any], phones: list[str]) -> dict[str, Any]:
 
 
 def _readable(phone: str) -> str:
-    """Return a number as it is stored, or as it was given where it is none."""
+    """Return a number as stored, or as given if it is not valid."""
     return numbers.normalise(phone) or phone
 
 
 @contextmanager
 def _number_for_phones(body: dict[str, Any]) -> Iterator[None]:
-    """Name in an error the field that the client sent."""
+    """Name `number` in errors if the client sent that field."""
     try:
         yield
     except InvalidError as error:
@@ -111,7 +113,7 @@ def _number_for_phones(body: dict[str, Any]) -> Iterator[None]:
 
 
 def _moved(db: Session, contact: Contact, body: dict[str, Any]) -> Shown:
-    """Put a contact into the group that a body names, if it names one."""
+    """Move a contact into the group that the body names, if any."""
     if group_id := body.get("group_id"):
         groups.move(db, contact, group_id)
     return _shown(contact, _group_of(db, contact))

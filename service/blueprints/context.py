@@ -1,4 +1,4 @@
-"""What a view works with: the parts of the service, and who is asking."""
+"""The request context: the parts of the service, the caller, and the session in use."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ class Crier:
 
 
 def crier() -> Crier:
-    """Return the parts of the service that answers the present request."""
+    """Return the parts of the service that handles this request."""
     return cast("Crier", current_app.extensions[EXTENSION])
 
 
 def caller() -> Caller:
-    """Return who sent the present request; only where a route asks for a scope."""
+    """Return the caller of this request. The route must require a scope."""
     return cast("Caller", g.caller)
 
 
 def known_caller() -> Caller | None:
-    """Return who sent the present request, None while nobody has been recognised."""
+    """Return the caller of this request, None if not identified yet."""
     return cast("Caller | None", g.get("caller"))
 
 
 def named_session() -> str:
-    """Return the id of the session that the present request names; empty: the default one."""
+    """Return the id of the session that this request names, empty for the default."""
     return cast("str", g.session_id)
 
 
 def within() -> str | None:
-    """Return the id of the only session whose objects this request reaches; None: all of them."""
+    """Return the id of the only session that this request may reach, None for all."""
     return cast("str | None", g.within)
 
 
 def reachable(session_id: str) -> str:
-    """Return the session's id of a path; raises NotFoundError if the request does not reach it."""
+    """Return the session id of a path; raises NotFoundError if this request may not reach it."""
     if within() not in {None, session_id}:
         raise NotFoundError("session", session_id)
     return session_id
 
 
 def address(path: str) -> str:
-    """Return the address under which clients and providers reach a path of this service."""
+    """Return the public URL of a path of this service."""
     base = crier().settings.public_url or request.root_url
     return f"{base.rstrip('/')}/{path.lstrip('/')}"

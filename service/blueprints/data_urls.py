@@ -1,4 +1,4 @@
-"""Data URLs: files that stand in a text (RFC 2397)."""
+"""Data URLs: files inside a string (RFC 2397)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _ENDINGS: Final = {
     "text/vcard": ".vcf",
     "text/x-vcard": ".vcf",
 }
-"""The endings of texts, which only a name tells apart."""
+"""File extensions of text formats. Only the name tells them apart."""
 
 _WANTED: Final = 'Must be a data URL, such as "data:image/png;base64,iVBORw0…".'
-_BROKEN: Final = "This data URL is broken: what follows the comma is not base64."
+_BROKEN: Final = "This data URL is not valid: the part after the comma is not base64."
 
 
 class File(NamedTuple):
-    """What a data URL holds, and the name that it gives it, if any."""
+    """The content of a data URL, and its file name if it has one."""
 
     content: bytes
     name: str
 
 
 def read(url: object) -> File:
-    """Return the file in a data URL; raises InvalidError naming `file`."""
+    """Return the file in a data URL; raises InvalidError for the field `file`."""
     head = _HEAD.match(url) if isinstance(url, str) else None
     if head is None or not isinstance(url, str):
         raise InvalidError(errors={"file": [_WANTED]})
@@ -47,7 +47,7 @@ def read(url: object) -> File:
 
 
 def _decoded(data: str) -> bytes:
-    """Return the bytes of base64 of either alphabet, with or without its padding."""
+    """Decode base64 of either alphabet, with or without padding."""
     text = "".join(unquote(data).split()).translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

@@ -1,4 +1,4 @@
-"""Routes about deliveries across broadcasts."""
+"""Routes of deliveries across broadcasts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def show(delivery_id: str) -> Shown:
 
 
 def shown(delivery: Delivery) -> Shown:
-    """Return a delivery with what is worked out for its answer."""
+    """Return a delivery with the computed fields of its answer."""
     waits = delivery.status == DeliveryStatus.QUEUED
     return Shown(
         delivery,

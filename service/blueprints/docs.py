@@ -1,4 +1,4 @@
-"""The published description: `/openapi.json`, and Swagger UI over it at `/docs`."""
+"""The OpenAPI description at `/openapi.json`, and Swagger UI at `/docs`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may load and reach: its own files, and the API beside it."""
+"""The page may load its own files and call the API beside it."""
 
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
-    """Fetch the description of all routes (OpenAPI 3.1)."""
+    """Fetch the OpenAPI 3.1 description of all routes."""
     api: Api = current_app.extensions["flask-smorest"]["apis"][""]["ext_obj"]
     return flask.jsonify(api.spec.to_dict())
 
 
 @blueprint.get("/docs")
 def docs() -> Response:
-    """Show the description as a page to read and to try out, without the internet."""
+    """Show the description as a page for reading and trying requests. It works offline."""
     page = send_from_directory(f"{current_app.static_folder}/docs", "index.html")
     page.headers["Content-Security-Policy"] = _POLICY
     page.headers["Referrer-Policy"] = "no-referrer"

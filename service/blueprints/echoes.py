@@ -1,8 +1,8 @@
-"""The document that comes twice: in the body, and once more as the query string.
+"""Query strings that repeat the body.
 
-The guide's own client sends every document so, in the form that axios gives a query string:
-`message[text]=hi`, `attachments[]=a&attachments[]=b`. What only repeats the body does no harm; what
-says something else, or something that the body leaves out, is an error.
+The guide's client sends every document twice: as the body, and as a query string in axios's
+format (`message[text]=hi`, `attachments[]=a&attachments[]=b`). A repeated value is ignored. A value
+that differs from the body, or that the body does not have, is an error.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ _WORDS = {True: "true", False: "false"}
 
 
 def repeats(said: Any, meant: Any) -> bool:
-    """Tell whether a value of a query string says what a JSON value says, or a part of it."""
+    """Return whether a query value equals a JSON value or a part of it."""
     if isinstance(said, dict):
         members = meant if isinstance(meant, dict) else {}
         return all(name in members and repeats(said[name], members[name]) for name in said)
     if isinstance(said, list):
-        # axios leaves out what is null.
+        # axios omits null.
         entries = [each for each in meant if each is not None] if isinstance(meant, list) else []
         return len(said) == len(entries) and all(map(repeats, said, entries))
     return _says(said, meant)
 
 
 def _says(text: str, value: Any) -> bool:
-    """Tell whether a text is how a JSON value is written in a query string."""
+    """Return whether a string is how a query string writes a JSON value."""
     if isinstance(value, bool):
         return text == _WORDS[value]
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Content encodings: a body that was packed on its way (RFC 9110, section 8.4)."""
+"""Content encodings: compressed bodies (RFC 9110, section 8.4)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from service.errors import MediaTypeError, TooLargeError, UnreadableBodyError
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _NONE = frozenset({"", "identity", "utf-8", "utf8"})
-"""Names of no packing; programs confuse this header with the charset of `Content-Type`."""
+"""Names that mean no compression. Some programs send the charset in this header."""
 
 _GZIP_NAMES = frozenset({"gzip", "x-gzip"})
 
 
 def unpack(raw: bytes, encoding: str, limit: int) -> bytes:
-    """Return the bytes that a body is packed from, at most `limit` of them.
+    """Decompress a body, to at most `limit` bytes.
 
-    `encoding` is that of the header. What begins as gzip does is unpacked whatever the header says:
-    no text begins so. Raises TooLargeError, UnreadableBodyError, and MediaTypeError for an encoding
-    that is not known.
+    `encoding` comes from the header. A body that begins like gzip is decompressed anyway: no text
+    begins like that. Raises TooLargeError, UnreadableBodyError, and MediaTypeError for an unknown
+    encoding.
     """
     encoding = encoding.strip().lower()
     if raw.startswith(_GZIP_MAGIC) or (raw and encoding in _GZIP_NAMES):
         return _inflated(raw, (_GZIP,), "gzip", limit)
     if encoding == "deflate" and raw:
-        # The name means zlib's format; some programs send its inner one without a header.
+        # `deflate` means zlib's format. Some programs send raw deflate without its header.
         return _inflated(raw, (_ZLIB, _RAW_DEFLATE), "deflate", limit)
     if encoding in _NONE or not raw:
         return raw
-    sentence = f"The body is packed as {encoding[:50]}: pack it as gzip or deflate, or not at all."
+    sentence = f"Unsupported Content-Encoding {encoding[:50]}: use gzip, deflate or none."
     headers = {"Accept-Encoding": "gzip, deflate"}
     raise MediaTypeError(sentence, errors={"body": [sentence]}, headers=headers)
 
@@ -42,9 +42,9 @@ def _inflated(raw: bytes, formats: tuple[int, ...], name: str, limit: int) -> by
         except zlib.error:
             continue
         if len(unpacked) > limit:
-            sentence = f"The body is larger than {limit} bytes once it is unpacked."
+            sentence = f"The decompressed body is larger than {limit} bytes."
             raise TooLargeError(sentence, errors={"body": [sentence]})
         if unpacking.eof and not unpacking.unused_data:
             return unpacked
-    sentence = f"The body is not readable: it is said to be {name} and is not, or is broken off."
+    sentence = f"The body is not valid {name}, or it is cut off."
     raise UnreadableBodyError(sentence, errors={"body": [sentence]})

@@ -1,4 +1,4 @@
-"""From an exception to its answer: the same envelope for whatever goes wrong."""
+"""Error handlers: turn every exception into the same envelope."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from service.errors import (
 log = structlog.get_logger(__name__)
 
 _SENTENCES = {
-    404: "There is nothing at this address.",
-    405: "This address does not take that method.",
-    413: "The request is larger than this service accepts.",
+    404: "This URL does not exist.",
+    405: "This URL does not support this method.",
+    413: "The request is too large.",
 }
 _MOST_SHOWN = 1_000
-"""The most faults that one answer names: nobody reads on, and a body has room for a million."""
+"""The most errors in one answer. A body has room for a million."""
 
 _LONGEST_NAME = 200
 _LONGEST_SENTENCE = 2_000
-"""The most characters of a field's name and of a reason: either may repeat what came in."""
+"""The most characters of a field's name and of a reason: both may repeat the client's input."""
 
 _OURS = frozenset({"content-type", "content-length"})
 
 
 def register(app: Flask) -> None:
-    """Let every exception be answered in the envelope."""
+    """Register the error handlers."""
     app.register_error_handler(ServiceError, _service_error)
     app.register_error_handler(HTTPException, http_error)
     for busy in OUT_OF_REACH:
@@ -62,7 +62,7 @@ def failure(
     errors: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the envelope of a failure."""
+    """Return the envelope of an error."""
     some = islice((errors or {}).items(), _MOST_SHOWN)
     shown = {_cut(name, _LONGEST_NAME): _shortened(reasons) for name, reasons in some}
     body = {"status": False, "message": _shortened(message), "data": None, "errors": shown}
@@ -73,7 +73,7 @@ def failure(
 
 
 def _shortened(said: Any) -> Any:
-    """Return a sentence, or sentences, without what is too long for anybody to read."""
+    """Shorten long sentences and lists of them."""
     if isinstance(said, str):
         return _cut(said, _LONGEST_SENTENCE)
     return [_shortened(each) for each in said] if isinstance(said, list) else said
@@ -84,7 +84,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def http_error(error: HTTPException) -> Response:
-    """Answer what Werkzeug raises, with the headers it wants, such as `Allow`."""
+    """Answer Werkzeug's exceptions, with their headers, such as `Allow`."""
     original = error.get_response()
     if error.code is None or error.code < 400:  # noqa: PLR2004 - a redirect is no failure
         return original
@@ -103,7 +103,7 @@ def _programming(error: ProgrammingError) -> Response:
 
 def _busy(error: Exception) -> Response:
     if lacks_tables(error):
-        log.error("tables of another version: see /readyz", cause=str(error.__cause__))
+        log.error("database schema of another version: see /readyz", cause=str(error.__cause__))
         return _service_error(NotMigratedError())
     log.warning("database unreachable", error=type(error).__name__, cause=str(error.__cause__))
     return _service_error(BusyError())
@@ -121,18 +121,18 @@ def _broken(error: OSError) -> Response:
 
 
 def _broken_off(_error: ParseException) -> Response:
-    """Answer a body that gunicorn cannot read on while a view reads it."""
-    sentence = "The request's body breaks off, or its chunks are not those of HTTP."
+    """Answer a body that breaks off while a view reads it."""
+    sentence = "The request body is cut off, or its chunked encoding is not valid."
     return _service_error(UnreadableBodyError(sentence, errors={"body": [sentence]}))
 
 
 def _unexpected(error: Exception) -> Response:
-    """Answer a defect: its trace goes to the log, the client gets the reference to it."""
+    """Answer a bug: log the traceback, and give the client a reference to it."""
     reference = secrets.token_hex(4)
     log.error("unexpected error", reference=reference, method=request.method, exc_info=error)
     return failure(
         500,
-        "Something went wrong that should not have. The operator finds it in the log under the"
-        f" reference {reference}.",
+        "An unexpected error occurred. The operator can find it in the log by the reference"
+        f" {reference}.",
         {"reference": [reference]},
     )

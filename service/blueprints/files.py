@@ -1,4 +1,4 @@
-"""The bytes of attachments, for anybody who knows the name."""
+"""Public downloads of attachments, by their unguessable name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from service.blueprints.requests import request
 from service.core.formats import FORMATS
 from service.errors import NowhereError
 
-blueprint = Blueprint("files", __name__, description="The bytes of attachments")
+blueprint = Blueprint("files", __name__, description="Downloads of attachments")
 
 _NAME = re.compile(r"[A-Z0-9]{15}\.([a-z0-9]{3,4})")
 
 _HEADERS = {
-    # A browser must neither guess another type nor run anything that a client has uploaded.
+    # A browser must not guess another type or run anything that a client uploaded.
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
-    # A name is never used for other bytes.
+    # A name is never reused for other content.
     "Cache-Control": "public, max-age=31536000, immutable",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
@@ -31,7 +31,7 @@ _HEADERS = {
 @blueprint.raises(NowhereError)
 @blueprint.sends_bytes()
 def show(file: str) -> Response:
-    """Fetch the bytes of an attachment, whole or a range of them; no token is needed."""
+    """Download an attachment or a range of it. No token is needed."""
     match = _NAME.fullmatch(file)
     path = crier().storage.path(file)
     if match is None or match[1] not in FORMATS or not path.is_file():
@@ -40,7 +40,7 @@ def show(file: str) -> Response:
     accelerated = crier().settings.accel_prefix
     _ignore_odd_ranges()
     response = send_file(
-        # Who sends the bytes also answers for ranges and validators.
+        # nginx sends the bytes, so it also handles ranges and validators.
         io.BytesIO() if accelerated else path,
         mimetype=found.mimetype,
         as_attachment=not found.is_inert,
@@ -54,9 +54,9 @@ def show(file: str) -> Response:
 
 
 def _ignore_odd_ranges() -> None:
-    """Answer several ranges, and units that nobody knows, with the whole: RFC 9110, 14.2.
+    """Ignore multiple ranges and unknown units (RFC 9110, 14.2).
 
-    Werkzeug would call them unsatisfiable.
+    Werkzeug would answer 416.
     """
     wanted = request.range
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) > 1:

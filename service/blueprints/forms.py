@@ -1,8 +1,8 @@
-"""Forms: a document as pairs of names and texts, as PHP, HTML forms, Postman and axios send it.
+"""Forms: nested documents as name/value pairs, as PHP, HTML, Postman and axios send them.
 
-`message[text]=hi` is a member of an object, `to[]=a&to[]=b` and `to[0]=a&to[1]=b` are lists
-(https://www.php.net/manual/en/faq.html.php#faq.html.arrays). So is `to=a&to=b`, as Python's
-`requests` and an HTML form with two fields of one name send it.
+`message[text]=hi` is a member of an object. `to[]=a&to[]=b` and `to[0]=a&to[1]=b` are lists
+(https://www.php.net/manual/en/faq.html.php#faq.html.arrays). So is `to=a&to=b`, which Python's
+`requests` and HTML forms send.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
 _MOST_FIELDS = 1_100_000
-"""As many as the most recipients of a broadcast, each a field of its own, and some more."""
+"""Enough for the most recipients of a broadcast, each in a field of its own."""
 
 _MOST_PARTS = 1_000
 _DEEPEST = 32
 _BUFFER = 128 * 1024
-"""What Werkzeug's parser counts as memory besides the texts: twice as much as it reads at once."""
+"""Memory that Werkzeug's parser counts besides the values: twice its read size."""
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _KEY = re.compile(r"\[([^\[\]]*)\]")
 
 
 class Form(dict[str, Any]):
-    """A document that came as a form: every value in it is a text."""
+    """A document from a form: every value is a string."""
 
 
 class Repeated(list[str]):
-    """What a form says several times under one name: a list, if the name is that of a list."""
+    """The values of a name that a form repeats. They are a list if the field is a list."""
 
 
 def nest(pairs: Iterable[tuple[str, str]]) -> Form:
-    """Return the document that names in bracket form describe; raises InvalidError.
+    """Build a document from names in bracket notation; raises InvalidError.
 
-    A name whose brackets do not match is taken as it stands.
+    A name with unbalanced brackets is taken literally.
     """
     document = Form()
     lists: dict[str, list[str]] = {}
@@ -61,7 +61,7 @@ def nest(pairs: Iterable[tuple[str, str]]) -> Form:
 
 
 def read(raw: bytes, mimetype: str, parameters: Mapping[str, str]) -> Form:
-    """Return the document of a form of either content type.
+    """Parse a form of either content type.
 
     Raises UnreadableBodyError, InvalidError, TooLargeError.
     """
@@ -80,7 +80,7 @@ def read(raw: bytes, mimetype: str, parameters: Mapping[str, str]) -> Form:
 
 def _parts(raw: bytes, parameters: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     parser = FormDataParser(
-        stream_factory=lambda *_, **__: io.BytesIO(),  # files are refused, and the body is here
+        stream_factory=lambda *_, **__: io.BytesIO(),  # files are refused; the body is in memory
         max_form_memory_size=len(raw) + _BUFFER,
         max_form_parts=_MOST_PARTS,
         silent=False,
@@ -88,12 +88,12 @@ def _parts(raw: bytes, parameters: Mapping[str, str]) -> Iterable[tuple[str, str
     try:
         _, form, files = parser.parse(io.BytesIO(raw), MULTIPART, len(raw), dict(parameters))
     except RequestEntityTooLarge as error:
-        sentence = f"The form has more than {_MOST_PARTS} parts: send recipients as one text."
+        sentence = f"The form has more than {_MOST_PARTS} parts. Send recipients as one string."
         raise TooLargeError(sentence, errors={"body": [sentence]}) from error
     except ValueError as error:
-        _unreadable("it is broken off, has no boundary or is not UTF-8", error)
+        _unreadable("it is cut off, has no boundary or is not UTF-8", error)
     if files:
-        reason = "No file can be sent here: store it by POST /attachment, and send its id."
+        reason = "Files are not accepted here. Upload it with POST /attachment and send its id."
         raise InvalidError(errors={name[:64]: [reason] for name in files})
     return form.items(multi=True)
 
@@ -111,7 +111,7 @@ def _put(document: dict[str, Any], name: str, value: str | list[str]) -> None:
 
 
 def _both(name: str, former: Any, value: str | list[str]) -> Repeated:
-    """Return two texts of one name, or a text more of those that there are already."""
+    """Add a value to the values of the same name."""
     if not isinstance(value, str) or not isinstance(former, str | Repeated):
         _twice(name)
     if isinstance(former, str):
@@ -122,13 +122,13 @@ def _both(name: str, former: Any, value: str | list[str]) -> Repeated:
 
 @lru_cache(maxsize=256)
 def _path(name: str) -> tuple[str | None, ...]:
-    """Return the keys of a name, from the outermost; None stands for `[]`, the next of a list."""
+    """Return the keys of a name, outermost first; None is `[]`, the next item of a list."""
     found = _NAME.fullmatch(name)
     if found is None:
         return (name,)
     keys = (found[1], *(key or None for key in _KEY.findall(found[2])))
     if len(keys) > _DEEPEST:
-        raise InvalidError(errors={name[:64]: [f"Nested deeper than {_DEEPEST} levels."]})
+        raise InvalidError(errors={name[:64]: [f"Nested more than {_DEEPEST} levels deep."]})
     return keys
 
 
@@ -137,7 +137,7 @@ def _place(node: dict[str, Any], key: str | None) -> str:
 
 
 def _settled(value: Any) -> Any:
-    """Return a value in which an object that has only numbers for keys has become a list."""
+    """Turn objects with only numeric keys into lists."""
     if not isinstance(value, dict):
         return value
     settled = {key: _settled(inner) for key, inner in value.items()}
@@ -147,10 +147,10 @@ def _settled(value: Any) -> Any:
 
 
 def _twice(name: str) -> NoReturn:
-    listed = f"{wordings.GIVEN_TWICE} A list is written as `{name[:64]}[]`."
+    listed = f"{wordings.GIVEN_TWICE} Write a list as `{name[:64]}[]`."
     raise InvalidError(errors={name[:64]: [listed]})
 
 
 def _unreadable(reason: str, error: Exception) -> NoReturn:
-    sentence = f"The form is not readable: {reason}."
+    sentence = f"The form is not valid: {reason}."
     raise UnreadableBodyError(sentence, errors={"body": [sentence]}) from error

@@ -1,4 +1,4 @@
-"""Routes about groups of contacts."""
+"""Routes of groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.schemas import wordings
 from service.schemas.base import Shown
 from service.schemas.groups import FullGroupSchema, GroupChangeSchema, GroupSchema, NewGroupSchema
 
-blueprint = Blueprint("groups", __name__, description="Named lists of contacts, to send to")
+blueprint = Blueprint("groups", __name__, description="Named lists of contacts to send to")
 
 _TITLE = {"title": "name"}
 
@@ -44,7 +44,7 @@ def create(body: dict[str, Any]) -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, GroupSchema, "Group fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
-    """Fetch all groups, the oldest first, without their contacts."""
+    """Fetch all groups, oldest first, without their contacts."""
     with crier().database.reading() as db:
         found = groups.page(db, caller().client_id, page)
         sizes = groups.sizes(db, found.items)
@@ -68,7 +68,7 @@ def show(group_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, FullGroupSchema, "Group updated successfully!")
 def update(body: dict[str, Any], group_id: str) -> Shown:
-    """Change a group's name or replace its contacts; what is left out stays as it is."""
+    """Change a group's name or replace its contacts. Omitted fields stay."""
     with crier().database.writing() as db:
         group = groups.get(db, caller().client_id, group_id)
         fields = aliases.settle(body, _TITLE, {"name": group.name})
@@ -81,7 +81,7 @@ def update(body: dict[str, Any], group_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, FullGroupSchema, "Group deleted successfully!")
 def delete(group_id: str) -> Shown:
-    """Delete a group, not its contacts."""
+    """Delete a group. Its contacts stay."""
     with crier().database.writing() as db:
         shown = _shown(db, groups.get(db, caller().client_id, group_id))
         groups.delete(db, caller().client_id, group_id)

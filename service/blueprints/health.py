@@ -1,4 +1,4 @@
-"""What the service says about itself to whoever watches it."""
+"""Health checks for operators and load balancers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.core import jobs, keys
 from service.errors import ServiceError
 from service.schemas.health import HealthSchema, ReadinessSchema
 
-blueprint = Blueprint("health", __name__, description="Whether the service can do its work")
+blueprint = Blueprint("health", __name__, description="Whether the service works")
 
 _CURRENT = text("SELECT version_num FROM alembic_version")
 
@@ -22,14 +22,14 @@ _WRITE = text("UPDATE clients SET name = name WHERE 1 = 0")
 
 _SENDERS = {
     "threads": "ok",
-    "off": "None here: `flask dispatch` sends.",
-    "procrastinate": "None here: this process leaves jobs for `flask worker`.",
+    "off": "Not in this process: `flask dispatch` sends.",
+    "procrastinate": "Not in this process: it leaves jobs for `flask worker`.",
 }
-"""What is said of the dispatcher by the setting DISPATCH."""
+"""The status of the dispatcher, by the setting DISPATCH."""
 
 
 class NotReadyError(ServiceError):
-    """This process cannot do its work just now."""
+    """This process is not ready."""
 
     status = 503
 
@@ -37,7 +37,7 @@ class NotReadyError(ServiceError):
 @blueprint.get("/healthz", "getHealth")
 @blueprint.answers(200, HealthSchema, "This process is alive.")
 def health() -> dict[str, str]:
-    """Tell whether this process answers at all."""
+    """Check that this process answers."""
     return {"version": VERSION}
 
 
@@ -45,7 +45,7 @@ def health() -> dict[str, str]:
 @blueprint.raises(NotReadyError)
 @blueprint.answers(200, ReadinessSchema, "This process is ready.")
 def ready() -> dict[str, str]:
-    """Tell whether the database takes writes, has its tables and keys, and the dispatcher runs."""
+    """Check that the database accepts writes, its schema and keys fit, and the dispatcher runs."""
     parts = crier()
     problems = _database_problems(parts) or _key_problems(parts)
     if "keys" not in problems and (problem := _dispatcher_problem(parts)):
@@ -63,14 +63,14 @@ def _database_problems(parts: Crier) -> dict[str, str]:
     try:
         problem = migration_problem(parts.database.engine)
     except SQLAlchemyError:
-        return {"database": "The database cannot be reached."}
+        return {"database": "The database is not available."}
     if problem:
         return {"migrations": problem}
     return _writing_problems(parts) or _queue_problems(parts)
 
 
 def _writing_problems(parts: Crier) -> dict[str, str]:
-    """Try what every `POST` needs; the statement changes no row."""
+    """Try a write, as every `POST` needs. The statement changes no row."""
     try:
         with parts.database.writing() as db:
             db.execute(_WRITE)
@@ -80,19 +80,19 @@ def _writing_problems(parts: Crier) -> dict[str, str]:
 
 
 def migration_problem(engine: Engine) -> str:
-    """Return, in words, that tables are missing which this code needs; empty: none is.
+    """Say whether a migration is missing; empty if not.
 
-    Tables that a newer version has migrated are fine: most migrations only add, and
-    docs/operating.md says before which one processes have to be stopped.
+    The schema of a newer version is fine: most migrations only add. docs/operating.md names the
+    migrations that need stopped processes.
     """
     current, (*older, newest) = _current(engine), migrations()
     if current and current not in older:
         return ""
-    return f"The tables are at {current or 'none'}, not at {newest}: run `make migrate`."
+    return f"The schema is at {current or 'none'}, not at {newest}: run `make migrate`."
 
 
 def _current(engine: Engine) -> str:
-    """Return the migration at which the tables are, empty where there are none."""
+    """Return the migration of the database, empty if it has no tables."""
     with engine.connect() as connection:
         migrated = inspect(connection).has_table("alembic_version")
         return connection.scalar(_CURRENT) or "" if migrated else ""
@@ -111,22 +111,21 @@ def _dispatcher_problem(parts: Crier) -> str | None:
 
 
 def _key_problems(parts: Crier) -> dict[str, str]:
-    """Name sessions by id alone: anybody may ask."""
+    """Name sessions only by id: this route needs no token."""
     closed = unopened(parts)
     return {"keys": closed.sentence(with_names=False)} if closed else {}
 
 
 def unopened(parts: Crier) -> keys.Unopened | None:
-    """Return the sessions whose secrets this process cannot read, None if there are none."""
+    """Return the sessions whose secrets this process cannot decrypt, None if none."""
     with parts.database.reading() as db:
         return keys.unopened(db, parts.vault)
 
 
 @cache
 def migrations() -> tuple[str, ...]:
-    """Return the migrations that this code knows, the oldest first.
+    """Return the migrations that this code knows, oldest first.
 
-    A file is named by its number and has its revision's name: alembic need not be asked, which
-    takes longer to import than the rest of the service to start.
+    File names equal revision ids. Importing alembic would take longer than the rest of the start.
     """
     return tuple(sorted(path.stem for path in MIGRATIONS.glob("versions/[0-9]*.py")))

@@ -1,4 +1,4 @@
-"""The metrics, for Prometheus: those of all processes on this machine, and the backlog."""
+"""Prometheus metrics: of all processes on this machine, and of the queue in the database."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
 class FromAfarError(ServiceError):
-    """The metrics are for callers on this machine, as long as METRICS_TOKEN is not set."""
+    """Without METRICS_TOKEN, only callers on this machine may read the metrics."""
 
     status = 403
 
 
 class Collector:
-    """What is read when Prometheus asks."""
+    """Collects the metrics for a scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the processes' own metrics, then the database's as far as it can be reached."""
+        """Yield the metrics of the processes, then those of the database if it answers."""
         yield from meters.collect()
         try:
             with crier().database.reading() as db:
@@ -50,12 +50,12 @@ class Collector:
         except SQLAlchemyError:
             families = []
         yield from families
-        up = "Whether the database answered: without it there is no word of the queue"
+        up = "Whether the database answered; without it there are no queue metrics"
         yield GaugeMetricFamily("crier_database_up", up, value=1.0 if families else 0.0)
 
 
 def _encoder(accepted: str) -> tuple[Callable[[Any], bytes], str]:
-    """Return how the metrics are written: as asked for, or plainly where that cannot be read."""
+    """Choose the format: as the client accepts it, plain text if that header is not valid."""
     try:
         return choose_encoder(accepted)
     except (TypeError, ValueError):
@@ -70,7 +70,7 @@ def register(app: Flask) -> None:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Fetch the metrics in the format that is asked for."""
+    """Fetch the metrics in the accepted format."""
     _admit()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
@@ -81,7 +81,7 @@ def metrics() -> Response:
 
 
 def _admit() -> None:
-    """Let in who has the token, or without one, who asks from this machine."""
+    """Require METRICS_TOKEN, or a caller on this machine if it is not set."""
     token = crier().settings.metrics_token
     if not token:
         if not _is_from_here():
@@ -89,17 +89,16 @@ def _admit() -> None:
         return
     scheme, _, given = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
-        raise UnauthorisedError("The metrics need METRICS_TOKEN as a bearer token.")
-    # A header's bytes reach us as Latin-1 (PEP 3333), whatever they were meant to be.
+        raise UnauthorisedError("Send METRICS_TOKEN as a bearer token.")
+    # WSGI decodes headers as Latin-1 (PEP 3333).
     if not secrets.compare_digest(given.strip().encode("latin-1"), token.encode()):
-        raise UnauthorisedError("This is not METRICS_TOKEN.", problem="invalid_token")
+        raise UnauthorisedError("The token is not METRICS_TOKEN.", problem="invalid_token")
 
 
 def _is_from_here() -> bool:
-    """Tell whether the caller is on this machine.
+    """Return whether the caller is on this machine.
 
-    A request that was forwarded more often than we trust its word may come from anywhere, though
-    the last proxy is here.
+    A request that passed more proxies than TRUSTED_PROXIES may come from anywhere.
     """
     hops = crier().settings.trusted_proxies
     forwarded = [each for each in request.headers.getlist("X-Forwarded-For") if each]
@@ -115,17 +114,17 @@ def _is_from_here() -> bool:
 def _backlog(db: Session) -> Iterator[Metric]:
     depth = GaugeMetricFamily(
         "crier_queue_deliveries",
-        "Deliveries accepted and not final, by the state of their broadcast",
+        "Deliveries that are not final, by the status of their broadcast",
         labels=["channel", "broadcast"],
     )
     found = {(each.channel, each.status): each.deliveries for each in backlog.depths(db)}
-    # What is watched is there from the start: a rule on nothing never fires.
+    # Always export this metric: an alert on a missing series never fires.
     for labels, deliveries in ({(name, "sending"): 0 for name in DRIVERS} | found).items():
         depth.add_metric(labels, deliveries)
     yield depth
     age = GaugeMetricFamily(
         "crier_queue_oldest_seconds",
-        "How long the oldest due delivery has been due, by the state of its session",
+        "How long the oldest due delivery has been due, by the status of its session",
         labels=["channel", "session"],
     )
     now = now_ms()
@@ -139,12 +138,12 @@ def _backlog(db: Session) -> Iterator[Metric]:
 
 def _dispatchers(db: Session) -> Metric:
     number = db.scalar(select(count()).select_from(Dispatcher)) or 0
-    about = "Processes on all machines that send, or have died and are not yet missed"
+    about = "Sending processes on all machines, including dead ones not detected yet"
     return GaugeMetricFamily("crier_dispatchers", about, value=number)
 
 
 def _count(response: Response) -> Response:
-    """Count an answer under its rule: each other word of the client could be a new series."""
+    """Count an answer by its URL rule: counting by path would create endless series."""
     rule = request.url_rule.rule if request.url_rule else "none"
     method = request.method if request.method in _METHODS else "other"
     meters.answered(method, rule, response.status_code, time.perf_counter() - g.began)

@@ -1,4 +1,4 @@
-"""Routes about opt-outs: who is left out of what a session sends."""
+"""Routes of opt-outs: people to whom a session sends nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ blueprint = Blueprint("opt-outs", __name__, description="People who want no more
 @blueprint.takes(NewOptOutSchema)
 @blueprint.answers(201, OptOutSchema, "Opt-out created successfully!")
 def create(body: dict[str, Any], session_id: str) -> Shown:
-    """Leave somebody out of what this session sends, as if they had told the provider.
+    """Add an opt-out: this session sends nothing more to that person.
 
-    Deliveries to them that wait to be sent, and those that are made from now on, fail with
-    `opted_out`; nothing is sent, and a retry leaves them out.
+    Waiting and future deliveries to them fail with `opted_out`, without being sent. A retry leaves
+    them out.
     """
     with crier().database.writing() as db:
         recipient, now = body["recipient"], now_ms()
@@ -40,7 +40,7 @@ def create(body: dict[str, Any], session_id: str) -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, OptOutSchema, "Opt-out fetched successfully!", many=True)
 def index(page: PageRequest, session_id: str) -> Page[Shown]:
-    """Fetch all who told the provider, or you, to stop; whoever did so first comes first."""
+    """Fetch all opt-outs, reported by the provider or added by you, oldest first."""
     with crier().database.reading() as db:
         return opt_outs.page(db, caller().client_id, reachable(session_id), page).map(_shown)
 
@@ -49,7 +49,7 @@ def index(page: PageRequest, session_id: str) -> Page[Shown]:
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.answers(200, OptOutSchema, "Opt-out deleted successfully!")
 def delete(session_id: str, recipient: str) -> Shown:
-    """Let somebody be written to again, as they asked you to; a provider may still refuse it."""
+    """Remove an opt-out at the person's request. The provider may still refuse messages."""
     with crier().database.writing() as db:
         return _shown(opt_outs.delete(db, caller().client_id, reachable(session_id), recipient))
 

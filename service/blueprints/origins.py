@@ -1,7 +1,7 @@
-"""Pages of other origins that call the API from a browser (CORS), where the operator allows it.
+"""CORS: lets web pages of allowed origins call the API.
 
-Whoever calls sends a token. No cookie is ever allowed along: there is no
-`Access-Control-Allow-Credentials`. See https://fetch.spec.whatwg.org/#http-cors-protocol.
+Callers send a token. Cookies are never allowed: there is no `Access-Control-Allow-Credentials`.
+See https://fetch.spec.whatwg.org/#http-cors-protocol.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from service.blueprints.context import crier
 from service.blueprints.requests import request
 
 _ACCEPTED = "Authorization, Content-Type, Idempotency-Key, X-Refresh, X-Request-Id"
-"""Headers that a page may send; the guide's own client sends `x-refresh`."""
+"""Headers that a page may send. The guide's client sends `x-refresh`."""
 
 _EXPOSED = "Link, Retry-After, WWW-Authenticate, X-Pagination, X-Request-Id"
 _SECONDS = "600"
-"""How long a browser may remember what it was told: Chromium keeps to two hours at most."""
+"""Seconds for which a browser may cache a preflight; Chromium's limit."""
 
 
 def register(app: Flask) -> None:
-    """Add to each answer of the API what lets a page of an allowed origin read it."""
+    """Add CORS headers to the answers of the API."""
     app.after_request(_allow)
 
 
@@ -43,6 +43,6 @@ def _allow(response: Response) -> Response:
 
 
 def _is_of_the_api() -> bool:
-    """Tell whether an address is of the API or of nothing: the metrics are no page's business."""
+    """Return whether a URL is part of the API, or unknown. Pages may not read the metrics."""
     rule = request.url_rule
     return rule is None or is_described(current_app.view_functions[rule.endpoint])

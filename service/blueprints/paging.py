@@ -1,4 +1,4 @@
-"""How an answer tells which page of a list it is."""
+"""Paging headers: `X-Pagination` and `Link`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from service.core.paging import Page
 DESCRIBED = {
     "X-Pagination": {
         "description": "JSON: total, total_pages, first_page, last_page, page, and previous_page"
-        " and next_page where there are such",
+        " and next_page if they exist",
         "schema": {"type": "string"},
     },
     "Link": {
-        "description": "The addresses of the next and the previous page (RFC 8288)",
+        "description": "The URLs of the next and the previous page (RFC 8288)",
         "schema": {"type": "string"},
     },
 }
 
 
 def headers(page: Page[Any]) -> dict[str, str]:
-    """Return the headers that place a page in its list; no `Link` where it is the only one."""
+    """Return the paging headers; a single page has no `Link`."""
     facts = {
         "total": page.total,
         "total_pages": page.last_page,
@@ -45,7 +45,7 @@ def headers(page: Page[Any]) -> dict[str, str]:
 
 
 def _address(number: int) -> str:
-    """Return the address of another page of the list that is asked for, without tokens."""
+    """Return the URL of another page of the requested list, without tokens."""
     args = {name: text for name, text in request.args.items() if name != "access_token"}
     args["page"] = str(number)
     return f"{address(request.path)}?{urlencode(args)}"

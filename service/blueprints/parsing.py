@@ -1,4 +1,4 @@
-"""From a request to what a view gets: webargs, with our reading and our way of refusing."""
+"""The webargs parser, with our own reading of bodies and our own errors."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from service.schemas.base import CredentialsSchema
 
 
 class Parser(FlaskParser):
-    """A parser that takes a body for what it is; `refuse_rest` refuses what nobody asked for."""
+    """A parser that reads bodies through `Request.document`."""
 
     def load_json(self, req: Any, schema: Schema) -> Any:
-        """Return the body, whatever content type it claims to have; a form becomes a document."""
+        """Return the body as a document, whatever its content type."""
         if isinstance(req.document, forms.Form):
             req.document = readings.read(req.document, schema)
         return req.document
 
     def load_querystring(self, req: Any, schema: Schema) -> Any:
-        """Return the fields of the query string that the route takes."""
+        """Return the query parameters that the route takes."""
         del req
         return MultiDictProxy(query(schema), schema)
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
-        """Refuse what a schema refuses; webargs puts the location above the messages."""
+        """Raise InvalidError. webargs nests the messages under the location."""
         [messages] = cast("dict[str, Any]", error.messages).values()
         raise InvalidError(errors=faults.flatten(messages)) from error
 
 
 def query(schema: Schema) -> MultiDict[str, str]:
-    """Return the fields of the query string that a schema knows; NUL cannot be stored.
+    """Return the query parameters that a schema knows.
 
-    Raises InvalidError also for what is said twice: it is not known which is meant.
+    Raises InvalidError for NUL, which cannot be stored, and for repeated parameters.
     """
     args = MultiDict(
         (name, text) for name, text in request.args.items(multi=True) if name in names(schema)
     )
     if any("\0" in text for text in args.values()):
-        raise InvalidError(errors={"query": ["There is a character of code 0 in it."]})
+        raise InvalidError(errors={"query": ["It contains a NUL character (code 0)."]})
     if twice := [name for name, texts in args.lists() if len(texts) > 1]:
         raise InvalidError(errors={name[:64]: [wordings.GIVEN_TWICE] for name in twice})
     return args
 
 
 def names(schema: Schema) -> set[str]:
-    """Return the names under which a schema takes its fields."""
+    """Return the names that a schema reads its fields from."""
     return {field.data_key or name for name, field in schema.load_fields.items()}
 
 
 def refuse_rest(*, takes_body: bool, takes_query: set[str]) -> None:
-    """Raise InvalidError for fields of the body or the query string that nobody asked for.
+    """Raise InvalidError for unknown fields in the body or the query string.
 
-    A field of one of them that only repeats the other is no error; one that contradicts it is.
+    A field that repeats the other place is fine; one that differs from it is an error.
     """
     known, document = set(CredentialsSchema().fields), request.document
     pairs = (pair for pair in request.args.items(multi=True) if pair[0] not in known)

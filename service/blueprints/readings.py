@@ -1,4 +1,4 @@
-"""Readings: what the texts of a form mean, by the schema that is to take them."""
+"""Converts the strings of a form to the types of a schema."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from service.schemas import wordings
 from service.schemas.broadcasts import Recipients
 
 _WORDS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
-"""How forms write the two values of JSON that are not texts."""
+"""How forms write JSON booleans."""
 
 
 def read(document: Any, schema: Schema, within: str = "") -> Any:
-    """Return the document of a form with booleans, lists and objects where a schema has them.
+    """Convert strings of a form to booleans, lists and objects as the schema requires.
 
-    Numbers stay texts: the fields of schemas read those themselves. `within` is the path of the
-    document in a larger one. Raises InvalidError, and UnreadableBodyError for JSON that is broken.
+    Numbers stay strings: schema fields parse them. `within` is the path of the document in a larger
+    one. Raises InvalidError, and UnreadableBodyError for invalid JSON.
     """
     if not isinstance(document, Mapping):
         return document
@@ -41,7 +41,7 @@ def _value(value: Any, field: fields.Field[Any], path: str) -> Any:
 
 
 def _object(value: Any) -> Any:
-    """Return an object that stands in a field of a form as JSON."""
+    """Parse JSON in a form field."""
     is_json = isinstance(value, str) and value.lstrip().startswith("{")
     return bodies.parse(value.encode()) if is_json else value
 

@@ -1,4 +1,4 @@
-"""Requests: a body that is read once, within the limit of its route."""
+"""The request class: reads a body once, within the limit of its route."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from service.errors import InvalidError, TooLargeError, UnreadableBodyError
 from service.schemas import wordings
 
 _FORM_OVERHEAD = 64 * 1024
-"""What a form may have around its file: boundaries, headers, credentials."""
+"""Bytes that a form may have around its file: boundaries, headers, credentials."""
 
 _FORM_BUFFER = 2 * 64 * 1024
-"""Werkzeug reads 64 KiB at a time and keeps what may be the beginning of a boundary, a line break
-near the end say, until the next. With room for no more than it reads, it would refuse the file."""
+"""Werkzeug reads 64 KiB at a time and keeps a possible start of a boundary until the next read. A
+smaller buffer would refuse the file."""
 
 _TOKEN = re.compile(
     rb'"access_token"\s*:\s*"([!-~]{1,128}?)"'  # in JSON
@@ -32,26 +32,24 @@ _TOKEN = re.compile(
     rb'|name="?access_token"?\r\n(?:[!-~ ]+\r\n){0,4}\r\n([!-~]{1,128})\r\n'  # in one of parts
 )
 _MOST_TOKENS = 4
-"""A session's settings may have a field of that name too; more of them are no honest request."""
+"""A session's settings may have a field of this name too. No valid request has more."""
 
 _MOST_PARTS = 16
 
 _FORM_FIELDS = frozenset({"session_id", "access_token", "file"})
 _DOCUMENT_FIELDS = _FORM_FIELDS | {"filename"}
 
-_ONE_FILE = (
-    "Must be one file, sent with a file name in one line (a line break in it is written as %0D%0A)."
-)
-_NOT_UTF8 = "the name of its file, or what else heads a part, is not UTF-8: send it as UTF-8"
+_ONE_FILE = "Must be one file with a file name on one line (write a line break in it as %0D%0A)."
+_NOT_UTF8 = "a file name or another header of a part is not UTF-8"
 
 _DRAINED = 64 * 1024 * 1024
-"""The most bytes that are read for nothing but to let a client finish."""
+"""The most bytes to read and discard so that a client can finish sending."""
 
 _PIECE = 64 * 1024
 
 
 class _FormParser(FormDataParser):
-    """Werkzeug's parser, but a broken form is an error and not an empty one."""
+    """Werkzeug's form parser, except that an invalid form is an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,21 +57,21 @@ class _FormParser(FormDataParser):
 
 
 class Upload(NamedTuple):
-    """A file that came in, and what the client calls it."""
+    """An uploaded file and the client's name for it."""
 
     file: Incoming
     filename: str
 
 
 class Request(flask.Request):
-    """A request whose body is an object, be it JSON or a form with a file."""
+    """A request whose body is an object: JSON, or a form with a file."""
 
     form_data_parser_class = _FormParser
     max_form_memory_size = _FORM_BUFFER
     max_form_parts = _MOST_PARTS
 
     is_upload = False
-    """Whether the route takes a form with a file; set before the body is looked at."""
+    """Whether the route takes a form with a file. Set before the body is read."""
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -82,18 +80,18 @@ class Request(flask.Request):
 
     @property
     def is_file_form(self) -> bool:
-        """Whether the body is a form whose file goes to the disk while it comes in."""
+        """Whether the body is a form whose file is streamed to disk."""
         return self.is_upload and self.mimetype == forms.MULTIPART
 
     def _read_body(self) -> dict[str, Any]:
         document = bodies.read(self.unpacked, self.mimetype, self.mimetype_params)
-        # Of a long body one form is enough to keep; of a broken one both, as it is asked for again.
+        # Drop the raw bytes of a long body once it is parsed, but keep them if parsing failed.
         del self.raw, self.unpacked
         return document
 
     @cached_property
     def unpacked(self) -> bytes:
-        """The body without its content encoding, until `document` is asked for."""
+        """The decompressed body, until `document` is read."""
         encoding = self.headers.get("Content-Encoding", "")
         return encodings.unpack(self.raw, encoding, self._limit)
 
@@ -107,9 +105,9 @@ class Request(flask.Request):
 
     @cached_property
     def raw(self) -> bytes:
-        """The bytes of the body, until `document` is asked for; raises TooLargeError."""
+        """The bytes of the body, until `document` is read; raises TooLargeError."""
         limit = self._limit
-        # One byte more than allowed: a body without a length would else be cut in silence.
+        # Read one byte more than allowed: otherwise a body without a length would be truncated.
         self.max_content_length = limit + 1
         if self.content_length and self.content_length > limit:
             raise _too_large(limit)
@@ -119,9 +117,9 @@ class Request(flask.Request):
         return raw
 
     def possible_tokens(self) -> list[str]:
-        """Return the first texts of a body that may be its token; nothing is parsed.
+        """Return strings of a body that may be its token, without parsing it.
 
-        A name or a token with an escape in it is not found: no program writes one so.
+        Names or tokens with escapes are not found; no program writes them like that.
         """
         matches = _TOKEN.finditer(bodies.as_utf8(self.unpacked))
         found = (next(filter(None, match.groups())).decode("latin-1") for match in matches)
@@ -137,15 +135,15 @@ class Request(flask.Request):
         except UnicodeDecodeError as error:  # only headers of a part are decoded strictly
             raise _unreadable("file", _NOT_UTF8) from error
         except ValueError as error:
-            raise _unreadable("body", "it is broken off or has no boundary") from error
+            raise _unreadable("body", "it is cut off or has no boundary") from error
         except RequestEntityTooLarge as error:
             raise _too_large_form(limit) from error
         if not all([*self.form, *self.files]):
-            raise _unreadable("body", "a part of it has no name")
+            raise _unreadable("body", "a part has no name")
         return fields
 
     def _get_stream_for_parsing(self) -> IO[bytes]:
-        """Let a form with a file be parsed as it comes in, or unpacked where it is packed."""
+        """Parse a form with a file as it arrives, decompressed if needed."""
         if not self.headers.get("Content-Encoding"):
             return super()._get_stream_for_parsing()
         stream = io.BytesIO(self.unpacked)
@@ -159,7 +157,7 @@ class Request(flask.Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        """Let a file go where it is to stay, never into memory."""
+        """Stream a file to its final storage, never into memory."""
         del total_content_length, content_type, filename, content_length
         incoming = crier().storage.receive()
         self._incoming.append(incoming)
@@ -171,11 +169,11 @@ class Request(flask.Request):
 
     @property
     def upload(self) -> Upload:
-        """The one file of a body; raises InvalidError for anything else that is in it."""
+        """The file of a body; raises InvalidError if there is anything else in it."""
         return self._file_of_form() if self.is_file_form else self._file_of_document()
 
     def _file_of_document(self) -> Upload:
-        """Return the file that stands in a document as a data URL."""
+        """Return the file that a document contains as a data URL."""
         unknown = set(self.document) - _DOCUMENT_FIELDS
         sentence = wordings.unknown(sorted(_DOCUMENT_FIELDS))
         errors = {name[:64]: [sentence] for name in unknown}
@@ -206,44 +204,44 @@ class Request(flask.Request):
         return Upload(cast("Incoming", files[0].stream), files[0].filename or "")
 
     def drain(self) -> None:
-        """Read what is left of the body, if that is a bounded amount, and forget it.
+        """Read and discard the rest of the body, if its size is limited.
 
-        A client that sends first and reads afterwards would find its connection closed, and not
+        A client that sends everything before it reads would find its connection closed instead of
         our answer.
         """
         left = _DRAINED
         if (self.content_length or 0) > left:
             return
-        # Whatever a server raises for a body that breaks off: the answer is there already.
+        # Ignore every error of a body that breaks off: the answer is ready.
         with suppress(Exception):
             while left > 0 and (piece := self.input_stream.read(_PIECE)):
                 left -= len(piece)
 
     def close(self) -> None:
-        """Remove the files that came in and were not kept."""
+        """Remove uploaded files that were not kept."""
         super().close()
         for incoming in self._incoming:
             incoming.close()
 
 
 def _too_large(limit: int) -> TooLargeError:
-    sentence = f"The request's body is too large: this service takes {limit} bytes at most."
+    sentence = f"The request body is too large: at most {limit} bytes are accepted."
     return TooLargeError(sentence, errors={"body": [sentence]})
 
 
 def _too_large_form(limit: int) -> TooLargeError:
-    """Return the refusal of what no file in it explains, for that is refused by itself."""
+    """Return the error for a form that is too large although its file is not."""
     sentence = (
-        f"The form is too large: a file may have {limit} bytes and needs a file name, in one line;"
-        f" what has none may have {_FORM_BUFFER} bytes, and there may be {_MOST_PARTS} parts."
+        f"The form is too large. A file may have {limit} bytes and needs a file name on one line."
+        f" Other fields may have {_FORM_BUFFER} bytes. A form may have {_MOST_PARTS} parts."
     )
     return TooLargeError(sentence, errors={"file": [sentence]})
 
 
 def _unreadable(field: str, reason: str) -> UnreadableBodyError:
-    sentence = f"The form is not readable: {reason}."
+    sentence = f"The form is not valid: {reason}."
     return UnreadableBodyError(sentence, errors={field: [sentence]})
 
 
 request: Request = cast("Request", flask.request)
-"""The present request, known to be of our class."""
+"""The current request, as our own class."""

@@ -1,4 +1,4 @@
-"""What the sandbox received in the place of a provider."""
+"""Route of the sandbox: the messages that it received."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.core.tokens import Scope
 from service.schemas.pages import SandboxPageSchema
 from service.schemas.sandbox import SandboxMessageSchema
 
-blueprint = Blueprint("sandbox", __name__, description="A provider to try things out with")
+blueprint = Blueprint("sandbox", __name__, description="A provider for trying things out")
 
 
 @blueprint.get("/sandbox/message", "listSandboxMessages")
@@ -21,7 +21,7 @@ blueprint = Blueprint("sandbox", __name__, description="A provider to try things
 @blueprint.pages(SandboxPageSchema)
 @blueprint.answers(200, SandboxMessageSchema, "Message fetched successfully!", many=True)
 def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
-    """Fetch what the sandbox received from your sessions, or from one of them, the oldest first."""
+    """Fetch the messages that the sandbox received from your sessions, oldest first."""
     page, session_id = wanted["page"], wanted["session_id"] or within()
     with crier().database.reading() as db:
         mine = sessions.on_channel(db, caller().client_id, sandbox.Sandbox.name)

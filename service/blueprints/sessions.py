@@ -1,4 +1,4 @@
-"""Routes about sessions: the sending accounts of a client."""
+"""Routes of sessions: the sending accounts of a client."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from service.schemas.sessions import (
     SessionTokenSchema,
 )
 
-blueprint = Blueprint("sessions", __name__, description="The accounts that messages are sent from")
+blueprint = Blueprint("sessions", __name__, description="Accounts to send messages from")
 
 
 _CHECKED = "Session checked successfully!"
 
 
 def _said_of_check(session: Shown) -> str:
-    """Return what a check came to: one that found the session unable to send is no success."""
+    """Return the message for the result of a check."""
     if session.status != SessionStatus.READY:
-        return "Session checked: it cannot send now, `reason` says why."
+        return "Session checked. It cannot send now; `reason` says why."
     if session.problem:
-        return "Session checked, but it is not known whether it can send: `problem` says why."
+        return "Session checked. Whether it can send is not known; `problem` says why."
     return _CHECKED
 
 
@@ -44,10 +44,10 @@ def _said_of_check(session: Shown) -> str:
 @blueprint.raises(ConflictError)
 @blueprint.answers(201, NewlyMadeSessionSchema, "Session created successfully!")
 def create(body: dict[str, Any]) -> Shown:
-    """Store a sending account and ask its provider whether it could send; the first is the default.
+    """Create a sending account and ask its provider whether it can send.
 
-    The secrets among its settings are encrypted at rest and never come back. The session's own
-    token, `access_token`, is shown only this once.
+    The first session is the default. Its secrets are encrypted at rest and never returned. The
+    answer shows the session token, `access_token`, once.
     """
     parts = crier()
     with parts.database.writing() as db:
@@ -62,12 +62,11 @@ def create(body: dict[str, Any]) -> Shown:
 @blueprint.scope(Scope.ADMIN)
 @blueprint.answers(201, SessionTokenSchema, "Session token created successfully!")
 def create_token(session_id: str) -> Shown:
-    """Make a new token for this session, shown only this once; the one before ends.
+    """Create a new session token. The answer shows it once; the previous token ends.
 
-    It goes with the session's id, as `session_id` and `access_token`, into the body or the query
-    string. It sends through this session, and reads and manages what belongs to it: its
-    broadcasts, their deliveries, its opt-outs and the files that it stored. It reaches no contact
-    and no group, and nothing of another session.
+    Send it as `access_token`, with the session's id as `session_id`, in the body or the query
+    string. It sends through this session, and reads and manages its broadcasts, deliveries,
+    opt-outs and files. It reaches no contact, no group and no other session.
     """
     with crier().database.writing() as db:
         session = sessions.get(db, caller().client_id, session_id)
@@ -78,9 +77,9 @@ def create_token(session_id: str) -> Shown:
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.answers(200, CheckedSessionSchema, _CHECKED, told=_said_of_check)
 def check(session_id: str) -> Shown:
-    """Ask the provider whether this session could send; `problem` says in words what is wrong.
+    """Ask the provider whether this session can send; `problem` says why not.
 
-    A blocked session that could send again does so at once.
+    A blocked session that can send again continues at once.
     """
     with crier().database.reading() as db:
         session = sessions.get(db, caller().client_id, reachable(session_id))
@@ -92,7 +91,7 @@ def check(session_id: str) -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
-    """Fetch all sessions, the oldest first."""
+    """Fetch all sessions, oldest first."""
     with crier().database.reading() as db:
         return sessions.page(db, caller().client_id, page, within=within()).map(_shown)
 
@@ -101,7 +100,7 @@ def index(page: PageRequest) -> Page[Shown]:
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, SessionSchema, "Session fetched successfully!")
 def show(session_id: str) -> Shown:
-    """Fetch one session and whether it can send."""
+    """Fetch one session and its status."""
     with crier().database.reading() as db:
         return _shown(sessions.get(db, caller().client_id, reachable(session_id)))
 
@@ -112,10 +111,10 @@ def show(session_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, SessionSchema, "Session updated successfully!")
 def update(body: dict[str, Any], session_id: str) -> Shown:
-    """Change a session; fields, and secrets among the settings, that are left out stay.
+    """Change a session. Omitted fields and omitted secrets stay.
 
-    A setting that names another server than before needs all secrets again. A session that was
-    blocked is tried again after any change.
+    If a setting names another server than before, send all secrets again. After any change, a
+    blocked session is tried again.
     """
     with crier().database.writing() as db:
         session = sessions.update(
@@ -135,13 +134,13 @@ def update(body: dict[str, Any], session_id: str) -> Shown:
 @blueprint.raises(InUseError)
 @blueprint.answers(200, SessionSchema, "Session deleted successfully!")
 def delete(session_id: str) -> Shown:
-    """Delete a session that no unfinished broadcast needs."""
+    """Delete a session, unless an unfinished broadcast needs it."""
     with crier().database.writing() as db:
         return _shown(sessions.delete(db, caller().client_id, session_id))
 
 
 def _checked(session: Session) -> Shown:
-    """Return a session as it is after its provider was asked about it."""
+    """Check a session with its provider and return it."""
     parts = crier()
     problem = checks.check(parts.accounts, parts.database, session)
     parts.dispatcher.wake()
@@ -150,7 +149,7 @@ def _checked(session: Session) -> Shown:
 
 
 def _shown(session: Session, **added: Any) -> Shown:
-    """Return a session; one whose secrets this process cannot open is blocked here."""
+    """Return a session, as blocked if this process cannot decrypt its secrets."""
     if not keys.can_open(session, crier().vault):
         added |= {"status": SessionStatus.BLOCKED, "throttled_until": None}
         added |= {"reason": SealedError().message}

@@ -1,4 +1,4 @@
-"""Traffic: what happens around every request, whatever it asks for."""
+"""Request ids, access logs and common headers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"(?<=/)\+?\d{7,15}(?=/|$)")
 
 
 def register(app: Flask) -> None:
-    """Give every request an id and one line in the log, and every answer its headers."""
+    """Register the hooks that run before and after every request."""
     app.before_request(_begin)
     app.after_request(_finish)
 
@@ -57,13 +57,13 @@ def _finish(response: Response) -> Response:
 
 
 def _warn_of_expiry(response: Response, expires_at: int | None) -> None:
-    """Say when the caller's token expires, while there is time to replace it."""
+    """Add `Token-Expires` if the caller's token expires soon."""
     if expires_at is not None and tokens.expires_soon(expires_at, now=now_ms()):
         response.headers["Token-Expires"] = http_date(expires_at / 1000)
 
 
 def _path() -> str:
-    """Return the path as the log may have it: without the query, telephone numbers and names."""
+    """Return the path for the log: without the query, phone numbers and names."""
     path = _NUMBER.sub("…", request.path)
     for value in (request.view_args or {}).values():
         if not ids.is_id(str(value)):

@@ -1,4 +1,4 @@
-"""Routes for providers: they sign instead of carrying a token."""
+"""Webhooks: providers sign their requests instead of sending a token."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from service.schemas.webhooks import ReceivedSchema
 
 log = structlog.get_logger(__name__)
 
-blueprint = Blueprint("webhooks", __name__, description="What providers report")
+blueprint = Blueprint("webhooks", __name__, description="Reports from providers")
 
 
 @blueprint.get("/webhook/<id:session_id>", "verifyWebhook")
 @blueprint.sends_text("The challenge")
 @blueprint.raises(ForgedWebhookError, NowhereError, BusyError)
 def verify(session_id: str) -> Response:
-    """Answer the provider's question that sets up a session's webhook (Meta's handshake)."""
+    """Answer the request that sets up a session's webhook (Meta's handshake)."""
     with crier().database.reading() as db:
         said = webhooks.answer_challenge(db, session_id, request.args, accounts=crier().accounts)
     return Response(said, mimetype="text/plain")
@@ -42,14 +42,14 @@ def verify(session_id: str) -> Response:
 @blueprint.raises(TooManyReportsError, BusyError)
 @blueprint.answers(200, ReceivedSchema, "Webhook received successfully!")
 def receive(session_id: str) -> dict[str, int]:
-    """Take the provider's word on messages of a session; the signature is over the raw bytes."""
+    """Receive a provider's report on messages of a session. The signature covers the raw body."""
     raw, headers = request.raw, dict(request.headers)
     with crier().database.reading() as db:
         report = webhooks.read(db, session_id, raw, headers, accounts=crier().accounts)
     if report.odd:
-        log.warning("a webhook was not understood", session_id=session_id, elements=report.odd)
+        log.warning("webhook elements not understood", session_id=session_id, elements=report.odd)
         meters.skipped("odd", report.odd)
-    # Only now, so that nobody without the session's secret can have us write.
+    # Write only after the signature is verified.
     if report.words:
         with crier().database.writing() as db:
             receipts.store(db, session_id, report.words, now=now_ms())

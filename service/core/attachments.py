@@ -1,4 +1,4 @@
-"""The verbs of attachments: the file first, then its row; the row first, then the file."""
+"""Attachments. Create the file before its row; delete the row before its file."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _BLANKS = f"{string.whitespace}\u00a0{_JOINERS}"
 
 
 class SharedError(ServiceError):
-    """This attachment is shared by all clients: only the operator can delete it."""
+    """All clients share this attachment. Only the operator can delete it."""
 
     status = 403
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file that is on the disk and has no row yet; `size` in bytes."""
+    """A file on disk that has no row yet. `size` is in bytes."""
 
     name: str
     type: str
@@ -47,9 +47,9 @@ class Stored:
 
 
 def store(storage: Storage, incoming: Incoming, filename: str) -> Stored:
-    """Put an uploaded file in its place; raises InvalidError when empty, MediaTypeError.
+    """Move an uploaded file to its final place; raises InvalidError, MediaTypeError.
 
-    No transaction may be open: a disk takes its time.
+    Do not call it inside a transaction: disks are slow.
     """
     if not incoming.size:
         raise InvalidError(errors={"file": ["This file is empty."]})
@@ -64,9 +64,9 @@ def store(storage: Storage, incoming: Incoming, filename: str) -> Stored:
 def create(
     db: Db, client_id: str | None, stored: Stored, *, within: str | None = None
 ) -> Attachment:
-    """Create the attachment of a stored file; without a client it is shared by all of them.
+    """Create the attachment of a stored file. Without a client, all clients share it.
 
-    `within` is the session whose own token stored it.
+    `within` is the session whose token uploaded it.
     """
     attachment = Attachment(client_id=client_id, session_id=within, **asdict(stored))
     db.add(attachment)
@@ -75,7 +75,7 @@ def create(
 
 
 def get(db: Db, client_id: str, attachment_id: str, *, within: str | None = None) -> Attachment:
-    """Return an attachment of the client's or a shared one; raises NotFoundError."""
+    """Return a client's attachment or a shared one; raises NotFoundError."""
     found = None
     if ids.is_id(attachment_id):
         found = db.scalar(_visible(client_id, within).where(Attachment.id == attachment_id))
@@ -87,12 +87,12 @@ def get(db: Db, client_id: str, attachment_id: str, *, within: str | None = None
 def page(
     db: Db, client_id: str, request: paging.PageRequest, *, within: str | None = None
 ) -> paging.Page[Attachment]:
-    """Return one page of a client's attachments and the shared ones."""
+    """Return one page of a client's and the shared attachments."""
     return paging.fetch(db, _visible(client_id, within), Attachment.id, request)
 
 
 def delete(db: Db, client_id: str, attachment_id: str, *, within: str | None = None) -> Attachment:
-    """Delete an attachment's row; its file is the caller's to remove, after the commit.
+    """Delete an attachment's row. The caller removes the file after the commit.
 
     Raises NotFoundError, SharedError, and InUseError while an unfinished broadcast needs it.
     """
@@ -107,15 +107,15 @@ def delete(db: Db, client_id: str, attachment_id: str, *, within: str | None = N
     db.delete(attachment)
     try:
         db.flush()
-    except IntegrityError as error:  # a use that came in this very moment
+    except IntegrityError as error:  # a broadcast was created just now
         raise InUseError("A new broadcast needs this attachment.") from error
     return attachment
 
 
 def visible(client_id: str, within: str | None = None) -> ColumnElement[bool]:
-    """Return the condition that an attachment is the client's or shared by all.
+    """Return the condition for a client's attachments and the shared ones.
 
-    `within` a session, of the client's only those that the session's own token stored.
+    With `within`, only those of the client's that this session's token uploaded.
     """
     mine = Attachment.client_id == client_id
     if within is not None:
@@ -124,14 +124,14 @@ def visible(client_id: str, within: str | None = None) -> ColumnElement[bool]:
 
 
 def file_of(attachment: Attachment) -> str:
-    """Return the name under which an attachment's bytes are stored."""
+    """Return the file name of an attachment on disk."""
     return f"{attachment.name}.{attachment.type}"
 
 
 def sweep(db: Db, storage: Storage, *, now: float, remove: bool = True) -> int:
-    """Remove files that a crash left without a row; return how many there were.
+    """Remove files without a row, which a crash left; return their number.
 
-    `now` in seconds of Unix time. Without `remove` they are only counted.
+    `now` is in Unix seconds. With `remove=False`, they are only counted.
     """
 
     def known(names: Collection[str]) -> set[str]:
@@ -142,15 +142,15 @@ def sweep(db: Db, storage: Storage, *, now: float, remove: bool = True) -> int:
 
 
 def finished() -> ColumnElement[bool]:
-    """Return the condition that a broadcast needs neither its session nor its files any more."""
+    """Return the condition for broadcasts that no longer need their session and files."""
     winding_up = and_(Broadcast.status == BroadcastStatus.CANCELLED, Broadcast.closed_at.is_(None))
     return ~or_(Broadcast.status.in_(UNFINISHED), winding_up)
 
 
 def refuse_used(db: Db, noun: str, uses: ColumnElement[bool]) -> None:
-    """Raise InUseError, which says what to wait for, where there are broadcasts that use it."""
+    """Raise InUseError if unfinished broadcasts use an object; it names one of them."""
     one = select(Broadcast.id, Broadcast.deleted_at).where(uses)
-    # One that was not deleted first: it will need this for longer.
+    # Prefer one that was not deleted: it will need the object for longer.
     row = db.execute(one.order_by(Broadcast.deleted_at.is_not(None)).limit(1)).one_or_none()
     if row is None:
         return
@@ -158,8 +158,8 @@ def refuse_used(db: Db, noun: str, uses: ColumnElement[bool]) -> None:
         sentence = f"Broadcast {row.id!r} needs this {noun} until it is completed or deleted."
         raise InUseError(sentence)
     raise InUseError(
-        f"Broadcast {row.id!r} was deleted, but is still being ended, and needs this {noun} for"
-        " what is being sent of it: try again in some seconds."
+        f"Broadcast {row.id!r} was deleted, but needs this {noun} for messages that are still on"
+        " their way. Try again in some seconds."
     )
 
 
@@ -168,7 +168,7 @@ def _visible(client_id: str, within: str | None) -> Select[Attachment]:
 
 
 def _forget_finished(db: Db, attachment_id: str) -> None:
-    """Drop the uses that finished broadcasts made of an attachment."""
+    """Delete the references of finished broadcasts to an attachment."""
     done = select(Broadcast.id).where(
         finished(),
         Broadcast.id.in_(
@@ -186,9 +186,9 @@ def _forget_finished(db: Db, attachment_id: str) -> None:
 
 
 def _is_kept(character: str) -> bool:
-    """Tell what may stand in a name from what controls a screen or turns text around.
+    """Return whether a character may be in a file name: no control, no text direction.
 
-    Joiners and tags are format characters, too: emoji and some scripts are made with them.
+    Joiners and tags are kept, although they are format characters: emoji need them.
     """
     if character in _JOINERS or ord(character) in _TAGS:
         return True
@@ -196,9 +196,9 @@ def _is_kept(character: str) -> bool:
 
 
 def _cleaned(filename: str) -> str:
-    """Return a file's name without folders, control characters and whatever turns text around.
+    """Clean a file name: no folders, no control characters, no text direction.
 
-    The ending survives when the name has to be cut.
+    A long name is cut, but keeps its extension.
     """
     base = filename.replace("\\", "/").rpartition("/")[2]
     visible = "".join(filter(_is_kept, base)).strip(_BLANKS)

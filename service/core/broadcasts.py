@@ -1,4 +1,4 @@
-"""The verbs of broadcasts: accepted whole or not at all, then told how they fare."""
+"""Broadcasts: fetch, pause, resume, retry, delete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from service.models import (
 def get(db: Db, client_id: str, broadcast_id: str, *, within: str | None = None) -> Broadcast:
     """Return a client's broadcast; raises NotFoundError.
 
-    With `within`, the id of a session, only broadcasts of that session are there.
+    With `within`, the id of a session, only its broadcasts are found.
     """
     mine = _mine(client_id, within).where(Broadcast.id == broadcast_id)
     broadcast = db.scalar(mine) if ids.is_id(broadcast_id) else None
@@ -37,17 +37,16 @@ def get(db: Db, client_id: str, broadcast_id: str, *, within: str | None = None)
 def page(
     db: Db, client_id: str, request: paging.PageRequest, *, within: str | None = None
 ) -> paging.Page[Broadcast]:
-    """Return one page of a client's broadcasts, of all or only those of one session."""
+    """Return one page of a client's broadcasts, or only those of one session."""
     return paging.fetch(db, _mine(client_id, within), Broadcast.id, request)
 
 
 def delete(
     db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
 ) -> Broadcast:
-    """Delete a broadcast; what was not handed over yet is cancelled.
+    """Delete a broadcast; deliveries that are not sent yet are cancelled.
 
-    The row stays, hidden, until its deliveries under way are accounted for and the operator
-    purges it.
+    The row stays, hidden, until its deliveries are final and the operator purges it.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
     values: dict[str, Any] = {"deleted_at": now}
@@ -59,7 +58,7 @@ def delete(
 def pause(
     db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
 ) -> Broadcast:
-    """Stop handing deliveries over, until `resume`; raises ConflictError unless it is sending."""
+    """Stop sending until `resume`; raises ConflictError unless it is sending."""
     values = {"status": BroadcastStatus.PAUSED, "reason": "Paused by the client."}
     broadcast = get(db, client_id, broadcast_id, within=within)
     return _move(db, broadcast, BroadcastStatus.SENDING, values, now=now)
@@ -68,7 +67,7 @@ def pause(
 def resume(
     db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
 ) -> Broadcast:
-    """Go on after a pause; raises ConflictError unless it is paused."""
+    """Continue after a pause; raises ConflictError unless it is paused."""
     values = {"status": BroadcastStatus.SENDING, "reason": None}
     broadcast = get(db, client_id, broadcast_id, within=within)
     return _move(db, broadcast, BroadcastStatus.PAUSED, values, now=now)
@@ -87,25 +86,25 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     now: int,
     within: str | None = None,
 ) -> Broadcast:
-    """Send again what failed or is uncertain, with a new set of attempts and a new expiry.
+    """Send failed or uncertain deliveries again, with new attempts and a new expiry.
 
     With `codes` only what ended with one of these. Without `expires_at` the broadcast expires in
     `expire_after` seconds, unless it does so later already.
 
-    Not to those who have opted out since. Raises ConflictError where nothing is left, the
-    broadcast was cancelled, or its session is gone, and InvalidError for another session.
+    People who have opted out are left out. Raises ConflictError if nothing is left to send, the
+    broadcast was cancelled or its session is gone, and InvalidError for another session.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
     if broadcast.session_id is None:
-        raise ConflictError("The session of this broadcast was deleted: it cannot send any more.")
+        raise ConflictError("The session of this broadcast was deleted. Create a new broadcast.")
     if session_id not in {"", broadcast.session_id}:
         reason = (
-            f"A retry goes out by the session of its broadcast, {broadcast.session_id!r}: name that"
-            " one or none. To send by another, make a new broadcast to those who failed."
+            f"A retry uses the session of its broadcast, {broadcast.session_id!r}. Send its id or"
+            " none. To use another session, create a new broadcast to the failed recipients."
         )
         raise InvalidError(errors={"session_id": [reason]})
     if broadcast.status == BroadcastStatus.CANCELLED:
-        raise ConflictError("A cancelled broadcast cannot be retried: create it anew.")
+        raise ConflictError("A cancelled broadcast cannot be retried. Create a new one.")
     if expires_at is not None and expires_at <= now:
         raise InvalidError(errors={"expires_at": ["Must be in the future."]})
     _check_files(db, broadcast)
@@ -126,13 +125,13 @@ _OF_CODES = " GET /broadcast/{id}/report lists the codes."
 
 
 def _check_files(db: Db, broadcast: Broadcast) -> None:
-    """Raise ConflictError where a file of the message was deleted since it was sent."""
+    """Raise ConflictError if a file of the message has been deleted."""
     kept = select(BroadcastAttachment.attachment_id).where(
         BroadcastAttachment.broadcast_id == broadcast.id
     )
     needed = {media["attachment_id"] for media in broadcast.content["media"]}
     if needed - set(db.scalars(kept)):
-        raise ConflictError("An attachment of this broadcast was deleted: create it anew.")
+        raise ConflictError("An attachment of this broadcast was deleted. Create a new broadcast.")
 
 
 def _mine(client_id: str, within: str | None) -> Select[Broadcast]:
@@ -148,7 +147,7 @@ def _move(
     *,
     now: int,
 ) -> Broadcast:
-    """Change a broadcast by one guarded UPDATE and read it again; raises ConflictError."""
+    """Change a broadcast with one guarded UPDATE and reload it; raises ConflictError."""
     guard = [Broadcast.id == broadcast.id, Broadcast.deleted_at.is_(None)]
     guard.append(Broadcast.status == (expected or broadcast.status))
     changed = (
@@ -159,7 +158,7 @@ def _move(
         .execution_options(synchronize_session=False)
     )
     if db.execute(changed).one_or_none() is None:
-        wrong = f"{broadcast.status}, not {expected}" if expected else "changing: try again"
+        wrong = f"{broadcast.status}, not {expected}" if expected else "changing. Try again"
         raise ConflictError(f"This broadcast is {wrong}.")
     db.refresh(broadcast)
     signals.announce(db, broadcast)

@@ -1,7 +1,7 @@
-"""What a broadcast says: from the client's ids to something that needs no look-up any more.
+"""Content: resolves the ids in a message to the objects to send.
 
-The resolved form is stored with the broadcast as JSON, so that nothing that happens later to a
-contact or a file's name changes a message that was accepted.
+The resolved content is stored with the broadcast as JSON. Later changes to a contact or a file name
+do not change an accepted message.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _KINDS = {"image": MediaKind.IMAGE, "video": MediaKind.VIDEO, "audio": MediaKind
 def resolve(
     db: Db, client_id: str, message: dict[str, Any], *, within: str | None = None
 ) -> dict[str, Any]:
-    """Look up all that a message names; raises InvalidError with the field of every unknown id.
+    """Resolve all ids in a message; raises InvalidError with the field of every unknown id.
 
-    `within` a session only its own files and the shared ones are known, and no contact.
+    With `within`, only files of that session and shared files are known, and no contacts.
     """
     mine = attachments.visible(client_id, within)
     contacts = Contact.client_id == client_id if within is None else false()
@@ -50,7 +50,7 @@ def resolve(
 
 
 def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) -> Content:
-    """Return a stored content as drivers read it."""
+    """Restore stored content for drivers."""
     location, contact = resolved["location"], resolved["contact"]
     template = resolved.get("template")
     return Content(
@@ -73,7 +73,7 @@ def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) ->
 
 
 def _filled(message: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return an object of a message, an empty one where nothing in it is filled in."""
+    """Return an object of a message; empty if all its fields are empty."""
     value = message.get(name)
     if not isinstance(value, dict) or all(inner in (None, "", [], {}) for inner in value.values()):
         return {}
@@ -89,7 +89,7 @@ def _template(template: dict[str, Any], errors: dict[str, list[str]]) -> dict[st
 
 
 def _location(location: dict[str, Any]) -> dict[str, str] | None:
-    """Return a pin whose coordinates are plain decimals, as providers read them."""
+    """Return a location with plain decimal coordinates, as providers expect."""
     if not location:
         return None
     place = {key: format(Decimal(str(location[key])), "f") for key in ("lat", "lng")}
@@ -97,7 +97,7 @@ def _location(location: dict[str, Any]) -> dict[str, str] | None:
 
 
 def _files(message: dict[str, Any]) -> dict[str, str]:
-    """Return the attachments that a message names, by the field that names each."""
+    """Return the attachment ids of a message by field."""
     files = {
         f"message.attachments.{position}": attachment_id
         for position, attachment_id in enumerate(message.get("attachments") or [])
@@ -115,7 +115,7 @@ def _media(
     known = {row.id: row for row in db.scalars(found)}
     for field, attachment_id in wanted.items():
         if attachment_id not in known:
-            errors[field] = [f"There is no attachment {attachment_id!r} among yours."]
+            errors[field] = [f"You have no attachment {attachment_id!r}."]
     return [_described(known[each]) for each in wanted.values() if each in known]
 
 
@@ -148,7 +148,7 @@ def _contact(
     wanted = select(Contact).where(Contact.id == contact_id, mine)
     contact = db.scalar(wanted) if ids.is_id(contact_id) else None
     if contact is None:
-        errors["message.contactId"] = [f"There is no contact {contact_id!r} among yours."]
+        errors["message.contactId"] = [f"You have no contact {contact_id!r}."]
         return None
     return {
         "name": contact.name,

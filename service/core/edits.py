@@ -1,4 +1,4 @@
-"""Edits: what a broadcast says, and to whom, replaced before anybody got it."""
+"""Edits: replace the message or recipients of a broadcast before anybody gets it."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _BEGUN = text("""
     FROM deliveries WHERE broadcast_id = :broadcast_id
         AND NOT (attempts = 0 AND message_ids IS NULL AND status IN ('queued', 'failed'))
 """)
-"""Deliveries that may have been handed over; those that failed without a try were not."""
+"""Deliveries that may have been sent. Those that failed without an attempt were not."""
 
 
 def merge(
     broadcast: Broadcast, changes: Mapping[str, Any], *, most: int, within: str | None, now: int
 ) -> BroadcastRequest:
-    """Return what a broadcast asks for with these changes; what is left out stays as it is.
+    """Return the request of a broadcast with these changes applied. Omitted fields stay.
 
-    To be called before a transaction is open: it reads up to `most` recipients.
+    Call it before a transaction is open: it parses up to `most` recipients.
     """
     moved = changes.get("send_at", broadcast.send_at) != broadcast.send_at
     expires_at = changes.get("expires_at", broadcast.expires_at)
     if moved and expires_at == broadcast.expires_at:
-        # As long after the new moment as it was after the one before.
+        # Keep the same interval between `send_at` and the expiry.
         former = broadcast.send_at or broadcast.created_at
         expires_at += max(now, changes["send_at"]) - former
     to, send_type = (changes.get(name, getattr(broadcast, name)) for name in ("to", "send_type"))
@@ -68,10 +68,10 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     accounts: Accounts,
     now: int,
 ) -> Broadcast:
-    """Let a broadcast say what `order` asks for, which `merge` made of it as it was: `former`.
+    """Replace a broadcast with `order`, which `merge` built from `former`.
 
-    Raises ConflictError, with the reason, unless it is scheduled, or paused and handed over to
-    nobody; StaleVersionError, and what `intake.prepare` raises.
+    Raises ConflictError unless it is scheduled, or paused before anybody got it. Also raises
+    StaleVersionError and the errors of `intake.prepare`.
     """
     broadcast = _locked(db, former.id)
     owned.check_version(broadcast, changes)
@@ -97,9 +97,9 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
 
 
 def _locked(db: Db, broadcast_id: str) -> Broadcast:
-    """Return a broadcast that no claim, no fan-out and nobody else changes meanwhile.
+    """Lock a broadcast against claims, fan-out and other changes.
 
-    A claim or a fan-out that is under way is waited for. In this order, as theirs is the same.
+    It waits for a running claim or fan-out. The lock order is the same as theirs.
     """
     dispatchers.hold_all(db)
     chunks = select(RecipientChunk.start).where(RecipientChunk.broadcast_id == broadcast_id)
@@ -110,38 +110,38 @@ def _locked(db: Db, broadcast_id: str) -> Broadcast:
 
 def _refuse_begun(db: Db, broadcast: Broadcast) -> None:
     if broadcast.deleted_at is not None:
-        raise ConflictError("This broadcast was deleted just now.")
+        raise ConflictError("This broadcast has just been deleted.")
     if broadcast.status == BroadcastStatus.SENDING:
         raise ConflictError(
-            "This broadcast is being sent: pause it first. It can be changed while nobody has it."
+            "This broadcast is being sent. Pause it first; it can change until somebody gets it."
         )
     if broadcast.status not in {BroadcastStatus.SCHEDULED, BroadcastStatus.PAUSED}:
-        raise ConflictError(f"This broadcast is {broadcast.status}: create a new one.")
+        raise ConflictError(f"This broadcast is {broadcast.status}. Create a new one.")
     begun, sending = db.execute(_BEGUN, {"broadcast_id": broadcast.id}).one()
     if sending:
         raise ConflictError(
-            "What was claimed of this broadcast before the pause is still being handed over: try"
-            " again in a second."
+            "Some messages of this broadcast were already on their way before the pause. Try again"
+            " in a second."
         )
     if begun:
         raise ConflictError(
-            f"This broadcast has been handed over to {begun} of {broadcast.total} recipients"
-            " already: create a new one for the others."
+            f"This broadcast has already been sent to {begun} of {broadcast.total} recipients."
+            " Create a new one for the others."
         )
 
 
 def _keeps_recipients(broadcast: Broadcast, made: Broadcast) -> bool:
-    """Tell whether the recipients stay, of which the client was shown only the first.
+    """Return whether the recipients stay the same, if the client saw only the first ones.
 
-    Raises InvalidError where the change needs them all.
+    Raises InvalidError if the change needs all of them.
     """
-    # What was asked for is long: all of them, not the first that were shown.
+    # The client must send the whole list, not only the recipients that it was shown.
     if made.to_truncated or not broadcast.to_truncated:
         return False
     if (broadcast.to, broadcast.send_type) != (made.to, made.send_type):
         return False
     if broadcast.session_id != made.session_id:
-        reason = "Shows only the first recipients: send all of them, to change the session."
+        reason = "Has only the first recipients. To change the session, send all of them."
         raise InvalidError(errors={"to": [reason]})
     return True
 

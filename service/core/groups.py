@@ -1,4 +1,4 @@
-"""The verbs of groups: named lists of contacts."""
+"""Groups: named lists of contacts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import Contact, Group, GroupMember
 
 MOST_CONTACTS = 100_000
-"""The most contacts of one group: they travel in one body and are looked up before it is stored."""
+"""The most contacts in a group: one request carries all of them, and each is looked up."""
 
 _LOOKED_UP = 500
-"""How many ids are looked up in one statement (SQLite takes 32,766 at most)."""
+"""Ids per statement (SQLite accepts 32,766 at most)."""
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
@@ -54,14 +54,14 @@ def update(
     group_id: str,
     fields: Mapping[str, Any],
 ) -> Group:
-    """Change a group's name, its contacts, or both, if it still has the given `version`.
+    """Change a group's name, its contacts, or both; a given `version` must be current.
 
     Raises NotFoundError, InvalidError, ConflictError, StaleVersionError.
     """
     group = get(db, client_id, group_id)
     owned.check_version(group, fields)
     contacts = fields.get("contacts")
-    # Before the name is set: this query would write one that is taken, and not say so.
+    # Do this before the name is set: autoflush here would hit a taken name with a bare error.
     known = None if contacts is None else _known(db, client_id, contacts)
     group.name = fields.get("name", group.name)
     group.is_default = fields.get("is_default", group.is_default)
@@ -75,7 +75,7 @@ def update(
 
 
 def delete(db: Db, client_id: str, group_id: str) -> Group:
-    """Delete a group, not its contacts; raises NotFoundError."""
+    """Delete a group but not its contacts; raises NotFoundError."""
     group = get(db, client_id, group_id)
     db.delete(group)
     db.flush()
@@ -83,13 +83,13 @@ def delete(db: Db, client_id: str, group_id: str) -> Group:
 
 
 def members(db: Db, group: Group) -> Sequence[str]:
-    """Return the ids of a group's contacts, in their order."""
+    """Return the ids of a group's contacts, in order."""
     ordered = select(GroupMember.contact_id).where(GroupMember.group_id == group.id)
     return db.scalars(ordered.order_by(GroupMember.position)).all()
 
 
 def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
-    """Return how many contacts each of these groups has, by its id."""
+    """Return the number of contacts in each group, by id."""
     wanted = [group.id for group in groups]
     counting = select(GroupMember.group_id, func.count()).where(GroupMember.group_id.in_(wanted))
     counted = {row[0]: row[1] for row in db.execute(counting.group_by(GroupMember.group_id))}
@@ -97,23 +97,23 @@ def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
 
 
 def of_contacts(db: Db, contact_ids: Sequence[str]) -> dict[str, str]:
-    """Return the group that each of these contacts is in, the oldest of several, by contact."""
+    """Return the group of each contact, by contact; the oldest if it is in several."""
     oldest = select(GroupMember.contact_id, func.min(GroupMember.group_id))
     mine = oldest.where(GroupMember.contact_id.in_(contact_ids)).group_by(GroupMember.contact_id)
     return {row[0]: row[1] for row in db.execute(mine)}
 
 
 def move(db: Db, contact: Contact, group_id: str) -> None:
-    """Put a contact into a group, behind all that are in it, and out of that of `of_contacts`.
+    """Move a contact from its group (see `of_contacts`) to the end of another.
 
-    Raises InvalidError when its client has no such group.
+    Raises InvalidError if the client has no such group.
     """
     former = of_contacts(db, [contact.id]).get(contact.id)
     if former == group_id:
         return
     groups = _locked(db, contact.client_id, {group_id, former or group_id})
     if group_id not in groups:
-        reason = f"There is no group {group_id[:64]!r} among yours."
+        reason = f"You have no group {group_id[:64]!r}."
         raise InvalidError(errors={"group_id": [reason]})
     for group in groups.values():
         _touch(group)
@@ -126,17 +126,17 @@ def move(db: Db, contact: Contact, group_id: str) -> None:
 
 
 def _locked(db: Db, client_id: str, group_ids: Iterable[str]) -> dict[str, Group]:
-    """Return groups by id, which nobody else changes until this transaction ends."""
+    """Lock groups until this transaction ends; return them by id."""
     wanted = owned.mine(Group, client_id).where(Group.id.in_(group_ids)).order_by(Group.id)
     locked = db.scalars(wanted.with_for_update().execution_options(populate_existing=True))
     return {group.id: group for group in locked}
 
 
 def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
-    """Return the phone by which each contact of a group is reached, in their order.
+    """Return the phone of each contact in a group to send to, in order.
 
-    Raises NotFoundError when the client has no such group; `within` a session there is none, as
-    groups belong to no session.
+    Raises NotFoundError if the client has no such group, and always with `within`: groups belong
+    to no session.
     """
     if within is not None:
         raise NotFoundError("group", group_id)
@@ -151,19 +151,19 @@ def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) 
 
 
 def _touch(group: Group) -> None:
-    """Let the version move with the members, which are not the group's own columns."""
+    """Increase the version when only members change: they are in another table."""
     group.updated_at = now_ms()
     flag_modified(group, "updated_at")
 
 
 def _known(db: Db, client_id: str, wanted: Sequence[str]) -> list[str]:
-    """Return the ids of contacts, each once; raises InvalidError for those that are not there."""
+    """Return unique contact ids; raises InvalidError for unknown ones."""
     unique = list(dict.fromkeys(wanted))
     if len(unique) > MOST_CONTACTS:
         raise InvalidError(errors={"contacts": [f"A group has at most {MOST_CONTACTS} contacts."]})
     found = {contact_id for some in _batches(unique) for contact_id in _found(db, client_id, some)}
     errors = {
-        f"contacts.{position}": [f"There is no contact {contact_id[:64]!r} among yours."]
+        f"contacts.{position}": [f"You have no contact {contact_id[:64]!r}."]
         for position, contact_id in enumerate(wanted)
         if contact_id not in found
     }
@@ -192,8 +192,8 @@ def _fill(db: Db, group: Group, contacts: Sequence[str]) -> None:
 
 
 def _flush(db: Db, group: Group) -> None:
-    """Write the group; the database decides whether its name is taken."""
-    sentence = f"There is a group named {group.name!r} already."
+    """Write the group; the database checks whether the name is taken."""
+    sentence = f"You already have a group named {group.name!r}."
     try:
         db.flush()
     except IntegrityError as error:

@@ -1,4 +1,4 @@
-"""Intake: what a client asks for is accepted whole as a broadcast, or not at all."""
+"""Intake: validates a request for a broadcast and stores it, completely or not at all."""
 
 from __future__ import annotations
 
@@ -34,17 +34,16 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 _MOST_GROUPS = 1_000
-"""The most groups that one broadcast names: each of them is looked up."""
+"""The most groups that a broadcast may name: each one is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class BroadcastRequest:
-    """What a client asks for; moments in milliseconds of Unix time.
+    """A client's request for a broadcast. Times are Unix milliseconds.
 
-    `people` are read before any transaction is open, as a million of them take a second.
-    `fingerprint` is that of the request: an idempotency key may be used again only with it.
-    `within` is set where a session's own token asks: the broadcast then uses nothing else of the
-    client's than that session.
+    `people` are parsed before a transaction is open: a million take a second.
+    `fingerprint`: an idempotency key may only be reused with the same one.
+    `within` is set for a session token: the broadcast may then use only objects of that session.
     """
 
     session_id: str
@@ -60,10 +59,10 @@ class BroadcastRequest:
 def accept(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
 ) -> Broadcast:
-    """Accept a broadcast: check all that can be checked, freeze its recipients, store one row.
+    """Accept a broadcast: validate everything, freeze the recipients, store one row.
 
-    Raises InvalidError with every fault found in one go, UnknownSessionError, ConflictError. A
-    repeat under the same idempotency key returns the broadcast of the first time.
+    Raises InvalidError with all errors at once, UnknownSessionError, ConflictError. A repeated
+    request with the same idempotency key returns the first broadcast.
     """
     if earlier := _earlier(db, client_id, order):
         return earlier
@@ -74,9 +73,9 @@ def accept(
 def prepare(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
 ) -> tuple[Broadcast, Recipients]:
-    """Return the broadcast that an order makes, not yet stored, and whom it reaches.
+    """Build the broadcast of a request, without storing it, and its recipients.
 
-    Raises InvalidError with every fault found in one go, and UnknownSessionError.
+    Raises InvalidError with all errors at once, and UnknownSessionError.
     """
     settings = accounts.settings
     session = sessions.choose(db, client_id, order.session_id)
@@ -111,7 +110,7 @@ def prepare(
 
 
 def _earlier(db: Db, client_id: str, order: BroadcastRequest) -> Broadcast | None:
-    """Return the broadcast that this idempotency key has already made."""
+    """Return the broadcast that this idempotency key has already created."""
     if not order.idempotency_key:
         return None
     same_key = (
@@ -126,18 +125,17 @@ def _earlier(db: Db, client_id: str, order: BroadcastRequest) -> Broadcast | Non
 
 
 def _check_same(broadcast: Broadcast, order: BroadcastRequest) -> None:
-    """Raise ConflictError, which names the broadcast of the key, for another request."""
+    """Raise ConflictError if the key was used with a different request."""
     if order.within not in {None, broadcast.session_id}:
-        raise ConflictError("This Idempotency-Key was used for another session: choose a new one.")
+        raise ConflictError("This Idempotency-Key was used with another session. Use a new key.")
     differing = fingerprints.differences(broadcast.request_digest, order.fingerprint)
     if not differing:
         return
-    made = f"This Idempotency-Key has made broadcast {broadcast.id!r} already"
-    reason = f"Differs from what broadcast {broadcast.id!r} was made with."
+    made = f"This Idempotency-Key has already created broadcast {broadcast.id!r}"
+    reason = f"Differs from the request that created broadcast {broadcast.id!r}."
     raise ConflictError(
-        f"{made}, and this request differs from that one in {', '.join(differing)}."
-        " Nothing was sent. Under another key there would be a second broadcast: delete the first"
-        " one, if this is to replace it.",
+        f"{made}, and this request differs in {', '.join(differing)}. Nothing was stored. To replace"
+        " that broadcast, delete it first. To send both, use another key.",
         errors={"Idempotency-Key": [f"{made}."]}
         | {name: [reason] for name in differing if name != fingerprints.UNKNOWN},
     )
@@ -146,7 +144,7 @@ def _check_same(broadcast: Broadcast, order: BroadcastRequest) -> None:
 def _noted(
     faults: dict[str, Any], check: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
 ) -> Result | None:
-    """Return what a check returns, or note its faults, so that the next one is made too."""
+    """Run a check and collect its errors, so that later checks still run."""
     try:
         return check(*args, **kwargs)
     except InvalidError as error:
@@ -157,18 +155,18 @@ def _noted(
 def _resolved(
     db: Db, client_id: str, order: BroadcastRequest, settings: Settings
 ) -> dict[str, Any]:
-    """Look up what a message names, unless it is longer than the operator allows."""
+    """Look up the objects that a message names, and check its size."""
     message = order.message
     faults = {}
     if len(message.get("text") or "") > settings.max_text_chars:
         faults["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
     if len(message.get("attachments") or ()) > settings.max_attachments:
         faults["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
-    # It is stored as it came, with whatever else is in it.
+    # The message is stored as given, including fields that are not sent.
     size = len(json.dumps(message, ensure_ascii=False, default=str).encode())
     if size > settings.max_message_bytes:
         most = f"{settings.max_message_bytes:,} bytes as JSON (MAX_MESSAGE_BYTES)"
-        faults["message"] = [f"Must have at most {most}; this has {size:,}."]
+        faults["message"] = [f"Must have at most {most}; it has {size:,}."]
     if faults:
         raise InvalidError(errors=faults)
     return content.resolve(db, client_id, message, within=order.within)
@@ -177,10 +175,10 @@ def _resolved(
 def _reached(
     db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None, most: int
 ) -> Recipients:
-    """Return whom an order reaches, each once; raises InvalidError naming every bad entry."""
+    """Return the unique recipients of a request; raises InvalidError for every bad entry."""
     people = order.people
     if people.count > most:
-        reason = f"Has more entries than this service takes: {most} (MAX_RECIPIENTS)."
+        reason = f"Must have at most {most} entries (MAX_RECIPIENTS)."
         raise InvalidError(errors={"to": [reason]})
     if people.bad:
         raise InvalidError(errors=_bad_entries(people))
@@ -190,7 +188,7 @@ def _reached(
     if people.send_type == SendType.GROUP:
         people = _members(db, client_id, order, driver)
     if not people.unique:
-        raise InvalidError(errors={"to": ["Names nobody: give at least one recipient."]})
+        raise InvalidError(errors={"to": ["Must name at least one recipient."]})
     if (count := len(people.unique)) > most:
         reason = f"Has {count} recipients; the most this service takes is {most}"
         raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
@@ -202,14 +200,14 @@ def _bad_entries(people: Recipients) -> dict[str, Any]:
     if people.bad_count == len(people.bad):
         return faults
     reason = (
-        f"More than {len(people.bad):,} entries are not right: these are the first of them, and the"
-        f" reading ended after {people.count:,} entries."
+        f"More than {len(people.bad):,} entries are not valid. These are the first ones; entries"
+        f" after number {people.count:,} were not checked."
     )
     return {"to": [reason]} | faults
 
 
 def _members(db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None) -> Recipients:
-    """Put the members of contact groups in the place of the groups; WhatsApp groups stay.
+    """Replace contact groups with their members; keep WhatsApp groups.
 
     The variables of a group are those of all its members. Raises InvalidError for groups that are
     unknown, or out of the channel's reach.
@@ -237,7 +235,7 @@ def _members(db: Db, client_id: str, order: BroadcastRequest, driver: Driver | N
 
 
 def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:
-    """Return whom a group's contacts are reached by; raises InvalidError under the group's id."""
+    """Return the phones of a group's contacts; raises InvalidError under the group's id."""
     try:
         return groups.phones(db, client_id, group_id, within=within)
     except NotFoundError as error:
@@ -249,7 +247,7 @@ def _expiry(order: BroadcastRequest, now: int, expire_after: float) -> int:
     if order.expires_at is None:
         return start + milliseconds(expire_after)
     if order.expires_at <= start:
-        raise InvalidError(errors={"expires_at": ["Must be later than the time of sending."]})
+        raise InvalidError(errors={"expires_at": ["Must be later than `send_at` and than now."]})
     return order.expires_at
 
 
@@ -259,7 +257,7 @@ def _first_status(order: BroadcastRequest, now: int) -> BroadcastStatus:
 
 
 def _open(accounts: Accounts, session: Session) -> Driver:
-    """Return a session's driver; raises InvalidError with what keeps it from being used."""
+    """Return a session's driver; raises InvalidError if its settings cannot be used."""
     try:
         return accounts.open(session)
     except BlockedError as error:
@@ -267,7 +265,7 @@ def _open(accounts: Accounts, session: Session) -> Driver:
 
 
 def _plan(accounts: Accounts, driver: Driver, resolved: dict[str, Any]) -> int:
-    """Ask the channel for its parts; raises InvalidError for what it cannot carry."""
+    """Count the message's parts on the channel; raises InvalidError for unsupported content."""
     try:
         return len(driver.plan(accounts.restored(resolved)))
     except UnsupportedContentError as error:
@@ -279,7 +277,7 @@ def _plan(accounts: Accounts, driver: Driver, resolved: dict[str, Any]) -> int:
 def _store(
     db: Db, broadcast: Broadcast, people: Recipients, order: BroadcastRequest, chunk: int
 ) -> Broadcast:
-    """Store a broadcast with its frozen recipients, or return that of a rival with the same key."""
+    """Store a broadcast, or return the one that another request created with the same key."""
     try:
         with db.begin_nested():
             db.add(broadcast)
@@ -288,7 +286,7 @@ def _store(
     except IntegrityError as error:
         if earlier := _earlier(db, broadcast.client_id, order):
             return earlier
-        what = "The session or an attachment of this broadcast was deleted just now."
+        what = "The session or an attachment of this broadcast has just been deleted."
         raise ConflictError(what) from error
     freeze(db, broadcast.id, people, chunk)
     signals.announce(db, broadcast)
@@ -296,13 +294,13 @@ def _store(
 
 
 def hold_files(db: Db, broadcast: Broadcast) -> None:
-    """Keep the files of a broadcast from being deleted while it needs them."""
+    """Protect the files of a broadcast from deletion while it needs them."""
     used = {media["attachment_id"] for media in broadcast.content["media"]}
     _insert(db, BroadcastAttachment, ({"attachment_id": each} for each in used), broadcast.id)
 
 
 def freeze(db: Db, broadcast_id: str, people: Recipients, chunk: int) -> None:
-    """Store whom a broadcast reaches, in chunks of so many, for the fan-out."""
+    """Store the recipients in chunks of `chunk`, for the fan-out."""
     texts = people.variables.texts if people.variables else ()
     frozen = (
         {

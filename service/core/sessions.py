@@ -1,4 +1,4 @@
-"""The verbs of sessions: a client's sending accounts, one of which is the default."""
+"""Sessions: a client's sending accounts. One of them is the default."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def create(
 ) -> Session:
     """Create a session from `name`, `channel`, `settings` and options.
 
-    The first one of a client is its default. Raises InvalidError, ConflictError.
+    A client's first session is its default. Raises InvalidError, ConflictError.
     """
     public, secret = _split(channels, fields["channel"], fields.get("settings") or {})
     session = Session(
@@ -55,7 +55,7 @@ def get(db: Db, client_id: str, session_id: str) -> Session:
 def page(
     db: Db, client_id: str, request: paging.PageRequest, *, within: str | None = None
 ) -> paging.Page[Session]:
-    """Return one page of a client's sessions, of all or only of the one named `within`."""
+    """Return one page of a client's sessions, or only the session `within`."""
     mine = owned.mine(Session, client_id)
     if within is not None:
         mine = mine.where(Session.id == within)
@@ -69,21 +69,21 @@ def on_channel(db: Db, client_id: str, channel: str) -> Sequence[str]:
 
 
 def choose(db: Db, client_id: str, session_id: str) -> Session:
-    """Return the session that a request names, the default one for an empty name.
+    """Return the session that a request names, or the default if it names none.
 
-    Raises UnknownSessionError; InvalidError when there is no default, as there is no session.
+    Raises UnknownSessionError, and InvalidError if the client has no session yet.
     """
     if not session_id:
         session = _default(db, client_id)
         if session is None:
-            reason = "There is no session yet to send with: create one by POST /session."
+            reason = "You have no session yet. Create one with POST /session."
             raise InvalidError(errors={"session_id": [reason]})
         return session
     found = None
     if ids.is_id(session_id):
         found = db.scalar(owned.mine(Session, client_id).where(Session.id == session_id))
     if found is None:
-        sentence = f"There is no session {session_id[:64]!r} among yours."
+        sentence = f"You have no session {session_id[:64]!r}."
         raise UnknownSessionError(sentence, errors={"session_id": [sentence]})
     return found
 
@@ -97,11 +97,11 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     channels: Channels,
     vault: Vault,
 ) -> Session:
-    """Change the given fields of a session, if it still has the `version` that is among them.
+    """Change the given fields of a session; a given `version` must still be current.
 
-    A secret that is not given stays. A session that was blocked may send again: whoever changes
-    it says that it is mended. Only new settings end a hold before its date. Raises NotFoundError,
-    InvalidError, ConflictError, StaleVersionError.
+    Omitted secrets stay. Any change unblocks a session, because the client may have fixed it. Only
+    new settings end a hold before its date. Raises NotFoundError, InvalidError, ConflictError,
+    StaleVersionError.
     """
     session = get(db, client_id, session_id)
     owned.check_version(session, fields)
@@ -109,8 +109,8 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     if "settings" in fields:
         _replace_settings(db, session, fields["settings"] or {}, channels, vault)
     if fields.get("rate", session.rate) != session.rate:
-        session.paced_until = 0  # What was reserved at another rate says nothing about this one.
-    # Before the name is set: what this writes would meet one that is taken, and not say so.
+        session.paced_until = 0  # Slots reserved at the old rate are no longer valid.
+    # Do this before the name is set: autoflush here would hit a taken name with a bare error.
     _move_default(db, session, fields)
     for name in _OPTIONS:
         if name in fields:
@@ -124,22 +124,22 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
 
 
 def delete(db: Db, client_id: str, session_id: str) -> Session:
-    """Delete a session; finished broadcasts forget it.
+    """Delete a session; finished broadcasts lose their reference to it.
 
-    Raises NotFoundError, InUseError while an unfinished broadcast needs it, and ConflictError for
-    the default one while there are others: which of them is to follow, the client has to say.
+    Raises NotFoundError, InUseError if an unfinished broadcast needs it, and ConflictError for the
+    default session if there are others: the client must choose the next default first.
     """
     session = get(db, client_id, session_id)
     others = owned.mine(Session, client_id).where(Session.id != session_id)
     if session.is_default and db.scalar(others.limit(1)) is not None:
-        raise ConflictError("This is the default session: make another one the default first.")
+        raise ConflictError("This is the default session. Make another session the default first.")
     forget = sql_update(Broadcast).where(Broadcast.session_id == session_id, finished())
     db.execute(forget.values(session_id=None), execution_options={"synchronize_session": False})
     refuse_used(db, "session", Broadcast.session_id == session_id)
     db.delete(session)
     try:
         db.flush()
-    except IntegrityError as error:  # a use that came in this very moment
+    except IntegrityError as error:  # a broadcast was created just now
         raise InUseError("A new broadcast needs this session.") from error
     return session
 
@@ -149,11 +149,11 @@ def _default(db: Db, client_id: str) -> Session | None:
 
 
 def _make_default(db: Db, session: Session) -> None:
-    """Let a session take the place of the client's default one."""
+    """Make a session the client's default."""
     former = owned.mine(Session, session.client_id).where(Session.is_default)
     for other in db.scalars(former):
         other.is_default = False
-    # Two defaults at once, be it within one flush, the database does not allow.
+    # The database allows no two defaults, not even within one flush.
     db.flush()
     session.is_default = True
 
@@ -163,23 +163,23 @@ def _move_default(db: Db, session: Session, fields: Mapping[str, Any]) -> None:
     if wanted is None or wanted == session.is_default:
         return
     if not wanted:
-        reason = "A client has always one default session: make another one the default instead."
+        reason = "A client always has a default session. Make another session the default instead."
         raise InvalidError(errors={"default": [reason]})
     _make_default(db, session)
 
 
 def _refuse_other_channel(session: Session, fields: Mapping[str, Any]) -> None:
     if fields.get("channel", session.channel) != session.channel:
-        reason = f"This session is on {session.channel!r}: create another one for another channel."
+        reason = f"Cannot be changed from {session.channel!r}. Create another session instead."
         raise InvalidError(errors={"channel": [reason]})
 
 
 def _replace_settings(
     db: Db, session: Session, settings: Mapping[str, Any], channels: Channels, vault: Vault
 ) -> None:
-    """Set a session's settings, keeping the secrets that are not among the new ones.
+    """Replace a session's settings, but keep omitted secrets.
 
-    Uploads are forgotten: the account may be another one now.
+    Uploaded media are forgotten, because the account may have changed.
     """
     kept = keys.kept(session, settings, vault)
     public, secret = _split(channels, session.channel, {**kept, **settings})
@@ -192,24 +192,24 @@ def _replace_settings(
 def _refuse_other_server(
     channels: Channels, session: Session, public: Mapping[str, Any], kept: AbstractSet[str]
 ) -> None:
-    """Raise InvalidError where secrets that are kept would be sent to another server."""
+    """Raise InvalidError if kept secrets would be sent to another server."""
     schema = channels.settings_schema(session.channel)
     before, after = servers(schema, session.settings), servers(schema, public)
     moved = [name for name in after if after[name] != before[name]]
     if moved and kept:
-        reason = f"Give this secret again: {moved[0]!r} names another server than before."
+        reason = f"Send this secret again: {moved[0]!r} now names another server."
         raise InvalidError(errors={f"settings.{name}": [reason] for name in sorted(kept)})
 
 
 def _split(
     channels: Channels, channel: str, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check settings by the channel's own schema; return the public and the secret ones."""
+    """Validate settings with the channel's schema; return public and secret settings."""
     try:
         loaded: dict[str, Any] = channels.settings_schema(channel)().load(settings)
     except UnknownChannelError as error:
         known = ", ".join(channels.names())
-        reason = f"There is no channel {channel!r}: take {known}."
+        reason = f"Unknown channel {channel!r}. Use one of: {known}."
         raise InvalidError(errors={"channel": [reason]}) from error
     except NotInstalledError as error:
         raise InvalidError(errors={"channel": [error.reason]}) from error
@@ -218,18 +218,18 @@ def _split(
         raise InvalidError(errors=under) from error
     secret_names = channels.secret_fields(channel)
     public = {name: value for name, value in loaded.items() if name not in secret_names}
-    # An optional secret that is left empty is none.
+    # An empty optional secret counts as absent.
     return public, {name: loaded[name] for name in loaded if name in secret_names and loaded[name]}
 
 
 def _flush(db: Db, session: Session) -> None:
-    """Write the session; the database decides whether its name is taken."""
-    sentence = f"There is a session named {session.name!r} already."
+    """Write the session; the database checks whether the name is taken."""
+    sentence = f"You already have a session named {session.name!r}."
     try:
         db.flush()
     except IntegrityError as error:
         if "name" not in str(error.orig):
             raise ConflictError(
-                "Another session became the default just now: try again."
+                "Another session has just become the default. Try again."
             ) from error
         raise ConflictError(sentence, errors={"name": [sentence]}) from error

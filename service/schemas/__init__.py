@@ -1,1 +1,1 @@
-"""What requests may say and what answers look like."""
+"""Marshmallow schemas: the fields of requests and answers."""

@@ -1,4 +1,4 @@
-"""What attachments look like in answers."""
+"""Schemas of attachments."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from service.schemas.base import (
 
 
 class UploadSchema(CredentialsSchema):
-    """The form with which a file is sent; for its description alone, it is never loaded."""
+    """The form that uploads a file. It only documents the form; nothing loads it."""
 
     file = Upload(required=True)
 
 
 class DataUrlSchema(CredentialsSchema):
-    """The document in which a file is sent; for its description alone, it is never loaded."""
+    """The JSON that uploads a file. It only documents the request; nothing loads it."""
 
     file = fields.String(
         required=True,
@@ -35,12 +35,12 @@ class DataUrlSchema(CredentialsSchema):
         },
     )
     filename = fields.String(
-        metadata={"description": "The name of the file; texts are told by its ending"}
+        metadata={"description": "The file's name. Its extension tells text formats apart"}
     )
 
 
 class AttachmentSchema(Schema):
-    """A stored file; `client_id` is absent where it is shared by all clients."""
+    """A stored file. `client_id` is absent if all clients share it."""
 
     id = object_id()
     type = fields.String(required=True, metadata={"enum": list(formats.FORMATS)})
@@ -51,6 +51,8 @@ class AttachmentSchema(Schema):
     created_at = created()
     updated_at = updated()
     version = version()
-    filename = fields.String(required=True, metadata={"description": "The name it was sent under"})
+    filename = fields.String(
+        required=True, metadata={"description": "The name it was uploaded with"}
+    )
     size = fields.Integer(required=True, metadata={"description": "In bytes"})
-    url = fields.String(required=True, metadata={"description": "Where anybody can fetch it"})
+    url = fields.String(required=True, metadata={"description": "Where anybody can download it"})

@@ -1,4 +1,4 @@
-"""What all schemas share: strictness, and the fields that look the same everywhere."""
+"""Base schemas, and the fields that several schemas share."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LONGEST_LINE = 200
 """The most characters of a name."""
 
 ID_PATTERN = "^[0-9a-f]{24}$"
-"""The form of an id, for descriptions: JSON Schema knows no other end of a text than `$`."""
+"""The pattern of an id in the OpenAPI description. JSON Schema has no `\\Z`, so it ends in `$`."""
 
 
 class Matches(validate.Validator):
-    """A check that a whole text has a certain form.
+    """Check that a whole string matches a pattern.
 
-    Unlike marshmallow's Regexp it does not publish its pattern, which is Python's dialect.
+    Unlike marshmallow's Regexp, it does not publish the pattern: Python's syntax is not JSON's.
     """
 
     def __init__(self, pattern: str, error: str) -> None:
@@ -45,15 +45,15 @@ class Matches(validate.Validator):
         return value
 
 
-is_id = Matches("[0-9a-f]{24}", "This is not an id: it would be 24 of 0 to 9 and a to f.")
+is_id = Matches("[0-9a-f]{24}", "Must be an id: 24 hexadecimal digits (0 to 9, a to f).")
 
 _LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 
-is_line = Matches(_LINE, "Must be one line, without control characters.")
+is_line = Matches(_LINE, "Must be a single line without control characters.")
 
 
 class StrictSchema(Schema):
-    """A schema that refuses fields it does not know."""
+    """A schema that refuses unknown fields."""
 
     class Meta:
         unknown = RAISE
@@ -67,13 +67,13 @@ class StrictSchema(Schema):
         }
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Let a field say in our words what it wants."""
+        """Replace marshmallow's error messages."""
         super().on_bind_field(field_name, field_obj)
         wordings.reword(field_obj)
 
 
 def _optional(schema: Schema) -> dict[str, fields.Field[Any]]:
-    """Return the fields that may be left out, by the names under which they come."""
+    """Return the optional fields by the name that requests use."""
     return {
         field.data_key or name: field
         for name, field in schema.load_fields.items()
@@ -90,14 +90,14 @@ def _takes_empty(field: fields.Field[Any]) -> bool:
 
 
 class CredentialsSchema(StrictSchema):
-    """What any body may carry besides its own fields; an empty string counts as absent."""
+    """The credentials that any body may carry. An empty string counts as absent."""
 
     session_id = fields.String(
         allow_none=True,
         load_only=True,
         metadata={
-            "description": "Id of the session to send with, or whose own token comes along;"
-            " empty: the default one",
+            "description": "Id of the session to send with, or of the session token;"
+            " empty: the default session",
             "example": "",
         },
     )
@@ -105,37 +105,36 @@ class CredentialsSchema(StrictSchema):
         allow_none=True,
         load_only=True,
         metadata={
-            "description": "A token, where it cannot be sent in the header",
+            "description": "A token, if the client cannot send it in the header",
             "example": "",
         },
     )
 
     @pre_load
     def drop_unfilled(self, data: Any, **_: Any) -> Any:
-        """Leave out the optional fields of a form that nobody filled in.
+        """Drop optional fields of a form that are empty.
 
-        Where an empty text means something, such as no organisation any more, it stays.
+        Keep an empty string where it has a meaning, such as removing the organisation.
         """
         return _without(self, data, lambda value, field: value == "" and not _takes_empty(field))
 
     @post_load
     def leave_credentials(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Leave out what was looked at before the rest of the body."""
+        """Drop the credentials: authentication has read them already."""
         return {name: data[name] for name in data if name not in {"session_id", "access_token"}}
 
 
 class WholeSchema(StrictSchema):
-    """A change that may be the whole object as it was answered, with something in it changed.
+    """A change that may contain the whole object as an answer showed it.
 
-    `SHOWN` is the schema of that answer: of its fields those that cannot be changed are passed
-    over.
+    `SHOWN` is the schema of that answer. Its fields that cannot be changed are ignored.
     """
 
     SHOWN: ClassVar[type[Schema]]
 
     @pre_load
     def pass_over(self, data: Any, **_: Any) -> Any:
-        """Leave out what only an answer says."""
+        """Drop the fields that only answers have."""
         if not isinstance(data, Mapping):
             return data
         only_shown = _names(self.SHOWN().dump_fields) - _names(self.load_fields)
@@ -147,20 +146,20 @@ def _names(fields_: Mapping[str, fields.Field[Any]]) -> set[str]:
 
 
 class LenientSchema(StrictSchema):
-    """A schema to which an optional field that says nothing is absent.
+    """A schema that treats empty optional fields as absent.
 
-    Forms send a field that nobody filled in as an empty text, PHP an empty object as `[]`, and a
-    program may send an object in which every field is empty.
+    Forms send an unfilled field as an empty string, PHP sends an empty object as `[]`, and some
+    programs send an object whose fields are all empty.
     """
 
     @pre_load
     def drop_empty(self, data: Any, **_: Any) -> Any:
-        """Leave out the optional fields that say nothing."""
+        """Drop optional fields that are empty."""
         return _without(self, data, _says_nothing)
 
 
 def _without(schema: Schema, data: Any, is_absent: Callable[[Any, fields.Field[Any]], bool]) -> Any:
-    """Return an object without those of its optional fields that count as absent."""
+    """Return an object without the optional fields that count as absent."""
     if not isinstance(data, Mapping):
         return data
     optional = _optional(schema)
@@ -185,7 +184,7 @@ def _says_nothing(value: Any, field: fields.Field[Any]) -> bool:
 
 
 class Shown:
-    """A row together with what is added to it for an answer."""
+    """A row with extra attributes for an answer."""
 
     def __init__(self, row: Any, **added: Any) -> None:
         self._row = row
@@ -196,11 +195,11 @@ class Shown:
 
 
 _LAST_MOMENT = 32_503_680_000_000
-"""The year 3000 in milliseconds of Unix time: what may be added to any moment still has a date."""
+"""The year 3000 in Unix milliseconds. Later sums must still fit into a date."""
 
 
 class Moment(fields.AwareDateTime):
-    """A moment: milliseconds of Unix time inside, `2021-12-09T07:33:18.698Z` outside."""
+    """A time: Unix milliseconds in the code, `2021-12-09T07:33:18.698Z` in JSON."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         del attr, obj, kwargs
@@ -210,25 +209,25 @@ class Moment(fields.AwareDateTime):
         moment = super()._deserialize(value, attr, data, **kwargs)
         milliseconds = (moment - UNIX_EPOCH) // dt.timedelta(milliseconds=1)
         if not 0 <= milliseconds < _LAST_MOMENT:
-            raise ValidationError("Must lie between the years 1970 and 2999.")
+            raise ValidationError("Must be between the years 1970 and 2999.")
         return milliseconds
 
 
 class Derived(fields.String):
-    """A text that is worked out from the whole object."""
+    """A string computed from the whole object."""
 
     def __init__(self, derive: Callable[[Any], str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._derive = derive
 
     def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
-        """Return what the object says, where other fields read an attribute."""
+        """Compute the value from the object."""
         del attr, accessor, default
         return self._derive(obj)
 
 
 class Omitted(fields.String):
-    """A text that is left out of the answer when there is none."""
+    """A string that is omitted from the answer if it is None."""
 
     def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
         """Return the attribute, or marshmallow's `missing` for None."""
@@ -237,7 +236,7 @@ class Omitted(fields.String):
 
 
 class Line(fields.String):
-    """A text of one line: control characters could break a log, a header or a vCard."""
+    """A single line of text. Control characters could break a log, a header or a vCard."""
 
     def __init__(self, *, shortest: int = 0, **kwargs: Any) -> None:
         metadata = {"pattern": f"^{_LINE}$", **kwargs.pop("metadata", {})}
@@ -249,7 +248,7 @@ class Line(fields.String):
 
 
 class Phone(fields.String):
-    """A telephone number in any notation; JSON's numbers are read as their digits."""
+    """A phone number in any notation. A JSON number is read as its digits."""
 
     def __init__(self, **kwargs: Any) -> None:
         kind = {"type": ["string", "integer"]}
@@ -262,7 +261,7 @@ class Phone(fields.String):
 
 
 class Name(Line):
-    """What somebody called something, without the blanks around it."""
+    """A name, without surrounding spaces."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(shortest=1, **kwargs)
@@ -272,7 +271,7 @@ class Name(Line):
 
 
 class Flag(fields.Boolean):
-    """True or false, as JSON writes them and in no other words."""
+    """A JSON boolean: no other spelling is accepted."""
 
     truthy = {True}  # noqa: RUF012 - marshmallow declares it so
     falsy = {False}  # noqa: RUF012 - as above
@@ -284,7 +283,7 @@ class Flag(fields.Boolean):
 
 
 def show_moment(milliseconds: int) -> str:
-    """Return a moment of Unix time as the API writes it."""
+    """Format Unix milliseconds as the API does."""
     moment = UNIX_EPOCH + dt.timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -300,12 +299,12 @@ def object_id() -> fields.String:
 
 
 def created() -> Moment:
-    """Return the field of the moment an object was made."""
+    """Return the field of the creation time."""
     return Moment(required=True, data_key="createdAt", attribute="created_at")
 
 
 def updated() -> Moment:
-    """Return the field of the moment an object last changed."""
+    """Return the field of the last change."""
     return Moment(required=True, data_key="updatedAt", attribute="updated_at")
 
 
@@ -315,8 +314,8 @@ def version() -> fields.Integer:
 
 
 def seen_version() -> fields.Integer:
-    """Return the field by which a change names the version it is based on."""
-    about = "The version this change is based on; another one by now: 409. Left out: any"
+    """Return the field that names the version a change is based on."""
+    about = "The version this change is based on. If it is no longer current: 409"
     return fields.Integer(
         strict=True, data_key="__v", attribute="version", metadata={"description": about}
     )

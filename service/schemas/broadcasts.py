@@ -1,4 +1,4 @@
-"""What may be said about a broadcast, and what is answered."""
+"""Schemas of broadcasts and deliveries."""
 
 from __future__ import annotations
 
@@ -58,17 +58,18 @@ _RECIPIENTS: list[dict[str, Any]] = [
 ]
 
 _ABOUT_TO = (
-    "Phone numbers in international form, or for `group` ids of groups. A number may have `+`,"
-    " `00`, blanks, dashes, dots, brackets and `(0)` in it, be in the digits of any script, an"
-    " integer, or `tel:+1-202-555-0110`, `https://wa.me/12025550110`, `12025550110@c.us`. In a"
-    " text, commas, semicolons and line ends separate entries. Deliveries show the digits alone"
+    "Phone numbers in international form; for `group`, ids of groups. A number may contain `+`,"
+    " `00`, spaces, dashes, dots, brackets and `(0)`. It may use the digits of any script, be an"
+    " integer, or look like `tel:+1-202-555-0110`, `https://wa.me/12025550110` or"
+    " `12025550110@c.us`. In a string, commas, semicolons and line ends separate entries."
+    " Deliveries show only the digits"
 )
 
 
 class Coordinate(fields.Field[str | float]):
-    """Decimal degrees, as a number or as a text like `"6.556452"`; kept as it was given.
+    """Decimal degrees, as a number or a string such as `"6.556452"`. The value is kept as given.
 
-    `pattern` is that of the texts, `most` the greatest number.
+    `pattern` is the pattern of the strings, `most` the largest number.
     """
 
     def __init__(self, pattern: str, most: int, **kwargs: Any) -> None:
@@ -95,7 +96,7 @@ class Coordinate(fields.Field[str | float]):
 class Recipients(fields.Field[Given]):
     """A text with separators, a number, or a list of these and of objects; not looked into.
 
-    A million of them come by here, and all of them are read once, in `core.recipients`.
+    There may be a million entries. `core.recipients` reads them, once.
     """
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
@@ -111,7 +112,7 @@ class Recipients(fields.Field[Given]):
 
 
 class LocationSchema(LenientSchema):
-    """A pin on the map."""
+    """A location on the map."""
 
     name = fields.String(validate=validate.Length(max=_LONGEST_PLACE))
     lat = Coordinate(_LATITUDE, 90, required=True)
@@ -119,30 +120,30 @@ class LocationSchema(LenientSchema):
 
 
 class TemplateSchema(LenientSchema):
-    """A message that the provider approved beforehand (WhatsApp Cloud API)."""
+    """A message template that the provider has approved (WhatsApp Cloud API)."""
 
     name = fields.String(required=True, validate=validate.Length(min=1, max=512))
     language = fields.String(required=True, validate=validate.Length(min=2, max=16))
     components = fields.List(
         fields.Dict(keys=fields.String()),
-        metadata={"description": "What fills its gaps, in the provider's own JSON"},
+        metadata={"description": "Its parameters, in the provider's own JSON"},
     )
     tidy = Flag(
         metadata={
-            "description": "Turn each run of blanks, tabs and line breaks in its parameters into"
-            " one blank: WhatsApp takes no line breaks, no tabs and at most four blanks in a row"
+            "description": "Replace each run of spaces, tabs and line breaks in its parameters with"
+            " one space. WhatsApp accepts no line breaks, no tabs and at most four spaces in a row"
         }
     )
 
 
 class MessageSchema(LenientSchema):
-    """What is sent: at least one of these."""
+    """The content of a message: at least one of these fields."""
 
     text = fields.String(
         allow_none=True,
         metadata={
-            "description": "WhatsApp counts UTF-16 units, an emoji as two or more: at most 4,096 of"
-            " them on the Cloud API; up to 1,024 go under the first picture, film or document"
+            "description": "WhatsApp counts UTF-16 units; an emoji has two or more. The Cloud API"
+            " accepts 4,096. Up to 1,024 become the caption of the first image, video or document"
         },
     )
     attachments = fields.List(
@@ -154,7 +155,7 @@ class MessageSchema(LenientSchema):
         allow_none=True,
         validate=is_id,
         metadata={
-            "description": "Id of one more attachment: the guide's client has one alone",
+            "description": "Id of one more attachment, as the guide's client sends it",
             "pattern": ID_PATTERN,
         },
     )
@@ -162,20 +163,23 @@ class MessageSchema(LenientSchema):
     contactId = fields.String(  # noqa: N815 - the guide writes it so
         allow_none=True,
         validate=is_id,
-        metadata={"description": "Id of a contact: its card is sent", "pattern": ID_PATTERN},
+        metadata={
+            "description": "Id of a contact, to send as a contact card",
+            "pattern": ID_PATTERN,
+        },
     )
 
     template = fields.Nested(TemplateSchema, allow_none=True)
 
     @validates_schema
     def say_something(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a message without content."""
+        """Refuse an empty message."""
         if not any(data.values()):
             raise ValidationError(f"Needs at least one of {', '.join(self.fields)}.")
 
 
 class BroadcastRequestSchema(CredentialsSchema, LenientSchema):
-    """A message and whom it is for."""
+    """A message and its recipients."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "session_id": "",
@@ -201,22 +205,20 @@ class BroadcastRequestSchema(CredentialsSchema, LenientSchema):
     )
     message = fields.Nested(MessageSchema, required=True)
     send_at = Moment(
-        allow_none=True, metadata={"description": "When to begin, with a time zone; empty: now"}
+        allow_none=True, metadata={"description": "When to start, with a time zone; empty: now"}
     )
-    expires_at = Moment(
-        allow_none=True, metadata={"description": "When what is still unsent is given up"}
-    )
+    expires_at = Moment(allow_none=True, metadata={"description": "When unsent deliveries fail"})
 
 
 class IdempotencySchema(Schema):
-    """The header that makes a repeated request harmless."""
+    """The header that makes a repeated request safe."""
 
     key = fields.String(
         data_key="Idempotency-Key",
-        validate=Matches("[ -~]{0,255}", "Must be up to 255 printable characters of ASCII."),
+        validate=Matches("[ -~]{0,255}", "Must be at most 255 printable ASCII characters."),
         metadata={
-            "description": "A text of your own choice: the same request under the same key creates"
-            " one broadcast, however often it is sent",
+            "description": "Any string. Repeating the same request with the same key creates only"
+            " one broadcast",
             "pattern": "^[ -~]{0,255}$",
         },
     )
@@ -232,7 +234,7 @@ class RetrySchema(CredentialsSchema, LenientSchema):
         load_default=lambda: [DeliveryStatus.FAILED],
         validate=validate.Length(min=1, max=2),
         metadata={
-            "description": "`failed`, `uncertain` or both; left out: `failed`. Somebody whose"
+            "description": "`failed`, `uncertain` or both; default: `failed`. A person whose"
             " delivery is uncertain may get the message twice",
             "default": [DeliveryStatus.FAILED],
         },
@@ -256,7 +258,7 @@ class RetrySchema(CredentialsSchema, LenientSchema):
 
 
 class CountsSchema(Schema):
-    """How many deliveries are in which state; `pending` is all that is accepted and not final."""
+    """How many deliveries have each status. `pending` counts all that are not final."""
 
     total = fields.Integer(required=True)
     pending = fields.Integer(required=True)
@@ -269,7 +271,7 @@ class CountsSchema(Schema):
 
 
 class BroadcastSchema(Schema):
-    """One message for many recipients; the arrays show the first of them, `counts` counts all."""
+    """One message to many recipients. The arrays show the first ones; `counts` is complete."""
 
     client_id = id_field()
     send_type = fields.String(required=True, metadata={"enum": list(SendType)})
@@ -297,7 +299,7 @@ class BroadcastSchema(Schema):
 
 
 class BroadcastChangeSchema(BroadcastRequestSchema, WholeSchema):
-    """What is to be changed; what is left out stays."""
+    """The fields to change. Omitted fields stay."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"message": {"text": "Another text"}}
     SHOWN = BroadcastSchema
@@ -316,7 +318,7 @@ class DeliverySchema(StrictSchema):
     recipient = fields.String(required=True)
     status = fields.String(required=True, metadata={"enum": list(DeliveryStatus)})
     attempts = fields.Integer(
-        required=True, metadata={"description": "Since the last retry, which begins at 0 again"}
+        required=True, metadata={"description": "Attempts since the last retry"}
     )
     code = fields.String(
         required=True, allow_none=True, metadata={"description": "The reason, for programs"}
@@ -327,7 +329,7 @@ class DeliverySchema(StrictSchema):
     message_ids = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "The provider's ids of the parts it took"},
+        metadata={"description": "The provider's message ids of the accepted parts"},
     )
     next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
     sent_at = Moment(required=True, allow_none=True, data_key="sentAt")
@@ -343,7 +345,7 @@ class DeliverySchema(StrictSchema):
 
 
 class LoggedDeliverySchema(DeliverySchema):
-    """A delivery and what was sent."""
+    """A delivery and its message."""
 
     number = Derived(
         lambda delivery: delivery.recipient,

@@ -1,4 +1,4 @@
-"""What may be said about a contact, and what is answered."""
+"""Schemas of contacts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST = 50
 
 
 class _ContactFields(CredentialsSchema):
-    """What can be set and left out alike."""
+    """The optional fields."""
 
     emails = fields.List(
         fields.Email(validate=validate.Length(max=254)), validate=validate.Length(max=_MOST)
@@ -38,13 +38,13 @@ class _ContactFields(CredentialsSchema):
     group_id = fields.String(
         allow_none=True,
         validate=lambda given: not given or is_id(given),
-        metadata={"description": "Id of a group that it is put into, and moved from another one"},
+        metadata={"description": "Id of a group to move the contact to"},
     )
     channel = Line(allow_none=True)
 
 
 class NewContactSchema(_ContactFields, LenientSchema):
-    """A card to be stored."""
+    """A new contact."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "name": "Ada Obi",
@@ -59,14 +59,14 @@ class NewContactSchema(_ContactFields, LenientSchema):
         validate=validate.Length(min=1, max=_MOST),
         metadata={
             "description": "In international form, in any notation; required, here or as `number`."
-            " Messages go to the first that is no landline",
+            " Messages go to the first mobile phone",
             "example": ["12025550110"],
         },
     )
 
 
 class ContactSchema(Schema):
-    """Somebody's card; `vcard` is the same as a vCard 3.0."""
+    """A contact. `vcard` is the same contact as a vCard 3.0."""
 
     id = object_id()
     name = fields.String(required=True)
@@ -75,8 +75,8 @@ class ContactSchema(Schema):
         fields.String(),
         required=True,
         metadata={
-            "description": "Those of `phones` that are fixed lines: SMS does not reach them, and"
-            " WhatsApp only where a business uses one. Messages go to the first other phone"
+            "description": "The `phones` that are landlines. SMS does not reach them, and WhatsApp"
+            " only if a business uses them. Messages go to the first other phone"
         },
     )
     emails = fields.List(fields.String(), required=True)
@@ -94,7 +94,7 @@ class ContactSchema(Schema):
 
 
 class ContactChangeSchema(_ContactFields, WholeSchema):
-    """What is to be changed; what is left out stays."""
+    """The fields to change. Omitted fields stay."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"organisation": "Acme"}
     SHOWN = ContactSchema

@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 
 
 class FailureSchema(Schema):
-    """The envelope of what went wrong; `errors` maps fields (dotted) to reasons."""
+    """The envelope of an error. `errors` maps each field (dotted) to its reasons."""
 
     status = fields.Boolean(required=True, metadata={"enum": [False]})
     message = fields.String(required=True)

@@ -1,4 +1,4 @@
-"""What may be said about a group, and what is answered."""
+"""Schemas of groups."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def _contacts() -> fields.List[str]:
 
 
 class _GroupFields(CredentialsSchema):
-    """What can be set and left out alike."""
+    """The optional fields."""
 
     name = Name(metadata={"description": "Required, here or as `title`"})
     title = Name(metadata={"description": "The guide's word for `name`"})
-    is_default = Flag(metadata={"description": "A mark of your own, which is only kept"})
+    is_default = Flag(metadata={"description": "A flag for your own use; Crier only stores it"})
     contacts = _contacts()
 
 
 class NewGroupSchema(_GroupFields, LenientSchema):
-    """A list of contacts to be stored."""
+    """A new group."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends", "contacts": []}
 
 
 class GroupSchema(Schema):
-    """A named list of contacts, of which lists of groups tell the size alone."""
+    """A named list of contacts, with its size."""
 
     id = object_id()
     name = fields.String(required=True)
@@ -73,7 +73,7 @@ class FullGroupSchema(GroupSchema):
 
 
 class GroupChangeSchema(_GroupFields, WholeSchema):
-    """What is to be changed; what is left out stays."""
+    """The fields to change. Omitted fields stay."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"name": "friends"}
     SHOWN = FullGroupSchema

@@ -1,4 +1,4 @@
-"""What the service says about itself."""
+"""Schemas of the health checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class HealthSchema(Schema):
 
 
 class ReadinessSchema(Schema):
-    """Whether each part is ready: `ok`, or a sentence."""
+    """Whether each part is ready: `ok`, or a sentence that explains the problem."""
 
     database = fields.String(required=True)
     migrations = fields.String(required=True)

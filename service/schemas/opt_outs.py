@@ -1,4 +1,4 @@
-"""What may be said about an opt-out, and what is answered."""
+"""Schemas of opt-outs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST = 100
 
 
 class NewOptOutSchema(CredentialsSchema):
-    """Somebody who wants no more messages."""
+    """A person who wants no more messages."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"recipient": "12025550110"}
 
@@ -27,10 +27,10 @@ class NewOptOutSchema(CredentialsSchema):
 
 
 class OptOutSchema(Schema):
-    """Somebody who wants no more messages from a session."""
+    """A person who wants no more messages from a session."""
 
     recipient = fields.String(required=True)
     since = Moment(required=True, attribute="created_at")
     reason = fields.String(
-        required=True, metadata={"description": "What deliveries to them fail with"}
+        required=True, metadata={"description": "The reason with which deliveries to them fail"}
     )

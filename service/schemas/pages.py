@@ -1,4 +1,4 @@
-"""Which page of a list, as the query string says it."""
+"""Query parameters of lists."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _page(data: dict[str, Any]) -> PageRequest:
     usual = LARGEST_SIZE if data["type"] else DEFAULT_SIZE
     size = data["page_size"] or data["limit"] or usual
     if data["limit"] not in {None, size}:
-        raise ValidationError("Contradicts `page_size`: send only one of them.", "limit")
+        raise ValidationError("Differs from `page_size`. Send only one of them.", "limit")
     return PageRequest(data["page"], size, data["sort"] == "-createdAt")
 
 
 class SortedPageSchema(StrictSchema):
-    """A page of a list, which can be read from either end."""
+    """A page of a list that can be sorted in both directions."""
 
     page = fields.Integer(load_default=1, validate=validate.Range(min=1))
     page_size = _size(load_default=None)
@@ -54,12 +54,12 @@ class SortedPageSchema(StrictSchema):
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the page that is asked for."""
+        """Return the requested page."""
         return _page(data)
 
 
 class LogPageSchema(SortedPageSchema):
-    """A page of a list that begins with the newest."""
+    """A page of a list that is sorted newest first."""
 
     sort = fields.String(
         load_default="-createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
@@ -68,25 +68,25 @@ class LogPageSchema(SortedPageSchema):
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the filter and the page that is asked for."""
+        """Return the filter and the requested page."""
         return {"page": _page(data), "recipient": _read(data["recipient"])}
 
 
 class SandboxPageSchema(SortedPageSchema):
-    """A page of what the sandbox received."""
+    """A page of the sandbox's messages."""
 
     session_id = fields.String(
         load_default="",
         validate=lambda given: given and is_id(given),
         metadata={
-            "description": "Only what came from this session of yours; empty: from all of them",
+            "description": "Only messages from this session; empty: from all your sessions",
             "pattern": "^([0-9a-f]{24})?$",
         },
     )
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the filter and the page that is asked for."""
+        """Return the filter and the requested page."""
         return {"page": super().request(data), "session_id": data["session_id"]}
 
 
@@ -98,6 +98,6 @@ class DeliveryPageSchema(SortedPageSchema):
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the filter and the page that is asked for."""
+        """Return the filter and the requested page."""
         recipient = _read(data["recipient"])
         return {"page": _page(data), "status": data["status"], "recipient": recipient}

@@ -1,4 +1,4 @@
-"""What the sandbox shows of the messages it received."""
+"""Schemas of the sandbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from service.schemas.base import Moment, id_field
 
 
 class SandboxMessageSchema(Schema):
-    """A message as the sandbox, in the place of a provider, got it."""
+    """A message that the sandbox received."""
 
     message_id = fields.String(required=True)
     session_id = id_field()
@@ -18,6 +18,6 @@ class SandboxMessageSchema(Schema):
     )
     body = fields.Dict(required=True)
     reference = fields.String(
-        required=True, metadata={"description": "Ours: the delivery and the part"}
+        required=True, metadata={"description": "Crier's reference: the delivery and the part"}
     )
     received_at = Moment(required=True, data_key="receivedAt")

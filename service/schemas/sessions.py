@@ -1,4 +1,4 @@
-"""What may be said about a session, and what is answered."""
+"""Schemas of sessions."""
 
 from __future__ import annotations
 
@@ -29,55 +29,55 @@ _MOST_UNDER_WAY = 10_000
 
 
 class _SessionFields(CredentialsSchema):
-    """What can be set and left out alike."""
+    """The optional fields."""
 
     rate = fields.Float(
         allow_none=True,
         validate=validate.Range(min=_SLOWEST, max=_FASTEST),
-        metadata={"description": "Provider messages a second; null: no limit of ours"},
+        metadata={"description": "Most provider messages per second; null: no limit"},
     )
     concurrency = fields.Integer(
         strict=True,
         allow_none=True,
         validate=validate.Range(min=1, max=_MOST_UNDER_WAY),
         metadata={
-            "description": "Messages under way at once, in each process; null: the channel's own"
-            " number"
+            "description": "Most messages that each process sends at the same time; null: the"
+            " channel's default"
         },
     )
     max_attempts = fields.Integer(
         strict=True,
         allow_none=True,
         validate=validate.Range(min=1, max=_MOST_ATTEMPTS),
-        metadata={"description": "Attempts per delivery; null: the service's own number"},
+        metadata={"description": "Most attempts per delivery; null: `MAX_ATTEMPTS`"},
     )
     on_uncertain = fields.String(
         validate=validate.OneOf(list(OnUncertain)),
         metadata={
-            "description": "What becomes of a delivery that the provider may or may not have"
-            " taken: `hold` waits for a receipt or for you, `resend` risks a second copy"
+            "description": "What to do if it is unknown whether the provider has a message: `hold`"
+            " waits for a receipt or for you, `resend` risks a second copy"
         },
     )
     is_default = Flag(
         data_key="default",
-        metadata={"description": "Whether it is used where a request names no session"},
+        metadata={"description": "Whether requests that name no session use it"},
     )
 
 
 class NewSessionSchema(_SessionFields, LenientSchema):
-    """A sending account to be stored."""
+    """A new sending account."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"name": "trial", "channel": "sandbox", "settings": {}}
 
     name = Name(required=True)
     channel = fields.String(required=True, metadata={"example": "sandbox"})
     settings = fields.Dict(
-        keys=fields.String(), metadata={"description": "What the channel needs: its credentials"}
+        keys=fields.String(), metadata={"description": "The channel's settings and credentials"}
     )
 
 
 class SessionChangeSchema(_SessionFields):
-    """What is to be changed; what is left out stays, secrets among the settings too."""
+    """The fields to change. Omitted fields and omitted secrets stay."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"rate": 20, "default": True}
 
@@ -88,7 +88,7 @@ class SessionChangeSchema(_SessionFields):
 
 
 class SecretNames(fields.List[str]):
-    """The names of the secrets that are set; never the secrets."""
+    """The names of the stored secrets, never their values."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(fields.String(), **kwargs)
@@ -105,7 +105,8 @@ class SessionSchema(Schema):
     channel = fields.String(required=True)
     settings = fields.Dict(required=True)
     secrets = SecretNames(
-        required=True, metadata={"description": "Which secrets are set; they never come back"}
+        required=True,
+        metadata={"description": "Names of the stored secrets; their values are never returned"},
     )
     rate = fields.Float(required=True, allow_none=True)
     concurrency = fields.Integer(required=True, allow_none=True)
@@ -121,7 +122,7 @@ class SessionSchema(Schema):
         allow_none=True,
         attribute="throttled_until",
         data_key="heldUntil",
-        metadata={"description": "When it is tried again; null with `blocked`: when it is changed"},
+        metadata={"description": "When it is tried again; null if `blocked` until you change it"},
     )
     has_token = fields.Boolean(
         required=True, metadata={"description": "Whether it has a token of its own"}
@@ -133,7 +134,7 @@ class SessionSchema(Schema):
 
 
 def _own_token() -> fields.String:
-    about = "The session's own token: it is not shown again"
+    about = "The session token; it is not shown again"
     return fields.String(required=True, metadata={"description": about})
 
 
@@ -144,20 +145,19 @@ class SessionTokenSchema(SessionSchema):
 
 
 class CheckedSessionSchema(SessionSchema):
-    """A sending account, and what its provider said of it just now."""
+    """A sending account and the result of a check with its provider."""
 
     problem = fields.String(
         required=True,
         allow_none=True,
         metadata={
-            "description": "What keeps it from sending, in words, or why that cannot be told: a"
-            " provider that does not answer in time leaves `status` as it was, be it `ready`; null:"
-            " nothing"
+            "description": "Why it cannot send, or why that is not known; null: no problem. If the"
+            " provider does not answer in time, `status` stays as it was, even `ready`"
         },
     )
 
 
 class NewlyMadeSessionSchema(CheckedSessionSchema):
-    """A sending account that was made just now, with its token."""
+    """A new sending account and its token."""
 
     access_token = _own_token()

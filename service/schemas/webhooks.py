@@ -1,4 +1,4 @@
-"""What a provider is answered."""
+"""Schemas of webhooks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from service.schemas.base import StrictSchema
 
 
 class ReceivedSchema(StrictSchema):
-    """What came of a webhook."""
+    """The answer to a webhook."""
 
-    receipts = fields.Integer(metadata={"description": "How many receipts were in it"})
+    receipts = fields.Integer(metadata={"description": "How many receipts it contained"})

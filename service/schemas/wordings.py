@@ -1,7 +1,6 @@
-"""The words in which a field that is wrong is told what it should be.
+"""Validation messages: each says what to send.
 
-marshmallow says what a value is not; a client's developer wants to know what to send. Its sentences
-stand here with ours behind them, and nowhere else.
+marshmallow says what is wrong with a value. This module replaces each of its messages.
 """
 
 from __future__ import annotations
@@ -11,27 +10,27 @@ from typing import Any
 from marshmallow import fields
 from marshmallow.validate import Validator
 
-A_MOMENT = "Give a moment with its zone, such as 2026-11-24T10:00:00Z."
-A_TEXT = "Must be a text, in quotation marks."
-CONTRADICTED = "The body and the query string say different things: say it once, in the body."
-GIVEN_TWICE = "Given more than once: give it once."
+A_MOMENT = "Must be a time with a time zone, such as 2026-11-24T10:00:00Z."
+A_TEXT = "Must be a string."
+CONTRADICTED = "The body and the query string have different values. Send it once, in the body."
+GIVEN_TWICE = "Sent more than once. Send it once."
 
 REQUIRED = "This field is required."
 
-_AN_OBJECT = "Must be an object, in curly brackets."
+_AN_OBJECT = "Must be a JSON object."
 
 _OURS = {
     "Missing data for required field.": REQUIRED,
-    "Field may not be null.": "Must not be null: leave it out, or give a value.",
+    "Field may not be null.": "Must not be null. Leave it out, or give it a value.",
     "Not a valid string.": A_TEXT,
     "Not a valid utf-8 string.": A_TEXT,
-    "Invalid value.": "This value is not accepted here.",
+    "Invalid value.": "This value is not valid.",
     "Not a valid integer.": "Must be a whole number.",
     "Not a valid number.": "Must be a number.",
     "Number too large.": "This number is too large.",
     "Special numeric values (nan or infinity) are not permitted.": "Must be a number.",
     "Not a valid boolean.": "Must be true or false.",
-    "Not a valid list.": "Must be a list, in square brackets.",
+    "Not a valid list.": "Must be a JSON array.",
     "Not a valid mapping type.": _AN_OBJECT,
     "Invalid type.": _AN_OBJECT,
     "Invalid input type.": _AN_OBJECT,
@@ -52,7 +51,7 @@ _WORDED = ("error", "message_min", "message_max", "message_all")
 
 
 def reword(field: fields.Field[Any]) -> None:
-    """Give a field, and what is in it, our sentences in the place of marshmallow's."""
+    """Replace marshmallow's messages in a field and in the fields inside it."""
     field.error_messages = {
         case: ours(said) if isinstance(said, str) else said
         for case, said in field.error_messages.items()
@@ -66,14 +65,14 @@ def reword(field: fields.Field[Any]) -> None:
 
 
 def unknown(known: list[str]) -> str:
-    """Return the sentence for a field that is none of those that are known."""
+    """Return the message for an unknown field."""
     if not known:
-        return "There is no such field here, nor any other."
-    return f"There is no such field here, only {', '.join(known)}."
+        return "Unknown field. This request takes no fields."
+    return f"Unknown field. This request takes {', '.join(known)}."
 
 
 def ours(said: str) -> str:
-    """Return our sentence in the place of one of marshmallow's."""
+    """Return our message for one of marshmallow's."""
     return _OURS.get(said, said)
 
 

@@ -289,8 +289,8 @@ def test_the_message_of_a_check_is_what_it_came_to(sending: Sending) -> None:
         for each in (blocked, away, fine)
     ]
     assert messages == [
-        "Session checked: it cannot send now, `reason` says why.",
-        "Session checked, but it is not known whether it can send: `problem` says why.",
+        "Session checked. It cannot send now; `reason` says why.",
+        "Session checked. Whether it can send is not known; `problem` says why.",
         "Session checked successfully!",
     ]
 

@@ -29,8 +29,8 @@ def test_nothing_is_an_empty_object(raw: bytes) -> None:
     [
         (b'{\n"a": 1,,}', "line 2, column 8"),
         (b'{"a": "unfinished', "line 1, column 7"),
-        (b"[]", "has to be an object"),
-        (b'"text"', "has to be an object"),
+        (b"[]", "must be an object"),
+        (b'"text"', "must be an object"),
         (b'{"a": 1, "a": 2}', "names 'a' twice"),
         (b'{"a": [{"b": 1, "b": 1}]}', "names 'b' twice"),
         (b'{"a": NaN}', "NaN is not a number of JSON"),
@@ -134,7 +134,7 @@ def test_what_is_neither_json_nor_a_form_is_refused_by_its_content_type(acme: Te
     answer = acme.post("/contact", data="<a/>", content_type="application/xml")
     assert answer.status_code == 415
     assert answer.json["message"] == (  # type: ignore[index]
-        "This address takes JSON, or a form; what came as application/xml is neither."
+        "Send JSON or a form. application/xml is not supported."
     )
 
 
@@ -171,18 +171,18 @@ def test_the_limit_holds_for_what_comes_out_of_a_packed_body(
     answer = tenant.post("/contact", data=bomb)
     assert answer.status_code == 413
     assert answer.json["message"] == (  # type: ignore[index]
-        "The body is larger than 100000 bytes once it is unpacked."
+        "The decompressed body is larger than 100000 bytes."
     )
 
 
 @pytest.mark.parametrize(
     ("encoding", "raw", "status", "message"),
     [
-        ("br", b"x", 415, "The body is packed as br: pack it as gzip or deflate, or not at all."),
-        ("gzip", b"{}", 400, "The body is not readable: it is said to be gzip and is not"),
-        ("deflate", b"{}", 400, "The body is not readable: it is said to be deflate and is not"),
-        ("gzip", gzip.compress(b"{}", mtime=0)[:-4], 400, "or is broken off"),
-        ("gzip", gzip.compress(b"{}", mtime=0) + b"x", 400, "The body is not readable"),
+        ("br", b"x", 415, "Unsupported Content-Encoding br: use gzip, deflate or none."),
+        ("gzip", b"{}", 400, "The body is not valid gzip, or it is cut off"),
+        ("deflate", b"{}", 400, "The body is not valid deflate, or it is cut off"),
+        ("gzip", gzip.compress(b"{}", mtime=0)[:-4], 400, "or it is cut off"),
+        ("gzip", gzip.compress(b"{}", mtime=0) + b"x", 400, "The body is not valid"),
     ],
 )
 def test_a_body_that_cannot_be_unpacked_is_refused_in_words(
@@ -253,4 +253,4 @@ def test_a_parameter_that_is_said_twice_is_refused(acme: Tenant, query: str) -> 
     name = query.partition("=")[0]
     assert list(answer.json["errors"]) == [name]  # type: ignore[index]
     [reason] = answer.json["errors"][name]  # type: ignore[index]
-    assert reason.startswith("Given more than once: give it once.")
+    assert reason.startswith("Sent more than once. Send it once.")

@@ -292,13 +292,13 @@ def test_the_same_key_for_another_request_tells_which_broadcast_it_made_and_what
     other = order(send_at="2030-01-01T09:00:00Z", message={"text": "Another"})
     answer = acme.post("/broadcast", json=other, headers=key)
     assert answer.status_code == 409
-    reason = [f"Differs from what broadcast {made!r} was made with."]
+    reason = [f"Differs from the request that created broadcast {made!r}."]
     assert answer.json["errors"] == {  # type: ignore[index]
-        "Idempotency-Key": [f"This Idempotency-Key has made broadcast {made!r} already."],
+        "Idempotency-Key": [f"This Idempotency-Key has already created broadcast {made!r}."],
         "message.text": reason,
         "send_at": reason,
     }
-    assert "differs from that one in message.text, send_at." in answer.json["message"]  # type: ignore[index]
+    assert "differs in message.text, send_at." in answer.json["message"]  # type: ignore[index]
 
 
 def test_empty_fields_make_no_other_request(acme: Tenant) -> None:
@@ -318,7 +318,7 @@ def test_a_retry_by_another_session_is_refused_in_words(acme: Tenant) -> None:
     answer = acme.post(path, json={"session_id": other})
     assert answer.status_code == 422
     [reason] = answer.json["errors"]["session_id"]  # type: ignore[index]
-    assert f"the session of its broadcast, {made['session_id']!r}: name that" in reason
+    assert f"the session of its broadcast, {made['session_id']!r}. Send its id" in reason
     same = acme.post(path, json={"session_id": made["session_id"]})
     assert same.status_code == 409  # nothing of it has failed
 

@@ -109,7 +109,7 @@ def test_a_time_that_has_come_sends_it_and_one_to_come_schedules_it(acme: Tenant
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ("status = 'sending', claim_id = 'c'", "try again in a second"),
+        ("status = 'sending', claim_id = 'c'", "Try again in a second"),
         ("status = 'sent', attempts = 1", "1 of 2"),
         ("attempts = 1", "1 of 2"),
         ("message_ids = 'm1'", "1 of 2"),
@@ -141,7 +141,7 @@ def test_what_is_under_way_or_over_is_not_replaced_and_the_answer_says_why(acme:
     made = send(acme)
     answer = edit(acme, made, to=[JOAN])
     assert answer.status_code == 409
-    assert "pause it first" in answer.json["message"]
+    assert "Pause it first" in answer.json["message"]
     acme.delete(f"/broadcast/{made['_id']}")
     assert edit(acme, made, to=[JOAN]).status_code == 404
 

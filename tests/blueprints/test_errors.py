@@ -33,7 +33,7 @@ def test_an_unknown_address_is_404(acme: Tenant) -> None:
     assert answer.status_code == 404
     assert answer.json == {
         "status": False,
-        "message": "There is nothing at this address.",
+        "message": "This URL does not exist.",
         "data": None,
         "errors": {},
     }

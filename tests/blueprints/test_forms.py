@@ -75,11 +75,11 @@ def test_what_is_said_twice_is_refused_with_what_to_do(pairs: list[tuple[str, st
     with pytest.raises(InvalidError) as refusal:
         forms.nest(pairs)
     [[reason]] = refusal.value.errors.values()
-    assert reason.startswith("Given more than once: give it once. A list is written as `a")
+    assert reason.startswith("Sent more than once. Send it once. Write a list as `a")
 
 
 def test_a_name_of_a_thousand_levels_is_refused() -> None:
-    with pytest.raises(InvalidError, match="not right"):
+    with pytest.raises(InvalidError, match="not valid"):
         forms.nest([("a" + "[b]" * 1_000, "x")])
 
 
@@ -222,7 +222,7 @@ def test_a_file_in_a_form_is_sent_where_files_are_stored(acme: Tenant) -> None:
     body = f"--x\r\n{part}\r\n\r\nPNG\r\n--x--\r\n"
     answer = acme.post("/contact", data=body, content_type=f"{forms.MULTIPART}; boundary=x")
     assert answer.status_code == 422
-    reason = "No file can be sent here: store it by POST /attachment, and send its id."
+    reason = "Files are not accepted here. Upload it with POST /attachment and send its id."
     assert answer.json["errors"] == {"photo": [reason]}  # type: ignore[index]
 
 

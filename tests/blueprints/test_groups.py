@@ -52,7 +52,7 @@ def test_a_name_is_unique_within_a_client(acme: Tenant, globex: Tenant) -> None:
     assert acme.post("/group", json={"name": "friends"}).status_code == 409
     renamed = acme.put(f"/group/{other['_id']}", json={"name": "friends"})
     assert renamed.status_code == 409
-    assert "'friends' already" in renamed.json["message"]  # type: ignore[index]
+    assert "already have a group named 'friends'" in renamed.json["message"]  # type: ignore[index]
     assert acme.put(f"/group/{made['_id']}", json={"name": "friends"}).status_code == 200
 
 
@@ -61,7 +61,7 @@ def test_a_taken_name_is_refused_with_new_contacts_too(acme: Tenant, people: lis
     other = acme.make("/group", name="others")
     taken = acme.put(f"/group/{other['_id']}", json={"name": "friends", "contacts": people})
     assert taken.status_code == 409, taken.text
-    assert taken.json["errors"] == {"name": ["There is a group named 'friends' already."]}  # type: ignore[index]
+    assert taken.json["errors"] == {"name": ["You already have a group named 'friends'."]}  # type: ignore[index]
 
 
 def test_replacing_the_contacts_alone_counts_the_version(acme: Tenant, people: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the service says about itself."""
+"""The health checks, as an operator watches them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_tables_behind_the_code_are_a_problem_and_those_ahead_of_it_are_not(
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json["errors"]["migrations"] == [  # type: ignore[index]
-        f"The tables are at none, not at {health.migrations()[-1]}: run `make migrate`."
+        f"The schema is at none, not at {health.migrations()[-1]}: run `make migrate`."
     ]
 
 

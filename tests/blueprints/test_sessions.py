@@ -75,7 +75,7 @@ def test_secrets_do_not_follow_to_another_server(acme: Tenant, base_url: str) ->
     assert [each.status_code for each in refused] == [422, 422]
     named = [list(each.json["errors"]) for each in refused]  # type: ignore[index]
     assert named == [["settings.access_token", "settings.app_secret"], ["settings.app_secret"]]
-    assert "names another server than before" in refused[0].text
+    assert "now names another server" in refused[0].text
     kept = row(acme, made["_id"])
     assert kept.settings["base_url"] == "https://graph.facebook.com"
     assert acme.crier.vault.decrypt(kept.secrets) == secrets
@@ -170,7 +170,7 @@ def test_a_taken_name_is_refused_of_one_that_becomes_the_default(acme: Tenant) -
     main, other = sandbox(acme), sandbox(acme, "other")
     taken = acme.put(f"/session/{other['_id']}", json={"name": "main", "default": True})
     assert taken.status_code == 409, taken.text
-    assert taken.json["errors"] == {"name": ["There is a session named 'main' already."]}  # type: ignore[index]
+    assert taken.json["errors"] == {"name": ["You already have a session named 'main'."]}  # type: ignore[index]
     assert row(acme, main["_id"]).is_default
 
 

@@ -170,7 +170,7 @@ def test_every_bad_entry_is_named_with_its_position(world: World) -> None:
 def test_of_very_many_bad_entries_the_first_are_named_and_no_others_looked_at(world: World) -> None:
     errors = errors_of(lambda: world.broadcast(["x"] * 20_000))
     assert len(errors) == 1_001
-    assert "More than 1,000 entries are not right" in errors["to"][0]
+    assert "More than 1,000 entries are not valid" in errors["to"][0]
     assert "ended after 5,000 entries" in errors["to"][0]
 
 
@@ -276,8 +276,8 @@ def test_every_unknown_group_is_named_by_its_place(
     to = form(["a" * 24, GROUP, "b" * 24, "a" * 24])
     errors = errors_of(lambda: world.broadcast(to, send_type="group"))
     assert errors == {
-        "to.0": [f"There is no group {'a' * 24!r} among yours."],
-        "to.2": [f"There is no group {'b' * 24!r} among yours."],
+        "to.0": [f"You have no group {'a' * 24!r}."],
+        "to.2": [f"You have no group {'b' * 24!r}."],
     }
 
 
@@ -392,7 +392,7 @@ def test_what_is_deleted_in_between_is_a_conflict_and_no_defect(
 
     stage.plan = plan
     message = {"text": "Hello", "attachments": [attachment_id]}
-    with pytest.raises(ConflictError, match="deleted just now"):
+    with pytest.raises(ConflictError, match="has just been deleted"):
         world.broadcast([ADA], session_id=session_id, message=message)
     assert count(world, "broadcasts") == 0
 

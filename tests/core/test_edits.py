@@ -106,7 +106,7 @@ def test_a_claim_under_way_is_waited_for_and_seen(world: World) -> None:
     until(ended.is_set)
     other.join()
     assert len(refused) == 1
-    assert "try again in a second" in refused[0]
+    assert "Try again in a second" in refused[0]
 
 
 def test_an_edit_counts_its_revision(world: World) -> None:

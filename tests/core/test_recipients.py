@@ -243,7 +243,12 @@ def test_blanks_without_end_are_not_given_back(to: Given) -> None:
 
 
 def test_an_object_brings_variables_and_may_stand_between_plain_entries() -> None:
-    to: Given = [ADA, {"to": f"+{BEN}", "variables": {"name": "Ben", "age": 7}}, "x", {"to": int(CARL)}]
+    to: Given = [
+        ADA,
+        {"to": f"+{BEN}", "variables": {"name": "Ben", "age": 7}},
+        "x",
+        {"to": int(CARL)},
+    ]
     read = recipients.read(to)
 
     assert read == Recipients((ADA, BEN, CARL), (BadEntry(2, "x", numbers.reason("x")),))
