@@ -26,10 +26,9 @@ blueprint = Blueprint("deliveries", __name__, description="What was sent to whom
 @blueprint.pages(LogPageSchema)
 @blueprint.answers(200, LoggedDeliverySchema, "Delivery fetched successfully!", many=True)
 def index(query: dict[str, Any]) -> Page[Shown]:
-    """Fetch what was sent to whom, across broadcasts, the newest first.
+    """Fetch the deliveries of all broadcasts, newest first.
 
-    With `recipient`, only what was sent to one person: that is found by an index, however much
-    was sent to others.
+    With `recipient`, fetch only those to one person or WhatsApp group.
     """
     client_id, page, recipient = caller().client_id, query["page"], query["recipient"]
     with crier().database.reading() as db:
@@ -45,9 +44,9 @@ def index(query: dict[str, Any]) -> Page[Shown]:
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, DeliveryHistorySchema, "Delivery fetched successfully!")
 def show(delivery_id: str) -> Shown:
-    """Fetch one delivery and its history: attempts, answers, receipts and retries, in words.
+    """Fetch one delivery and its history: attempts, answers, receipts and retries.
 
-    The history keeps 50 attempts and receipts that failed or were overtaken.
+    The history keeps 50 attempts and receipts that failed or were superseded.
     """
     with crier().database.reading() as db:
         entry = delivery_log.get(db, caller().client_id, delivery_id, within=within())

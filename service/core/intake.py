@@ -134,8 +134,8 @@ def _check_same(broadcast: Broadcast, order: BroadcastRequest) -> None:
     made = f"This Idempotency-Key has already created broadcast {broadcast.id!r}"
     reason = f"Differs from the request that created broadcast {broadcast.id!r}."
     raise ConflictError(
-        f"{made}, and this request differs in {', '.join(differing)}. Nothing was stored. To replace"
-        " that broadcast, delete it first. To send both, use another key.",
+        f"{made}, and this request differs in {', '.join(differing)}. Nothing was stored."
+        " To replace that broadcast, delete it first. To send both, use another key.",
         errors={"Idempotency-Key": [f"{made}."]}
         | {name: [reason] for name in differing if name != fingerprints.UNKNOWN},
     )
@@ -183,14 +183,14 @@ def _reached(
     if people.bad:
         raise InvalidError(errors=_bad_entries(people))
     if people.variables and people.variables.size > MOST_BYTES:
-        reason = f"Has variables of more than {MOST_BYTES:,} bytes: send it in several broadcasts."
+        reason = f"Has more than {MOST_BYTES:,} bytes of variables. Send several broadcasts."
         raise InvalidError(errors={"to": [reason]})
     if people.send_type == SendType.GROUP:
         people = _members(db, client_id, order, driver)
     if not people.unique:
         raise InvalidError(errors={"to": ["Must name at least one recipient."]})
     if (count := len(people.unique)) > most:
-        reason = f"Has {count} recipients; the most this service takes is {most}"
+        reason = f"Has {count} recipients. At most {most} are allowed"
         raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
     return people
 
@@ -209,8 +209,8 @@ def _bad_entries(people: Recipients) -> dict[str, Any]:
 def _members(db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None) -> Recipients:
     """Replace contact groups with their members; keep WhatsApp groups.
 
-    The variables of a group are those of all its members. Raises InvalidError for groups that are
-    unknown, or out of the channel's reach.
+    All members of a group get its variables. Raises InvalidError for unknown groups, and for
+    WhatsApp groups that the channel cannot reach.
     """
     people = order.people
     if len(people.unique) > _MOST_GROUPS:

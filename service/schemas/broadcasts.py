@@ -94,7 +94,7 @@ class Coordinate(fields.Field[str | float]):
 
 
 class Recipients(fields.Field[Given]):
-    """A text with separators, a number, or a list of these and of objects; not looked into.
+    """A string with separators, a number, or a list of these and of objects; not parsed here.
 
     There may be a million entries. `core.recipients` reads them, once.
     """
@@ -105,7 +105,7 @@ class Recipients(fields.Field[Given]):
         kinds = {*map(type, value)} - {dict} if isinstance(value, list) else {type(value)}
         if not all(kind in {str, int} or issubclass(kind, float) for kind in kinds):
             raise ValidationError(
-                "Must be a text with commas between recipients, or a list of texts and of objects"
+                "Must be a string with commas between recipients, or a list of strings and objects"
                 " with `to` and `variables`."
             )
         return value
@@ -244,15 +244,15 @@ class RetrySchema(CredentialsSchema, LenientSchema):
         validate=validate.Length(max=_MOST_CODES),
         load_default=list,
         metadata={
-            "description": "Only what ended with one of these codes; an empty text stands for none."
-            " Left out: whatever the code"
+            "description": "Only deliveries that ended with one of these codes; an empty string is"
+            " no code. Default: all codes"
         },
     )
     expires_at = Moment(
         allow_none=True,
         metadata={
-            "description": "When what is still unsent is given up; left out: after the service's"
-            " usual time, or when the broadcast expires, whichever is later"
+            "description": "When unsent deliveries fail. Default: `EXPIRE_AFTER` from now, or when"
+            " the broadcast expires, whichever is later"
         },
     )
 
@@ -340,7 +340,7 @@ class DeliverySchema(StrictSchema):
         keys=fields.String(),
         values=fields.String(),
         required=True,
-        metadata={"description": "What fills the placeholders of the message for this recipient"},
+        metadata={"description": "Values for the message's placeholders for this recipient"},
     )
 
 
