@@ -113,8 +113,8 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     )
     if not again:
         raise ConflictError(
-            "No delivery of this broadcast is in a state that can be retried; those to people who"
-            f" have opted out are not.{_OF_CODES if codes else ''}"
+            "No delivery of this broadcast can be retried. Only failed and uncertain ones can,"
+            f" except to people who have opted out.{_OF_CODES if codes else ''}"
         )
     db.refresh(broadcast)
     later = max(broadcast.expires_at, now + milliseconds(expire_after))

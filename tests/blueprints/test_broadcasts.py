@@ -81,7 +81,7 @@ def test_variables_of_too_many_bytes_are_refused(
         monkeypatch.setattr(module, "MOST_BYTES", 10)
     to = [{"to": NUMBERS[0], "variables": {"name": "Ada"}}]
     answer = acme.post("/broadcast", json=order(to=to))
-    reason = "Has variables of more than 10 bytes: send it in several broadcasts."
+    reason = "Has more than 10 bytes of variables. Send several broadcasts."
     assert (answer.status_code, answer.json["errors"]) == (422, {"to": [reason]})  # type: ignore[index]
 
 
