@@ -296,6 +296,12 @@ class BroadcastSchema(Schema):
     send_at = Moment(required=True, allow_none=True)
     expires_at = Moment(required=True)
     closed_at = Moment(required=True, allow_none=True, data_key="completedAt")
+    deleted_at = Moment(
+        required=True,
+        allow_none=True,
+        data_key="deletedAt",
+        metadata={"description": "When it was deleted; those are shown to who asks for them"},
+    )
 
 
 class BroadcastChangeSchema(BroadcastRequestSchema, WholeSchema):
