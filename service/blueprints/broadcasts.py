@@ -8,9 +8,18 @@ from service.blueprints import deliveries
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
-from service.core import broadcasts, edits, fingerprints, intake, recipients, reports
+from service.core import (
+    broadcasts,
+    edits,
+    fingerprints,
+    intake,
+    personalisation,
+    recipients,
+    reports,
+)
 from service.core.intake import BroadcastRequest
-from service.core.paging import Page
+from service.core.paging import Page, PageRequest
+from service.core.placeholders import Syntax
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -25,7 +34,7 @@ from service.schemas.broadcasts import (
     IdempotencySchema,
     RetrySchema,
 )
-from service.schemas.pages import BroadcastPageSchema, DeletedSchema, DeliveryPageSchema
+from service.schemas.pages import DeliveryPageSchema
 
 blueprint = Blueprint("broadcasts", __name__, description="One message to many people")
 
@@ -54,30 +63,23 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
 
 @blueprint.get("/broadcast", "listBroadcasts")
 @blueprint.scope(Scope.READ, by_session=True)
-@blueprint.pages(BroadcastPageSchema)
+@blueprint.pages()
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!", many=True)
-def index(query: dict[str, Any]) -> Page[Shown]:
+def index(page: PageRequest) -> Page[Shown]:
     """Fetch all broadcasts, oldest first."""
-    wanted = {"within": within(), "deleted": query["deleted"]}
     with crier().database.reading() as db:
-        found = broadcasts.page(db, caller().client_id, query["page"], **wanted)
+        found = broadcasts.page(db, caller().client_id, page, within=within())
         arrays = reports.arrays(db, found.items, reports.SHOWN_IN_LISTS)
     return found.map(lambda broadcast: _shown(broadcast, arrays))
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>", "getBroadcast")
 @blueprint.scope(Scope.READ, by_session=True)
-@blueprint.takes_query(DeletedSchema)
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!")
-def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by its schema
-    """Fetch one broadcast and its progress.
-
-    With `deleted=true`, fetch one that was deleted; the operator has not purged it yet.
-    """
+def show(broadcast_id: str) -> Shown:
+    """Fetch one broadcast and its progress."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(
-            db, caller().client_id, broadcast_id, within=within(), deleted=deleted
-        )
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
@@ -186,25 +188,28 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
 def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
     """Fetch the delivery to each recipient, in the order of `to`."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(
-            db, caller().client_id, broadcast_id, within=within(), deleted=query["deleted"]
-        )
-        page = reports.page(db, broadcast, query["filter"], query["page"])
+        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
+        page = reports.page(db, broadcast, query["status"], query["recipient"], query["page"])
     return page.map(deliveries.shown)
 
 
 def _order(body: dict[str, Any], key: str | None) -> BroadcastRequest:
     """Return the client's request. `message` is kept as given, not as validated."""
     document, most = request.document, crier().settings.max_recipients
+    message, syntax = document["message"], Syntax(body.get("syntax") or Syntax.BRACES)
+    names = personalisation.names(message, syntax)
     return BroadcastRequest(
         session_id=named_session(),
         within=within(),
-        people=recipients.read(body["to"], body["send_type"], most=most),
-        message=document["message"],
+        people=recipients.read(body["to"], body["send_type"], most=most, names=names),
+        message=message,
         send_at=body.get("send_at"),
         expires_at=body.get("expires_at"),
         idempotency_key=key or None,
         fingerprint=fingerprints.take(document) if key else "",
+        personalise=body.get("personalise", False),
+        syntax=syntax,
+        variables=body.get("variables", {}),
     )
 
 
@@ -217,4 +222,14 @@ def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
         failed=mine.failed,
         counts=reports.counts(broadcast),
         reason=mine.held or broadcast.reason,
+        **_personal(broadcast),
     )
+
+
+def _personal(broadcast: Broadcast) -> dict[str, Any]:
+    personal = personalisation.restore(broadcast.personalisation)
+    return {
+        "personalise": personal is not None,
+        "syntax": personal and personal.syntax,
+        "variables": personal.common if personal else {},
+    }

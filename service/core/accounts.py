@@ -12,7 +12,8 @@ from service.channels.conversations import talk
 from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
 from service.config import Settings
-from service.core import content
+from service.core import content, personalisation
+from service.core.personalisation import Worded
 from service.core.vault import Vault
 from service.models import Broadcast, Session
 
@@ -49,9 +50,10 @@ class Accounts:
     def _account(self, session: Session) -> Account:
         return Account(session.id, self.settings_of(session), self._media(session.id))
 
-    def content(self, broadcast: Broadcast) -> Content:
-        """Return what a broadcast says, as drivers read it."""
-        return self.restored(broadcast.content)
+    def worded(self, broadcast: Broadcast, driver: Driver) -> Worded:
+        """Return the parts of a broadcast, with its gaps; raises UnsupportedContentError."""
+        personal = personalisation.restore(broadcast.personalisation)
+        return Worded(driver, self.restored(broadcast.content), personal)
 
     def restored(self, resolved: dict[str, Any]) -> Content:
         """Return a resolved content as drivers read it."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session as Db
 
-from service.core import dispatchers, intake, owned, recipients, signals
+from service.core import dispatchers, frozen, intake, owned, personalisation, recipients, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import events
 from service.core.intake import BroadcastRequest
+from service.core.placeholders import Syntax
 from service.core.recipients import Recipients
 from service.errors import ConflictError, InvalidError, StaleVersionError
 from service.models import (
@@ -24,8 +26,16 @@ from service.models import (
     TimelineBucket,
 )
 
-_REPLACED = ("session_id", "send_type", "message", "content", "parts", "expires_at", "send_at")
-_RECIPIENTS = ("to", "to_truncated", "total")
+_REPLACED = (
+    "session_id",
+    "message",
+    "content",
+    "personalisation",
+    "parts",
+    "expires_at",
+    "send_at",
+)
+_RECIPIENTS = ("send_type", "to", "to_truncated", "total")
 
 _BEGUN = text("""
     SELECT COUNT(*) AS begun, COALESCE(SUM(CASE status WHEN 'sending' THEN 1 END), 0) AS sending
@@ -49,11 +59,21 @@ def merge(
         former = broadcast.send_at or broadcast.created_at
         expires_at += max(now, changes["send_at"]) - former
     to, send_type = (changes.get(name, getattr(broadcast, name)) for name in ("to", "send_type"))
+    message = changes.get("message", broadcast.message)
+    personal = personalisation.restore(broadcast.personalisation)
+    if not changes.get("personalise", True):
+        personal = None
+    syntax = Syntax(changes.get("syntax") or (personal.syntax if personal else Syntax.BRACES))
     return BroadcastRequest(
         session_id=changes.get("session_id") or broadcast.session_id or "",
         within=within,
-        people=recipients.read(to, send_type, most=most),
-        message=changes.get("message", broadcast.message),
+        people=recipients.read(
+            to, send_type, most=most, names=personalisation.names(message, syntax)
+        ),
+        message=message,
+        personalise=changes.get("personalise", personal is not None),
+        syntax=syntax,
+        variables=changes.get("variables", personal.common if personal else {}),
         send_at=changes.get("send_at", broadcast.send_at),
         expires_at=expires_at,
     )
@@ -78,11 +98,17 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     if broadcast.revision != former.revision:
         raise StaleVersionError
     _refuse_begun(db, broadcast)
-    made, reached = intake.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
+    keeps = _keeps_recipients(broadcast, order)
+    if keeps and order.is_personal:
+        order = dataclasses.replace(order, people=frozen.read(db, broadcast.id))
+    plan = intake.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
+    made = plan.broadcast
     names = list(_REPLACED)
-    if not _keeps_recipients(broadcast, made):
+    if keeps:
+        _refuse_other_session(broadcast, made)
+    else:
         names += _RECIPIENTS
-        _freeze_anew(db, broadcast, reached, accounts.settings.fanout_chunk)
+        _freeze_anew(db, broadcast, plan.people, accounts.settings.fanout_chunk)
     for name in names:
         setattr(broadcast, name, getattr(made, name))
     if BroadcastStatus.SCHEDULED in {broadcast.status, made.status}:
@@ -130,27 +156,26 @@ def _refuse_begun(db: Db, broadcast: Broadcast) -> None:
         )
 
 
-def _keeps_recipients(broadcast: Broadcast, made: Broadcast) -> bool:
-    """Return whether the recipients stay the same, if the client saw only the first ones.
-
-    Raises InvalidError if the change needs all of them.
-    """
+def _keeps_recipients(broadcast: Broadcast, order: BroadcastRequest) -> bool:
+    """Return whether the recipients stay the same, if the client saw only the first ones."""
+    people = order.people
     # The client must send the whole list, not only the recipients that it was shown.
-    if made.to_truncated or not broadcast.to_truncated:
+    if people.is_truncated or not broadcast.to_truncated:
         return False
-    if (broadcast.to, broadcast.send_type) != (made.to, made.send_type):
-        return False
+    return (broadcast.to, broadcast.send_type) == (people.shown, people.send_type)
+
+
+def _refuse_other_session(broadcast: Broadcast, made: Broadcast) -> None:
     if broadcast.session_id != made.session_id:
         reason = "Has only the first recipients. To change the session, send all of them."
         raise InvalidError(errors={"to": [reason]})
-    return True
 
 
-def _freeze_anew(db: Db, broadcast: Broadcast, reached: Recipients, chunk: int) -> None:
+def _freeze_anew(db: Db, broadcast: Broadcast, people: Recipients, chunk: int) -> None:
     events.forget(db, broadcast.id)
     for table in (RecipientChunk, Delivery, TimelineBucket):
         gone = delete(table).where(table.broadcast_id == broadcast.id)
         db.execute(gone.execution_options(synchronize_session=False))
     for name in COUNTED:
         setattr(broadcast, name, 0)
-    intake.freeze(db, broadcast.id, reached, chunk)
+    frozen.keep(db, broadcast.id, people, chunk)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from marshmallow.exceptions import SCHEMA
+
+from service.errors import InvalidError
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 def flatten(messages: Any, path: str = "body") -> dict[str, list[Any]]:
@@ -34,3 +39,14 @@ def _gather(messages: Any, steps: tuple[str, ...], whole: str, flat: dict[str, l
         return
     for name, inner in messages.items():
         _gather(inner, steps if name == SCHEMA else (*steps, str(name)), whole, flat)
+
+
+def noted(
+    wrong: dict[str, Any], check: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+) -> Result | None:
+    """Return what a check returns, or note its faults, so that the next one is made too."""
+    try:
+        return check(*args, **kwargs)
+    except InvalidError as error:
+        wrong.update(error.errors)
+        return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
@@ -13,28 +13,33 @@ from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import undefer
 
 from service import ids
-from service.channels.base import BlockedError, Driver, UnsupportedContentError
+from service.channels.base import BlockedError, Content, Driver, UnsupportedContentError
 from service.config import Settings
-from service.core import content, fingerprints, groups, recipients, sessions, signals
+from service.core import (
+    content,
+    faults,
+    fingerprints,
+    frozen,
+    gaps,
+    personalisation,
+    reach,
+    sessions,
+    signals,
+    variables,
+)
 from service.core.accounts import Accounts
+from service.core.personalisation import Personalisation, Worded
+from service.core.placeholders import Syntax
 from service.core.recipients import Recipients
-from service.core.variables import MOST_BYTES
+from service.core.variables import UnusableVariablesError
 from service.database import milliseconds
-from service.errors import ConflictError, InvalidError, NotFoundError
+from service.errors import ConflictError, InvalidError
 from service.models import (
     Broadcast,
     BroadcastAttachment,
     BroadcastStatus,
-    RecipientChunk,
-    SendType,
     Session,
 )
-
-P = ParamSpec("P")
-Result = TypeVar("Result")
-
-_MOST_GROUPS = 1_000
-"""The most groups that a broadcast may name: each one is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class BroadcastRequest:
     `people` are parsed before a transaction is open: a million take a second.
     `fingerprint`: an idempotency key may only be reused with the same one.
     `within` is set for a session token: the broadcast may then use only objects of that session.
+    `variables` are the values of recipients who have none of their own.
     """
 
     session_id: str
@@ -54,6 +60,25 @@ class BroadcastRequest:
     idempotency_key: str | None = None
     fingerprint: str = ""
     within: str | None = None
+    personalise: bool = False
+    syntax: Syntax = Syntax.BRACES
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether the message has placeholders."""
+        return self.personalise or self.people.variables is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A validated request: the broadcast, not stored yet, its recipients and its parts."""
+
+    broadcast: Broadcast
+    people: Recipients
+    session: Session
+    driver: Driver
+    worded: Worded
 
 
 def accept(
@@ -66,27 +91,38 @@ def accept(
     """
     if earlier := _earlier(db, client_id, order):
         return earlier
-    broadcast, reached = prepare(db, client_id, order, accounts=accounts, now=now)
-    return _store(db, broadcast, reached, order, accounts.settings.fanout_chunk)
+    plan = prepare(db, client_id, order, accounts=accounts, now=now)
+    return _store(db, plan, order, accounts.settings.fanout_chunk)
 
 
 def prepare(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
-) -> tuple[Broadcast, Recipients]:
-    """Build the broadcast of a request, without storing it, and its recipients.
+) -> Plan:
+    """Validate a request, without storing anything.
 
     Raises InvalidError with all errors at once, and UnknownSessionError.
     """
     settings = accounts.settings
     session = sessions.choose(db, client_id, order.session_id)
-    faults: dict[str, Any] = {}
-    driver = _noted(faults, _open, accounts, session)
-    resolved = _noted(faults, _resolved, db, client_id, order, settings)
-    reached = _noted(faults, _reached, db, client_id, order, driver, settings.max_recipients)
-    expires_at = _noted(faults, _expiry, order, now, settings.expire_after)
-    parts = driver and resolved and _noted(faults, _plan, accounts, driver, resolved)
-    if faults or not (resolved and reached and expires_at and parts):
-        raise InvalidError(errors=faults)
+    wrong: dict[str, Any] = {}
+    driver = faults.noted(wrong, _open, accounts, session)
+    resolved = faults.noted(wrong, _resolved, db, client_id, order, settings)
+    personal = faults.noted(wrong, _personalisation, order)
+    most, within = settings.max_recipients, order.within
+    find = reach.find
+    people = faults.noted(
+        wrong, find, db, client_id, order.people, driver, within=within, most=most
+    )
+    expires_at = faults.noted(wrong, _expiry, order, now, settings.expire_after)
+    if driver is None or resolved is None:
+        raise InvalidError(errors=wrong)
+    said = accounts.restored(resolved)
+    if personal and people:
+        words = _Words(driver, said, settings.max_text_chars)
+        personal = faults.noted(wrong, gaps.check, said, people, personal, words.plan)
+    worded = None if wrong else faults.noted(wrong, _worded, driver, said, personal)
+    if wrong or not (people and expires_at and worded):
+        raise InvalidError(errors=wrong)
     broadcast = Broadcast(
         id=ids.new_broadcast(),
         client_id=client_id,
@@ -96,8 +132,9 @@ def prepare(
         to_truncated=order.people.is_truncated,
         message=order.message,
         content=resolved,
-        parts=parts,
-        total=len(reached.unique),
+        personalisation=personalisation.keep(personal),
+        parts=len(worded.parts),
+        total=len(people.unique),
         expires_at=expires_at,
         send_at=order.send_at,
         status=_first_status(order, now),
@@ -106,7 +143,7 @@ def prepare(
         created_at=now,
         updated_at=now,
     )
-    return broadcast, reached
+    return Plan(broadcast, people, session, driver, worded)
 
 
 def _earlier(db: Db, client_id: str, order: BroadcastRequest) -> Broadcast | None:
@@ -141,17 +178,6 @@ def _check_same(broadcast: Broadcast, order: BroadcastRequest) -> None:
     )
 
 
-def _noted(
-    faults: dict[str, Any], check: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
-) -> Result | None:
-    """Run a check and collect its errors, so that later checks still run."""
-    try:
-        return check(*args, **kwargs)
-    except InvalidError as error:
-        faults.update(error.errors)
-        return None
-
-
 def _resolved(
     db: Db, client_id: str, order: BroadcastRequest, settings: Settings
 ) -> dict[str, Any]:
@@ -170,76 +196,6 @@ def _resolved(
     if faults:
         raise InvalidError(errors=faults)
     return content.resolve(db, client_id, message, within=order.within)
-
-
-def _reached(
-    db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None, most: int
-) -> Recipients:
-    """Return the unique recipients of a request; raises InvalidError for every bad entry."""
-    people = order.people
-    if people.count > most:
-        reason = f"Must have at most {most} entries (MAX_RECIPIENTS)."
-        raise InvalidError(errors={"to": [reason]})
-    if people.bad:
-        raise InvalidError(errors=_bad_entries(people))
-    if people.variables and people.variables.size > MOST_BYTES:
-        reason = f"Has more than {MOST_BYTES:,} bytes of variables. Send several broadcasts."
-        raise InvalidError(errors={"to": [reason]})
-    if people.send_type == SendType.GROUP:
-        people = _members(db, client_id, order, driver)
-    if not people.unique:
-        raise InvalidError(errors={"to": ["Must name at least one recipient."]})
-    if (count := len(people.unique)) > most:
-        reason = f"Has {count} recipients. At most {most} are allowed"
-        raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
-    return people
-
-
-def _bad_entries(people: Recipients) -> dict[str, Any]:
-    faults = {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
-    if people.bad_count == len(people.bad):
-        return faults
-    reason = (
-        f"More than {len(people.bad):,} entries are not valid. These are the first ones; entries"
-        f" after number {people.count:,} were not checked."
-    )
-    return {"to": [reason]} | faults
-
-
-def _members(db: Db, client_id: str, order: BroadcastRequest, driver: Driver | None) -> Recipients:
-    """Replace contact groups with their members; keep WhatsApp groups.
-
-    All members of a group get its variables. Raises InvalidError for unknown groups, and for
-    WhatsApp groups that the channel cannot reach.
-    """
-    people = order.people
-    if len(people.unique) > _MOST_GROUPS:
-        raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
-    reached: dict[str, int] = {}
-    wrong: dict[str, list[str]] = {}
-    for place, entry in enumerate(people.unique):
-        if not recipients.is_whatsapp_group(entry):
-            for phone in _noted(wrong, _phones, db, client_id, entry, order.within) or ():
-                reached.setdefault(phone, place)
-        elif driver and not driver.reaches_groups:
-            reason = f"{entry!r}: the channel {driver.name} does not reach WhatsApp groups."
-            wrong[entry] = [reason]
-        else:
-            reached[entry] = place
-    if wrong:
-        places = people.places()
-        faults = {f"to.{places[entry]}": reasons for entry, reasons in wrong.items()}
-        raise InvalidError(errors=faults)
-    brought = people.variables and people.variables.chosen([*reached.values()])
-    return replace(people, unique=tuple(reached), rows=(), variables=brought)
-
-
-def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:
-    """Return the phones of a group's contacts; raises InvalidError under the group's id."""
-    try:
-        return groups.phones(db, client_id, group_id, within=within)
-    except NotFoundError as error:
-        raise InvalidError(errors={group_id: [error.message]}) from error
 
 
 def _expiry(order: BroadcastRequest, now: int, expire_after: float) -> int:
@@ -264,20 +220,52 @@ def _open(accounts: Accounts, session: Session) -> Driver:
         raise InvalidError(errors={"session_id": [error.reason]}) from error
 
 
-def _plan(accounts: Accounts, driver: Driver, resolved: dict[str, Any]) -> int:
-    """Count the message's parts on the channel; raises InvalidError for unsupported content."""
+def _personalisation(order: BroadcastRequest) -> Personalisation | None:
+    """Return how a message is personalised, without its lengths; None if it is not."""
+    if not order.is_personal:
+        if order.variables or order.syntax != Syntax.BRACES:
+            field = "variables" if order.variables else "syntax"
+            reason = 'Needs "personalise": true, or a recipient with variables.'
+            raise InvalidError(errors={field: [reason]})
+        return None
     try:
-        return len(driver.plan(accounts.restored(resolved)))
+        common = variables.settle(order.variables)
+    except UnusableVariablesError as error:
+        raise InvalidError(errors={"variables": [f"The broadcast {error}."]}) from error
+    template = order.message.get("template") or {}
+    return Personalisation(order.syntax, common, {}, bool(template.get("tidy")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A personal message and the limits on its length."""
+
+    driver: Driver
+    said: Content
+    most: int
+
+    def plan(self, personal: Personalisation) -> Worded:
+        """Split the message into parts; raises UnsupportedContentError."""
+        field = "message.text"
+        if personal.lengths.get(field, 0) > self.most and len(self.said.text) <= self.most:
+            reason = f"This service takes {self.most} characters (MAX_TEXT_CHARS)."
+            raise UnsupportedContentError(field, reason)
+        return Worded(self.driver, self.said, personal)
+
+
+def _worded(driver: Driver, said: Content, personal: Personalisation | None) -> Worded:
+    """Split the message into parts; raises InvalidError for unsupported content."""
+    try:
+        return Worded(driver, said, personal)
     except UnsupportedContentError as error:
         raise InvalidError(errors={error.field: [error.reason]}) from error
     except BlockedError as error:
         raise InvalidError(errors={"session_id": [error.reason]}) from error
 
 
-def _store(
-    db: Db, broadcast: Broadcast, people: Recipients, order: BroadcastRequest, chunk: int
-) -> Broadcast:
+def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int) -> Broadcast:
     """Store a broadcast, or return the one that another request created with the same key."""
+    broadcast = plan.broadcast
     try:
         with db.begin_nested():
             db.add(broadcast)
@@ -288,7 +276,7 @@ def _store(
             return earlier
         what = "The session or an attachment of this broadcast has just been deleted."
         raise ConflictError(what) from error
-    freeze(db, broadcast.id, people, chunk)
+    frozen.keep(db, broadcast.id, plan.people, chunk)
     signals.announce(db, broadcast)
     return broadcast
 
@@ -296,23 +284,5 @@ def _store(
 def hold_files(db: Db, broadcast: Broadcast) -> None:
     """Protect the files of a broadcast from deletion while it needs them."""
     used = {media["attachment_id"] for media in broadcast.content["media"]}
-    _insert(db, BroadcastAttachment, ({"attachment_id": each} for each in used), broadcast.id)
-
-
-def freeze(db: Db, broadcast_id: str, people: Recipients, chunk: int) -> None:
-    """Store the recipients in chunks of `chunk`, for the fan-out."""
-    texts = people.variables.texts if people.variables else ()
-    frozen = (
-        {
-            "start": start,
-            "recipients": ",".join(people.unique[start : start + chunk]),
-            "variables": "\n".join(texts[start : start + chunk]) or None,
-        }
-        for start in range(0, len(people.unique), chunk)
-    )
-    _insert(db, RecipientChunk, frozen, broadcast_id)
-
-
-def _insert(db: Db, table: type, rows: Iterable[dict[str, Any]], broadcast_id: str) -> None:
-    if values := [{"broadcast_id": broadcast_id, **row} for row in rows]:
-        db.execute(insert(table), values)
+    if rows := [{"broadcast_id": broadcast.id, "attachment_id": each} for each in used]:
+        db.execute(insert(BroadcastAttachment), rows)

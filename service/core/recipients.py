@@ -85,7 +85,7 @@ class Recipients:
     Numbers are E.164 digits without `+`. `bad` holds the first bad entries; more of them were found
     where `bad_count` is higher, and then not all entries were read. `count` is that of the entries
     that were read. `rows` are the positions of the unique ones, if they were noted, and `variables`
-    what they bring, if any does.
+    what they bring, None where nobody brings any.
     """
 
     unique: tuple[str, ...]
@@ -210,7 +210,7 @@ class _Reading:
             self._refuse(row, row.objection or self._reason(row.written))
             return
         try:
-            values = variables.settle(row.variables, self._names) if row.variables else {}
+            values = self._settled(row.variables)
         except UnusableVariablesError as error:
             self._refuse(row, str(error))
             return
@@ -230,8 +230,14 @@ class _Reading:
             given,
             self._send_type,
             self._rows,
-            self.brought or None,
+            self.brought if self.brought.seen else None,
         )
+
+    def _settled(self, given: Mapping[str, Any] | None) -> dict[str, str]:
+        if not given:
+            return {}
+        self.brought.see(given)
+        return variables.settle(given, self._names)
 
     def _refuse(self, row: Row, reason: str) -> None:
         self.bad_count += 1

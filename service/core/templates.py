@@ -30,37 +30,42 @@ def settle(template: Mapping[str, Any]) -> dict[str, Any]:
     settled = {name: value for name, value in template.items() if name != "tidy"}
     if components := settled.get("components"):
         settled["components"] = deepcopy(components)
-    parameters = list(_parameters(settled.get("components"), "message.template.components"))
+    said = list(parameters(settled.get("components")))
     if template.get("tidy"):
-        for _, parameter in parameters:
-            parameter["text"] = _BLANKS.sub(" ", str(parameter.get("text") or "")).strip()
-    faults = {f"{place}.text": [fault] for place, each in parameters if (fault := _fault(each))}
-    if faults:
+        for _, parameter in said:
+            parameter["text"] = tidied(str(parameter.get("text") or "")).strip()
+    judged = ((place, objection(each.get("text"))) for place, each in said)
+    if faults := {f"{place}.text": [fault] for place, fault in judged if fault}:
         raise InvalidError(errors=faults)
     return settled
 
 
-def _fault(parameter: Mapping[str, Any]) -> str:
-    text = parameter.get("text")
+def tidied(text: str) -> str:
+    """Return a text in which each run of blanks is one blank."""
+    return _BLANKS.sub(" ", text)
+
+
+def objection(text: object) -> str:
+    """Say why Meta refuses a text as a parameter, in a sentence; an empty text: it does not."""
     if not isinstance(text, str) or not text.strip():
         return _EMPTY
     return _TOO_BROKEN if _BROKEN.search(text) else ""
 
 
-def _parameters(value: Any, place: str) -> Iterator[_Parameter]:
+def parameters(value: Any, place: str = "message.template.components") -> Iterator[_Parameter]:
     """Yield the parameters that are texts; cards have components of their own."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         for position, inner in enumerate(value):
-            yield from _parameters(inner, f"{place}.{position}")
+            yield from parameters(inner, f"{place}.{position}")
     elif isinstance(value, dict):
         for name, inner in value.items():
             if name == "parameters" and isinstance(inner, list):
                 yield from _texts(inner, f"{place}.parameters")
             else:
-                yield from _parameters(inner, f"{place}.{name}")
+                yield from parameters(inner, f"{place}.{name}")
 
 
-def _texts(parameters: list[Any], place: str) -> Iterator[_Parameter]:
-    for position, parameter in enumerate(parameters):
+def _texts(said: list[Any], place: str) -> Iterator[_Parameter]:
+    for position, parameter in enumerate(said):
         if isinstance(parameter, dict) and parameter.get("type") == "text":
             yield f"{place}.{position}", parameter

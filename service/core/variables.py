@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,13 +66,20 @@ class Variables:
     """The variables of all recipients of a broadcast, in the order of the recipients.
 
     `texts` has the JSON of each, an empty text for none. `counts` says how many have a variable,
-    `longest` is the longest value of each, and `size` counts the bytes of all.
+    `longest` is the longest value of each, and `size` counts the bytes of all. `seen` are the names
+    that came, also of those that were not kept.
     """
 
     texts: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     longest: dict[str, str] = field(default_factory=dict)
     size: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    def see(self, given: Iterable[str]) -> None:
+        """Note names; those of the first recipients are enough."""
+        if len(self.seen) < MOST:
+            self.seen.update(given)
 
     def add(self, values: Mapping[str, str]) -> None:
         """Append the variables of the next recipient."""
@@ -91,14 +98,10 @@ class Variables:
 
     def chosen(self, positions: Sequence[int]) -> Variables:
         """Return the variables of recipients who each have those at one of these positions."""
-        chosen = Variables()
+        chosen = Variables(seen=self.seen)
         for position in positions:
             chosen.add(self.of(position))
         return chosen
-
-    def __bool__(self) -> bool:
-        """Tell whether anybody has a variable."""
-        return bool(self.counts)
 
 
 def dump(values: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from service.channels.base import ContactCard
 from service.models import Contact
 
 _LINE_BYTES = 75
@@ -14,7 +15,7 @@ _BREAKS = re.compile(r"\r\n|\r|\n|\x0b|\x0c|\x1c|\x1d|\x1e|\x85|\u2028|\u2029")
 _SPECIAL = re.compile(r"([\\,;])")
 
 
-def render(contact: Contact) -> str:
+def render(contact: Contact | ContactCard) -> str:
     """Return a contact as a vCard 3.0 (RFC 2426), its lines ending in CRLF.
 
     A number carries `waid` besides, by which WhatsApp offers to write to it.
@@ -22,7 +23,7 @@ def render(contact: Contact) -> str:
     return "".join(f"{_fold(line)}\r\n" for line in _lines(contact))
 
 
-def _lines(contact: Contact) -> Iterator[str]:
+def _lines(contact: Contact | ContactCard) -> Iterator[str]:
     yield "BEGIN:VCARD"
     yield "VERSION:3.0"
     # A name is one text to us: where its family name begins is not known (RFC 2426, 3.1.2).

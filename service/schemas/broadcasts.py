@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from service.core.placeholders import Syntax
 from service.core.recipients import Given
 from service.models import BroadcastStatus, DeliveryStatus, SendType
 from service.schemas.base import (
@@ -204,6 +205,27 @@ class BroadcastRequestSchema(CredentialsSchema, LenientSchema):
         },
     )
     message = fields.Nested(MessageSchema, required=True)
+    personalise = Flag(
+        metadata={
+            "description": "Read placeholders in the message, such as `{{name}}`. They are read too"
+            " where a recipient has `variables`"
+        }
+    )
+    syntax = fields.String(
+        allow_none=True,
+        validate=validate.OneOf(list(Syntax)),
+        metadata={
+            "description": "How placeholders are written: `braces` for `{{name}}` and"
+            " `{{name|there}}`, `guide` for `[name]` and `{Hi|Hello}`; left out: `braces`"
+        },
+    )
+    variables = fields.Dict(
+        keys=fields.String(),
+        metadata={
+            "description": "Values for the recipients who have none of their own",
+            "additionalProperties": {"type": ["string", "number", "null"]},
+        },
+    )
     send_at = Moment(
         allow_none=True, metadata={"description": "When to start, with a time zone; empty: now"}
     )
@@ -296,12 +318,11 @@ class BroadcastSchema(Schema):
     send_at = Moment(required=True, allow_none=True)
     expires_at = Moment(required=True)
     closed_at = Moment(required=True, allow_none=True, data_key="completedAt")
-    deleted_at = Moment(
-        required=True,
-        allow_none=True,
-        data_key="deletedAt",
-        metadata={"description": "When it was deleted; those are shown to who asks for them"},
+    personalise = fields.Boolean(
+        required=True, metadata={"description": "Whether placeholders in the message are read"}
     )
+    syntax = fields.String(required=True, allow_none=True, metadata={"enum": [*Syntax, None]})
+    variables = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
 class BroadcastChangeSchema(BroadcastRequestSchema, WholeSchema):

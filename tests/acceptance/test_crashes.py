@@ -38,8 +38,10 @@ def token(world: World) -> str:
 
 
 def post(server: Server, token: str, to: list[str]) -> str:
-    """Post a broadcast and return its id."""
-    body = {"send_type": "individual", "to": ",".join(to), "message": {"text": "Hello"}}
+    """Post a broadcast and return its id; each recipient has a name of their own."""
+    people = [{"to": each, "variables": {"name": f"N{each}"}} for each in to]
+    text = "Hello {{name}}"
+    body = {"send_type": "individual", "to": people, "message": {"text": text}}
     status, answer = server.ask("POST", "/broadcast", token, body)
     assert status == 201, answer
     return str(answer["data"]["_id"])
@@ -60,6 +62,8 @@ class Arrivals:
 
     def by_recipient(self) -> Counter[str]:
         messages = sandbox.received(self._store, [self._session_id], 0, 1_000_000)[1]
+        for message in messages:  # nobody got what was meant for somebody else
+            assert message["body"]["body"] in {"Hello", f"Hello N{message['recipient']}"}
         return Counter(message["recipient"] for message in messages)
 
 

@@ -64,7 +64,7 @@ def test_what_a_broadcast_says_is_ready_for_its_driver(world: World) -> None:
     world.session()
     broadcast_id = world.broadcast([ADA], "Hello")
     with world.database.reading() as db:
-        assert world.accounts.content(db.get_one(Broadcast, broadcast_id)).text == "Hello"
+        assert world.accounts.restored(db.get_one(Broadcast, broadcast_id).content).text == "Hello"
 
 
 def test_drivers_see_of_the_settings_what_concerns_them(world: World) -> None:

@@ -132,7 +132,7 @@ def test_what_was_accepted_does_not_change_with_what_it_names(world: World) -> N
     with world.database.writing() as db:
         contacts.delete(db, world.client_id, contact_id)
     with world.database.reading() as db:
-        content = world.accounts.content(db.get_one(Broadcast, broadcast_id))
+        content = world.accounts.restored(db.get_one(Broadcast, broadcast_id).content)
     assert content.contact is not None
     assert content.contact.name == "Ada Lovelace"
 
@@ -689,7 +689,7 @@ def test_a_message_is_accepted_exactly_where_it_says_something(
     broadcast = world.get(world.broadcast([ADA], message=message))
     assert broadcast.message == message
     with world.database.reading() as db:
-        content = world.accounts.content(db.get_one(Broadcast, broadcast.id))
+        content = world.accounts.restored(db.get_one(Broadcast, broadcast.id).content)
     if location := message.get("location"):
         assert content.location is not None
         assert float(content.location.latitude) == float(location["lat"])

@@ -48,10 +48,8 @@ def test_what_cannot_be_taken_is_refused_with_the_reason(given: Any, reason: str
 
 def test_all_recipients_together_tell_how_many_have_what_and_the_longest_of_it() -> None:
     brought = Variables()
-    assert not brought
     for values in ({"name": "Zoë"}, {}, {"name": "Benedict", "city": "Kano"}):
         brought.add(values)
-    assert brought
     assert (brought.counts, brought.size) == ({"name": 2, "city": 1}, 15 + 0 + 33)
     assert brought.longest == {"name": "Benedict", "city": "Kano"}
     assert [brought.of(place) for place in (1, 2)] == [{}, {"name": "Benedict", "city": "Kano"}]

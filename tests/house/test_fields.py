@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import pytest
 from werkzeug.test import TestResponse
 
-from service import ids
 from service.channels.drivers import sandbox
 from service.models import DeliveryStatus
 from service.schemas import pages
@@ -44,11 +43,9 @@ VALUES: dict[str, Any] = {
     "__v": 99,
     "channel": "waha",
     "codes": ["131026"],
-    "code": "131026",
     "concurrency": 2,
     "contacts": ["0" * 24],
     "default": True,
-    "deleted": "true",
     "emails": ["ada@example.com"],
     "expires_at": "2999-01-01T00:00:00Z",
     "file": as_url(PNG + b"more"),
@@ -64,6 +61,7 @@ VALUES: dict[str, Any] = {
     "organisation": "Acme",
     "page": 2,
     "page_size": 3,
+    "personalise": True,
     "phones": [BEN],
     "rate": 7,
     "recipient": BEN,
@@ -73,9 +71,11 @@ VALUES: dict[str, Any] = {
     "sort": "-createdAt",
     "status": "failed",
     "statuses": ["uncertain"],
+    "syntax": "guide",
     "title": "another",
     "to": BEN,
     "type": "all",
+    "variables": {"name": "Ada"},
     **WRONG,
 }
 """A value of each field that means something else than the field left out."""
@@ -149,10 +149,6 @@ def prepared(acme: Tenant, operation: Operation) -> str:
         if operation.name in {"resumeBroadcast", "updateBroadcast"}:
             acme.post(f"/broadcast/{made}/pause")
         path = path.replace("{broadcast_id}", made)
-    if "{delivery_id}" in path:
-        made = acme.make("/broadcast", **ORDER)["_id"]
-        deliver(acme, made, DeliveryStatus.FAILED)
-        path = path.replace("{delivery_id}", ids.delivery(made, 0))
     if "{attachment_id}" in path:
         made = acme.make("/attachment", file=as_url(PNG))["_id"]
         path = path.replace("{attachment_id}", made)
@@ -192,25 +188,14 @@ def ask(acme: Tenant, operation: Operation, place: str, field: str, value: Any) 
 
 def outcome(answer: TestResponse, field: str) -> Any:
     """Return an answer without what differs from one request to the next."""
-    is_json = answer.mimetype == "application/json"
-    said = json.loads(answer.text)["data"] if is_json else answer.data
-    return answer.status_code, answer.headers.get("X-Pagination"), _settled(said, field)
+    said = json.loads(answer.text)
+    return answer.status_code, answer.headers.get("X-Pagination"), _settled(said["data"], field)
 
 
 def _settled(data: Any, field: str) -> Any:
     if not isinstance(data, dict):
         return data
-    passing = {
-        *PASSING,
-        "broadcast_id",
-        "history",
-        "name",
-        "title",
-        "path",
-        "url",
-        "token",
-        "vcard",
-    } - {field}
+    passing = {*PASSING, "name", "title", "path", "url", "token", "vcard"} - {field}
     return {name: value for name, value in data.items() if name not in passing}
 
 

@@ -44,7 +44,7 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
             if taken and work.moment:
                 yield Pause(_until_slot(work, number), may_break=True)
             message_id = yield from broadcast.driver.send(
-                delivery.recipient, broadcast.parts[number], f"{delivery.id}.{number}"
+                delivery.recipient, broadcast.part(number, delivery), f"{delivery.id}.{number}"
             )
             message_ids[number : number + 1] = [_one_word(message_id)]
             taken.append(number)

@@ -10,7 +10,10 @@ from sqlalchemy.orm import undefer
 
 from service.channels.base import BlockedError, Driver
 from service.config import Settings
+from service.core import variables
 from service.core.accounts import Accounts
+from service.core.deliveries.claims import Claimed
+from service.core.personalisation import Worded
 from service.database import Database
 from service.dispatch.sending.retry import Policy
 from service.models import Broadcast, Session
@@ -28,6 +31,7 @@ class PreparedBroadcast:
     """A broadcast, its driver and its rendered parts.
 
     `concurrency`: messages that its session may have under way; None: no limit but the room.
+    `worded` is set where a part differs from one recipient to the next.
     """
 
     broadcast_id: str
@@ -36,6 +40,15 @@ class PreparedBroadcast:
     parts: tuple[Any, ...]
     policy: Policy
     concurrency: int | None = None
+    worded: Worded | None = None
+
+    def part(self, number: int, delivery: Claimed) -> Any:
+        """Return a rendered part as it goes to a recipient."""
+        worded = self.worded
+        if worded is None or not worded.differs(number):
+            return self.parts[number]
+        values = variables.load(delivery.variables)
+        return self.driver.prepare(worded.part(number, values, delivery.recipient))
 
 
 class PreparedBroadcasts:
@@ -69,11 +82,19 @@ class PreparedBroadcasts:
             broadcast = db.get_one(Broadcast, broadcast_id, options=[undefer(Broadcast.content)])
             session = db.get_one(Session, broadcast.session_id)
         driver = self._driver(session)
-        parts = driver.plan(self._accounts.content(broadcast))
-        prepared = tuple(driver.prepare(part) for part in parts)
-        policy = Policy.of(self._settings, session, broadcast.expires_at)
-        concurrency = session.concurrency or driver.concurrency
-        return PreparedBroadcast(broadcast.id, session.id, driver, prepared, policy, concurrency)
+        worded = self._accounts.worded(broadcast, driver)
+        return PreparedBroadcast(
+            broadcast.id,
+            session.id,
+            driver,
+            parts=tuple(
+                None if worded.differs(number) else driver.prepare(part)
+                for number, part in enumerate(worded.parts)
+            ),
+            policy=Policy.of(self._settings, session, broadcast.expires_at),
+            concurrency=session.concurrency or driver.concurrency,
+            worded=worded if worded.is_personal else None,
+        )
 
     def _driver(self, session: Session) -> Driver:
         """Return the one driver of a session, so that its connections and locks are shared."""

@@ -57,7 +57,7 @@ class Repeats:
 
     def _are_harmless(self, session: Session, broadcast: Broadcast, claim_id: str) -> bool:
         driver = self._accounts.open(session)
-        parts = driver.plan(self._accounts.content(broadcast))
+        parts = self._accounts.worded(broadcast, driver).parts
         left = {
             number
             for message_ids in self._taken(broadcast.id, claim_id)

@@ -1,0 +1,94 @@
+"""Reach: the recipients that the entries of `to` stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy.orm import Session as Db
+
+from service.channels.base import Driver
+from service.core import faults, groups, recipients
+from service.core.recipients import Recipients
+from service.core.variables import MOST_BYTES
+from service.errors import InvalidError, NotFoundError
+from service.models import SendType
+
+_MOST_GROUPS: Final = 1_000
+"""The most groups that a broadcast may name: each one is looked up."""
+
+
+def find(  # noqa: PLR0913 - two of them say whose, one for whom, two by what
+    db: Db,
+    client_id: str,
+    people: Recipients,
+    driver: Driver | None,
+    *,
+    within: str | None,
+    most: int,
+) -> Recipients:
+    """Return the unique recipients of a request; raises InvalidError for every bad entry."""
+    if people.count > most:
+        reason = f"Must have at most {most} entries (MAX_RECIPIENTS)."
+        raise InvalidError(errors={"to": [reason]})
+    if people.bad:
+        raise InvalidError(errors=_bad_entries(people))
+    if people.variables and people.variables.size > MOST_BYTES:
+        reason = f"Has more than {MOST_BYTES:,} bytes of variables. Send several broadcasts."
+        raise InvalidError(errors={"to": [reason]})
+    if people.send_type == SendType.GROUP:
+        people = _members(db, client_id, people, driver, within)
+    if not people.unique:
+        raise InvalidError(errors={"to": ["Must name at least one recipient."]})
+    if (count := len(people.unique)) > most:
+        reason = f"Has {count} recipients. At most {most} are allowed"
+        raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
+    return people
+
+
+def _bad_entries(people: Recipients) -> dict[str, Any]:
+    wrong = {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
+    if people.bad_count == len(people.bad):
+        return wrong
+    reason = (
+        f"More than {len(people.bad):,} entries are not valid. These are the first ones; entries"
+        f" after number {people.count:,} were not checked."
+    )
+    return {"to": [reason]} | wrong
+
+
+def _members(
+    db: Db, client_id: str, people: Recipients, driver: Driver | None, within: str | None
+) -> Recipients:
+    """Replace contact groups with their members; keep WhatsApp groups.
+
+    All members of a group get its variables. Raises InvalidError for unknown groups, and for
+    WhatsApp groups that the channel cannot reach.
+    """
+    if len(people.unique) > _MOST_GROUPS:
+        raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
+    reached: dict[str, int] = {}
+    wrong: dict[str, list[str]] = {}
+    for place, entry in enumerate(people.unique):
+        if not recipients.is_whatsapp_group(entry):
+            for phone in faults.noted(wrong, _phones, db, client_id, entry, within) or ():
+                reached.setdefault(phone, place)
+        elif driver and not driver.reaches_groups:
+            reason = f"{entry!r}: the channel {driver.name} does not reach WhatsApp groups."
+            wrong[entry] = [reason]
+        else:
+            reached[entry] = place
+    if wrong:
+        places = people.places()
+        raise InvalidError(errors={f"to.{places[each]}": wrong[each] for each in wrong})
+    brought = people.variables and people.variables.chosen([*reached.values()])
+    return replace(people, unique=tuple(reached), rows=(), variables=brought)
+
+
+def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:
+    """Return the phones of a group's contacts; raises InvalidError under the group's id."""
+    try:
+        return groups.phones(db, client_id, group_id, within=within)
+    except NotFoundError as error:
+        raise InvalidError(errors={group_id: [error.message]}) from error
