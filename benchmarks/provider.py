@@ -53,8 +53,8 @@ http {{
 }}
 """
 _SLOW = """
-        location /{path}/ {{ echo_sleep {seconds}; echo '{cloud}'; }}
-        location /{path}/api/ {{ echo_sleep {seconds}; echo '{waha}'; }}
+        location /{path}/ {{ echo_sleep {seconds}; echo_exec /; }}
+        location /{path}/api/ {{ echo_sleep {seconds}; echo_exec /api/; }}
 """
 
 

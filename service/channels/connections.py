@@ -40,6 +40,9 @@ request that meets the closing is uncertain."""
 SLOWEST_UPLOAD: Final = 100_000
 """Bytes per second below which an upload is given up."""
 
+_SMALL: Final = 16_000
+"""Bytes of a body that an open connection takes at once: the least that Linux keeps for it."""
+
 _PROVEN: Final = 16
 """Answers after which a connection is known to be kept alive by the other side."""
 
@@ -60,9 +63,15 @@ class Connection:
     """A curl handle with what all requests share set once, and the one socket that it uses."""
 
     def __init__(
-        self, surroundings: DriverContext, streak: SuccessStreak, on_open: Callable[[], None]
+        self,
+        surroundings: DriverContext,
+        origin: str,
+        streak: SuccessStreak,
+        on_open: Callable[[], None],
     ) -> None:
         self.curl = pycurl.Curl()
+        self.origin = origin
+        self.token: Any = None
         self._share = pycurl.CurlShare()
         self._streak = streak
         self._on_open = on_open
@@ -108,6 +117,11 @@ class Connection:
             pycurl.WRITEFUNCTION: self._chunks.append,
             pycurl.OPENSOCKETFUNCTION: self._open,
         }
+
+    @property
+    def only_waits(self) -> bool:
+        """Tell whether the request goes out at once, and its answer is all that is left."""
+        return not self.may_open and self._form is None and self._size <= _SMALL
 
     @property
     def idle_since(self) -> float:

@@ -15,7 +15,6 @@ import select
 import threading
 import time
 from collections import defaultdict, deque
-from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +24,7 @@ from service.channels.answers import Answer, SuccessStreak
 from service.channels.base import DriverContext, SendError
 from service.channels.connections import IDLE_LIMIT, Connection
 from service.channels.steps import Request
+from service.channels.transfers import Answering, Watched
 
 _LONGEST_WAIT: Final = 1.0
 """Seconds after which a turn ends in any case."""
@@ -40,30 +40,15 @@ _REAPING: Final = 1.0
 _NAME_KEPT: Final = 50.0
 """Seconds for which a host name counts as known: libcurl remembers its address for 60."""
 
-_READY: Final = {
-    pycurl.POLL_NONE: 0,
-    pycurl.POLL_IN: select.EPOLLIN,
-    pycurl.POLL_OUT: select.EPOLLOUT,
-    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
-}
-
-_OUT: Final = select.EPOLLOUT
-
 Ended = list[tuple[Any, Answer | SendError]]
 """Exchanges that are over, each with the token it was begun with."""
-
-
-class _UnderWay(NamedTuple):
-    connection: Connection
-    origin: str
-    token: Any
 
 
 class _Asking(NamedTuple):
     """The exchange that has a provider's name resolved, and those that wait for it."""
 
-    asker: pycurl.Curl
-    others: list[pycurl.Curl]
+    asker: Connection
+    others: list[Connection]
 
 
 class Exchanges:
@@ -76,23 +61,18 @@ class Exchanges:
         self._surroundings = surroundings
         self._idle: dict[str, deque[Connection]] = defaultdict(deque)
         self._streaks: dict[str, SuccessStreak] = defaultdict(SuccessStreak)
-        self._under_way: dict[pycurl.Curl, _UnderWay] = {}
+        self._under_way: dict[pycurl.Curl, Connection] = {}
         self._asking: dict[str, _Asking] = {}
         self._known: dict[str, float] = {}
-        self._startable: list[pycurl.Curl] = []
-        self._wanted: dict[int, int] = {}
-        self._watched: dict[int, int] = {}
-        self._has_opened = False
+        self._startable: list[Connection] = []
         self._reap_at = 0.0
         self.waited = 0.0
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell_turn = threading.Lock()
         self._epoll.register(self._bell, select.EPOLLIN)
-        self._multi = pycurl.CurlMulti()
-        # Of each pool; that of a handle's own MAXCONNECTS is not looked at here.
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 1)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._watched = Watched(self._epoll)
+        self._answering = Answering(self._epoll)
 
     def __len__(self) -> int:
         """Return how many exchanges are under way."""
@@ -108,23 +88,18 @@ class Exchanges:
         except Exception:
             connection.close()
             raise
-        self._under_way[connection.curl] = _UnderWay(connection, origin, token)
-        self._start(connection.curl)
+        connection.token = token
+        self._under_way[connection.curl] = connection
+        self._start(connection)
 
     def turn(self, longest: float) -> Ended:
         """Wait up to so many seconds until something moves; return what has ended."""
-        self._has_opened = False
         self._reap()
-        wait = self._multi.timeout() / 1000
-        if wait == 0:
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        if ended := self._ended():
-            longest = 0.0
-        elif wait > 0:
-            longest = min(longest, wait)
-        for number, event in self._epoll.poll(0) or self._wait(longest):
-            self._act(number, event)
-        ended += self._ended()
+        self._note(events := self._epoll.poll(0))
+        ended = self._carry_on()
+        if not (events or ended or self._startable) and longest > 0:
+            self._note(self._wait(longest))
+            ended = self._carry_on()
         while self._startable:
             self._start(self._startable.pop())
         return ended
@@ -136,18 +111,22 @@ class Exchanges:
                 os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
-        """Close all connections; what is under way is broken off."""
-        waiting = {curl for each in self._asking.values() for curl in each.others}
-        for curl, each in self._under_way.items():
-            if curl not in waiting:
-                self._multi.remove_handle(curl)
-            each.connection.close()
+        """Close all connections; what is under way is broken off.
+
+        libcurl waits for the threads that ask for names: another thread waits in our place.
+        """
+        waiting = {each for asking in self._asking.values() for each in asking.others}
+        for connection in self._under_way.values():
+            if connection not in waiting:
+                self._transfers(connection).remove(connection.curl)
+            connection.close()
         for connections in self._idle.values():
             for connection in connections:
                 connection.close()
         self._under_way.clear()
         self._idle.clear()
-        self._multi.close()
+        self._answering.close()
+        threading.Thread(target=self._watched.close, daemon=True).start()
         self._epoll.close()
         with self._bell_turn:  # another thread may be about to ring it
             os.close(self._bell)
@@ -155,98 +134,81 @@ class Exchanges:
 
     def _connection(self, origin: str) -> Connection:
         on_open = partial(self._note_open, origin)
-        return Connection(self._surroundings, self._streaks[origin], on_open)
+        return Connection(self._surroundings, origin, self._streaks[origin], on_open)
 
-    def _start(self, curl: pycurl.Curl) -> None:
+    def _start(self, connection: Connection) -> None:
         """Let an exchange go, or wait while another one has the provider's name resolved."""
-        connection, origin, _ = self._under_way[curl]
+        origin = connection.origin
         if connection.may_open and self._known.get(origin, 0.0) < time.monotonic():
-            asking = self._asking.setdefault(origin, _Asking(curl, []))
-            if asking.asker is not curl:
-                asking.others.append(curl)
+            asking = self._asking.setdefault(origin, _Asking(connection, []))
+            if asking.asker is not connection:
+                asking.others.append(connection)
                 return
-        self._multi.add_handle(curl)
+        self._transfers(connection).add(connection.curl)
+
+    def _transfers(self, connection: Connection) -> Answering | Watched:
+        return self._answering if connection.only_waits else self._watched
 
     def _wait(self, longest: float) -> list[tuple[int, int]]:
-        if longest <= 0:
-            return []
+        longest = min(longest, self._watched.patience(), self._answering.patience(), _LONGEST_WAIT)
         began = time.monotonic()
-        events = self._epoll.poll(min(longest, _LONGEST_WAIT))
+        events = self._epoll.poll(longest)
         if events and len(self._under_way) > _MANY:
             time.sleep(_GATHERING)
-            events = self._epoll.poll(0)
+            events += self._epoll.poll(0)
         self.waited += time.monotonic() - began
         return events
 
-    def _act(self, number: int, event: int) -> None:
-        if number == self._bell:
-            os.eventfd_read(self._bell)
-        elif number in self._wanted:
-            ready = pycurl.CSELECT_OUT if event & _OUT else 0
-            # A hang-up or an error is read like an answer.
-            ready |= pycurl.CSELECT_IN if event & ~_OUT else 0
-            self._multi.socket_action(number, ready)
-        else:  # the other side closed an idle connection, or said something unasked
-            self._watched.pop(number, None)
-            with suppress(OSError):
-                self._epoll.unregister(number)
+    def _note(self, events: list[tuple[int, int]]) -> None:
+        for number, event in events:
+            if number == self._bell:
+                os.eventfd_read(self._bell)
+            elif not self._watched.note(number, event):
+                self._answering.note(number)
 
-    def _ended(self) -> Ended:
+    def _carry_on(self) -> Ended:
+        """Carry on what can be carried on; return what has ended."""
         ended: Ended = []
-        more = 1
-        while more:
-            more, good, bad = self._multi.info_read()
+        for transfers in (self._answering, self._watched):
+            if not transfers:
+                continue
+            transfers.carry_on()
+            good, bad = transfers.ended()
             for curl in good:
-                self._multi.remove_handle(curl)
-                connection, origin, token = self._under_way.pop(curl)
-                ended.append((token, connection.answer()))
-                self._idle[origin].append(connection)
+                ended.append(self._answered(curl))
             for curl, number, words in bad:
-                self._multi.remove_handle(curl)
-                if self._under_way[curl].connection.needs_new():
-                    self._start(curl)
-                    continue
-                ended += self._failed(curl, number, words)
+                if self._under_way[curl].needs_new():
+                    self._start(self._under_way[curl])
+                else:
+                    ended += self._failed(curl, number, words)
         return ended
+
+    def _answered(self, curl: pycurl.Curl) -> tuple[Any, Answer]:
+        connection = self._under_way.pop(curl)
+        if not connection.only_waits:
+            self._answering.watch(curl)
+        self._idle[connection.origin].append(connection)
+        return connection.token, connection.answer()
 
     def _failed(self, curl: pycurl.Curl, number: int, words: str) -> Ended:
         """End an exchange that failed, and all that waited for the name that it did not get."""
-        connection, origin, token = self._under_way.pop(curl)
+        connection = self._under_way.pop(curl)
         error = connection.failure(number, words)
         connection.close()
-        ended: Ended = [(token, error)]
-        if origin in self._asking and self._asking[origin].asker is curl:
-            for other in self._asking.pop(origin).others:
-                waiting = self._under_way.pop(other)
-                waiting.connection.close()
+        ended: Ended = [(connection.token, error)]
+        asking = self._asking.get(connection.origin)
+        if asking and asking.asker is connection:
+            for waiting in self._asking.pop(connection.origin).others:
+                del self._under_way[waiting.curl]
+                waiting.close()
                 ended.append((waiting.token, error))
         return ended
 
     def _note_open(self, origin: str) -> None:
         """Take note that a socket opens: its provider's name is known."""
-        self._has_opened = True
         if asking := self._asking.pop(origin, None):
             self._known[origin] = time.monotonic() + _NAME_KEPT
             self._startable += asking.others
-
-    def _watch(self, what: int, number: int, _multi: pycurl.CurlMulti, _data: object) -> None:
-        """Watch a socket as libcurl wishes.
-
-        A socket stays watched while its connection is idle: to end it and begin again would cost
-        two system calls a message. The kernel forgets a socket that is closed, so the number of
-        one that was just opened may stand for another one here.
-        """
-        if what == pycurl.POLL_REMOVE:
-            self._wanted.pop(number, None)
-            return
-        event = self._wanted[number] = _READY[what]
-        if self._watched.get(number) == event and not self._has_opened:
-            return
-        try:
-            self._epoll.modify(number, event)
-        except FileNotFoundError:
-            self._epoll.register(number, event)
-        self._watched[number] = event
 
     def _reap(self) -> None:
         """Close the connections that are too old to be used again."""
