@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from service.channels.answers import Answer
 from service.channels.base import DriverContext
 from service.channels.exchanges import Exchanges
 from service.channels.names import LOOKING, Names
@@ -23,23 +23,20 @@ class NotAllowedError(Exception):
     """A step that must not happen twice may not begin now."""
 
 
-class Ended(NamedTuple):
-    """A conversation that is over: its token, and its result or the error that ended it."""
+@dataclass(slots=True, eq=False)
+class Talk:
+    """A conversation under a token; once it is over, its result or the error that ended it."""
 
-    token: Any
-    result: Any
-    error: Exception | None = None
-
-
-class _Talk(NamedTuple):
     token: Any
     conversation: Conversation[Any]
+    result: Any = None
+    error: Exception | None = None
 
 
 class _Pausing(NamedTuple):
     until: float
     number: int
-    talk: _Talk
+    talk: Talk
     may_break: bool
 
 
@@ -59,10 +56,10 @@ class Conversations:
         self._pauses: list[_Pausing] = []
         self._numbers = itertools.count()
         self._calling = 0
-        self._called: deque[tuple[_Talk, Future[Any], Request | None]] = deque()
+        self._called: deque[tuple[Talk, Future[Any], Request | None]] = deque()
         is_checked = surroundings.proxy and not surroundings.private_addresses
         self._names = Names() if is_checked else None
-        self._ended: list[Ended] = []
+        self._ended: list[Talk] = []
         self.wake = self._exchanges.wake
         self.close = self._exchanges.close
 
@@ -72,21 +69,23 @@ class Conversations:
 
     def begin(self, token: Any, conversation: Conversation[Any]) -> None:
         """Start a conversation; `turn` returns its end."""
-        self._resume(_Talk(token, conversation), conversation.send, None)
+        self._resume(Talk(token, conversation), conversation.send, None)
 
     @property
     def waited(self) -> float:
         """How many seconds were spent waiting, of all turns."""
         return self._exchanges.waited
 
-    def turn(self, longest: float) -> list[Ended]:
+    def turn(self, longest: float) -> list[Talk]:
         """Wait up to so many seconds until something moves; return what has ended."""
         if self._ended or self._called:
             longest = 0.0
         elif self._pauses:
             longest = max(0.0, min(longest, self._pauses[0][0] - time.monotonic()))
         for talk, answer in self._exchanges.turn(longest):
-            self._answer(talk, answer)
+            conversation = talk.conversation
+            failed = isinstance(answer, Exception)
+            self._resume(talk, conversation.throw if failed else conversation.send, answer)
         while self._called:
             self._calling -= 1
             self._take_result(*self._called.popleft())
@@ -104,13 +103,7 @@ class Conversations:
         for talk in broken:
             self._resume(talk, talk.conversation.throw, error)
 
-    def _answer(self, talk: _Talk, answer: Answer | Exception) -> None:
-        if isinstance(answer, Exception):
-            self._resume(talk, talk.conversation.throw, answer)
-        else:
-            self._resume(talk, talk.conversation.send, answer)
-
-    def _take_result(self, talk: _Talk, done: Future[Any], waiting: Request | None) -> None:
+    def _take_result(self, talk: Talk, done: Future[Any], waiting: Request | None) -> None:
         """Resume a conversation with what a call returned, or begin the request that waited."""
         if waiting is not None and not done.exception():
             self._resume(talk, lambda _result: waiting, None)
@@ -119,16 +112,18 @@ class Conversations:
         else:
             self._resume(talk, talk.conversation.send, done.result())
 
-    def _resume(self, talk: _Talk, resume: Callable[[Any], Step], value: Any) -> None:
+    def _resume(self, talk: Talk, resume: Callable[[Any], Step], value: Any) -> None:
         """Let a conversation go on to its next step, or its end; it never raises."""
         while True:
             try:
                 step = resume(value)
             except StopIteration as stop:
-                self._ended.append(Ended(talk.token, stop.value))
+                talk.result = stop.value
+                self._ended.append(talk)
                 return
             except Exception as error:  # noqa: BLE001 - its token's owner is told
-                self._ended.append(Ended(talk.token, None, error))
+                talk.error = error
+                self._ended.append(talk)
                 return
             try:
                 self._begin_step(talk, step)
@@ -137,7 +132,7 @@ class Conversations:
             else:
                 return
 
-    def _begin_step(self, talk: _Talk, step: Step) -> None:
+    def _begin_step(self, talk: Talk, step: Step) -> None:
         if self._names and isinstance(step, Request) and not self._names.is_known(step.url):
             self._call(talk, Call(LOOKING, partial(self._names.look_up, step.url)), step)
             return
@@ -152,13 +147,13 @@ class Conversations:
         else:
             self._call(talk, step)
 
-    def _call(self, talk: _Talk, step: Call, waiting: Request | None = None) -> None:
+    def _call(self, talk: Talk, step: Call, waiting: Request | None = None) -> None:
         """Carry a call out in a thread; `waiting` is the request that begins after it."""
         self._calling += 1
         done = step.workers.pool.submit(step.function)
         done.add_done_callback(partial(self._note_called, talk, waiting))
 
-    def _note_called(self, talk: _Talk, waiting: Request | None, done: Future[Any]) -> None:
+    def _note_called(self, talk: Talk, waiting: Request | None, done: Future[Any]) -> None:
         self._called.append((talk, done, waiting))
         self.wake()
 
@@ -168,7 +163,7 @@ def talk(conversation: Conversation[T], surroundings: DriverContext) -> T:
     conversations = Conversations(surroundings)
     try:
         conversations.begin(None, conversation)
-        ended: list[Ended] = []
+        ended: list[Talk] = []
         while not ended:
             ended = conversations.turn(math.inf)
     finally:

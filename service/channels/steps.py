@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -48,6 +48,10 @@ class Request(NamedTuple):
     body: bytes = b""
     form: Form | None = None
     once: bool = False
+
+
+_new: Final = tuple.__new__
+"""Makes a named tuple in a third of the time, for what is made of each message."""
 
 
 class Pause(NamedTuple):
@@ -90,7 +94,7 @@ Conversation = Generator[Step, Any, T]
 
 def post(url: str, body: bytes, headers: Sequence[str]) -> Request:
     """Send what must not arrive twice."""
-    return Request(Method.POST, url, headers, body, None, True)  # noqa: FBT003 - made for each message
+    return _new(Request, (Method.POST, url, headers, body, None, True))
 
 
 def get(url: str, headers: Sequence[str]) -> Request:

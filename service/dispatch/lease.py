@@ -72,7 +72,7 @@ class Lease:
     def holds(self, claim_id: str) -> bool:
         """Tell whether what was claimed under this id is still for this process to send."""
         # In this order: a process that was taken for dead has its new id before it is good again.
-        return self.is_good() and claim_id == self.id
+        return time.clock_gettime(_CLOCK) < self._good_until and claim_id == self.id
 
     def turn(self) -> float:
         """Beat, and strike off those that stand still; return the seconds until the next beat."""

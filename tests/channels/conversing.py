@@ -10,7 +10,7 @@ from typing import Any, Generic, cast
 
 from service.channels.answers import Answer
 from service.channels.base import DriverContext, SendError
-from service.channels.conversations import Conversations, Ended
+from service.channels.conversations import Conversations, Talk
 from service.channels.steps import Call, Conversation, Method, Pause, Request, Step, T
 
 _numbers = count(1)
@@ -73,10 +73,10 @@ def carry_out(
     *,
     at_once: int = 1_000,
     may_begin: Callable[[str], bool] = lambda _token: True,
-) -> dict[str, Ended]:
+) -> dict[str, Talk]:
     """Carry out conversations over real HTTP, so many at once; return their ends by token."""
     under_way, left = Conversations(surroundings, may_begin), list(conversations.items())
-    ended: dict[str, Ended] = {}
+    ended: dict[str, Talk] = {}
     while left or len(ended) < len(conversations):
         while left and len(under_way) < at_once:
             under_way.begin(*left.pop())

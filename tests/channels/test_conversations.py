@@ -15,7 +15,7 @@ import pytest
 
 from service.channels.answers import Answer
 from service.channels.base import BlockedError, DriverContext, RetryableError, UncertainError
-from service.channels.conversations import Conversations, Ended, NotAllowedError, talk
+from service.channels.conversations import Conversations, NotAllowedError, Talk, talk
 from service.channels.steps import (
     Call,
     Conversation,
@@ -59,9 +59,9 @@ def asking(*steps: Step) -> Conversation[list[Any]]:
     return results
 
 
-def first_ended(conversations: Conversations) -> list[Ended]:
+def first_ended(conversations: Conversations) -> list[Talk]:
     """Wait until something ends."""
-    ended: list[Ended] = []
+    ended: list[Talk] = []
     deadline = time.monotonic() + LIMIT
     while not ended:
         assert time.monotonic() < deadline
@@ -69,9 +69,9 @@ def first_ended(conversations: Conversations) -> list[Ended]:
     return ended
 
 
-def all_ended(conversations: Conversations, count: int = 1) -> dict[Any, Ended]:
+def all_ended(conversations: Conversations, count: int = 1) -> dict[Any, Talk]:
     """Wait for the end of so many conversations; return them by their tokens."""
-    ended: dict[Any, Ended] = {}
+    ended: dict[Any, Talk] = {}
     deadline = time.monotonic() + LIMIT
     while len(ended) < count:
         assert time.monotonic() < deadline, f"nothing but {ended}"
@@ -94,7 +94,8 @@ def test_each_step_has_its_result(spoken: Conversations, provider: Provider) -> 
 
 def test_what_needs_no_step_is_over_at_once(spoken: Conversations) -> None:
     spoken.begin("token", result(7))
-    assert spoken.turn(60.0) == [Ended("token", 7)]
+    (ended,) = spoken.turn(60.0)
+    assert (ended.token, ended.result, ended.error) == ("token", 7, None)
 
 
 def test_what_a_step_fails_of_is_told_to_the_conversation(
@@ -136,7 +137,7 @@ def test_a_conversation_that_fails_ends_and_no_other(
     spoken.begin("good", asking(Pause(0.0)))
 
     ended = all_ended(spoken, 2)
-    assert ended["bad"] == Ended("bad", None, error)
+    assert (ended["bad"].result, ended["bad"].error) == (None, error)
     assert ended["good"].result == [None]
 
 
@@ -179,7 +180,7 @@ def test_a_call_that_is_over_ends_the_turn_that_waits(
     monkeypatch.setattr("service.channels.exchanges._LONGEST_WAIT", 60.0)
     began = time.monotonic()
     spoken.begin(1, asking(Call(WORKERS, lambda: "called")))
-    ended: list[Ended] = []
+    ended: list[Talk] = []
     while not ended:
         ended = spoken.turn(60.0)
     assert ended[0].result == ["called"]

@@ -27,7 +27,7 @@ from service.channels.base import (
     SendError,
     Template,
 )
-from service.channels.conversations import Ended
+from service.channels.conversations import Talk
 from service.channels.drivers import whatsapp_cloud
 from service.channels.drivers.whatsapp_cloud import uploads
 from service.channels.drivers.whatsapp_cloud.driver import Settings
@@ -162,7 +162,7 @@ def test_a_conversation_that_is_broken_off_lets_the_next_one_upload(
 # Over real HTTP: many conversations that want one file
 
 
-def send_all(surroundings: DriverContext, *sends: Conversation[str]) -> list[Ended]:
+def send_all(surroundings: DriverContext, *sends: Conversation[str]) -> list[Talk]:
     ended = carry_out(surroundings, {str(number): each for number, each in enumerate(sends)})
     return list(ended.values())
 

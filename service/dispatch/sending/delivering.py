@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
@@ -26,11 +26,8 @@ _SILENT = frozenset({"no_answer", "unreachable"})
 """The codes of errors that say that the provider did not answer."""
 
 
-class Delivered(NamedTuple):
-    """What became of a delivery, and what that says about its session's limit."""
-
-    verdict: Verdict
-    response: Response
+Delivered = tuple[Verdict, Response]
+"""What became of a delivery, and what that says about its session's limit."""
 
 
 def deliver(work: Work) -> Generator[Step, Any, Delivered]:
@@ -53,18 +50,20 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
         verdict, response = given_back(work, message_ids), Response.NOTHING
     except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
         verdict, response = _failed(error, work, message_ids), _response(error)
-    return Delivered(_with_names(work, verdict, message_ids, taken), response)
+    if not broadcast.driver.echoes_references:
+        verdict = _with_names(work, verdict, message_ids, taken)
+    return verdict, response
 
 
 def give_back(work: Work) -> Generator[Step, Any, Delivered]:
     """Send nothing of a delivery."""
     yield from ()
-    return Delivered(given_back(work), Response.NOTHING)
+    return given_back(work), Response.NOTHING
 
 
 def broken(work: Work, error: Exception) -> Delivered:
     """Return what becomes of a delivery that was broken off by a defect."""
-    return Delivered(_failed(error, work, []), Response.NOTHING)
+    return _failed(error, work, []), Response.NOTHING
 
 
 def given_back(work: Work, message_ids: list[str] | None = None) -> Verdict:
@@ -110,8 +109,6 @@ def _one_word(message_id: Any) -> str:
 
 def _with_names(work: Work, verdict: Verdict, message_ids: list[str], taken: list[int]) -> Verdict:
     """Add the parts taken just now, where receipts will name them by the provider's id alone."""
-    if work.broadcast.driver.echoes_references:
-        return verdict
     session_id, delivery_id = work.broadcast.session_id, work.delivery.id
     parts = (
         PartSent(session_id, message_ids[part], delivery_id, part)

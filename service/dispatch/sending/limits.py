@@ -107,23 +107,28 @@ class Limit:
         self.under_way += messages
         self.peak = max(self.peak, self.under_way)
 
-    def ended(self, response: Response, began_at: float, now: float) -> None:
-        """Take note of how a message ended that began at a moment."""
-        self.under_way -= 1
+    def ended(self, response: Response, began: Sequence[float], now: float) -> None:
+        """Take note of how messages ended together that began at some moments."""
+        self.under_way -= len(began)
         self.ended_at = now
         if response is Response.ANSWER:
-            self.answers = True
-            self.latency += _WEIGHT * (now - began_at - self.latency)
-            self._fastest.note(now - began_at, now)
-            if self._waits_for_us():
-                self.allowed = max(min(self.allowed, _ENOUGH), self.allowed - 1)
-            elif 2 * self.peak >= self.allowed and not self.is_silent:
-                self.allowed = min(self.most, self.allowed + 1)
+            self._answered(began, now)
         elif response is Response.TROUBLE:
             self.answers = False
-            if began_at > self._halved_at:  # once for all that was under way together
+            if max(began) > self._halved_at:  # once for all that was under way together
                 self.allowed = max(1.0, self.allowed / 2)
                 self._halved_at = now
+
+    def _answered(self, began: Sequence[float], now: float) -> None:
+        self.answers = True
+        count, last = len(began), now - max(began)
+        newest = 1 - (1 - _WEIGHT) ** count
+        self.latency += newest * (now - sum(began) / count - self.latency)
+        self._fastest.note(last, now)
+        if self._waits_for_us():
+            self.allowed = max(min(self.allowed, _ENOUGH), self.allowed - count)
+        elif 2 * self.peak >= self.allowed and not self.is_silent:
+            self.allowed = min(self.most, self.allowed + count)
 
     def _waits_for_us(self) -> bool:
         """Tell whether answers get slower by how many are under way, not by their provider."""
@@ -175,10 +180,12 @@ class Limits:
         limit.began(messages)
         self.under_way += messages
 
-    def ended(self, session_id: str, response: Response, began_at: float, now: float) -> None:
-        """Take note of the end of a message."""
-        self.under_way -= 1
-        self._limits[session_id].ended(response, began_at, now)
+    def ended(
+        self, session_id: str, response: Response, began: Sequence[float], now: float
+    ) -> None:
+        """Take note of messages of a session that ended together."""
+        self.under_way -= len(began)
+        self._limits[session_id].ended(response, began, now)
 
     def free(self) -> int:
         """Return how many more messages may begin, of whatever sessions.

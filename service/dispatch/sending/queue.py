@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from service.core.deliveries.claims import Claimed
 from service.dispatch.sending import pacing
@@ -27,11 +26,12 @@ _KEPT = 60.0
 """Seconds for which a session's limit is remembered when it sends nothing."""
 
 
-class Work(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Work:
     """A claimed delivery with all that is needed to send it.
 
     `moment` in microseconds of Unix time is its slot under the session's rate, 0 for at once;
-    `interval` in microseconds is kept between its parts.
+    `interval` in microseconds is kept between its parts; `began_at` is of the monotonic clock.
     """
 
     delivery: Claimed
@@ -39,18 +39,15 @@ class Work(NamedTuple):
     claim_id: str
     moment: int = 0
     interval: int = 0
+    began_at: float = 0.0
 
     def is_late(self, now: int) -> bool:
         """Tell whether its slot is over: what piled up would go out all at once."""
         return bool(self.moment) and now > self.moment + pacing.LATE
 
 
-class Settled(NamedTuple):
-    """How a delivery that was taken from the queue ended; `began_at` by the monotonic clock."""
-
-    session_id: str
-    response: Response
-    began_at: float
+Settled = Mapping[tuple[str, Response], Sequence[float]]
+"""When deliveries began that have ended, by session and how they ended."""
 
 
 @dataclass(slots=True)
@@ -161,12 +158,12 @@ class ClaimedQueue:
             self.on_low()
         return works, max(0.0, wait)
 
-    def settle(self, settled: Iterable[Settled]) -> None:
+    def settle(self, settled: Settled) -> None:
         """Be told how deliveries ended that were taken."""
         with self._lock:
             now = time.monotonic()
-            for each in settled:
-                self._limits.ended(each.session_id, each.response, each.began_at, now)
+            for (session_id, response), began in settled.items():
+                self._limits.ended(session_id, response, began, now)
 
     def note_waits(self, sender: object, began: Mapping[str, Sequence[float]]) -> None:
         """Be told by a sender when the messages of each session began that it has under way."""

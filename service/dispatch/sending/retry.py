@@ -22,6 +22,9 @@ from service.core.deliveries.transitions import Outcome, storable
 from service.core.verdicts import Hold, Verdict
 from service.models import DeliveryStatus, OnUncertain, Session
 
+_new = tuple.__new__
+"""Makes a named tuple in a third of the time: there is one of each message."""
+
 _CLOSED_DOOR_WAIT = 5.0
 """Seconds that a delivery of a blocked account rests, should that be mended at once."""
 
@@ -67,9 +70,8 @@ def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.ra
 def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Verdict:
     """Judge a delivery whose parts were all taken."""
     taken, claimed_at = " ".join(message_ids), delivery.claimed_at
-    return Verdict(
-        Outcome(delivery.id, DeliveryStatus.SENT, 1, now, now, taken, None, None, claimed_at)
-    )
+    fields = (delivery.id, DeliveryStatus.SENT, 1, now, now, taken, None, None, claimed_at)
+    return _new(Verdict, (_new(Outcome, fields), None, "", "", False, False, ()))
 
 
 def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcome:

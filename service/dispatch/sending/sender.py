@@ -8,7 +8,6 @@ No database session is open while a provider is called.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Iterable
@@ -18,15 +17,16 @@ from typing import Final, NamedTuple
 import structlog
 
 from service.channels.base import DriverContext
-from service.channels.conversations import Conversations, Ended, NotAllowedError
+from service.channels.conversations import Conversations, NotAllowedError, Talk
 from service.core.verdicts import Hold, Verdict
 from service.dispatch.lease import Lease
 from service.dispatch.sending import retry
 from service.dispatch.sending.delivering import broken, deliver, give_back, given_back
 from service.dispatch.sending.holds import LocalHolds
 from service.dispatch.sending.ledger import Ledger
+from service.dispatch.sending.limits import Response
 from service.dispatch.sending.prepared import PreparedBroadcast
-from service.dispatch.sending.queue import ClaimedQueue, Settled, Work
+from service.dispatch.sending.queue import ClaimedQueue, Work
 from service.dispatch.sending.recorder import Recorder
 from service.dispatch.sending.streaks import Streaks
 from service.metrics import meters
@@ -48,11 +48,6 @@ _GLANCE: Final = 0.1
 
 _FULL: Final = 0.01
 """Seconds to wait where too many results are unwritten."""
-
-
-class _UnderWay(NamedTuple):
-    work: Work
-    began_at: float
 
 
 class SendingContext(NamedTuple):
@@ -114,8 +109,7 @@ class Sender:
     def __init__(self, context: SendingContext, number: int) -> None:
         self._context = context
         self._conversations = Conversations(context.surroundings, self._may_begin)
-        self._under_way: dict[int, _UnderWay] = {}
-        self._numbers = itertools.count()
+        self._under_way: set[Work] = set()
         self._glanced_at = time.monotonic()
         self._level = _LEVEL
         self._is_full = False
@@ -152,11 +146,11 @@ class Sender:
             return _FULL
         works, wait = self._context.queue.take(self._level - len(self._under_way))
         now, moment = time.monotonic(), time.time_ns() // 1000
+        self._under_way.update(works)
         for work in works:
-            number = next(self._numbers)
-            self._under_way[number] = _UnderWay(work, now)
+            work.began_at = now
             is_late = work.moment and work.is_late(moment)
-            self._conversations.begin(number, give_back(work) if is_late else deliver(work))
+            self._conversations.begin(work, give_back(work) if is_late else deliver(work))
         if len(self._under_way) >= self._level:
             self._is_full = True
         return min(wait, _GLANCE) if self._under_way else wait
@@ -170,33 +164,34 @@ class Sender:
             self._level = max(_LEVEL, self._level // 2)
         self._is_full = False
 
-    def _may_begin(self, number: int) -> bool:
+    def _may_begin(self, work: Work) -> bool:
         """Tell whether a message of a delivery may leave; from here on it may have arrived."""
-        context, work = self._context, self._under_way[number].work
+        context, broadcast = self._context, work.broadcast
         return (
             context.ledger.mark((work.delivery.id, work.delivery.claimed_at))
             and context.lease.holds(work.claim_id)
-            and context.holds.allow(work.broadcast.session_id, work.broadcast.broadcast_id)
+            and context.holds.allow(broadcast.session_id, broadcast.broadcast_id)
         )
 
-    def _hand_in(self, ended: list[Ended]) -> None:
+    def _hand_in(self, ended: list[Talk]) -> None:
         """Hand in what became of deliveries: to the recorder, the meters and the limits."""
         now = time.monotonic()
         verdicts: dict[str, list[Verdict]] = {}
-        settled: list[Settled] = []
+        settled: dict[tuple[str, Response], list[float]] = {}
         attempts: dict[str, list[float]] = {}
-        for number, delivered, error in ended:
-            work, began_at = self._under_way.pop(number)
-            verdict, response = delivered or broken(work, error or ValueError("no verdict"))
+        for talk in ended:
+            work: Work = talk.token
+            verdict, response = talk.result or broken(work, talk.error or ValueError("no verdict"))
             verdict = self._weigh(work, verdict)
             verdicts.setdefault(work.claim_id, []).append(verdict)
-            settled.append(Settled(work.broadcast.session_id, response, began_at))
+            settled.setdefault((work.broadcast.session_id, response), []).append(work.began_at)
             if verdict.outcome.tried:
-                attempts.setdefault(work.broadcast.driver.name, []).append(now - began_at)
-                if verdict.outcome.status == DeliveryStatus.QUEUED:
+                attempts.setdefault(work.broadcast.driver.name, []).append(now - work.began_at)
+                if verdict.outcome.status is DeliveryStatus.QUEUED:
                     meters.retried(work.broadcast.driver.name)
             if verdict.hold:
                 self._context.hold(verdict.hold)
+        self._under_way.difference_update([talk.token for talk in ended])
         self._context.queue.settle(settled)
         meters.attempted(attempts)
         for claim_id, each in verdicts.items():
@@ -209,7 +204,7 @@ class Sender:
         already is not burnt, too.
         """
         context = self._context
-        if verdict.outcome.status == DeliveryStatus.SENT:
+        if verdict.outcome.status is DeliveryStatus.SENT:
             context.streaks.end(work.broadcast.broadcast_id)
             return verdict
         if not (verdict.is_unknown or (verdict.hold and verdict.hold.broadcast_id)):
@@ -226,8 +221,8 @@ class Sender:
         self._find_level(now - self._glanced_at)
         self._glanced_at = now
         began: dict[str, list[float]] = {}
-        for work, began_at in self._under_way.values():
-            began.setdefault(work.broadcast.session_id, []).append(began_at)
+        for work in self._under_way:
+            began.setdefault(work.broadcast.session_id, []).append(work.began_at)
         self._context.queue.note_waits(self, began)
 
 

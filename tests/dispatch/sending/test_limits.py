@@ -15,7 +15,7 @@ def run(limit: Limit, response: Response = Response.ANSWER, messages: int = 1) -
     """Let messages begin and end at once; return what may be under way then."""
     limit.began(messages)
     for _ in range(messages):
-        limit.ended(response, NOW, NOW)
+        limit.ended(response, [NOW], NOW)
     return int(limit.allowed)
 
 
@@ -88,11 +88,11 @@ def test_trouble_halves_it_once_for_all_that_were_under_way_together(limits: Lim
     limit = limits.of(ONE)
     limit.began(16)
     for number in range(8):
-        limit.ended(Response.TROUBLE, NOW, NOW + 1 + number / 100)
+        limit.ended(Response.TROUBLE, [NOW], NOW + 1 + number / 100)
     assert limit.allowed == 4.0
-    limit.ended(Response.TROUBLE, NOW + 0.5, NOW + 2)  # it began before the others had ended
+    limit.ended(Response.TROUBLE, [NOW + 0.5], NOW + 2)  # it began before the others had ended
     assert limit.allowed == 4.0
-    limit.ended(Response.TROUBLE, NOW + 3, NOW + 4)
+    limit.ended(Response.TROUBLE, [NOW + 3], NOW + 4)
     assert limit.allowed == 2.0
 
 
@@ -100,7 +100,7 @@ def test_one_message_may_be_under_way_whatever_the_trouble(limits: Limits) -> No
     limit = limits.of(ONE)
     for number in range(20):
         limit.began(1)
-        limit.ended(Response.TROUBLE, NOW + number, NOW + number + 0.5)
+        limit.ended(Response.TROUBLE, [NOW + number], NOW + number + 0.5)
     assert limit.free(NOW + 20) == 1
     assert run(limit) == 2
 
@@ -137,7 +137,7 @@ def test_no_more_begins_than_there_is_room_for(limits: Limits) -> None:
     limits.began(limits.of(ONE), 200)
     limits.began(limits.of(OTHER), 50)
     assert (limits.free(), limits.under_way) == (6, 250)
-    limits.ended(ONE, Response.ANSWER, NOW, NOW)
+    limits.ended(ONE, Response.ANSWER, [NOW], NOW)
     assert (limits.free(), limits.under_way) == (7, 249)
 
 
@@ -198,7 +198,7 @@ def test_a_session_known_as_slow_is_late_by_its_own_measure(limits: Limits) -> N
     limit = limits.of(ONE)
     for _ in range(100):
         limit.began(1)
-        limit.ended(Response.ANSWER, NOW - 5.0, NOW)  # it takes five seconds each time
+        limit.ended(Response.ANSWER, [NOW - 5.0], NOW)  # it takes five seconds each time
     limits.began(limit, 1)
     limits.note_waits("sender", {ONE: [NOW]}, NOW + 14.0)
     assert limit.late == 0
@@ -219,10 +219,10 @@ def test_answers_end_the_lateness_and_the_limit_grows_again(limits: Limits) -> N
     limit = limits.of(ONE)
     limits.began(limit, 16)
     limits.note_waits("sender", {ONE: [NOW] * 16}, LATE)
-    limits.ended(ONE, Response.ANSWER, NOW, LATE)
+    limits.ended(ONE, Response.ANSWER, [NOW], LATE)
     assert limit.allowed == 8.0  # not while others are late
     limits.note_waits("sender", {}, LATE)
-    limits.ended(ONE, Response.ANSWER, NOW, LATE)
+    limits.ended(ONE, Response.ANSWER, [NOW], LATE)
     assert limit.allowed == 9.0
 
 
@@ -233,9 +233,9 @@ def test_a_fast_provider_is_not_given_more_than_this_machine_can_serve(
     limit = limits.of(ONE)
     limit.allowed = 256.0
     limits.began(limit, 401)
-    limits.ended(ONE, Response.ANSWER, NOW - seconds / 10, NOW)
+    limits.ended(ONE, Response.ANSWER, [NOW - seconds / 10], NOW)
     for _ in range(400):
-        limits.ended(ONE, Response.ANSWER, NOW - seconds, NOW)
+        limits.ended(ONE, Response.ANSWER, [NOW - seconds], NOW)
     assert limit.allowed == allowed
 
 

@@ -14,7 +14,7 @@ from service.core.deliveries.claims import Claimed
 from service.dispatch.sending import pacing
 from service.dispatch.sending.limits import PATIENCE, Response
 from service.dispatch.sending.prepared import PreparedBroadcast
-from service.dispatch.sending.queue import ClaimedQueue, Settled, Work
+from service.dispatch.sending.queue import ClaimedQueue, Work
 
 ONE, OTHER = "5" * 24, "6" * 24
 HOUR = 3_600_000_000
@@ -43,7 +43,8 @@ def in_microseconds(seconds: float = 0.0) -> int:
 def answered(queue: ClaimedQueue, taken: list[Work]) -> None:
     """Let what was taken be answered at once."""
     began = time.monotonic()
-    queue.settle(Settled(each.broadcast.session_id, Response.ANSWER, began) for each in taken)
+    for each in taken:
+        queue.settle({(each.broadcast.session_id, Response.ANSWER): [began]})
 
 
 def take(queue: ClaimedQueue, most: int = 1_000) -> list[Work]:
@@ -132,14 +133,14 @@ def test_deliveries_are_taken_in_the_order_of_their_slots(queue: ClaimedQueue) -
 def test_a_delivery_without_a_slot_overtakes_those_that_wait_for_theirs(
     queue: ClaimedQueue,
 ) -> None:
-    queue.add([work(1, in_microseconds(3600)), work(2)])
-    assert take(queue) == [work(2)]
+    queue.add([work(1, in_microseconds(3600)), at_once := work(2)])
+    assert take(queue) == [at_once]
 
 
 def test_what_has_its_slot_is_taken_however_little_was_asked_for(queue: ClaimedQueue) -> None:
     """A sender that is full asks for none: a slot is a promise all the same."""
-    queue.add([work(1, now := in_microseconds()), work(2)])
-    assert take(queue, 0) == [work(1, now)]
+    queue.add([due := work(1, in_microseconds()), work(2)])
+    assert take(queue, 0) == [due]
 
 
 def test_a_slot_gives_no_place_beyond_the_sessions_own(queue: ClaimedQueue) -> None:
@@ -190,7 +191,7 @@ def test_little_is_wanted_of_a_session_before_it_answers_and_when_it_ceases(
     assert queue.wanted(ONE) == 100
     queue.add(works(1))
     (last,) = take(queue)
-    queue.settle([Settled(last.broadcast.session_id, Response.TROUBLE, time.monotonic())])
+    queue.settle({(last.broadcast.session_id, Response.TROUBLE): [time.monotonic()]})
     assert queue.wanted(ONE) == 8
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any, cast
 
@@ -297,7 +298,7 @@ def test_a_lease_that_ends_while_a_part_waits_for_its_slot_ends_the_sending(
         return f"id-{call.body}"
 
     stage.send = send
-    work = workshop.work("one two", time.time_ns() // 1000)._replace(interval=300_000)
+    work = replace(workshop.work("one two", time.time_ns() // 1000), interval=300_000)
     (outcome,) = workshop.do(work)
     assert [call.body for call in stage.calls] == ["one"]
     assert (outcome.status, outcome.message_ids) == ("queued", "id-one")
@@ -449,7 +450,7 @@ def test_what_waits_for_a_slot_goes_back_when_this_process_ends(
     stage: Stage, workshop: Workshop
 ) -> None:
     now = time.time_ns() // 1000
-    begun = workshop.work("one two", now)._replace(interval=3_600_000_000)
+    begun = replace(workshop.work("one two", now), interval=3_600_000_000)
     waiting = workshop.work("one", now + 3_600_000_000)
     workshop.queue.add([begun, waiting])
     until(lambda: stage.calls)
