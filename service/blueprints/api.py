@@ -185,6 +185,11 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         decorate: Callable[[View], View] = self.arguments(schema, location="headers")
         return decorate
 
+    def takes_query(self, schema: type[Schema]) -> Callable[[View], View]:
+        """Give the view the query string, checked by this schema, as its next argument."""
+        decorate: Callable[[View], View] = self.arguments(schema, location="query")
+        return decorate
+
     def uploads(self, schema: type[Schema], document: type[Schema]) -> Callable[[View], View]:
         """Accept a form with a file, or JSON with the file as a data URL.
 
@@ -227,6 +232,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         """Document that the answer is plain text, without the envelope."""
         content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
         answers = {200: {"description": what, "content": content}}
+        decorate: Callable[[View], View] = self.doc(responses=answers)
+        return decorate
+
+    def streams(self, mimetype: str) -> Callable[[View], View]:
+        """Publish that the answer is a file of this type, which is made while it is sent."""
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        answers = {200: {"description": "The file", "content": {mimetype: binary}}}
         decorate: Callable[[View], View] = self.doc(responses=answers)
         return decorate
 

@@ -18,7 +18,7 @@ from service.core import (
     reports,
 )
 from service.core.intake import BroadcastRequest
-from service.core.paging import Page, PageRequest
+from service.core.paging import Page
 from service.core.placeholders import Syntax
 from service.core.reports import Arrays
 from service.core.tokens import Scope
@@ -34,7 +34,7 @@ from service.schemas.broadcasts import (
     IdempotencySchema,
     RetrySchema,
 )
-from service.schemas.pages import DeliveryPageSchema
+from service.schemas.pages import BroadcastPageSchema, DeletedSchema, DeliveryPageSchema
 
 blueprint = Blueprint("broadcasts", __name__, description="One message to many people")
 
@@ -63,23 +63,30 @@ def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
 
 @blueprint.get("/broadcast", "listBroadcasts")
 @blueprint.scope(Scope.READ, by_session=True)
-@blueprint.pages()
+@blueprint.pages(BroadcastPageSchema)
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!", many=True)
-def index(page: PageRequest) -> Page[Shown]:
+def index(query: dict[str, Any]) -> Page[Shown]:
     """Fetch all broadcasts, oldest first."""
+    wanted = {"within": within(), "deleted": query["deleted"]}
     with crier().database.reading() as db:
-        found = broadcasts.page(db, caller().client_id, page, within=within())
+        found = broadcasts.page(db, caller().client_id, query["page"], **wanted)
         arrays = reports.arrays(db, found.items, reports.SHOWN_IN_LISTS)
     return found.map(lambda broadcast: _shown(broadcast, arrays))
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>", "getBroadcast")
 @blueprint.scope(Scope.READ, by_session=True)
+@blueprint.takes_query(DeletedSchema)
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!")
-def show(broadcast_id: str) -> Shown:
-    """Fetch one broadcast and its progress."""
+def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by its schema
+    """Fetch one broadcast and its progress.
+
+    With `deleted=true`, fetch one that was deleted; the operator has not purged it yet.
+    """
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
+        broadcast = broadcasts.get(
+            db, caller().client_id, broadcast_id, within=within(), deleted=deleted
+        )
         return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
 
 
@@ -188,8 +195,10 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
 def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
     """Fetch the delivery to each recipient, in the order of `to`."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
-        page = reports.page(db, broadcast, query["status"], query["recipient"], query["page"])
+        broadcast = broadcasts.get(
+            db, caller().client_id, broadcast_id, within=within(), deleted=query["deleted"]
+        )
+        page = reports.page(db, broadcast, query["filter"], query["page"])
     return page.map(deliveries.shown)
 
 

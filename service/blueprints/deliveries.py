@@ -8,13 +8,13 @@ from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier, within
 from service.core import delivery_log, histories, variables
 from service.core.deliveries import progress
-from service.core.delivery_log import Entry
+from service.core.delivery_log import DeliveryScope, Entry
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.models import Delivery, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.broadcasts import LoggedDeliverySchema
-from service.schemas.pages import LogPageSchema
+from service.schemas.pages import DeletedSchema, LogPageSchema
 from service.schemas.reports import DeliveryHistorySchema
 
 blueprint = Blueprint("deliveries", __name__, description="What was sent to whom")
@@ -30,26 +30,27 @@ def index(query: dict[str, Any]) -> Page[Shown]:
 
     With `recipient`, fetch only those to one person or WhatsApp group.
     """
-    client_id, page, recipient = caller().client_id, query["page"], query["recipient"]
+    scope = DeliveryScope(caller().client_id, within(), query["deleted"])
+    page, recipient = query["page"], query["recipient"]
     with crier().database.reading() as db:
         if recipient is None:
-            found = delivery_log.page(db, client_id, page, within=within())
-        else:
-            found = delivery_log.to_recipient(db, client_id, recipient, page, within=within())
-    return found.map(_shown)
+            return delivery_log.page(db, scope, page).map(_shown)
+        return delivery_log.to_recipient(db, scope, recipient, page).map(_shown)
 
 
 @blueprint.get("/delivery/<id:delivery_id>", "getDelivery")
 @blueprint.get("/message-log/<id:delivery_id>", "getMessageLog", tags=GUIDE)
 @blueprint.scope(Scope.READ, by_session=True)
+@blueprint.takes_query(DeletedSchema)
 @blueprint.answers(200, DeliveryHistorySchema, "Delivery fetched successfully!")
-def show(delivery_id: str) -> Shown:
+def show(deleted: bool, delivery_id: str) -> Shown:  # noqa: FBT001 - given by its schema
     """Fetch one delivery and its history: attempts, answers, receipts and retries.
 
     The history keeps 50 attempts and receipts that failed or were superseded.
     """
     with crier().database.reading() as db:
-        entry = delivery_log.get(db, caller().client_id, delivery_id, within=within())
+        scope = DeliveryScope(caller().client_id, within(), deleted)
+        entry = delivery_log.get(db, scope, delivery_id)
         return Shown(_shown(entry), history=histories.read(db, entry))
 
 

@@ -9,6 +9,7 @@ from service.core.deliveries import timelines
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.schemas.base import Shown
+from service.schemas.pages import DeletedSchema
 from service.schemas.reports import ReportSchema
 
 blueprint = Blueprint("reports", __name__, description="How broadcasts fare")
@@ -16,15 +17,18 @@ blueprint = Blueprint("reports", __name__, description="How broadcasts fare")
 
 @blueprint.get("/broadcast/<id:broadcast_id>/report", "getBroadcastReport")
 @blueprint.scope(Scope.READ, by_session=True)
+@blueprint.takes_query(DeletedSchema)
 @blueprint.answers(200, ReportSchema, "Report fetched successfully!")
-def show(broadcast_id: str) -> Shown:
+def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by its schema
     """Fetch how a broadcast fares: states, reasons, a timeline, the rate and the likely end.
 
     It reads counters that are kept while the broadcast is sent, so it may be asked for often.
     """
     now = now_ms()
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
+        broadcast = broadcasts.get(
+            db, caller().client_id, broadcast_id, within=within(), deleted=deleted
+        )
         buckets = timelines.read(db, broadcast)
         rate = estimates.rate(buckets, now=now)
         return Shown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session as Db
 
 from service import ids
@@ -22,12 +22,20 @@ from service.models import (
 )
 
 
-def get(db: Db, client_id: str, broadcast_id: str, *, within: str | None = None) -> Broadcast:
+def get(
+    db: Db,
+    client_id: str,
+    broadcast_id: str,
+    *,
+    within: str | None = None,
+    deleted: bool = False,
+) -> Broadcast:
     """Return a client's broadcast; raises NotFoundError.
 
-    With `within`, the id of a session, only its broadcasts are found.
+    With `within`, the id of a session, only its broadcasts are found. With `deleted`, only deleted
+    ones are found.
     """
-    mine = _mine(client_id, within).where(Broadcast.id == broadcast_id)
+    mine = _mine(client_id, within, deleted=deleted).where(Broadcast.id == broadcast_id)
     broadcast = db.scalar(mine) if ids.is_id(broadcast_id) else None
     if broadcast is None:
         raise NotFoundError("broadcast", broadcast_id)
@@ -35,10 +43,15 @@ def get(db: Db, client_id: str, broadcast_id: str, *, within: str | None = None)
 
 
 def page(
-    db: Db, client_id: str, request: paging.PageRequest, *, within: str | None = None
+    db: Db,
+    client_id: str,
+    request: paging.PageRequest,
+    *,
+    within: str | None = None,
+    deleted: bool = False,
 ) -> paging.Page[Broadcast]:
     """Return one page of a client's broadcasts, or only those of one session."""
-    return paging.fetch(db, _mine(client_id, within), Broadcast.id, request)
+    return paging.fetch(db, _mine(client_id, within, deleted=deleted), Broadcast.id, request)
 
 
 def delete(
@@ -134,9 +147,14 @@ def _check_files(db: Db, broadcast: Broadcast) -> None:
         raise ConflictError("An attachment of this broadcast was deleted. Create a new broadcast.")
 
 
-def _mine(client_id: str, within: str | None) -> Select[Broadcast]:
-    mine = select(Broadcast).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))
+def _mine(client_id: str, within: str | None, *, deleted: bool) -> Select[Broadcast]:
+    mine = select(Broadcast).where(Broadcast.client_id == client_id, is_deleted(deleted=deleted))
     return mine if within is None else mine.where(Broadcast.session_id == within)
+
+
+def is_deleted(*, deleted: bool) -> ColumnElement[bool]:
+    """Return the condition on a broadcast to be deleted, or not to be."""
+    return Broadcast.deleted_at.is_not(None) if deleted else Broadcast.deleted_at.is_(None)
 
 
 def _move(

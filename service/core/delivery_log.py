@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
+from service.core.broadcasts import is_deleted
 from service.core.paging import Page, PageRequest, count
 from service.errors import NotFoundError
 from service.models import Broadcast, Delivery, RecipientChunk
@@ -36,24 +37,30 @@ class Entry(NamedTuple):
     broadcast: Broadcast
 
 
-def page(db: Db, client_id: str, request: PageRequest, *, within: str | None = None) -> Page[Entry]:
-    """Return one page of a client's deliveries, of all or only of one session's."""
-    total = int(db.scalar(_mine(func.coalesce(func.sum(_SIZE), 0), client_id, within)))
+class DeliveryScope(NamedTuple):
+    """Whose deliveries: a client's, all or only one session's, of broadcasts `deleted` or not."""
+
+    client_id: str
+    within: str | None = None
+    deleted: bool = False
+
+
+def page(db: Db, scope: DeliveryScope, request: PageRequest) -> Page[Entry]:
+    """Return one page of deliveries."""
+    total = int(db.scalar(_mine(func.coalesce(func.sum(_SIZE), 0), scope)))
     request.check(total)
-    wanted = list(_places(db, client_id, within, request))
+    wanted = list(_places(db, scope, request))
     return Page(_entries(db, wanted), total, request)
 
 
-def to_recipient(
-    db: Db, client_id: str, recipient: str, request: PageRequest, *, within: str | None = None
-) -> Page[Entry]:
-    """Return one page of what was sent to somebody, of all broadcasts or only of one session's."""
+def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequest) -> Page[Entry]:
+    """Return one page of the deliveries to somebody."""
     # Compared as an expression, so that no index leads from the client to each of its broadcasts.
-    is_mine = (Broadcast.client_id + "") == client_id
+    is_mine = (Broadcast.client_id + "") == scope.client_id
     of_all: Any = select(Delivery, Broadcast).where(Broadcast.id == Delivery.broadcast_id, is_mine)
-    found = of_all.where(Delivery.recipient == recipient, Broadcast.deleted_at.is_(None))
-    if within is not None:
-        found = found.where((Broadcast.session_id + "") == within)
+    found = of_all.where(Delivery.recipient == recipient, is_deleted(deleted=scope.deleted))
+    if scope.within is not None:
+        found = found.where((Broadcast.session_id + "") == scope.within)
     total = count(db, found)
     request.check(total)
     ordered = found.order_by(request.order(Delivery.id))
@@ -61,9 +68,9 @@ def to_recipient(
     return Page([Entry(row.Delivery, row.Broadcast) for row in rows], total, request)
 
 
-def get(db: Db, client_id: str, delivery_id: str, *, within: str | None = None) -> Entry:
-    """Return one delivery of a client; raises NotFoundError."""
-    of_client = _mine(Delivery, client_id, within).add_columns(Broadcast)
+def get(db: Db, scope: DeliveryScope, delivery_id: str) -> Entry:
+    """Return one delivery; raises NotFoundError."""
+    of_client = _mine(Delivery, scope).add_columns(Broadcast)
     wanted = of_client.where(Broadcast.id == Delivery.broadcast_id, Delivery.id == delivery_id)
     row = db.execute(wanted).one_or_none() if ids.is_id(delivery_id) else None
     if row is None:
@@ -71,29 +78,28 @@ def get(db: Db, client_id: str, delivery_id: str, *, within: str | None = None) 
     return Entry(row.Delivery, row.Broadcast)
 
 
-def _mine(what: Any, client_id: str, within: str | None) -> Select[Any]:
-    """Return the query for something of the broadcasts that are a client's, or one session's."""
-    wanted = select(what).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))
-    return wanted if within is None else wanted.where(Broadcast.session_id == within)
+def _mine(what: Any, scope: DeliveryScope) -> Select[Any]:
+    """Return the query for something of the broadcasts that are in a scope."""
+    of_client = Broadcast.client_id == scope.client_id
+    wanted = select(what).where(of_client, is_deleted(deleted=scope.deleted))
+    return wanted if scope.within is None else wanted.where(Broadcast.session_id == scope.within)
 
 
-def _places(db: Db, client_id: str, within: str | None, request: PageRequest) -> Iterator[str]:
+def _places(db: Db, scope: DeliveryScope, request: PageRequest) -> Iterator[str]:
     """Yield the ids of the deliveries of a page, in its order."""
     start, end = request.offset, request.offset + request.page_size
-    for broadcast_id, size, before in _shares(db, client_id, within, request):
+    for broadcast_id, size, before in _shares(db, scope, request):
         for number in range(max(0, start - before), min(size, end - before)):
             yield ids.delivery(broadcast_id, size - 1 - number if request.descending else number)
 
 
-def _shares(
-    db: Db, client_id: str, within: str | None, request: PageRequest
-) -> Iterator[tuple[str, int, int]]:
+def _shares(db: Db, scope: DeliveryScope, request: PageRequest) -> Iterator[tuple[str, int, int]]:
     """Yield the broadcasts that have deliveries on a page, in its order.
 
     Each with its size, and how many deliveries there are before its own.
     """
     start, end = request.offset, request.offset + request.page_size
-    sizes = _mine(Broadcast.id, client_id, within).add_columns(_SIZE.label("size")).subquery()
+    sizes = _mine(Broadcast.id, scope).add_columns(_SIZE.label("size")).subquery()
     order = sizes.c.id.desc() if request.descending else sizes.c.id
     so_far = func.sum(sizes.c.size).over(order_by=order, rows=(None, 0))
     summed = select(sizes, (so_far - sizes.c.size).label("before")).subquery()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import paging, recipients
+from service.core.reasons import REFUSED
 from service.database import now_ms
 from service.models import (
     COUNTED,
@@ -27,6 +28,17 @@ SHOWN = recipients.SHOWN
 
 SHOWN_IN_LISTS = 100
 """The same, where a broadcast is one of many."""
+
+
+class Filter(NamedTuple):
+    """Which deliveries of a broadcast are wanted; None: all.
+
+    `code` is that of what failed or is uncertain; the empty one stands for none.
+    """
+
+    status: DeliveryStatus | None = None
+    recipient: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +127,31 @@ def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]
 
 
 def page(
-    db: Db,
-    broadcast: Broadcast,
-    status: DeliveryStatus | None,
-    recipient: str | None,
-    request: paging.PageRequest,
+    db: Db, broadcast: Broadcast, wanted: Filter, request: paging.PageRequest
 ) -> paging.Page[Delivery]:
     """Return one page of a broadcast's deliveries, in the order of `to`, filtered where asked.
 
     Any page of all of them is found by its ids, so that the last of a million is as near as the
     first.
     """
-    if status is None and recipient is None and _is_fanned_out(db, broadcast.id):
+    if wanted == Filter() and _is_fanned_out(db, broadcast.id):
         return _page_by_place(db, broadcast, request)
-    wanted = select(Delivery).where(Delivery.broadcast_id == broadcast.id, _among(broadcast))
-    if status is not None:
-        wanted = wanted.where(Delivery.status == status)
-    if recipient is not None:
-        wanted = wanted.where(Delivery.recipient == recipient)
-    known = _known(db, broadcast, status) if recipient is None else None
-    return paging.fetch(db, wanted, Delivery.id, request, total=known)
+    found = filtered(select(Delivery), broadcast, wanted)
+    is_counted = wanted == Filter(wanted.status)
+    known = _known(db, broadcast, wanted.status) if is_counted else None
+    return paging.fetch(db, found, Delivery.id, request, total=known)
+
+
+def filtered(query: Any, broadcast: Broadcast, wanted: Filter) -> Select[Any]:
+    """Return a query of deliveries for those of a broadcast that are wanted."""
+    found: Select[Any] = query.where(Delivery.broadcast_id == broadcast.id, _among(broadcast))
+    if wanted.status is not None:
+        found = found.where(Delivery.status == wanted.status)
+    if wanted.recipient is not None:
+        found = found.where(Delivery.recipient == wanted.recipient)
+    if wanted.code is not None:
+        found = found.where(REFUSED, Delivery.code.is_not_distinct_from(wanted.code or None))
+    return found
 
 
 def _among(broadcast: Broadcast) -> ColumnElement[bool]:

@@ -323,6 +323,12 @@ class BroadcastSchema(Schema):
     )
     syntax = fields.String(required=True, allow_none=True, metadata={"enum": [*Syntax, None]})
     variables = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    deleted_at = Moment(
+        required=True,
+        allow_none=True,
+        data_key="deletedAt",
+        metadata={"description": "When it was deleted; those are shown to who asks for them"},
+    )
 
 
 class BroadcastChangeSchema(BroadcastRequestSchema, WholeSchema):

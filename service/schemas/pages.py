@@ -8,6 +8,7 @@ from marshmallow import ValidationError, fields, post_load, validate
 
 from service.core import numbers
 from service.core.paging import DEFAULT_SIZE, LARGEST_SIZE, PageRequest
+from service.core.reports import Filter
 from service.models import DeliveryStatus
 from service.schemas.base import StrictSchema, is_id
 
@@ -21,6 +22,12 @@ def _recipient(about: str) -> fields.String:
         load_default=None,
         validate=validate.Length(max=100),
         metadata={"description": about},
+    )
+
+
+def _deleted(about: str) -> fields.Boolean:
+    return fields.Boolean(
+        load_default=False, truthy={"true"}, falsy={"false"}, metadata={"description": about}
     )
 
 
@@ -58,6 +65,28 @@ class SortedPageSchema(StrictSchema):
         return _page(data)
 
 
+class DeletedSchema(StrictSchema):
+    """Whether a deleted object is wanted."""
+
+    deleted = _deleted("`true`: fetch a deleted one, which is not purged yet")
+
+    @post_load
+    def wanted(self, data: dict[str, Any], **_: Any) -> bool:
+        """Return the answer alone."""
+        return bool(data["deleted"])
+
+
+class BroadcastPageSchema(SortedPageSchema):
+    """A page of broadcasts."""
+
+    deleted = _deleted("`true`: only deleted broadcasts, which are not purged yet")
+
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the filter and the requested page."""
+        return {"page": _page(data), "deleted": data["deleted"]}
+
+
 class LogPageSchema(SortedPageSchema):
     """A page of a list that is sorted newest first."""
 
@@ -65,11 +94,13 @@ class LogPageSchema(SortedPageSchema):
         load_default="-createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
     )
     recipient = _recipient("Only what was sent to this number, in any notation, or group")
+    deleted = _deleted("`true`: only deliveries of deleted broadcasts")
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the requested page."""
-        return {"page": _page(data), "recipient": _read(data["recipient"])}
+        wanted = {"recipient": _read(data["recipient"]), "deleted": data["deleted"]}
+        return {"page": _page(data), **wanted}
 
 
 class SandboxPageSchema(SortedPageSchema):
@@ -90,14 +121,31 @@ class SandboxPageSchema(SortedPageSchema):
         return {"page": super().request(data), "session_id": data["session_id"]}
 
 
-class DeliveryPageSchema(SortedPageSchema):
-    """A page of the deliveries of a broadcast, in the order of `to`."""
+class DeliveryFilterSchema(StrictSchema):
+    """Which deliveries of a broadcast."""
 
     status = fields.Enum(DeliveryStatus, by_value=True, load_default=None)
     recipient = _recipient("Only this number, in any notation, or group")
+    code = fields.String(
+        load_default=None,
+        validate=validate.Length(max=1_000),
+        metadata={
+            "description": "Only what failed or is uncertain with this code; empty: without a code"
+        },
+    )
+    deleted = _deleted("`true`: of a deleted broadcast, which is not purged yet")
+
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the filter that is asked for."""
+        wanted = Filter(data["status"], _read(data["recipient"]), data["code"])
+        return {"filter": wanted, "deleted": data["deleted"]}
+
+
+class DeliveryPageSchema(DeliveryFilterSchema, SortedPageSchema):
+    """A page of the deliveries of a broadcast, in the order of `to`."""
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the requested page."""
-        recipient = _read(data["recipient"])
-        return {"page": _page(data), "status": data["status"], "recipient": recipient}
+        return {"page": _page(data), **super().request(data)}

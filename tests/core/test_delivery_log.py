@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import event
 
 from service import ids
 from service.core import broadcasts, clients, delivery_log
 from service.core.deliveries import chunks
+from service.core.delivery_log import DeliveryScope
 from service.core.paging import PageRequest
 from service.database import now_ms
 from service.errors import InvalidError, NotFoundError
@@ -21,12 +24,12 @@ def world(world: World) -> World:
 
 
 def page(
-    world: World, number: int = 1, size: int = 100, *, oldest: bool = False, **where: str
+    world: World, number: int = 1, size: int = 100, *, oldest: bool = False, **where: Any
 ) -> list[str]:
     """Return the recipients of one page of the log."""
     with world.database.reading() as db:
         request = PageRequest(number, size, descending=not oldest)
-        found = delivery_log.page(db, world.client_id, request, **where)
+        found = delivery_log.page(db, DeliveryScope(world.client_id, **where), request)
         return [entry.delivery.recipient for entry in found.items]
 
 
@@ -61,7 +64,7 @@ def test_what_was_deleted_is_not_in_it(world: World) -> None:
         broadcasts.delete(db, world.client_id, first, now=now_ms())
     assert page(world) == [people[1]]
     with world.database.reading() as db, pytest.raises(NotFoundError):
-        delivery_log.get(db, world.client_id, ids.delivery(first, 0))
+        delivery_log.get(db, DeliveryScope(world.client_id), ids.delivery(first, 0))
 
 
 def test_a_client_and_a_session_have_only_their_own(world: World) -> None:
@@ -72,12 +75,13 @@ def test_a_client_and_a_session_have_only_their_own(world: World) -> None:
     assert page(world, within=other) == [people[1]]
     with world.database.writing() as db:
         stranger = clients.create(db, "Globex").id
-        assert delivery_log.page(db, stranger, PageRequest()).total == 0
+        assert delivery_log.page(db, DeliveryScope(stranger), PageRequest()).total == 0
         delivery_id = ids.delivery(mine, 0)
-        assert delivery_log.get(db, world.client_id, delivery_id).delivery.recipient == people[1]
+        found = delivery_log.get(db, DeliveryScope(world.client_id), delivery_id)
+        assert found.delivery.recipient == people[1]
         for client_id, within in ((stranger, None), (world.client_id, "0" * 24)):
             with pytest.raises(NotFoundError):
-                delivery_log.get(db, client_id, delivery_id, within=within)
+                delivery_log.get(db, DeliveryScope(client_id, within), delivery_id)
 
 
 def test_a_page_takes_as_many_statements_however_many_there_are(world: World) -> None:

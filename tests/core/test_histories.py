@@ -11,6 +11,7 @@ from service.channels.base import PermanentError, ReceiptState, RetryableError
 from service.core import broadcasts, delivery_log, histories
 from service.core.deliveries import claims, events
 from service.core.deliveries.transitions import Outcome
+from service.core.delivery_log import DeliveryScope
 from service.core.paging import PageRequest
 from service.database import now_ms
 from service.models import DeliveryStatus, EventKind
@@ -33,7 +34,7 @@ def told(sent: Sent) -> list[str]:
 
 def history(sent: Sent) -> list[histories.Happening]:
     with sent.world.database.reading() as db:
-        entry = delivery_log.get(db, sent.world.client_id, sent.only.id)
+        entry = delivery_log.get(db, DeliveryScope(sent.world.client_id), sent.only.id)
         return histories.read(db, entry)
 
 
@@ -138,7 +139,7 @@ def test_the_search_for_a_recipient_goes_by_an_index(world: World) -> None:
     event.listen(world.database.engine, "before_cursor_execute", note)
     with world.database.reading() as db:
         page = delivery_log.to_recipient(
-            db, world.client_id, ADA, PageRequest(page_size=2, descending=True)
+            db, DeliveryScope(world.client_id), ADA, PageRequest(page_size=2, descending=True)
         )
     event.remove(world.database.engine, "before_cursor_execute", note)
     assert (page.total, len(page.items)) == (3, 2)

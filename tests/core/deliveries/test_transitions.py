@@ -20,6 +20,7 @@ from service.core.deliveries.progress import taken
 from service.core.deliveries.tallies import Closed
 from service.core.deliveries.transitions import Outcome, storable
 from service.core.paging import Page, PageRequest
+from service.core.reports import Filter
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
 from service.models import COUNTED, Delivery, DeliveryStatus
@@ -631,4 +632,4 @@ def see(
 ) -> Page[Delivery]:
     broadcast = world.get(broadcast_id)
     with world.database.reading() as db:
-        return reports.page(db, broadcast, status, recipient, request)
+        return reports.page(db, broadcast, Filter(status, recipient), request)

@@ -1,0 +1,128 @@
+"""The deliveries of a broadcast as files, made while they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from flask import Response
+from sqlalchemy import Row
+
+from service import spreadsheets
+from service.blueprints.api import Blueprint
+from service.blueprints.context import caller, crier, within
+from service.core import broadcasts, exports
+from service.core.deliveries import progress
+from service.core.reports import Filter
+from service.core.tokens import Scope
+from service.database import Database
+from service.models import Broadcast
+from service.schemas.base import show_moment
+from service.schemas.pages import DeliveryFilterSchema
+from service.spreadsheets import Cell, Page
+
+blueprint = Blueprint("exports", __name__, description="Deliveries as files")
+
+COLUMNS: Final = (
+    *("_id", "recipient", "status", "attempts", "code", "reason", "message_ids"),
+    *("sentAt", "deliveredAt", "readAt", "updatedAt"),
+)
+
+
+class Format(NamedTuple):
+    """A kind of file: what it is called, how it is written, and how it shows several ids."""
+
+    name: str
+    mimetype: str
+    write: Callable[[Iterator[Page], int], Iterator[bytes]]
+    ids: Callable[[list[str]], Any]
+
+
+CSV: Final = Format("csv", "text/csv", lambda pages, _: spreadsheets.csv(COLUMNS, pages), " ".join)
+NDJSON: Final = Format(
+    "ndjson", "application/x-ndjson", lambda pages, _: spreadsheets.ndjson(COLUMNS, pages), list
+)
+XLSX: Final = Format(
+    "xlsx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    lambda pages, most: spreadsheets.xlsx(COLUMNS, pages, most=most),
+    " ".join,
+)
+
+
+@blueprint.get("/broadcast/<id:broadcast_id>/delivery.csv", "exportDeliveriesAsCsv")
+@blueprint.scope(Scope.READ, by_session=True)
+@blueprint.takes_query(DeliveryFilterSchema)
+@blueprint.streams(CSV.mimetype)
+def csv(query: dict[str, Any], broadcast_id: str) -> Response:
+    """Fetch what became of each recipient as CSV in UTF-8, in the order of `to`.
+
+    A text that a spreadsheet program would run as a formula has an apostrophe before it.
+    """
+    return _sent(broadcast_id, query, CSV)
+
+
+@blueprint.get("/broadcast/<id:broadcast_id>/delivery.ndjson", "exportDeliveriesAsNdjson")
+@blueprint.scope(Scope.READ, by_session=True)
+@blueprint.takes_query(DeliveryFilterSchema)
+@blueprint.streams(NDJSON.mimetype)
+def ndjson(query: dict[str, Any], broadcast_id: str) -> Response:
+    """Fetch what became of each recipient as a JSON object a line, in the order of `to`."""
+    return _sent(broadcast_id, query, NDJSON)
+
+
+@blueprint.get("/broadcast/<id:broadcast_id>/delivery.xlsx", "exportDeliveriesAsXlsx")
+@blueprint.scope(Scope.READ, by_session=True)
+@blueprint.takes_query(DeliveryFilterSchema)
+@blueprint.streams(XLSX.mimetype)
+def xlsx(query: dict[str, Any], broadcast_id: str) -> Response:
+    """Fetch what became of each recipient as a workbook, in the order of `to`.
+
+    A sheet holds 1,048,575 deliveries; what is beyond goes into the next one.
+    """
+    return _sent(broadcast_id, query, XLSX)
+
+
+def _sent(broadcast_id: str, query: dict[str, Any], form: Format) -> Response:
+    """Return a file that is made while it is sent."""
+    database = crier().database
+    with database.reading() as db:
+        broadcast = broadcasts.get(
+            db, caller().client_id, broadcast_id, within=within(), deleted=query["deleted"]
+        )
+    pages = _pages(database, broadcast, query["filter"], form)
+    response = Response(form.write(pages, broadcast.total), mimetype=form.mimetype)
+    name = f"deliveries-{broadcast_id}.{form.name}"
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    return response
+
+
+def _pages(
+    database: Database, broadcast: Broadcast, wanted: Filter, form: Format
+) -> Iterator[Page]:
+    """Yield the pages of an export; no transaction is open while one is sent."""
+    after, size = exports.FIRST, exports.PAGE
+    while size == exports.PAGE:
+        with database.reading() as db:
+            rows = exports.page(db, broadcast, wanted, after)
+        size = len(rows)
+        if rows:
+            after = rows[-1].id
+            yield [_cells(row, form) for row in rows]
+
+
+def _cells(row: Row[Any], form: Format) -> Sequence[Cell]:
+    return (
+        row.id,
+        row.recipient,
+        row.status,
+        row.attempts,
+        row.code,
+        row.reason,
+        form.ids(progress.taken(row.message_ids)),
+        *map(_moment, (row.sent_at, row.delivered_at, row.read_at, row.updated_at)),
+    )
+
+
+def _moment(at: int | None) -> str | None:
+    return None if at is None else show_moment(at)

@@ -1,0 +1,43 @@
+"""Exports: the deliveries of a broadcast, page by page, in the order of `to`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session as Db
+
+from service.core import reports
+from service.core.reports import Filter
+from service.models import Broadcast, Delivery
+
+PAGE: Final = 2_000
+"""Deliveries of a page: some 300 KB, and a look of a few milliseconds."""
+
+FIRST: Final = ""
+"""Where an export begins."""
+
+_COLUMNS: Final = (
+    Delivery.id,
+    Delivery.recipient,
+    Delivery.status,
+    Delivery.attempts,
+    Delivery.code,
+    Delivery.reason,
+    Delivery.message_ids,
+    Delivery.sent_at,
+    Delivery.delivered_at,
+    Delivery.read_at,
+    Delivery.updated_at,
+)
+
+
+def page(db: Db, broadcast: Broadcast, wanted: Filter, after: str) -> Sequence[Row[Any]]:
+    """Return the deliveries that come `after` an id; the last page is shorter than `PAGE`.
+
+    Each page is a look of its own, so that a slow reader keeps no transaction open.
+    """
+    found = reports.filtered(select(*_COLUMNS), broadcast, wanted)
+    rows = found.where(Delivery.id > after).order_by(Delivery.id).limit(PAGE)
+    return db.execute(rows).all()
