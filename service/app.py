@@ -33,6 +33,7 @@ from service.blueprints import (
 from service.blueprints.context import EXTENSION, Crier
 from service.blueprints.requests import Request
 from service.config import Settings
+from service.console import shell as console
 from service.core.accounts import Accounts
 from service.core.storage import Storage
 from service.core.vault import Vault
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None) -> Application:
     metrics.register(app)
     origins.register(app)
     _publish(app)
+    console.register(app)
     cli.register(app)
     app.wsgi_app = aliases.Prefix(app.wsgi_app)  # type: ignore[method-assign]  # as documented
     if settings.trusted_proxies:

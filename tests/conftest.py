@@ -39,6 +39,7 @@ class Tenant:
 
     def __init__(self, app: Application, name: str, scope: Scope = Scope.ADMIN) -> None:
         self.crier: Crier = app.extensions["crier"]
+        self.new_browser = app.test_client
         self._http: FlaskClient = app.test_client()
         with self.crier.database.writing() as db:
             self.id = clients.create(db, name).id

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from service.app import Application
 from service.blueprints.context import Crier
-from service.core import clients, sessions, tokens
+from service.core import clients, sessions, sign_ins, tokens
 from service.core.paging import PageRequest
 from service.core.tokens import Scope
 from service.database import Database, now_ms
@@ -292,8 +292,25 @@ def test_the_first_start_makes_a_client_and_a_request_to_paste(
     assert Scope.ADMIN in scopes_of(crier, secret)
     assert "curl" in said
     assert "http://127.0.0.1:9876/broadcast" in said
-    [line] = flask("welcome").stdout.splitlines()
+    line, console = flask("welcome").stdout.splitlines()
     assert re.search(r"/docs\. A new token: \S*flask token create default --scope admin$", line)
+    assert re.search(r"http://127\.0\.0\.1:\d+/console/sign-in\?link=[\w-]{40,}$", console)
+
+
+def test_a_link_to_the_console_signs_its_client_in(
+    flask: Flask, fresh: Database, crier: Crier
+) -> None:
+    del fresh
+    flask("client", "create", "Acme")
+    line = printed(
+        flask("console", "link", "Acme", "--scope", "read", "--address", "https://c.example/")
+    )
+    assert line.startswith("https://c.example/console/sign-in?link=")
+    with crier.database.writing() as db:
+        secret = sign_ins.by_link(db, line.strip().partition("=")[2], now=now_ms())
+        visitor = sign_ins.find(db, secret, now=now_ms())
+    assert visitor is not None
+    assert (visitor.client, visitor.may(Scope.SEND)) == ("Acme", False)
 
 
 # Secrets

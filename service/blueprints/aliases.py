@@ -18,7 +18,7 @@ PREFIX = "/api/v1"
 TAG = "guide"
 DESCRIPTION = "The same operations under the names that the guide's client uses"
 
-_BESIDE_THE_API = ("docs", "metrics", "openapi.json", "static")
+_BESIDE_THE_API = ("console", "docs", "metrics", "openapi.json", "static")
 
 _MESSAGES = {
     "/contact_groups": {

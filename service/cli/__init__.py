@@ -15,6 +15,7 @@ from flask.cli import AppGroup
 
 _COMMANDS = {
     "client": "clients",
+    "console": "console",
     "dispatch": "processes",
     "engine": "engine",
     "migrate": "migrations",

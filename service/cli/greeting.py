@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.cli import migrations
 from service.cli.clients import make
+from service.cli.console import make_link
 from service.cli.terminal import Command, paste, writing
 from service.core import clients, tokens
 from service.core.tokens import Scope
@@ -39,6 +40,8 @@ The API is described at {address}/docs.
 
 _AGAIN = "The API is described at {address}/docs. A new token: {token}"
 
+_CONSOLE = "The console, by a link that signs you in once: {link}"
+
 _AS_ROOT = "Running as root, without need: any user will do who may write to DATA_DIR."
 
 
@@ -59,12 +62,14 @@ def welcome(address: str) -> None:
     with writing() as db:
         known = clients.every(db)
         secret = "" if known else _first_token(db)
-    address = address or f"http://127.0.0.1:{port}"
+        address = address or f"http://127.0.0.1:{port}"
+        link = make_link(db, clients.every(db)[0].id, Scope.ADMIN, address)
     if known:
         token = paste(f"token create {shlex.quote(known[0].name)} --scope admin")
         click.echo(_AGAIN.format(address=address, token=token))
     else:
         click.echo(_GREETING.format(address=address, secret=secret))
+    click.echo(_CONSOLE.format(link=link))
     if os.geteuid() == 0:
         click.echo(_AS_ROOT, err=True)
 

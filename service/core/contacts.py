@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Text, cast, or_, select
 from sqlalchemy.orm import Session as Db
 
 from service.core import numbers, owned, paging
 from service.errors import InvalidError
-from service.models import Contact
+from service.models import Contact, GroupMember
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Contact:
@@ -38,6 +40,25 @@ def get(db: Db, client_id: str, contact_id: str) -> Contact:
 def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Contact]:
     """Return one page of a client's contacts."""
     return paging.fetch(db, owned.mine(Contact, client_id), Contact.id, request)
+
+
+def search(db: Db, client_id: str, words: str, request: paging.PageRequest) -> paging.Page[Contact]:
+    """Return one page of the contacts whose name or phones have these words; empty: of all."""
+    wanted = owned.mine(Contact, client_id)
+    if words:
+        digits = re.sub(r"\D", "", words)
+        matches = [Contact.name.icontains(words, autoescape=True)]
+        if digits:
+            matches.append(cast(Contact.phones, Text).contains(digits))
+        wanted = wanted.where(or_(*matches))
+    return paging.fetch(db, wanted, Contact.id, request)
+
+
+def of_group(db: Db, group_id: str, request: paging.PageRequest) -> paging.Page[Contact]:
+    """Return one page of a group's contacts, in their order."""
+    of_contact = GroupMember.contact_id == Contact.id
+    members = select(Contact).join(GroupMember, of_contact).where(GroupMember.group_id == group_id)
+    return paging.fetch(db, members, GroupMember.position, request)
 
 
 def update(

@@ -83,7 +83,7 @@ def create(
         client_id=client_id,
         name=name,
         prefix=secret[:_SHOWN],
-        digest=_digest(secret),
+        digest=digest(secret),
         scopes=" ".join(_known(scopes)),
         expires_at=expires_at,
     )
@@ -109,7 +109,7 @@ def issue(db: Db, session: Session) -> str:
     """
     secret = _new(_SESSION_PREFIX)
     db.flush()
-    kept = update(Session).where(Session.id == session.id).values(token_digest=_digest(secret))
+    kept = update(Session).where(Session.id == session.id).values(token_digest=digest(secret))
     db.execute(kept.execution_options(synchronize_session=False))
     db.refresh(session)
     return secret
@@ -120,9 +120,20 @@ def verify(db: Db, secret: str, now: int) -> Caller:
 
     `now` in milliseconds of Unix time.
     """
-    if secret.startswith(_SESSION_PREFIX):
+    if is_of_session(secret):
         return _verify_session(db, secret)
-    token = db.scalar(select(Token).where(Token.digest == _digest(secret)))
+    token = find(db, secret, now)
+    return Caller(token.client_id, included(token.scopes), expires_at=token.expires_at)
+
+
+def is_of_session(secret: str) -> bool:
+    """Tell whether a secret has the form of a session's own token."""
+    return secret.startswith(_SESSION_PREFIX)
+
+
+def find(db: Db, secret: str, now: int) -> Token:
+    """Return the client's token of this secret; raises UnauthorisedError unless it is valid."""
+    token = db.scalar(select(Token).where(Token.digest == digest(secret)))
     if token is None:
         raise _refusal("This token is not one of ours.")
     _refuse_disabled(db, token.client_id)
@@ -130,8 +141,12 @@ def verify(db: Db, secret: str, now: int) -> Caller:
         raise _refusal("This token was revoked.")
     if token.expires_at is not None and token.expires_at <= now:
         raise _refusal("This token has expired.")
-    scopes = (_INCLUDED[Scope(word)] for word in token.scopes.split())
-    return Caller(token.client_id, frozenset().union(*scopes), expires_at=token.expires_at)
+    return token
+
+
+def included(scopes: str) -> frozenset[Scope]:
+    """Return the scopes that a text of them names, with those that they include."""
+    return frozenset[Scope]().union(*(_INCLUDED[Scope(word)] for word in scopes.split()))
 
 
 def join(callers: Sequence[Caller]) -> Caller:
@@ -176,7 +191,7 @@ def every(db: Db, client_id: str | None = None) -> Sequence[Token]:
 
 
 def _verify_session(db: Db, secret: str) -> Caller:
-    session = db.scalar(select(Session).where(Session.token_digest == _digest(secret)))
+    session = db.scalar(select(Session).where(Session.token_digest == digest(secret)))
     if session is None:
         raise _refusal("This token of a session is not one of ours, or a newer one replaced it.")
     _refuse_disabled(db, session.client_id)
@@ -192,7 +207,8 @@ def _new(prefix: str) -> str:
     return f"{prefix}{secrets.token_hex(_RANDOM_BYTES)}"
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """Return what is kept of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -210,8 +226,7 @@ def _known(scopes: Iterable[str]) -> list[Scope]:
 
 def _named(db: Db, name: str) -> Token:
     """Find the one token that `name` means."""
-    digest = _digest(name)
-    matches = (Token.id == name) | (Token.prefix == name) | (Token.digest == digest)
+    matches = (Token.id == name) | (Token.prefix == name) | (Token.digest == digest(name))
     found = db.scalars(select(Token).where(matches)).all()
     if not found:
         noun = "token"

@@ -20,6 +20,7 @@ from service.models.opt_outs import OptOut
 from service.models.receipts import WaitingReceipt
 from service.models.sent_parts import SentPart
 from service.models.sessions import FOREVER, OnUncertain, Session, SessionStatus
+from service.models.sign_ins import SignIn
 from service.models.timeline_buckets import TimelineBucket
 from service.models.tokens import Token
 from service.models.uploaded_media import UploadedMedia
@@ -49,6 +50,7 @@ __all__ = [
     "SentPart",
     "Session",
     "SessionStatus",
+    "SignIn",
     "TimelineBucket",
     "Token",
     "UploadedMedia",

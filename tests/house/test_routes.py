@@ -43,9 +43,11 @@ class Route(NamedTuple):
 
 
 def routes(app: Application) -> list[Route]:
+    """Return the routes of the API; those of the console have tests of their own."""
     return [
         Route(method, rule.rule, scope_of(view), is_by_session(view))
         for rule in app.url_map.iter_rules()
+        if not rule.rule.startswith("/console")
         for view in [app.view_functions[rule.endpoint]]
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"})  # type: ignore[operator]
     ]

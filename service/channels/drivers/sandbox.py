@@ -81,6 +81,12 @@ _SCHEMA = """
 """
 
 
+# The newest messages by their number, which is the primary key, whatever there is besides.
+_LATELY = """FROM (SELECT * FROM messages ORDER BY number DESC LIMIT 20000)
+    WHERE session_id IN (SELECT value FROM json_each(?))"""
+_PHONES = f"""SELECT recipient, count(*), max(received_at) {_LATELY}
+    GROUP BY recipient ORDER BY max(number) DESC LIMIT ?"""
+_CONVERSATION = f"SELECT * {_LATELY} AND recipient = ? ORDER BY number DESC LIMIT 100"
 _KEPT = "SELECT message_id FROM messages WHERE reference = ?"
 _KEEP = """
     INSERT INTO messages
@@ -270,18 +276,58 @@ def received(
     """Return how many messages the sandbox has for these sessions, and one page of them."""
     if not session_ids:
         return 0, []
-    Store.at(path)  # so that there is one, with its tables
     order = "number DESC" if descending else "number"
-    marks = ", ".join("?" * len(session_ids))
-    where = f"FROM messages WHERE session_id IN ({marks})"
-    connection = sqlite3.connect(path, timeout=30.0)
-    connection.row_factory = sqlite3.Row
-    try:
+    where = f"FROM messages WHERE session_id IN ({_marks(session_ids)})"
+    with _looking(path) as connection:
         total = connection.execute(f"SELECT count(*) {where}", tuple(session_ids)).fetchone()[0]
         rows = connection.execute(
             f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?",
             (*session_ids, limit, offset),
         ).fetchall()
+    return total, [_message(row) for row in rows]
+
+
+class Phone(NamedTuple):
+    """A number that has received something: how many messages, and when the last one came."""
+
+    recipient: str
+    messages: int
+    latest: int
+
+
+def phones(path: Path, session_ids: Sequence[str], limit: int = 60) -> list[Phone]:
+    """Return the numbers that received something lately from these sessions, the latest first.
+
+    Only the newest messages of all are looked at: there may be a million of them.
+    """
+    with _looking(path) as connection:
+        rows = connection.execute(_PHONES, (json.dumps(list(session_ids)), limit)).fetchall()
+    return [Phone(*row) for row in rows]
+
+
+def conversation(path: Path, session_ids: Sequence[str], recipient: str) -> list[dict[str, Any]]:
+    """Return what a number received lately from these sessions, the oldest first."""
+    with _looking(path) as connection:
+        values = (json.dumps(list(session_ids)), recipient)
+        rows = connection.execute(_CONVERSATION, values).fetchall()
+    return [_message(row) for row in reversed(rows)]
+
+
+@contextmanager
+def _looking(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a connection of its own for a look into the store."""
+    Store.at(path)  # so that there is one, with its tables
+    connection = sqlite3.connect(path, timeout=30.0)
+    connection.row_factory = sqlite3.Row
+    try:
+        yield connection
     finally:
         connection.close()
-    return total, [{**dict(row), "body": json.loads(row["body"])} for row in rows]
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _message(row: sqlite3.Row) -> dict[str, Any]:
+    return {**dict(row), "body": json.loads(row["body"])}

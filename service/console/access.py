@@ -1,0 +1,207 @@
+"""Access: who is signed in, what a page asks for, and forms that come from elsewhere.
+
+A browser has a cookie whose secret the database knows by its SHA-256. A form carries a word that
+follows from that secret, and comes from a page of this origin, or it is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import flask
+from flask import Response, g, redirect, url_for
+
+from service.blueprints.context import crier
+from service.blueprints.requests import request
+from service.console import notices
+from service.core import sign_ins
+from service.core.sign_ins import Visitor
+from service.core.tokens import Scope
+from service.database import now_ms
+from service.errors import ConflictError, ForbiddenError, InvalidError, ServiceError
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+COOKIE = "crier_console"
+_WORD = "csrf"
+_MOST_FIELDS = 2_000
+
+
+class ForeignFormError(ServiceError):
+    """This form does not come from a page of the console, or you have signed in anew since then.
+
+    Open the page again.
+    """
+
+    status = 403
+
+
+class Noun(flask.Blueprint):
+    """The pages about one noun."""
+
+    def __init__(self, name: str, import_name: str) -> None:
+        super().__init__(name, import_name)
+
+    def page(self, rule: str, scope: Scope = Scope.READ) -> Callable[[View], View]:
+        """Answer GET at an address, to whoever is signed in and has the scope."""
+        return self._guarded(rule, "GET", scope)
+
+    def action(self, rule: str, scope: Scope = Scope.SEND) -> Callable[[View], View]:
+        """Answer a form that a page of the console has sent.
+
+        What cannot be done now is told on the page from which the form came.
+        """
+        return self._guarded(rule, "POST", scope)
+
+    def public(self, rule: str, method: str = "GET") -> Callable[[View], View]:
+        """Answer anybody; a form has to come from this origin."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                if method == "POST":
+                    check_origin()
+                return view(*args, **kwargs)
+
+            return cast("View", self._add(rule, method, wrapper, None))
+
+        return decorate
+
+    def _guarded(self, rule: str, method: str, scope: Scope) -> Callable[[View], View]:
+        def decorate(view: View) -> View:
+            answer = _answered(view) if method == "POST" else view
+
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                visitor = identify()
+                if visitor is None:
+                    return _to_sign_in()
+                if not visitor.may(scope):
+                    raise ForbiddenError(scope)
+                if method == "POST":
+                    check_origin()
+                    _check_word(visitor)
+                return answer(*args, **kwargs)
+
+            return cast("View", self._add(rule, method, wrapper, scope))
+
+        return decorate
+
+    def _add(self, rule: str, method: str, view: Any, scope: Scope | None) -> Any:
+        view.console_scope = scope
+        return self.route(rule, methods=[method])(view)
+
+
+def identify() -> Visitor | None:
+    """Find out who is signed in; None: nobody, or not any more."""
+    secret = request.cookies.get(COOKIE, "")
+    if not secret:
+        return None
+    with crier().database.reading() as db:
+        found = sign_ins.find(db, secret, now=now_ms())
+    if found is not None:
+        g.visitor, g.caller, g.within, g.session_id = found, found.caller, None, ""
+    return found
+
+
+def visitor() -> Visitor:
+    """Return who is signed in; only where a page asks for a scope."""
+    return cast("Visitor", g.visitor)
+
+
+def known_visitor() -> Visitor | None:
+    """Return who is signed in, None while nobody has been recognised."""
+    return cast("Visitor | None", g.get("visitor"))
+
+
+def word(visitor: Visitor) -> str:
+    """Return the word that this visitor's forms carry."""
+    return hmac.new(visitor.secret.encode(), _WORD.encode(), hashlib.sha256).hexdigest()
+
+
+def admit(response: Response, secret: str) -> Response:
+    """Let a browser keep the secret of its sign-in."""
+    response.set_cookie(
+        COOKIE, secret, path=home_path(), httponly=True, samesite="Lax", secure=request.is_secure
+    )
+    return response
+
+
+def dismiss(response: Response) -> Response:
+    """Let a browser forget its sign-in."""
+    response.delete_cookie(COOKIE, path=home_path())
+    return response
+
+
+def home_path() -> str:
+    """Return the path below which the console's cookies are sent."""
+    return url_for("console.home.show").rstrip("/")
+
+
+def allow_large_forms() -> None:
+    """Read forms up to MAX_BODY_BYTES, with as many fields as a page of ours has."""
+    most = crier().settings.max_body_bytes
+    request.max_content_length = most
+    request.max_form_memory_size = most
+    request.max_form_parts = _MOST_FIELDS
+
+
+def check_origin() -> None:
+    """Raise ForeignFormError for a form that another site has sent."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        raise ForeignFormError
+    origin = request.headers.get("Origin", "")
+    if origin and urlsplit(origin).netloc != request.host:
+        raise ForeignFormError
+
+
+def _check_word(visitor: Visitor) -> None:
+    given = request.headers.get("X-Csrf", "") or request.form.get(_WORD, "")
+    if not hmac.compare_digest(given.encode(), word(visitor).encode()):
+        raise ForeignFormError
+
+
+def _answered(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a view tell on the page before what cannot be done."""
+
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return view(*args, **kwargs)
+        except (ConflictError, InvalidError) as error:
+            notices.give(sentence(error), is_failure=True)
+            return redirect(came_from(), 303)
+
+    return answer
+
+
+def sentence(error: ServiceError) -> str:
+    """Return a failure as one text: what it says of single fields, else its sentence."""
+    reasons = [str(reason) for reasons in error.errors.values() for reason in _listed(reasons)]
+    return " ".join(dict.fromkeys(reasons)) or error.message
+
+
+def _listed(reasons: Any) -> list[Any]:
+    return reasons if isinstance(reasons, list) else [reasons]
+
+
+def came_from() -> str:
+    """Return the address of the page whose form this is, the home page if it is unknown."""
+    referrer = urlsplit(request.headers.get("Referer", ""))
+    home = url_for("console.home.show")
+    if referrer.netloc != request.host or not referrer.path.startswith(home_path()):
+        return home
+    return f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path
+
+
+def _to_sign_in() -> Response:
+    """Lead to the sign-in; a fragment that was asked for lets the whole page go there."""
+    asked = request.full_path.rstrip("?") if request.method == "GET" else ""
+    address = url_for("console.sign_ins.show", next=asked or None)
+    if request.headers.get("HX-Request"):
+        return Response(status=204, headers={"HX-Redirect": url_for("console.sign_ins.show")})
+    return cast("Response", redirect(address, 303))

@@ -1,0 +1,175 @@
+"""Broadcasts: the list, one of them with all that can be done about it, and its people."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from flask import Response, redirect, render_template, url_for
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints.context import crier
+from service.blueprints.requests import request
+from service.console import bars, bubbles, listing, notices, progress
+from service.console.access import Noun, visitor
+from service.console.language import gettext as _
+from service.console.language import ngettext
+from service.core import broadcasts, delivery_log, numbers, overviews, reports
+from service.core.deliveries import progress as parts
+from service.core.delivery_log import DeliveryScope
+from service.core.paging import Page
+from service.core.reports import Filter
+from service.database import now_ms
+from service.models import Broadcast, BroadcastStatus, Delivery, DeliveryStatus
+
+blueprint = Noun("broadcasts", __name__)
+
+_STATES: Final = {
+    "running": (BroadcastStatus.SENDING, BroadcastStatus.PAUSED),
+    "scheduled": (BroadcastStatus.SCHEDULED,),
+    "completed": (BroadcastStatus.COMPLETED,),
+    "cancelled": (BroadcastStatus.CANCELLED,),
+}
+"""What the list can be narrowed to."""
+
+_LONGEST_SEARCH = 200
+
+
+@blueprint.page("/broadcasts")
+def index() -> str:
+    """Show all broadcasts, the newest first, or those that are searched for."""
+    words = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+    state = request.args.get("state", "")
+    with crier().database.reading() as db:
+        page = overviews.search(
+            db, visitor().client_id, words, _STATES.get(state, ()), listing.wanted()
+        )
+        shown = progress.of(db, page.items)
+    return render_template(
+        listing.template("broadcasts"),
+        page=page.map(lambda each: shown[each.id]),
+        words=words,
+        state=state,
+        states=_STATES,
+        moves=any(each.moves for each in shown.values()),
+    )
+
+
+@blueprint.page("/broadcasts/<id:broadcast_id>")
+def show(broadcast_id: str) -> str:
+    """Show one broadcast, what it says and how everybody fares."""
+    with crier().database.reading() as db:
+        broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
+        facts = _facts(db, broadcast) | _people(db, broadcast)
+        content = broadcast.content
+    return render_template("console/broadcast.html", bubbles=bubbles.of_content(content), **facts)
+
+
+@blueprint.page("/broadcasts/<id:broadcast_id>/live")
+def live(broadcast_id: str) -> str:
+    """Show what moves of one broadcast."""
+    with crier().database.reading() as db:
+        facts = _facts(db, broadcasts.get(db, visitor().client_id, broadcast_id))
+    return render_template("console/_broadcast.html", **facts)
+
+
+@blueprint.page("/broadcasts/<id:broadcast_id>/people")
+def people(broadcast_id: str) -> str:
+    """Show some of the people of a broadcast."""
+    with crier().database.reading() as db:
+        broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
+        facts = _people(db, broadcast)
+        shown = progress.of(db, [broadcast])[broadcast_id]
+    return render_template("console/_people.html", shown=shown, **facts)
+
+
+@blueprint.page("/deliveries/<id:delivery_id>")
+def delivery(delivery_id: str) -> str:
+    """Show what became of one person."""
+    with crier().database.reading() as db:
+        entry = delivery_log.get(db, DeliveryScope(visitor().client_id), delivery_id)
+        shown = progress.of(db, [entry.broadcast])[entry.broadcast.id]
+    return render_template(
+        listing.template("delivery"),
+        delivery=entry.delivery,
+        message_ids=parts.taken(entry.delivery.message_ids),
+        shown=shown,
+        state=bars.words(entry.delivery.status),
+    )
+
+
+@blueprint.action("/broadcasts/<id:broadcast_id>/pause")
+def pause(broadcast_id: str) -> Response:
+    """Hand nothing more over, until it is resumed."""
+    with crier().database.writing() as db:
+        broadcasts.pause(db, visitor().client_id, broadcast_id, now=now_ms())
+    notices.give(_("Paused. Nobody else gets it until you resume it."))
+    return _to(broadcast_id)
+
+
+@blueprint.action("/broadcasts/<id:broadcast_id>/resume")
+def resume(broadcast_id: str) -> Response:
+    """Go on after a pause."""
+    with crier().database.writing() as db:
+        broadcasts.resume(db, visitor().client_id, broadcast_id, now=now_ms())
+    crier().dispatcher.wake()
+    notices.give(_("It goes on."))
+    return _to(broadcast_id)
+
+
+@blueprint.action("/broadcasts/<id:broadcast_id>/cancel")
+def cancel(broadcast_id: str) -> Response:
+    """Cancel what has not been handed over, and take the broadcast off the list."""
+    with crier().database.writing() as db:
+        broadcasts.delete(db, visitor().client_id, broadcast_id, now=now_ms())
+    crier().dispatcher.wake()
+    notices.give(_("Cancelled. Who did not have it yet will not get it."))
+    return cast("Response", redirect(url_for("console.broadcasts.index"), 303))
+
+
+@blueprint.action("/broadcasts/<id:broadcast_id>/retry")
+def retry(broadcast_id: str) -> Response:
+    """Send again what failed or what is uncertain."""
+    wanted = (DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN)
+    statuses = [each for each in wanted if each in request.form.getlist("status")]
+    with crier().database.writing_much() as db:
+        broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
+        before = reports.counts(broadcast)["pending"] - broadcast.uncertain
+        broadcast = broadcasts.retry(
+            db,
+            visitor().client_id,
+            broadcast_id,
+            statuses,
+            expire_after=crier().settings.expire_after,
+            now=now_ms(),
+        )
+        again = reports.counts(broadcast)["pending"] - broadcast.uncertain - before
+    crier().dispatcher.wake()
+    notices.give(
+        ngettext("It is sent again to one person.", "It is sent again to %(n)s people.", again)
+    )
+    return _to(broadcast_id)
+
+
+def _facts(db: Db, broadcast: Broadcast) -> dict[str, Any]:
+    shown = progress.of(db, [broadcast])[broadcast.id]
+    return {
+        "shown": shown,
+        "failed": shown.retriable(DeliveryStatus.FAILED),
+        "uncertain": shown.retriable(DeliveryStatus.UNCERTAIN),
+    }
+
+
+def _people(db: Db, broadcast: Broadcast) -> dict[str, Any]:
+    """Return a page of a broadcast's deliveries, narrowed to what is searched for."""
+    written = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+    recipient = (numbers.normalise(written) or written) if written else None
+    chosen = request.args.get("status", "")
+    status = DeliveryStatus(chosen) if chosen in [*DeliveryStatus] else None
+    asked = listing.wanted(is_descending=False)
+    page: Page[Delivery] = reports.page(db, broadcast, Filter(status, recipient), asked)
+    return {"page": page, "words": written, "status": chosen, "statuses": [*DeliveryStatus]}
+
+
+def _to(broadcast_id: str) -> Response:
+    address = url_for("console.broadcasts.show", broadcast_id=broadcast_id)
+    return cast("Response", redirect(address, 303))

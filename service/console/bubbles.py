@@ -1,0 +1,75 @@
+"""Bubbles: what a message looks like on the telephone that gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flask import url_for
+
+_KINDS = {"image", "video", "audio"}
+_LONGEST_TITLE = 120
+
+
+class Bubble(NamedTuple):
+    """One piece of a message.
+
+    `kind` is text, image, video, audio, document, location, contact or template. `text` is what is
+    read, `detail` what stands below it, `url` where the file or the map is.
+    """
+
+    kind: str
+    text: str
+    detail: str = ""
+    url: str = ""
+
+
+def of_content(content: Mapping[str, Any]) -> list[Bubble]:
+    """Return the pieces of a broadcast's message, the text first."""
+    pieces = [Bubble("text", content["text"])] if content["text"] else []
+    pieces += [_media(media, media["file"]) for media in content["media"]]
+    location, contact = content.get("location"), content.get("contact")
+    if location:
+        pieces.append(_location(location["lat"], location["lng"], location["name"]))
+    if contact:
+        pieces.append(_contact(contact))
+    if template := content.get("template"):
+        pieces.append(_template(template))
+    return pieces
+
+
+def of_sandbox(kind: str, body: Mapping[str, Any], files: Mapping[str, str]) -> list[Bubble]:
+    """Return the pieces of what the sandbox received; `files` names those of attachments."""
+    if kind == "media":
+        media = _media(body, files.get(body["attachment_id"], ""))
+        return [media, Bubble("text", body["caption"])] if body["caption"] else [media]
+    if kind == "location":
+        return [_location(body["latitude"], body["longitude"], body["name"])]
+    if kind == "contactcard":
+        return [_contact(body)]
+    return [_template(body)] if kind == "template" else [Bubble("text", body.get("body", ""))]
+
+
+def first_line(text: str) -> str:
+    """Return the beginning of a text, as a list shows it."""
+    lines = text.strip().splitlines()
+    return lines[0][:_LONGEST_TITLE] if lines else ""
+
+
+def _media(media: Mapping[str, Any], file: str) -> Bubble:
+    kind = media["kind"] if media["kind"] in _KINDS else "document"
+    url = url_for("files.show", file=file) if file else ""
+    return Bubble(kind, media["filename"] or file, str(media["mimetype"]), url)
+
+
+def _location(latitude: str, longitude: str, name: str) -> Bubble:
+    pin = f"https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=16"
+    return Bubble("location", name, f"{latitude}, {longitude}", f"{pin}/{latitude}/{longitude}")
+
+
+def _contact(contact: Mapping[str, Any]) -> Bubble:
+    return Bubble("contact", contact["name"], ", ".join(f"+{each}" for each in contact["phones"]))
+
+
+def _template(template: Mapping[str, Any]) -> Bubble:
+    return Bubble("template", template["name"], template["language"])

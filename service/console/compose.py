@@ -1,0 +1,162 @@
+"""Composing: a message and its people, looked at before it goes out, tried on oneself, and sent."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, cast
+
+from flask import Response, redirect, render_template, url_for
+from sqlalchemy.orm import Session as Db
+from werkzeug.datastructures import MultiDict
+
+from service.blueprints.context import crier
+from service.blueprints.requests import request
+from service.console import bubbles, forms, notices, orders
+from service.console.access import Noun, visitor
+from service.console.language import gettext as _
+from service.core import attachments, broadcasts, groups, intake, sessions
+from service.core.intake import BroadcastRequest
+from service.core.paging import LARGEST_SIZE, PageRequest
+from service.core.tokens import Scope
+from service.database import now_ms
+from service.errors import InvalidError
+from service.models import Attachment, Broadcast, SendType
+
+blueprint = Noun("compose", __name__)
+
+_ALL = PageRequest(1, LARGEST_SIZE)
+_INVALID = 422
+
+
+@blueprint.page("/compose", Scope.SEND)
+def show() -> str:
+    """Ask for a message and its people; `like` names a broadcast to begin with."""
+    given: MultiDict[str, str] = MultiDict(request.args.items(multi=True))
+    like = request.args.get("like", "")
+    with crier().database.reading() as db:
+        if like:
+            given = _like(broadcasts.get(db, visitor().client_id, like))
+        return _form(db, given, {})
+
+
+@blueprint.action("/compose", Scope.SEND)
+def review() -> str | tuple[str, int]:
+    """Show what would happen, before it happens; nothing is stored."""
+    document: dict[str, Any] = {}
+    try:
+        document = orders.document()
+        order = orders.order(document)
+        with crier().database.reading() as db:
+            return _review(db, order)
+    except InvalidError as error:
+        with crier().database.reading() as db:
+            return _form(db, request.form, error.errors), _INVALID
+
+
+@blueprint.action("/compose/edit", Scope.SEND)
+def edit() -> str:
+    """Go back to the form with all that was filled in."""
+    with crier().database.reading() as db:
+        return _form(db, request.form, {})
+
+
+@blueprint.action("/compose/test", Scope.SEND)
+def test() -> Response:
+    """Send the message to one number at once, as a broadcast of its own."""
+    document = orders.document() | {
+        "send_type": str(SendType.INDIVIDUAL),
+        "to": forms.text("test_number"),
+    }
+    document.pop("send_at", None)
+    broadcast = _accept(orders.order(document))
+    notices.give(_("The test is on its way."))
+    return _to(broadcast)
+
+
+@blueprint.action("/compose/send", Scope.SEND)
+def send() -> Response:
+    """Accept the broadcast; the same form sent twice makes one."""
+    broadcast = _accept(orders.order(orders.document(), key=forms.text("key")))
+    return _to(broadcast)
+
+
+@blueprint.action("/attachments", Scope.SEND)
+def attach() -> str:
+    """Store a file, and answer with the field that carries its id."""
+    upload = request.files.get("file")
+    if upload is None or not upload.filename:
+        raise InvalidError(errors={"file": [_("Choose a file.")]})
+    stored = attachments.store(crier().storage, cast("Any", upload.stream), upload.filename)
+    with crier().database.writing() as db:
+        attachment = attachments.create(db, visitor().client_id, stored)
+    return render_template("console/_attachment.html", attachment=_attached(attachment))
+
+
+def _accept(order: BroadcastRequest) -> Broadcast:
+    with crier().database.writing() as db:
+        broadcast = intake.accept(
+            db, visitor().client_id, order, accounts=crier().accounts, now=now_ms()
+        )
+    crier().dispatcher.wake()
+    return broadcast
+
+
+def _review(db: Db, order: BroadcastRequest) -> str:
+    plan = intake.prepare(db, visitor().client_id, order, accounts=crier().accounts, now=now_ms())
+    broadcast, rate = plan.broadcast, plan.session.rate
+    return render_template(
+        "console/review.html",
+        bubbles=bubbles.of_content(broadcast.content),
+        broadcast=broadcast,
+        total=broadcast.total,
+        duplicates=max(0, order.people.count - len(order.people.unique)),
+        session=plan.session,
+        seconds=broadcast.total * broadcast.parts / rate if rate else None,
+        fields=_fields(),
+        key=secrets.token_hex(16),
+    )
+
+
+def _fields() -> list[tuple[str, str]]:
+    """Return all that the form says, for the next one to carry."""
+    return [pair for pair in request.form.items(multi=True) if pair[0] not in {"csrf", "key"}]
+
+
+def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
+    client_id = visitor().client_id
+    chosen = [attachments.get(db, client_id, each) for each in given.getlist("attachment") if each]
+    mine = groups.page(db, client_id, _ALL).items
+    return render_template(
+        "console/compose.html",
+        given=given,
+        faults=faults,
+        has_bad_entries=any(name.startswith("to.") for name in faults) or "skip" in given,
+        attachments=[_attached(each) for each in chosen],
+        groups=mine,
+        sizes=groups.sizes(db, mine),
+        sessions=sessions.page(db, client_id, _ALL).items,
+        longest=crier().settings.max_text_chars,
+        most_files=crier().settings.max_attachments,
+    )
+
+
+def _attached(attachment: Attachment) -> dict[str, Any]:
+    url = url_for("files.show", file=attachments.file_of(attachment))
+    is_picture = attachment.mimetype.startswith("image/")
+    name = attachment.filename or attachments.file_of(attachment)
+    return {"id": attachment.id, "name": name, "url": url, "is_picture": is_picture}
+
+
+def _like(broadcast: Broadcast) -> MultiDict[str, str]:
+    """Return the form of a broadcast that says the same."""
+    message = broadcast.message
+    given: MultiDict[str, str] = MultiDict({"text": message.get("text") or ""})
+    given.setlist("attachment", message.get("attachments") or [])
+    for name, value in (message.get("location") or {}).items():
+        given[f"location.{name}"] = str(value)
+    return given
+
+
+def _to(broadcast: Broadcast) -> Response:
+    address = url_for("console.broadcasts.show", broadcast_id=broadcast.id)
+    return cast("Response", redirect(address, 303))

@@ -1,0 +1,42 @@
+"""Forms: what a page sends, checked by the same schemas as the API's bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+from service.blueprints.requests import request
+from service.core import faults
+from service.errors import InvalidError
+
+
+def check(schema: type[Schema], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a schema reads from a form; raises InvalidError with every fault."""
+    try:
+        loaded: dict[str, Any] = schema().load(document)
+    except ValidationError as error:
+        raise InvalidError(errors=faults.flatten(error.messages)) from error
+    return loaded
+
+
+def text(name: str) -> str:
+    """Return a field of the form without the blanks around it, empty where there is none."""
+    return request.form.get(name, "").strip()
+
+
+def lines(name: str) -> list[str]:
+    """Return the lines of a field that have something in them."""
+    return [line.strip() for line in request.form.get(name, "").splitlines() if line.strip()]
+
+
+def number(name: str, kind: type[int | float]) -> float | None:
+    """Return a field as a number, None where it is empty; raises InvalidError."""
+    given = text(name).replace(",", ".")
+    if not given:
+        return None
+    try:
+        return kind(given)
+    except ValueError as error:
+        raise InvalidError(errors={name: ["Must be a number."]}) from error

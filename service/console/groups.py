@@ -1,0 +1,104 @@
+"""Groups: named lists of contacts."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Response, redirect, render_template, url_for
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints.context import crier
+from service.console import forms, listing, notices
+from service.console.access import Noun, visitor
+from service.console.language import gettext as _
+from service.console.language import ngettext
+from service.core import contacts, groups
+from service.errors import InvalidError
+from service.schemas.contacts import NewContactSchema
+from service.schemas.groups import GroupChangeSchema, NewGroupSchema
+
+blueprint = Noun("groups", __name__)
+
+
+@blueprint.action("/groups/new")
+def create() -> Response:
+    """Make an empty group."""
+    fields = forms.check(NewGroupSchema, {"name": forms.text("name")})
+    with crier().database.writing() as db:
+        group = groups.create(db, visitor().client_id, fields)
+    return _to(group.id)
+
+
+@blueprint.page("/groups/<id:group_id>")
+def show(group_id: str) -> str:
+    """Show who is in a group."""
+    with crier().database.reading() as db:
+        group = groups.get(db, visitor().client_id, group_id)
+        page = contacts.of_group(db, group.id, listing.wanted(is_descending=False))
+    return render_template(listing.template("group"), group=group, page=page)
+
+
+@blueprint.action("/groups/<id:group_id>")
+def update(group_id: str) -> Response:
+    """Give a group another name."""
+    fields = forms.check(GroupChangeSchema, {"name": forms.text("name")})
+    with crier().database.writing() as db:
+        groups.update(db, visitor().client_id, group_id, fields)
+    notices.give(_("The group is changed."))
+    return _to(group_id)
+
+
+@blueprint.action("/groups/<id:group_id>/people")
+def add(group_id: str) -> Response:
+    """Add people, a line each: a name, a comma and a number, or a number alone."""
+    rows = [_person(line) for line in forms.lines("people")]
+    if not rows:
+        raise InvalidError(errors={"people": [_("Give one person a line.")]})
+    with crier().database.writing() as db:
+        groups.get(db, visitor().client_id, group_id)
+        for row in rows:
+            _add(db, group_id, row)
+    notices.give(ngettext("One person is in the group now.", "%(n)s people were added.", len(rows)))
+    return _to(group_id)
+
+
+@blueprint.action("/groups/<id:group_id>/people/<id:contact_id>/remove")
+def remove(group_id: str, contact_id: str) -> Response:
+    """Take somebody out of a group; the contact stays."""
+    with crier().database.writing() as db:
+        group = groups.get(db, visitor().client_id, group_id)
+        left = [each for each in groups.members(db, group) if each != contact_id]
+        groups.update(db, visitor().client_id, group_id, {"contacts": left})
+    return _to(group_id)
+
+
+@blueprint.action("/groups/<id:group_id>/delete")
+def delete(group_id: str) -> Response:
+    """Delete a group, not the people in it."""
+    with crier().database.writing() as db:
+        group = groups.delete(db, visitor().client_id, group_id)
+    notices.give(
+        _("The group %(name)s is deleted; its people are still contacts.", name=group.name)
+    )
+    return cast("Response", redirect(url_for("console.contacts.index"), 303))
+
+
+def _person(line: str) -> tuple[str, str]:
+    """Return the name and the number of a line; without a name the number stands for it."""
+    name, comma, number = line.replace(";", ",").replace("\t", ",").rpartition(",")
+    return (name.strip() or number.strip(), number.strip()) if comma else (line, line)
+
+
+def _add(db: Db, group_id: str, person: tuple[str, str]) -> None:
+    name, number = person
+    try:
+        fields = forms.check(NewContactSchema, {"name": name, "phones": [number]})
+        contact = contacts.create(db, visitor().client_id, fields)
+    except InvalidError as error:
+        reasons = " ".join(reason for some in error.errors.values() for reason in some)
+        raise InvalidError(errors={"people": [f"{name}: {reasons}"]}) from error
+    groups.move(db, contact, group_id)
+
+
+def _to(group_id: str) -> Response:
+    return cast("Response", redirect(url_for("console.groups.show", group_id=group_id), 303))

@@ -1,0 +1,24 @@
+"""Lists: which page of one is asked for, and whether the whole page or a fragment."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from service.blueprints.requests import request
+from service.core.paging import PageRequest
+
+SIZE: Final = 50
+_MOST_DIGITS = 9
+
+
+def wanted(*, is_descending: bool = True, size: int = SIZE) -> PageRequest:
+    """Return the page that the query string asks for, the first one by default."""
+    given = request.args.get("page", "")
+    number = int(given) if given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS else 1
+    return PageRequest(max(number, 1), size, is_descending)
+
+
+def template(name: str) -> str:
+    """Return the template of a page, or of the part of it that htmx asks for."""
+    part = "_" if request.headers.get("HX-Request") else ""
+    return f"console/{part}{name}.html"

@@ -1,0 +1,123 @@
+"""Progress: how broadcasts fare, in the form in which pages show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as Db
+
+from service.console import bars, bubbles
+from service.console.bars import Part
+from service.console.language import gettext as _
+from service.core import reports
+from service.models import Broadcast, BroadcastStatus, DeliveryStatus, Session, SessionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a broadcast fares.
+
+    `session` is None where it was deleted. `held` says why nothing goes out that waits, empty
+    where nothing is in the way; `held_until` is when that ends by itself, in milliseconds.
+    """
+
+    broadcast: Broadcast
+    title: str
+    counts: dict[str, int]
+    parts: list[Part]
+    session: Session | None
+    held: str
+    held_until: int | None
+
+    @property
+    def id(self) -> str:
+        """The broadcast's id."""
+        return self.broadcast.id
+
+    @property
+    def state(self) -> str:
+        """The broadcast's state, for people: one that sends to nobody just now is held."""
+        return "held" if self.held else self.broadcast.status
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody is left who has not been reached or given up."""
+        return self.broadcast.closed_at is None
+
+    @property
+    def moves(self) -> bool:
+        """Whether its numbers change by themselves: a page looks again."""
+        return self.is_open and self.broadcast.status != BroadcastStatus.PAUSED
+
+    @property
+    def reached(self) -> int:
+        """How many people have the message, as far as is known."""
+        return self.counts["sent"] + self.counts["delivered"] + self.counts["read"]
+
+    @property
+    def waiting(self) -> int:
+        """How many people wait for it."""
+        return self.counts["pending"] - self.counts["uncertain"]
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether `core.broadcasts.pause` takes it."""
+        return self.is_open and self.broadcast.status == BroadcastStatus.SENDING
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether `core.broadcasts.resume` takes it."""
+        return self.broadcast.status == BroadcastStatus.PAUSED
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether there is something left to cancel."""
+        return self.is_open and self.broadcast.status != BroadcastStatus.CANCELLED
+
+    def retriable(self, status: DeliveryStatus) -> int:
+        """Return how many failed or uncertain people a retry would write to again."""
+        if self.session is None or self.broadcast.status == BroadcastStatus.CANCELLED:
+            return 0
+        return self.counts[status]
+
+
+def of(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, Progress]:
+    """Return how broadcasts fare, by id; their sessions take one look together."""
+    wanted = {each.session_id for each in broadcasts if each.session_id}
+    sessions = {row.id: row for row in db.scalars(select(Session).where(Session.id.in_(wanted)))}
+    return {each.id: _progress(each, sessions.get(each.session_id or "")) for each in broadcasts}
+
+
+def _progress(broadcast: Broadcast, session: Session | None) -> Progress:
+    counts = reports.counts(broadcast)
+    held, until = _hold(broadcast, session)
+    return Progress(
+        broadcast,
+        _title(broadcast),
+        counts,
+        bars.parts(counts, is_held=bool(held) or broadcast.status == BroadcastStatus.PAUSED),
+        session,
+        held,
+        until,
+    )
+
+
+def _hold(broadcast: Broadcast, session: Session | None) -> tuple[str, int | None]:
+    is_sending = broadcast.status == BroadcastStatus.SENDING and broadcast.closed_at is None
+    if not is_sending or session is None or session.status == SessionStatus.READY:
+        return "", None
+    return session.reason or _("Its session cannot send now."), session.throttled_until
+
+
+def _title(broadcast: Broadcast) -> str:
+    """Return what a broadcast is known by: the beginning of its text, or what it carries."""
+    text = bubbles.first_line(str(broadcast.message.get("text") or ""))
+    if text:
+        return text
+    if template := broadcast.message.get("template"):
+        return str(template.get("name") or "")
+    if location := broadcast.message.get("location"):
+        return str(location.get("name") or _("A place"))
+    return _("Files") if broadcast.message.get("attachments") else _("A contact")

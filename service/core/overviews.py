@@ -1,0 +1,65 @@
+"""Overviews: what is under way and what today has brought, read from the rows of broadcasts alone.
+
+A broadcast's counters say how it fares and its id when it was made: no delivery is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import Select, Text, cast, func, select
+from sqlalchemy.orm import Session as Db
+
+from service.core.paging import Page, PageRequest, fetch
+from service.models import COUNTED, Broadcast, BroadcastStatus
+
+_ID_UNIT = 65_536
+"""Parts of a second in which an id tells its time."""
+
+
+def running(db: Db, client_id: str, limit: int) -> Sequence[Broadcast]:
+    """Return the newest of a client's broadcasts that have somebody left, and are not scheduled."""
+    open_ = _mine(client_id).where(
+        Broadcast.closed_at.is_(None), Broadcast.status != BroadcastStatus.SCHEDULED
+    )
+    return db.scalars(open_.order_by(Broadcast.id.desc()).limit(limit)).all()
+
+
+def newest(db: Db, client_id: str, limit: int) -> Sequence[Broadcast]:
+    """Return a client's newest broadcasts."""
+    return db.scalars(_mine(client_id).order_by(Broadcast.id.desc()).limit(limit)).all()
+
+
+def since(db: Db, client_id: str, moment: int) -> dict[str, int]:
+    """Return how the broadcasts fare that were made since a moment, in milliseconds of Unix time.
+
+    `broadcasts` is how many there are, `total` how many people they are for.
+    """
+    first = f"{moment * _ID_UNIT // 1000:012x}".ljust(24, "0")
+    names = ("total", *COUNTED)
+    sums = [func.coalesce(func.sum(getattr(Broadcast, name)), 0).label(name) for name in names]
+    wanted = select(func.count().label("broadcasts"), *sums).where(
+        Broadcast.client_id == client_id, Broadcast.id >= first, Broadcast.deleted_at.is_(None)
+    )
+    return {name: int(value) for name, value in db.execute(wanted).mappings().one().items()}
+
+
+def search(
+    db: Db, client_id: str, words: str, statuses: Sequence[str], request: PageRequest
+) -> Page[Broadcast]:
+    """Return one page of the broadcasts whose message has these words, in one of these states.
+
+    Empty words and no states leave all of them.
+    """
+    wanted = _mine(client_id)
+    if statuses:
+        wanted = wanted.where(Broadcast.status.in_(statuses))
+    if words:
+        written = json.dumps(words)[1:-1]
+        wanted = wanted.where(cast(Broadcast.message, Text).icontains(written, autoescape=True))
+    return fetch(db, wanted, Broadcast.id, request)
+
+
+def _mine(client_id: str) -> Select[Broadcast]:
+    return select(Broadcast).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))

@@ -1,0 +1,131 @@
+/* The console's own behaviour. Every page works without it; with it nobody has to wait. */
+"use strict";
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const path = document.querySelector(".brand")?.getAttribute("href").replace(/\/$/, "") || "/console";
+document.cookie = `crier_zone=${zone}; path=${path}; SameSite=Lax; max-age=31536000`;
+
+/* What nobody looks at is not asked for. */
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const polls = event.detail.elt.getAttribute("hx-trigger")?.startsWith("every");
+  const open = document.querySelector(".popover:popover-open");
+  if (polls && (document.hidden || open || event.detail.elt.contains(selection()))) {
+    event.preventDefault();
+  }
+});
+
+/* Nothing is replaced under somebody's fingers. */
+function selection() {
+  const marked = document.getSelection();
+  return marked && !marked.isCollapsed ? marked.anchorNode : null;
+}
+
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "drawer-content") {
+    const drawer = document.getElementById("drawer");
+    if (!drawer.open) drawer.showModal();
+  }
+  if (document.querySelector("#live[data-settled]") && event.detail.requestConfig.path.endsWith("/live")) {
+    htmx.trigger(document.body, "settled");
+  }
+  scrollDown();
+});
+
+function scrollDown() {
+  for (const screen of document.querySelectorAll(".phone .screen")) screen.scrollTop = screen.scrollHeight;
+}
+document.addEventListener("DOMContentLoaded", scrollDown);
+
+/* What went wrong, in words. */
+function tell(sentence) {
+  const problem = document.getElementById("problem");
+  problem.textContent = sentence;
+  problem.hidden = false;
+  clearTimeout(tell.timer);
+  tell.timer = setTimeout(() => { problem.hidden = true; }, 9000);
+}
+document.addEventListener("htmx:responseError", (event) => {
+  let said = "";
+  try { said = JSON.parse(event.detail.xhr.responseText).message; } catch { said = event.detail.xhr.statusText; }
+  tell(said);
+});
+
+document.addEventListener("htmx:sendError", () => tell(document.getElementById("problem").dataset.away));
+
+document.addEventListener("click", (event) => {
+  const drawer = document.getElementById("drawer");
+  if (event.target.closest("[data-close]") || event.target === drawer) drawer.close();
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent.trim());
+    copy.classList.add("copied");
+  }
+});
+
+/* Composing: counting, previewing, and files by drop. */
+document.addEventListener("alpine:init", () => {
+  Alpine.data("compose", () => ({
+    numbers: true, groups: false, later: false, text: "", length: "0", counted: "", blank: true,
+    init() {
+      this.numbers = this.$el.dataset.group !== "yes";
+      this.groups = !this.numbers;
+      this.later = this.$el.dataset.later === "yes";
+      this.$refs.attached.addEventListener("click", (event) => {
+        if (event.target.closest("[data-remove]")) { event.target.closest("li").remove(); this.show(); }
+      });
+      this.preview(); this.count(); this.show();
+    },
+    pickNumbers() { this.numbers = true; this.groups = false; },
+    pickGroups() { this.numbers = false; this.groups = true; },
+    now() { this.later = false; },
+    wait() { this.later = true; },
+    preview() {
+      this.text = this.$refs.text.value.trim();
+      this.length = new Intl.NumberFormat(document.documentElement.lang).format([...this.$refs.text.value].length);
+      this.blank = !this.text && !this.$refs.pictures.childElementCount;
+    },
+    count() {
+      const entries = this.$refs.to.value.split(/[,;\n\t]/).filter((entry) => entry.trim()).length;
+      this.counted = entries ? new Intl.NumberFormat(document.documentElement.lang).format(entries) : "";
+    },
+    over() { this.$el.classList.add("over"); },
+    away() { this.$el.classList.remove("over"); },
+    drop(event) { this.away(); this.upload(event.dataTransfer.files); },
+    choose() { this.upload(this.$refs.files.files); },
+    async upload(files) {
+      for (const file of files) await this.store(file);
+      this.$refs.files.value = "";
+      this.show();
+    },
+    async store(file) {
+      const waiting = document.createElement("li");
+      waiting.className = "line muted";
+      waiting.textContent = `${file.name} ${this.$refs.files.dataset.busy}`;
+      this.$refs.attached.append(waiting);
+      const body = new FormData();
+      body.append("file", file);
+      try {
+        const answer = await fetch(this.$refs.files.dataset.url, {
+          method: "POST", body, headers: { ...JSON.parse(document.body.getAttribute("hx-headers")), "HX-Request": "true" },
+        });
+        if (!answer.ok) throw new Error((await answer.json()).message);
+        this.$refs.attached.insertAdjacentHTML("beforeend", await answer.text());
+      } catch (error) { tell(`${file.name}: ${error.message}`); }
+      waiting.remove();
+    },
+    show() {
+      const pictures = [...this.$refs.attached.querySelectorAll("[data-file]")].map((item) => {
+        const bubble = document.createElement("div");
+        bubble.className = "bubble media";
+        if (item.hasAttribute("data-picture")) {
+          const image = document.createElement("img");
+          image.src = item.dataset.file; image.alt = item.querySelector("span").textContent;
+          bubble.append(image);
+        } else { bubble.className = "bubble"; bubble.textContent = item.querySelector("span").textContent; }
+        return bubble;
+      });
+      this.$refs.pictures.replaceChildren(...pictures);
+      this.preview();
+    },
+  }));
+});

@@ -1,0 +1,224 @@
+"""Who gets in, and what others try: the console without scripts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from service.app import Application
+from service.console import attempts, sign_ins
+from service.console.attempts import Attempts
+from service.core import sign_ins as verbs
+from service.core import tokens
+from service.core.tokens import Scope
+from service.database import now_ms
+from tests.conftest import Tenant
+from tests.console.visiting import Visitor
+from tests.house.test_routes import one_of_each
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+"""Who is let in does not depend on the database; the verbs are tested on both."""
+
+PUBLIC = {
+    ("GET", "/console/sign-in"),
+    ("POST", "/console/sign-in"),
+    ("POST", "/console/preferences"),
+    ("GET", "/console/<path:rest>"),
+}
+SCRIPT = "<script>alert('x')</script>"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_ins, "_attempts", Attempts())
+
+
+def routes(app: Application) -> list[tuple[str, str, Scope | None]]:
+    return [
+        (method, rule.rule, getattr(app.view_functions[rule.endpoint], "console_scope", None))
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/console")
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"})  # type: ignore[operator]
+    ]
+
+
+def one_of_everything(tenant: Tenant) -> dict[str, str]:
+    with tenant.crier.database.reading() as db:
+        token = tokens.every(db, tenant.id)[0]
+    return one_of_each(tenant) | {"token_id": token.id}
+
+
+def fill(rule: str, made: dict[str, str]) -> str:
+    filled = re.sub(r"<id:(\w+)>", lambda match: made[match[1]], rule)
+    return re.sub(r"<(\w+)>", "12025550110", filled).removeprefix("/console")
+
+
+def test_every_page_asks_for_a_scope_or_is_known_to_be_public(app: Application) -> None:
+    assert {(method, rule) for method, rule, scope in routes(app) if scope is None} == PUBLIC
+
+
+def test_nobody_gets_in_without_a_sign_in(acme: Tenant, app: Application) -> None:
+    made, stranger = one_of_everything(acme), app.test_client()
+    for method, rule, scope in routes(app):
+        if scope is not None:
+            answer = stranger.open(f"/console{fill(rule, made)}", method=method)
+            assert answer.status_code == 303, rule
+            assert "/console/sign-in" in answer.headers["Location"]
+
+
+def test_no_page_lets_in_a_lesser_scope(acme: Tenant, app: Application) -> None:
+    made = one_of_everything(acme)
+    reader = Visitor(acme, acme.new_token(Scope.READ))
+    for method, rule, scope in routes(app):
+        if scope in {Scope.SEND, Scope.ADMIN}:
+            ask = reader.get if method == "GET" else reader.post
+            assert ask(fill(rule, made)).status_code == 403, rule
+
+
+def test_another_clients_objects_are_not_there(
+    acme: Tenant, globex: Tenant, app: Application
+) -> None:
+    made, stranger = one_of_everything(acme), Visitor(globex)
+    other = one_of_everything(globex)
+    mixed = made | {"group_id": made["group_id"], "contact_id": other["contact_id"]}
+    for method, rule, scope in routes(app):
+        if "<id:" in rule and scope is not None:
+            ask = stranger.get if method == "GET" else stranger.post
+            ids = mixed if "group_id" in rule else made
+            fields = {"recipient": "12025550110", "people": "Ada, 12025550110", "name": "x"}
+            answer = ask(fill(rule, ids), **({} if method == "GET" else fields))
+            assert answer.status_code == 404, rule
+            assert "text/html" in answer.headers["Content-Type"]
+
+
+def test_every_page_of_ones_own_is_there_with_headers_that_guard_it(
+    acme: Tenant, app: Application
+) -> None:
+    made, visitor = one_of_everything(acme), Visitor(acme)
+    for method, rule, scope in routes(app):
+        if method == "GET" and scope is not None:
+            answer = visitor.get(fill(rule, made))
+            assert answer.status_code == 200, rule
+            policy = answer.headers["Content-Security-Policy"]
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert not re.search(r"<script(?! src=)| on\w+=|style=|javascript:", answer.text), rule
+
+
+def test_a_form_of_another_site_is_refused(acme: Tenant) -> None:
+    made, visitor = one_of_everything(acme), Visitor(acme)
+    path = f"/console/broadcasts/{made['broadcast_id']}/pause"
+    word = visitor.word()
+    other = Visitor(acme).word()
+    forged = [
+        ({}, {}),
+        ({"csrf": other}, {}),
+        ({"csrf": word}, {"Origin": "https://evil.example"}),
+        ({"csrf": word}, {"Origin": "null"}),
+        ({"csrf": word}, {"Sec-Fetch-Site": "cross-site"}),
+    ]
+    for fields, headers in forged:
+        refused = visitor.http.post(path, data=fields, headers=headers)
+        assert refused.status_code == 403, headers
+    signing_in = {"data": {"token": acme.token}, "headers": {"Sec-Fetch-Site": "cross-site"}}
+    assert visitor.http.post("/console/sign-in", **signing_in).status_code == 403
+    origin = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+    assert visitor.http.post(path, data={"csrf": word}, headers=origin).status_code == 303
+
+
+def test_the_cookie_is_made_by_us_alone_and_worth_nothing_after_the_sign_out(
+    acme: Tenant, app: Application
+) -> None:
+    victim = app.test_client()
+    victim.set_cookie("crier_console", "chosen-by-somebody-else", path="/console")
+    answer = victim.post(
+        "/console/sign-in", data={"token": acme.token}, base_url="https://localhost"
+    )
+    [cookie] = [each for each in answer.headers.getlist("Set-Cookie") if "crier_console" in each]
+    assert "chosen" not in cookie
+    assert {"HttpOnly", "SameSite=Lax", "Secure", "Path=/console"} <= {*cookie.split("; ")}
+    visitor = Visitor(acme)
+    stolen = visitor.http.get_cookie("crier_console", path="/console")
+    assert stolen is not None
+    assert visitor.post("/sign-out").status_code == 303
+    thief = app.test_client()
+    thief.set_cookie("crier_console", stolen.value, path="/console")
+    assert thief.get("/console/").status_code == 303
+
+
+def test_signing_in_leads_to_pages_of_the_console_only(acme: Tenant) -> None:
+    visitor = Visitor(acme)
+    fields = {"token": acme.token}
+    for wanted in ("https://evil.example/", "//evil.example", "/console/\\evil", "/elsewhere"):
+        answer = visitor.http.post("/console/sign-in", data={**fields, "next": wanted})
+        assert answer.headers["Location"] == "/console/"
+    answer = visitor.http.post("/console/sign-in", data={**fields, "next": "/console/broadcasts"})
+    assert answer.headers["Location"] == "/console/broadcasts"
+
+
+def test_a_wrong_token_is_told_and_too_many_have_to_wait(acme: Tenant, app: Application) -> None:
+    browser = app.test_client()
+    for _ in range(attempts.MOST):
+        wrong = browser.post("/console/sign-in", data={"token": "crier_wrong"})
+        assert wrong.status_code == 403
+        assert "not one of ours" in wrong.text
+    refused = browser.post("/console/sign-in", data={"token": acme.token})
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "60"
+
+
+def test_a_link_signs_in_by_a_click_and_not_by_being_looked_at(acme: Tenant) -> None:
+    with acme.crier.database.writing() as db:
+        secret = verbs.link(db, acme.id, Scope.READ, now=now_ms())
+    browser = acme.new_browser()
+    for _ in range(2):
+        assert secret in browser.get(f"/console/sign-in?link={secret}").text
+    assert browser.post("/console/sign-in", data={"link": secret}).status_code == 303
+    assert "You may look, but not send." in browser.get("/console/").text
+    assert acme.new_browser().post("/console/sign-in", data={"link": secret}).status_code == 403
+
+
+def test_scripts_in_texts_are_shown_as_texts(acme: Tenant) -> None:
+    session = acme.make("/session", name=SCRIPT, channel="sandbox")
+    contact = acme.make("/contact", name=SCRIPT, phones=["2348179803743"], organisation=SCRIPT)
+    group = acme.make("/group", name=SCRIPT, contacts=[contact["_id"]])
+    broadcast = acme.make(
+        "/broadcast",
+        send_type="individual",
+        to="2348179803743",
+        message={"text": SCRIPT, "location": {"name": SCRIPT, "lat": "1", "lng": "2"}},
+    )
+    visitor = Visitor(acme)
+    pages = [
+        "/",
+        "/broadcasts",
+        f"/broadcasts?q={SCRIPT}",
+        f"/broadcasts/{broadcast['_id']}",
+        f"/broadcasts/{broadcast['_id']}?q={SCRIPT}&status={SCRIPT}",
+        "/sessions",
+        f"/sessions/{session['_id']}",
+        f"/sessions/{session['_id']}/edit",
+        "/contacts",
+        f"/contacts/{contact['_id']}",
+        f"/groups/{group['_id']}",
+        f"/phones/{SCRIPT.replace('/', '')}",
+        f"/compose?text={SCRIPT}&to={SCRIPT}&session_id={SCRIPT}",
+        f"/compose?like={broadcast['_id']}",
+        f"/nothing/{SCRIPT}",
+    ]
+    for page in pages:
+        assert "<script>alert" not in visitor.get(page).text, page
+    fields = {"text": SCRIPT, "to": SCRIPT, "session_id": SCRIPT}
+    assert "<script>alert" not in visitor.post("/compose", **fields).text
+    assert "<script>alert" not in visitor.post("/tokens", name=SCRIPT, scope="read").text
+    visitor.post(f"/contacts/{contact['_id']}", name=SCRIPT, phones="2348179803743")
+    assert "<script>alert" not in visitor.said()
+
+
+def test_a_notice_that_somebody_else_has_written_is_not_shown(acme: Tenant) -> None:
+    visitor = Visitor(acme)
+    visitor.http.set_cookie("crier_notice", f"{'0' * 64}.LkV2aWw=", path="/console")
+    assert "Evil" not in visitor.said()
