@@ -1,7 +1,6 @@
-"""JSON from outside, read whole or refused with the place where it goes wrong.
+"""Parses untrusted JSON from clients and providers, or says where it is wrong.
 
-Clients and providers alike are read here: what is nested without end, or is a million empty lists,
-costs nothing.
+Size and depth are limited, so deep nesting or a million empty lists cost nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ _MOST_ENTRIES: Final = 1_000_000
 
 
 class UnreadableDocumentError(Exception):
-    """What came is not JSON, or too much of it."""
+    """The input is not valid JSON, or it exceeds a limit."""
 
 
 def read(raw: bytes, *, most_brackets: int, unbounded: str = "", storable: bool = True) -> Any:
-    """Return what JSON in UTF-8, UTF-16 or UTF-32 says, an empty object for no bytes.
+    """Parse JSON in UTF-8, UTF-16 or UTF-32; no bytes are an empty object.
 
-    An empty list takes 3 bytes of JSON and 64 of memory, so there may be only so many brackets.
+    An empty list takes 3 bytes of JSON and 64 of memory, so the number of brackets is limited.
     The member `unbounded` may be a list without end, also of objects that have a member of that
     name, and another object inside; `storable`: all texts must be fit for a database.
     Raises UnreadableDocumentError.
@@ -39,17 +38,17 @@ def read(raw: bytes, *, most_brackets: int, unbounded: str = "", storable: bool 
     if (brackets := text.count("[") + text.count("{")) > most_brackets and unbounded:
         brackets -= 2 * min(text.count(f'"{unbounded}"'), _MOST_ENTRIES)
     if brackets > most_brackets:
-        refuse("it has too many lists and objects in it")
+        refuse("it has too many lists and objects")
     value = _decode(text)
     check_sizes(value, unbounded=unbounded)
-    # Only an escape can bring in what no encoding can say or JSON forbids in plain sight.
+    # Only escapes can introduce NUL or lone surrogates.
     if storable and "\\u" in text:
         check_texts(value)
     return value
 
 
 def check_sizes(document: Any, *, unbounded: str = "") -> None:
-    """Refuse what would take long to look through; one member may be a list without end."""
+    """Refuse documents that are slow to process; the member `unbounded` may be any list."""
     left = [(document, 0)]
     if isinstance(document, dict):
         left = [(value, 1) for name, value in document.items() if name != unbounded]
@@ -60,13 +59,13 @@ def check_sizes(document: Any, *, unbounded: str = "") -> None:
         if depth > _DEEPEST:
             refuse("it is nested too deeply")
         if len(item) > _LONGEST_LIST:
-            refuse(f"a list in it has more than {_LONGEST_LIST} entries")
+            refuse(f"a list has more than {_LONGEST_LIST} entries")
         inside = item.values() if isinstance(item, dict) else item
         left.extend((value, depth + 1) for value in inside)
 
 
 def check_texts(value: Any) -> None:
-    """Refuse NUL characters, which Postgres cannot store, and halves of surrogate pairs."""
+    """Refuse NUL characters, which Postgres cannot store, and lone surrogates."""
     left = [value]
     while left:
         item = left.pop()
@@ -85,11 +84,11 @@ def _members(item: dict[str, Any]) -> Iterable[Any]:
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        refuse(r"a text in it has the character \u0000")
+        refuse(r"a string contains the character \u0000")
     try:
         text.encode()
     except UnicodeEncodeError:
-        refuse("a text in it has half of a surrogate pair")
+        refuse("a string contains half of a surrogate pair")
 
 
 def _text(raw: bytes) -> str:
@@ -98,7 +97,7 @@ def _text(raw: bytes) -> str:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         if found := filetype.guess(raw):
-            refuse(f"it is a file ({found.mime}), which goes to POST /attachment")
+            refuse(f"it is a file ({found.mime}). Upload it with POST /attachment")
         name = encoding.removesuffix("-sig").upper()
         refuse(f"byte {error.start + 1} is not {name}: send the body as UTF-8")
 
@@ -112,25 +111,25 @@ def _decode(text: str) -> Any:
     except RecursionError:
         refuse("it is nested too deeply")
     except ValueError:
-        refuse("a number in it has too many digits")
+        refuse("a number has too many digits")
 
 
 _SAID = {
-    "Expecting value": "a value is missing, or a text without double quotation marks",
+    "Expecting value": "a value is missing, or a string has no double quotes",
     "Expecting property name enclosed in double quotes": (
-        "a name in double quotation marks is missing, or a comma is one too many"
+        "a name in double quotes is missing, or there is a comma too many"
     ),
-    "Expecting ',' delimiter": "a comma is missing, or a bracket",
-    "Expecting ':' delimiter": "a colon is missing behind the name of a member",
-    "Extra data": "the object ends, and something follows",
+    "Expecting ',' delimiter": "a comma or a bracket is missing",
+    "Expecting ':' delimiter": "a colon is missing after the name of a member",
+    "Extra data": "there is more text after the end of the object",
     "Invalid control character at": (
-        r"a text has a line break or another control character in it: write it as \n"
+        r"a string contains a line break or another control character: write it as \n"
     ),
-    "Invalid \\escape": r"a backslash stands for nothing here: write it as \\",
-    r"Invalid \uXXXX escape": r"\u needs four hexadecimal digits behind it",
-    "Unterminated string starting at": "a text begins and does not end",
+    "Invalid \\escape": r"a backslash starts no valid escape: write it as \\",
+    r"Invalid \uXXXX escape": r"\u needs four hexadecimal digits after it",
+    "Unterminated string starting at": "a string has no end",
 }
-"""What Python says of broken JSON, in words that say what to do."""
+"""Replacements for Python's messages about invalid JSON."""
 
 
 def refuse(reason: str) -> NoReturn:
@@ -139,20 +138,20 @@ def refuse(reason: str) -> NoReturn:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; of two members of one name it is not known which is meant."""
+    """Build an object; refuse duplicate names."""
     if len(pairs) > _MOST_MEMBERS:
-        refuse(f"an object in it has more than {_MOST_MEMBERS} members")
+        refuse(f"an object has more than {_MOST_MEMBERS} members")
     members = dict(pairs)
     if len(members) < len(pairs):
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        refuse(f"an object names {twice[:64]!r} twice")
+        refuse(f"an object has the member {twice[:64]!r} twice")
     return members
 
 
 class Written(float):
-    """A number with a point or an exponent; as a text it is what the client wrote.
+    """A number with a point or an exponent. `str` returns it as the client wrote it.
 
-    A telephone as `1.2E+10` is to be told from one that is written out, with `.0` behind it.
+    A phone number written as `1.2E+10` must differ from one written out with `.0` at its end.
     """
 
     def __init__(self, written: str) -> None:
@@ -165,12 +164,12 @@ class Written(float):
 def _finite(digits: str) -> float:
     number = Written(digits)
     if math.isinf(number):
-        refuse("a number in it is too large")
+        refuse("a number is too large")
     return number
 
 
 def _no_constant(name: str) -> NoReturn:
-    refuse(f"{name} is not a number of JSON")
+    refuse(f"{name} is not a JSON number")
 
 
 _DECODER = json.JSONDecoder(

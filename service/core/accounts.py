@@ -1,4 +1,4 @@
-"""Sessions as drivers see them: decrypted, and with a memory of what they uploaded."""
+"""Accounts: opens a session's driver with decrypted settings and remembered uploads."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from service.models import Broadcast, Session
 
 
 class Accounts:
-    """The way from a session to its driver.
+    """Opens drivers for sessions.
 
-    `media` returns what remembers the uploads of a session, by its id.
+    `media` returns the upload memory of a session, by its id.
     """
 
     def __init__(self, settings: Settings, vault: Vault, media: Callable[[str], MediaIds]) -> None:
@@ -32,13 +32,13 @@ class Accounts:
         self._media = media
 
     def open(self, session: Session) -> Driver:
-        """Make the driver of a session; no call goes out yet."""
+        """Create the driver of a session, without any request."""
         return self.channels.open(session.channel, self._account(session))
 
     def ask(self, question: Conversation[T]) -> T:
-        """Have a driver's question answered, which takes `CHECK_TIMEOUT` at most for each step.
+        """Run a driver's conversation, with `CHECK_TIMEOUT` per step.
 
-        Raises what the question raises.
+        Raises what the conversation raises.
         """
         return talk(question, self._hasty)
 
@@ -56,13 +56,13 @@ class Accounts:
         return Worded(driver, self.restored(broadcast.content), personal)
 
     def restored(self, resolved: dict[str, Any]) -> Content:
-        """Return a resolved content as drivers read it."""
+        """Return resolved content for drivers."""
         folder: Path = self.settings.attachments_dir
         return content.restore(resolved, folder, self.settings.public_url)
 
 
 def surroundings(settings: Settings) -> DriverContext:
-    """Return the part of the settings that concerns drivers."""
+    """Return the settings that drivers need."""
     return DriverContext(
         sandbox_store=settings.sandbox_store,
         connect_timeout=settings.connect_timeout,
@@ -73,7 +73,7 @@ def surroundings(settings: Settings) -> DriverContext:
 
 
 def _hasty(usual: DriverContext, longest: float) -> DriverContext:
-    """Return the same surroundings for what must not take longer than so many seconds."""
+    """Return the same context with timeouts of at most `longest` seconds."""
     return replace(
         usual,
         connect_timeout=min(usual.connect_timeout, longest),

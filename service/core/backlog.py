@@ -1,7 +1,7 @@
-"""The backlog: how much is accepted and not final, and how long the oldest of it has been due.
+"""The backlog: how many deliveries are not final, and how long the oldest has been due.
 
-Read from the counters of open broadcasts and the index on what is queued: the price goes with the
-number of open broadcasts, never with what has been delivered.
+It reads the counters of open broadcasts and the index of queued deliveries. The cost grows with the
+number of open broadcasts, not with past deliveries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from service.models import COUNTED, FOREVER, SessionStatus
 
 
 class Depth(NamedTuple):
-    """The deliveries that are not final, of the broadcasts in one state on one channel."""
+    """Number of deliveries that are not final, by channel and broadcast status."""
 
     channel: str
     status: str
@@ -23,9 +23,9 @@ class Depth(NamedTuple):
 
 
 class Oldest(NamedTuple):
-    """The oldest due delivery of the sessions in one state on one channel.
+    """The oldest due delivery, by channel and session status.
 
-    Since when it is due in milliseconds of Unix time, None: there is none.
+    `due_at` is in Unix milliseconds, None if nothing is due.
     """
 
     channel: str
@@ -51,13 +51,13 @@ _OLDEST = text(f"""
 
 
 def depths(db: Db) -> list[Depth]:
-    """Count what is accepted and neither sent nor given up, by channel and state of broadcast."""
+    """Count deliveries that are not final, by channel and broadcast status."""
     return [Depth(row.channel, row.status, int(row.deliveries)) for row in db.execute(_DEPTHS)]
 
 
 def oldest(db: Db, *, now: int) -> list[Oldest]:
-    """Find since when deliveries have been due, by channel and state of session.
+    """Find the oldest due deliveries, by channel and session status.
 
-    Only of broadcasts that are sending: what is paused or scheduled waits as it was told to.
+    Only sending broadcasts count: paused and scheduled ones wait on purpose.
     """
     return [Oldest._make(row) for row in db.execute(_OLDEST, {"now": now})]

@@ -1,4 +1,4 @@
-"""A delivery before the judge: how it stands after each of the provider's later words on it."""
+"""Applies later reports of a provider to a delivery, one after another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENDED = {DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN}
 
 
 class Failure(NamedTuple):
-    """A part that failed after it was taken, and its delivery as it was before that attempt."""
+    """A part that failed after the provider accepted it, and its delivery before that attempt."""
 
     error: SendError
     delivery: Claimed
@@ -33,9 +33,9 @@ Judge = Callable[[Failure], Verdict]
 
 
 class Case:
-    """A delivery with the words on it, each with the part that it is about.
+    """A delivery and the reports on it, each with its part.
 
-    `verdicts` are those that made a difference: a failure that is no news has no consequences.
+    `verdicts` has only those that changed something: a repeated failure has no consequences.
     `events` are what the row does not tell afterwards.
     """
 
@@ -57,7 +57,7 @@ class Case:
         )
 
     def hear(self, judge: Judge) -> None:
-        """Let every word have its effect."""
+        """Apply every report."""
         for row, part in self.words:
             error = waiting.error(row, self._now)
             verdict = judge(self._failure(row, error)) if error else None
@@ -69,15 +69,15 @@ class Case:
                     self._arrived_at[after.status] = row.received_at
 
     def has_moved(self) -> bool:
-        """Tell whether anything is new."""
+        """Return whether the reports changed anything."""
         return self._state != self._before
 
     def has_arrived(self) -> bool:
-        """Tell whether the recipient has got something."""
+        """Return whether a part reached the recipient."""
         return not _ARRIVED.isdisjoint(row.state for row, _ in self.words)
 
     def move(self) -> dict[str, object]:
-        """Return what changes in the row."""
+        """Return the changed columns of the row."""
         after = self._state
         return {
             "delivery_id": self.delivery.id,
@@ -96,7 +96,7 @@ class Case:
         }
 
     def gain(self) -> Counter[str]:
-        """Return by how much the broadcast's counters change."""
+        """Return the changes to the broadcast's counters."""
         gain: Counter[str] = Counter()
         if self._before.status in COUNTED:
             gain[self._before.status] -= 1
@@ -117,7 +117,7 @@ class Case:
             yield Event(delivery_id, moment, EventKind(row.state), part)
 
     def _failure(self, row: Row[Any], error: SendError) -> Failure:
-        """Describe a failure as that of an attempt that has not been counted yet."""
+        """Describe a failure as if its attempt had not been counted yet."""
         claimed = Claimed(
             self.delivery.id,
             self.delivery.broadcast_id,
@@ -136,7 +136,7 @@ class Case:
         self._state = after
 
     def _wait(self, verdict: Verdict | None) -> None:
-        """Set when it goes on; one that waited already for its next attempt waits no shorter."""
+        """Set the next attempt; never earlier than one that was already set."""
         due_at = verdict.outcome.due_at if verdict else self._now
         if self._state.status is DeliveryStatus.QUEUED:
             self._due_at = max(self._due_at, due_at if verdict else 0)

@@ -1,4 +1,4 @@
-"""Clients: the tenants, whom the operator alone makes, lists and disables."""
+"""Clients: the tenants. Only the operator creates, lists and disables them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from service.errors import ConflictError, InvalidError, NowhereError
 from service.models import Broadcast, BroadcastStatus, Client
 
 DISABLED = "The operator has disabled this client."
-"""The reason of broadcasts that were paused so."""
+"""The reason of broadcasts that `disable` paused."""
 
 
 def create(db: Db, name: str) -> Client:
-    """Create a client; raises ConflictError when the name is taken, InvalidError when empty."""
+    """Create a client; raises ConflictError if the name is taken, InvalidError if empty."""
     name = name.strip()
     if not name:
         raise InvalidError(errors={"name": ["A client needs a name."]})
     if find(db, name) is not None:
-        sentence = f"There is a client named {name!r} already."
+        sentence = f"A client named {name!r} already exists."
         raise ConflictError(sentence, errors={"name": [sentence]})
     client = Client(name=name)
     db.add(client)
@@ -29,12 +29,12 @@ def create(db: Db, name: str) -> Client:
 
 
 def find(db: Db, name: str) -> Client | None:
-    """Return the client of that name, if there is one."""
+    """Return the client with this name, if it exists."""
     return db.scalar(select(Client).where(Client.name == name))
 
 
 def get(db: Db, name: str) -> Client:
-    """Return the client of that name; raises NowhereError."""
+    """Return the client with this name; raises NowhereError."""
     client = find(db, name)
     if client is None:
         noun = "client"
@@ -43,12 +43,12 @@ def get(db: Db, name: str) -> Client:
 
 
 def every(db: Db) -> Sequence[Client]:
-    """Return all clients, the oldest first."""
+    """Return all clients, oldest first."""
     return db.scalars(select(Client).order_by(Client.id)).all()
 
 
 def disable(db: Db, name: str, *, now: int) -> int:
-    """Refuse the tokens of a client and pause its broadcasts; return how many these are.
+    """Refuse a client's tokens and pause its broadcasts; return how many were paused.
 
     Raises NowhereError.
     """
@@ -64,7 +64,7 @@ def disable(db: Db, name: str, *, now: int) -> int:
 
 
 def enable(db: Db, name: str, *, now: int) -> int:
-    """Undo `disable`; return how many broadcasts go on. Raises NowhereError."""
+    """Undo `disable`; return how many broadcasts continue. Raises NowhereError."""
     client = get(db, name)
     client.disabled_at = None
     db.flush()
@@ -80,7 +80,7 @@ def enable(db: Db, name: str, *, now: int) -> int:
 
 
 def _count(db: Db, change: Update, now: int) -> int:
-    """Carry out a change of broadcasts; return how many it met."""
+    """Execute an update of broadcasts; return how many rows it changed."""
     values = {"updated_at": now, "version": Broadcast.version + 1}
     changed = change.values(**values).returning(Broadcast.id)
     return len(db.execute(changed, execution_options={"synchronize_session": False}).all())

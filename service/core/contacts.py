@@ -1,4 +1,4 @@
-"""The verbs of contacts."""
+"""Contacts: people with phones and e-mail addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.models import Contact, GroupMember
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Contact:
     """Create a contact from `name`, `phones`, `emails`, `organisation`, `channel`.
 
-    Raises InvalidError. Phones are stored in E.164 digits, each once, in the order given.
+    Phones are stored as unique E.164 digits, in the given order. Raises InvalidError.
     """
     contact = Contact(
         client_id=client_id,
@@ -67,7 +67,7 @@ def update(
     contact_id: str,
     fields: Mapping[str, Any],
 ) -> Contact:
-    """Change the given fields of a contact, if it still has the `version` that is among them.
+    """Change the given fields of a contact; a given `version` must still be current.
 
     Raises NotFoundError, InvalidError, StaleVersionError.
     """
@@ -91,14 +91,14 @@ def delete(db: Db, client_id: str, contact_id: str) -> Contact:
 
 
 def reached_by(phones: Sequence[str]) -> str:
-    """Return the phone to which messages go: the first that is no landline, else the first."""
+    """Return the phone for messages: the first mobile one, otherwise the first."""
     if len(phones) == 1:
         return phones[0]
     return next((phone for phone in phones if not numbers.is_landline(phone)), phones[0])
 
 
 def _normalised(phones: Sequence[str]) -> list[str]:
-    """Return phones in E.164 digits, each once; raises InvalidError naming every bad one."""
+    """Return unique phones in E.164 digits; raises InvalidError for every bad one."""
     found = {phone: numbers.normalise(phone) for phone in phones}
     errors = {
         f"phones.{position}": [f"{phone[:40]!r} {numbers.reason(phone)}."]

@@ -1,4 +1,4 @@
-"""Containers: ISO base media files and Ogg, told by what they carry."""
+"""Container formats: detects ISO base media files and Ogg by their content."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _HEIC: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 _ADVICE: Final = {
     **dict.fromkeys(
         _HEIC,
-        "This is a HEIC picture, which no channel shows: save it as JPEG (an iPhone takes JPEG with"
+        "HEIC images are not supported. Save it as JPEG (an iPhone takes JPEG with"
         " Settings, Camera, Formats, Most Compatible).",
     ),
-    **dict.fromkeys((b"avif", b"avis"), "This is an AVIF picture: save it as JPEG or PNG."),
-    b"crx ": "This is a raw picture of a camera (CR3): export it as JPEG.",
-    b"qt  ": "This is a QuickTime film (MOV): export it as MP4, with H.264 and AAC.",
+    **dict.fromkeys((b"avif", b"avis"), "AVIF images are not supported. Save it as JPEG or PNG."),
+    b"crx ": "Raw camera images (CR3) are not supported. Export it as JPEG.",
+    b"qt  ": "QuickTime video (MOV) is not supported. Export it as MP4, with H.264 and AAC.",
 }
-"""What to do with a file of a brand that no channel shows (brands: https://mp4ra.org)."""
+"""Error messages for unsupported brands (list of brands: https://mp4ra.org)."""
 
 _AUDIO: Final = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})
 _MP4: Final = (b"iso", b"mp4", b"avc1", b"mmp4", b"MSNV", b"M4V", b"f4v ", b"F4V ", b"dash", b"cmf")
-"""How the brands of MP4 begin."""
+"""Prefixes of MP4 brands."""
 
 _OLD_QUICKTIME: Final = frozenset({b"moov", b"wide", b"pnot"})
-"""The first boxes of films from before there were brands."""
+"""First boxes of QuickTime files from before brands existed."""
 
 _BOX: Final = struct.Struct(">I4s")
 _MOST_BOXES: Final = 100
@@ -41,15 +41,15 @@ _OPUS: Final = b"OpusHead"
 _OGG_AUDIO: Final = (_OPUS, b"\x01vorbis", b"\x7fFLAC", b"fLaC", b"Speex   ")
 _OGG_VIDEO: Final = (b"\x80theora", b"BBCD\0", b"OVP80")
 _PAGE: Final = 27
-"""The bytes of a page's header in front of its table of segments (RFC 3533, section 6)."""
+"""Bytes of a page header before its segment table (RFC 3533, section 6)."""
 
 _BEGINS_STREAM: Final = 2
 
 
 def iso_media(file: BinaryIO, head: bytes) -> str | None:
-    """Return the type of an ISO base media file, None for any other file.
+    """Return the type of an ISO base media file, None for other files.
 
-    Raises MediaTypeError, with what to do, for pictures and films that channels do not show.
+    Raises MediaTypeError for unsupported images and videos.
     """
     box = head[4:8]
     if box in _OLD_QUICKTIME:
@@ -69,9 +69,9 @@ def iso_media(file: BinaryIO, head: bytes) -> str | None:
 
 
 def ogg(head: bytes) -> str | None:
-    """Return the type of an Ogg file by the codecs of its streams (RFC 5334), None if it is none.
+    """Return the type of an Ogg file by its codecs (RFC 5334), None for other files.
 
-    `ogg` is Opus alone, the one that is sent as a voice message; `oga` is other sound.
+    `ogg` is Opus, which is sent as a voice message; `oga` is other audio.
     """
     streams = list(_streams(head))
     if any(stream.startswith(_OGG_VIDEO) for stream in streams):
@@ -83,7 +83,7 @@ def ogg(head: bytes) -> str | None:
 
 
 def _brands(head: bytes) -> Iterator[bytes]:
-    """Yield the major brand of a file, and those that it is compatible with."""
+    """Yield the major brand of a file and its compatible brands."""
     yield head[8:12]
     size, _ = _BOX.unpack_from(head)
     for at in range(16, min(size, len(head)) - 3, 4):
@@ -95,7 +95,7 @@ def _is_generic(brand: bytes) -> bool:
 
 
 def _tracks(file: BinaryIO) -> set[bytes]:
-    """Return the kinds of track that the index of a file names; none if it has no index."""
+    """Return the track types in the index of a file, empty without an index."""
     at = 0
     for _ in range(_MOST_BOXES):
         file.seek(at)
@@ -115,7 +115,7 @@ def _tracks(file: BinaryIO) -> set[bytes]:
 
 
 def _streams(head: bytes) -> Iterator[bytes]:
-    """Yield how each stream begins: their first pages stand in front of all others."""
+    """Yield the beginning of each stream: their first pages come before all others."""
     at = 0
     while head[at : at + 4] == b"OggS" and len(head) > at + _PAGE:
         if not head[at + 5] & _BEGINS_STREAM:

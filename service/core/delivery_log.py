@@ -27,11 +27,11 @@ _LEFT = (
 _SIZE: ColumnElement[int] = case(
     (Broadcast.closed_at.is_(None), func.coalesce(_LEFT, Broadcast.total)), else_=Broadcast.total
 )
-"""How many deliveries a broadcast has: all, or those that the fan-out has made so far."""
+"""How many deliveries a broadcast has, as far as the fan-out has created them."""
 
 
 class Entry(NamedTuple):
-    """A delivery and the broadcast that it is of."""
+    """A delivery and its broadcast."""
 
     delivery: Delivery
     broadcast: Broadcast
@@ -86,7 +86,7 @@ def _mine(what: Any, scope: DeliveryScope) -> Select[Any]:
 
 
 def _places(db: Db, scope: DeliveryScope, request: PageRequest) -> Iterator[str]:
-    """Yield the ids of the deliveries of a page, in its order."""
+    """Yield the delivery ids of a page, in order."""
     start, end = request.offset, request.offset + request.page_size
     for broadcast_id, size, before in _shares(db, scope, request):
         for number in range(max(0, start - before), min(size, end - before)):
@@ -94,9 +94,9 @@ def _places(db: Db, scope: DeliveryScope, request: PageRequest) -> Iterator[str]
 
 
 def _shares(db: Db, scope: DeliveryScope, request: PageRequest) -> Iterator[tuple[str, int, int]]:
-    """Yield the broadcasts that have deliveries on a page, in its order.
+    """Yield the broadcasts with deliveries on a page, in order.
 
-    Each with its size, and how many deliveries there are before its own.
+    Each comes with its size and the number of deliveries before it.
     """
     start, end = request.offset, request.offset + request.page_size
     sizes = _mine(Broadcast.id, scope).add_columns(_SIZE.label("size")).subquery()
@@ -110,7 +110,7 @@ def _shares(db: Db, scope: DeliveryScope, request: PageRequest) -> Iterator[tupl
 
 
 def _entries(db: Db, delivery_ids: list[str]) -> list[Entry]:
-    """Return deliveries in the order of these ids; one that was deleted meanwhile is left out."""
+    """Return deliveries in the order of these ids; skip deleted ones."""
     of_broadcast = Broadcast.id == Delivery.broadcast_id
     found = select(Delivery, Broadcast).join(Broadcast, of_broadcast)
     rows = db.execute(found.where(Delivery.id.in_(delivery_ids))).all()

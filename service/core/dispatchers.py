@@ -1,4 +1,4 @@
-"""The verbs of dispatchers: the processes that send, and how each knows that another is gone."""
+"""Dispatchers: registers sending processes, their heartbeats, and detects dead ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 
 class LostClaimError(Exception):
-    """Another process took this one for dead and answers for its deliveries now."""
+    """Another process declared this one dead and took over its deliveries."""
 
 
 def host() -> str:
-    """Name the place in which a process id means something: one boot of one machine, or container.
+    """Return an id of this boot of this machine or container: process ids are unique in it.
 
-    Empty where the system does not tell; then only the heartbeat does.
+    Empty if the system does not provide one; then only heartbeats detect dead processes.
     """
     try:
         return f"{_BOOT_ID.read_text().strip()}/{_PID_NAMESPACE.stat().st_ino}"
@@ -33,7 +33,7 @@ def host() -> str:
 
 
 def register(db: Db, *, now: int) -> str:
-    """Enter this process among the living; return its id, which marks its claims."""
+    """Register this process; return its id, which marks its claims."""
     dispatcher_id = ids.new()
     place = host() or socket.gethostname()
     values = {"id": dispatcher_id, "host": place, "pid": os.getpid(), "beats": 0}
@@ -42,7 +42,7 @@ def register(db: Db, *, now: int) -> str:
 
 
 def beat(db: Db, dispatcher_id: str, *, now: int) -> None:
-    """Say that this process lives; raises LostClaimError if it was given up."""
+    """Record a heartbeat; raises LostClaimError if the process was declared dead."""
     beaten = (
         update(Dispatcher)
         .where(Dispatcher.id == dispatcher_id)
@@ -58,7 +58,7 @@ _HOLD_POSTGRES = text(f"{_HOLD.text} FOR KEY SHARE")
 
 
 def hold(db: Db, dispatcher_id: str) -> None:
-    """Keep this process from being given up until the transaction ends; raises LostClaimError."""
+    """Prevent others from declaring this process dead until commit; raises LostClaimError."""
     mine = _HOLD_POSTGRES if is_postgres(db) else _HOLD
     if db.execute(mine, {"id": dispatcher_id}).one_or_none() is None:
         raise LostClaimError
@@ -68,30 +68,30 @@ _HOLD_ALL = text("SELECT id FROM dispatchers ORDER BY id FOR UPDATE")
 
 
 def hold_all(db: Db) -> None:
-    """Wait for all claims that are under way, and let none begin until the transaction ends."""
+    """Wait for running claims, and block new ones until the transaction ends."""
     if is_postgres(db):
         db.execute(_HOLD_ALL).all()
 
 
 def beats(db: Db) -> dict[str, int]:
-    """Return how often each dispatcher has beaten."""
+    """Return the heartbeat counter of each dispatcher."""
     return {row.id: row.beats for row in db.execute(select(Dispatcher.id, Dispatcher.beats))}
 
 
 def departed(db: Db) -> list[str]:
-    """List the dispatchers of this very machine whose process is gone."""
+    """List the dispatchers of this machine whose process is gone."""
     place = host()
     neighbours = db.execute(select(Dispatcher.id, Dispatcher.pid).where(Dispatcher.host == place))
     return [row.id for row in neighbours if place and not _is_running(row.pid)]
 
 
 def remove(db: Db, dispatcher_ids: list[str]) -> None:
-    """Strike dispatchers from the living: what they were sending is an orphan from now on."""
+    """Remove dispatchers. Their claimed deliveries become orphans."""
     db.execute(delete(Dispatcher).where(Dispatcher.id.in_(dispatcher_ids)))
 
 
 def _is_running(pid: int) -> bool:
-    """Tell whether a process exists; another program under a dead one's number counts as alive."""
+    """Return whether a process exists. A reused process id counts as alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Faults of a request: which field, named as the client named it, and what is wrong with it."""
+"""Validation errors by dotted field name, as the client named it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Result = TypeVar("Result")
 
 
 def flatten(messages: Any, path: str = "body") -> dict[str, list[Any]]:
-    """Turn marshmallow's nested messages into dotted fields with a list of reasons each.
+    """Flatten marshmallow's nested messages to lists of reasons by dotted field.
 
-    `{"message": {"location": {"lat": ["…"]}}}` becomes `{"message.location.lat": ["…"]}`; what
-    concerns the whole is put under `path`.
+    `{"message": {"location": {"lat": ["…"]}}}` becomes `{"message.location.lat": ["…"]}`. Errors
+    about the whole document go under `path`.
     """
     flat: dict[str, list[Any]] = {}
     _gather(messages, (), path, flat)
@@ -25,7 +25,7 @@ def flatten(messages: Any, path: str = "body") -> dict[str, list[Any]]:
 
 
 def under(prefix: str, faults: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Return the same faults, of a part of the request that is called `prefix`."""
+    """Put a prefix before the field names."""
     return {
         prefix if name == "body" else f"{prefix}.{name}": reasons
         for name, reasons in faults.items()

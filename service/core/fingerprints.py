@@ -1,6 +1,6 @@
-"""Fingerprints: what a request said, by which a repeat of it is told from another request.
+"""Fingerprints: compare a request with an earlier one that had the same idempotency key.
 
-A fingerprint is the digest of the whole document, and behind it that of each field.
+A fingerprint is the digest of the whole document, followed by a digest of each field.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _SHORT: Final = 8
-"""Characters of a field's digest: a chance of one in four billion to take two texts for one."""
+"""Characters of a field's digest: two values collide with a chance of one in four billion."""
 
 
 UNKNOWN: Final = "some field"
 
 
 def take(document: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a document, in which neither blanks nor the token count."""
+    """Return the fingerprint of a document, ignoring empty fields and the token."""
     relevant = {name: value for name, value in document.items() if name != "access_token"}
     fields = (f"{name}={_digest(value)[:_SHORT]}" for name, value in _fields(relevant))
     return " ".join((_digest(relevant), *sorted(fields)))
 
 
 def differences(one: str, other: str) -> list[str]:
-    """Return the names of the fields in which two documents differ; none: they say the same.
+    """Return the fields in which two documents differ, empty if they are equal.
 
-    Of what was stored before fields were noted it is only known that something differs.
+    For fingerprints of older versions without field digests, it names no fields.
     """
     whole, *fields = one.split()
     other_whole, *other_fields = other.split()
@@ -39,7 +39,7 @@ def differences(one: str, other: str) -> list[str]:
 
 
 def _fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the fields that say something, those of the message by themselves."""
+    """Yield the non-empty fields; those of the message separately."""
     for name, value in document.items():
         if name == "message" and isinstance(value, Mapping):
             yield from ((f"message.{inner}", said) for inner, said in value.items() if said)

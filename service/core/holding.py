@@ -1,4 +1,4 @@
-"""Holding back what cannot be sent now, so that no list is burnt on a broken account."""
+"""Holds: stop a session or a broadcast that cannot send, so that deliveries do not fail."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from service.models import FOREVER, Broadcast, BroadcastStatus, Session
 
 
 def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now: int) -> None:
-    """Let a session's deliveries wait: until a moment, or for None until somebody mends it.
+    """Hold a session's deliveries until a time, or for None until somebody fixes the session.
 
-    Of several holds the longest counts: the word of a request that was under way meanwhile must
-    not shorten what another one was told. A moment counts again once the session is mended.
+    The longest of several holds counts: an answer that arrives late must not shorten a hold. A
+    dated hold applies again after the session is fixed.
     """
     if until is None:
         _block(db, session_id, reason, now=now)
@@ -35,14 +35,14 @@ def _throttle(db: Db, session_id: str, reason: str, *, until: int, now: int) -> 
 
 
 def release_session(db: Db, session_id: str, *, now: int) -> None:
-    """Let a session send again that was blocked; what holds it until a moment still does."""
+    """Unblock a session. A dated hold stays."""
     blocked = update(Session).where(Session.id == session_id, Session.held_until == FOREVER)
     before = {"held_until": Session.rests_until, "hold_reason": Session.rest_reason}
     db.execute(blocked.values(**before, updated_at=now))
 
 
 def hold_broadcast(db: Db, broadcast_id: str, reason: str, *, now: int) -> None:
-    """Pause a broadcast whose message the provider refuses, before every recipient is refused."""
+    """Pause a broadcast whose message the provider refuses, before all recipients fail."""
     held = update(Broadcast).where(
         Broadcast.id == broadcast_id, Broadcast.status == BroadcastStatus.SENDING
     )

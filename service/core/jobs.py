@@ -1,9 +1,9 @@
-"""The jobs of the engine `procrastinate`: each says "look at this broadcast", and no more.
+"""Jobs of the engine `procrastinate`. A job only says "look at this broadcast".
 
-A job decides nothing, the claim does: one too many costs a look, one too few is found missing by
-the engine's sweep. It is left by the very transaction that gives a reason to look, through
-procrastinate's own SQL functions. So there is no broadcast without a job and no job without its
-broadcast, and a web worker does without the library.
+The claim decides what to send, so an extra job costs one look, and the engine's sweep replaces a
+missing one. The transaction that creates work also defers the job, through procrastinate's own SQL
+functions. So there is never a broadcast without a job or a job without its broadcast, and web
+workers do not need the library.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ QUEUE = "crier"
 TASK = "crier.dispatch"
 
 _PER_LANE = 1_000
-"""Recipients from which one worker more is of use."""
+"""Recipients per worker: fewer do not need another worker."""
 
 _SOON = 30
-"""Seconds within which a job that waits will be looked at: longer than any is put off."""
+"""Seconds within which a waiting job runs: longer than any deferral."""
 
 
 class Job(NamedTuple):
-    """A look at a broadcast: at once, or from `at` in milliseconds of Unix time on.
+    """A look at a broadcast: now, or at `at` in Unix milliseconds.
 
-    As many workers share a broadcast as it has lanes. `deferrals` counts how often a worker that
-    had the broadcast already has left this job to others.
+    Each lane of a broadcast is for one worker. `deferrals` counts how often a worker that already
+    had the broadcast left this job to others.
     """
 
     broadcast_id: str
@@ -41,16 +41,15 @@ class Job(NamedTuple):
 
 
 def for_broadcast(broadcast: Broadcast, most: int) -> list[Job]:
-    """Return the jobs that a broadcast needs as it stands, one a lane."""
+    """Return the jobs that a broadcast needs now, one per lane."""
     at = broadcast.send_at if broadcast.status == BroadcastStatus.SCHEDULED else None
     if at is None and broadcast.status != BroadcastStatus.SENDING:
         return []
     return [Job(broadcast.id, lane, at) for lane in range(_lanes(broadcast.total, most))]
 
 
-# `put_off` is what jobs in the queues of version 1.0 call it.
-# A queueing lock allows one waiting job of a name. What waits for a later moment has a name of its
-# own, so that it is not in the way of a look at once.
+# Jobs in queues of version 1.0 call deferrals `put_off`. A queueing lock allows one waiting job per
+# name. A job for a later time has its own name, so that it does not block an immediate one.
 _DEFER = text("""
     WITH wanted AS (
         SELECT jsonb_build_object(
@@ -68,21 +67,21 @@ _DEFER = text("""
 
 
 def defer(db: Db, jobs: Sequence[Job]) -> None:
-    """Leave jobs, except where the same waits already."""
+    """Defer jobs, except those that already wait."""
     if not jobs:
         return
     columns = dict(zip(Job._fields, map(list, zip(*jobs, strict=True)), strict=True))
     try:
         with db.begin_nested():
             db.execute(_DEFER, columns | {"queue": QUEUE, "task": TASK})
-    except IntegrityError:  # somebody else leaves one of them at this very moment
+    except IntegrityError:  # another process is deferring one of them
         if len(jobs) > 1:
             for job in jobs:
                 defer(db, [job])
 
 
-# When there is something to do for the broadcasts that may be sent: rows that are due, else what
-# is under way and may yet fail, else the next retry.
+# The time of the next work of a broadcast: now if deliveries are due or being sent (they may fail),
+# otherwise the next retry.
 _NEXT = f"""
     SELECT b.id, b.total, CASE
         WHEN b.status = 'scheduled' THEN b.send_at
@@ -102,9 +101,9 @@ _NEXT_OF = text(f"{_NEXT} AND b.id = ANY(:ids)")
 
 
 def next_looks(db: Db, broadcast_ids: Sequence[str], *, now: int) -> dict[str, int]:
-    """Return when broadcasts are to be looked at next, in milliseconds of Unix time.
+    """Return when to look at broadcasts next, in Unix milliseconds.
 
-    Those are missing for which there is nothing to do until somebody changes that.
+    Broadcasts without work are missing from the result.
     """
     rows = db.execute(_NEXT_OF, {"ids": list(broadcast_ids), "now": now})
     return {row.id: row.at for row in rows if row.at is not None}
@@ -120,7 +119,7 @@ _UNATTENDED = text(f"""
 
 
 def defer_missing(db: Db, most: int, *, now: int) -> int:
-    """Leave jobs for the broadcasts that need a look and have none; return how many they are."""
+    """Defer jobs for broadcasts that need one and have none; return how many."""
     rows = db.execute(_UNATTENDED, {"now": now, "queue": QUEUE, "soon": _SOON}).all()
     defer(db, [Job(row.id, lane) for row in rows for lane in range(_lanes(row.total, most))])
     return len(rows)
@@ -134,7 +133,7 @@ _WAITING = text("""
 
 
 def are_waiting(db: Db) -> bool:
-    """Tell whether there are jobs that nobody has the time for."""
+    """Return whether jobs are waiting for a free worker."""
     return bool(db.scalar(_WAITING, {"queue": QUEUE}))
 
 
@@ -148,7 +147,7 @@ _OVERDUE = text("""
 
 
 def overdue(db: Db, seconds: float) -> list[int]:
-    """List the jobs that were begun longer ago than any job takes: their end was not recorded."""
+    """List jobs that started longer ago than any job takes: their end was not recorded."""
     return list(db.scalars(_OVERDUE, {"queue": QUEUE, "seconds": seconds}))
 
 
@@ -165,7 +164,7 @@ NO_QUEUE = (
 
 
 def problem(db: Db) -> str | None:
-    """Say what keeps jobs from being left in this database; None: nothing."""
+    """Say why jobs cannot be deferred in this database; None if they can."""
     found = db.execute(_FUNCTIONS).one()
     if not found.tables:
         return NO_QUEUE

@@ -1,4 +1,4 @@
-"""Keys: which of them encrypted whose secrets, and what no key of this process opens."""
+"""Secret keys: which key encrypted which secrets, and which this process cannot decrypt."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from service.errors import InvalidError, ServiceError
 from service.models import Session
 
 LOST: Final = "lost"
-"""In the place of a key's mark: the operator has said that it will not come back."""
+"""Replaces a key's mark when the operator has given the key up."""
 
 _NAMED = 5
-"""How many sessions a sentence names."""
+"""The most sessions that a message names."""
 
 _BATCH = 100
-"""How many sessions are encrypted anew in one transaction."""
+"""Sessions to re-encrypt per transaction."""
 
 
 _Secrets = Row[str, str, str, str | None]
 
 
 class WrongKeyError(ServiceError):
-    """This process lacks the SECRET_KEY of the secrets in the database, so it stores none."""
+    """This process lacks the SECRET_KEY of the stored secrets, so it cannot store new ones."""
 
     status = 503
 
 
 class Unopened(NamedTuple):
-    """The sessions, by id and name, whose secrets no key of this process opens.
+    """The sessions, by id and name, whose secrets this process cannot decrypt.
 
-    `is_foreign`: its keys open none of the secrets in the database.
+    `is_foreign`: it cannot decrypt any secret in the database.
     """
 
     sessions: Sequence[tuple[str, str]]
     is_foreign: bool
 
     def sentence(self, *, with_names: bool = True) -> str:
-        """Return what is wrong and what to do; without names for those who may not read them."""
+        """Say what is wrong and what to do. `with_names=False` hides names from the public."""
         first = [f"{name} ({id_})" if with_names else id_ for id_, name in self.sessions[:_NAMED]]
         if len(self.sessions) > _NAMED:
             first.append(f"{len(self.sessions) - _NAMED} more")
@@ -57,14 +57,14 @@ class Unopened(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """How many secrets of a batch were encrypted anew; `last` is the id to go on after."""
+    """How many secrets of a batch were re-encrypted. Continue after the id `last`."""
 
     renewed: int
     last: str | None
 
 
 def unopened(db: Db, vault: Vault) -> Unopened | None:
-    """Return the sessions of all clients that this process cannot open, None if there are none."""
+    """Return the sessions of all clients that this process cannot decrypt, None if none."""
     strange = _strange(db, vault, Session.sealed_by != LOST)
     closed = [(row.id, row.name) for row in strange if not _opens(vault, row)]
     if not closed:
@@ -74,33 +74,33 @@ def unopened(db: Db, vault: Vault) -> Unopened | None:
 
 
 def can_open(session: Session, vault: Vault) -> bool:
-    """Tell whether this process can read a session's secrets."""
+    """Return whether this process can decrypt a session's secrets."""
     return not session.secrets or session.sealed_by in vault.marks or _opens(vault, session)
 
 
 def seal(db: Db, session: Session, secrets: Mapping[str, Any], vault: Vault) -> None:
     """Encrypt the secrets of a session.
 
-    Raises WrongKeyError where this process has none of the keys that the database needs: other
-    processes could not open what it encrypts.
+    Raises WrongKeyError if this process has none of the keys in use: other processes could not
+    decrypt the result.
     """
     if secrets and (closed := unopened(db, vault)) and closed.is_foreign:
         raise WrongKeyError
     session.secrets = vault.encrypt(secrets)
     session.sealed_by = vault.marks[0] if secrets else None
-    # Written even where it seems unchanged: a rotation may have set it since the row was read.
+    # Always write it: a rotation may have changed it since the row was read.
     flag_modified(session, "sealed_by")
 
 
 def kept(session: Session, given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
-    """Return a session's secrets, which stay where `given` brings no new ones.
+    """Return a session's secrets, replaced by those in `given`.
 
-    Raises InvalidError where one is to stay that cannot be opened.
+    Raises InvalidError if a kept secret cannot be decrypted.
     """
     try:
         return vault.decrypt(session.secrets)
     except SealedError as error:
-        reason = "Give this secret anew: its key is lost, so that the stored one cannot be kept."
+        reason = "Send this secret again: the stored one cannot be decrypted, its key is missing."
         missing = [name for name in vaults.names(session.secrets) if name not in given]
         if missing:
             raise InvalidError(errors={f"settings.{name}": [reason] for name in missing}) from error
@@ -108,9 +108,9 @@ def kept(session: Session, given: Mapping[str, Any], vault: Vault) -> dict[str, 
 
 
 def renew(db: Db, vault: Vault, *, after: str) -> Turn:
-    """Encrypt the secrets of the next sessions after an id with the first key.
+    """Re-encrypt the secrets of the next sessions after an id with the first key.
 
-    A session that cannot be opened, or is written to meanwhile, stays as it is.
+    Sessions that cannot be decrypted, or that change in the meantime, stay as they are.
     """
     query = select(Session.id, Session.secrets).where(_sealed_by_others(vault.marks[:1]))
     page = query.where(Session.id > after).order_by(Session.id).limit(_BATCH)
@@ -120,14 +120,14 @@ def renew(db: Db, vault: Vault, *, after: str) -> Turn:
 
 
 def adopt(db: Db, vault: Vault) -> None:
-    """Mark the secrets that a version without marks has encrypted."""
+    """Add key marks to secrets that an older version encrypted."""
     for row in _strange(db, vault, Session.sealed_by.is_(None)):
         if mark := vault.opener(row.secrets):
             _mark(db, [row.id], mark)
 
 
 def forget(db: Db, vault: Vault) -> Sequence[tuple[str, str]]:
-    """Give up the keys that are not here; return the sessions that need new secrets now."""
+    """Give up missing keys; return the sessions that now need new secrets."""
     closed = unopened(db, vault)
     lost = closed.sessions if closed else ()
     _mark(db, [id_ for id_, _ in lost], LOST)
@@ -135,7 +135,7 @@ def forget(db: Db, vault: Vault) -> Sequence[tuple[str, str]]:
 
 
 def _strange(db: Db, vault: Vault, condition: ColumnElement[bool]) -> Sequence[_Secrets]:
-    """Return the sessions that are marked with no key of this process, or not at all."""
+    """Return the sessions that have no mark, or the mark of another process's key."""
     columns = (Session.id, Session.name, Session.secrets, Session.sealed_by)
     wanted = select(*columns).where(_sealed_by_others(vault.marks))
     unmarked = Session.sealed_by.is_(None)
@@ -153,7 +153,7 @@ def _sealed_by_others(marks: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _opens(vault: Vault, row: Session | _Secrets) -> bool:
-    """Tell whether a key of this process opens secrets that are not marked."""
+    """Return whether this process can decrypt unmarked secrets."""
     return row.sealed_by is None and vault.opener(row.secrets) is not None
 
 

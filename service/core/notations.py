@@ -1,7 +1,7 @@
-"""Notations: the ways in which people and programs write one phone number, down to its digits.
+"""Notations: extracts the digits of a phone number as people and programs write it.
 
-Contacts of a telephone, WhatsApp, web pages and spreadsheets each leave marks of their own around a
-number. What is one number and nothing else is read; what may mean two things is not.
+Phone contacts, WhatsApp, web pages and spreadsheets each add their own marks around a number.
+Anything ambiguous is refused.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Final
 from urllib.parse import unquote
 
 _LONGEST: Final = 500
-"""The most characters in which one number is written, links included."""
+"""The most characters of a written number, including links."""
 
 _FILLERS: Final = " -./()[]"
-"""What stands between digits. Blanks and dashes of any width are made into these before."""
+"""Characters between digits, after spaces and dashes of any width are normalised."""
 
 _WITHOUT_FILLERS: Final = str.maketrans("", "", _FILLERS)
 _SIMPLE: Final = re.compile(r"[0-9+(][0-9+ ()-]*")
 _FULL_WIDTH: Final = range(0xFF01, 0xFF5F)
 _DASHES: Final = frozenset("\u2212\u30fc")
-"""The minus sign and the long vowel mark of Japanese, which stand for a dash."""
+"""Characters that people type as a dash: the minus sign and Japanese's long vowel mark."""
 
 _QUOTED: Final = re.compile(r"""=?(["'])(.*)\1""")
 _QUOTES: Final = {
     **dict.fromkeys("\u2018\u2019\u201a\u2032`", "'"),
     **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb\u2033", '"'),
 }
-"""The quotation marks of all languages, which stand for those of ASCII."""
+"""Quotation marks of all languages, read as ASCII quotes."""
 
 
 _LINK: Final = re.compile(
@@ -44,15 +44,15 @@ _SCHEME: Final = re.compile(
     r"(?:;phone-context=(?P<context>\+[0-9.()-]+))?(?:\?.*)?",
     re.IGNORECASE,
 )
-"""The URI of a telephone (RFC 3966) and its like. `p:` is from Facebook's exports of leads."""
+"""Phone URIs (RFC 3966) and similar prefixes. Facebook's lead exports use `p:`."""
 
 _CHAT: Final = re.compile(
     r"(?P<number>[0-9]+)(?:[.:_][0-9]+)*@(?:c\.us|s\.whatsapp\.net)", re.IGNORECASE
 )
-"""The id of a chat with one person, perhaps with that of a device."""
+"""A WhatsApp chat id of a person, with an optional device id."""
 
 _DIFFERENCE: Final = re.compile(r"-[0-9.,]+\Z")
-"""What a spreadsheet makes of `1-2025550110`. A dash and a blank are the mark of a list."""
+"""A negative number, as a spreadsheet makes of `1-2025550110`. A dash and a space mark a list."""
 
 _FRACTION: Final = re.compile(r"(?P<number>\+?[0-9]{7,})[.,]0+")
 _EXPONENT: Final = re.compile(
@@ -60,31 +60,29 @@ _EXPONENT: Final = re.compile(
 )
 
 EMPTY: Final = "is empty"
-EXAMPLE: Final = "write it in international form, such as +1 202-555-0110"
+EXAMPLE: Final = "use international form, such as +1 202-555-0110"
 MALFORMED: Final = f"is not a phone number: {EXAMPLE}"
-SHORTENED: Final = (
-    "was shortened by a spreadsheet, its last digits are lost: format the column as text"
-)
-SUBTRACTED: Final = "is below zero, as if a spreadsheet had subtracted: format the column as text"
+SHORTENED: Final = "was shortened by a spreadsheet and has lost digits: format the column as text"
+SUBTRACTED: Final = "is negative: a spreadsheet has subtracted its parts. Format the column as text"
 _REASONS: Final = (
     (_DIFFERENCE, SUBTRACTED),
     (re.compile(r"\+?[0-9.,]+e\+?[0-9]{1,2}\Z", re.IGNORECASE), SHORTENED),
     (re.compile(r".*@g\.us", re.IGNORECASE), 'is a WhatsApp group: set "send_type" to "group"'),
     (
         re.compile(r".*@lid", re.IGNORECASE),
-        "is an id by which WhatsApp hides a number: give the number itself",
+        "is an id that WhatsApp uses to hide a number: send the phone number",
     ),
     (
         re.compile(r"[^;]*[0-9][ ,;]*(?:;?ext[.=:]?|[x#~]) ?[0-9]+", re.IGNORECASE),
-        "has an extension, and no message reaches one: give the number alone",
+        "has an extension, which messages cannot reach: send the number without it",
     ),
-    (re.compile(r".*[\n\r\t,;]", re.DOTALL), "is more than one entry: give each one by itself"),
+    (re.compile(r".*[\n\r\t,;]", re.DOTALL), "is more than one entry: send each one separately"),
 )
-"""What else is taken for a number, and what to do. Equal reasons are one object."""
+"""Common mistakes and what to do about them. Equal reasons are the same object."""
 
 
 def digits(written: str) -> str:
-    """Return the digits of an international number, without `+` or `00`; empty: it is none."""
+    """Return the digits of an international number without `+` or `00`, empty if it is not one."""
     text = written.strip()
     number = text.removeprefix("+")
     if not (number.isascii() and number.isdecimal()):
@@ -98,7 +96,7 @@ def digits(written: str) -> str:
 
 
 def objection(written: str) -> str:
-    """Say why `digits` finds none, in words to go behind what was written."""
+    """Say why `digits` found none, in words that follow the written number."""
     text = _plain(written.strip()[: _LONGEST + 1])
     if not text:
         return EMPTY
@@ -106,7 +104,7 @@ def objection(written: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """Return a number without the quotation marks, the link or the address around it."""
+    """Remove quotation marks, links and chat addresses around a number."""
     text = _plain(text)
     found = _LINK.fullmatch(text) or _SCHEME.fullmatch(text)
     if found:
@@ -120,7 +118,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text in ASCII as far as it means that, without what cannot be seen."""
+    """Convert a string to ASCII where possible, and remove invisible characters."""
     text = text.translate(_PLAIN).strip()
     if quoted := _QUOTED.fullmatch(text):
         text = quoted[2]
@@ -128,7 +126,7 @@ def _plain(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """Return the digits of `2.348179803743E12`, if it has all of them, and else the same text."""
+    """Return the digits of `2.348179803743E12` if they are complete, otherwise the same string."""
     found = _EXPONENT.fullmatch(text)
     if found is None:
         return text
@@ -137,9 +135,9 @@ def _whole(text: str) -> str:
 
 
 class _Plain(dict[int, str]):
-    """The characters that stand for others: digits of all scripts, blanks and dashes of any width.
+    """Character replacements: digits of all scripts, spaces and dashes of any width.
 
-    Format characters stand for nothing. What stands for itself is not kept.
+    Format characters are removed. Unchanged characters are not cached.
     """
 
     def __missing__(self, code: int) -> str:

@@ -1,8 +1,8 @@
-"""Phone numbers: which are in use, and how they are written in E.164 digits.
+"""Phone numbers: validates them and normalises them to E.164 digits.
 
-Verdicts and results are those of libphonenumber (`parse` with a leading `+`, `is_valid_number`,
-`format_number` as E164) and come from its metadata, but many times faster: all that is known of a
-country calling code is compiled, when first asked for, into one regular expression.
+Results equal libphonenumber's (`parse` with a leading `+`, `is_valid_number`, `format_number` as
+E164) and use its metadata, but are many times faster: the rules of each country calling code are
+compiled on first use into one regular expression.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NOWHERE = f"has no known country calling code: {notations.EXAMPLE}"
 
 
 def normalise(written: str) -> str | None:
-    """Return the E.164 digits, without `+`, of a number in use, and None of anything else.
+    """Return the E.164 digits, without `+`, of a valid number, None for anything else.
 
-    The number begins with its country calling code, and is written in any way that `notations`
-    reads. Bare digits take about 0.4 µs.
+    The number must begin with its country calling code, in any notation that `notations` reads.
+    Plain digits take about 0.4 µs.
     """
     if _CHECKS[written[:3]](written):
         return written
@@ -38,9 +38,9 @@ def normalise(written: str) -> str | None:
 
 
 def reason(written: str) -> str:
-    """Say what is wrong with a number that `normalise` refuses, in words to go behind it.
+    """Say why `normalise` refuses a number, in words that follow it.
 
-    Equal reasons are one and the same object, so that a million of them take no memory.
+    Equal reasons are the same object, so that a million of them take no memory.
     """
     digits = notations.digits(written)
     if not digits:
@@ -50,7 +50,7 @@ def reason(written: str) -> str:
 
 
 def is_landline(number: str) -> bool:
-    """Tell a fixed line, by its E.164 digits, from what is or may be a mobile phone."""
+    """Return whether E.164 digits are a landline, and cannot be a mobile phone."""
     plan = _plan_of(number)
     return bool(plan and plan.landlines.fullmatch(number))
 
@@ -63,10 +63,10 @@ def _read(digits: str) -> str | None:
 
 
 def _without_mark(digits: str) -> str | None:
-    """Return the number that has a mark of mobile phones where it does not belong.
+    """Return a number without a misplaced mobile prefix, or None.
 
-    WhatsApp writes Mexico's numbers with the 1 that ended in 2019. Argentina's has its 9 in front
-    of the area or its 15 behind it, never both.
+    WhatsApp still writes Mexican numbers with the 1 that ended in 2019. Argentine mobile numbers
+    have a 9 before the area code or a 15 after it, never both.
     """
     if digits.startswith("521"):
         return _read(f"52{digits[3:]}")
@@ -91,25 +91,25 @@ class _Plan:
         self._rule = main.national_prefix_transform_rule
         self._short = f"is too short for a number of country code {code}"
         self._long = f"is too long for a number of country code {code}"
-        self._unused = f"is not a number in use in country code {code}"
+        self._unused = f"is not a valid number of country code {code}"
 
     @cached_property
     def plain(self) -> re.Pattern[str]:
-        """The numbers in use, with their code, that cannot be taken to have a national prefix.
+        """Valid numbers, with their code, that cannot have a national prefix.
 
-        Some prefixes (54's) also match nothing at all: only what is longer than the code counts.
+        Some prefix patterns (54's) match the empty string: only a longer match counts.
         """
         prefixed = rf"(?:{self._prefix.pattern})(?<!^{self.code})"
         return re.compile(rf"{self.code}(?!{prefixed})(?:{_in_use(self._regions)})", re.ASCII)
 
     @cached_property
     def _national(self) -> re.Pattern[str]:
-        """The numbers in use, without their code."""
+        """Valid numbers, without their code."""
         return re.compile(_in_use(self._regions), re.ASCII)
 
     @cached_property
     def landlines(self) -> re.Pattern[str]:
-        """The numbers of fixed lines, with their code, that no mobile phone can have."""
+        """Landline numbers, with their code, that cannot be mobile."""
         mobile = "|".join(_numbers(region.mobile) for region in self._regions if region.mobile)
         fixed = "|".join(
             _numbers(region.fixed_line) for region in self._regions if region.fixed_line
@@ -117,7 +117,7 @@ class _Plan:
         return re.compile(rf"{self.code}(?!{mobile or _NEVER})(?:{fixed or _NEVER})", re.ASCII)
 
     def read(self, digits: str) -> str | None:
-        """Return the E.164 digits of a number in use that is not `plain`, None if it is neither."""
+        """Return the E.164 digits of a valid number that is not `plain`, None if not valid."""
         number = digits[len(self.code) :]
         prefix = self._prefix.match(number)
         if prefix is None:
@@ -126,7 +126,7 @@ class _Plan:
         return self.code + number if self._national.fullmatch(number) else None
 
     def _without(self, prefix: re.Match[str]) -> str:
-        """Return the number less its national prefix, unless it makes sense only with it."""
+        """Remove the national prefix, unless the number is valid only with it."""
         number = prefix.string
         rest = self._rest(prefix)
         if self._general.fullmatch(number) and not self._general.fullmatch(rest):
@@ -134,19 +134,19 @@ class _Plan:
         return rest if self._is_whole(len(rest)) else number
 
     def _rest(self, prefix: re.Match[str]) -> str:
-        """Return what follows a national prefix, rewritten where the plan has a rule for it."""
+        """Return the part after a national prefix, rewritten if the plan has a rule."""
         if self._rule and prefix[self._prefix.groups] is not None:
             return self._prefix.sub(self._rule, prefix.string, count=1)
         return prefix.string[prefix.end() :]
 
     def _is_whole(self, length: int) -> bool:
-        """Tell whether that many digits are not too few, as libphonenumber's `parse` sees it."""
+        """Return whether a length is enough for libphonenumber's `parse`."""
         if length in self._local_lengths:
             return False
         return length in self._lengths or length > self._lengths[-1]
 
     def objection(self, digits: str) -> str:
-        """Say why these are not the digits of a number in use."""
+        """Say why these digits are not a valid number."""
         length = len(digits) - len(self.code)
         if length < self._lengths[0]:
             return self._short
@@ -154,12 +154,12 @@ class _Plan:
 
 
 class _Checks(dict[str, "Callable[[str], object]"]):
-    """The check for plain numbers that begin with these three digits, made when first needed."""
+    """Checks for plain numbers by their first three digits, compiled on first use."""
 
     def __missing__(self, start: str) -> Callable[[str], object]:
         plan = _plan_of(start)
         check = (plan.plain if plan else re.compile(_NEVER)).fullmatch
-        # Whatever a client sends comes by here: only what is bounded is kept.
+        # Clients control the key, so cache only a bounded set.
         if _COMMON.fullmatch(start):
             self[start] = check
         return check
@@ -169,7 +169,7 @@ _CHECKS = _Checks()
 
 
 def _plan_of(digits: str) -> _Plan | None:
-    """Return the plan that these digits fall under; no calling code begins with another one."""
+    """Return the plan of these digits. No calling code is a prefix of another."""
     for size in (1, 2, 3):
         code = digits[:size]
         if code in _CODES:
@@ -183,7 +183,7 @@ def _plan(code: str) -> _Plan:
 
 
 def _regions(code: int) -> list[PhoneMetadata]:
-    """Return the regions that share a calling code, in the order in which they are asked."""
+    """Return the regions that share a calling code, in matching order."""
     found = (
         PhoneMetadata.metadata_for_region_or_calling_code(code, region)
         for region in COUNTRY_CODE_TO_REGION_CODE[code]
@@ -192,10 +192,10 @@ def _regions(code: int) -> list[PhoneMetadata]:
 
 
 def _in_use(regions: Sequence[PhoneMetadata]) -> str:
-    """Return the pattern of the national numbers in use in any of the regions.
+    """Return the pattern of valid national numbers in any of the regions.
 
-    As `region_code_for_number` does, leave the verdict on a number that begins with a region's
-    leading digits to that region alone, and do not look at those of one that has no neighbours.
+    Like `region_code_for_number`, a number with a region's leading digits is checked only against
+    that region. Leading digits are ignored if there is only one region.
     """
     if len(regions) == 1:
         return _in_use_in(regions[0])
@@ -211,13 +211,13 @@ def _in_use(regions: Sequence[PhoneMetadata]) -> str:
 
 
 def _in_use_in(region: PhoneMetadata) -> str:
-    """Return the pattern of the numbers that fit a region and one of its types of number."""
+    """Return the pattern of numbers that fit a region and one of its number types."""
     types = "|".join(_numbers(desc) for desc in _types(region) if desc)
     return rf"(?={_numbers(region.general_desc or PhoneNumberDesc())})(?:{types})"
 
 
 def _types(region: PhoneMetadata) -> Iterator[PhoneNumberDesc | None]:
-    """Yield what `is_valid_number` looks at, the most likely first."""
+    """Yield the number types that `is_valid_number` checks, most likely first."""
     if not region.same_mobile_and_fixed_line_pattern:
         yield region.mobile
     yield region.fixed_line
@@ -232,6 +232,6 @@ def _types(region: PhoneMetadata) -> Iterator[PhoneNumberDesc | None]:
 
 
 def _numbers(desc: PhoneNumberDesc) -> str:
-    """Return the pattern of the numbers of one type, up to the end of the text."""
+    """Return the pattern of the numbers of one type, up to the end of the string."""
     lengths = "|".join(rf"\d{{{length}}}\Z" for length in desc.possible_length)
     return rf"(?={lengths})(?:{desc.national_number_pattern or _NEVER})\Z"

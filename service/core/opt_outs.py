@@ -1,4 +1,4 @@
-"""The verbs of opt-outs: the recipients who want no more messages from a session."""
+"""Opt-outs: recipients who want no more messages from a session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.models import OptOut
 def page(
     db: Db, client_id: str, session_id: str, request: paging.PageRequest
 ) -> paging.Page[OptOut]:
-    """Return one page of a session's opt-outs, the oldest first; raises NotFoundError."""
+    """Return one page of a session's opt-outs, oldest first; raises NotFoundError."""
     sessions.get(db, client_id, session_id)
     mine = select(OptOut).where(OptOut.session_id == session_id)
     by_time = mine.order_by(request.order(OptOut.created_at))
@@ -23,12 +23,12 @@ def page(
 
 
 def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> OptOut:
-    """Leave a recipient out from now on; one who is left out already stays so since then.
+    """Add an opt-out; an existing one keeps its date.
 
-    What waits to be sent to them ends too, such as what is scheduled: of these the provider knows
-    nothing, and so refuses nothing.
+    Waiting deliveries to the recipient fail too, including scheduled ones: the provider does not
+    know about this opt-out and would accept them.
 
-    Raises NotFoundError, and InvalidError for what is no number and no WhatsApp group.
+    Raises NotFoundError, and InvalidError unless it is a number or a WhatsApp group.
     """
     sessions.get(db, client_id, session_id)
     recipient = recipients.read_one(written)
@@ -40,13 +40,13 @@ def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> O
 
 
 def remember(db: Db, session_id: str, recipient: str, *, now: int) -> None:
-    """Leave a recipient out of what this session sends from now on."""
+    """Store an opt-out that the provider reported."""
     values = {"session_id": session_id, "recipient": recipient, "created_at": now}
     insert_new(db, OptOut, [values])
 
 
 def delete(db: Db, client_id: str, session_id: str, written: str) -> OptOut:
-    """Let a recipient be written to again; raises NotFoundError."""
+    """Remove an opt-out; raises NotFoundError."""
     sessions.get(db, client_id, session_id)
     recipient = recipients.read_one(written)
     found = recipient and db.get(OptOut, (session_id, recipient))

@@ -1,4 +1,4 @@
-"""Objects that belong to a client: nobody else's can be had through here."""
+"""Queries for objects of one client. They never return another client's objects."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T", bound=Any)
 
 
 def mine(table: type[T], client_id: str) -> Select[T]:
-    """Return the query for all of a client's objects in a table."""
+    """Return a query for a client's objects in a table."""
     return select(table).where(table.client_id == client_id)
 
 
 def get(db: Db, table: type[T], client_id: str, object_id: str) -> T:
-    """Return a client's object; raises NotFoundError, also for another client's."""
+    """Return a client's object; raises NotFoundError, also if another client owns it."""
     found: T | None = None
     if ids.is_id(object_id):
         found = db.scalar(mine(table, client_id).where(table.id == object_id))
@@ -30,6 +30,6 @@ def get(db: Db, table: type[T], client_id: str, object_id: str) -> T:
 
 
 def check_version(row: Any, fields: Mapping[str, Any]) -> None:
-    """Raise StaleVersionError when a change names a `version` that is not the row's any more."""
+    """Raise StaleVersionError if a change names an outdated `version`."""
     if fields.get("version", row.version) != row.version:
         raise StaleVersionError

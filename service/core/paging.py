@@ -1,4 +1,4 @@
-"""Pages of a list: the one asked for, and the one answered."""
+"""Paging: the requested page, and the returned page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which page of a list is asked for; pages count from 1, the oldest object is first."""
+    """The requested page. Pages count from 1; the oldest object is first."""
 
     page: int = 1
     page_size: int = DEFAULT_SIZE
@@ -29,17 +29,17 @@ class PageRequest:
 
     @property
     def offset(self) -> int:
-        """Return how many objects the pages before this one hold."""
+        """Return the number of objects before this page."""
         return (self.page - 1) * self.page_size
 
     def last_page(self, total: int) -> int:
-        """Return the number of the last page of a list of `total` objects; 1 when it is empty."""
+        """Return the last page of a list of `total` objects; 1 if it is empty."""
         return max(1, -(-total // self.page_size))
 
     def check(self, total: int) -> None:
-        """Raise InvalidError when this page lies beyond the end of a list of `total` objects.
+        """Raise InvalidError if this page is beyond the end of a list of `total` objects.
 
-        To be called before `offset` reaches the database, which takes no number of any size.
+        Call it before `offset` reaches the database, which limits the size of numbers.
         """
         last = self.last_page(total)
         if self.page > last:
@@ -52,7 +52,7 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list, and how long the whole list is."""
+    """One page of a list, and the length of the whole list."""
 
     items: Sequence[T]
     total: int
@@ -65,7 +65,7 @@ class Page(Generic[T]):
 
     @property
     def page_size(self) -> int:
-        """Return how many objects a full page holds."""
+        """Return the size of a full page."""
         return self.request.page_size
 
     @property
@@ -74,7 +74,7 @@ class Page(Generic[T]):
         return self.request.last_page(self.total)
 
     def map(self, change: Callable[[T], U]) -> Page[U]:
-        """Return the same page of what each object becomes."""
+        """Return the same page with each object converted."""
         return Page([change(item) for item in self.items], self.total, self.request)
 
 
@@ -88,7 +88,7 @@ def fetch(
 ) -> Page[T]:
     """Fetch one page of the objects that `query` selects, ordered by the column `key`.
 
-    `total` saves the counting where it is known. Raises InvalidError beyond the last page.
+    A known `total` saves counting. Raises InvalidError beyond the last page.
     """
     if total is None:
         total = count(db, query)

@@ -1,8 +1,8 @@
-"""The provider's later word: stored at once, applied when its delivery is settled.
+"""Receipts: a provider's later reports, stored at once and applied afterwards.
 
-A webhook stores it and answers. A dispatcher applies it, many in one transaction (what it changes
-is in `core.deliveries.progress`; what a failure means, dispatch judges). A receipt that comes
-before the result of the send is recorded waits for it; one that names nothing of ours is counted
+A webhook stores receipts and answers. A dispatcher applies many in one transaction;
+`core.deliveries.progress` decides what they change, and dispatch judges what a failure means. A
+receipt waits until the result of its send is recorded. A receipt for an unknown message is counted
 and dropped after a while.
 """
 
@@ -28,29 +28,29 @@ from service.errors import TooManyReportsError
 from service.models import Broadcast, Delivery, DeliveryStatus, WaitingReceipt
 
 MOST_WAITING: Final = 100_000
-"""Receipts of one session that wait, beyond which its webhook is refused: providers come again."""
+"""The most waiting receipts of a session. More are refused; providers repeat them."""
 
 _WAIT = 1_000
-"""Milliseconds until a receipt is looked at again whose delivery is being sent."""
+"""Milliseconds until the next try, if the delivery is still being sent."""
 
 _PATIENCE = 600_000
-"""Milliseconds after which a receipt that names nothing of ours is given up: the ids of parts are
-written with the last of them, and a rate may lie between two. It is looked at ever more seldom."""
+"""Milliseconds after which a receipt for an unknown message is dropped. The ids of parts are stored
+together with the last part, and a rate may delay that. The tries become less frequent."""
 
 
 _TABLE = cast("Table", WaitingReceipt.__table__)
-"""The rows without the objects, which would take a third of the time."""
+"""Rows instead of ORM objects, which would take a third of the time."""
 
 
 class Heard(NamedTuple):
-    """A word on a session's account: why it cannot send, or None if it can."""
+    """A report on a session's account: why it cannot send, or None if it can."""
 
     session_id: str
     error: SendError | None
 
 
 class _Fate(StrEnum):
-    """What becomes of one word."""
+    """What to do with a report."""
 
     HEARD = "heard"
     APPLIED = "applied"
@@ -61,11 +61,11 @@ class _Fate(StrEnum):
 
 @dataclass(slots=True)
 class Applied:
-    """What became of a batch of words, and what follows from it beyond the deliveries.
+    """The result of applying a batch of reports.
 
-    `unknown` name nothing of ours, `untimely` a delivery that was never handed over; both are
-    dropped. `arrived` are the broadcasts of which a message was delivered or read. `is_full`: there
-    may be more to apply at once.
+    `unknown` counts reports on unknown messages, `untimely` those on deliveries that were never
+    sent; both are dropped. `arrived` are the broadcasts with a delivered or read message.
+    `is_full`: more reports may be due.
     """
 
     applied: int = 0
@@ -79,9 +79,9 @@ class Applied:
 
 
 def store(db: Db, session_id: str, words: Sequence[Receipt | Notice], *, now: int) -> None:
-    """Keep words on a session's messages and account until a dispatcher applies them.
+    """Store reports on a session's messages and account for a dispatcher.
 
-    Raises TooManyReportsError where very many of them wait already.
+    Raises TooManyReportsError if too many are waiting.
     """
     if words:
         mine = select(WaitingReceipt.session_id).where(WaitingReceipt.session_id == session_id)
@@ -103,14 +103,14 @@ _SESSIONS = text("""
 
 
 def due(db: Db, *, now: int) -> Sequence[str]:
-    """Return the sessions that have words to apply: one step along the index for each."""
+    """Return the sessions with due reports: one index step per session."""
     return db.scalars(_SESSIONS, {"now": now}).all()
 
 
 def apply(db: Db, sessions: Sequence[str], limit: int, judge: Judge, *, now: int) -> Applied:
-    """Apply up to `limit` words that are due, an equal share of each session's.
+    """Apply up to `limit` due reports, an equal share per session.
 
-    The caller carries out the verdicts on failures, and what was heard of accounts.
+    The caller carries out the decisions on failures and the reports on accounts.
     """
     result = Applied()
     if rows := _take(db, sessions, limit, result, now):
@@ -125,7 +125,7 @@ def apply(db: Db, sessions: Sequence[str], limit: int, judge: Judge, *, now: int
 
 
 def _take(db: Db, sessions: Sequence[str], limit: int, result: Applied, now: int) -> list[Row[Any]]:
-    """Lock the oldest words of each session, an equal share for each."""
+    """Lock the oldest reports of each session, an equal share each."""
     chosen = random.sample(sessions, min(limit, len(sessions)))
     share = limit // max(1, len(chosen))
     rows: list[Row[Any]] = []
@@ -144,7 +144,7 @@ def _take(db: Db, sessions: Sequence[str], limit: int, result: Applied, now: int
 
 
 def _places(db: Db, rows: Sequence[Row[Any]]) -> dict[str, Place]:
-    """Return where words are found by id: by our reference, else by the provider's own id."""
+    """Find the parts that reports are about: by our reference or the provider's id."""
     places: dict[str, Place] = {}
     nameless: dict[str, list[Row[Any]]] = {}
     for row in rows:
@@ -161,7 +161,7 @@ def _places(db: Db, rows: Sequence[Row[Any]]) -> dict[str, Place]:
 
 
 def _lock(db: Db, delivery_ids: Iterable[str]) -> dict[str, Row[Any]]:
-    """Lock the deliveries that are not being sent, but for those that somebody else has locked."""
+    """Lock deliveries that are not being sent, skipping those that are locked already."""
     rows = db.execute(
         select(*Delivery.__table__.columns, Broadcast.parts, Broadcast.session_id)
         .join(Broadcast, Broadcast.id == Delivery.broadcast_id)
@@ -195,7 +195,7 @@ def _fate(
 
 
 def _is_untouched(delivery: Row[Any]) -> bool:
-    """Tell whether a delivery was never handed to a provider: no attempt has left a trace."""
+    """Return whether a delivery was never given to a provider: no attempt left a trace."""
     traces = delivery.attempts, delivery.message_ids, delivery.code
     return delivery.status == DeliveryStatus.QUEUED and not any(traces)
 
@@ -206,7 +206,7 @@ def _cases(
     found: dict[str, Row[Any]],
     now: int,
 ) -> list[Case]:
-    """Return the deliveries that words are applied to, by id, each with its words."""
+    """Return the deliveries with their reports, by id."""
     cases: dict[str, Case] = {}
     for row, fate in fates:
         if fate is _Fate.APPLIED:
@@ -246,7 +246,7 @@ def _put_away(
     result: Applied,
     now: int,
 ) -> None:
-    """Drop the words that are done with; let the others wait, those of nothing ever longer."""
+    """Delete applied reports and delay the others; those on unknown messages ever longer."""
     dropped, later = [], []
     for row, fate in fates:
         if fate is _Fate.HEARD:

@@ -22,20 +22,20 @@ Given = str | float | Sequence[str | float | Mapping[str, Any]]
 The text of a float has to be that which the client wrote."""
 
 SHOWN: Final = 1_000
-"""The most entries of `to` that are given back as they came."""
+"""The most entries of `to` that answers repeat."""
 
 _MOST_CHARACTERS: Final = 200_000
-"""The most characters of `to` that are given back: a few numbers may have millions of blanks."""
+"""The most characters of `to` that answers repeat: a few numbers may have millions of spaces."""
 
 MOST_BAD: Final = 1_000
-"""The most bad entries that are kept. After more, no entries are read: a bad one costs ten times as
+"""The most bad entries that are kept. After that, reading stops: a bad entry costs ten times as
 much as a good one."""
 
 _LONGEST_SHOWN: Final = 40
 """The most characters of a bad entry that are kept."""
 
 _PIECE: Final = 65_536
-"""About how many characters of a text are taken apart at once."""
+"""Characters of a string to split at a time."""
 
 _PIECE_OF_LIST: Final = 5_000
 
@@ -43,15 +43,15 @@ _MEMBERS: Final = frozenset({"to", "variables"})
 _OTHERWISE: Final = "with other variables: keep one of them, or send each in a broadcast of its own"
 
 _SEPARATORS: Final = ";\u060c\u061b\u3001\uff0c\uff1b"
-"""What stands for a comma: semicolons, and the marks of Arabic, Chinese and Japanese."""
+"""Characters read as a comma: semicolons and Arabic, Chinese and Japanese commas."""
 
 _LINE_ENDS: Final = "\n\r\t\x0b\x0c\x85\u2028\u2029"
-"""What ends a line of a text. A tab does, as what is copied from a spreadsheet has tabs in it."""
+"""Line ends. Tabs count too: text copied from a spreadsheet has tabs."""
 
 _WHATSAPP_GROUP: Final = re.compile(r"[0-9][0-9-]{0,63}@g\.us")
 NO_GROUP: Final = (
-    "is neither the id of a contact group (24 hexadecimal digits)"
-    " nor that of a WhatsApp group (ending in @g.us)"
+    "is not the id of a contact group (24 hexadecimal digits)"
+    " or of a WhatsApp group (ending in @g.us)"
 )
 
 
@@ -71,7 +71,7 @@ class Row(NamedTuple):
 
 
 class BadEntry(NamedTuple):
-    """An entry that nothing can be sent to: its position in `to` from 0, its beginning, and why."""
+    """A bad entry: its position in `to` from 0, its beginning, and the reason."""
 
     position: int
     entry: str
@@ -104,12 +104,12 @@ class Recipients:
 
     @property
     def is_truncated(self) -> bool:
-        """Tell whether `to` is too long to be given back."""
+        """Return whether `to` is too long to repeat in answers."""
         return self.count > SHOWN or _size(self.given) > _MOST_CHARACTERS
 
     @property
     def shown(self) -> Given:
-        """Return `to` as given, or its first recipients where it is too long for that."""
+        """Return `to` as given, or its first recipients if it is too long."""
         if not self.is_truncated:
             return self.given
         head = self.unique[:SHOWN]
@@ -265,18 +265,18 @@ def _row(position: int, entry: Mapping[str, Any]) -> Row:
 
 
 def is_whatsapp_group(recipient: str) -> bool:
-    """Tell a WhatsApp group, which is one recipient, from a contact group's id and a number."""
+    """Return whether a recipient is a WhatsApp group."""
     return recipient.endswith("@g.us")
 
 
 def read_one(written: str) -> str | None:
-    """Return a recipient in the form in which deliveries have them: a number, a WhatsApp group."""
+    """Return a number or a WhatsApp group in the form that deliveries store."""
     text = written.strip()
     return text if _WHATSAPP_GROUP.fullmatch(text) else numbers.normalise(written)
 
 
 def _size(to: Given) -> int:
-    """Return how many characters `to` has."""
+    """Return the number of characters in `to`."""
     if isinstance(to, str):
         return len(to)
     return sum(len(str(entry)) for entry in to) if isinstance(to, Sequence) else 0
@@ -295,7 +295,7 @@ def _pieces(to: Given) -> Iterator[Sequence[str]]:
 
 
 def _with_commas(text: str) -> str:
-    """Return a text in which commas alone separate entries."""
+    """Replace all separators with commas."""
     text = text.strip()
     for separator in _SEPARATORS:
         text = text.replace(separator, ",")
@@ -331,4 +331,4 @@ _WAYS: Final[dict[str, tuple[Callable[[str], str | None], Callable[[str], str]]]
     SendType.INDIVIDUAL: (numbers.normalise, numbers.reason),
     SendType.GROUP: (_group, _no_group),
 }
-"""How entries of each kind are read, and what is wrong with those that cannot be."""
+"""By send type: how to read an entry, and how to explain a bad one."""

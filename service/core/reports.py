@@ -1,4 +1,4 @@
-"""Reports: how a broadcast fares, in counts, in arrays of recipients and in pages of deliveries."""
+"""Reports on a broadcast: counts, arrays of recipients, and pages of deliveries."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from service.models import (
 )
 
 SHOWN = recipients.SHOWN
-"""The most recipients shown in `sent`, `pending` and `failed` of one broadcast, as in `to`."""
+"""The most recipients in `sent`, `pending` and `failed` of one broadcast, as in `to`."""
 
 SHOWN_IN_LISTS = 100
-"""The same, where a broadcast is one of many."""
+"""The same in lists of broadcasts."""
 
 
 class Filter(NamedTuple):
@@ -43,9 +43,9 @@ class Filter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """The recipients of a broadcast by state, in the order of `to`, the first ones of many.
+    """The first recipients of a broadcast by status, in the order of `to`.
 
-    `held` is why its session cannot send, while it waits for that.
+    `held` is the reason why its session cannot send now.
     """
 
     sent: list[str]
@@ -62,7 +62,7 @@ _ARRAYS = {
 
 
 def counts(broadcast: Broadcast) -> dict[str, int]:
-    """Return the exact totals; `pending` is all that is accepted and not final."""
+    """Return the exact totals. `pending` counts all deliveries that are not final."""
     final = {
         "sent": broadcast.sent,
         "delivered": broadcast.delivered,
@@ -75,7 +75,7 @@ def counts(broadcast: Broadcast) -> dict[str, int]:
 
 
 def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arrays]:
-    """Return the recipients of broadcasts by state, at most `limit` in each array."""
+    """Return the recipients of broadcasts by status, at most `limit` per array."""
     held = _held(db, broadcasts)
     return {
         broadcast.id: Arrays(
@@ -95,7 +95,7 @@ def held(db: Db, broadcast: Broadcast) -> str | None:
 
 
 def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:
-    """Return why the sessions of the broadcasts that are sending cannot send, where they cannot."""
+    """Return why the sessions of sending broadcasts cannot send, by broadcast."""
     waiting = {b.id: b.session_id for b in broadcasts if b.status == BroadcastStatus.SENDING}
     held = select(Session.id, Session.hold_reason).where(
         Session.id.in_(set(waiting.values())), Session.held_until > now_ms()
@@ -105,9 +105,9 @@ def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:
 
 
 def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]:
-    """Fetch the first recipients of one array; the counters tell where there is nothing to fetch.
+    """Fetch the first recipients of an array; skip statuses whose counter is 0.
 
-    One look per status, each a short walk along an index, whatever the size of the broadcast.
+    One short index scan per status, whatever the size of the broadcast.
     """
     tally = counts(broadcast)
     tally["failed"] += tally["cancelled"]
@@ -129,10 +129,9 @@ def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]
 def page(
     db: Db, broadcast: Broadcast, wanted: Filter, request: paging.PageRequest
 ) -> paging.Page[Delivery]:
-    """Return one page of a broadcast's deliveries, in the order of `to`, filtered where asked.
+    """Return one page of a broadcast's deliveries, in the order of `to`.
 
-    Any page of all of them is found by its ids, so that the last of a million is as near as the
-    first.
+    An unfiltered page is found by its ids, so the last page of a million is as fast as the first.
     """
     if wanted == Filter() and _is_fanned_out(db, broadcast.id):
         return _page_by_place(db, broadcast, request)
@@ -155,19 +154,19 @@ def filtered(query: Any, broadcast: Broadcast, wanted: Filter) -> Select[Any]:
 
 
 def _among(broadcast: Broadcast) -> ColumnElement[bool]:
-    """Return the condition that a delivery's id is one of a broadcast's.
+    """Return the condition that a delivery id belongs to a broadcast.
 
-    It says nothing that `broadcast_id` does not, but lets Postgres begin at the right place where
-    it chooses to walk along the ids: past all that was ever sent before, it would take seconds.
+    It repeats the condition on `broadcast_id`, but lets Postgres start an id scan at the right
+    place. Otherwise it would pass all earlier deliveries, which takes seconds.
     """
     last = ids.delivery(broadcast.id, ids.MOST_DELIVERIES - 1)
     return Delivery.id.between(ids.delivery(broadcast.id, 0), last)
 
 
 def _known(db: Db, broadcast: Broadcast, status: DeliveryStatus | None) -> int | None:
-    """Return how many deliveries are in a state, where that takes no count of all of them.
+    """Return the number of deliveries in a status, None if that needs a full count.
 
-    What is queued is what neither a counter nor a claim holds; the claimed are few.
+    Queued ones are all that no counter and no claim has; claimed ones are few.
     """
     if status is not None and status in COUNTED:
         return cast("int", getattr(broadcast, status))

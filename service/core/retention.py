@@ -1,8 +1,8 @@
-"""The verbs of forgetting: what is closed and old goes, a little at a time, and nothing else.
+"""Retention: deletes old, closed broadcasts in small steps.
 
-A broadcast is hidden first, so that its client can ask for no retry of what is half gone. Each verb
-checks in its own transaction that it is still closed: a late receipt may open one again. Rows are
-locked in the order in which receipts lock them, and what a receipt holds is left for the next time.
+A broadcast is hidden first, so that its client cannot retry a half-deleted one. Each step checks in
+its own transaction that the broadcast is still closed: a late receipt may reopen it. Rows are
+locked in the same order as by receipts; rows that a receipt holds are left for the next run.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from service.models import (
     WaitingReceipt,
 )
 
-# What needs the provider's id of a part is a later receipt, which may name nothing else. Only what
-# is read in all its parts, or was cancelled, no receipt moves any more: what was sent may be
-# delivered, and what failed may turn out to have arrived, when a phone is switched on after weeks;
-# so the ids of those stay until their broadcast is forgotten.
+# A later receipt may identify a part only by the provider's id. No receipt changes deliveries that
+# were read completely or cancelled. Sent ones may still be delivered, and failed ones may turn out
+# to have arrived when a phone is switched on after weeks. Their ids stay until their broadcast is
+# purged.
 _ENDED = (DeliveryStatus.READ, DeliveryStatus.CANCELLED)
 
 _ECHOES = 7 * 86_400_000
-"""Milliseconds for which the ids of ended deliveries stay all the same: providers repeat a receipt
-for days, and one that is not found any more would be reported as one of nothing of ours."""
+"""Milliseconds for which ids of final deliveries are kept: providers repeat receipts for days, and
+without the id they would count as unknown."""
 
 
 class PartKey(NamedTuple):
-    """The place of a provider's id among all of them; the default is before the first."""
+    """The position of a provider's id in key order; the default is before the first."""
 
     session_id: str = ""
     message_id: str = ""
 
 
 class Extent(NamedTuple):
-    """How much there is to forget."""
+    """How much there is to purge."""
 
     broadcasts: int
     deliveries: int
@@ -60,7 +60,7 @@ class Extent(NamedTuple):
 
 
 def extent(db: Db, *, before: int) -> Extent:
-    """Count what was closed before a moment, in milliseconds of Unix time."""
+    """Count what was closed before a time, in Unix milliseconds."""
     found = select(func.count(), func.coalesce(func.sum(Broadcast.total), 0)).where(_old(before))
     broadcasts, deliveries = db.execute(found).one()
     waiting = select(func.count()).where(WaitingReceipt.received_at < before)
@@ -68,9 +68,9 @@ def extent(db: Db, *, before: int) -> Extent:
 
 
 def hide(db: Db, *, before: int, after: str, limit: int, now: int) -> list[str]:
-    """Hide the next broadcasts that were closed before a moment, in the order of ids `after` one.
+    """Hide the next broadcasts that were closed before a time, in id order after `after`.
 
-    Return their ids, at most `limit` of them; an empty list is the end.
+    Return at most `limit` ids; an empty list means the end.
     """
     made_before = Broadcast.id < _first_id(before)
     next_ones = select(Broadcast.id).where(_old(before), Broadcast.id > after, made_before)
@@ -82,10 +82,9 @@ def hide(db: Db, *, before: int, after: str, limit: int, now: int) -> list[str]:
 
 
 def forget(db: Db, ids: Sequence[str], *, before: int, limit: int) -> tuple[int, int]:
-    """Delete up to `limit` deliveries of hidden broadcasts, then those that have none left.
+    """Delete up to `limit` deliveries of hidden broadcasts, then the empty broadcasts.
 
-    Return how many deliveries and how many broadcasts went; no delivery and no broadcast: nothing
-    of them can go now.
+    Return the numbers of deleted deliveries and broadcasts; both are 0 if nothing can go now.
     """
     mine = (_old(before), Broadcast.deleted_at.is_not(None), Broadcast.id.in_(ids))
     closed = db.scalars(_locked(select(Broadcast.id).where(*mine))).all()
@@ -101,9 +100,9 @@ def forget(db: Db, ids: Sequence[str], *, before: int, limit: int) -> tuple[int,
 
 
 def forget_parts(db: Db, *, after: PartKey, limit: int, now: int) -> PartKey | None:
-    """Delete those of the next `limit` provider's ids, in the order of keys, that nobody needs.
+    """Delete the unneeded ones of the next `limit` provider ids, in key order.
 
-    Return the key to go on `after`; None is the end. Where no delivery is left, none is needed.
+    Return the key to continue after, None at the end. Ids without a delivery are unneeded.
     """
     columns = (SentPart.session_id, SentPart.message_id)
     key, since = tuple_(*columns), now - _ECHOES
@@ -119,13 +118,13 @@ def forget_parts(db: Db, *, after: PartKey, limit: int, now: int) -> PartKey | N
 
 
 def forget_receipts(db: Db, *, before: int, limit: int) -> int:
-    """Delete up to `limit` receipts that came before a moment and that nobody has applied."""
+    """Delete up to `limit` unapplied receipts from before a time."""
     old = WaitingReceipt.received_at < before
     return _count(db, _some(WaitingReceipt, (WaitingReceipt.id,), old, limit))
 
 
 def _first_id(moment: int) -> str:
-    """Return where the ids begin of what was made after a moment: they begin with their time."""
+    """Return the smallest id created after a time: ids begin with their time."""
     return f"{moment // 1000:08x}"
 
 

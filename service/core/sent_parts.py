@@ -13,11 +13,11 @@ from service.database import insert_new
 from service.models import SentPart
 
 MOST_BROADCASTS: Final = 1_000
-"""Broadcasts of a session, the newest ones, in which an id is looked for by its recipient."""
+"""How many of a session's newest broadcasts are searched for a recipient."""
 
 _LOOKS: Final = 20_000
-"""Looks into the index for all recipients together: some 50 ms. Many receipts at once are about
-what is being sent just now, and whichever is not found is looked for again when there are fewer."""
+"""The most index look-ups at once: about 50 ms. Many receipts at once are about current messages;
+those that are not found are tried again later."""
 
 
 class Place(NamedTuple):
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 class PartSent(NamedTuple):
-    """A part that a provider took, by the id it gave it."""
+    """A part that a provider accepted, with the provider's message id."""
 
     session_id: str
     message_id: str
@@ -37,17 +37,17 @@ class PartSent(NamedTuple):
 
 
 def remember(db: Db, parts: Sequence[PartSent]) -> None:
-    """Keep the provider's ids of parts, for channels whose receipts name nothing else."""
+    """Store the provider's ids of parts, for channels whose receipts contain only those."""
     insert_new(db, SentPart, [part._asdict() for part in parts])
 
 
 def find(db: Db, session_id: str, recipients: dict[str, str]) -> dict[str, Place]:
-    """Return where the messages of a session are found; `recipients` are by message id.
+    """Find the parts of a session's messages; `recipients` are by message id.
 
-    They are the forms of one recipient, with blanks between.
+    Each value has the forms of one recipient, separated by spaces.
 
-    A channel that gives our reference back keeps no row per message: of such a one the deliveries
-    to the recipient are searched, by their index, in the newest broadcasts of the session.
+    Channels that return our reference have no row per message. For them, search the deliveries to
+    the recipient in the session's newest broadcasts, by index.
     """
     remembered = select(SentPart.message_id, SentPart.delivery_id, SentPart.part).where(
         SentPart.session_id == session_id, SentPart.message_id.in_(recipients)

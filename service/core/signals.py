@@ -1,7 +1,7 @@
-"""A word from the process that accepts to those that dispatch, where the database carries it.
+"""Signals: tell dispatchers about new work, through Postgres (LISTEN and NOTIFY).
 
-Postgres does (LISTEN and NOTIFY); elsewhere, and whenever a word is lost, they look for
-themselves every `POLL_INTERVAL`. The workers of the engine `procrastinate` are left jobs besides.
+On SQLite, or if a signal is lost, dispatchers find work by polling every `POLL_INTERVAL`. For the
+engine `procrastinate`, a signal also defers jobs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _NOTIFY = text(f"NOTIFY {CHANNEL}")
 
 
 def announce(db: Db, *broadcasts: Broadcast) -> None:
-    """Say that there is work, with these broadcasts if any, when this transaction commits.
+    """Signal that there is work, with these broadcasts if any, when this transaction commits.
 
-    Once a broadcast and never once a delivery: a commit that notifies holds a lock that all
-    others of its kind wait for.
+    Call it per broadcast, never per delivery: a commit with NOTIFY holds a lock that all other
+    such commits wait for.
     """
     if db.get_bind().dialect.name == "postgresql":
         db.execute(_NOTIFY)

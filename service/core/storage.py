@@ -1,8 +1,8 @@
-"""Storage: the bytes of attachments, on a disk of ours.
+"""Storage: the files of attachments on disk.
 
-A file comes in under a passing name in a folder of its own, and gets its real name by a rename
-once it is complete and on the disk: under that name there is all of it or nothing. Whatever a
-crash leaves behind is older than an hour when it is swept away.
+An upload is written under a temporary name in its own folder. When it is complete and synced to
+disk, it is renamed, so its final name always has the complete file. The sweep removes what a crash
+leaves behind, after an hour.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from service.config import Settings
 from service.errors import TooLargeError
 
 ABANDONED_AFTER = 3600.0
-"""Seconds after which a file that nothing in the database knows belongs to no upload any more."""
+"""Seconds after which a file without a row cannot belong to a running upload."""
 
 _SWEPT_TOGETHER = 500
 
 
 class Incoming(io.BufferedRandom):
-    """A file on its way in; closing it without `keep` removes it."""
+    """A file being uploaded. Closing it without `keep` removes it."""
 
     def __init__(self, path: Path, limit: int, mode: int = 0o600) -> None:
         super().__init__(io.FileIO(path, "x+", opener=partial(os.open, mode=0o600)))
@@ -36,42 +36,42 @@ class Incoming(io.BufferedRandom):
         self._limit = limit
 
     def write(self, data: Buffer) -> int:
-        """Append bytes; raises TooLargeError as soon as there are more than the limit."""
+        """Append bytes; raises TooLargeError above the limit."""
         self.size += memoryview(data).nbytes
         if self.size > self._limit:
-            sentence = f"A file may have {self._limit} bytes at most."
+            sentence = f"The file is too large: at most {self._limit} bytes are accepted."
             raise TooLargeError(sentence, errors={"file": [sentence]})
         return super().write(data)
 
     def keep(self, path: Path) -> None:
-        """Give the file its lasting name; once this returns, a power cut does not take it."""
+        """Rename the file to its final name; after that it survives a power cut."""
         self.flush()
         os.fsync(self.fileno())
         self._path.rename(path)
         _sync_folder(path.parent)
 
     def close(self) -> None:
-        """Let go of the file, and remove it unless it was kept; may be called again."""
+        """Close the file, and remove it unless it was kept. May be called twice."""
         try:
             super().close()
         finally:
-            # What cannot be written, on a full disk, must not stay behind either.
+            # Remove the file even if the last bytes cannot be flushed to a full disk.
             self._path.unlink(missing_ok=True)
 
 
 class Storage:
-    """A folder of files that are written once and never change."""
+    """A folder of files that never change."""
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.attachments_dir
         self._incoming = self.folder / "incoming"
         self._limit = settings.max_attachment_bytes
-        # nginx, where it serves the files, has been let into the service's group. Only these files
-        # and their folder are the group's, whatever the umask of the process.
+        # nginx may serve the files as a member of the service's group. Only these files and their
+        # folder are readable by the group, whatever the umask.
         self._is_shared = bool(settings.accel_prefix)
 
     def receive(self) -> Incoming:
-        """Open a new file for what is about to come in."""
+        """Open a new file for an upload."""
         if not self._incoming.exists():
             self._make_folders()
         mode = 0o640 if self._is_shared else 0o600
@@ -83,11 +83,11 @@ class Storage:
             self.folder.chmod(0o750)
 
     def path(self, name: str) -> Path:
-        """Return where the file of that name is; the caller has checked the name."""
+        """Return the path of a file. The caller has validated the name."""
         return self.folder / name
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is fine."""
+        """Remove a file if it exists."""
         self.path(name).unlink(missing_ok=True)
 
     def sweep(
@@ -97,10 +97,10 @@ class Storage:
         now: float,
         remove: bool = True,
     ) -> int:
-        """Remove what no upload and no attachment needs any more; return how many files it was.
+        """Remove files that no upload and no attachment needs; return their number.
 
-        `known` is asked, some hundred names at a time, which of them are attachments. `now` in
-        seconds of Unix time. Without `remove` they are only counted.
+        `known` returns which of a few hundred names are attachments. `now` is in Unix seconds. With
+        `remove=False`, they are only counted.
         """
         before = now - ABANDONED_AFTER
         abandoned = list(_older(self._incoming, before))
@@ -115,7 +115,7 @@ class Storage:
 
 
 def _older(folder: Path, before: float) -> Iterator[Path]:
-    """Yield the files of a folder that were last written before a moment."""
+    """Yield the files of a folder that were last written before a time."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
@@ -127,7 +127,7 @@ def _older(folder: Path, before: float) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last: the name is in the folder, which is written separately."""
+    """Sync the folder, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

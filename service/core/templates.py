@@ -1,4 +1,4 @@
-"""Templates: what fills their gaps, as far as it can be judged before a provider sees it."""
+"""Templates: checks their parameters before the provider does."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, Final
 from service.errors import InvalidError
 
 _BROKEN: Final = re.compile(r"[\n\r\t\v\f\x85\u2028\u2029]| {5}")
-"""What Meta refuses in a parameter: line breaks, tabs, more than four blanks (132018)."""
+"""What Meta refuses in a parameter: line breaks, tabs, more than four spaces (132018)."""
 
 _BLANKS: Final = re.compile(r"\s+")
 _TOO_BROKEN: Final = (
-    "Has a line break, a tab or more than four blanks in a row, which Meta refuses (132018): take"
-    ' them out, or set "tidy": true in the template.'
+    "Has a line break, a tab or more than four spaces in a row, which Meta refuses (132018). Remove"
+    ' them, or set "tidy": true in the template.'
 )
-_EMPTY: Final = "Is empty, which Meta refuses (100): give a text."
+_EMPTY: Final = "Is empty, which Meta refuses (100). Give it a value."
 
 _Parameter = tuple[str, MutableMapping[str, Any]]
 
 
 def settle(template: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a template as it is sent; raises InvalidError naming each parameter that is refused.
+    """Return a template as it is sent; raises InvalidError for each refused parameter.
 
-    Where it says `tidy`, all blanks in a parameter have become one.
+    With `tidy`, replace each run of whitespace in a parameter with one space.
     """
     settled = {name: value for name, value in template.items() if name != "tidy"}
     if components := settled.get("components"):
@@ -53,7 +53,7 @@ def objection(text: object) -> str:
 
 
 def parameters(value: Any, place: str = "message.template.components") -> Iterator[_Parameter]:
-    """Yield the parameters that are texts; cards have components of their own."""
+    """Yield the text parameters, including those in the components of cards."""
     if isinstance(value, list | tuple):
         for position, inner in enumerate(value):
             yield from parameters(inner, f"{place}.{position}")

@@ -1,9 +1,9 @@
-"""Tokens: who is calling, and what they may do.
+"""Tokens: authenticate callers and limit what they may do.
 
-There are two kinds. A client's token is `crier_` and 160 random bits in hex; a session's own token
-is `crier_session_` and as many. Only the SHA-256 is stored: with that much randomness nothing
-slower is needed, and an index finds it. The first characters of a client's token are kept so that
-people can tell their tokens apart; the rest still has 136 secret bits.
+There are two kinds. A client token is `crier_` and 160 random bits in hex; a session token is
+`crier_session_` and as many. Only the SHA-256 is stored: with that much randomness no slower hash
+is needed, and an index finds it. The first characters of a client token are kept, so that people
+can tell their tokens apart. The rest still has 136 secret bits.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SHOWN = len(_PREFIX) + 6
 
 
 USUAL_DAYS = 365
-"""How long a token is valid unless somebody says otherwise."""
+"""Default lifetime of a token in days."""
 
 _DAY = 86_400_000
 _SOON = 30 * _DAY
 
 
 class Scope(StrEnum):
-    """What a token may do; each includes the ones before it.
+    """What a token may do. Each scope includes the ones before it.
 
     `read`: every GET. `send`: also broadcasts, attachments, contacts and groups. `admin`: also
     sessions, and with them the credentials of sending accounts.
@@ -54,11 +54,11 @@ _INCLUDED = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request: a client, by a token of its own, of one of its sessions, or both.
+    """The caller of a request, identified by a client token, a session token, or both.
 
-    `scopes` hold for everything of the client. `session_id` is the session whose own token was
-    sent, empty without one: it reaches what belongs to that session, and nothing else.
-    `expires_at`, in milliseconds of Unix time, is when the first of its tokens expires.
+    `scopes` are those of the client token and apply to all objects of the client. `session_id` is
+    the session of the session token, empty without one: that token reaches only this session's
+    objects. `expires_at`, in Unix milliseconds, is when the first of the tokens expires.
     """
 
     client_id: str
@@ -67,16 +67,16 @@ class Caller:
     expires_at: int | None = None
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether the client's token has this scope, or one that includes it."""
+        """Return whether the client token has this scope, or one that includes it."""
         return scope in self.scopes
 
 
 def create(
     db: Db, client_id: str, name: str, scopes: Iterable[str], expires_at: int | None = None
 ) -> tuple[Token, str]:
-    """Create a token and return it with its secret, which nobody can ask for again.
+    """Create a token; return it with its secret, which is not stored.
 
-    `expires_at` in milliseconds of Unix time. Raises InvalidError for an unknown scope.
+    `expires_at` is in Unix milliseconds. Raises InvalidError for an unknown scope.
     """
     secret = _new(_PREFIX)
     token = Token(
@@ -93,19 +93,19 @@ def create(
 
 
 def in_days(days: int = USUAL_DAYS, *, now: int) -> int:
-    """Return the moment, in milliseconds of Unix time, at which so many days are over."""
+    """Return the time in `days` days, in Unix milliseconds."""
     return now + days * _DAY
 
 
 def expires_soon(expires_at: int | None, *, now: int) -> bool:
-    """Tell whether a token has to be replaced within 30 days."""
+    """Return whether a token expires within 30 days."""
     return expires_at is not None and expires_at - now < _SOON
 
 
 def issue(db: Db, session: Session) -> str:
-    """Give a session a new token of its own and return it; the one before ends.
+    """Create a new session token and return it; the previous one ends.
 
-    The session's version stays, so that its driver and connections stay too.
+    The session's version stays the same, so that its driver and connections are kept.
     """
     secret = _new(_SESSION_PREFIX)
     db.flush()
@@ -116,9 +116,9 @@ def issue(db: Db, session: Session) -> str:
 
 
 def verify(db: Db, secret: str, now: int) -> Caller:
-    """Return whose token this is; raises UnauthorisedError when it is unknown or has ended.
+    """Return the caller of a token; raises UnauthorisedError if it is unknown or has ended.
 
-    `now` in milliseconds of Unix time.
+    `now` is in Unix milliseconds.
     """
     if is_of_session(secret):
         return _verify_session(db, secret)
@@ -135,7 +135,7 @@ def find(db: Db, secret: str, now: int) -> Token:
     """Return the client's token of this secret; raises UnauthorisedError unless it is valid."""
     token = db.scalar(select(Token).where(Token.digest == digest(secret)))
     if token is None:
-        raise _refusal("This token is not one of ours.")
+        raise _refusal("This token does not exist.")
     _refuse_disabled(db, token.client_id)
     if token.revoked_at is not None:
         raise _refusal("This token was revoked.")
@@ -150,30 +150,30 @@ def included(scopes: str) -> frozenset[Scope]:
 
 
 def join(callers: Sequence[Caller]) -> Caller:
-    """Return who sent several tokens together: they may do what each of them may.
+    """Merge the callers of several tokens: the result may do what each of them may.
 
-    Raises UnauthorisedError unless all belong to one client, and to one session at most.
+    Raises UnauthorisedError unless all belong to one client and at most one session.
     """
     if len({caller.client_id for caller in callers}) > 1:
         raise _refusal("These tokens belong to different clients.")
     session_ids = {caller.session_id for caller in callers} - {""}
     if len(session_ids) > 1:
-        raise _refusal("These tokens belong to different sessions: send one of them.")
+        raise _refusal("These tokens belong to different sessions. Send only one of them.")
     scopes = frozenset[Scope]().union(*(caller.scopes for caller in callers))
     expiries = [caller.expires_at for caller in callers if caller.expires_at is not None]
     return Caller(callers[0].client_id, scopes, "".join(session_ids), min(expiries, default=None))
 
 
 def check_session(caller: Caller, session_id: str) -> None:
-    """Raise UnauthorisedError where a session's token comes with the id of another session."""
+    """Raise UnauthorisedError if a session token comes with another session's id."""
     if caller.session_id and session_id not in {"", caller.session_id}:
-        raise _refusal("This token belongs to another session than `session_id` names.")
+        raise _refusal("This token belongs to another session than `session_id`.")
 
 
 def revoke(db: Db, token: str, now: int) -> Token:
-    """End a token, named by its id, its prefix or its secret; repeating that changes nothing.
+    """Revoke a token by its id, its prefix or its secret. Repeating it changes nothing.
 
-    Raises NowhereError, and ConflictError when two tokens share the prefix.
+    Raises NowhereError, and ConflictError if two tokens share the prefix.
     """
     found = _named(db, token)
     if found.revoked_at is None:
@@ -183,7 +183,7 @@ def revoke(db: Db, token: str, now: int) -> Token:
 
 
 def every(db: Db, client_id: str | None = None) -> Sequence[Token]:
-    """Return the tokens of a client, or of all of them, the oldest first."""
+    """Return the tokens of a client, or of all clients, oldest first."""
     query = select(Token).order_by(Token.id)
     if client_id is not None:
         query = query.where(Token.client_id == client_id)
@@ -193,7 +193,7 @@ def every(db: Db, client_id: str | None = None) -> Sequence[Token]:
 def _verify_session(db: Db, secret: str) -> Caller:
     session = db.scalar(select(Session).where(Session.token_digest == digest(secret)))
     if session is None:
-        raise _refusal("This token of a session is not one of ours, or a newer one replaced it.")
+        raise _refusal("This session token does not exist, or a newer one has replaced it.")
     _refuse_disabled(db, session.client_id)
     return Caller(session.client_id, frozenset(), session.id)
 
@@ -221,17 +221,17 @@ def _known(scopes: Iterable[str]) -> list[Scope]:
         return sorted({Scope(word) for word in scopes})
     except ValueError as error:
         known = ", ".join(Scope)
-        raise InvalidError(errors={"scopes": [f"{error}: the scopes are {known}."]}) from error
+        raise InvalidError(errors={"scopes": [f"{error}. Use one of: {known}."]}) from error
 
 
 def _named(db: Db, name: str) -> Token:
-    """Find the one token that `name` means."""
+    """Find the token that `name` identifies."""
     matches = (Token.id == name) | (Token.prefix == name) | (Token.digest == digest(name))
     found = db.scalars(select(Token).where(matches)).all()
     if not found:
         noun = "token"
         raise NowhereError(noun, name[:_SHOWN])
     if len(found) > 1:
-        sentence = "Several tokens begin so: name the one you mean by its id."
+        sentence = "Several tokens begin like this. Use the token's id."
         raise ConflictError(sentence)
     return found[0]

@@ -1,6 +1,6 @@
-"""The verbs of uploads: which attachments a session's provider holds, and under which ids.
+"""Uploads: which attachments a session's provider has, and under which ids.
 
-While the `provider_id` of a row is empty, the upload is under way.
+An empty `provider_id` means that the upload is in progress.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from service.database import is_postgres
 from service.models import UploadedMedia
 
 UNDER_WAY: Final = ""
-"""The provider's id of a file that somebody is uploading."""
+"""The `provider_id` of an upload in progress."""
 
 
 class Key(NamedTuple):
-    """An attachment as one session's provider holds it."""
+    """An attachment at the provider of one session."""
 
     session_id: str
     attachment_id: str
 
 
 class Upload(NamedTuple):
-    """A provider's id of an attachment, and the moment until which it is valid."""
+    """A provider's id of an attachment, and how long it is valid."""
 
     provider_id: str
     expires_at: int
@@ -41,21 +41,21 @@ def find(db: Db, key: Key, *, now: int) -> Upload | None:
 
 
 def reserve(db: Db, key: Key, *, until: int, now: int) -> bool:
-    """Store that an upload begins; return False where one is under way or done."""
+    """Reserve an upload; return False if one is in progress or done."""
     db.execute(delete(UploadedMedia).where(*_is(key), UploadedMedia.expires_at <= now))
     insert = _insert(db, _values(key, Upload(UNDER_WAY, until))).on_conflict_do_nothing()
     return db.execute(insert.returning(UploadedMedia.session_id)).first() is not None
 
 
 def put(db: Db, key: Key, upload: Upload) -> None:
-    """Store an upload in the place of an earlier one."""
+    """Store an upload, replacing an earlier one."""
     values = _values(key, upload)
     index = UploadedMedia.__table__.primary_key
     db.execute(_insert(db, values).on_conflict_do_update(index_elements=index, set_=values))
 
 
 def forget(db: Db, key: Key, provider_id: str) -> None:
-    """Delete an upload, unless it has got another id meanwhile."""
+    """Delete an upload, unless its id has changed."""
     db.execute(delete(UploadedMedia).where(*_is(key), UploadedMedia.provider_id == provider_id))
 
 

@@ -1,7 +1,7 @@
-"""The vault: what encrypts the secrets of sessions at rest.
+"""The vault: encrypts the secrets of sessions at rest.
 
-The keys are `SECRET_KEY`, or one that is made once in `DATA_DIR/secret.key`. Each secret is
-encrypted by itself, so that it can be told which ones are set without opening any.
+The keys are in `SECRET_KEY`, or one is created in `DATA_DIR/secret.key`. Each secret is encrypted
+separately, so that the names of stored secrets can be read without decrypting any.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ log = structlog.get_logger(__name__)
 
 
 class SealedError(ServiceError):
-    """The credentials of this session were encrypted with a key that is not here any more."""
+    """The key that encrypted this session's credentials is missing."""
 
     status = 503
 
 
 class _Ring(NamedTuple):
-    """The keys of this process, the encrypting one first."""
+    """The keys of this process; the first one encrypts."""
 
     keys: tuple[Fernet, ...]
     marks: tuple[str, ...]
@@ -50,24 +50,24 @@ class Vault:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Return a mark of each key, the encrypting one's first; none before a key was made.
+        """Return a mark for each key, the encrypting key's first; empty if there is no key yet.
 
-        A mark is stored beside what its key encrypts. It does not give the key away.
+        A mark is stored beside what its key encrypted. It does not reveal the key.
         """
         return self._ring.marks if self._given or self._file.exists() else ()
 
     def encrypt(self, values: Mapping[str, Any]) -> str:
-        """Return secrets, values of JSON by name, in the form in which they are stored."""
+        """Encrypt secrets (JSON values by name) for storage."""
         sealed = {name: self._seal(value) for name, value in values.items()}
         return json.dumps(sealed) if sealed else ""
 
     def decrypt(self, stored: str) -> dict[str, Any]:
-        """Return the secrets that `encrypt` has put away; raises SealedError without their key."""
+        """Decrypt what `encrypt` returned; raises SealedError without the key."""
         sealed = json.loads(stored) if stored else {}
         return {name: self._open(value) for name, value in sealed.items()}
 
     def opener(self, stored: str) -> str | None:
-        """Return the mark of the key that opens stored secrets, None where none does."""
+        """Return the mark of the key that decrypts stored secrets, None if none does."""
         sealed = next(iter(json.loads(stored).values()))
         for key, mark in zip(self._ring.keys, self.marks, strict=True) if self.marks else ():
             with suppress(InvalidToken):
@@ -83,7 +83,7 @@ class Vault:
             ring = tuple(map(Fernet, keys))
         except ValueError as error:
             where = "SECRET_KEY" if given else str(self._file)
-            raise SettingError(f"{where} does not hold Fernet keys: {error}") from error
+            raise SettingError(f"{where} does not contain valid Fernet keys: {error}") from error
         return _Ring(ring, tuple(map(_mark, keys)))
 
     def _seal(self, value: Any) -> str:
@@ -97,7 +97,7 @@ class Vault:
 
 
 def names(stored: str) -> list[str]:
-    """Return the names of stored secrets, without opening them."""
+    """Return the names of stored secrets, without decrypting them."""
     return sorted(json.loads(stored)) if stored else []
 
 
@@ -106,10 +106,10 @@ def _mark(key: bytes) -> str:
 
 
 def _key_in(path: Path) -> bytes:
-    """Return the key that a file holds, and make the file first where there is none.
+    """Return the key in a file; create the file if it does not exist.
 
-    The file appears under its name complete or not at all, and of several processes that make one
-    at the same time all use the first.
+    The file appears complete or not at all. If several processes create one at the same time, all
+    use the first.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _key_in(path: Path) -> bytes:
         try:
             _write(draft, Fernet.generate_key())
             path.hardlink_to(draft)
-            log.warning("a key was made: back it up with the database", file=str(path))
+            log.warning("created a secret key: back it up with the database", file=str(path))
         except FileExistsError:
             pass
         finally:
@@ -126,7 +126,7 @@ def _key_in(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, down to the disk."""
+    """Write a file that only its owner may read, and sync it to disk."""
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)
         file.flush()

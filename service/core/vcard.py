@@ -1,4 +1,4 @@
-"""vCards: a contact's card as text, in version 3.0, the one that phones and channels all read."""
+"""vCards 3.0 of contacts: the version that all phones and channels can read."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from service.channels.base import ContactCard
 from service.models import Contact
 
 _LINE_BYTES = 75
-"""The longest line, without its end, before it is folded (RFC 2425, section 5.8.1)."""
+"""The longest unfolded line, without its line end (RFC 2425, section 5.8.1)."""
 
 _BREAKS = re.compile(r"\r\n|\r|\n|\x0b|\x0c|\x1c|\x1d|\x1e|\x85|\u2028|\u2029")
 _SPECIAL = re.compile(r"([\\,;])")
 
 
 def render(contact: Contact | ContactCard) -> str:
-    """Return a contact as a vCard 3.0 (RFC 2426), its lines ending in CRLF.
+    """Return a contact as a vCard 3.0 (RFC 2426), with CRLF line ends.
 
-    A number carries `waid` besides, by which WhatsApp offers to write to it.
+    Each number has a `waid`, with which WhatsApp offers to write to it.
     """
     return "".join(f"{_fold(line)}\r\n" for line in _lines(contact))
 
@@ -26,7 +26,7 @@ def render(contact: Contact | ContactCard) -> str:
 def _lines(contact: Contact | ContactCard) -> Iterator[str]:
     yield "BEGIN:VCARD"
     yield "VERSION:3.0"
-    # A name is one text to us: where its family name begins is not known (RFC 2426, 3.1.2).
+    # A name is one string: where the family name begins is not known (RFC 2426, 3.1.2).
     yield f"N:;{_escape(contact.name)};;;"
     yield f"FN:{_escape(contact.name)}"
     if contact.organisation:
@@ -39,12 +39,12 @@ def _lines(contact: Contact | ContactCard) -> Iterator[str]:
 
 
 def _escape(text: str) -> str:
-    r"""Escape what separates values; a break within a text becomes `\n` (RFC 2426, section 4)."""
+    r"""Escape separators; a line break becomes `\n` (RFC 2426, section 4)."""
     return _BREAKS.sub(r"\\n", _SPECIAL.sub(r"\\\1", text))
 
 
 def _fold(line: str) -> str:
-    """Fold a long line: each following one begins with a blank; no character is cut in two."""
+    """Fold a long line: continuation lines begin with a space; no character is split."""
     folded, room, used = [], _LINE_BYTES, 0
     for character in line:
         size = len(character.encode())

@@ -1,4 +1,4 @@
-"""A provider's words as rows that wait to be applied."""
+"""Converts a provider's reports to rows of waiting receipts, and back."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from service.channels.base import (
 from service.core.deliveries.transitions import storable
 
 ACCOUNT: Final = "account"
-"""The state of a word on the account itself and not on a message."""
+"""The state of a report on the account, not on a message."""
 
 _REFERENCE = re.compile(r"([0-9a-f]{24})\.([0-9]{1,4})")
-"""A delivery and one of its parts, as `dispatch.sender` writes them."""
+"""The reference to a part of a delivery, as `dispatch.sending.sender` writes it."""
 
 _KINDS: Final[Mapping[str, type[SendError]]] = {
     "retryable": RetryableError,
@@ -38,7 +38,7 @@ _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
 
 def row(session_id: str, word: Receipt | Notice, now: int) -> dict[str, Any]:
-    """Return the row of a word that arrived at a moment."""
+    """Return the row of a report that arrived at `now`."""
     common = {"session_id": session_id, "received_at": now, "due_at": now, **_error(word.error)}
     if isinstance(word, Notice):
         return {**common, **_OF_ACCOUNT}
@@ -54,12 +54,12 @@ def row(session_id: str, word: Receipt | Notice, now: int) -> dict[str, Any]:
 
 
 def one_word(message_id: str) -> str:
-    """Return a provider's id as it is kept among others, with blanks between."""
+    """Remove whitespace from a provider's id: stored ids are separated by spaces."""
     return "".join(storable(message_id).split())
 
 
 def error(waiting: Row[Any], now: int) -> SendError | None:
-    """Return the error in a row as the driver made it; of its wait what is left of it."""
+    """Restore the driver's error from a row, with the rest of its wait."""
     kind = waiting.kind or ("permanent" if waiting.state == ReceiptState.FAILED else None)
     if kind is None:
         return None

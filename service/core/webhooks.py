@@ -1,4 +1,4 @@
-"""What providers tell us by themselves: believed only with the session's own signature."""
+"""Webhooks: verifies and reads the reports that providers send."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from service.errors import (
 from service.models import Session
 
 MOST_WORDS: Final = 5_000
-"""Words in one webhook; Meta batches up to 1,000."""
+"""The most reports in one webhook. Meta sends up to 1,000."""
 
 MOST_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of one webhook; Meta's have up to 3 MB
+"""The most bytes of one webhook. Meta's have up to 3 MB
 (https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks)."""
 
 
 def answer_challenge(
     db: Db, session_id: str, query: Mapping[str, str], *, accounts: Accounts
 ) -> str:
-    """Return what the provider wants to hear while a webhook is set up.
+    """Return the answer to the provider's challenge when a webhook is set up.
 
     Raises NowhereError, ForgedWebhookError.
     """
@@ -45,11 +45,11 @@ def answer_challenge(
 def read(
     db: Db, session_id: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts
 ) -> Report:
-    """Return what a webhook's body says, to be stored; nothing is written before that.
+    """Verify and read a webhook, without writing anything.
 
     Raises NowhereError, ForgedWebhookError, UnreadableBodyError, TooLargeError.
     """
-    # Before the signature is worked out, which a stranger could have us do over any length.
+    # Check the size before the signature: computing it over any length would be an attack.
     if len(raw) > MOST_BYTES:
         raise TooLargeError(f"A webhook may have at most {MOST_BYTES:,} bytes.")
     session, webhook = _session(db, session_id, accounts)
@@ -61,14 +61,14 @@ def read(
     try:
         report = webhook.parse(raw, settings)
     except UnreadableReportError as error:
-        raise UnreadableBodyError("This is not what the session's provider sends.") from error
+        raise UnreadableBodyError("The body is not a report of the session's provider.") from error
     if len(report.words) > MOST_WORDS:
         raise TooLargeError(f"A webhook may report on at most {MOST_WORDS:,} messages.")
     return report
 
 
 def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webhook]:
-    """Return a session that is reported to; raises NowhereError for any other."""
+    """Return a session that receives webhooks; raises NowhereError for others."""
     session = db.get(Session, session_id) if ids.is_id(session_id) else None
     if session is not None:
         with suppress(NotInstalledError):

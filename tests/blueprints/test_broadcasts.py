@@ -242,7 +242,7 @@ def test_a_number_shortened_by_a_spreadsheet_is_refused_in_those_words(acme: Ten
         body = f'{{"send_type": "individual", "to": {raw}, "message": {{"text": "Hi"}}}}'
         answer = acme.post("/broadcast", data=body)
         reason = (
-            "'2.34818E+12' was shortened by a spreadsheet, its last digits are lost: format the"
+            "'2.34818E+12' was shortened by a spreadsheet and has lost digits: format the"
             " column as text."
         )
         assert answer.json["errors"] == {"to.0": [reason]}  # type: ignore[index]

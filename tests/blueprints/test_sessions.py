@@ -313,7 +313,7 @@ def test_a_session_whose_key_is_not_here_is_blocked_and_says_so(
     after = Tenant(make_app(secret_key=new), "Globex")
     after.token = before.token
     shown = after.get(path).get_json()["data"]
-    assert (shown["status"], "a key that is not here" in shown["reason"]) == ("blocked", True)
+    assert (shown["status"], "credentials is missing" in shown["reason"]) == ("blocked", True)
     assert after.get("/session").get_json()["data"] == [shown]
     assert before.get(path).get_json()["data"]["status"] == "ready"
 

@@ -171,7 +171,7 @@ def test_of_very_many_bad_entries_the_first_are_named_and_no_others_looked_at(wo
     errors = errors_of(lambda: world.broadcast(["x"] * 20_000))
     assert len(errors) == 1_001
     assert "More than 1,000 entries are not valid" in errors["to"][0]
-    assert "ended after 5,000 entries" in errors["to"][0]
+    assert "after number 5,000 were not checked" in errors["to"][0]
 
 
 @pytest.mark.parametrize("nobody", ["", " ", ",", []])

@@ -24,11 +24,11 @@ def test_what_meta_takes_is_left_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a\nb", "Has a line break, a tab or more than four blanks in a row"),
+        ("a\nb", "Has a line break, a tab or more than four spaces in a row"),
         ("a\r\nb", "Has a line break"),
         ("a\tb", "Has a line break, a tab"),
-        ("a     b", "more than four blanks in a row"),
-        ("", "Is empty, which Meta refuses (100): give a text."),
+        ("a     b", "more than four spaces in a row"),
+        ("", "Is empty, which Meta refuses (100). Give it a value."),
         ("  ", "Is empty"),
         (None, "Is empty"),
         (5, "Is empty"),

@@ -68,7 +68,9 @@ def test_an_older_key_still_opens_and_the_first_one_encrypts(tmp_path: Path) -> 
 
 def test_without_the_key_there_is_a_sentence(tmp_path: Path) -> None:
     stored = Vault(Settings(secret_key=Fernet.generate_key().decode())).encrypt(SECRETS)
-    with pytest.raises(SealedError, match="encrypted with a key that is not here"):
+    with pytest.raises(
+        SealedError, match="The key that encrypted this session's credentials is missing"
+    ):
         Vault(Settings(data_dir=tmp_path)).decrypt(stored)
 
 

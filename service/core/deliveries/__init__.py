@@ -1,1 +1,1 @@
-"""Deliveries, and every statement that moves the status of one."""
+"""Deliveries: every statement that changes a delivery's status is in this package."""

@@ -1,4 +1,4 @@
-"""Chunks: the frozen recipients of a broadcast, on their way to being deliveries."""
+"""Chunks: turns the frozen recipients of a broadcast into deliveries (fan-out)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from service.core.deliveries import tallies
 from service.core.deliveries.transitions import OPTED_OUT
 from service.database import is_postgres, rowcount
 
-# Fan-out: the recipients go from the frozen chunk to their rows inside the database, they never
-# travel through this process.
+# The recipients go from the frozen chunk to their rows inside the database, never through this
+# process.
 _FAN_OUT_POSTGRES = text("""
     WITH chunk AS (
         DELETE FROM recipient_chunks WHERE (broadcast_id, start) = (
@@ -58,15 +58,15 @@ _SUPPRESS = text("""
 """)
 
 
-# The disk need not be waited for: what a crash takes back with the rows, it gives back as a chunk.
-# Whoever claims one of them waits, and with that for all before.
+# The commit need not wait for the disk: a crash that loses the rows restores the chunk. The claim
+# of such a row waits for the disk, and with it for all earlier commits.
 _IN_THE_BACKGROUND = text("SET LOCAL synchronous_commit = off")
 
 
 def fan_out(db: Db, broadcast_id: str, *, now: int) -> int:
-    """Turn the next frozen chunk of a broadcast into deliveries; return how many.
+    """Turn the next chunk of a broadcast into deliveries; return how many.
 
-    Those to people who want no more messages from its session end at once.
+    Deliveries to people who opted out of the session's messages fail at once.
     """
     made = _make_rows(db, broadcast_id, now)
     _suppress(db, broadcast_id, now)
@@ -92,7 +92,7 @@ def _make_rows(db: Db, broadcast_id: str, now: int) -> int:
 
 
 def _suppress(db: Db, broadcast_id: str, now: int) -> None:
-    """Look only among what became due at this moment, which are the rows made just now."""
+    """Check only rows that became due at `now`: the rows that were just created."""
     values = {"broadcast_id": broadcast_id, "reason": OPTED_OUT, "now": now}
     moved = db.execute(_SUPPRESS, values)
     tallies.move(db, tallies.gains(moved.all()), now=now)

@@ -1,4 +1,4 @@
-"""Claims: deliveries that one process alone may send, and what becomes of them when it dies."""
+"""Claims: reserve deliveries for one process, and recover them when it dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.models import DeliveryStatus, EventKind
 
 
 class Claimed(NamedTuple):
-    """A delivery that this process alone may send now; with `claimed_at` its id names the claim."""
+    """A delivery that only this process may send. Its id and `claimed_at` identify the claim."""
 
     id: str
     broadcast_id: str
@@ -31,11 +31,11 @@ class Claimed(NamedTuple):
 
 MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
     AND s.held_until <= :now"""
-"""The condition on a broadcast `b` and its session `s` for anything to be sent at `:now`."""
+"""The condition on a broadcast `b` and its session `s` for sending at `:now`."""
 
-# The rows are picked once, into an array: joined to the table, the pick could run once per
-# outer row (QueueClassic/queue_classic#320), and as the planner takes a LIMIT that it does not know
-# for a tenth of all rows, it would read the whole table for each claim.
+# Select the rows once, into an array. With a join, the subquery could run once per outer row
+# (QueueClassic/queue_classic#320). The planner also estimates an unknown LIMIT as a tenth of all
+# rows and would then read the whole table for each claim.
 _CLAIM_POSTGRES = text(f"""
     UPDATE deliveries SET status = 'sending', claim_id = :claim_id, updated_at = :now
     WHERE id = ANY(ARRAY(
@@ -59,7 +59,7 @@ _CLAIM_SQLITE = text(f"""
                         WHERE b.id = :broadcast_id AND b.revision = :revision AND {MAY_GO})
         ORDER BY due_at, id LIMIT :share)
 """)  # noqa: S608 - the condition is ours
-# As one text: for each row that SQLite returns, this thread would let another one run.
+# Return one JSON string: for each row that SQLite returns, this thread would yield to another.
 _CLAIMED_SQLITE = text("""
     SELECT json_group_array(
         json_array(id, broadcast_id, recipient, attempts, message_ids, updated_at, variables))
@@ -75,12 +75,12 @@ def take(
     now: int,
     revisions: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Claimed]:
-    """Take due deliveries, at most `shares[broadcast_id]` of each broadcast, for one dispatcher.
+    """Claim due deliveries for a dispatcher, at most `shares[broadcast_id]` per broadcast.
 
-    Of what may not go any more nothing is taken, nor of a broadcast that says something else by now
-    than in the revision which the dispatcher knows, 0 if it is not given.
+    Nothing is claimed of a broadcast that may not send now, or whose revision is not the one that
+    the dispatcher knows (0 by default).
 
-    No two claims of a dispatcher may have the same `now`: it tells them apart.
+    Each claim of a dispatcher needs its own `now`, which identifies it.
     """
     common = {"claim_id": claim_id, "now": now}
     if is_postgres(db):
@@ -89,7 +89,7 @@ def take(
             "shares": list(shares.values()),
             "revisions": [revisions.get(each, 0) for each in shares],
         }
-        # Past SQLAlchemy's rows, which would be made for nothing.
+        # Use the cursor directly, without the cost of SQLAlchemy's rows.
         cursor = cast("CursorResult[Any]", db.execute(_CLAIM_POSTGRES, common | turns)).cursor
         return list(map(Claimed._make, cursor.fetchall()))
     for broadcast_id, share in shares.items():
@@ -100,7 +100,7 @@ def take(
 
 
 class Active(NamedTuple):
-    """A broadcast with deliveries that are due, on a session that can send."""
+    """A broadcast with due deliveries, on a session that can send."""
 
     broadcast_id: str
     parts: int
@@ -126,9 +126,9 @@ _ACTIVE_ASSIGNED = text(_ACTIVE.text.replace("WHERE", "WHERE b.id = ANY(:assigne
 def active(
     db: Db, cursor: str, *, limit: int, assigned: list[str] | None, now: int
 ) -> list[Active]:
-    """List broadcasts of which deliveries may be claimed, after the id `cursor`, in their order.
+    """List broadcasts with claimable deliveries, in id order after `cursor`.
 
-    Only those in `assigned`, where it is a list.
+    With `assigned`, list only broadcasts in it.
     """
     values: dict[str, Any] = {"cursor": cursor, "limit": limit, "now": now}
     wanted = _ACTIVE
@@ -145,7 +145,7 @@ _SENDABLE = text(f"""
 
 
 def sendable(db: Db, broadcast_ids: set[str], *, now: int) -> set[str]:
-    """Return those of some broadcasts that may be sent now: neither paused nor held, say."""
+    """Return the broadcasts that may send now: not paused, not held, not expired."""
     values = {"broadcast_ids": list(broadcast_ids), "now": now}
     return set(db.scalars(_SENDABLE, values))
 
@@ -157,7 +157,7 @@ _RELEASE = text("""
 
 
 def release(db: Db, claim_id: str, claimed_at: int, *, now: int) -> int:
-    """Put back what one claim took and nobody has begun; return how many there were."""
+    """Return unsent deliveries of a claim to the queue; return how many."""
     values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
     return rowcount(db, _RELEASE, values)
 
@@ -176,7 +176,7 @@ _RETURN_SQLITE = text(
 def return_untouched(
     db: Db, claim_id: str, broadcast_id: str, under_way: set[str], *, now: int
 ) -> int:
-    """Put back what a dead dispatcher had claimed of a broadcast and not begun; return how many."""
+    """Return the unsent deliveries of a dead dispatcher to the queue; return how many."""
     listed = list(under_way)
     statement, ids = (
         (_RETURN_POSTGRES, listed) if is_postgres(db) else (_RETURN_SQLITE, json.dumps(listed))
@@ -202,14 +202,14 @@ _RESCUE = text(f"""
 def rescue(
     db: Db, claim_id: str, broadcast_id: str, *, resend: bool, now: int
 ) -> list[tallies.Closed]:
-    """Take a dead dispatcher's deliveries of one broadcast back: to be sent again, or uncertain."""
+    """Recover a dead dispatcher's deliveries of a broadcast: queue them again or mark uncertain."""
     held = {
         "status": DeliveryStatus.UNCERTAIN,
         "tried": 1,
         "code": PROCESS_DIED,
-        "reason": "The process that was sending this stopped before it could record the"
-        " provider's answer: the message may have arrived. Retry it by"
-        " POST /broadcast/{id}/retry if a second copy does no harm.",
+        "reason": "The sending process stopped before it recorded the provider's answer. The"
+        " message may have arrived. If a second copy does no harm, retry with"
+        " POST /broadcast/{id}/retry.",
     }
     again = {"status": DeliveryStatus.QUEUED, "tried": 0, "code": None, "reason": None}
     values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "void": VOID, "now": now}
@@ -227,5 +227,5 @@ _ORPHANS = text("""
 
 
 def orphans(db: Db) -> list[RowMapping]:
-    """List the claims (`claim_id`, `broadcast_id`) whose dispatcher is no more."""
+    """List the claims (`claim_id`, `broadcast_id`) of dispatchers that are gone."""
     return list(db.execute(_ORPHANS).mappings())

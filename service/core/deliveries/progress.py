@@ -1,7 +1,7 @@
-"""How far a delivery is: what its own attempts and the provider's later word say together.
+"""Progress of a delivery: combines the results of attempts with later receipts.
 
-Pure: whatever order receipts come in, and however often, the end is the same. A delivery moves
-forward only; each of its parts has a state of its own, a letter in `progress`.
+These are pure functions. The order and repetition of receipts do not change the result. A delivery
+only moves forward. Each part has its own state, a letter in `progress`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from service.channels.base import ReceiptState
 from service.models import DeliveryStatus
 
 NAMELESS: Final = "-"
-"""Stands for the id of a part whose provider gave it none."""
+"""The id of a part for which the provider returned none."""
 
 VOID: Final = "!"
-"""Precedes the id of a part that failed after all and is to be sent again; alone, it stands for a
-part that is to be sent again though the provider may have it."""
+"""Prefix for the id of a part that failed later and will be sent again. Alone, it means a part that
+will be sent again although the provider may have it."""
 
 PROCESS_DIED: Final = "process_died"
-"""The code of a delivery of which nobody knows how many parts were sent."""
+"""The code of a delivery with an unknown number of sent parts."""
 
 _UNKNOWN: Final = "."
 _LETTERS: Final = {
@@ -30,16 +30,16 @@ _LETTERS: Final = {
     ReceiptState.FAILED: "f",
 }
 _RANKS: Final = {_UNKNOWN: 0, "s": 1, "f": 2, "d": 3, "r": 4}
-"""A part that was delivered has not failed, whichever word comes last."""
+"""A delivered part cannot fail, whichever report comes last."""
 
 _FIXED: Final = {DeliveryStatus.SENDING, DeliveryStatus.CANCELLED}
-"""Where receipts change nothing: not yet, or not any more."""
+"""Statuses that receipts do not change."""
 
 
 class Word(NamedTuple):
-    """A provider's word on one part of a delivery; `message_id` is its own id of it, or empty.
+    """A provider's report on a part. `message_id` is the provider's id, or empty.
 
-    `again`: the part failed for a cause that passes, and is to be sent again.
+    `again`: the part failed for a temporary reason and will be sent again.
     """
 
     part: int
@@ -51,7 +51,7 @@ class Word(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is known of a delivery: all that receipts may change."""
+    """The columns of a delivery that receipts may change."""
 
     status: DeliveryStatus
     message_ids: tuple[str, ...] = ()
@@ -60,12 +60,12 @@ class State(NamedTuple):
     reason: str | None = None
 
     def is_complete(self, parts: int) -> bool:
-        """Tell whether the provider has all parts, and none of them is to be sent again."""
+        """Return whether the provider has all parts, and none will be sent again."""
         return not unsent(self.message_ids, parts)
 
 
 def unsent(message_ids: Sequence[str], parts: int) -> Sequence[int]:
-    """Return the numbers of the parts that are still to be sent, in their order."""
+    """Return the numbers of the unsent parts, in order."""
     if not message_ids:
         return range(parts)
     void = [number for number, each in enumerate(message_ids[:parts]) if each.startswith(VOID)]
@@ -73,25 +73,25 @@ def unsent(message_ids: Sequence[str], parts: int) -> Sequence[int]:
 
 
 def doubted(message_ids: Sequence[str]) -> list[str]:
-    """Note that the provider may have the part that is to be sent next."""
+    """Note that the provider may already have the next part."""
     void = (number for number, each in enumerate(message_ids) if each.startswith(VOID))
     number = next(void, len(message_ids))
     return [*message_ids[:number], VOID, *message_ids[number + 1 :]]
 
 
 def taken(message_ids: str | None) -> list[str]:
-    """Return the ids of the parts that the provider took, of those that a delivery's row holds.
+    """Return the ids of the parts that the provider accepted, from a delivery's row.
 
-    Also of a part that failed after all, until another message is sent in its place: it is by that
-    id that the provider can be asked what became of it.
+    This includes a part that failed later, until it is sent again: the id is needed to ask the
+    provider about it.
     """
     return [each.removeprefix(VOID) for each in (message_ids or "").split() if each != VOID]
 
 
 def advance(state: State, word: Word, parts: int) -> State:
-    """Return what is known of a delivery of so many parts after one more word on it.
+    """Return the state of a delivery with `parts` parts after one more report.
 
-    The word's `part` must be one of the delivery's.
+    The report's `part` must exist.
     """
     letter, progress = _LETTERS[word.state], state.progress.ljust(parts, _UNKNOWN)
     is_news = _RANKS[letter] > _RANKS[progress[word.part]]
@@ -111,9 +111,9 @@ def advance(state: State, word: Word, parts: int) -> State:
 
 
 def _is_stale(word: Word, state: State) -> bool:
-    """Tell whether a word is about a message in whose place another one was sent, or will be.
+    """Return whether a report is about a message that was or will be sent again.
 
-    That such a message arrived is news all the same.
+    A report that such a message arrived still counts.
     """
     known = state.message_ids[word.part] if word.part < len(state.message_ids) else ""
     if known == VOID + word.message_id:
@@ -125,7 +125,7 @@ def _is_stale(word: Word, state: State) -> bool:
 
 
 def _with(message_ids: tuple[str, ...], word: Word) -> tuple[str, ...]:
-    """Note that the provider has a part; where that is news, all before it: they go in order."""
+    """Note that the provider has a part, and therefore all earlier ones."""
     missing = word.part + 1 - len(message_ids)
     known = [*message_ids, *(NAMELESS for _ in range(missing))]
     if missing > 0:
@@ -136,7 +136,7 @@ def _with(message_ids: tuple[str, ...], word: Word) -> tuple[str, ...]:
 
 
 def _failed(before: State, after: State, word: Word) -> State:
-    """Let a delivery fail, for the reason of the first of its parts that did."""
+    """Mark a delivery failed, with the reason of its first failed part."""
     after = after._replace(status=DeliveryStatus.FAILED)
     is_first = after.progress.index("f") == word.part and word.state is ReceiptState.FAILED
     has_own = before.status is DeliveryStatus.FAILED and "f" not in before.progress
@@ -144,7 +144,7 @@ def _failed(before: State, after: State, word: Word) -> State:
 
 
 def _reopened(before: State, word: Word, parts: int) -> State:
-    """Let a part be sent again that failed after it was taken; the others stay as they are."""
+    """Reopen a part that failed after it was accepted; keep the others."""
     message_ids = [*_with(before.message_ids, word)]
     message_ids[word.part] = VOID + message_ids[word.part]
     progress = before.progress.ljust(parts, _UNKNOWN)
@@ -158,9 +158,9 @@ def _reopened(before: State, word: Word, parts: int) -> State:
 
 
 def _is_settled(before: State, after: State, word: Word) -> bool:
-    """Tell whether a part that failed is the one at which an uncertain delivery was left.
+    """Return whether the failed part is the one that made the delivery uncertain.
 
-    Where a process died, further parts may have been sent after it.
+    If a process died, it may have sent more parts after that one.
     """
     has_id = word.part < len(before.message_ids)
     was_known = has_id and not before.message_ids[word.part].startswith(VOID)
@@ -169,7 +169,7 @@ def _is_settled(before: State, after: State, word: Word) -> bool:
 
 
 def _settled(progress: str) -> DeliveryStatus:
-    """Return how a delivery stands that the provider has whole: as far as the last of its parts."""
+    """Return the status of a complete delivery: that of its slowest part."""
     rank = min(_RANKS[letter] for letter in progress)
     if rank >= _RANKS["r"]:
         return DeliveryStatus.READ
@@ -177,10 +177,10 @@ def _settled(progress: str) -> DeliveryStatus:
 
 
 def _open(before: State, after: State, parts: int) -> DeliveryStatus:
-    """Return how a delivery stands of which parts are missing.
+    """Return the status of a delivery with missing parts.
 
-    An uncertain one goes on with the next part as soon as the one is settled that it was left at;
-    but where its process died, further parts may have been sent.
+    An uncertain delivery continues with the next part once the uncertain part is settled, unless a
+    process died: it may have sent more parts.
     """
     if before.status is not DeliveryStatus.UNCERTAIN or before.code == PROCESS_DIED:
         return before.status

@@ -1,4 +1,4 @@
-"""The counters of a broadcast: moved with its deliveries, in the same transaction."""
+"""The counters of a broadcast, updated in the same transaction as its deliveries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.models import COUNTED, BroadcastStatus
 
 
 class Closed(NamedTuple):
-    """A broadcast that has no open delivery any more."""
+    """A broadcast without open deliveries."""
 
     id: str
     status: BroadcastStatus
@@ -41,7 +41,7 @@ _MOVE = text(f"""
 
 
 def move(db: Db, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]:
-    """Add to the counters of broadcasts, by id and status; return those that closed just now.
+    """Add to the counters of broadcasts, by id and status; return the ones that closed now.
 
     A completed broadcast that has something open again, by a retry or a receipt, goes on sending,
     or waits for its time: nobody may be left of a scheduled one before that comes.
@@ -74,10 +74,10 @@ _LOCK_POSTGRES = text(f"{_LOCK.text} FOR UPDATE")
 
 
 def recount(db: Db, broadcast_id: str, *, now: int) -> list[Closed]:
-    """Set the counters of a broadcast to what its rows say; return it if that closes it.
+    """Recount a broadcast's deliveries; return the broadcast if that closes it.
 
-    The broadcast is locked first: a transaction that moved rows but not yet the counters waits
-    behind us and adds its own afterwards.
+    The broadcast is locked first. A transaction that has changed rows but not yet the counters
+    waits and adds its changes afterwards.
     """
     lock = _LOCK_POSTGRES if is_postgres(db) else _LOCK
     counters = db.execute(lock, {"id": broadcast_id}).mappings().one()
@@ -89,12 +89,12 @@ def recount(db: Db, broadcast_id: str, *, now: int) -> list[Closed]:
 
 
 def gains(moved: Iterable[Row[Any]]) -> dict[str, Counter[str]]:
-    """Count by broadcast how many deliveries came to each status that is counted."""
+    """Count moved deliveries by broadcast and counted status."""
     return add_up((*row, 1) for row in moved)
 
 
 def add_up(moved: Iterable[Any]) -> dict[str, Counter[str]]:
-    """Add up numbers of deliveries by broadcast and status, where the status is counted."""
+    """Sum numbers of deliveries by broadcast and counted status."""
     sums: dict[str, Counter[str]] = {}
     for broadcast_id, status, count in moved:
         if status in COUNTED and count:

@@ -1,8 +1,7 @@
-"""The transitions of a delivery that nobody has to claim first, and the end of a claim.
+"""Transitions: every change of a delivery's status except claiming.
 
-Each is one guarded UPDATE that says what the row must still be, and it moves the counters of the
-broadcast in the same transaction. What differs between the databases is how a list of rows is
-handed to a statement: arrays on Postgres, JSON on SQLite.
+Each one is a guarded UPDATE that names the expected state, and updates the broadcast's counters in
+the same transaction. Lists of rows are passed as arrays on Postgres and as JSON on SQLite.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from service.database import is_postgres, rowcount
 from service.models import DeliveryStatus, EventKind
 
 OPTED_OUT = "This person has opted out of messages from this account."
-"""The reason of deliveries to somebody who wants no more messages."""
+"""The reason of deliveries to people who opted out."""
 
 
 class Outcome(NamedTuple):
-    """What became of one claimed delivery; `tried` is 0 where the provider was not called.
+    """The result of a claimed delivery. `tried` is 0 if the provider was not called.
 
-    `at` and `due_at` are milliseconds of Unix time; `due_at` matters where it is queued again.
-    `claimed_at` is that of the claim it came of, 0 for whichever there is.
+    `at` and `due_at` are Unix milliseconds; `due_at` matters if it is queued again. `claimed_at`
+    identifies its claim; 0 matches any.
     """
 
     id: str
@@ -44,28 +43,28 @@ class Outcome(NamedTuple):
 
     @property
     def broadcast_id(self) -> str:
-        """The broadcast that it belongs to, as the delivery's id tells it."""
+        """The broadcast of the delivery, derived from its id."""
         return f"{self.id[:18]}000000"
 
 
 LONGEST: Final = 1_000
-"""Characters that are kept of each id, code and reason that a provider gives."""
+"""The most characters to store of a provider's id, code or reason."""
 
 
 def storable(words: str) -> str:
-    """Return a provider's words as they are kept: cut, and without what no database takes.
+    """Shorten a provider's text and remove what a database cannot store.
 
-    That are NUL and halves of characters.
+    That is NUL and lone surrogates.
     """
     if len(words) <= LONGEST and words.isascii() and "\0" not in words:
         return words
     return words[:LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
 
 
-# A result that is written again, as the first answer was lost, must not hit the next claim of the
-# same dispatcher on the same row: hence the moment of the claim. The guard stands in a CASE so that
-# each row is found by its id: an index on what is claimed would be walked once per outcome, and
-# Postgres, before it knows the table, would read all of it.
+# A result may be written twice if the first answer was lost. The second write must not match a
+# newer claim of the same dispatcher, so the time of the claim is checked. The guard is in a CASE so
+# that rows are found by id: otherwise Postgres would scan the index of claimed rows once per
+# outcome, or the whole table before it has statistics.
 _RECORD = """
     UPDATE deliveries SET
         status = o.status, claim_id = NULL, attempts = deliveries.attempts + o.tried,
@@ -97,9 +96,9 @@ _RECORD_SQLITE = text(_RECORD.format(outcomes=_OUTCOMES_SQLITE, found=""))
 
 
 def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> list[tallies.Closed]:
-    """Write what became of claimed deliveries; return the broadcasts that ended with it.
+    """Write the results of claimed deliveries; return the broadcasts that this closed.
 
-    A delivery that this claim no longer holds is left as it is: somebody else answers for it.
+    Skip deliveries that this claim no longer holds: another process handles them.
     """
     events.keep(db, [*_unfinished(outcomes)], claim_id=claim_id)
     if is_postgres(db):
@@ -122,10 +121,9 @@ def _unfinished(outcomes: Iterable[Outcome]) -> Iterable[Event]:
 def _record_alike(
     db: Db, claim_id: str, outcomes: Sequence[Outcome]
 ) -> tuple[str, DeliveryStatus, int]:
-    """Write outcomes of one broadcast and status; return these, and how many rows it were.
+    """Write outcomes of one broadcast and status; return both, and the number of rows.
 
-    The number is all that is asked of SQLite: for each row that it returned, this thread would let
-    another one run.
+    SQLite returns only the number: for each returned row, this thread would yield to another.
     """
     values = {"claim_id": claim_id, "outcomes": json.dumps(outcomes)}
     count = rowcount(db, _RECORD_SQLITE, values)
@@ -141,9 +139,9 @@ def _by_end(outcomes: Sequence[Outcome]) -> Iterable[list[Outcome]]:
 
 
 def _arrays(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Write outcomes as one Postgres array for each field.
+    """Format outcomes as one Postgres array per field.
 
-    By hand, since psycopg asks each element for its type: that took a third of a batch's time.
+    psycopg would look up the type of each element, which took a third of the time.
     """
     columns = zip(*outcomes, strict=True)
     return {
@@ -160,7 +158,7 @@ def _quoted(words: str | None) -> str:
 
 
 _ELEMENTS = {"message_ids": _quoted, "code": _quoted, "reason": _quoted}
-"""How the elements of an array are written; all others are numbers, ids and words of ours."""
+"""How to format the fields that need quoting; others are numbers, ids and our own words."""
 
 
 _WITHDRAW = text("""
@@ -182,7 +180,7 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
     limit: int,
     now: int,
 ) -> int:
-    """End up to `limit` deliveries that nobody has claimed; return how many there were."""
+    """End up to `limit` unclaimed deliveries; return how many."""
     values = {"status": status, "code": code, "reason": reason, "limit": limit, "now": now}
     moved = db.execute(_WITHDRAW, values | {"broadcast_id": broadcast_id}).all()
     tallies.move(db, tallies.gains(moved), now=now)
@@ -198,7 +196,7 @@ _LEAVE_OUT = text("""
 
 
 def leave_out(db: Db, session_id: str, recipient: str, *, now: int) -> None:
-    """End what a session has not begun to send to a recipient, in all its broadcasts."""
+    """Fail a session's unclaimed deliveries to a recipient, in all its broadcasts."""
     values = {"session_id": session_id, "recipient": recipient, "reason": OPTED_OUT, "now": now}
     moved = db.execute(_LEAVE_OUT, values)
     tallies.move(db, tallies.gains(moved.all()), now=now)
@@ -256,14 +254,14 @@ _REQUEUE_SOME = (
 def requeue(
     db: Db, broadcast_id: str, status: DeliveryStatus, *, codes: Sequence[str] = (), now: int
 ) -> int:
-    """Give failed or uncertain deliveries a new set of attempts; return how many there were.
+    """Queue failed or uncertain deliveries again with new attempts; return how many.
 
     Only those with one of these codes, where there are any; the empty one is that of a delivery
     without a code. Those to people who have opted out stay as they are.
 
-    Parts that the provider took are not sent again, but for those that it gave up afterwards:
-    their ids stay, marked, so that a receipt which comes again is not taken for one of the new try.
-    What was uncertain is marked too: it has not failed, should the new attempts fail.
+    Parts that the provider accepted are not sent again, unless they failed later: their ids are
+    marked, so that a repeated receipt does not count for the new attempt. Uncertain parts are
+    marked too, so that they do not count as failed if the new attempts fail.
     """
     requeue = (_REQUEUE_SOME if codes else _REQUEUE_ALL)[is_postgres(db)]
     values: dict[str, Any] = {"broadcast_id": broadcast_id, "status": status, "now": now}
@@ -287,6 +285,6 @@ _BRING_FORWARD = text("""
 
 
 def bring_forward(db: Db, moves: Sequence[dict[str, object]]) -> None:
-    """Write what receipts say of deliveries that `db` has locked; the caller moves the counters."""
+    """Write the effect of receipts on locked deliveries; the caller updates the counters."""
     if moves:
         db.execute(_BRING_FORWARD, moves)

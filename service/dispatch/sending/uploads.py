@@ -29,7 +29,7 @@ class StoredMediaIds:
         return self.known(attachment_id) or self._look_up(attachment_id)
 
     def reserve(self, attachment_id: str, *, seconds: float) -> bool:
-        """Store that an upload begins; return False where one is under way or done."""
+        """Reserve an upload; return False if one is in progress or done."""
         now = now_ms()
         until = now + milliseconds(seconds)
         with self._database.writing() as db:

@@ -180,4 +180,4 @@ def test_credentials_whose_key_is_gone_are_told_as_such(world: World) -> None:
     others = Accounts(settings, Vault(settings), partial(StoredMediaIds, world.database))
     problem = checks.check(others, world.database, world.get_session(session_id))
     assert problem is not None
-    assert "encrypted with a key that is not here any more" in problem
+    assert "The key that encrypted this session's credentials is missing" in problem
