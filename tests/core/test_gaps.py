@@ -91,7 +91,7 @@ def test_a_value_that_breaks_a_template_is_told_unless_it_is_tidied(value: str) 
     read = people({"name": "Ada"}, {"name": value})
     told = check(template("Hi {{name}}"), read)
     assert list(told) == ["to.1"]
-    assert "Has a line break, a tab or more than four blanks" in told["to.1"][0]
+    assert "Has a line break, a tab or more than four spaces" in told["to.1"][0]
     assert check(template("Hi {{name}}"), read, tidy=True) == 0
     assert check(Content(text="Hi {{name}}"), read) == 3 + len(value)
     assert list(check(template("{{x|y}} {{name|}}"), people(None), x=value)) == ["to.0"]
