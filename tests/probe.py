@@ -43,6 +43,7 @@ class Stage:
         self.plan: Callable[[Content], tuple[Part, ...]] = _words
         self.send: Callable[[Call], Any] = lambda call: f"id-{call.reference}"
         self.check: Callable[[], None] = lambda: None
+        self.segments: Callable[[str], int | None] = lambda _text: None
 
     def recipients(self) -> list[str]:
         return [call.recipient for call in list(self.calls)]
@@ -66,6 +67,9 @@ class Probe:
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         return self.stage.plan(content)
+
+    def segments(self, text: str) -> int | None:
+        return self.stage.segments(text)
 
     def prepare(self, part: Part) -> str:
         return part.body if isinstance(part, Text) else type(part).__name__

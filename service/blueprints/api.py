@@ -15,8 +15,10 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import flask_smorest
+from flask import jsonify, make_response
 from marshmallow import Schema
 from werkzeug.routing import UnicodeConverter
+from werkzeug.wrappers import Response
 
 from service.blueprints import aliases, auth, errors, paging, parsing
 from service.blueprints.requests import request
@@ -276,6 +278,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 data = view(*args, **kwargs)
+                if isinstance(data, Response):
+                    return data
                 headers = paging.headers(data) if isinstance(data, Page) else {}
                 items = data.items if isinstance(data, Page) else data
                 said = aliases.said(told(data) if told else message)
@@ -283,6 +287,26 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
             wrapped = envelope(schema, many=many)
             return self.response(status, wrapped, description=message)(wrapper)  # type: ignore[no-any-return]
+
+        return decorate
+
+    def may_answer(
+        self, kind: type, status: int, schema: type[Schema], message: str
+    ) -> Callable[[View], View]:
+        """Answer by another schema if the view returns an object of this kind."""
+
+        def decorate(view: View) -> View:
+            wrapped = envelope(schema, many=False)
+
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                data = view(*args, **kwargs)
+                if not isinstance(data, kind):
+                    return data
+                answer = {"status": True, "message": aliases.said(message), "data": data}
+                return make_response(jsonify(wrapped.dump(answer)), status)
+
+            return self.alt_response(status, schema=wrapped, description=message)(wrapper)  # type: ignore[no-any-return]
 
         return decorate
 

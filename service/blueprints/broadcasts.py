@@ -14,12 +14,14 @@ from service.core import (
     fingerprints,
     intake,
     personalisation,
+    previews,
     recipients,
     reports,
 )
 from service.core.intake import BroadcastRequest
 from service.core.paging import Page
 from service.core.placeholders import Syntax
+from service.core.previews import Preview
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -35,6 +37,7 @@ from service.schemas.broadcasts import (
     RetrySchema,
 )
 from service.schemas.pages import BroadcastPageSchema, DeletedSchema, DeliveryPageSchema
+from service.schemas.previews import DryRunSchema, PreviewSchema
 
 blueprint = Blueprint("broadcasts", __name__, description="One message to many people")
 
@@ -43,15 +46,19 @@ blueprint = Blueprint("broadcasts", __name__, description="One message to many p
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(BroadcastRequestSchema)
 @blueprint.takes_headers(IdempotencySchema)
+@blueprint.takes_query(DryRunSchema)
 @blueprint.raises(ConflictError)
 @blueprint.answers(201, BroadcastSchema, "Broadcast group created successfully!")
-def create(body: dict[str, Any], headers: dict[str, Any]) -> Shown:
+@blueprint.may_answer(Preview, 200, PreviewSchema, "Broadcast previewed successfully!")
+def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any]) -> Shown | Preview:
     """Send a message to many people.
 
     The answer comes at once. Sending starts right after it, or at `send_at`. If anything is wrong
     with the request, nothing is stored, and the error names every bad recipient and its position.
     """
     order = _order(body, headers.get("key"))
+    if query["dry_run"]:
+        return _preview(order)
     with crier().database.writing() as db:
         broadcast = intake.accept(
             db, caller().client_id, order, accounts=crier().accounts, now=now_ms()
@@ -220,6 +227,11 @@ def _order(body: dict[str, Any], key: str | None) -> BroadcastRequest:
         syntax=syntax,
         variables=body.get("variables", {}),
     )
+
+
+def _preview(order: BroadcastRequest) -> Preview:
+    with crier().database.reading() as db:
+        return previews.make(db, caller().client_id, order, accounts=crier().accounts, now=now_ms())
 
 
 def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:

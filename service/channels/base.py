@@ -328,6 +328,9 @@ class Driver(Protocol):
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Cut a message into the parts that are sent in order; raises UnsupportedContentError."""
 
+    def segments(self, text: str) -> int | None:
+        """Return how many SMS a text takes, None on a channel where it is one message."""
+
     def prepare(self, part: Part) -> Any:
         """Render what is the same for every recipient, once per broadcast; no I/O."""
 

@@ -8,6 +8,7 @@ compiled on first use into one regular expression.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _COMMON = re.compile(r"[0-9+ ]{3}")
 _NEVER = r"(?!)"
+_NORTH_AMERICA = "1"
 _CODES = frozenset(map(str, COUNTRY_CODE_TO_REGION_CODE))
 
 _NOWHERE = f"has no known country calling code: {notations.EXAMPLE}"
@@ -34,7 +36,7 @@ def normalise(written: str) -> str | None:
     if _CHECKS[written[:3]](written):
         return written
     digits = notations.digits(written)
-    return _read(digits) or _without_mark(digits)
+    return in_use(digits) or _without_mark(digits)
 
 
 def reason(written: str) -> str:
@@ -49,13 +51,44 @@ def reason(written: str) -> str:
     return plan.objection(digits) if plan else _NOWHERE
 
 
+def countries(people: Sequence[str]) -> dict[str, int]:
+    """Count numbers in use by their regions, the most frequent first; other texts are left out.
+
+    The first digits tell a region: four of them in North America, and nine are enough everywhere.
+    """
+    found: Counter[str] = Counter()
+    for number, count in _by_head(people, 4):
+        plan = _plan_of(number) if number.isdecimal() else None
+        if plan and (plan.only_region or plan.code == _NORTH_AMERICA):
+            found[plan.region(number)] += count
+        elif plan:
+            same = [each for each in people if each[:4] == number[:4]]
+            for one, so_many in _by_head(same, 9):
+                found[plan.region(one)] += so_many
+    return dict(found.most_common())
+
+
+def _by_head(people: Sequence[str], size: int) -> Iterator[tuple[str, int]]:
+    """Yield a number for each beginning of that size, and how many begin so."""
+    heads = [number[:size] for number in people]
+    one = dict(zip(heads, people, strict=True))
+    return ((one[head], count) for head, count in Counter(heads).items())
+
+
 def is_landline(number: str) -> bool:
     """Return whether E.164 digits are a landline, and cannot be a mobile phone."""
     plan = _plan_of(number)
     return bool(plan and plan.landlines.fullmatch(number))
 
 
-def _read(digits: str) -> str | None:
+def region(number: str) -> str:
+    """Return the region of a number in use, such as `NG`; `001` for one of no country."""
+    plan = _plan_of(number)
+    return plan.region(number) if plan else ""
+
+
+def in_use(digits: str) -> str | None:
+    """Return the E.164 digits of a number in use, of which these digits are all; None: none is."""
     if _CHECKS[digits[:3]](digits):
         return digits
     plan = _plan_of(digits)
@@ -69,9 +102,9 @@ def _without_mark(digits: str) -> str | None:
     have a 9 before the area code or a 15 after it, never both.
     """
     if digits.startswith("521"):
-        return _read(f"52{digits[3:]}")
+        return in_use(f"52{digits[3:]}")
     if digits.startswith("549"):
-        number = _read(f"54{digits[3:]}")
+        number = in_use(f"54{digits[3:]}")
         return number if number and number.startswith("549") else None
     return None
 
@@ -145,6 +178,26 @@ class _Plan:
             return False
         return length in self._lengths or length > self._lengths[-1]
 
+    @property
+    def only_region(self) -> str:
+        """The region that has this code to itself, empty where several share it."""
+        return self._regions[0].id if len(self._regions) == 1 else ""
+
+    @cached_property
+    def _by_region(self) -> list[tuple[str, re.Pattern[str]]]:
+        """The patterns of the numbers of each region, with their code, in the order of asking."""
+        return [
+            (region.id, re.compile(f"{self.code}(?:{_told_by(region)})", re.ASCII))
+            for region in self._regions
+        ]
+
+    def region(self, number: str) -> str:
+        """Return the region of a number in use."""
+        if self.only_region:
+            return self.only_region
+        found = (name for name, pattern in self._by_region if pattern.match(number))
+        return next(found, self._regions[0].id)
+
     def objection(self, digits: str) -> str:
         """Say why these digits are not a valid number."""
         length = len(digits) - len(self.code)
@@ -175,6 +228,14 @@ def _plan_of(digits: str) -> _Plan | None:
         if code in _CODES:
             return _plan(code)
     return None
+
+
+def plan_of_region(region: str) -> tuple[str, PhoneMetadata]:
+    """Return the country calling code of a region and what is known of it; raises KeyError."""
+    metadata = PhoneMetadata.metadata_for_region(region, None) if len(region) == 2 else None  # noqa: PLR2004
+    if metadata is None:
+        raise KeyError(region)
+    return str(metadata.country_code), metadata
 
 
 @cache
@@ -208,6 +269,11 @@ def _in_use(regions: Sequence[PhoneMetadata]) -> str:
             theirs = rf"(?:{region.leading_digits})"
             pattern = rf"(?={theirs}){here}|(?!{theirs})(?:{pattern})"
     return pattern
+
+
+def _told_by(region: PhoneMetadata) -> str:
+    """Return the pattern by which a number in use belongs to a region that shares its code."""
+    return region.leading_digits or _in_use_in(region)
 
 
 def _in_use_in(region: PhoneMetadata) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, cast
 
 from service import ids
@@ -114,6 +114,20 @@ class Recipients:
             return self.given
         head = self.unique[:SHOWN]
         return ",".join(head) if isinstance(self.given, str) else list(head)
+
+    def without(self, positions: Collection[int]) -> Recipients:
+        """Return the recipients without the entries at some positions."""
+        places = self.places()
+        kept = [at for at, each in enumerate(self.unique) if places[each] not in positions]
+        bad = tuple(each for each in self.bad if each.position not in positions)
+        return replace(
+            self,
+            unique=tuple(self.unique[at] for at in kept),
+            bad=bad,
+            bad_count=self.bad_count - len(self.bad) + len(bad),
+            rows=[places[self.unique[at]] for at in kept],
+            variables=self.variables and self.variables.chosen(kept),
+        )
 
     def places(self) -> dict[str, int]:
         """Return where each recipient is mentioned first, if need be by reading `to` once more."""

@@ -22,7 +22,7 @@ from service.core.vault import Vault
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
 from service.models import FOREVER, Broadcast, Session, UploadedMedia
 
-_OPTIONS = ("name", "rate", "concurrency", "max_attempts", "on_uncertain")
+_OPTIONS = ("name", "rate", "concurrency", "max_attempts", "on_uncertain", "prices")
 
 
 def create(

@@ -40,6 +40,7 @@ class Session(Object, Base):
     time in microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
     It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing. While it
     is blocked, `rests_until` and `rest_reason` are the hold that follows once it is mended.
+    `prices` has a `currency` and the price of a message in some `countries`, for previews alone.
     `token_digest` is the SHA-256 of the session's own token, None while it has none.
     """
 
@@ -66,6 +67,7 @@ class Session(Object, Base):
     rate: Mapped[float | None]
     concurrency: Mapped[int | None]
     max_attempts: Mapped[int | None]
+    prices: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     on_uncertain: Mapped[str] = mapped_column(default=OnUncertain.HOLD)
     is_default: Mapped[bool] = mapped_column(default=False)
     held_until: Mapped[int] = mapped_column(Moment, default=0, server_default=text("0"))

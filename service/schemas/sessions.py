@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
+from phonenumbers import SUPPORTED_REGIONS
 
 from service.core import vault
 from service.models import OnUncertain, SessionStatus
@@ -12,8 +13,10 @@ from service.schemas.base import (
     CredentialsSchema,
     Flag,
     LenientSchema,
+    Matches,
     Moment,
     Name,
+    StrictSchema,
     created,
     id_field,
     object_id,
@@ -26,6 +29,31 @@ _SLOWEST = 0.001
 _FASTEST = 10_000
 _MOST_ATTEMPTS = 100
 _MOST_UNDER_WAY = 10_000
+_DEAREST = 1_000
+
+
+class PricesSchema(StrictSchema):
+    """The price of a message, by the country of its recipient."""
+
+    currency = fields.String(
+        required=True,
+        validate=Matches("[A-Z]{3}", "Must be three letters, such as USD."),
+        metadata={"pattern": "^[A-Z]{3}$", "example": "USD"},
+    )
+    countries = fields.Dict(
+        keys=fields.String(
+            validate=validate.OneOf(
+                [*SUPPORTED_REGIONS, "*"],
+                error="Must be a country such as NG, or * for the others.",
+            )
+        ),
+        values=fields.Float(validate=validate.Range(min=0, max=_DEAREST)),
+        required=True,
+        metadata={
+            "description": "Countries by their two letters, `*` for all others",
+            "example": {"NG": 0.0516, "*": 0.1},
+        },
+    )
 
 
 class _SessionFields(CredentialsSchema):
@@ -50,6 +78,11 @@ class _SessionFields(CredentialsSchema):
         allow_none=True,
         validate=validate.Range(min=1, max=_MOST_ATTEMPTS),
         metadata={"description": "Most attempts per delivery; null: `MAX_ATTEMPTS`"},
+    )
+    prices = fields.Nested(
+        PricesSchema,
+        allow_none=True,
+        metadata={"description": "What a message costs, for `POST /broadcast?dry_run=true`"},
     )
     on_uncertain = fields.String(
         validate=validate.OneOf(list(OnUncertain)),
@@ -112,6 +145,7 @@ class SessionSchema(Schema):
     concurrency = fields.Integer(required=True, allow_none=True)
     max_attempts = fields.Integer(required=True, allow_none=True)
     on_uncertain = fields.String(required=True, metadata={"enum": list(OnUncertain)})
+    prices = fields.Nested(PricesSchema, required=True, allow_none=True)
     is_default = fields.Boolean(required=True, data_key="default")
     status = fields.String(required=True, metadata={"enum": list(SessionStatus)})
     reason = fields.String(

@@ -140,6 +140,10 @@ class Sandbox:
         extras = tuple(part for part in others if part)
         return (*text, *content.media, *extras)
 
+    def segments(self, text: str) -> int | None:  # noqa: ARG002 - the contract of all drivers
+        """Return None: a text is one message."""
+        return None
+
     def prepare(self, part: Part) -> Prepared:
         """Render a part as the store keeps it."""
         body = asdict(part)

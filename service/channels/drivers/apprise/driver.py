@@ -119,6 +119,10 @@ class Apprise:
         self._refuse_long(body)
         return (*((Text(body),) if body else ()), *content.media)
 
+    def segments(self, text: str) -> int | None:  # noqa: ARG002 - the contract of all drivers
+        """Return None: a text is one message."""
+        return None
+
     def prepare(self, part: Part) -> Prepared:
         """Render a part as Apprise takes it."""
         if isinstance(part, Media):

@@ -117,6 +117,10 @@ class Waha:
         parts = (*arrange(content.text, content.media), content.location, content.contact)
         return tuple(part for part in parts if part)
 
+    def segments(self, text: str) -> int | None:  # noqa: ARG002 - the contract of all drivers
+        """Return None: a text is one message."""
+        return None
+
     def prepare(self, part: Part) -> Prepared:
         """Render the JSON that is the same for every recipient."""
         path, body = self._render(part)

@@ -112,6 +112,10 @@ class WhatsAppCloud:
         parts = (content.template, *worded, content.location, content.contact)
         return tuple(part for part in parts if part)
 
+    def segments(self, text: str) -> int | None:  # noqa: ARG002 - the contract of all drivers
+        """Return None: a text is one message."""
+        return None
+
     def prepare(self, part: Part) -> Prepared:
         """Render the JSON that is the same for every recipient."""
         kind, body = render(part, preview_url=self._preview_url)

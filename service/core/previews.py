@@ -1,0 +1,189 @@
+"""Previews: what a broadcast would do, worked out as if it were accepted, without storing it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as Db
+
+from service.channels.base import Driver, Part, Text
+from service.core import estimates, intake, numbers
+from service.core.accounts import Accounts
+from service.core.estimates import Estimate
+from service.core.intake import BroadcastRequest, Plan
+from service.errors import InvalidError
+from service.models import COUNTED, OptOut
+
+SHOWN: Final = 5
+"""How many recipients' messages are shown."""
+
+_ROUNDS: Final = 5
+"""How often invalid recipients are taken out before a list is refused as a whole."""
+
+_OTHERS: Final = "*"
+"""The name of all countries that have no price of their own."""
+
+_ENTRY: Final = re.compile(r"to\.([0-9]+)")
+
+
+class Message(NamedTuple):
+    """What one recipient would get."""
+
+    recipient: str
+    variables: Mapping[str, str]
+    parts: tuple[Part, ...]
+
+
+class Invalid(NamedTuple):
+    """An entry of `to` that nothing is sent to: its position from 0, and why."""
+
+    position: int
+    reason: str
+
+
+class Segments(NamedTuple):
+    """How many SMS the texts take: in all, and at most for one recipient."""
+
+    total: int
+    most: int
+
+
+class Cost(NamedTuple):
+    """What a broadcast would cost; `unpriced` recipients are in countries without a price."""
+
+    amount: str
+    currency: str
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a broadcast would do."""
+
+    plan: Plan
+    entries: int
+    recipients: int
+    duplicates: int
+    invalid: Sequence[Invalid]
+    opted_out: Sequence[str]
+    countries: Mapping[str, int]
+    segments: Segments | None
+    begins_at: int
+    estimate: Estimate
+    messages: Sequence[Message]
+    cost: Cost | None
+
+
+def make(
+    db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
+) -> Preview:
+    """Preview a broadcast; its invalid recipients are reported and left out.
+
+    Raises InvalidError for every other error of the request, and UnknownSessionError.
+    """
+    plan, invalid = _without_invalid(db, client_id, order, accounts=accounts, now=now)
+    for name in COUNTED:
+        setattr(plan.broadcast, name, 0)
+    opted_out = _opted_out(db, plan)
+    people = plan.people.unique
+    places = [place for place, recipient in enumerate(people) if recipient not in opted_out]
+    sizes = [size for _, size in _sizes(plan, places)] if _counts_segments(plan.driver) else []
+    prices = plan.session.prices
+    return Preview(
+        plan=plan,
+        entries=order.people.count,
+        recipients=len(places),
+        duplicates=order.people.duplicates,
+        invalid=invalid,
+        opted_out=[each for each in people if each in opted_out],
+        countries=numbers.countries([people[place] for place in places]),
+        segments=Segments(sum(sizes), max(sizes)) if sizes else None,
+        begins_at=max(now, plan.broadcast.send_at or 0, plan.session.held_until),
+        estimate=estimates.make(db, plan.broadcast, 0.0, now=now),
+        messages=[*_messages(plan, places[:SHOWN])],
+        cost=_cost(prices, _sizes(plan, places)) if prices else None,
+    )
+
+
+def _without_invalid(
+    db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
+) -> tuple[Plan, list[Invalid]]:
+    """Plan a broadcast to the valid recipients, and return the invalid entries."""
+    invalid: list[Invalid] = []
+    for _ in range(_ROUNDS):
+        try:
+            plan = intake.prepare(db, client_id, order, accounts=accounts, now=now)
+        except InvalidError as error:
+            found = _entries(error)
+            order = replace(order, people=order.people.without({each.position for each in found}))
+            if not order.people.unique:
+                raise
+            invalid += found
+        else:
+            return plan, sorted(invalid)
+    return intake.prepare(db, client_id, order, accounts=accounts, now=now), sorted(invalid)
+
+
+def _entries(error: InvalidError) -> list[Invalid]:
+    """Return the entries that an error is about; raises it again if it is about anything else."""
+    found = []
+    for field, reasons in error.errors.items():
+        entry = _ENTRY.fullmatch(field)
+        if entry is None:
+            raise error
+        found.append(Invalid(int(entry[1]), " ".join(map(str, reasons))))
+    return found
+
+
+def _opted_out(db: Db, plan: Plan) -> set[str]:
+    """Return everybody who has opted out of the session."""
+    wanted = select(OptOut.recipient).where(OptOut.session_id == plan.session.id)
+    return set(db.scalars(wanted))
+
+
+def _messages(plan: Plan, places: Iterable[int]) -> Iterator[Message]:
+    """Yield the messages of the recipients at these places."""
+    brought, worded = plan.people.variables, plan.worded
+    for place in places:
+        recipient = plan.people.unique[place]
+        values = brought.of(place) if brought else {}
+        parts = (worded.part(number, values, recipient) for number in range(len(worded.parts)))
+        yield Message(recipient, values, tuple(parts))
+
+
+def _sizes(plan: Plan, places: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Yield how many messages the provider counts, for the recipients at these places."""
+    if plan.worded.is_personal and _counts_segments(plan.driver):
+        for message in _messages(plan, places):
+            yield message.recipient, _size(plan.driver, message.parts)
+    else:
+        same = _size(plan.driver, plan.worded.parts)
+        for place in places:
+            yield plan.people.unique[place], same
+
+
+def _size(driver: Driver, parts: Iterable[Part]) -> int:
+    texts = (driver.segments(part.body) if isinstance(part, Text) else None for part in parts)
+    return sum(segments or 1 for segments in texts)
+
+
+def _counts_segments(driver: Driver) -> bool:
+    return driver.segments("") is not None
+
+
+def _cost(prices: Mapping[str, Any], sizes: Iterable[tuple[str, int]]) -> Cost:
+    """Add up the prices of what the provider counts, by the countries of the recipients."""
+    amount, unpriced = Decimal(0), 0
+    by_country = {name: Decimal(str(price)) for name, price in prices["countries"].items()}
+    for recipient, size in sizes:
+        price = by_country.get(numbers.region(recipient), by_country.get(_OTHERS))
+        if price is None:
+            unpriced += 1
+        else:
+            amount += price * size
+    return Cost(f"{amount.normalize():f}", prices["currency"], unpriced)

@@ -1,0 +1,106 @@
+"""What is answered about a broadcast that would be made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from service.channels.base import ContactCard, Location, Media, Part, Template, Text
+from service.schemas.base import Moment, StrictSchema, id_field
+from service.schemas.reports import EstimateSchema
+
+
+class DryRunSchema(StrictSchema):
+    """Whether a broadcast is only tried out."""
+
+    dry_run = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Check the request and show what it would do. Nothing is stored"},
+    )
+
+
+class InvalidSchema(Schema):
+    """An entry of `to` that nothing would be sent to."""
+
+    position = fields.Integer(required=True, metadata={"description": "Counted from 0"})
+    reason = fields.String(required=True)
+
+
+class PartField(fields.Field[Part]):
+    """One message as the provider would get it."""
+
+    def _serialize(self, value: Part | None, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        del attr, obj, kwargs
+        match value:
+            case Text():
+                return {"type": "text", "text": value.body}
+            case Media():
+                file = {"attachment_id": value.attachment_id, "filename": value.filename}
+                return {"type": value.kind.value, **file, "text": value.caption}
+            case Location():
+                place = {"lat": value.latitude, "lng": value.longitude, "name": value.name}
+                return {"type": "location", **place}
+            case ContactCard():
+                return {"type": "contact", "name": value.name, "vcard": value.vcard}
+            case Template():
+                named = {"name": value.name, "language": value.language}
+                return {"type": "template", **named, "components": value.components}
+            case _:
+                return None
+
+
+class PreviewedMessageSchema(Schema):
+    """What one recipient would get."""
+
+    recipient = fields.String(required=True)
+    variables = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    parts = fields.List(PartField(metadata={"type": "object"}), required=True)
+
+
+class SegmentsSchema(Schema):
+    """How many SMS the texts take."""
+
+    total = fields.Integer(required=True)
+    most = fields.Integer(required=True, metadata={"description": "For one recipient, at most"})
+
+
+class CostSchema(Schema):
+    """What a broadcast would cost by the session's `prices`."""
+
+    amount = fields.String(required=True, metadata={"description": "A decimal number"})
+    currency = fields.String(required=True)
+    unpriced = fields.Integer(
+        required=True, metadata={"description": "Recipients in countries without a price"}
+    )
+
+
+class PreviewSchema(Schema):
+    """What a broadcast would do."""
+
+    session_id = id_field(attribute="plan.broadcast.session_id")
+    entries = fields.Integer(required=True, metadata={"description": "Entries of `to`"})
+    recipients = fields.Integer(
+        required=True, metadata={"description": "Recipients to whom messages would be sent"}
+    )
+    duplicates = fields.Integer(required=True)
+    invalid = fields.List(fields.Nested(InvalidSchema), required=True)
+    opted_out = fields.List(fields.String(), required=True)
+    countries = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    parts = fields.Integer(
+        required=True,
+        attribute="plan.broadcast.parts",
+        metadata={"description": "Messages for each recipient"},
+    )
+    segments = fields.Nested(
+        SegmentsSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null where the channel counts none"},
+    )
+    send_at = Moment(required=True, allow_none=True, attribute="plan.broadcast.send_at")
+    expires_at = Moment(required=True, attribute="plan.broadcast.expires_at")
+    begins_at = Moment(required=True)
+    estimate = fields.Nested(EstimateSchema, required=True)
+    messages = fields.List(fields.Nested(PreviewedMessageSchema), required=True)
+    cost = fields.Nested(CostSchema, required=True, allow_none=True)
