@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Engine, TextClause, create_engine, event
+from sqlalchemy import CursorResult, Engine, Row, TextClause, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -41,6 +41,9 @@ _NO_SUCH = ("no such table", "no such column")
 
 _MUCH = 10
 """How many times DATABASE_TIMEOUT a statement may take that changes many rows."""
+
+_AT_ONCE = 500
+"""Rows inserted by one statement, of up to 60 columns: SQLite takes 32,766 values."""
 
 LANES = "crier_lanes"
 """The place in a session's `info` for the most lanes of a broadcast; 0: no engine takes jobs."""
@@ -78,6 +81,18 @@ def insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:
     if rows:
         dialect = postgresql if is_postgres(db) else sqlite
         db.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def insert_missing(
+    db: Db, table: type, rows: list[dict[str, Any]], *returned: Any
+) -> Sequence[Row[Any]]:
+    """Insert the rows that are not there yet; return these columns of each that was new."""
+    dialect = postgresql if is_postgres(db) else sqlite
+    inserting = dialect.insert(table).on_conflict_do_nothing().returning(*returned)
+    found: list[Row[Any]] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        found += db.execute(inserting.values(rows[start : start + _AT_ONCE])).all()
+    return found
 
 
 class Database:

@@ -1,58 +1,200 @@
-"""Routes of opt-outs: people to whom a session sends nothing."""
+"""Routes about opt-outs: who is left out of what a session, or all of a client's, sends."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterator
 from typing import Any
 
+from flask import Response, stream_with_context
+
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier, reachable
-from service.core import opt_outs
-from service.core.deliveries.transitions import OPTED_OUT
-from service.core.paging import Page, PageRequest
+from service.blueprints.context import caller, crier, reachable, within
+from service.core import opt_out_policies, opt_outs, recipients
+from service.core.deliveries.opted_out import OPTED_OUT
+from service.core.opt_out_policies import Policy
+from service.core.opt_outs import Imported, Row
+from service.core.paging import Page
 from service.core.tokens import Scope
 from service.database import now_ms
-from service.models import OptOut
-from service.schemas.base import Shown
-from service.schemas.opt_outs import NewOptOutSchema, OptOutSchema
+from service.errors import BusyError, InvalidError
+from service.schemas.base import Shown, show_moment
+from service.schemas.opt_outs import (
+    NewOptOutSchema,
+    OptOutImportedSchema,
+    OptOutImportSchema,
+    OptOutPageSchema,
+    OptOutPolicyChangeSchema,
+    OptOutPolicySchema,
+    OptOutSchema,
+)
 
 blueprint = Blueprint("opt-outs", __name__, description="People who want no more messages")
+
+_MOST_IMPORTED = 100_000
+_COLUMNS = ("recipient", "session_id", "since", "source")
+_CREATED = "Opt-out created successfully!"
+_FETCHED = "Opt-out fetched successfully!"
+_DELETED = "Opt-out deleted successfully!"
+_IMPORTED = "Opt-outs imported successfully!"
 
 
 @blueprint.post("/session/<id:session_id>/opt-out", "createOptOut")
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.takes(NewOptOutSchema)
-@blueprint.answers(201, OptOutSchema, "Opt-out created successfully!")
+@blueprint.raises(BusyError)
+@blueprint.answers(201, OptOutSchema, _CREATED)
 def create(body: dict[str, Any], session_id: str) -> Shown:
     """Add an opt-out: this session sends nothing more to that person.
 
-    Waiting and future deliveries to them fail with `opted_out`, without being sent. A retry leaves
-    them out.
+    Deliveries to them that wait to be sent, and those that are made from now on, fail with
+    `opted_out`; a retry leaves them out. When this is answered, nothing more begins to be sent.
     """
-    with crier().database.writing() as db:
-        recipient, now = body["recipient"], now_ms()
-        return _shown(
-            opt_outs.add(db, caller().client_id, reachable(session_id), recipient, now=now)
-        )
+    return _add(reachable(session_id), body["recipient"])
 
 
 @blueprint.get("/session/<id:session_id>/opt-out", "listOptOuts")
 @blueprint.scope(Scope.READ, by_session=True)
-@blueprint.pages()
-@blueprint.answers(200, OptOutSchema, "Opt-out fetched successfully!", many=True)
-def index(page: PageRequest, session_id: str) -> Page[Shown]:
-    """Fetch all opt-outs, reported by the provider or added by you, oldest first."""
-    with crier().database.reading() as db:
-        return opt_outs.page(db, caller().client_id, reachable(session_id), page).map(_shown)
+@blueprint.pages(OptOutPageSchema)
+@blueprint.answers(200, OptOutSchema, _FETCHED, many=True)
+def index(wanted: dict[str, Any], session_id: str) -> Page[Shown]:
+    """Fetch all who told the provider, or you, to stop; whoever did so first comes first."""
+    return _page(reachable(session_id), wanted)
 
 
 @blueprint.delete("/session/<id:session_id>/opt-out/<recipient>", "deleteOptOut")
 @blueprint.scope(Scope.ADMIN, by_session=True)
-@blueprint.answers(200, OptOutSchema, "Opt-out deleted successfully!")
+@blueprint.answers(200, OptOutSchema, _DELETED)
 def delete(session_id: str, recipient: str) -> Shown:
-    """Remove an opt-out at the person's request. The provider may still refuse messages."""
+    """Let somebody be written to again, as they asked you to; a provider may still refuse it."""
+    return _delete(reachable(session_id), recipient)
+
+
+@blueprint.post("/session/<id:session_id>/opt-out/import", "importOptOuts")
+@blueprint.scope(Scope.ADMIN, by_session=True)
+@blueprint.takes(OptOutImportSchema)
+@blueprint.raises(BusyError)
+@blueprint.answers(200, OptOutImportedSchema, _IMPORTED)
+def bring(body: dict[str, Any], session_id: str) -> Imported:
+    """Leave up to 100,000 people out of what this session sends."""
+    return _bring(reachable(session_id), body["recipients"])
+
+
+@blueprint.post("/opt-out", "createClientOptOut")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.takes(NewOptOutSchema)
+@blueprint.raises(BusyError)
+@blueprint.answers(201, OptOutSchema, _CREATED)
+def create_for_client(body: dict[str, Any]) -> Shown:
+    """Leave somebody out of whatever your sessions send, now and later."""
+    return _add(None, body["recipient"])
+
+
+@blueprint.get("/opt-out", "listClientOptOuts")
+@blueprint.scope(Scope.READ)
+@blueprint.pages(OptOutPageSchema)
+@blueprint.answers(200, OptOutSchema, _FETCHED, many=True)
+def index_of_client(wanted: dict[str, Any]) -> Page[Shown]:
+    """Fetch all who are left out of whatever your sessions send."""
+    return _page(None, wanted)
+
+
+@blueprint.delete("/opt-out/<recipient>", "deleteClientOptOut")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.answers(200, OptOutSchema, _DELETED)
+def delete_for_client(recipient: str) -> Shown:
+    """Let your sessions write to somebody again; an opt-out of one of them still counts."""
+    return _delete(None, recipient)
+
+
+@blueprint.post("/opt-out/import", "importClientOptOuts")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.takes(OptOutImportSchema)
+@blueprint.raises(BusyError)
+@blueprint.answers(200, OptOutImportedSchema, _IMPORTED)
+def bring_for_client(body: dict[str, Any]) -> Imported:
+    """Leave up to 100,000 people out of whatever your sessions send."""
+    return _bring(None, body["recipients"])
+
+
+@blueprint.get("/opt-out/export", "exportOptOuts")
+@blueprint.scope(Scope.READ, by_session=True)
+@blueprint.sends_bytes()
+def export() -> Response:
+    """Fetch all opt-outs as CSV, yours and those of each session; import takes the file."""
+    lines = stream_with_context(_lines(caller().client_id, within()))
+    headers = {"Content-Disposition": 'attachment; filename="opt-outs.csv"'}
+    return Response(lines, mimetype="text/csv", headers=headers)
+
+
+@blueprint.get("/opt-out/policy", "getOptOutPolicy")
+@blueprint.scope(Scope.READ)
+@blueprint.answers(200, OptOutPolicySchema, "Opt-out policy fetched successfully!")
+def show_policy() -> Policy:
+    """Fetch which words stop messages, and what follows."""
+    with crier().database.reading() as db:
+        return opt_out_policies.get(db, caller().client_id)
+
+
+@blueprint.put("/opt-out/policy", "updateOptOutPolicy")
+@blueprint.scope(Scope.ADMIN)
+@blueprint.takes(OptOutPolicyChangeSchema)
+@blueprint.answers(200, OptOutPolicySchema, "Opt-out policy updated successfully!")
+def update_policy(body: dict[str, Any]) -> Policy:
+    """Change which words stop messages, and what follows; fields that are left out stay."""
     with crier().database.writing() as db:
-        return _shown(opt_outs.delete(db, caller().client_id, reachable(session_id), recipient))
+        return opt_out_policies.change(db, caller().client_id, body)
 
 
-def _shown(opt_out: OptOut) -> Shown:
+def _add(session_id: str | None, recipient: str) -> Shown:
+    with crier().database.writing() as db:
+        whose = opt_outs.owner(db, caller().client_id, session_id)
+        row, revoked = opt_outs.add(db, whose, recipient, now=now_ms())
+    crier().dispatcher.await_end(revoked)
+    return _shown(row)
+
+
+def _page(session_id: str | None, wanted: dict[str, Any]) -> Page[Shown]:
+    with crier().database.reading() as db:
+        whose = opt_outs.owner(db, caller().client_id, session_id)
+        found = opt_outs.page(db, whose, wanted["page"], recipient=wanted["recipient"])
+    return found.map(_shown)
+
+
+def _delete(session_id: str | None, recipient: str) -> Shown:
+    with crier().database.writing() as db:
+        whose = opt_outs.owner(db, caller().client_id, session_id)
+        return _shown(opt_outs.delete(db, whose, recipient))
+
+
+def _bring(session_id: str | None, given: recipients.Given) -> Imported:
+    people = recipients.read(_first_column(given), most=_MOST_IMPORTED)
+    if people.count > _MOST_IMPORTED:
+        reason = f"Has more than {_MOST_IMPORTED:,} entries: import them in several requests."
+        raise InvalidError(errors={"recipients": [reason]})
+    with crier().database.writing_much() as db:
+        whose = opt_outs.owner(db, caller().client_id, session_id)
+        imported = opt_outs.bring(db, whose, people, now=now_ms())
+    crier().dispatcher.await_end(imported.revoked)
+    return imported
+
+
+def _first_column(given: recipients.Given) -> recipients.Given:
+    """Return the recipients of an exported file, or what was given where that is none."""
+    if not isinstance(given, str) or not given.lstrip("\ufeff").startswith(_COLUMNS[0]):
+        return given
+    lines = csv.DictReader(io.StringIO(given.lstrip("\ufeff")))
+    return [line[_COLUMNS[0]] or "" for line in lines]
+
+
+def _lines(client_id: str, session_id: str | None) -> Iterator[str]:
+    yield f"{','.join(_COLUMNS)}\r\n"
+    with crier().database.reading() as db:
+        for each in opt_outs.export(db, client_id, within=session_id):
+            fields = each.recipient, each.session_id, show_moment(each.created_at), each.source
+            yield f"{','.join(field or '' for field in fields)}\r\n"
+
+
+def _shown(opt_out: Row) -> Shown:
     return Shown(opt_out, reason=OPTED_OUT)

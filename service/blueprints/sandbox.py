@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from service import ids
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier, within
+from service.blueprints.context import caller, crier, named_session, within
+from service.channels.base import Inbound
 from service.channels.drivers import sandbox
-from service.core import sessions
+from service.core import numbers, replies, sessions
 from service.core.paging import Page
 from service.core.tokens import Scope
+from service.database import now_ms
+from service.errors import BusyError, InvalidError
+from service.schemas.base import Shown
 from service.schemas.pages import SandboxPageSchema
-from service.schemas.sandbox import SandboxMessageSchema
+from service.schemas.sandbox import (
+    SandboxMessageSchema,
+    SandboxRepliedSchema,
+    SandboxReplySchema,
+)
 
 blueprint = Blueprint("sandbox", __name__, description="A provider for trying things out")
 
@@ -34,3 +43,41 @@ def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
         store, mine, page.offset, page.page_size, descending=page.descending
     )
     return Page(messages, total, page)
+
+
+@blueprint.post("/sandbox/reply", "createSandboxReply")
+@blueprint.scope(Scope.SEND, by_session=True)
+@blueprint.takes(SandboxReplySchema)
+@blueprint.raises(BusyError)
+@blueprint.answers(201, SandboxRepliedSchema, "Reply created successfully!")
+def reply(body: dict[str, Any]) -> Shown:
+    """Write to a session on the sandbox as one of its recipients would: an answer, or STOP.
+
+    It goes the way of a message that a provider reports. `session_id` names the session.
+    """
+    inbound = _inbound(body)
+    with crier().database.writing() as db:
+        session = sessions.choose(db, caller().client_id, within() or named_session())
+        if session.channel != sandbox.Sandbox.name:
+            reason = f"Is on the channel {session.channel!r}: only the sandbox can be written to."
+            raise InvalidError(errors={"session_id": [reason]})
+        revoked = replies.receive(db, session, [inbound], now=now_ms())
+    crier().dispatcher.await_end(revoked)
+    return Shown(inbound, session_id=session.id)
+
+
+def _inbound(body: dict[str, Any]) -> Inbound:
+    """Return a message as a provider would report it; raises InvalidError."""
+    number = numbers.normalise(body["recipient"])
+    if number is None:
+        wrong = f"{body['recipient'][:40]!r} {numbers.reason(body['recipient'])}."
+        raise InvalidError(errors={"recipient": [wrong]})
+    payload = body.get("button", "")
+    return Inbound(
+        message_id=f"sandbox-{ids.new()}",
+        sender=number,
+        kind="button" if payload else "text",
+        text=body["text"],
+        name=body.get("name", ""),
+        payload=payload,
+    )

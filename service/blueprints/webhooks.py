@@ -8,7 +8,7 @@ from flask import Response
 from service.blueprints.api import Blueprint
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.core import receipts, webhooks
+from service.core import receipts, replies, webhooks
 from service.database import now_ms
 from service.errors import (
     BusyError,
@@ -42,15 +42,20 @@ def verify(session_id: str) -> Response:
 @blueprint.raises(TooManyReportsError, BusyError)
 @blueprint.answers(200, ReceivedSchema, "Webhook received successfully!")
 def receive(session_id: str) -> dict[str, int]:
-    """Receive a provider's report on messages of a session. The signature covers the raw body."""
+    """Take the provider's word on messages of a session; the signature is over the raw bytes.
+
+    Where somebody asks for no more messages, it is answered once none of them can begin to be sent.
+    """
     raw, headers = request.raw, dict(request.headers)
     with crier().database.reading() as db:
-        report = webhooks.read(db, session_id, raw, headers, accounts=crier().accounts)
+        session, report = webhooks.read(db, session_id, raw, headers, accounts=crier().accounts)
     if report.odd:
         log.warning("webhook elements not understood", session_id=session_id, elements=report.odd)
         meters.skipped("odd", report.odd)
-    # Write only after the signature is verified.
-    if report.words:
+    # Only now, so that nobody without the session's secret can have us write.
+    if report:
         with crier().database.writing() as db:
             receipts.store(db, session_id, report.words, now=now_ms())
+            revoked = replies.receive(db, session, report.inbound, now=now_ms())
+        crier().dispatcher.await_end(revoked)
     return {"receipts": len(report.words)}

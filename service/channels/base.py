@@ -200,12 +200,40 @@ class Notice:
     error: SendError | None
 
 
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message that somebody wrote to the account.
+
+    `sender` is E.164 digits or the channel's own id of a person; `forms` are all forms in which
+    they may have been addressed. `kind` is `text`, `button` for what was chosen and not typed,
+    or the provider's word for anything else. `payload` is a button's own data, `answers` the
+    provider's id of the message that was answered, `written_at` milliseconds of Unix time,
+    0 where the provider does not say. `media` is what the driver needs to fetch the file.
+    """
+
+    message_id: str
+    sender: str
+    kind: str
+    text: str = ""
+    forms: tuple[str, ...] = ()
+    name: str = ""
+    payload: str = ""
+    answers: str = ""
+    written_at: int = 0
+    media: Mapping[str, Any] | None = None
+
+
 @dataclass(slots=True)
 class Report:
     """What a webhook says; `odd` counts the elements in an unknown form, which are skipped."""
 
     words: list[Receipt | Notice] = field(default_factory=list)
+    inbound: list[Inbound] = field(default_factory=list)
     odd: int = 0
+
+    def __len__(self) -> int:
+        """Return how much it says."""
+        return len(self.words) + len(self.inbound)
 
     def objects(self, elements: object) -> Iterator[Mapping[str, Any]]:
         """Yield the objects of a JSON list, or the one that is there; null is an empty list."""

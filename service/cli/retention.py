@@ -43,7 +43,8 @@ class Age(click.ParamType[int]):
 def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a flag so
     """Delete broadcasts that were closed that long ago, with their deliveries; never open ones.
 
-    Besides: receipts of that age that name nothing of ours, and files that a crash left behind.
+    Besides: replies of that age, receipts that name nothing of ours, and files that a crash left
+    behind.
     """
     parts = crier()
     before = now_ms() - age
@@ -54,5 +55,5 @@ def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a fla
     click.echo(
         f"{'Would delete' if dry_run else 'Deleted'} {gone.broadcasts} broadcasts closed before"
         f" {moment:%Y-%m-%d %H:%M} UTC with {gone.deliveries} deliveries, {gone.receipts} receipts"
-        f" and {gone.files} files."
+        f" and {gone.files} files; {gone.replies} replies from before then."
     )

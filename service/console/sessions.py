@@ -15,6 +15,7 @@ from service.console import forms, listing, notices
 from service.console.access import Noun, visitor
 from service.console.language import gettext as _
 from service.core import opt_outs, sessions
+from service.core.deliveries.opted_out import Whose
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -75,7 +76,7 @@ def show(session_id: str) -> str:
     """Show an account, what keeps it from sending, and who wants nothing more from it."""
     with crier().database.reading() as db:
         session = sessions.get(db, visitor().client_id, session_id)
-        left_out = opt_outs.page(db, visitor().client_id, session_id, listing.wanted())
+        left_out = opt_outs.page(db, _owner(db, session_id), listing.wanted())
     return render_template(
         "console/session.html",
         session=session,
@@ -137,7 +138,8 @@ def leave_out(session_id: str) -> Response:
     """Leave somebody out of what this account sends."""
     recipient = forms.text("recipient")
     with crier().database.writing() as db:
-        opt_outs.add(db, visitor().client_id, session_id, recipient, now=now_ms())
+        revoked = opt_outs.add(db, _owner(db, session_id), recipient, now=now_ms())[1]
+    crier().dispatcher.await_end(revoked)
     notices.give(_("This account writes to them no more."))
     return _to(session_id)
 
@@ -146,9 +148,13 @@ def leave_out(session_id: str) -> Response:
 def let_in(session_id: str) -> Response:
     """Let somebody be written to again."""
     with crier().database.writing() as db:
-        opt_outs.delete(db, visitor().client_id, session_id, forms.text("recipient"))
+        opt_outs.delete(db, _owner(db, session_id), forms.text("recipient"))
     notices.give(_("This account may write to them again."))
     return _to(session_id)
+
+
+def _owner(db: Db, session_id: str) -> Whose:
+    return opt_outs.owner(db, visitor().client_id, session_id)
 
 
 def _mine(session_id: str) -> Session:

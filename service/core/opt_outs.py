@@ -1,57 +1,202 @@
-"""Opt-outs: recipients who want no more messages from a session."""
+"""Opt-outs: recipients who want no more messages from a session, or from a client.
+
+`Whose` names the session; without a `session_id` it names all sessions of the client.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, literal, null, select, union_all
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
-from service.core import numbers, paging, recipients, sessions
-from service.core.deliveries import transitions
+from service.core import numbers, paging, recipients, revocations, sessions
+from service.core.deliveries import opted_out
+from service.core.deliveries.opted_out import Whose
+from service.core.recipients import Recipients
+from service.core.revocations import ClaimKey
 from service.database import insert_new
 from service.errors import InvalidError, NotFoundError
-from service.models import OptOut
+from service.models import ClientOptOut, OptOut, OptOutSource, Session
+
+_IN_ONE_STATEMENT = 500
+_EXPORTED_AT_ONCE = 1_000
+
+Row = OptOut | ClientOptOut
+
+
+class _Place(NamedTuple):
+    """Where the opt-outs of a session, or a client, are kept: the table and the owner in it."""
+
+    table: Any
+    owner: Any
+    owner_id: str
+
+    def mine(self) -> Select[Any]:
+        return select(self.table).where(self.owner == self.owner_id)
+
+    def key(self, recipient: str) -> tuple[str, str]:
+        return self.owner_id, recipient
+
+
+def _place(whose: Whose) -> _Place:
+    if whose.session_id is None:
+        return _Place(ClientOptOut, ClientOptOut.client_id, whose.client_id)
+    return _Place(OptOut, OptOut.session_id, whose.session_id)
+
+
+def owner(db: Db, client_id: str, session_id: str | None) -> Whose:
+    """Return whose opt-outs a client means; raises NotFoundError for a session that is not its."""
+    if session_id is not None:
+        sessions.get(db, client_id, session_id)
+    return Whose(client_id, session_id)
 
 
 def page(
-    db: Db, client_id: str, session_id: str, request: paging.PageRequest
-) -> paging.Page[OptOut]:
-    """Return one page of a session's opt-outs, oldest first; raises NotFoundError."""
-    sessions.get(db, client_id, session_id)
-    mine = select(OptOut).where(OptOut.session_id == session_id)
-    by_time = mine.order_by(request.order(OptOut.created_at))
-    return paging.fetch(db, by_time, OptOut.recipient, request)
+    db: Db, whose: Whose, request: paging.PageRequest, *, recipient: str = ""
+) -> paging.Page[Row]:
+    """Return one page of opt-outs, oldest first, of all recipients or of one."""
+    place = _place(whose)
+    mine = place.mine().order_by(request.order(place.table.created_at))
+    if recipient:
+        mine = mine.where(place.table.recipient == (recipients.read_one(recipient) or recipient))
+    return paging.fetch(db, mine, place.table.recipient, request)
 
 
-def add(db: Db, client_id: str, session_id: str, written: str, *, now: int) -> OptOut:
-    """Add an opt-out; an existing one keeps its date.
+def add(db: Db, whose: Whose, written: str, *, now: int) -> tuple[Row, list[ClaimKey]]:
+    """Add an opt-out; an existing one keeps its date. Return it and the revoked claims.
 
-    Waiting deliveries to the recipient fail too, including scheduled ones: the provider does not
-    know about this opt-out and would accept them.
+    Waiting deliveries to the recipient fail too, including scheduled ones. Answer the request only
+    when no process can send under the revoked claims any more: `Dispatcher.await_end`.
 
-    Raises NotFoundError, and InvalidError unless it is a number or a WhatsApp group.
+    Raises InvalidError unless it is a number or a WhatsApp group.
     """
-    sessions.get(db, client_id, session_id)
     recipient = recipients.read_one(written)
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
-    remember(db, session_id, recipient, now=now)
-    transitions.leave_out(db, session_id, recipient, now=now)
-    return db.get_one(OptOut, (session_id, recipient))
+    revoked = stop(db, whose, [recipient], OptOutSource.MANUAL, now=now)
+    place = _place(whose)
+    return db.get_one(place.table, place.key(recipient)), revoked
 
 
-def remember(db: Db, session_id: str, recipient: str, *, now: int) -> None:
-    """Store an opt-out that the provider reported."""
-    values = {"session_id": session_id, "recipient": recipient, "created_at": now}
-    insert_new(db, OptOut, [values])
+def stop(
+    db: Db, whose: Whose, people: Sequence[str], source: OptOutSource, *, now: int
+) -> list[ClaimKey]:
+    """Add opt-outs and fail waiting deliveries; return the revoked claims."""
+    opted_out.changing(db)
+    remember(db, whose, people, source, now=now)
+    return enforce(db, whose, people, now=now)
 
 
-def delete(db: Db, client_id: str, session_id: str, written: str) -> OptOut:
+def enforce(db: Db, whose: Whose, people: Sequence[str], *, now: int) -> list[ClaimKey]:
+    """Fail the waiting deliveries to opted-out recipients; return the revoked claims."""
+    opted_out.changing(db)
+    revoked: list[ClaimKey] = []
+    for some in _pieces(people):
+        opted_out.leave_out(db, whose, some, now=now)
+        revoked += revocations.revoke(db, whose, some)
+    return revoked
+
+
+def remember(
+    db: Db, whose: Whose, people: Sequence[str], source: OptOutSource, *, now: int
+) -> None:
+    """Store opt-outs, without a change to waiting deliveries."""
+    place = _place(whose)
+    common = {place.owner.key: place.owner_id, "created_at": now, "source": source}
+    for some in _pieces(people):
+        insert_new(db, place.table, [{**common, "recipient": each} for each in some])
+
+
+def forget(db: Db, whose: Whose, people: Sequence[str]) -> None:
+    """Remove the opt-outs of some recipients, if there are any."""
+    place = _place(whose)
+    gone = place.owner == place.owner_id, place.table.recipient.in_(people)
+    db.execute(sql_delete(place.table).where(*gone), execution_options=_UNSEEN)
+
+
+_UNSEEN = {"synchronize_session": False}
+
+
+def delete(db: Db, whose: Whose, written: str) -> Row:
     """Remove an opt-out; raises NotFoundError."""
-    sessions.get(db, client_id, session_id)
-    recipient = recipients.read_one(written)
-    found = recipient and db.get(OptOut, (session_id, recipient))
-    if not found:
+    recipient, place = recipients.read_one(written), _place(whose)
+    found: Row | None = db.get(place.table, place.key(recipient)) if recipient else None
+    if found is None:
         raise NotFoundError("opt-out", written)
     db.delete(found)
     db.flush()
     return found
+
+
+def among(db: Db, whose: Whose, people: Iterable[str]) -> set[str]:
+    """Return which recipients opted out of a session, or of its client."""
+    places = {_place(whose), _place(Whose(whose.client_id))}
+    return {
+        recipient
+        for some in _pieces(list(people))
+        for place in places
+        for recipient in db.scalars(
+            select(place.table.recipient).where(
+                place.owner == place.owner_id, place.table.recipient.in_(some)
+            )
+        )
+    }
+
+
+class Imported(NamedTuple):
+    """The result of an import, and the claims that it revoked."""
+
+    added: int
+    known: int
+    revoked: list[ClaimKey]
+
+
+def bring(db: Db, whose: Whose, people: Recipients, *, now: int) -> Imported:
+    """Add opt-outs for all these recipients; raises InvalidError, which names every bad entry."""
+    faults = {f"recipients.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
+    if not people.unique:
+        faults = faults or {"recipients": ["Names nobody: give at least one recipient."]}
+    if faults:
+        raise InvalidError(errors=faults)
+    before = _count(db, whose)
+    revoked = stop(db, whose, people.unique, OptOutSource.IMPORT, now=now)
+    added = _count(db, whose) - before
+    return Imported(added, len(people.unique) - added, revoked)
+
+
+def _count(db: Db, whose: Whose) -> int:
+    return paging.count(db, _place(whose).mine())
+
+
+class Exported(NamedTuple):
+    """An opt-out as it is written into a file; without `session_id` it is the whole client's."""
+
+    recipient: str
+    session_id: str | None
+    created_at: int
+    source: str | None
+
+
+def export(db: Db, client_id: str, *, within: str | None = None) -> Iterator[Exported]:
+    """Yield the opt-outs of a client and of its sessions, or of one session, by recipient."""
+    of_sessions = (
+        select(OptOut.recipient, OptOut.session_id, OptOut.created_at, OptOut.source)
+        .join(Session, Session.id == OptOut.session_id)
+        .where(Session.client_id == client_id)
+    )
+    if within is not None:
+        found: Any = of_sessions.where(OptOut.session_id == within).order_by(OptOut.recipient)
+    else:
+        columns = ClientOptOut.recipient, null(), ClientOptOut.created_at, ClientOptOut.source
+        of_client = select(*columns).where(ClientOptOut.client_id == literal(client_id))
+        found = union_all(of_client, of_sessions).order_by("recipient")
+    rows = db.execute(found, execution_options={"yield_per": _EXPORTED_AT_ONCE})
+    return map(Exported._make, rows)
+
+
+def _pieces(people: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(people), _IN_ONE_STATEMENT):
+        yield people[start : start + _IN_ONE_STATEMENT]

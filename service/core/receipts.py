@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session as Db
 from service.channels.base import Notice, Receipt, SendError
 from service.core import sent_parts, waiting
 from service.core.cases import Case, Judge
-from service.core.deliveries import events, tallies, transitions
+from service.core.deliveries import events, opted_out, tallies, transitions
 from service.core.sent_parts import Place
 from service.core.verdicts import Verdict
 from service.errors import TooManyReportsError
@@ -114,6 +114,7 @@ def apply(db: Db, sessions: Sequence[str], limit: int, judge: Judge, *, now: int
     """
     result = Applied()
     if rows := _take(db, sessions, limit, result, now):
+        opted_out.queueing(db)
         places = _places(db, rows)
         named = {place.delivery_id for place in places.values()}
         found = _lock(db, named)
@@ -234,6 +235,10 @@ def _bring_forward(
     events.keep(db, [event for case in cases for event in case.events])
     transitions.bring_forward(db, moves)
     tallies.move(db, gains, now=now)
+    queued = [
+        str(move["delivery_id"]) for move in moves if move["new_status"] == DeliveryStatus.QUEUED
+    ]
+    opted_out.suppress_some(db, queued, now=now)
 
 
 _LATER = update(WaitingReceipt).where(WaitingReceipt.id == bindparam("row_id"))

@@ -29,6 +29,7 @@ from service.models import (
     Delivery,
     DeliveryEvent,
     DeliveryStatus,
+    Reply,
     SentPart,
     WaitingReceipt,
 )
@@ -57,6 +58,7 @@ class Extent(NamedTuple):
     broadcasts: int
     deliveries: int
     receipts: int
+    replies: int
 
 
 def extent(db: Db, *, before: int) -> Extent:
@@ -64,7 +66,9 @@ def extent(db: Db, *, before: int) -> Extent:
     found = select(func.count(), func.coalesce(func.sum(Broadcast.total), 0)).where(_old(before))
     broadcasts, deliveries = db.execute(found).one()
     waiting = select(func.count()).where(WaitingReceipt.received_at < before)
-    return Extent(broadcasts, int(deliveries), db.scalar(waiting) or 0)
+    replies = select(func.count()).where(Reply.created_at < before)
+    counted = [db.scalar(each) or 0 for each in (waiting, replies)]
+    return Extent(broadcasts, int(deliveries), *counted)
 
 
 def hide(db: Db, *, before: int, after: str, limit: int, now: int) -> list[str]:
@@ -121,6 +125,11 @@ def forget_receipts(db: Db, *, before: int, limit: int) -> int:
     """Delete up to `limit` unapplied receipts from before a time."""
     old = WaitingReceipt.received_at < before
     return _count(db, _some(WaitingReceipt, (WaitingReceipt.id,), old, limit))
+
+
+def forget_replies(db: Db, *, before: int, limit: int) -> int:
+    """Delete up to `limit` replies that came before a moment."""
+    return _count(db, _some(Reply, (Reply.id,), Reply.created_at < before, limit))
 
 
 def _first_id(moment: int) -> str:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import structlog
 from sqlalchemy.orm import Session as Db
 
 from service.core import holding, opt_outs, sent_parts
+from service.core.deliveries.opted_out import Whose
 from service.core.deliveries.transitions import Outcome
+from service.core.revocations import ClaimKey
 from service.core.sent_parts import PartSent
+from service.models import OptOutSource
 
 log = structlog.get_logger(__name__)
 
@@ -52,10 +57,26 @@ def carry_out(db: Db, verdicts: Iterable[Verdict], *, now: int) -> None:
     sent_parts.remember(db, [part for verdict in told for part in verdict.parts])
     for hold in sorted({verdict.hold for verdict in told if verdict.hold}, key=_order):
         put_on_hold(db, hold, now=now)
-    for session_id, recipient in sorted(
-        {(verdict.session_id, verdict.recipient) for verdict in told if verdict.opted_out}
-    ):
-        opt_outs.remember(db, session_id, recipient, now=now)
+    for whose, people in _refusers(told).items():
+        opt_outs.remember(db, whose, people, OptOutSource.PROVIDER, now=now)
+
+
+def leave_out(db: Db, verdicts: Iterable[Verdict], *, now: int) -> list[ClaimKey]:
+    """End what waits for those who have opted out; in a transaction after that of `carry_out`."""
+    return [
+        claim
+        for whose, people in _refusers(verdicts).items()
+        for claim in opt_outs.enforce(db, whose, people, now=now)
+    ]
+
+
+def _refusers(verdicts: Iterable[Verdict]) -> dict[Whose, list[str]]:
+    """Return who has opted out, by the session that they want nothing from."""
+    pairs = sorted({(each.session_id, each.recipient) for each in verdicts if each.opted_out})
+    return {
+        Whose(session_id=session_id): [recipient for _, recipient in some]
+        for session_id, some in groupby(pairs, key=itemgetter(0))
+    }
 
 
 def put_on_hold(db: Db, hold: Hold, *, now: int) -> None:

@@ -44,8 +44,8 @@ def answer_challenge(
 
 def read(
     db: Db, session_id: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts
-) -> Report:
-    """Verify and read a webhook, without writing anything.
+) -> tuple[Session, Report]:
+    """Verify and read a webhook, without writing anything; return its session and its report.
 
     Raises NowhereError, ForgedWebhookError, UnreadableBodyError, TooLargeError.
     """
@@ -62,9 +62,9 @@ def read(
         report = webhook.parse(raw, settings)
     except UnreadableReportError as error:
         raise UnreadableBodyError("The body is not a report of the session's provider.") from error
-    if len(report.words) > MOST_WORDS:
+    if len(report) > MOST_WORDS:
         raise TooLargeError(f"A webhook may report on at most {MOST_WORDS:,} messages.")
-    return report
+    return session, report
 
 
 def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webhook]:

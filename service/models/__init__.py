@@ -16,8 +16,10 @@ from service.models.deliveries import COUNTED, Delivery, DeliveryStatus
 from service.models.delivery_events import DeliveryEvent, EventKind
 from service.models.dispatchers import Dispatcher
 from service.models.groups import Group, GroupMember
-from service.models.opt_outs import OptOut
+from service.models.opt_outs import ClientOptOut, OptOut, OptOutSource
 from service.models.receipts import WaitingReceipt
+from service.models.replies import Reply
+from service.models.revoked_claims import RevokedClaim
 from service.models.sent_parts import SentPart
 from service.models.sessions import FOREVER, OnUncertain, Session, SessionStatus
 from service.models.sign_ins import SignIn
@@ -35,6 +37,7 @@ __all__ = [
     "BroadcastAttachment",
     "BroadcastStatus",
     "Client",
+    "ClientOptOut",
     "Contact",
     "Delivery",
     "DeliveryEvent",
@@ -45,7 +48,10 @@ __all__ = [
     "GroupMember",
     "OnUncertain",
     "OptOut",
+    "OptOutSource",
     "RecipientChunk",
+    "Reply",
+    "RevokedClaim",
     "SendType",
     "SentPart",
     "Session",

@@ -40,8 +40,8 @@ class Broadcast(Object, Base):
     and null that there are none. `parts` is how many provider messages each delivery
     takes. `total` is frozen when the broadcast is accepted; the seven counters move with the
     deliveries, in the same transactions, and what they leave of the total is still open.
-    `closed_at` is set while nothing is. `revision` counts how often message and recipients were
-    replaced.
+    `closed_at` is set while nothing is. `replies` are those of its recipients. `revision` counts
+    how often message and recipients were replaced.
     """
 
     __tablename__ = "broadcasts"
@@ -85,6 +85,7 @@ class Broadcast(Object, Base):
     failed: Mapped[int] = mapped_column(default=0)
     cancelled: Mapped[int] = mapped_column(default=0)
     uncertain: Mapped[int] = mapped_column(default=0)
+    replies: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
 
 class BroadcastAttachment(Base):

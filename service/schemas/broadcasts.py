@@ -318,6 +318,9 @@ class BroadcastSchema(Schema):
     send_at = Moment(required=True, allow_none=True)
     expires_at = Moment(required=True)
     closed_at = Moment(required=True, allow_none=True, data_key="completedAt")
+    replies = fields.Integer(
+        required=True, metadata={"description": "How many replies to it have come"}
+    )
     personalise = fields.Boolean(
         required=True, metadata={"description": "Whether placeholders in the message are read"}
     )

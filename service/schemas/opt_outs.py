@@ -1,14 +1,21 @@
-"""Schemas of opt-outs."""
+"""What may be said about opt-outs, and what is answered."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields, post_load, validate
 
-from service.schemas.base import CredentialsSchema, Moment, Phone
+from service.core.keywords import LANGUAGES
+from service.core.opt_out_policies import Reach
+from service.models import OptOutSource
+from service.schemas.base import CredentialsSchema, Line, Moment, Phone
+from service.schemas.broadcasts import Recipients
+from service.schemas.pages import SortedPageSchema
 
 _LONGEST = 100
+_LONGEST_ANSWER = 1_000
+_MOST_WORDS = 50
 
 
 class NewOptOutSchema(CredentialsSchema):
@@ -26,11 +33,110 @@ class NewOptOutSchema(CredentialsSchema):
     )
 
 
+class OptOutPageSchema(SortedPageSchema):
+    """A page of opt-outs."""
+
+    recipient = fields.String(
+        load_default="",
+        validate=validate.Length(max=_LONGEST),
+        metadata={"description": "Only this person's"},
+    )
+
+    @post_load
+    def request(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the filter and the page that is asked for."""
+        return {"page": super().request(data), "recipient": data["recipient"]}
+
+
 class OptOutSchema(Schema):
-    """A person who wants no more messages from a session."""
+    """Somebody who wants no more messages from a session, or from all of a client's."""
 
     recipient = fields.String(required=True)
     since = Moment(required=True, attribute="created_at")
     reason = fields.String(
         required=True, metadata={"description": "The reason with which deliveries to them fail"}
     )
+    source = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "enum": [*OptOutSource, None],
+            "description": "How it came: `manual` and `import` by you, `keyword` by a message such"
+            " as STOP, `provider` and `preference` by WhatsApp; null: a version before 1.1 kept it",
+        },
+    )
+
+
+class OptOutImportSchema(CredentialsSchema):
+    """People who want no more messages."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"recipients": "12025550110,12025550111"}
+
+    recipients = Recipients(
+        required=True,
+        metadata={
+            "oneOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": ["string", "integer"]}},
+            ],
+            "description": "Numbers as `to` of a broadcast has them; or the text of an exported"
+            " file, of which the column `recipient` is read",
+        },
+    )
+
+
+class OptOutImportedSchema(Schema):
+    """What came of an import."""
+
+    added = fields.Integer(required=True)
+    known = fields.Integer(
+        required=True, metadata={"description": "How many were opted out already"}
+    )
+
+
+def _words(about: str) -> fields.List[str]:
+    inner = Line(shortest=1)
+    most = validate.Length(max=_MOST_WORDS)
+    return fields.List(inner, validate=most, metadata={"description": about})
+
+
+class OptOutPolicyChangeSchema(CredentialsSchema):
+    """Rules for keywords; what is left out stays."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "languages": ["en", "fr"],
+        "confirmation": "You will get no more messages from us. Send START to get them again.",
+    }
+
+    languages = fields.List(
+        fields.String(validate=validate.OneOf(list(LANGUAGES))),
+        metadata={"description": "Languages whose keywords count; English ones always do"},
+    )
+    words = _words("Words of your own that stop messages")
+    start_words = _words("Words of your own that start them again")
+    reach = fields.String(
+        validate=validate.OneOf(list(Reach)),
+        metadata={
+            "description": "Whether STOP to one session counts for that `session` or for all of"
+            " the `client`"
+        },
+    )
+    confirmation = fields.String(
+        validate=validate.Length(max=_LONGEST_ANSWER),
+        metadata={"description": "Sent once to somebody who stops; empty: nothing is sent"},
+    )
+    welcome = fields.String(
+        validate=validate.Length(max=_LONGEST_ANSWER),
+        metadata={"description": "Sent to somebody who starts again; empty: nothing is sent"},
+    )
+
+
+class OptOutPolicySchema(Schema):
+    """Rules for keywords."""
+
+    languages = fields.List(fields.String(), required=True)
+    words = fields.List(fields.String(), required=True)
+    start_words = fields.List(fields.String(), required=True)
+    reach = fields.String(required=True, metadata={"enum": list(Reach)})
+    confirmation = fields.String(required=True)
+    welcome = fields.String(required=True)

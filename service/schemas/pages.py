@@ -87,12 +87,17 @@ class BroadcastPageSchema(SortedPageSchema):
         return {"page": _page(data), "deleted": data["deleted"]}
 
 
-class LogPageSchema(SortedPageSchema):
+class NewestFirstPageSchema(SortedPageSchema):
     """A page of a list that is sorted newest first."""
 
     sort = fields.String(
         load_default="-createdAt", validate=validate.OneOf(["createdAt", "-createdAt"])
     )
+
+
+class LogPageSchema(NewestFirstPageSchema):
+    """A page of deliveries, newest first."""
+
     recipient = _recipient("Only what was sent to this number, in any notation, or group")
     deleted = _deleted("`true`: only deliveries of deleted broadcasts")
 

@@ -9,8 +9,9 @@ import pytest
 
 from service.core import opt_outs
 from service.core.deliveries import chunks
+from service.core.deliveries.opted_out import Whose
 from service.database import now_ms
-from service.models import Delivery
+from service.models import Delivery, OptOutSource
 from tests.conftest import Tenant
 from tests.world import ADA, GRACE, numbers
 
@@ -27,7 +28,8 @@ def path(acme: Tenant) -> str:
 def told(tenant: Tenant, path: str, recipient: str, *, now: int) -> None:
     """Let the provider have said that somebody wants no more messages."""
     with tenant.crier.database.writing() as db:
-        opt_outs.remember(db, path.split("/")[2], recipient, now=now)
+        whose = Whose(session_id=path.split("/")[2])
+        opt_outs.remember(db, whose, [recipient], OptOutSource.PROVIDER, now=now)
 
 
 def listed(tenant: Tenant, path: str, query: str = "") -> list[str]:
@@ -107,3 +109,66 @@ def test_whoever_is_added_is_left_out_of_the_next_broadcast(acme: Tenant, path: 
     with acme.crier.database.reading() as db:
         rows = db.query(Delivery.recipient, Delivery.status).order_by(Delivery.id).all()
     assert [tuple(row) for row in rows] == [(ADA, "failed"), (GRACE, "queued")]
+
+
+def test_a_client_has_opt_outs_of_its_own_that_no_other_client_sees(
+    acme: Tenant, globex: Tenant, path: str
+) -> None:
+    made = acme.make("/opt-out", recipient=ADA)
+    assert (made["recipient"], made["source"]) == (ADA, "manual")
+    assert (listed(acme, "/opt-out"), listed(acme, path)) == ([ADA], [])
+    assert listed(acme, "/opt-out", f"?recipient=%2B{ADA}") == [ADA]
+    assert listed(acme, "/opt-out", f"?recipient={GRACE}") == []
+    assert listed(globex, "/opt-out") == []
+    assert globex.delete(f"/opt-out/{ADA}").status_code == 404
+    assert acme.delete(f"/opt-out/{ADA}").json["data"] == made  # type: ignore[index]
+    assert listed(acme, "/opt-out") == []
+
+
+def test_what_is_exported_can_be_imported(acme: Tenant, globex: Tenant, path: str) -> None:
+    told(acme, path, ADA, now=1_700_000_000_000)
+    assert acme.post("/opt-out/import", json={"recipients": [GRACE, GROUP]}).status_code == 422
+    imported = acme.post("/opt-out/import", json={"recipients": f"{GRACE};+{GRACE}"})
+    assert imported.json["data"] == {"added": 1, "known": 0}  # type: ignore[index]
+    exported = acme.get("/opt-out/export").text
+    session_id = path.split("/")[2]
+    head, ada, grace = exported.split("\r\n")[:3]
+    assert head == "recipient,session_id,since,source"
+    assert ada == f"{ADA},{session_id},2023-11-14T22:13:20.000Z,provider"
+    assert (grace.split(",")[:2], grace.split(",")[3]) == ([GRACE, ""], "import")
+    for known in (0, 2):
+        answer = globex.post("/opt-out/import", json={"recipients": f"\ufeff{exported}"})
+        assert answer.json["data"] == {"added": 2 - known, "known": known}  # type: ignore[index]
+    assert sorted(listed(globex, "/opt-out")) == sorted([ADA, GRACE])
+
+
+def test_an_import_with_a_bad_entry_stores_nothing_and_names_it(acme: Tenant, path: str) -> None:
+    answer = acme.post(f"{path}/import", json={"recipients": [ADA, "12", GRACE]})
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["recipients.1"])  # type: ignore[index]
+    many = ",".join([ADA] * 100_001)
+    answer = acme.post(f"{path}/import", json={"recipients": many})
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["recipients"])  # type: ignore[index]
+    assert listed(acme, path) == []
+
+
+def test_the_policy_keeps_what_is_left_out_of_a_change(acme: Tenant) -> None:
+    before = acme.get("/opt-out/policy").json["data"]  # type: ignore[index]
+    assert (before["reach"], "fr" in before["languages"], before["confirmation"]) == (
+        "session",
+        True,
+        "",
+    )
+    acme.put("/opt-out/policy", json={"languages": ["fr"], "words": ["assez"]})
+    after = acme.put("/opt-out/policy", json={"reach": "client", "words": []}).json["data"]  # type: ignore[index]
+    assert after == {**before, "languages": ["fr"], "reach": "client"}
+    assert acme.get("/opt-out/policy").json["data"] == after  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"languages": ["xx"]}, {"reach": "all"}, {"words": [""]}, {"welcome": "x" * 1_001}],
+)
+def test_a_policy_that_means_nothing_is_refused(acme: Tenant, body: dict[str, Any]) -> None:
+    answer = acme.put("/opt-out/policy", json=body)
+    assert answer.status_code == 422
+    assert next(iter(answer.json["errors"])).startswith(next(iter(body)))  # type: ignore[index]

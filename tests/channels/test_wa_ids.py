@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.channels.drivers.whatsapp_cloud.wa_ids import spellings
+from service.channels.wa_ids import spellings
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def body(**status: Any) -> bytes:
 def read(world: World, session_id: str, raw: bytes, **headers: str) -> Report:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with world.database.reading() as db:
-        return webhooks.read(db, session_id, raw, named, accounts=world.accounts)
+        return webhooks.read(db, session_id, raw, named, accounts=world.accounts)[1]
 
 
 def signature(raw: bytes, secret: str = CLOUD["app_secret"]) -> str:

@@ -33,6 +33,10 @@ BASES: dict[str, dict[str, Any]] = {
     "createContactGroup": {"name": "friends"},
     "createGroup": {"name": "friends"},
     "createOptOut": {"recipient": ADA},
+    "createClientOptOut": {"recipient": ADA},
+    "createSandboxReply": {"recipient": ADA, "text": "Hello"},
+    "importOptOuts": {"recipients": ADA},
+    "importClientOptOuts": {"recipients": ADA},
     "createSession": {"name": "second", "channel": "sandbox"},
 }
 """The least that each operation takes."""
@@ -42,10 +46,13 @@ WRONG = {"access_token": "crier_wrong", "session_id": "0" * 24}
 
 VALUES: dict[str, Any] = {
     "__v": 99,
+    "broadcast_id": "0" * 24,
+    "button": "yes-1",
     "channel": "waha",
     "codes": ["131026"],
     "code": "131026",
     "concurrency": 2,
+    "confirmation": "Done.",
     "contacts": ["0" * 24],
     "default": True,
     "deleted": "true",
@@ -56,6 +63,7 @@ VALUES: dict[str, Any] = {
     "filename": "cake.png",
     "group_id": "0" * 24,
     "is_default": True,
+    "languages": ["fr"],
     "limit": 3,
     "max_attempts": 3,
     "message": {"text": "Bye"},
@@ -69,26 +77,41 @@ VALUES: dict[str, Any] = {
     "phones": [BEN],
     "prices": {"currency": "USD", "countries": {"NG": 0.05}},
     "rate": 7,
+    "reach": "client",
     "recipient": BEN,
+    "recipients": [ADA, BEN],
     "send_at": "2998-01-01T00:00:00Z",
     "send_type": "group",
     "settings": {"latency": 1},
     "sort": "-createdAt",
+    "start_words": ["again"],
     "status": "failed",
     "statuses": ["uncertain"],
     "syntax": "guide",
+    "text": "Bye",
     "title": "another",
     "to": BEN,
     "type": "all",
     "variables": {"name": "Ada"},
+    "welcome": "Hello again.",
+    "words": ["enough"],
     **WRONG,
 }
 """A value of each field that means something else than the field left out."""
 
-NEWEST_FIRST = {"listDeliveries", "listMessageLog"}
+NEWEST_FIRST = {"listDeliveries", "listMessageLog", "listReplies"}
 """Lists that begin with the newest unless they are asked for the oldest."""
 
-PASSING = ("_id", "createdAt", "updatedAt", "completedAt", "expires_at", "since", "received_at")
+PASSING = (
+    "_id",
+    "message_id",
+    "createdAt",
+    "updatedAt",
+    "completedAt",
+    "expires_at",
+    "since",
+    "received_at",
+)
 """What differs between two outcomes of one request, where it was not asked for."""
 
 _numbers = itertools.count(1)
@@ -170,7 +193,7 @@ def prepared(acme: Tenant, operation: Operation) -> str:
 
 def with_opt_outs(acme: Tenant, operation: Operation, path: str) -> str:
     """Make the opt-outs that an operation needs and return its address."""
-    if operation.name == "listOptOuts":
+    if operation.name in {"listOptOuts", "listClientOptOuts"}:
         for recipient in (ADA, BEN):
             acme.make(path, recipient=recipient)
     if path.endswith("{recipient}"):
@@ -239,6 +262,7 @@ def test_every_field_changes_the_outcome_or_is_refused(
         store.keep(session, ADA, sandbox.Prepared("text", "{}"), f"d{number}.0", once=True)
         acme.make("/contact", name=f"Ada {number}", phones=[ADA])
         acme.make("/group", name=f"group {number}")
+        acme.make("/sandbox/reply", recipient=ADA, text="Hello")
         made = acme.make("/broadcast", **ORDER)["_id"]
         deliver(acme, made, DeliveryStatus.SENT)
         acme.make("/attachment", file=as_url(PNG + bytes(number)))

@@ -29,8 +29,15 @@ PUBLIC = {
 UNDESCRIBED = {"/docs", "/metrics", "/openapi.json", "/static/<path:filename>"}
 
 
-NEEDED = {"/session/<id:session_id>/opt-out": {"recipient": "2348179803743"}}
+NEEDED = {
+    "/session/<id:session_id>/opt-out": {"recipient": "2348179803743"},
+    "/session/<id:session_id>/opt-out/import": {"recipients": "2348179803743"},
+}
 """The bodies of routes that read one before they look for the object."""
+
+
+NO_LISTS = {"/opt-out/export", "/opt-out/policy"}
+"""Routes of a client that answer something else than a list."""
 
 
 class Route(NamedTuple):
@@ -67,12 +74,15 @@ def one_of_each(tenant: Tenant) -> dict[str, str]:
     )
     with tenant.crier.database.writing() as db:
         chunks.fan_out(db, broadcast["_id"], now=now_ms())
+    tenant.make("/sandbox/reply", recipient="2348179803743", text="Hi")
+    (reply,) = tenant.get("/reply").json["data"]  # type: ignore[index]
     return {
         "delivery_id": ids.delivery(broadcast["_id"], 0),
         "attachment_id": upload(tenant)["_id"],
         "broadcast_id": broadcast["_id"],
         "contact_id": contact["_id"],
         "group_id": group["_id"],
+        "reply_id": reply["_id"],
         "session_id": session["_id"],
     }
 
@@ -125,7 +135,7 @@ def test_what_belongs_to_one_client_is_not_there_for_another(
 def test_lists_show_a_client_only_its_own(acme: Tenant, globex: Tenant, app: Application) -> None:
     one_of_each(acme)
     for route in guarded(app):
-        if route.method == "GET" and not _names(route.rule):
+        if route.method == "GET" and not _names(route.rule) and route.rule not in NO_LISTS:
             assert globex.get(route.rule).json["data"] == [], route  # type: ignore[index]
 
 
@@ -143,7 +153,7 @@ def test_a_sessions_own_token_reaches_only_what_belongs_to_its_session(
         elif _names(route.rule):
             path = fill(route.rule, made)
             assert acme.ask(route.method, path, **body).status_code == 404, route
-        elif route.method == "GET":
+        elif route.method == "GET" and route.rule not in NO_LISTS:
             shown = [each["_id"] for each in acme.get(route.rule).json["data"]]  # type: ignore[index]
             assert shown == ([other["_id"]] if route.rule == "/session" else []), route
 

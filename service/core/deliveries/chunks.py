@@ -7,8 +7,7 @@ import json
 from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
-from service.core.deliveries import tallies
-from service.core.deliveries.transitions import OPTED_OUT
+from service.core.deliveries import opted_out
 from service.database import is_postgres, rowcount
 
 # The recipients go from the frozen chunk to their rows inside the database, never through this
@@ -47,17 +46,6 @@ _DROP_CHUNK = text("""
 """)
 
 
-_SUPPRESS = text("""
-    UPDATE deliveries SET status = 'failed', code = 'opted_out', reason = :reason
-    WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at = :now AND recipient IN (
-        SELECT recipient FROM opt_outs
-        WHERE session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
-        AND EXISTS (SELECT 1 FROM opt_outs WHERE session_id = (
-            SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
-    RETURNING broadcast_id, status
-""")
-
-
 # The commit need not wait for the disk: a crash that loses the rows restores the chunk. The claim
 # of such a row waits for the disk, and with it for all earlier commits.
 _IN_THE_BACKGROUND = text("SET LOCAL synchronous_commit = off")
@@ -66,10 +54,11 @@ _IN_THE_BACKGROUND = text("SET LOCAL synchronous_commit = off")
 def fan_out(db: Db, broadcast_id: str, *, now: int) -> int:
     """Turn the next chunk of a broadcast into deliveries; return how many.
 
-    Deliveries to people who opted out of the session's messages fail at once.
+    Deliveries to people who opted out of the session's or the client's messages fail at once.
     """
+    opted_out.queueing(db)
     made = _make_rows(db, broadcast_id, now)
-    _suppress(db, broadcast_id, now)
+    opted_out.suppress_new(db, broadcast_id, now=now)
     return made
 
 
@@ -89,10 +78,3 @@ def _make_rows(db: Db, broadcast_id: str, now: int) -> int:
         made = rowcount(db, _FAN_OUT_VARIABLES_SQLITE, values | {"rows": json.dumps([*rows])})
     db.execute(_DROP_CHUNK, values)
     return made
-
-
-def _suppress(db: Db, broadcast_id: str, now: int) -> None:
-    """Check only rows that became due at `now`: the rows that were just created."""
-    values = {"broadcast_id": broadcast_id, "reason": OPTED_OUT, "now": now}
-    moved = db.execute(_SUPPRESS, values)
-    tallies.move(db, tallies.gains(moved.all()), now=now)

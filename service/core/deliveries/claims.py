@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import CursorResult, RowMapping, bindparam, text
 from sqlalchemy.orm import Session as Db
 
-from service.core.deliveries import events, tallies
+from service.core.deliveries import events, opted_out, tallies
 from service.core.deliveries.progress import PROCESS_DIED, VOID
 from service.database import is_postgres, rowcount
 from service.metrics import meters
@@ -153,13 +153,17 @@ def sendable(db: Db, broadcast_ids: set[str], *, now: int) -> set[str]:
 _RELEASE = text("""
     UPDATE deliveries SET status = 'queued', claim_id = NULL, updated_at = :now
     WHERE status = 'sending' AND claim_id = :claim_id AND updated_at = :claimed_at
+    RETURNING id
 """)
 
 
 def release(db: Db, claim_id: str, claimed_at: int, *, now: int) -> int:
     """Return unsent deliveries of a claim to the queue; return how many."""
+    opted_out.queueing(db)
     values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
-    return rowcount(db, _RELEASE, values)
+    released = db.scalars(_RELEASE, values).all()
+    opted_out.suppress_some(db, released, now=now)
+    return len(released)
 
 
 _RETURN = """
@@ -182,7 +186,9 @@ def return_untouched(
         (_RETURN_POSTGRES, listed) if is_postgres(db) else (_RETURN_SQLITE, json.dumps(listed))
     )
     values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "now": now, "under_way": ids}
+    opted_out.queueing(db)
     count = rowcount(db, statement, values)
+    opted_out.suppress(db, broadcast_id, now=now)
     meters.note(db.info, "rescued", ("untouched",), count)
     return count
 
@@ -213,10 +219,13 @@ def rescue(
     }
     again = {"status": DeliveryStatus.QUEUED, "tried": 0, "code": None, "reason": None}
     values = {"claim_id": claim_id, "broadcast_id": broadcast_id, "void": VOID, "now": now}
+    opted_out.queueing(db)
     if resend:
         db.execute(_REMEMBER_RESCUE, values | {"most": events.MOST})
     moved = db.execute(_RESCUE, values | (again if resend else held)).all()
     meters.note(db.info, "rescued", ("queued" if resend else "uncertain",), len(moved))
+    if resend:
+        opted_out.suppress(db, broadcast_id, now=now)
     return tallies.move(db, tallies.gains(moved), now=now)
 
 

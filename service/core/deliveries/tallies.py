@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import timelines
@@ -88,7 +88,7 @@ def recount(db: Db, broadcast_id: str, *, now: int) -> list[Closed]:
     return move(db, {broadcast_id: missing}, now=now)
 
 
-def gains(moved: Iterable[Row[Any]]) -> dict[str, Counter[str]]:
+def gains(moved: Iterable[Sequence[Any]]) -> dict[str, Counter[str]]:
     """Count moved deliveries by broadcast and counted status."""
     return add_up((*row, 1) for row in moved)
 

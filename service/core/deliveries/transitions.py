@@ -14,14 +14,11 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session as Db
 
-from service.core.deliveries import events, tallies
+from service.core.deliveries import events, opted_out, tallies
 from service.core.deliveries.events import Event
 from service.core.deliveries.progress import VOID
 from service.database import is_postgres, rowcount
 from service.models import DeliveryStatus, EventKind
-
-OPTED_OUT = "This person has opted out of messages from this account."
-"""The reason of deliveries to people who opted out."""
 
 
 class Outcome(NamedTuple):
@@ -51,14 +48,14 @@ LONGEST: Final = 1_000
 """The most characters to store of a provider's id, code or reason."""
 
 
-def storable(words: str) -> str:
+def storable(words: str, *, longest: int = LONGEST) -> str:
     """Shorten a provider's text and remove what a database cannot store.
 
     That is NUL and lone surrogates.
     """
-    if len(words) <= LONGEST and words.isascii() and "\0" not in words:
+    if len(words) <= longest and words.isascii() and "\0" not in words:
         return words
-    return words[:LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
+    return words[:longest].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 # A result may be written twice if the first answer was lost. The second write must not match a
@@ -98,7 +95,8 @@ _RECORD_SQLITE = text(_RECORD.format(outcomes=_OUTCOMES_SQLITE, found=""))
 def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> list[tallies.Closed]:
     """Write the results of claimed deliveries; return the broadcasts that this closed.
 
-    Skip deliveries that this claim no longer holds: another process handles them.
+    Skip deliveries that this claim no longer holds: another process handles them. If an outcome
+    queues a delivery, call `opted_out.queueing` first.
     """
     events.keep(db, [*_unfinished(outcomes)], claim_id=claim_id)
     if is_postgres(db):
@@ -106,7 +104,9 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
         moved: Iterable[Any] = db.execute(_RECORD_POSTGRES, values).all()
     else:
         moved = [_record_alike(db, claim_id, alike) for alike in _by_end(outcomes)]
-    return tallies.move(db, tallies.add_up(moved), now=now)
+    closed = tallies.move(db, tallies.add_up(moved), now=now)
+    queued = [outcome.id for outcome in outcomes if outcome.status is DeliveryStatus.QUEUED]
+    return closed + opted_out.suppress_some(db, queued, now=now)
 
 
 def _unfinished(outcomes: Iterable[Outcome]) -> Iterable[Event]:
@@ -187,25 +187,13 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
     return len(moved)
 
 
-_LEAVE_OUT = text("""
-    UPDATE deliveries SET status = 'failed', updated_at = :now, code = 'opted_out', reason = :reason
-    WHERE recipient = :recipient AND status = 'queued' AND broadcast_id IN (
-        SELECT id FROM broadcasts WHERE session_id = :session_id AND closed_at IS NULL)
-    RETURNING broadcast_id, status
-""")
-
-
-def leave_out(db: Db, session_id: str, recipient: str, *, now: int) -> None:
-    """Fail a session's unclaimed deliveries to a recipient, in all its broadcasts."""
-    values = {"session_id": session_id, "recipient": recipient, "reason": OPTED_OUT, "now": now}
-    moved = db.execute(_LEAVE_OUT, values)
-    tallies.move(db, tallies.gains(moved.all()), now=now)
-
-
 _REQUEUED = """
     broadcast_id = :broadcast_id AND status = :status {of_codes} AND NOT EXISTS (
         SELECT 1 FROM opt_outs WHERE opt_outs.recipient = deliveries.recipient
             AND session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
+    AND NOT EXISTS (
+        SELECT 1 FROM client_opt_outs WHERE client_opt_outs.recipient = deliveries.recipient
+            AND client_id = (SELECT client_id FROM broadcasts WHERE id = :broadcast_id))
 """
 _REQUEUE = """
     UPDATE deliveries SET
@@ -263,6 +251,7 @@ def requeue(
     marked, so that a repeated receipt does not count for the new attempt. Uncertain parts are
     marked too, so that they do not count as failed if the new attempts fail.
     """
+    opted_out.queueing(db)
     requeue = (_REQUEUE_SOME if codes else _REQUEUE_ALL)[is_postgres(db)]
     values: dict[str, Any] = {"broadcast_id": broadcast_id, "status": status, "now": now}
     if codes:

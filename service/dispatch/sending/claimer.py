@@ -112,7 +112,7 @@ class Claimer:
         with self._database.reading() as db:
             sendable = claims.sendable(db, waiting, now=now_ms())
         if sendable != waiting:
-            gone = self._queue.remove(lambda each: each.broadcast_id not in sendable)
+            gone = self._queue.remove(lambda work: work.broadcast.broadcast_id not in sendable)
             self._context.give_back(gone)
 
     def _claimable(self, room: int) -> dict[str, Claimable]:

@@ -176,13 +176,13 @@ class ClaimedQueue:
         with self._lock:
             return {work.broadcast.broadcast_id for work in self._all()}
 
-    def remove(self, whose: Callable[[PreparedBroadcast], bool]) -> list[Work]:
-        """Take out all deliveries of some broadcasts."""
+    def remove(self, which: Callable[[Work], bool]) -> list[Work]:
+        """Take out some deliveries, such as all of a broadcast."""
         gone: list[Work] = []
         kept: list[Work] = []
         with self._lock:
             for work in self._all():
-                (gone if whose(work.broadcast) else kept).append(work)
+                (gone if which(work) else kept).append(work)
             self._clear()
             self._put(kept)
         return gone
@@ -200,7 +200,7 @@ class ClaimedQueue:
     def close(self) -> list[Work]:
         """Hand out nothing more; return all that waits."""
         self.is_closed = True
-        works = self.remove(lambda _broadcast: True)
+        works = self.remove(lambda _work: True)
         self.on_work()
         return works
 

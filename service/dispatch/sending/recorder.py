@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
 from sqlalchemy.exc import DataError, SQLAlchemyError
@@ -13,14 +14,15 @@ from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
 from service.core import verdicts
-from service.core.deliveries import transitions
+from service.core.deliveries import opted_out, transitions
 from service.core.deliveries.progress import NAMELESS
 from service.core.deliveries.tallies import Closed
 from service.core.deliveries.transitions import Outcome
 from service.core.verdicts import Verdict
-from service.database import Database, now_ms
+from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.loop import Loop
 from service.metrics import meters
+from service.models import DeliveryStatus
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +119,7 @@ class Recorder:
         """Write results in one transaction; one that the database refuses goes alone."""
         try:
             with self._database.writing() as db:
-                return _write(db, results)
+                closed = _write(db, results)
         except (DataError, UnicodeError):
             if len(results) == 1 and (plain := _plain(results[0])) != results[0]:
                 log.exception(
@@ -128,6 +130,17 @@ class Recorder:
                 raise
             half = len(results) // 2
             return self._write_all(results[:half]) + self._write_all(results[half:])
+        self._leave_out([verdict for _, verdict in results if verdict.opted_out])
+        return closed
+
+    def _leave_out(self, opted_out: list[Verdict]) -> None:
+        """End what waits for people of whom a provider says that they have opted out.
+
+        Should that fail, the provider says so again when the next one is sent.
+        """
+        if opted_out:
+            with suppress(*OUT_OF_REACH), self._database.writing() as db:
+                verdicts.leave_out(db, opted_out, now=now_ms())
 
 
 def _write(db: Db, results: list[Result]) -> list[Closed]:
@@ -135,6 +148,8 @@ def _write(db: Db, results: list[Result]) -> list[Closed]:
     by_claim: dict[str, list[Outcome]] = {}
     for claim_id, verdict in results:
         by_claim.setdefault(claim_id, []).append(verdict.outcome)
+    if any(verdict.outcome.status is DeliveryStatus.QUEUED for _, verdict in results):
+        opted_out.queueing(db)
     closed: list[Closed] = []
     for claim_id, outcomes in by_claim.items():
         closed += transitions.record(db, claim_id, outcomes, now=now)

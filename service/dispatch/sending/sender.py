@@ -18,6 +18,7 @@ import structlog
 
 from service.channels.base import DriverContext
 from service.channels.conversations import Conversations, NotAllowedError, Talk
+from service.core.revocations import ClaimKey
 from service.core.verdicts import Hold, Verdict
 from service.dispatch.lease import Lease
 from service.dispatch.sending import retry
@@ -25,9 +26,9 @@ from service.dispatch.sending.delivering import broken, deliver, give_back, give
 from service.dispatch.sending.holds import LocalHolds
 from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.limits import Response
-from service.dispatch.sending.prepared import PreparedBroadcast
 from service.dispatch.sending.queue import ClaimedQueue, Work
 from service.dispatch.sending.recorder import Recorder
+from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.streaks import Streaks
 from service.metrics import meters
 from service.models import DeliveryStatus
@@ -60,6 +61,7 @@ class SendingContext(NamedTuple):
     holds: LocalHolds
     ledger: Ledger
     streaks: Streaks
+    revoked: RevokedClaims
 
     def give_back(self, works: Iterable[Work]) -> None:
         """Put deliveries that nobody has begun back into the database's queue."""
@@ -70,6 +72,12 @@ class SendingContext(NamedTuple):
         """Hold a session or a broadcast here before the database says so to all."""
         self.holds.add(hold)
         self.give_back(self.queue.remove(partial(_is_meant, hold)))
+
+    def revoke(self, claims: Iterable[ClaimKey]) -> None:
+        """Let none of these claims begin: their recipients have opted out."""
+        # First, as a sender may take one of them out of the queue meanwhile.
+        self.revoked.add(claims)
+        self.give_back(self.queue.remove(self.revoked.has))
 
 
 class Senders:
@@ -171,6 +179,7 @@ class Sender:
             context.ledger.mark((work.delivery.id, work.delivery.claimed_at))
             and context.lease.holds(work.claim_id)
             and context.holds.allow(broadcast.session_id, broadcast.broadcast_id)
+            and not context.revoked.has(work)
         )
 
     def _hand_in(self, ended: list[Talk]) -> None:
@@ -226,5 +235,6 @@ class Sender:
         self._context.queue.note_waits(self, began)
 
 
-def _is_meant(hold: Hold, broadcast: PreparedBroadcast) -> bool:
+def _is_meant(hold: Hold, work: Work) -> bool:
+    broadcast = work.broadcast
     return hold.session_id == broadcast.session_id or hold.broadcast_id == broadcast.broadcast_id

@@ -31,6 +31,7 @@ class Purged:
     broadcasts: int = 0
     deliveries: int = 0
     receipts: int = 0
+    replies: int = 0
     files: int = 0
 
 
@@ -71,6 +72,8 @@ class Purge:
             last_part = next_part
         while self._step(self._forget_receipts):
             pass
+        while self._step(self._forget_replies):
+            pass
         with self._database.reading() as db:
             self._done.files = attachments.sweep(db, self._storage, now=time.time())
         return self._done
@@ -103,4 +106,10 @@ class Purge:
         with self._database.writing() as db:
             count = retention.forget_receipts(db, before=self._before, limit=_ROWS)
         self._done.receipts += count
+        return count == _ROWS
+
+    def _forget_replies(self) -> bool:
+        with self._database.writing() as db:
+            count = retention.forget_replies(db, before=self._before, limit=_ROWS)
+        self._done.replies += count
         return count == _ROWS

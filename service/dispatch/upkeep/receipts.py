@@ -55,6 +55,9 @@ class Receipts:
             judge = judge_for(db, self.settings, now)
             result = receipts.apply(db, sessions, _BATCH, judge, now=now)
             holds = self._carry_out(db, result, now)
+        if opted_out := [verdict for verdict in result.verdicts if verdict.opted_out]:
+            with self.database.writing() as db:
+                verdicts.leave_out(db, opted_out, now=now)
         for hold in holds:
             self.on_hold(hold)
         self._tell(result)

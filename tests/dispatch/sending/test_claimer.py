@@ -26,6 +26,7 @@ from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.prepared import PreparedBroadcasts
 from service.dispatch.sending.queue import ClaimedQueue, Work
 from service.dispatch.sending.recorder import Recorder
+from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.sender import SendingContext
 from service.dispatch.sending.streaks import Streaks
 from service.models import FOREVER
@@ -91,6 +92,7 @@ class Claiming:
             self.holds,
             Ledger(world.settings.ledgers_dir, 10),
             Streaks(),
+            RevokedClaims(),
         )
         self.claimer = Claimer(
             world.settings, database or world.database, context, self.broadcasts, self._lost

@@ -308,7 +308,7 @@ def test_what_belongs_to_some_broadcasts_is_taken_out(queue: ClaimedQueue) -> No
     queue.add([*works(3), *works(2, moment=in_microseconds(3600)), *works(1, moment=1)])
     queue.add(works(4, session_id=OTHER))
     assert queue.broadcast_ids() == {work().broadcast.broadcast_id, f"b{OTHER}"[:24]}
-    gone = queue.remove(lambda broadcast: broadcast.session_id == ONE)
+    gone = queue.remove(lambda work: work.broadcast.session_id == ONE)
     assert {each.broadcast.session_id for each in gone} == {ONE}
     assert (len(gone), len(queue)) == (6, 4)
     assert {each.broadcast.session_id for each in take(queue)} == {OTHER}

@@ -32,6 +32,7 @@ from service.dispatch.sending.prepared import PreparedBroadcast
 from service.dispatch.sending.queue import ClaimedQueue, Work
 from service.dispatch.sending.recorder import Recorder
 from service.dispatch.sending.retry import Policy
+from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.sender import Senders, SendingContext
 from service.dispatch.sending.streaks import Streaks
 from tests.dispatch.conftest import marked
@@ -85,6 +86,7 @@ class Workshop:
             self.holds,
             self.ledger,
             Streaks(),
+            RevokedClaims(),
         )
         self.senders = Senders(threads, self.context)
         self._driver = Probe(Account(SESSION, {}, cast("Any", None)), cast("Any", None))

@@ -73,7 +73,7 @@ def test_a_transaction_that_fails_leaves_its_chunk_for_the_next_turn(
     fan_out = FanOut(small.settings, small.database, Called())
     broadcast_id = small.broadcast(numbers(15))
     with monkeypatch.context() as patched:
-        patched.setattr("service.core.deliveries.chunks._suppress", _fail)
+        patched.setattr("service.core.deliveries.opted_out.suppress_new", _fail)
         with pytest.raises(ZeroDivisionError):
             fan_out.turn()
     assert small.deliveries(broadcast_id) == []

@@ -14,6 +14,7 @@ from typing import Any, Final
 from service.channels.base import Notice, Receipt, ReceiptState, Report, parsed
 from service.channels.drivers.waha.errors import WORKING, failed, not_working
 from service.channels.drivers.waha.message_ids import reference_of, shortened
+from service.channels.drivers.waha.messages import read_message
 from service.channels.drivers.waha.restrictions import of_account
 
 SIGNATURE_HEADER: Final = "X-Webhook-Hmac"
@@ -46,6 +47,8 @@ def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
                 match event.get("event"):
                     case "message.ack" | "message.ack.group":
                         _read_acknowledgement(report, payload)
+                    case "message":
+                        read_message(report, payload)
                     case "session.status":
                         _read_status(report, payload, event.get("me"))
     return report

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from service.channels.base import Notice, Receipt, ReceiptState, Report, parsed
 from service.channels.drivers.whatsapp_cloud.errors import meaning, reported
-from service.channels.drivers.whatsapp_cloud.wa_ids import spellings
+from service.channels.drivers.whatsapp_cloud.messages import read_messages
+from service.channels.wa_ids import spellings
 
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 
@@ -59,6 +60,7 @@ def _read_value(report: Report, value: object, settings: Mapping[str, Any]) -> N
         elif str(metadata.get("phone_number_id")) == settings["phone_number_id"]:
             for status in report.objects(said.get("statuses")):
                 _read_status(report, status)
+            read_messages(report, said)
             for error in report.objects(said.get("errors")):
                 report.words.append(Notice(meaning(error)))
 

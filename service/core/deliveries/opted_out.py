@@ -1,0 +1,120 @@
+"""Opted-out people among the deliveries: nothing that is queued is for one of them.
+
+Whoever opts out ends what is queued for them (`leave_out`), and whoever queues deliveries ends
+those for people who have opted out (`suppress`). On Postgres a lock orders the two: `queueing`
+shares it, `changing` has it alone. So a claim takes nothing that is for them, and need not look.
+What was claimed before is revoked: see `core.revocations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Select, TextClause, bindparam, select, text, update
+from sqlalchemy.orm import Session as Db
+
+from service.core.deliveries import tallies
+from service.database import is_postgres
+from service.models import Broadcast, Delivery, DeliveryStatus
+
+OPTED_OUT: Final = "This person has opted out of messages from this account."
+"""The reason of deliveries to somebody who wants no more messages."""
+
+_LOCK: Final = 0x0B7007
+"""The number of the advisory lock; nothing else of ours uses one."""
+
+_SHARE = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})")
+_OWN = text(f"SELECT pg_advisory_xact_lock({_LOCK})")
+
+
+class Whose(NamedTuple):
+    """Whose messages somebody does not want: those of the session, or without one the client's."""
+
+    client_id: str = ""
+    session_id: str | None = None
+
+
+def queueing(db: Db) -> None:
+    """Announce that this transaction queues deliveries; call it before any row is locked."""
+    if is_postgres(db):
+        db.execute(_SHARE)
+
+
+def changing(db: Db) -> None:
+    """Announce that somebody opts out in this transaction; call it before any row is locked."""
+    if is_postgres(db):
+        db.execute(_OWN)
+
+
+def open_broadcasts(whose: Whose) -> Select[str]:
+    """Return the query for the ids of the broadcasts that have something left to send."""
+    mine = select(Broadcast.id).where(Broadcast.closed_at.is_(None))
+    if whose.session_id is None:
+        return mine.where(Broadcast.client_id == whose.client_id)
+    return mine.where(Broadcast.session_id == whose.session_id)
+
+
+def leave_out(db: Db, whose: Whose, recipients: Collection[str], *, now: int) -> None:
+    """End what is queued for some recipients, in all open broadcasts."""
+    ended = (
+        update(Delivery)
+        .where(
+            Delivery.status == DeliveryStatus.QUEUED,
+            Delivery.recipient.in_(recipients),
+            Delivery.broadcast_id.in_(open_broadcasts(whose)),
+        )
+        .values(status=DeliveryStatus.FAILED, updated_at=now, code="opted_out", reason=OPTED_OUT)
+        .returning(Delivery.broadcast_id, Delivery.status)
+        .execution_options(synchronize_session=False)
+    )
+    tallies.move(db, tallies.gains(db.execute(ended).all()), now=now)
+
+
+# CROSS JOIN keeps SQLite from looking up each opt-out among the deliveries: opt-outs may be many
+# more. To Postgres it is any join.
+_SUPPRESS = """
+    UPDATE deliveries SET status = 'failed', code = 'opted_out', reason = :reason, updated_at = :now
+    WHERE status = 'queued' AND id IN (
+        SELECT d.id FROM broadcasts AS b CROSS JOIN deliveries AS d CROSS JOIN opt_outs AS o
+        WHERE d.broadcast_id = b.id AND d.status = 'queued' AND {chosen}
+            AND o.session_id = b.session_id AND o.recipient = d.recipient
+        UNION ALL
+        SELECT d.id FROM broadcasts AS b CROSS JOIN deliveries AS d CROSS JOIN client_opt_outs AS o
+        WHERE d.broadcast_id = b.id AND d.status = 'queued' AND {chosen}
+            AND o.client_id = b.client_id AND o.recipient = d.recipient)
+    RETURNING broadcast_id, status
+"""
+_OF_BROADCAST = text(_SUPPRESS.format(chosen="b.id = :broadcast_id"))
+_DUE_NOW = text(_SUPPRESS.format(chosen="b.id = :broadcast_id AND d.due_at = :now"))
+_OF_IDS = text(_SUPPRESS.format(chosen="d.id IN :ids")).bindparams(bindparam("ids", expanding=True))
+_IS_ANYBODY = text("""
+    SELECT EXISTS (SELECT 1 FROM opt_outs WHERE session_id = b.session_id)
+        OR EXISTS (SELECT 1 FROM client_opt_outs WHERE client_id = b.client_id)
+    FROM broadcasts AS b WHERE b.id = :broadcast_id
+""")
+
+
+def suppress_new(db: Db, broadcast_id: str, *, now: int) -> None:
+    """End the deliveries of a broadcast that became due at this very moment, as they are new."""
+    if db.scalar(_IS_ANYBODY, {"broadcast_id": broadcast_id}):
+        _end(db, _DUE_NOW, {"broadcast_id": broadcast_id}, now)
+
+
+def suppress(db: Db, broadcast_id: str, *, now: int) -> None:
+    """End what is queued of a broadcast for people who have opted out."""
+    if db.scalar(_IS_ANYBODY, {"broadcast_id": broadcast_id}):
+        _end(db, _OF_BROADCAST, {"broadcast_id": broadcast_id}, now)
+
+
+def suppress_some(db: Db, ids: Collection[str], *, now: int) -> list[tallies.Closed]:
+    """End those of some deliveries that are queued for people who have opted out.
+
+    Return the broadcasts that ended with it.
+    """
+    return _end(db, _OF_IDS, {"ids": list(ids)}, now) if ids else []
+
+
+def _end(db: Db, statement: TextClause, values: dict[str, Any], now: int) -> list[tallies.Closed]:
+    moved = db.execute(statement, {**values, "reason": OPTED_OUT, "now": now})
+    return tallies.move(db, tallies.gains(moved.all()), now=now)

@@ -1,0 +1,307 @@
+"""Replies: what people write to a session, kept at once and settled later.
+
+A webhook stores a reply and heeds the keyword that it may be, in one transaction. A dispatcher
+settles it afterwards: it finds the broadcast that the writer got last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+from sqlalchemy import Row, Table, bindparam, func, select, text, update
+from sqlalchemy.orm import Session as Db
+
+from service import ids
+from service.channels.base import Inbound
+from service.core import keywords, opt_out_policies, opt_outs, owned, paging, sent_parts
+from service.core.deliveries import opted_out
+from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.transitions import storable
+from service.core.keywords import Wish
+from service.core.opt_out_policies import Policy, Reach
+from service.core.recipients import read_one
+from service.core.revocations import ClaimKey
+from service.core.waiting import one_word
+from service.database import insert_missing
+from service.errors import NotFoundError
+from service.models import Broadcast, OptOutSource, Reply, Session
+
+LONGEST_TEXT: Final = 4_096
+"""Characters that are kept of a reply; WhatsApp's have up to so many."""
+
+MOST_WORDS: Final = 100
+"""Different answers that are counted for one broadcast, the most frequent ones."""
+
+_TYPED: Final = {"text", "button"}
+"""The kinds of which keywords are made."""
+
+_LOOKS: Final = 20_000
+"""Looks into the index of deliveries for all writers together: some 50 ms."""
+
+_CLOSE: Final = 1_000
+"""Milliseconds by which a message may be recorded after its reply has come."""
+
+
+def receive(db: Db, session: Session, inbound: Sequence[Inbound], *, now: int) -> list[ClaimKey]:
+    """Keep what people wrote, and stop or start what they ask for by a keyword.
+
+    A message that was kept before changes nothing. Return the claims that are revoked.
+    """
+    if not inbound:
+        return []
+    policy = opt_out_policies.get(db, session.client_id)
+    rows = [_row(session, each, policy, now) for each in inbound]
+    if any(row["opt_out"] for row in rows):
+        opted_out.changing(db)
+    new = {row.id for row in insert_missing(db, Reply, rows, Reply.id)}
+    revoked: list[ClaimKey] = []
+    for row in rows:
+        if row["opt_out"] and row["id"] in new:
+            revoked += _heed(db, row, policy, now)
+    return revoked
+
+
+def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[str, Any]:
+    said = storable(inbound.text, longest=LONGEST_TEXT)
+    word = keywords.fold(said) if inbound.kind in _TYPED else ""
+    return {
+        "id": ids.new(),
+        "client_id": session.client_id,
+        "session_id": session.id,
+        "message_id": one_word(inbound.message_id),
+        "recipient": one_word(inbound.sender),
+        "forms": storable(" ".join(inbound.forms or (inbound.sender,))),
+        "name": storable(inbound.name) or None,
+        "kind": storable(inbound.kind),
+        "text": said or None,
+        "word": word or None,
+        "payload": storable(inbound.payload) or None,
+        "context_id": one_word(inbound.answers) or None,
+        "media": dict(inbound.media) if inbound.media else None,
+        "opt_out": policy.wish(word),
+        "written_at": inbound.written_at or now,
+        "created_at": now,
+    }
+
+
+def _heed(db: Db, row: dict[str, Any], policy: Policy, now: int) -> list[ClaimKey]:
+    """Stop or start messages to a writer, who is told so where the client wants it."""
+    of_session = Whose(row["client_id"], row["session_id"])
+    whose = of_session if policy.reach == Reach.SESSION else Whose(row["client_id"])
+    people = row["forms"].split()
+    was_out = bool(opt_outs.among(db, of_session, people))
+    revoked: list[ClaimKey] = []
+    if row["opt_out"] is Wish.STOP:
+        revoked = opt_outs.stop(db, whose, people, OptOutSource.KEYWORD, now=now)
+        answer = "" if was_out else policy.confirmation
+    else:
+        for each in (of_session, Whose(row["client_id"])):
+            opt_outs.forget(db, each, people)
+        answer = policy.welcome if was_out else ""
+    if answer:
+        db.execute(update(Reply).where(Reply.id == row["id"]).values(confirmation=answer))
+    return revoked
+
+
+class Settled(NamedTuple):
+    """A reply that was settled just now; `confirmation` is to be sent to its writer."""
+
+    id: str
+    client_id: str
+    session_id: str
+    recipient: str
+    broadcast_id: str | None
+    opt_out: str | None
+    confirmation: str | None
+
+
+_TABLE = cast("Table", Reply.__table__)
+
+
+def settle(db: Db, limit: int, *, now: int) -> list[Settled]:
+    """Find out what up to `limit` replies answer, the oldest first, and count them."""
+    open_ones = (
+        select(*_TABLE.columns)
+        .where(Reply.settled_at.is_(None))
+        .order_by(Reply.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = db.execute(open_ones).all()
+    by_session: dict[str, list[Row[Any]]] = {}
+    for row in rows:
+        by_session.setdefault(row.session_id, []).append(row)
+    found: dict[str, _Got] = {}
+    for session_id, mine in by_session.items():
+        found |= _found(db, session_id, mine)
+    _write(db, rows, found, now)
+    return [_settled(row, found.get(row.id)) for row in rows]
+
+
+class _Got(NamedTuple):
+    """A delivery that a writer has got; `at` in milliseconds of Unix time."""
+
+    delivery_id: str
+    broadcast_id: str
+    recipient: str
+    at: int = 0
+
+
+def _settled(row: Row[Any], got: _Got | None) -> Settled:
+    return Settled(
+        row.id,
+        row.client_id,
+        row.session_id,
+        got.recipient if got else row.recipient,
+        got and got.broadcast_id,
+        row.opt_out,
+        row.confirmation,
+    )
+
+
+def _found(db: Db, session_id: str, rows: Sequence[Row[Any]]) -> dict[str, _Got]:
+    """Return what replies answer: the message that they name, else the last one of the writer's."""
+    answers = {row.context_id: row.forms for row in rows if row.context_id}
+    places = sent_parts.find(db, session_id, answers) if answers else {}
+    named = {place.delivery_id for place in places.values()}
+    got = {each.delivery_id: each for each in _named(db, named)} if named else {}
+    last = _last(db, session_id, {form for row in rows for form in row.forms.split()})
+    found: dict[str, _Got] = {}
+    for row in rows:
+        place = places.get(row.context_id)
+        known = got.get(place.delivery_id) if place else None
+        if answer := known or _latest(last, row):
+            found[row.id] = answer
+    return found
+
+
+_NAMED = text("SELECT id, broadcast_id, recipient FROM deliveries WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
+
+
+def _named(db: Db, delivery_ids: Iterable[str]) -> list[_Got]:
+    return [_Got(*row) for row in db.execute(_NAMED, {"ids": list(delivery_ids)})]
+
+
+_LAST = text("""
+    SELECT d.id, d.broadcast_id, d.recipient, COALESCE(d.sent_at, d.updated_at) AS at
+    FROM (SELECT id FROM broadcasts WHERE session_id = :session_id ORDER BY id DESC LIMIT :newest)
+        AS b
+    JOIN deliveries AS d ON d.broadcast_id = b.id AND d.recipient IN :people
+    WHERE d.status IN ('sending', 'sent', 'delivered', 'read', 'uncertain')
+""").bindparams(bindparam("people", expanding=True))
+
+
+def _last(db: Db, session_id: str, people: set[str]) -> list[_Got]:
+    """Return what writers have got of the newest broadcasts of a session, the latest first."""
+    newest = min(sent_parts.MOST_BROADCASTS, _LOOKS // max(1, len(people)))
+    values = {"session_id": session_id, "newest": newest, "people": list(people)}
+    return sorted((_Got(*row) for row in db.execute(_LAST, values)), key=_moment, reverse=True)
+
+
+def _moment(got: _Got) -> int:
+    return got.at
+
+
+def _latest(last: Iterable[_Got], row: Row[Any]) -> _Got | None:
+    people, until = set(row.forms.split()), row.created_at + _CLOSE
+    return next((got for got in last if got.recipient in people and got.at <= until), None)
+
+
+_SETTLE = text("""
+    UPDATE replies SET settled_at = :now, broadcast_id = :broadcast_id, delivery_id = :delivery_id,
+        recipient = COALESCE(:recipient, recipient)
+    WHERE id = :id
+""")
+
+
+def _write(db: Db, rows: Sequence[Row[Any]], found: dict[str, _Got], now: int) -> None:
+    if not rows:
+        return
+    nothing = {"broadcast_id": None, "delivery_id": None, "recipient": None}
+    db.execute(
+        _SETTLE,
+        [
+            {
+                **nothing,
+                **(found[row.id]._asdict() if row.id in found else {}),
+                "id": row.id,
+                "now": now,
+            }
+            for row in rows
+        ],
+    )
+    counts = Counter(got.broadcast_id for got in found.values())
+    for broadcast_id, count in sorted(counts.items()):
+        counted = update(Broadcast).where(Broadcast.id == broadcast_id)
+        db.execute(
+            counted.values(replies=Broadcast.replies + count, updated_at=Broadcast.updated_at),
+            execution_options={"synchronize_session": False},
+        )
+
+
+class Wanted(NamedTuple):
+    """Which replies are asked for; an empty value asks for any."""
+
+    recipient: str = ""
+    broadcast_id: str = ""
+    session_id: str = ""
+    text: str = ""
+
+
+def page(db: Db, client_id: str, wanted: Wanted, request: paging.PageRequest) -> paging.Page[Reply]:
+    """Return one page of the replies to a client's sessions."""
+    mine = owned.mine(Reply, client_id)
+    if wanted.recipient:
+        mine = mine.where(Reply.recipient == (read_one(wanted.recipient) or wanted.recipient))
+    if wanted.broadcast_id:
+        mine = mine.where(Reply.broadcast_id == wanted.broadcast_id)
+    if wanted.session_id:
+        mine = mine.where(Reply.session_id == wanted.session_id)
+    if wanted.text:
+        mine = mine.where(func.lower(Reply.text).contains(wanted.text.lower(), autoescape=True))
+    return paging.fetch(db, mine, Reply.id, request)
+
+
+def get(db: Db, client_id: str, reply_id: str, *, within: str | None = None) -> Reply:
+    """Return a reply to one of a client's sessions; raises NotFoundError."""
+    reply = owned.get(db, Reply, client_id, reply_id)
+    if within not in {None, reply.session_id}:
+        raise NotFoundError("reply", reply_id)
+    return reply
+
+
+class Answer(NamedTuple):
+    """What several people answered to a broadcast; `text` is one of the ways they wrote it."""
+
+    text: str | None
+    kind: str
+    replies: int
+    people: int
+    last_at: int
+
+
+def answers(db: Db, broadcast_id: str) -> list[Answer]:
+    """Count the replies to a broadcast by what they say, the most frequent answers first.
+
+    Of what is no text, such as pictures, by kind.
+    """
+    key = func.coalesce(Reply.word, Reply.kind)
+    count = func.count()
+    said = (
+        select(
+            func.min(Reply.text),
+            func.min(Reply.kind),
+            count,
+            func.count(Reply.recipient.distinct()),
+            func.max(Reply.created_at),
+        )
+        .where(Reply.broadcast_id == broadcast_id)
+        .group_by(key)
+        .order_by(count.desc(), key)
+        .limit(MOST_WORDS)
+    )
+    return [Answer(*row) for row in db.execute(said)]

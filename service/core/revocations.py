@@ -1,0 +1,86 @@
+"""Revocations: claims that a dispatcher must give up, as their recipient has opted out since.
+
+The dispatcher reads what is revoked of its own, lets none of it begin, and deletes the rows: that
+is how others know that it has heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, delete, exists, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import Session as Db
+
+from service.core.deliveries import opted_out
+from service.core.deliveries.opted_out import Whose
+from service.database import insert_new
+from service.models import Delivery, DeliveryStatus, Dispatcher, RevokedClaim
+
+_IN_ONE_STATEMENT = 500
+
+
+class ClaimKey(NamedTuple):
+    """A claim on one delivery; another one on the same delivery has another moment."""
+
+    delivery_id: str
+    claimed_at: int
+
+
+def revoke(db: Db, whose: Whose, recipients: Collection[str]) -> list[ClaimKey]:
+    """Revoke what is claimed for some recipients, in all open broadcasts; return the claims.
+
+    To be called after `opted_out.leave_out`, which waits for claims that are being made.
+    """
+    claimed = (
+        select(Delivery.id, Delivery.updated_at, Delivery.claim_id)
+        .join(Dispatcher, Dispatcher.id == Delivery.claim_id)
+        .where(
+            Delivery.status == DeliveryStatus.SENDING,
+            Delivery.recipient.in_(recipients),
+            Delivery.broadcast_id.in_(opted_out.open_broadcasts(whose)),
+        )
+    )
+    rows = db.execute(claimed).all()
+    names = ("delivery_id", "claimed_at", "claim_id")
+    insert_new(db, RevokedClaim, [dict(zip(names, row, strict=True)) for row in rows])
+    return [ClaimKey(row.id, row.updated_at) for row in rows]
+
+
+def of_dispatcher(db: Db, dispatcher_id: str) -> list[ClaimKey]:
+    """Return the claims of one dispatcher that are revoked and that it has not heard of."""
+    mine = select(RevokedClaim.delivery_id, RevokedClaim.claimed_at)
+    return [
+        ClaimKey(*row) for row in db.execute(mine.where(RevokedClaim.claim_id == dispatcher_id))
+    ]
+
+
+def acknowledge(db: Db, claims: Sequence[ClaimKey]) -> None:
+    """Say that none of these will begin any more."""
+    for start in range(0, len(claims), _IN_ONE_STATEMENT):
+        some = claims[start : start + _IN_ONE_STATEMENT]
+        heard = tuple_(RevokedClaim.delivery_id, RevokedClaim.claimed_at).in_(some)
+        db.execute(delete(RevokedClaim).where(heard))
+
+
+def are_heard(db: Db, claims: Sequence[ClaimKey]) -> bool:
+    """Tell whether every dispatcher has heard that its claims are revoked, or is gone."""
+    return not _is_any(db, RevokedClaim.delivery_id, RevokedClaim.claimed_at, claims)
+
+
+def are_over(db: Db, claims: Sequence[ClaimKey]) -> bool:
+    """Tell whether none of these claims is held any more: sent, failed or given up."""
+    sending = Delivery.status == DeliveryStatus.SENDING
+    return not _is_any(db, Delivery.id, Delivery.updated_at, claims, sending)
+
+
+def _is_any(
+    db: Db,
+    delivery_id: InstrumentedAttribute[str],
+    claimed_at: InstrumentedAttribute[int],
+    claims: Sequence[ClaimKey],
+    *conditions: ColumnElement[bool],
+) -> bool:
+    named = tuple_(delivery_id, claimed_at).in_(claims)
+    return bool(db.scalar(select(exists().where(named, *conditions))))

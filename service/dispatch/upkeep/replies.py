@@ -1,0 +1,55 @@
+"""The turn in which replies are settled: what they answer, and what is answered to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from service.channels.base import Content, SendError
+from service.config import Settings
+from service.core import replies
+from service.core.accounts import Accounts
+from service.core.replies import Settled
+from service.database import Database, now_ms
+from service.models import Session
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 200
+
+
+@dataclass(slots=True)
+class Replies:
+    """Settles replies, many in a transaction, and confirms opt-outs where the client wants it.
+
+    A confirmation is tried once: what becomes of it is logged and nothing depends on it.
+    """
+
+    settings: Settings
+    database: Database
+    accounts: Accounts
+
+    def turn(self) -> float:
+        """Settle what has come; return the seconds until it is worth looking again."""
+        with self.database.writing() as db:
+            settled = replies.settle(db, _BATCH, now=now_ms())
+        for each in settled:
+            if each.confirmation:
+                self._confirm(each, each.confirmation)
+        return 0.0 if len(settled) == _BATCH else self.settings.poll_interval
+
+    def _confirm(self, reply: Settled, text: str) -> None:
+        with self.database.reading() as db:
+            session = db.get(Session, reply.session_id)
+        if session is None or session.reason:
+            return
+        try:
+            driver = self.accounts.open(session)
+            for number, part in enumerate(driver.plan(Content(text=text))):
+                prepared = driver.prepare(part)
+                self.accounts.ask(driver.send(reply.recipient, prepared, f"{reply.id}.{number}"))
+        except SendError as error:
+            log.warning("a confirmation was not sent", reply_id=reply.id, reason=error.reason)
+        except Exception:
+            log.exception("a confirmation was not sent", reply_id=reply.id)

@@ -1,0 +1,59 @@
+"""Replies: what people write to a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service import ids
+from service.models.base import Base, Id, Moment
+
+_UNSETTLED = text("settled_at IS NULL")
+
+
+class Reply(Base):
+    """A message that somebody wrote to a session.
+
+    `recipient` is the writer, in the form in which deliveries have them; `forms` are all forms in
+    which they may have been addressed, with blanks between. `word` is the text as keywords are
+    compared: replies of one word are counted together. `context_id` is the provider's id of the
+    message that was answered. `opt_out` is `stop` or `start` where the text was such a keyword, and
+    `confirmation` the text that is sent back. `written_at` is the provider's time.
+
+    `broadcast_id` and `delivery_id` are what the writer got last, or answered; null until
+    `settled_at`, and for somebody who got nothing.
+    """
+
+    __tablename__ = "replies"
+    __table_args__ = (
+        UniqueConstraint("session_id", "message_id"),
+        Index(None, "client_id", "id"),
+        Index(None, "recipient", "id"),
+        Index(None, "broadcast_id", "id"),
+        Index(None, "created_at"),
+        Index("ix_replies_unsettled", "id", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new)
+    client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
+    session_id: Mapped[str] = mapped_column(Id, ForeignKey("sessions.id", ondelete="CASCADE"))
+    message_id: Mapped[str]
+    recipient: Mapped[str]
+    forms: Mapped[str]
+    name: Mapped[str | None]
+    kind: Mapped[str]
+    text: Mapped[str | None]
+    word: Mapped[str | None]
+    payload: Mapped[str | None]
+    context_id: Mapped[str | None]
+    media: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    attachment_id: Mapped[str | None] = mapped_column(Id)
+    opt_out: Mapped[str | None]
+    confirmation: Mapped[str | None]
+    broadcast_id: Mapped[str | None] = mapped_column(Id)
+    delivery_id: Mapped[str | None] = mapped_column(Id)
+    written_at: Mapped[int] = mapped_column(Moment)
+    created_at: Mapped[int] = mapped_column(Moment)
+    settled_at: Mapped[int | None] = mapped_column(Moment)

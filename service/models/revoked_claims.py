@@ -1,0 +1,22 @@
+"""Revoked claims: deliveries that a dispatcher holds and must not begin any more."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.models.base import Base, Id, Moment
+
+
+class RevokedClaim(Base):
+    """A claim whose recipient has opted out since; its dispatcher deletes the row once it knows.
+
+    `claimed_at` is the moment of the claim, which tells it from a later one on the same delivery.
+    """
+
+    __tablename__ = "revoked_claims"
+    __table_args__ = (Index(None, "claim_id"),)
+
+    delivery_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    claimed_at: Mapped[int] = mapped_column(Moment, primary_key=True, autoincrement=False)
+    claim_id: Mapped[str] = mapped_column(Id, ForeignKey("dispatchers.id", ondelete="CASCADE"))
