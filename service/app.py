@@ -69,11 +69,10 @@ class Application(Flask):
 def create_app(settings: Settings | None = None) -> Application:
     """Build the application; nothing of it runs yet, as servers fork after this."""
     settings = settings or config.load()
-    logs.configure(settings)
     app = Application("service", static_folder="static")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the provider that Flask comes with
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.extensions[EXTENSION] = _parts(settings)
+    equip(app, settings)
     traffic.register(app)
     metrics.register(app)
     origins.register(app)
@@ -89,11 +88,14 @@ def create_app(settings: Settings | None = None) -> Application:
     return app
 
 
-def _parts(settings: Settings) -> Crier:
+def equip(app: Flask, settings: Settings) -> None:
+    """Give an application the parts that work with these settings, in place of any it had."""
+    logs.configure(settings)
     database, vault = Database(settings), Vault(settings)
     accounts = Accounts(settings, vault, partial(StoredMediaIds, database))
     dispatcher = Dispatcher(settings, database, accounts)
-    return Crier(settings, database, Storage(settings), vault, accounts, dispatcher)
+    parts = Crier(settings, database, Storage(settings), vault, accounts, dispatcher)
+    app.extensions[EXTENSION] = parts
 
 
 def _publish(app: Application) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 
-from service.app import Application
+from service.app import Application, create_app
 from service.config import Settings
 from service.errors import ServiceError
 from tests.conftest import Tenant
@@ -18,8 +19,9 @@ from tests.conftest import Tenant
 MakeApp = Callable[..., Application]
 
 
-def failing(app: Application, error: Exception) -> Any:
+def failing(folder: Path, error: Exception) -> Any:
     """Answer a request to an address whose view raises."""
+    app = create_app(Settings(data_dir=folder, dispatch="off"))
 
     @app.get("/fail")
     def fail() -> str:
@@ -47,9 +49,9 @@ def test_a_wrong_method_is_405_and_says_which_are_right(acme: Tenant) -> None:
 
 
 def test_a_defect_is_answered_with_a_reference_to_the_log_and_no_trace(
-    app: Application, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = failing(app, ZeroDivisionError("secret of ours"))
+    answer = failing(tmp_path, ZeroDivisionError("secret of ours"))
     assert answer.status_code == 500
     assert answer.json["status"] is False
     assert "secret" not in answer.text
@@ -61,14 +63,14 @@ def test_a_defect_is_answered_with_a_reference_to_the_log_and_no_trace(
     assert "crier_secret" not in json.dumps(lines)
 
 
-def test_a_busy_database_is_503(app: Application) -> None:
-    answer = failing(app, PoolTimeoutError())
+def test_a_busy_database_is_503(tmp_path: Path) -> None:
+    answer = failing(tmp_path, PoolTimeoutError())
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "2"
 
 
-def test_a_lost_race_is_409(app: Application) -> None:
-    assert failing(app, StaleDataError()).status_code == 409
+def test_a_lost_race_is_409(tmp_path: Path) -> None:
+    assert failing(tmp_path, StaleDataError()).status_code == 409
 
 
 def test_a_database_that_is_not_there_is_503(settings: Settings, make_app: MakeApp) -> None:
@@ -130,10 +132,10 @@ def test_no_answer_repeats_a_long_name_or_value(acme: Tenant) -> None:
         assert len(answer.text) < 10_000, path
 
 
-def test_a_long_reason_is_cut(app: Application) -> None:
+def test_a_long_reason_is_cut(tmp_path: Path) -> None:
     error = ServiceError("a" * 9_000, errors={"f" * 9_000: ["b" * 9_000, ["c" * 9_000], 7]})
 
-    answer = failing(app, error).json
+    answer = failing(tmp_path, error).json
 
     assert len(answer["message"]) == 2_000
     [(name, reasons)] = answer["errors"].items()
