@@ -45,6 +45,9 @@ _MUCH = 10
 _AT_ONCE = 500
 """Rows inserted by one statement, of up to 60 columns: SQLite takes 32,766 values."""
 
+CACHE = "crier_cache"
+"""The place in a session's `info` for what a process remembers from one transaction to the next."""
+
 LANES = "crier_lanes"
 """The place in a session's `info` for the most lanes of a broadcast; 0: no engine takes jobs."""
 
@@ -105,7 +108,10 @@ class Database:
         self._writes = sessionmaker(
             self.engine.execution_options(crier_writes=True),
             expire_on_commit=False,
-            info={LANES: settings.lanes if settings.dispatch == "procrastinate" else 0},
+            info={
+                CACHE: {},
+                LANES: settings.lanes if settings.dispatch == "procrastinate" else 0,
+            },
         )
         # SQLite has one writer at a time and lets the others poll with growing naps: within a
         # process a lock hands the turn over at once instead.

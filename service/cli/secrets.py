@@ -45,11 +45,15 @@ def forget() -> None:
 
 
 def _pass() -> int:
-    """Go through all sessions, a few in each transaction; return how many were encrypted anew."""
+    """Go through all secrets, a few in each transaction; return how many were encrypted anew."""
+    return sum(map(_pass_through, keys.SEALED))
+
+
+def _pass_through(table: keys.Sealed) -> int:
     parts, total, last = crier(), 0, ""
     while True:
         with writing() as db:
-            turn = keys.renew(db, parts.vault, after=last)
+            turn = keys.renew(db, parts.vault, after=last, table=table)
         total += turn.renewed
         if turn.last is None:
             return total

@@ -42,6 +42,10 @@ class Accounts:
         """
         return talk(question, self._hasty)
 
+    def opened(self, secrets: str) -> dict[str, Any]:
+        """Return stored secrets, decrypted; raises SealedError without their key."""
+        return self._vault.decrypt(secrets)
+
     def settings_of(self, session: Session) -> dict[str, Any]:
         """Return all settings of a session, the secret ones decrypted."""
         secrets = self._vault.decrypt(session.secrets) if session.secrets else {}

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import paging, signals
+from service.core import outbox, paging, signals
 from service.core.deliveries import transitions
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -19,6 +19,7 @@ from service.models import (
     BroadcastAttachment,
     BroadcastStatus,
     DeliveryStatus,
+    EventType,
 )
 
 
@@ -74,7 +75,9 @@ def pause(
     """Stop sending until `resume`; raises ConflictError unless it is sending."""
     values = {"status": BroadcastStatus.PAUSED, "reason": "Paused by the client."}
     broadcast = get(db, client_id, broadcast_id, within=within)
-    return _move(db, broadcast, BroadcastStatus.SENDING, values, now=now)
+    _move(db, broadcast, BroadcastStatus.SENDING, values, now=now)
+    outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_PAUSED, now=now)
+    return broadcast
 
 
 def resume(

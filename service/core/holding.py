@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Row, text, update
 from sqlalchemy.orm import Session as Db
 
-from service.models import FOREVER, Broadcast, BroadcastStatus, Session
+from service.core import moments, outbox
+from service.models import FOREVER, Broadcast, BroadcastStatus, EventType, Session
 
 
 def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now: int) -> None:
@@ -14,6 +19,18 @@ def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now
     The longest of several holds counts: an answer that arrives late must not shorten a hold. A
     dated hold applies again after the session is fixed.
     """
+    with telling(db, session_id, now=now):
+        _hold(db, session_id, reason, until, now)
+
+
+def replace_hold(db: Db, session_id: str, reason: str, *, until: int | None, now: int) -> None:
+    """Let a session wait for this reason, whatever it waited for before."""
+    with telling(db, session_id, now=now):
+        _release(db, session_id, now)
+        _hold(db, session_id, reason, until, now)
+
+
+def _hold(db: Db, session_id: str, reason: str, until: int | None, now: int) -> None:
     if until is None:
         _block(db, session_id, reason, now=now)
     else:
@@ -36,6 +53,11 @@ def _throttle(db: Db, session_id: str, reason: str, *, until: int, now: int) -> 
 
 def release_session(db: Db, session_id: str, *, now: int) -> None:
     """Unblock a session. A dated hold stays."""
+    with telling(db, session_id, now=now):
+        _release(db, session_id, now)
+
+
+def _release(db: Db, session_id: str, now: int) -> None:
     blocked = update(Session).where(Session.id == session_id, Session.held_until == FOREVER)
     before = {"held_until": Session.rests_until, "hold_reason": Session.rest_reason}
     db.execute(blocked.values(**before, updated_at=now))
@@ -47,4 +69,41 @@ def hold_broadcast(db: Db, broadcast_id: str, reason: str, *, now: int) -> None:
         Broadcast.id == broadcast_id, Broadcast.status == BroadcastStatus.SENDING
     )
     values = {"status": BroadcastStatus.PAUSED, "reason": reason, "updated_at": now}
-    db.execute(held.values(**values, version=Broadcast.version + 1))
+    changed = held.values(**values, version=Broadcast.version + 1).returning(Broadcast.client_id)
+    client_id = db.scalar(changed.execution_options(synchronize_session=False))
+    if client_id and outbox.wanted(db, client_id, EventType.BROADCAST_HELD):
+        broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
+        outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_HELD, now=now)
+
+
+@contextmanager
+def telling(db: Db, session_id: str, *, now: int) -> Iterator[None]:
+    """Tell callbacks if a session can send no longer, or can again, at the end of the block."""
+    before = db.execute(_STATE, {"id": session_id}).one_or_none()
+    kinds = (EventType.SESSION_HELD, EventType.SESSION_READY)
+    is_wanted = before and any(outbox.wanted(db, before.client_id, kind) for kind in kinds)
+    yield
+    if before and is_wanted:
+        after = db.execute(_STATE, {"id": session_id}).one()
+        if _standing(before, now) != _standing(after, now):
+            _tell(db, after, now)
+
+
+_STATE = text("SELECT id, client_id, name, held_until, hold_reason FROM sessions WHERE id = :id")
+
+
+def _standing(session: Row[Any], now: int) -> tuple[bool, bool]:
+    """Return whether a session is held, and whether it is for good."""
+    return session.held_until > now, session.held_until == FOREVER
+
+
+def _tell(db: Db, session: Row[Any], now: int) -> None:
+    is_held, is_blocked = _standing(session, now)
+    kind = EventType.SESSION_HELD if is_held else EventType.SESSION_READY
+    data = {
+        "session_id": session.id,
+        "name": session.name,
+        "reason": session.hold_reason if is_held else None,
+        "heldUntil": moments.show(session.held_until) if is_held and not is_blocked else None,
+    }
+    outbox.emit(db, session.client_id, kind, session.id, data, sequence=now, now=now)

@@ -12,7 +12,7 @@ from sqlalchemy.orm.attributes import flag_modified
 from service.core import vault as vaults
 from service.core.vault import SealedError, Vault
 from service.errors import InvalidError, ServiceError
-from service.models import Session
+from service.models import Callback, Session
 
 LOST: Final = "lost"
 """Replaces a key's mark when the operator has given the key up."""
@@ -23,6 +23,11 @@ _NAMED = 5
 _BATCH = 100
 """Sessions to re-encrypt per transaction."""
 
+
+Sealed = type[Session] | type[Callback]
+
+SEALED: Final[tuple[Sealed, ...]] = (Session, Callback)
+"""The tables that hold secrets."""
 
 _Secrets = Row[str, str, str, str | None]
 
@@ -78,18 +83,18 @@ def can_open(session: Session, vault: Vault) -> bool:
     return not session.secrets or session.sealed_by in vault.marks or _opens(vault, session)
 
 
-def seal(db: Db, session: Session, secrets: Mapping[str, Any], vault: Vault) -> None:
-    """Encrypt the secrets of a session.
+def seal(db: Db, row: Session | Callback, secrets: Mapping[str, Any], vault: Vault) -> None:
+    """Encrypt the secrets of a session or a callback.
 
     Raises WrongKeyError if this process has none of the keys in use: other processes could not
     decrypt the result.
     """
     if secrets and (closed := unopened(db, vault)) and closed.is_foreign:
         raise WrongKeyError
-    session.secrets = vault.encrypt(secrets)
-    session.sealed_by = vault.marks[0] if secrets else None
+    row.secrets = vault.encrypt(secrets)
+    row.sealed_by = vault.marks[0] if secrets else None
     # Always write it: a rotation may have changed it since the row was read.
-    flag_modified(session, "sealed_by")
+    flag_modified(row, "sealed_by")
 
 
 def kept(session: Session, given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
@@ -107,15 +112,15 @@ def kept(session: Session, given: Mapping[str, Any], vault: Vault) -> dict[str, 
         return {}
 
 
-def renew(db: Db, vault: Vault, *, after: str) -> Turn:
-    """Re-encrypt the secrets of the next sessions after an id with the first key.
+def renew(db: Db, vault: Vault, *, after: str, table: Sealed = Session) -> Turn:
+    """Re-encrypt the secrets of the next rows after an id with the first key.
 
-    Sessions that cannot be decrypted, or that change in the meantime, stay as they are.
+    Rows that cannot be decrypted, or that change in the meantime, stay as they are.
     """
-    query = select(Session.id, Session.secrets).where(_sealed_by_others(vault.marks[:1]))
-    page = query.where(Session.id > after).order_by(Session.id).limit(_BATCH)
+    query = select(table.id, table.secrets).where(_sealed_by_others(vault.marks[:1], table))
+    page = query.where(table.id > after).order_by(table.id).limit(_BATCH)
     batch = db.execute(page).all()
-    renewed = sum(_renew(db, vault, row.id, row.secrets) for row in batch)
+    renewed = sum(_renew(db, vault, table, row.id, row.secrets) for row in batch)
     return Turn(renewed, batch[-1].id if batch else None)
 
 
@@ -147,9 +152,9 @@ def _has_own(db: Db, vault: Vault) -> bool:
     return db.execute(own.limit(1)).first() is not None
 
 
-def _sealed_by_others(marks: Sequence[str]) -> ColumnElement[bool]:
-    other = or_(Session.sealed_by.is_(None), Session.sealed_by.not_in(marks))
-    return (Session.secrets != "") & other
+def _sealed_by_others(marks: Sequence[str], table: Sealed = Session) -> ColumnElement[bool]:
+    other = or_(table.sealed_by.is_(None), table.sealed_by.not_in(marks))
+    return (table.secrets != "") & other
 
 
 def _opens(vault: Vault, row: Session | _Secrets) -> bool:
@@ -157,13 +162,13 @@ def _opens(vault: Vault, row: Session | _Secrets) -> bool:
     return row.sealed_by is None and vault.opener(row.secrets) is not None
 
 
-def _renew(db: Db, vault: Vault, session_id: str, stored: str) -> bool:
+def _renew(db: Db, vault: Vault, table: Sealed, row_id: str, stored: str) -> bool:
     try:
         secrets = vault.encrypt(vault.decrypt(stored))
     except SealedError:
         return False
-    same = update(Session).where(Session.id == session_id, Session.secrets == stored)
-    values = {"secrets": secrets, "sealed_by": vault.marks[0], "updated_at": Session.updated_at}
+    same = update(table).where(table.id == row_id, table.secrets == stored)
+    values = {"secrets": secrets, "sealed_by": vault.marks[0], "updated_at": table.updated_at}
     db.execute(same.values(**values))
     return True
 

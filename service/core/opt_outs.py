@@ -6,20 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, literal, null, select, union_all
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
-from service.core import numbers, paging, recipients, revocations, sessions
+from service.core import numbers, outbox, paging, recipients, revocations, sessions
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import Whose
 from service.core.recipients import Recipients
 from service.core.revocations import ClaimKey
-from service.database import insert_new
+from service.database import insert_new, now_ms
 from service.errors import InvalidError, NotFoundError
-from service.models import ClientOptOut, OptOut, OptOutSource, Session
+from service.models import ClientOptOut, EventType, OptOut, OptOutSource, Session
 
 _IN_ONE_STATEMENT = 500
 _EXPORTED_AT_ONCE = 1_000
@@ -107,14 +108,16 @@ def remember(
     place = _place(whose)
     common = {place.owner.key: place.owner_id, "created_at": now, "source": source}
     for some in _pieces(people):
-        insert_new(db, place.table, [{**common, "recipient": each} for each in some])
+        with _telling(db, whose, some, now=now):
+            insert_new(db, place.table, [{**common, "recipient": each} for each in some])
 
 
 def forget(db: Db, whose: Whose, people: Sequence[str]) -> None:
     """Remove the opt-outs of some recipients, if there are any."""
     place = _place(whose)
     gone = place.owner == place.owner_id, place.table.recipient.in_(people)
-    db.execute(sql_delete(place.table).where(*gone), execution_options=_UNSEEN)
+    with _telling(db, whose, people, now=now_ms()):
+        db.execute(sql_delete(place.table).where(*gone), execution_options=_UNSEEN)
 
 
 _UNSEEN = {"synchronize_session": False}
@@ -126,9 +129,42 @@ def delete(db: Db, whose: Whose, written: str) -> Row:
     found: Row | None = db.get(place.table, place.key(recipient)) if recipient else None
     if found is None:
         raise NotFoundError("opt-out", written)
-    db.delete(found)
-    db.flush()
+    with _telling(db, whose, [found.recipient], now=now_ms()):
+        db.delete(found)
+        db.flush()
     return found
+
+
+@contextmanager
+def _telling(db: Db, whose: Whose, people: Sequence[str], *, now: int) -> Iterator[None]:
+    """Tell callbacks which of some recipients are opted out in another way after the block."""
+    client_id = whose.client_id or _client_of(db, whose)
+    if not outbox.wanted(db, client_id, EventType.OPT_OUT_CHANGED):
+        yield
+        return
+    before = _those_in(db, whose, people)
+    yield
+    after = _those_in(db, whose, people)
+    for changed, is_out in ((after - before, True), (before - after, False)):
+        if changed:
+            data = {
+                "session_id": whose.session_id,
+                "recipients": sorted(changed),
+                "opted_out": is_out,
+            }
+            kind, subject = EventType.OPT_OUT_CHANGED, whose.session_id or client_id
+            outbox.emit(db, client_id, kind, subject, data, sequence=now, now=now)
+
+
+def _client_of(db: Db, whose: Whose) -> str:
+    return db.scalar(select(Session.client_id).where(Session.id == whose.session_id)) or ""
+
+
+def _those_in(db: Db, whose: Whose, people: Sequence[str]) -> set[str]:
+    """Return which recipients are among these opt-outs."""
+    place = _place(whose)
+    mine = select(place.table.recipient).where(place.owner == place.owner_id)
+    return set(db.scalars(mine.where(place.table.recipient.in_(people))))
 
 
 def among(db: Db, whose: Whose, people: Iterable[str]) -> set[str]:

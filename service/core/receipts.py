@@ -234,7 +234,8 @@ def _bring_forward(
             result.arrived.add(broadcast_id)
     events.keep(db, [event for case in cases for event in case.events])
     transitions.bring_forward(db, moves)
-    tallies.move(db, gains, now=now)
+    touched = (str(move["delivery_id"]) for move in moves)
+    tallies.move(db, gains, touched=touched, now=now)
     queued = [
         str(move["delivery_id"]) for move in moves if move["new_status"] == DeliveryStatus.QUEUED
     ]

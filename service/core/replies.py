@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.base import Inbound
-from service.core import keywords, opt_out_policies, opt_outs, owned, paging, sent_parts
+from service.core import keywords, opt_out_policies, opt_outs, outbox, owned, paging, sent_parts
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import Whose
 from service.core.deliveries.transitions import storable
@@ -26,7 +26,7 @@ from service.core.revocations import ClaimKey
 from service.core.waiting import one_word
 from service.database import insert_missing
 from service.errors import NotFoundError
-from service.models import Broadcast, OptOutSource, Reply, Session
+from service.models import Broadcast, EventType, OptOutSource, Reply, Session
 
 LONGEST_TEXT: Final = 4_096
 """Characters that are kept of a reply; WhatsApp's have up to so many."""
@@ -137,7 +137,25 @@ def settle(db: Db, limit: int, *, now: int) -> list[Settled]:
     for session_id, mine in by_session.items():
         found |= _found(db, session_id, mine)
     _write(db, rows, found, now)
-    return [_settled(row, found.get(row.id)) for row in rows]
+    settled = [_settled(row, found.get(row.id)) for row in rows]
+    for row, each in zip(rows, settled, strict=True):
+        _tell(db, row, each, now)
+    return settled
+
+
+def _tell(db: Db, row: Row[Any], settled: Settled, now: int) -> None:
+    data = {
+        "reply_id": row.id,
+        "session_id": row.session_id,
+        "broadcast_id": settled.broadcast_id,
+        "recipient": settled.recipient,
+        "name": row.name,
+        "kind": row.kind,
+        "text": row.text,
+        "opt_out": row.opt_out,
+    }
+    kind = EventType.REPLY_RECEIVED
+    outbox.emit(db, row.client_id, kind, row.session_id, data, sequence=now, now=now)
 
 
 class _Got(NamedTuple):

@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session as Db
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.channels.settings import servers
-from service.core import faults, keys, owned, paging
+from service.core import faults, holding, keys, owned, paging
 from service.core.attachments import finished, refuse_used
 from service.core.vault import Vault
+from service.database import now_ms
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
 from service.models import FOREVER, Broadcast, Session, UploadedMedia
 
@@ -115,11 +116,12 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     for name in _OPTIONS:
         if name in fields:
             setattr(session, name, fields[name])
-    if "settings" in fields:
-        session.held_until, session.hold_reason = 0, None
-    elif session.held_until == FOREVER:
-        session.held_until, session.hold_reason = session.rests_until, session.rest_reason
-    _flush(db, session)
+    with holding.telling(db, session_id, now=now_ms()):
+        if "settings" in fields:
+            session.held_until, session.hold_reason = 0, None
+        elif session.held_until == FOREVER:
+            session.held_until, session.hold_reason = session.rests_until, session.rest_reason
+        _flush(db, session)
     return session
 
 

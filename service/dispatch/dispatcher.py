@@ -30,6 +30,7 @@ from service.dispatch.sending.recorder import MOST_UNWRITTEN, Recorder
 from service.dispatch.sending.revocations import Revocations, RevokedClaims, await_end
 from service.dispatch.sending.sender import Senders, SendingContext
 from service.dispatch.sending.streaks import Streaks
+from service.dispatch.upkeep.callbacks import Callbacks
 from service.dispatch.upkeep.checkup import Checkup
 from service.dispatch.upkeep.fanout import FanOut
 from service.dispatch.upkeep.receipts import Receipts
@@ -87,6 +88,8 @@ class Dispatcher:
         self._revoking = Loop("revocations", revocations.turn)
         checkup = Checkup(settings, database, accounts, self._claim_anew)
         self._checking = Loop("checkup", checkup.turn, patience=600.0)
+        self._callbacks = Callbacks(database, accounts)
+        self._calling_back = Loop("callbacks", self._callbacks.turn)
         self._listener = Listener(settings, database, self.wake)
         self._listening = Loop("listener", self._listener.turn)
         self._beating = Loop("lease", self._lease.turn)
@@ -165,6 +168,7 @@ class Dispatcher:
         for loop in self._loops():
             loop.join(last - time.monotonic())
         self._listener.close()
+        self._callbacks.close()
         self._leave()
         self._ledger.close(all_written=all_written)
         self._started = False
@@ -195,6 +199,7 @@ class Dispatcher:
             self._answering,
             self._revoking,
             self._checking,
+            self._calling_back,
             self._listening,
         )
 

@@ -10,6 +10,13 @@ from service.models.broadcasts import (
     RecipientChunk,
     SendType,
 )
+from service.models.callbacks import (
+    Callback,
+    CallbackEvent,
+    CallbackQueue,
+    EventStatus,
+    EventType,
+)
 from service.models.clients import Client
 from service.models.contacts import Contact
 from service.models.deliveries import COUNTED, Delivery, DeliveryStatus
@@ -36,6 +43,9 @@ __all__ = [
     "Broadcast",
     "BroadcastAttachment",
     "BroadcastStatus",
+    "Callback",
+    "CallbackEvent",
+    "CallbackQueue",
     "Client",
     "ClientOptOut",
     "Contact",
@@ -44,6 +54,8 @@ __all__ = [
     "DeliveryStatus",
     "Dispatcher",
     "EventKind",
+    "EventStatus",
+    "EventType",
     "Group",
     "GroupMember",
     "OnUncertain",

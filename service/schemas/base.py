@@ -18,9 +18,9 @@ from marshmallow import (
     validate,
 )
 
+from service.core import moments
 from service.schemas import wordings
 
-UNIX_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 LONGEST_LINE = 200
 """The most characters of a name."""
 
@@ -207,7 +207,7 @@ class Moment(fields.AwareDateTime):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         moment = super()._deserialize(value, attr, data, **kwargs)
-        milliseconds = (moment - UNIX_EPOCH) // dt.timedelta(milliseconds=1)
+        milliseconds = (moment - moments.UNIX_EPOCH) // dt.timedelta(milliseconds=1)
         if not 0 <= milliseconds < _LAST_MOMENT:
             raise ValidationError("Must be between the years 1970 and 2999.")
         return milliseconds
@@ -284,8 +284,7 @@ class Flag(fields.Boolean):
 
 def show_moment(milliseconds: int) -> str:
     """Format Unix milliseconds as the API does."""
-    moment = UNIX_EPOCH + dt.timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moments.show(milliseconds)
 
 
 def id_field(**kwargs: Any) -> fields.String:

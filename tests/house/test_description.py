@@ -40,7 +40,8 @@ CHECKS = [
     response_schema_conformance,
 ]
 MADE = {
-    *("attachment_id", "broadcast_id", "contact_id", "delivery_id", "group_id", "session_id"),
+    *("attachment_id", "broadcast_id", "callback_id", "contact_id", "delivery_id", "event_id"),
+    *("group_id", "session_id"),
 }
 EXAMPLES = int(os.environ.get("EXAMPLES") or 10)
 """Requests for each operation on SQLite; half as many on Postgres, where only statements differ."""
@@ -98,6 +99,20 @@ def real(tenant: Tenant, name: str) -> str:
     return str(tenant.make(f"/{noun}", name=f"{noun} {number}", **more)["_id"])
 
 
+def reals(tenant: Tenant, case: Case[Any]) -> dict[str, str]:
+    return {name: real(tenant, name) for name in case.path_parameters}
+
+
+def told(tenant: Tenant) -> dict[str, str]:
+    """Return a callback and an event of it."""
+    listed = tenant.get("/callback").json["data"]  # type: ignore[index]
+    events = ["opt_out.changed"]
+    callback = (listed or [tenant.make("/callback", url="https://1.1.1.1/", events=events)])[0]
+    tenant.make(f"/session/{real(tenant, 'session_id')}/opt-out", recipient="12025550110")
+    event, *_ = tenant.get(f"/callback/{callback['_id']}/event").json["data"] or [{"_id": "0" * 24}]  # type: ignore[index]
+    return {"callback_id": callback["_id"], "event_id": event["_id"]}
+
+
 def try_out(
     operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, tenant: Tenant
 ) -> None:
@@ -119,7 +134,8 @@ def try_out(
         refusals = [] if is_form else [negative_data_rejection]
         case.call_and_validate(headers=headers, checks=[*CHECKS, *refusals])
         if set(case.path_parameters) & MADE:
-            case.path_parameters = {name: real(tenant, name) for name in case.path_parameters}
+            is_callback = "callback_id" in case.path_parameters
+            case.path_parameters = told(tenant) if is_callback else reals(tenant, case)
             case.call_and_validate(headers=headers, checks=CHECKS)
 
     # Some operations have nothing in which a request could be wrong.

@@ -26,9 +26,12 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 ADA, BEN = "12025550110", "12025550111"
 ORDER = {"send_type": "individual", "to": ADA, "message": {"text": "Hello"}}
 
+CALLBACK = {"url": "https://1.1.1.1/hook", "events": ["opt_out.changed"]}
+
 BASES: dict[str, dict[str, Any]] = {
     "createBroadcast": ORDER,
     "createAttachment": {"file": as_url(PNG)},
+    "createCallback": CALLBACK,
     "createContact": {"name": "Ada", "phones": [ADA]},
     "createContactGroup": {"name": "friends"},
     "createGroup": {"name": "friends"},
@@ -58,6 +61,7 @@ VALUES: dict[str, Any] = {
     "deleted": "true",
     "dry_run": "true",
     "emails": ["ada@example.com"],
+    "events": ["session.held"],
     "expires_at": "2999-01-01T00:00:00Z",
     "file": as_url(PNG + b"more"),
     "filename": "cake.png",
@@ -73,6 +77,7 @@ VALUES: dict[str, Any] = {
     "organisation": "Acme",
     "page": 2,
     "page_size": 3,
+    "paused": True,
     "personalise": True,
     "phones": [BEN],
     "prices": {"currency": "USD", "countries": {"NG": 0.05}},
@@ -92,6 +97,7 @@ VALUES: dict[str, Any] = {
     "title": "another",
     "to": BEN,
     "type": "all",
+    "url": "https://1.0.0.1/other",
     "variables": {"name": "Ada"},
     "welcome": "Hello again.",
     "words": ["enough"],
@@ -177,13 +183,9 @@ def prepared(acme: Tenant, operation: Operation) -> str:
         if operation.name in {"resumeBroadcast", "updateBroadcast"}:
             acme.post(f"/broadcast/{made}/pause")
         path = path.replace("{broadcast_id}", made)
-    if "{delivery_id}" in path:
-        made = acme.make("/broadcast", **ORDER)["_id"]
-        deliver(acme, made, DeliveryStatus.FAILED)
-        path = path.replace("{delivery_id}", ids.delivery(made, 0))
-    if "{attachment_id}" in path:
-        made = acme.make("/attachment", file=as_url(PNG))["_id"]
-        path = path.replace("{attachment_id}", made)
+    for noun, make in MAKERS.items():
+        if f"{{{noun}_id}}" in path:
+            path = path.replace(f"{{{noun}_id}}", make(acme))
     for noun, more in (("contact", {"phones": [ADA]}), ("group", {}), ("session", SANDBOX)):
         if f"{{{noun}_id}}" in path:
             made = acme.make(f"/{noun}", name=f"{noun} {number}", **more)["_id"]
@@ -199,10 +201,41 @@ def with_opt_outs(acme: Tenant, operation: Operation, path: str) -> str:
     if path.endswith("{recipient}"):
         path = path.replace("{recipient}", ADA)
         acme.make(path.rpartition("/")[0], recipient=ADA)
+    if "{event_id}" in path or operation.name == "listCallbackEvents":
+        told(acme)
+        [event, *_] = acme.get(f"{path.partition('/event')[0]}/event").json["data"]  # type: ignore[index]
+        path = path.replace("{event_id}", event["_id"])
     return path
 
 
+def told(acme: Tenant) -> None:
+    """Let callbacks be told of two things."""
+    [session, *_] = acme.get("/session").json["data"]  # type: ignore[index]
+    path = f"/session/{session['_id']}/opt-out"
+    acme.make(path, recipient=BEN)
+    acme.delete(f"{path}/{BEN}")
+
+
 SANDBOX = {"channel": "sandbox"}
+
+
+def a_delivery(acme: Tenant) -> str:
+    made = acme.make("/broadcast", **ORDER)["_id"]
+    deliver(acme, made, DeliveryStatus.FAILED)
+    return ids.delivery(made, 0)
+
+
+def an_attachment(acme: Tenant) -> str:
+    return str(acme.make("/attachment", file=as_url(PNG))["_id"])
+
+
+def a_callback(acme: Tenant) -> str:
+    for made in acme.get("/callback").json["data"]:  # type: ignore[index]
+        acme.delete(f"/callback/{made['_id']}")
+    return str(acme.make("/callback", **CALLBACK)["_id"])
+
+
+MAKERS = {"delivery": a_delivery, "attachment": an_attachment, "callback": a_callback}
 
 
 def ask(acme: Tenant, operation: Operation, place: str, field: str, value: Any) -> TestResponse:

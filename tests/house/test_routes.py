@@ -76,7 +76,12 @@ def one_of_each(tenant: Tenant) -> dict[str, str]:
         chunks.fan_out(db, broadcast["_id"], now=now_ms())
     tenant.make("/sandbox/reply", recipient="2348179803743", text="Hi")
     (reply,) = tenant.get("/reply").json["data"]  # type: ignore[index]
+    callback = tenant.make("/callback", url="https://1.1.1.1/", events=["opt_out.changed"])
+    tenant.make(f"/session/{session['_id']}/opt-out", recipient="12025550110")
+    [event] = tenant.get(f"/callback/{callback['_id']}/event").json["data"]  # type: ignore[index]
     return {
+        "callback_id": callback["_id"],
+        "event_id": event["_id"],
         "delivery_id": ids.delivery(broadcast["_id"], 0),
         "attachment_id": upload(tenant)["_id"],
         "broadcast_id": broadcast["_id"],

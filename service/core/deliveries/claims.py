@@ -201,7 +201,7 @@ _RESCUE = text(f"""
         updated_at = :now, code = :code, reason = :reason, message_ids =
             CASE :status WHEN 'queued' THEN trim(COALESCE(message_ids, '') || ' ' || :void)
                          ELSE message_ids END
-    WHERE {_RESCUED} RETURNING broadcast_id, status
+    WHERE {_RESCUED} RETURNING id, broadcast_id, status
 """)  # noqa: S608 - the condition is ours
 
 
@@ -226,7 +226,7 @@ def rescue(
     meters.note(db.info, "rescued", ("queued" if resend else "uncertain",), len(moved))
     if resend:
         opted_out.suppress(db, broadcast_id, now=now)
-    return tallies.move(db, tallies.gains(moved), now=now)
+    return tallies.move(db, tallies.gains(moved), touched=[row.id for row in moved], now=now)
 
 
 _ORPHANS = text("""

@@ -8,7 +8,7 @@ What was claimed before is revoked: see `core.revocations`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Select, TextClause, bindparam, select, text, update
@@ -65,10 +65,10 @@ def leave_out(db: Db, whose: Whose, recipients: Collection[str], *, now: int) ->
             Delivery.broadcast_id.in_(open_broadcasts(whose)),
         )
         .values(status=DeliveryStatus.FAILED, updated_at=now, code="opted_out", reason=OPTED_OUT)
-        .returning(Delivery.broadcast_id, Delivery.status)
+        .returning(Delivery.id, Delivery.broadcast_id, Delivery.status)
         .execution_options(synchronize_session=False)
     )
-    tallies.move(db, tallies.gains(db.execute(ended).all()), now=now)
+    _move(db, db.execute(ended).all(), now)
 
 
 # CROSS JOIN keeps SQLite from looking up each opt-out among the deliveries: opt-outs may be many
@@ -83,7 +83,7 @@ _SUPPRESS = """
         SELECT d.id FROM broadcasts AS b CROSS JOIN deliveries AS d CROSS JOIN client_opt_outs AS o
         WHERE d.broadcast_id = b.id AND d.status = 'queued' AND {chosen}
             AND o.client_id = b.client_id AND o.recipient = d.recipient)
-    RETURNING broadcast_id, status
+    RETURNING id, broadcast_id, status
 """
 _OF_BROADCAST = text(_SUPPRESS.format(chosen="b.id = :broadcast_id"))
 _DUE_NOW = text(_SUPPRESS.format(chosen="b.id = :broadcast_id AND d.due_at = :now"))
@@ -116,5 +116,8 @@ def suppress_some(db: Db, ids: Collection[str], *, now: int) -> list[tallies.Clo
 
 
 def _end(db: Db, statement: TextClause, values: dict[str, Any], now: int) -> list[tallies.Closed]:
-    moved = db.execute(statement, {**values, "reason": OPTED_OUT, "now": now})
-    return tallies.move(db, tallies.gains(moved.all()), now=now)
+    return _move(db, db.execute(statement, {**values, "reason": OPTED_OUT, "now": now}).all(), now)
+
+
+def _move(db: Db, moved: Sequence[Any], now: int) -> list[tallies.Closed]:
+    return tallies.move(db, tallies.gains(moved), touched=[row.id for row in moved], now=now)

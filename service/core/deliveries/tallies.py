@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
+from service.core import outbox
 from service.core.deliveries import timelines
 from service.core.deliveries.timelines import Moved
 from service.database import is_postgres
@@ -35,25 +36,30 @@ _MOVE = text(f"""
                           THEN CASE WHEN send_at > :now THEN 'scheduled' ELSE 'sending' END
                       ELSE status END
     WHERE id = :id
-    RETURNING id, status, total, closed_at, created_at, send_at,
+    RETURNING id, client_id, version, status, total, closed_at, created_at, send_at,
         (SELECT channel FROM sessions WHERE sessions.id = broadcasts.session_id) AS channel
 """)  # noqa: S608 - the names are ours
 
 
-def move(db: Db, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]:
+def move(
+    db: Db, gains: Mapping[str, Counter[str]], *, touched: Iterable[str] = (), now: int
+) -> list[Closed]:
     """Add to the counters of broadcasts, by id and status; return the ones that closed now.
+
+    Callbacks are told of `touched`, the ids of the deliveries that moved, perhaps too many.
 
     A completed broadcast that has something open again, by a retry or a receipt, goes on sending,
     or waits for its time: nobody may be left of a scheduled one before that comes.
 
     In the order of ids, so that two processes never wait for each other.
     """
-    closed, moved = [], []
+    closed, moved, rows = [], [], []
     for broadcast_id in sorted(gains):
         gain: dict[str, int] = {name: gains[broadcast_id][name] for name in COUNTED}
         row = db.execute(_MOVE, {"id": broadcast_id, "now": now, **gain}).one_or_none()
         if row is None:
             continue
+        rows.append(row)
         moved.append(Moved(row.id, timelines.began(row.created_at, row.send_at), gain))
         for status, count in gain.items():
             if count > 0:
@@ -61,6 +67,7 @@ def move(db: Db, gains: Mapping[str, Counter[str]], *, now: int) -> list[Closed]
         if row.closed_at == now:
             closed.append(Closed(row.id, BroadcastStatus(row.status), row.total))
     timelines.keep(db, moved, now=now)
+    outbox.moved(db, rows, touched, now=now)
     return closed
 
 
@@ -88,9 +95,9 @@ def recount(db: Db, broadcast_id: str, *, now: int) -> list[Closed]:
     return move(db, {broadcast_id: missing}, now=now)
 
 
-def gains(moved: Iterable[Sequence[Any]]) -> dict[str, Counter[str]]:
+def gains(moved: Iterable[Any]) -> dict[str, Counter[str]]:
     """Count moved deliveries by broadcast and counted status."""
-    return add_up((*row, 1) for row in moved)
+    return add_up((row.broadcast_id, row.status, 1) for row in moved)
 
 
 def add_up(moved: Iterable[Any]) -> dict[str, Counter[str]]:

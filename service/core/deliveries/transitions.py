@@ -104,7 +104,8 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
         moved: Iterable[Any] = db.execute(_RECORD_POSTGRES, values).all()
     else:
         moved = [_record_alike(db, claim_id, alike) for alike in _by_end(outcomes)]
-    closed = tallies.move(db, tallies.add_up(moved), now=now)
+    ended = (each.id for each in outcomes if each.status is not DeliveryStatus.QUEUED)
+    closed = tallies.move(db, tallies.add_up(moved), touched=ended, now=now)
     queued = [outcome.id for outcome in outcomes if outcome.status is DeliveryStatus.QUEUED]
     return closed + opted_out.suppress_some(db, queued, now=now)
 
@@ -166,7 +167,7 @@ _WITHDRAW = text("""
     WHERE id IN (SELECT id FROM deliveries
                  WHERE broadcast_id = :broadcast_id AND status = 'queued' LIMIT :limit)
         AND status = 'queued'
-    RETURNING broadcast_id, status
+    RETURNING id, broadcast_id, status
 """)
 
 
@@ -183,7 +184,7 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
     """End up to `limit` unclaimed deliveries; return how many."""
     values = {"status": status, "code": code, "reason": reason, "limit": limit, "now": now}
     moved = db.execute(_WITHDRAW, values | {"broadcast_id": broadcast_id}).all()
-    tallies.move(db, tallies.gains(moved), now=now)
+    tallies.move(db, tallies.gains(moved), touched=[row.id for row in moved], now=now)
     return len(moved)
 
 

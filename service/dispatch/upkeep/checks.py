@@ -30,8 +30,7 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
     except BlockedError as error:
         until = None if error.wait is None else now_ms() + milliseconds(error.wait)
         with database.writing() as db:
-            holding.release_session(db, session.id, now=now_ms())
-            holding.hold_session(db, session.id, error.reason, until=until, now=now_ms())
+            holding.replace_hold(db, session.id, error.reason, until=until, now=now_ms())
         return error.reason
     except SendError as error:
         return f"{error.reason} {_UNCHANGED}"

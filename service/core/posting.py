@@ -1,0 +1,210 @@
+"""Posting: which events are due at callbacks, and what became of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session as Db
+
+from service.core import outbox
+from service.models import Callback, CallbackEvent, CallbackQueue, EventStatus
+
+LEASE: Final = 60_000
+"""Milliseconds after which an event is posted again whose poster said nothing: it has died."""
+
+KEPT_FOR: Final = 7 * 86_400_000
+"""Milliseconds for which events are kept."""
+
+MOST_WAITING: Final = 100_000
+"""Events that wait for one callback, beyond which it is paused."""
+
+_FIRST_WAIT: Final = 5_000
+_LONGEST_WAIT: Final = 600_000
+
+_GONE: Final = 410
+"""The status by which a receiver says that it wants no more events."""
+
+
+class Due(NamedTuple):
+    """An event to be posted, by whoever moved its queue's `due_at` to this moment."""
+
+    event_id: str
+    callback_id: str
+    subject: str
+    due_at: int
+    url: str
+    secrets: str
+    body: str
+
+
+class Result(NamedTuple):
+    """What became of posting an event: `status` of the answer, 0 for none, or a `problem`.
+
+    `wait` is how many milliseconds the receiver asked for.
+    """
+
+    due: Due
+    problem: str | None = None
+    status: int = 0
+    wait: int = 0
+
+
+def is_due(db: Db, *, now: int) -> bool:
+    """Tell whether there may be something to post: a look at an index."""
+    return db.execute(_due(now).limit(1)).first() is not None
+
+
+def claim(
+    db: Db, *, limit: int, busy: Collection[str], share: Callable[[str, bool], int], now: int
+) -> list[Due]:
+    """Take the first events of subjects that are due, but none for a callback that is `busy`.
+
+    `share` says how many one callback may have, by its id and whether it is failing.
+    """
+    queues = (
+        _due(now)
+        .where(Callback.id.not_in(busy))
+        .order_by(CallbackQueue.due_at)
+        .limit(limit)
+        .with_for_update(of=CallbackQueue, skip_locked=True)
+    )
+    taken: dict[str, int] = {}
+    found: list[Due] = []
+    for queue, callback in db.execute(queues).all():
+        count = taken.get(callback.id, 0)
+        if count < share(callback.id, callback.failing_since is not None):
+            taken[callback.id] = count + 1
+            found += _first(db, queue, callback, now)
+    return found
+
+
+def _due(now: int) -> Any:
+    """Return the query for the queues that are due, with their callbacks."""
+    queues = select(CallbackQueue, Callback).join(
+        Callback, Callback.id == CallbackQueue.callback_id
+    )
+    return queues.where(CallbackQueue.due_at <= now, Callback.paused_at.is_(None))
+
+
+def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[Due]:
+    """Take the first event of a queue; drop a queue that has none."""
+    event = db.scalar(_waiting(queue.callback_id, queue.subject).limit(1))
+    if event is None:
+        db.delete(queue)
+        return []
+    queue.due_at = now + LEASE
+    place = (event.id, queue.callback_id, queue.subject, queue.due_at)
+    return [Due(*place, callback.url, callback.secrets, event.body)]
+
+
+def settle(
+    db: Db, results: Iterable[Result], *, now: int, draw: Callable[[], float] = random.random
+) -> list[Callback]:
+    """Write what became of events; return the callbacks that are paused for it.
+
+    In the order of keys, so that two processes never wait for each other. What another process has
+    taken meanwhile, as this one was slow, is left alone.
+    """
+    paused = []
+    for result in sorted(results, key=lambda each: (each.due.callback_id, each.due.subject)):
+        due = result.due
+        key = (due.callback_id, due.subject)
+        queue = db.get(CallbackQueue, key, with_for_update=True, populate_existing=True)
+        event = db.get(CallbackEvent, due.event_id, populate_existing=True)
+        if queue is None or event is None or queue.due_at != due.due_at:
+            continue
+        event.attempts += 1
+        event.problem = result.problem
+        if result.problem is None:
+            event.status, event.delivered_at = EventStatus.DELIVERED, now
+        else:
+            _postpone(event, queue, result, now, draw)
+        db.flush()
+        if event.status != EventStatus.WAITING:
+            _next(db, queue, now)
+        if reason := _note(db, due.callback_id, result, now):
+            paused.append(_pause(db, due.callback_id, reason, now))
+    return paused
+
+
+def _postpone(
+    event: CallbackEvent,
+    queue: CallbackQueue,
+    result: Result,
+    now: int,
+    draw: Callable[[], float],
+) -> None:
+    """Have a failed event posted later, with exponential waits and jitter, or give it up."""
+    queue.attempts += 1
+    ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(queue.attempts, 16))
+    wait = max(min(result.wait, _LONGEST_WAIT), round(ceiling * (0.5 + draw() / 2)))
+    queue.due_at = now + wait
+    if queue.due_at >= event.expires_at:
+        event.status = EventStatus.FAILED
+
+
+def _next(db: Db, queue: CallbackQueue, now: int) -> None:
+    """Have the next event of a queue posted at once, or drop the queue where it was the last."""
+    waiting = _waiting(queue.callback_id, queue.subject).with_only_columns(CallbackEvent.id)
+    if db.scalar(waiting.limit(1)) is None:
+        db.delete(queue)
+    else:
+        queue.due_at, queue.attempts = now, 0
+    db.flush()
+
+
+def _note(db: Db, callback_id: str, result: Result, now: int) -> str | None:
+    """Keep since when a callback fails; return why it is to be paused, if it is."""
+    mine = update(Callback).where(Callback.id == callback_id)
+    same = {"updated_at": Callback.updated_at, "version": Callback.version}
+    if result.problem is None:
+        recovered = mine.where(Callback.failing_since.is_not(None))
+        _run(db, recovered.values(failing_since=None, **same))
+    else:
+        healthy = mine.where(Callback.failing_since.is_(None))
+        _run(db, healthy.values(failing_since=now, **same))
+    if result.status == _GONE:
+        return "The receiver answered 410 Gone."
+    callback = db.get(Callback, callback_id, populate_existing=True)
+    since = callback.failing_since if callback else None
+    if since is not None and now - since >= outbox.TRIED_FOR:
+        return f"It has failed for a day. The last problem: {result.problem}"
+    waiting = select(CallbackEvent.id).where(
+        CallbackEvent.callback_id == callback_id, CallbackEvent.status == "waiting"
+    )
+    if db.scalar(waiting.offset(MOST_WAITING).limit(1)):
+        return f"More than {MOST_WAITING:,} events wait for it."
+    return None
+
+
+def _pause(db: Db, callback_id: str, reason: str, now: int) -> Callback:
+    callback = db.get_one(Callback, callback_id)
+    callback.paused_at, callback.reason, callback.failing_since = now, reason, None
+    db.flush()
+    outbox.look_again(db)
+    return callback
+
+
+def forget(db: Db, *, before: int, limit: int) -> int:
+    """Delete up to `limit` events that are older than a moment; return how many there were."""
+    old = select(CallbackEvent.id).where(CallbackEvent.created_at < before).limit(limit)
+    found = db.scalars(old).all()
+    _run(db, delete(CallbackEvent).where(CallbackEvent.id.in_(found)))
+    return len(found)
+
+
+def _waiting(callback_id: str, subject: str) -> Any:
+    """Return the query for the events of a subject that wait, in their order."""
+    return (
+        select(CallbackEvent)
+        .where(CallbackEvent.callback_id == callback_id, CallbackEvent.subject == subject)
+        .where(CallbackEvent.status == EventStatus.WAITING)
+        .order_by(CallbackEvent.sequence, CallbackEvent.id)
+    )
+
+
+def _run(db: Db, statement: Any) -> None:
+    db.execute(statement.execution_options(synchronize_session=False))

@@ -1,0 +1,144 @@
+"""The turn in which events are posted to callbacks.
+
+Many are under way at once in one thread. A receiver that never answers has one request at a time,
+and keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Final
+
+import structlog
+
+from service.channels.answers import Answer
+from service.channels.base import SendError
+from service.channels.conversations import Conversations, Talk
+from service.channels.steps import Conversation, post
+from service.core import callbacks, posting
+from service.core.accounts import Accounts
+from service.core.deliveries.transitions import storable
+from service.core.posting import Due, Result
+from service.core.vault import SealedError
+from service.database import Database, now_ms
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT: Final = 10.0
+"""Seconds within which a receiver must have answered."""
+
+_UNDER_WAY: Final = 128
+_OF_ONE: Final = 4
+"""Requests under way in a process: in all, and to one callback; to one that fails, one."""
+
+_RESPONSE: Final = 65_536
+"""Bytes of an answer that are read; nothing is done with them."""
+
+_GLANCE: Final = 0.2
+_FORGETTING: Final = 60_000
+_FORGOTTEN: Final = 1_000
+
+
+class Callbacks:
+    """Posts what is due; `clock` gives milliseconds of Unix time."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        clock: Callable[[], int] = now_ms,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._clock = clock
+        self._draw = draw
+        self._under_way: Counter[str] = Counter()
+        self._forget_at = 0
+
+    @cached_property
+    def _conversations(self) -> Conversations:
+        """Return what carries requests; made in the thread that uses it, after any fork."""
+        usual = self._accounts.channels.surroundings
+        return Conversations(replace(usual, send_timeout=TIMEOUT, response_limit=_RESPONSE))
+
+    def turn(self) -> float:
+        """Post what is due and write what has ended; return the seconds until the next look."""
+        self._forget()
+        for due in self._claim():
+            self._begin(due)
+        if not self._under_way.total():
+            return self._accounts.settings.poll_interval
+        if results := [self._result(each) for each in self._conversations.turn(_GLANCE)]:
+            self._settle(results)
+        return 0.0
+
+    def close(self) -> None:
+        """Break off what is under way; it is posted again after its lease."""
+        if "_conversations" in self.__dict__:
+            self._conversations.close()
+
+    def _claim(self) -> list[Due]:
+        """Take what is due and has room; where nothing is, that is a look and no write."""
+        room = _UNDER_WAY - self._under_way.total()
+        if room <= 0:
+            return []
+        with self._database.reading() as db:
+            if not posting.is_due(db, now=self._clock()):
+                return []
+        busy = [each for each, count in self._under_way.items() if count >= _OF_ONE]
+        with self._database.writing() as db:
+            return posting.claim(db, limit=room, busy=busy, share=self._share, now=self._clock())
+
+    def _share(self, callback_id: str, is_failing: bool) -> int:  # noqa: FBT001 - a fact, no flag
+        return (1 if is_failing else _OF_ONE) - self._under_way[callback_id]
+
+    def _begin(self, due: Due) -> None:
+        self._under_way[due.callback_id] += 1
+        self._conversations.begin(due, self._post(due))
+
+    def _post(self, due: Due) -> Conversation[Answer]:
+        secret = self._accounts.opened(due.secrets)["secret"]
+        headers = callbacks.headers(secret, due.event_id, due.body, now=self._clock())
+        answer: Answer = yield post(due.url, due.body.encode(), headers)
+        return answer
+
+    def _result(self, ended: Talk) -> Result:
+        due: Due = ended.token
+        self._under_way[due.callback_id] -= 1
+        if ended.error is not None:
+            return Result(due, storable(_problem(ended.error)))
+        answer: Answer = ended.result
+        if answer.accepted:
+            return Result(due, status=answer.status)
+        wait = round(answer.wait * 1000)
+        return Result(due, f"The receiver answered {answer.status}.", answer.status, wait)
+
+    def _settle(self, results: list[Result]) -> None:
+        self._under_way += Counter()  # drops what is at zero
+        with self._database.writing() as db:
+            paused = posting.settle(db, results, now=self._clock(), draw=self._draw)
+        for callback in paused:
+            log.warning("callback paused", callback_id=callback.id, reason=callback.reason)
+
+    def _forget(self) -> None:
+        """Delete old events, now and then."""
+        if (now := self._clock()) >= self._forget_at:
+            self._forget_at = now + _FORGETTING
+            with self._database.writing() as db:
+                posting.forget(db, before=now - posting.KEPT_FOR, limit=_FORGOTTEN)
+
+
+def _problem(error: Exception) -> str:
+    match error:
+        case SendError():
+            return error.reason.replace("provider", "receiver")
+        case SealedError():
+            return error.message
+        case _:
+            log.error("an event cannot be posted", exc_info=error)
+            return f"The service met a defect of its own ({type(error).__name__})."
