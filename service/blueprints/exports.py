@@ -84,15 +84,18 @@ def xlsx(query: dict[str, Any], broadcast_id: str) -> Response:
 
 
 def _sent(broadcast_id: str, query: dict[str, Any], form: Format) -> Response:
-    """Return a file that is made while it is sent."""
-    database = crier().database
-    with database.reading() as db:
+    with crier().database.reading() as db:
         broadcast = broadcasts.get(
             db, caller().client_id, broadcast_id, within=within(), deleted=query["deleted"]
         )
-    pages = _pages(database, broadcast, query["filter"], form)
+    return answer(broadcast, query["filter"], form)
+
+
+def answer(broadcast: Broadcast, wanted: Filter, form: Format) -> Response:
+    """Return a file that is made while it is sent."""
+    pages = _pages(crier().database, broadcast, wanted, form)
     response = Response(form.write(pages, broadcast.total), mimetype=form.mimetype)
-    name = f"deliveries-{broadcast_id}.{form.name}"
+    name = f"deliveries-{broadcast.id}.{form.name}"
     response.headers.set("Content-Disposition", "attachment", filename=name)
     return response
 

@@ -10,7 +10,7 @@ from service.console.language import gettext as _
 _WIDE: Final = 1_000
 """Units of the bar's own width."""
 
-_THIN: Final = 4
+_THIN: Final = 8
 """The least width of a part: one person in a million is to be seen."""
 
 STATES: Final = (

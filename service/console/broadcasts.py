@@ -7,16 +7,27 @@ from typing import Any, Final, cast
 from flask import Response, redirect, render_template, url_for
 from sqlalchemy.orm import Session as Db
 
+from service.blueprints import exports
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import bars, bubbles, listing, notices, progress
+from service.console import bars, bubbles, charts, listing, notices, progress
 from service.console.access import Noun, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
-from service.core import broadcasts, delivery_log, numbers, overviews, reports
+from service.core import (
+    broadcasts,
+    delivery_log,
+    estimates,
+    histories,
+    numbers,
+    overviews,
+    reasons,
+    reports,
+)
 from service.core.deliveries import progress as parts
-from service.core.delivery_log import DeliveryScope
-from service.core.paging import Page
+from service.core.deliveries import timelines
+from service.core.delivery_log import DeliveryScope, Entry
+from service.core.paging import Page, PageRequest
 from service.core.reports import Filter
 from service.database import now_ms
 from service.models import Broadcast, BroadcastStatus, Delivery, DeliveryStatus
@@ -32,6 +43,7 @@ _STATES: Final = {
 """What the list can be narrowed to."""
 
 _LONGEST_SEARCH = 200
+_NEWEST = 20
 
 
 @blueprint.page("/broadcasts")
@@ -44,8 +56,10 @@ def index() -> str:
             db, visitor().client_id, words, _STATES.get(state, ()), listing.wanted()
         )
         shown = progress.of(db, page.items)
+        found = _to_number(db, words)
     return render_template(
         listing.template("broadcasts"),
+        found=found,
         page=page.map(lambda each: shown[each.id]),
         words=words,
         state=state,
@@ -88,13 +102,24 @@ def delivery(delivery_id: str) -> str:
     with crier().database.reading() as db:
         entry = delivery_log.get(db, DeliveryScope(visitor().client_id), delivery_id)
         shown = progress.of(db, [entry.broadcast])[entry.broadcast.id]
+        history = histories.read(db, entry)
     return render_template(
         listing.template("delivery"),
         delivery=entry.delivery,
+        history=history,
         message_ids=parts.taken(entry.delivery.message_ids),
         shown=shown,
         state=bars.words(entry.delivery.status),
     )
+
+
+@blueprint.page("/broadcasts/<id:broadcast_id>/recipients.<any(csv, xlsx):kind>")
+def export(broadcast_id: str, kind: str) -> Response:
+    """Send the recipients as a file, filtered as they are shown."""
+    with crier().database.reading() as db:
+        broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
+    wanted = Filter(_status(), code=request.args.get("code"))
+    return exports.answer(broadcast, wanted, exports.CSV if kind == "csv" else exports.XLSX)
 
 
 @blueprint.action("/broadcasts/<id:broadcast_id>/pause")
@@ -102,7 +127,7 @@ def pause(broadcast_id: str) -> Response:
     """Hand nothing more over, until it is resumed."""
     with crier().database.writing() as db:
         broadcasts.pause(db, visitor().client_id, broadcast_id, now=now_ms())
-    notices.give(_("Paused. Nobody else gets it until you resume it."))
+    notices.give(_("Paused. Nothing more is sent until you resume it."))
     return _to(broadcast_id)
 
 
@@ -112,7 +137,7 @@ def resume(broadcast_id: str) -> Response:
     with crier().database.writing() as db:
         broadcasts.resume(db, visitor().client_id, broadcast_id, now=now_ms())
     crier().dispatcher.wake()
-    notices.give(_("It goes on."))
+    notices.give(_("Resumed."))
     return _to(broadcast_id)
 
 
@@ -122,7 +147,7 @@ def cancel(broadcast_id: str) -> Response:
     with crier().database.writing() as db:
         broadcasts.delete(db, visitor().client_id, broadcast_id, now=now_ms())
     crier().dispatcher.wake()
-    notices.give(_("Cancelled. Who did not have it yet will not get it."))
+    notices.give(_("Cancelled. Messages that were not sent yet will not be sent."))
     return cast("Response", redirect(url_for("console.broadcasts.index"), 303))
 
 
@@ -139,23 +164,38 @@ def retry(broadcast_id: str) -> Response:
             visitor().client_id,
             broadcast_id,
             statuses,
+            codes=request.form.getlist("code"),
             expire_after=crier().settings.expire_after,
             now=now_ms(),
         )
         again = reports.counts(broadcast)["pending"] - broadcast.uncertain - before
     crier().dispatcher.wake()
-    notices.give(
-        ngettext("It is sent again to one person.", "It is sent again to %(n)s people.", again)
-    )
+    notices.give(ngettext("Retrying one recipient.", "Retrying %(n)s recipients.", again))
     return _to(broadcast_id)
+
+
+def _to_number(db: Db, words: str) -> Page[Entry] | None:
+    """Return the newest deliveries to the number that is searched for; None: it is no number."""
+    number = numbers.normalise(words) if words else None
+    if number is None:
+        return None
+    scope = DeliveryScope(visitor().client_id)
+    return delivery_log.to_recipient(db, scope, number, PageRequest(1, _NEWEST, descending=True))
 
 
 def _facts(db: Db, broadcast: Broadcast) -> dict[str, Any]:
     shown = progress.of(db, [broadcast])[broadcast.id]
+    now = now_ms()
+    buckets = timelines.read(db, broadcast)
+    rate = estimates.rate(buckets, now=now)
     return {
         "shown": shown,
         "failed": shown.retriable(DeliveryStatus.FAILED),
         "uncertain": shown.retriable(DeliveryStatus.UNCERTAIN),
+        "reasons": reasons.grouped(db, broadcast),
+        "rate": rate,
+        "estimate": estimates.make(db, broadcast, rate, now=now) if shown.is_open else None,
+        "chart": charts.of_timeline(timelines.points(broadcast, buckets, now=now)),
     }
 
 
@@ -163,11 +203,23 @@ def _people(db: Db, broadcast: Broadcast) -> dict[str, Any]:
     """Return a page of a broadcast's deliveries, narrowed to what is searched for."""
     written = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     recipient = (numbers.normalise(written) or written) if written else None
-    chosen = request.args.get("status", "")
-    status = DeliveryStatus(chosen) if chosen in [*DeliveryStatus] else None
+    status = _status()
+    code = request.args.get("code")
     asked = listing.wanted(is_descending=False)
-    page: Page[Delivery] = reports.page(db, broadcast, Filter(status, recipient), asked)
-    return {"page": page, "words": written, "status": chosen, "statuses": [*DeliveryStatus]}
+    page: Page[Delivery] = reports.page(db, broadcast, Filter(status, recipient, code), asked)
+    return {
+        "page": page,
+        "words": written,
+        "status": status or "",
+        "code": code,
+        "statuses": [*DeliveryStatus],
+    }
+
+
+def _status() -> DeliveryStatus | None:
+    """Return the state that the query string names, if it names one."""
+    chosen = request.args.get("status", "")
+    return DeliveryStatus(chosen) if chosen in [*DeliveryStatus] else None
 
 
 def _to(broadcast_id: str) -> Response:

@@ -69,7 +69,7 @@ def test() -> Response:
     }
     document.pop("send_at", None)
     broadcast = _accept(orders.order(document))
-    notices.give(_("The test is on its way."))
+    notices.give(_("The test message is being sent."))
     return _to(broadcast)
 
 

@@ -57,7 +57,7 @@ def create() -> Response | tuple[str, int]:
     except InvalidError as error:
         with crier().database.reading() as db:
             return _form(db, None, error.errors), _INVALID
-    notices.give(_("%(name)s is among your contacts.", name=contact.name))
+    notices.give(_("Contact %(name)s created.", name=contact.name))
     return _to_list()
 
 
@@ -82,7 +82,7 @@ def update(contact_id: str) -> Response | tuple[str, int]:
         with crier().database.reading() as db:
             contact = contacts.get(db, visitor().client_id, contact_id)
             return _form(db, contact, error.errors), _INVALID
-    notices.give(_("%(name)s is changed.", name=contact.name))
+    notices.give(_("Contact %(name)s saved.", name=contact.name))
     return _to_list()
 
 
@@ -91,7 +91,7 @@ def delete(contact_id: str) -> Response:
     """Delete a contact; what was sent stays as it was."""
     with crier().database.writing() as db:
         contact = contacts.delete(db, visitor().client_id, contact_id)
-    notices.give(_("%(name)s is deleted.", name=contact.name))
+    notices.give(_("Contact %(name)s deleted.", name=contact.name))
     return _to_list()
 
 

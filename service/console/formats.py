@@ -15,7 +15,7 @@ from service.console.language import choose, gettext, language, locale, zone
 from service.database import now_ms
 from service.schemas.base import show_moment
 
-_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_LEAST = 0.01
 _SHORTEST, _LONGEST = 7, 15
 
 
@@ -30,11 +30,13 @@ def decimal(value: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Return a share; never 100 % of what is not all, nor 0 % of what is something."""
+    """Return a share; one that rounds to nothing or to all, without being that, is bounded."""
     share = part / whole if whole else 0.0
-    if part and part != whole:
-        share = min(max(share, 0.01), 0.99)
-    return str(numbers.format_percent(share, locale=locale()))
+    if 0 < share < _LEAST:
+        return f"<\u202f{_percent(_LEAST)}"
+    if 1 - _LEAST < share < 1:
+        return f">\u202f{_percent(1 - _LEAST)}"
+    return _percent(share)
 
 
 def money(value: float, currency: str) -> str:
@@ -127,6 +129,10 @@ FUNCTIONS: dict[str, Any] = {
     "language": language,
     "state_words": words,
 }
+
+
+def _percent(share: float) -> str:
+    return str(numbers.format_percent(share, locale=locale()))
 
 
 def _local(milliseconds: int) -> dt.datetime:

@@ -44,7 +44,7 @@ def update(group_id: str) -> Response:
     fields = forms.check(GroupChangeSchema, {"name": forms.text("name")})
     with crier().database.writing() as db:
         groups.update(db, visitor().client_id, group_id, fields)
-    notices.give(_("The group is changed."))
+    notices.give(_("Group saved."))
     return _to(group_id)
 
 
@@ -53,12 +53,12 @@ def add(group_id: str) -> Response:
     """Add people, a line each: a name, a comma and a number, or a number alone."""
     rows = [_person(line) for line in forms.lines("people")]
     if not rows:
-        raise InvalidError(errors={"people": [_("Give one person a line.")]})
+        raise InvalidError(errors={"people": [_("Enter at least one person.")]})
     with crier().database.writing() as db:
         groups.get(db, visitor().client_id, group_id)
         for row in rows:
             _add(db, group_id, row)
-    notices.give(ngettext("One person is in the group now.", "%(n)s people were added.", len(rows)))
+    notices.give(ngettext("One person added.", "%(n)s people added.", len(rows)))
     return _to(group_id)
 
 
@@ -77,9 +77,7 @@ def delete(group_id: str) -> Response:
     """Delete a group, not the people in it."""
     with crier().database.writing() as db:
         group = groups.delete(db, visitor().client_id, group_id)
-    notices.give(
-        _("The group %(name)s is deleted; its people are still contacts.", name=group.name)
-    )
+    notices.give(_("Group %(name)s deleted. Its members are still contacts.", name=group.name))
     return cast("Response", redirect(url_for("console.contacts.index"), 303))
 
 

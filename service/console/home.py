@@ -8,7 +8,7 @@ from typing import Any
 from flask import render_template
 
 from service.blueprints.context import crier
-from service.console import progress
+from service.console import charts, progress
 from service.console.access import Noun, visitor
 from service.console.language import zone
 from service.core import overviews, sessions
@@ -40,6 +40,7 @@ def _facts() -> dict[str, Any]:
         newest = overviews.newest(db, client_id, _NEWEST)
         accounts = sessions.page(db, client_id, PageRequest(1, LARGEST_SIZE)).items
         today = overviews.since(db, client_id, _midnight(now))
+        minutes = overviews.minutes(db, client_id, now=now)
         views = progress.of(db, [*running, *newest])
     return {
         "running": [views[each.id] for each in running],
@@ -47,6 +48,7 @@ def _facts() -> dict[str, Any]:
         "sessions": accounts,
         "held": [each for each in accounts if each.reason],
         "today": today,
+        "chart": charts.of_minutes(minutes),
         "moves": any(views[each.id].moves for each in running),
     }
 

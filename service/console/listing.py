@@ -7,7 +7,7 @@ from typing import Final
 from service.blueprints.requests import request
 from service.core.paging import PageRequest
 
-SIZE: Final = 50
+SIZE: Final = 25
 _MOST_DIGITS = 9
 
 

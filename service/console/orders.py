@@ -54,7 +54,7 @@ def order(document: dict[str, Any], key: str = "") -> BroadcastRequest:
 
 def _insist_on_recipients(document: dict[str, Any]) -> None:
     if not document.get("to"):
-        raise InvalidError(errors={"to": [_("Say who is to get it.")]})
+        raise InvalidError(errors={"to": [_("Enter at least one recipient.")]})
 
 
 def _message() -> dict[str, Any]:
@@ -77,4 +77,4 @@ def _send_at() -> str | None:
     try:
         return formats.read_local(given).isoformat()
     except ValueError as error:
-        raise InvalidError(errors={"send_at": [_("Give a date and a time.")]}) from error
+        raise InvalidError(errors={"send_at": [_("Enter a date and a time.")]}) from error

@@ -108,7 +108,7 @@ def _hold(broadcast: Broadcast, session: Session | None) -> tuple[str, int | Non
     is_sending = broadcast.status == BroadcastStatus.SENDING and broadcast.closed_at is None
     if not is_sending or session is None or session.status == SessionStatus.READY:
         return "", None
-    return session.reason or _("Its session cannot send now."), session.throttled_until
+    return session.reason or _("Its session cannot send at the moment."), session.throttled_until
 
 
 def _title(broadcast: Broadcast) -> str:

@@ -113,7 +113,7 @@ def update(session_id: str) -> Response | tuple[str, int]:
     except InvalidError as error:
         return _form(session.channel, session, dict(request.form), error.errors), _INVALID
     crier().dispatcher.wake()
-    notices.give(_("The session is changed."))
+    notices.give(_("Session saved."))
     return _to(session_id)
 
 
@@ -129,7 +129,7 @@ def delete(session_id: str) -> Response:
     """Delete an account that nothing unfinished needs."""
     with crier().database.writing() as db:
         session = sessions.delete(db, visitor().client_id, session_id)
-    notices.give(_("The session %(name)s is deleted.", name=session.name))
+    notices.give(_("Session %(name)s deleted.", name=session.name))
     return cast("Response", redirect(url_for("console.sessions.index"), 303))
 
 
@@ -140,7 +140,7 @@ def leave_out(session_id: str) -> Response:
     with crier().database.writing() as db:
         revoked = opt_outs.add(db, _owner(db, session_id), recipient, now=now_ms())[1]
     crier().dispatcher.await_end(revoked)
-    notices.give(_("This account writes to them no more."))
+    notices.give(_("Opt-out added."))
     return _to(session_id)
 
 
@@ -149,7 +149,7 @@ def let_in(session_id: str) -> Response:
     """Let somebody be written to again."""
     with crier().database.writing() as db:
         opt_outs.delete(db, _owner(db, session_id), forms.text("recipient"))
-    notices.give(_("This account may write to them again."))
+    notices.give(_("Opt-out removed."))
     return _to(session_id)
 
 
@@ -170,7 +170,7 @@ def _ask(session: Session) -> None:
     """Ask the provider about an account, and say on the next page what it said."""
     problem = checks.check(crier().accounts, crier().database, session)
     crier().dispatcher.wake()
-    fine = _("The provider says that this account can send.")
+    fine = _("The provider confirms that this session can send.")
     notices.give(problem or fine, is_failure=bool(problem))
 
 

@@ -35,7 +35,7 @@ def create() -> str:
     name = forms.text("name")[:_LONGEST_NAME] or "default"
     days = forms.number("days", int) or tokens.USUAL_DAYS
     if not 0 < days <= _MOST_DAYS:
-        raise InvalidError(errors={"days": [_("Give a number of days from 1 to 36500.")]})
+        raise InvalidError(errors={"days": [_("Enter a number of days from 1 to 36500.")]})
     now = now_ms()
     with crier().database.writing() as db:
         _token, secret = tokens.create(
@@ -50,7 +50,7 @@ def revoke(token_id: str) -> Response:
     with crier().database.writing() as db:
         owned.get(db, Token, visitor().client_id, token_id)
         tokens.revoke(db, token_id, now_ms())
-    notices.give(_("The token has ended."))
+    notices.give(_("Token revoked."))
     return cast("Response", redirect(url_for("console.tokens.index"), 303))
 
 

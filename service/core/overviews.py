@@ -6,14 +6,18 @@ A broadcast's counters say how it fares and its id when it was made: no delivery
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import Select, Text, cast, func, select
+from sqlalchemy import Select, Text, cast, func, or_, select
 from sqlalchemy.orm import Session as Db
 
 from service.core.paging import Page, PageRequest, fetch
-from service.models import COUNTED, Broadcast, BroadcastStatus
+from service.models import COUNTED, Broadcast, BroadcastStatus, TimelineBucket
 
+_MINUTE = 60_000
+_MINUTES = 60
+_MOST_BROADCASTS = 100
 _ID_UNIT = 65_536
 """Parts of a second in which an id tells its time."""
 
@@ -43,6 +47,25 @@ def since(db: Db, client_id: str, moment: int) -> dict[str, int]:
         Broadcast.client_id == client_id, Broadcast.id >= first, Broadcast.deleted_at.is_(None)
     )
     return {name: int(value) for name, value in db.execute(wanted).mappings().one().items()}
+
+
+def minutes(db: Db, client_id: str, *, now: int) -> list[tuple[int, int]]:
+    """Return how many messages ended in each minute of the last hour, with the minute's start.
+
+    Read from the buckets of the broadcasts that were open in it, the newest of many.
+    """
+    first = now - now % _MINUTE - (_MINUTES - 1) * _MINUTE
+    was_open = or_(Broadcast.closed_at.is_(None), Broadcast.closed_at >= first)
+    recent = _mine(client_id).where(was_open).order_by(Broadcast.id.desc()).limit(_MOST_BROADCASTS)
+    wanted = select(TimelineBucket).where(
+        TimelineBucket.broadcast_id.in_(select(recent.subquery().c.id)),
+        TimelineBucket.start >= first,
+    )
+    counted: Counter[int] = Counter()
+    for bucket in db.scalars(wanted):
+        ended = max(0, bucket.sent + bucket.delivered + bucket.read) + max(0, bucket.failed)
+        counted[bucket.start - bucket.start % _MINUTE] += ended
+    return [(at, counted[at]) for at in range(first, now + 1, _MINUTE)]
 
 
 def search(

@@ -29,12 +29,42 @@ document.addEventListener("htmx:afterSwap", (event) => {
     htmx.trigger(document.body, "settled");
   }
   scrollDown();
+  draw();
 });
 
 function scrollDown() {
   for (const screen of document.querySelectorAll(".phone .screen")) screen.scrollTop = screen.scrollHeight;
 }
 document.addEventListener("DOMContentLoaded", scrollDown);
+
+/* Charts: stacked lines in the colours of their states. */
+function draw() {
+  const place = document.querySelector("[data-chart]");
+  if (!place || place.firstChild || !window.uPlot) return;
+  const chart = JSON.parse(place.dataset.chart);
+  const probe = document.createElement("span");
+  document.body.append(probe);
+  const colour = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
+  const clock = new Intl.DateTimeFormat(navigator.language, { timeStyle: "medium" });
+  const write = new Intl.NumberFormat(document.documentElement.lang);
+  const sums = chart.at.map(() => 0);
+  const stacked = chart.lines.map((line) => line.values.map((value, at) => (sums[at] += value)));
+  const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+  const series = chart.lines.map((line, number) => ({
+    label: line.label, stroke: colour(line.state), width: 2,
+    fill: colour(line.state), points: { show: false },
+    value: (_, __, ___, at) => (at === null ? "" : write.format(line.values[at])),
+  }));
+  const options = {
+    width: place.clientWidth, height: 200, cursor: { y: false },
+    series: [{ label: place.dataset.time, value: (_, at) => (at === null ? "" : clock.format(at * 1000)) }, ...series.reverse()],
+    axes: [{ ...axis, space: 90, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) }, { ...axis, size: 60, values: (_, ticks) => ticks.map((tick) => write.format(tick)) }],
+    scales: { y: { range: (_, __, most) => [0, Math.max(1, most)] } },
+  };
+  probe.remove();
+  new uPlot(options, [chart.at, ...stacked.reverse()], place);
+}
+document.addEventListener("DOMContentLoaded", draw);
 
 /* What went wrong, in words. */
 function tell(sentence) {
