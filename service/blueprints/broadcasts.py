@@ -9,6 +9,7 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import request
 from service.core import (
+    audiences,
     broadcasts,
     edits,
     fingerprints,
@@ -18,10 +19,12 @@ from service.core import (
     recipients,
     reports,
 )
+from service.core.audiences import Audience
 from service.core.intake import BroadcastRequest
 from service.core.paging import Page
 from service.core.placeholders import Syntax
 from service.core.previews import Preview
+from service.core.recipients import Recipients
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -211,13 +214,12 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
 
 def _order(body: dict[str, Any], key: str | None) -> BroadcastRequest:
     """Return the client's request. `message` is kept as given, not as validated."""
-    document, most = request.document, crier().settings.max_recipients
+    document = request.document
     message, syntax = document["message"], Syntax(body.get("syntax") or Syntax.BRACES)
-    names = personalisation.names(message, syntax)
     return BroadcastRequest(
         session_id=named_session(),
         within=within(),
-        people=recipients.read(body["to"], body["send_type"], most=most, names=names),
+        people=_people(body, personalisation.names(message, syntax)),
         message=message,
         send_at=body.get("send_at"),
         expires_at=body.get("expires_at"),
@@ -226,7 +228,33 @@ def _order(body: dict[str, Any], key: str | None) -> BroadcastRequest:
         personalise=body.get("personalise", False),
         syntax=syntax,
         variables=body.get("variables", {}),
+        sample=body.get("sample"),
+        audience=body.get("audience"),
     )
+
+
+def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
+    """Return the recipients of a request, with the variables in `names`."""
+    send_type, most = body["send_type"], crier().settings.max_recipients
+    if "audience" not in body:
+        return recipients.read(body["to"], send_type, most=most, names=names)
+    wanted = body["audience"]
+    audience = Audience(
+        wanted["broadcast"],
+        wanted.get("statuses", ()),
+        wanted.get("codes", ()),
+        wanted.get("replied"),
+    )
+    with crier().database.reading() as db:
+        return audiences.find(
+            db,
+            caller().client_id,
+            audience,
+            within=within(),
+            send_type=send_type,
+            names=names if body.get("personalise") else frozenset(),
+            most=most,
+        )
 
 
 def _preview(order: BroadcastRequest) -> Preview:

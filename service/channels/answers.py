@@ -1,4 +1,4 @@
-"""Answers of providers, the meaning of HTTP statuses, and streaks of successes."""
+"""What providers answer, what a status means by itself, and how well it went of late."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from service.channels.base import (
 )
 
 DEFAULT_HOLD: Final = 60.0
-"""Seconds to hold a session that its provider throttles without saying how long."""
+"""Seconds for which a session rests when its provider throttles it and does not say how long."""
 
 STREAK: Final = 1_000
-"""Successful answers in a row after which header lines are no longer read, because libcurl calls
-Python for each line. The first refusal turns this on again."""
+"""Good answers in a row after which header lines are no longer read: libcurl calls Python once for
+each line. From the first refusal on they are read again."""
 
 _SUCCESS: Final = range(200, 300)
 
 
 class Answer(NamedTuple):
-    """An HTTP answer. `wait` is `Retry-After` in seconds from now, 0 without that header.
+    """What came back; `wait` is `Retry-After` in seconds from now, 0 when it was not said.
 
-    `lines` are the header lines. They are missing in a refusal after a long streak of successes.
+    `lines` are the header lines; for a refusal after a long streak of successes they were not read.
     """
 
     status: int
@@ -36,11 +36,11 @@ class Answer(NamedTuple):
 
     @property
     def accepted(self) -> bool:
-        """Return whether the status means success."""
+        """Tell whether the status is one of success."""
         return self.status in _SUCCESS
 
     def header(self, name: str) -> str:
-        """Return a header's value, empty if it is absent."""
+        """Return a header's value, empty when it is absent."""
         wanted = name.lower().encode() + b":"
         for line in self.lines:
             if line[: len(wanted)].lower() == wanted:
@@ -49,14 +49,14 @@ class Answer(NamedTuple):
 
 
 class SuccessStreak:
-    """Counts successful answers in a row. A long streak saves reading header lines."""
+    """How many answers in a row were good; a long streak saves reading header lines."""
 
     def __init__(self) -> None:
         self._good = 0
         self.is_long = False
 
     def answered(self, *, accepted: bool) -> None:
-        """Record an answer."""
+        """Take note of an answer."""
         if not accepted:
             self.broken()
         elif not self.is_long:
@@ -64,15 +64,15 @@ class SuccessStreak:
             self.is_long = self._good >= STREAK
 
     def broken(self) -> None:
-        """Record a refusal or a missing answer."""
+        """Take note of a refusal, or of no answer."""
         self._good = 0
         self.is_long = False
 
 
 def refusal(answer: Answer, said: str = "") -> SendError:
-    """Return the error for an HTTP status. `said` is the provider's message, if any.
+    """Return what a status means by itself; `said` are the provider's own words, if any.
 
-    With 500, 502 or 504, a gateway does not know what happened behind it (RFC 9110, 15.6).
+    A gateway's 500, 502 or 504 tells nothing of what happened behind it (RFC 9110, 15.6).
     """
     reason = said or f"The provider answered with status {answer.status}."
     code = f"http_{answer.status}"

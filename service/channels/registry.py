@@ -1,4 +1,4 @@
-"""The registry of channels: one line per driver."""
+"""The channels there are: a line each."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ DRIVERS = {
     "waha": "service.channels.drivers.waha:Waha",
     "apprise": "service.channels.drivers.apprise:Apprise",
 }
-"""The module of each channel's driver, imported on first use."""
+"""Where each channel's driver is; it is imported when a session first names the channel."""
 
 EXTRAS = {"apprise": "apprise"}
-"""The optional package that a channel needs."""
+"""The package that a channel needs and that is not installed by itself."""
 
 
 class UnknownChannelError(Exception):
-    """This channel does not exist."""
+    """There is no such channel."""
 
 
 class NotInstalledError(BlockedError):
-    """The package that the channel needs is not installed."""
+    """A package that the channel needs is missing."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The channel {name!r} needs the package {EXTRAS[name]!r}, which is not installed. The"
-            " operator can install it:"
+            f"The channel {name!r} needs the package {EXTRAS[name]!r}, which is not installed here:"
+            " the operator adds it with"
             f" `pip install --require-hashes -r requirements-{name}.txt`.",
             code="not_installed",
         )
 
 
 class Channels:
-    """The channels of this process."""
+    """The channels, open for the accounts of this process."""
 
     def __init__(self, surroundings: DriverContext) -> None:
         self.surroundings = surroundings
 
     def names(self) -> tuple[str, ...]:
-        """Return the installed channels."""
+        """Return the names that a session's `channel` may have here."""
         return tuple(name for name in DRIVERS if _is_installed(name))
 
     def driver_class(self, name: str) -> type[Driver]:
@@ -58,18 +58,18 @@ class Channels:
         return cast("type[Driver]", getattr(import_module(module), attribute))
 
     def settings_schema(self, name: str) -> type[Schema]:
-        """Return the schema of a session's settings on a channel."""
+        """Return what the settings of a session on this channel must look like."""
         return self.driver_class(name).Settings
 
     def secret_fields(self, name: str) -> frozenset[str]:
-        """Return the names of a channel's secret settings."""
+        """Return the settings of a channel that are never shown again."""
         declared = self.settings_schema(name)().fields
         return frozenset(
             field_name for field_name, field in declared.items() if field.metadata.get("secret")
         )
 
     def open(self, name: str, account: Account) -> Driver:
-        """Create a driver for an account, without any request."""
+        """Make a driver for one account; no call goes out yet."""
         return self.driver_class(name)(account, self.surroundings)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import outbox, paging, signals
+from service.core import outbox, paging, samples, signals
 from service.core.deliveries import transitions
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -63,7 +63,7 @@ def delete(
     The row stays, hidden, until its deliveries are final and the operator purges it.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
-    values: dict[str, Any] = {"deleted_at": now}
+    values: dict[str, Any] = {"deleted_at": now, "sample": None}
     if broadcast.status in UNFINISHED:
         values["status"] = BroadcastStatus.CANCELLED
     return _move(db, broadcast, None, values, now=now)
@@ -83,9 +83,14 @@ def pause(
 def resume(
     db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
 ) -> Broadcast:
-    """Continue after a pause; raises ConflictError unless it is paused."""
-    values = {"status": BroadcastStatus.SENDING, "reason": None}
+    """Continue after a pause; raises ConflictError unless it is paused.
+
+    After a sample it continues with the other recipients.
+    """
+    values: dict[str, Any] = {"status": BroadcastStatus.SENDING, "reason": None}
     broadcast = get(db, client_id, broadcast_id, within=within)
+    if samples.is_sent(broadcast):
+        values["sample"] = None
     return _move(db, broadcast, BroadcastStatus.PAUSED, values, now=now)
 
 

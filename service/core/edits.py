@@ -34,8 +34,9 @@ _REPLACED = (
     "parts",
     "expires_at",
     "send_at",
+    "sample",
 )
-_RECIPIENTS = ("send_type", "to", "to_truncated", "total")
+_RECIPIENTS = ("send_type", "to", "to_truncated", "total", "audience")
 
 _BEGUN = text("""
     SELECT COUNT(*) AS begun, COALESCE(SUM(CASE status WHEN 'sending' THEN 1 END), 0) AS sending
@@ -76,6 +77,8 @@ def merge(
         variables=changes.get("variables", personal.common if personal else {}),
         send_at=changes.get("send_at", broadcast.send_at),
         expires_at=expires_at,
+        sample=changes.get("sample", broadcast.sample),
+        audience=broadcast.audience if to == broadcast.to else None,
     )
 
 
@@ -105,12 +108,13 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     made = plan.broadcast
     names = list(_REPLACED)
     if keeps:
-        _refuse_other_session(broadcast, made)
+        _refuse_partial(broadcast, made)
     else:
         names += _RECIPIENTS
-        _freeze_anew(db, broadcast, plan.people, accounts.settings.fanout_chunk)
     for name in names:
         setattr(broadcast, name, getattr(made, name))
+    if not keeps:
+        _freeze_anew(db, broadcast, plan.people, accounts.settings.fanout_chunk)
     if BroadcastStatus.SCHEDULED in {broadcast.status, made.status}:
         broadcast.status, broadcast.reason = made.status, None
     broadcast.revision += 1
@@ -165,10 +169,12 @@ def _keeps_recipients(broadcast: Broadcast, order: BroadcastRequest) -> bool:
     return (broadcast.to, broadcast.send_type) == (people.shown, people.send_type)
 
 
-def _refuse_other_session(broadcast: Broadcast, made: Broadcast) -> None:
-    if broadcast.session_id != made.session_id:
-        reason = "Has only the first recipients. To change the session, send all of them."
-        raise InvalidError(errors={"to": [reason]})
+def _refuse_partial(broadcast: Broadcast, made: Broadcast) -> None:
+    """Raise InvalidError if a change needs all recipients, and only the first were sent."""
+    for name, what in (("session_id", "session"), ("sample", "sample")):
+        if getattr(broadcast, name) != getattr(made, name):
+            reason = f"Has only the first recipients. To change the {what}, send all of them."
+            raise InvalidError(errors={"to": [reason]})
 
 
 def _freeze_anew(db: Db, broadcast: Broadcast, people: Recipients, chunk: int) -> None:
@@ -178,4 +184,4 @@ def _freeze_anew(db: Db, broadcast: Broadcast, people: Recipients, chunk: int) -
         db.execute(gone.execution_options(synchronize_session=False))
     for name in COUNTED:
         setattr(broadcast, name, 0)
-    frozen.keep(db, broadcast.id, people, chunk)
+    frozen.keep(db, broadcast, people, chunk)

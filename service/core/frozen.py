@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import SystemRandom
+from typing import Final
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session as Db
@@ -10,21 +12,28 @@ from sqlalchemy.orm import Session as Db
 from service.core import variables
 from service.core.recipients import Recipients
 from service.core.variables import Variables
-from service.models import Delivery, RecipientChunk
+from service.models import Broadcast, Delivery, RecipientChunk
+
+_CHANCE: Final = SystemRandom()
 
 
-def keep(db: Db, broadcast_id: str, people: Recipients, chunk: int) -> None:
-    """Store whom a broadcast reaches, in chunks of so many, for the fan-out."""
+def keep(db: Db, broadcast: Broadcast, people: Recipients, chunk: int) -> None:
+    """Store the recipients of a broadcast in chunks for the fan-out, those of its sample first."""
+    total = len(people.unique)
+    sample = min(broadcast.sample or 0, total)
+    if 0 < sample < total:
+        people = people.sampled(sample, _CHANCE)
     brought = people.variables
     texts = brought.texts if brought and brought.counts else ()
+    starts = [*range(0, sample, chunk), *range(sample, total, chunk)]
     rows = [
         {
-            "broadcast_id": broadcast_id,
+            "broadcast_id": broadcast.id,
             "start": start,
-            "recipients": ",".join(people.unique[start : start + chunk]),
-            "variables": "\n".join(texts[start : start + chunk]) or None,
+            "recipients": ",".join(people.unique[start:end]),
+            "variables": "\n".join(texts[start:end]) or None,
         }
-        for start in range(0, len(people.unique), chunk)
+        for start, end in zip(starts, [*starts[1:], total], strict=True)
     ]
     if rows:
         db.execute(insert(RecipientChunk), rows)
@@ -34,7 +43,7 @@ def read(db: Db, broadcast_id: str) -> Recipients:
     """Return whom a broadcast reaches, with the variables that each has brought."""
     brought = Variables()
     unique = []
-    for recipient, text in (*_fanned_out(db, broadcast_id), *_left(db, broadcast_id)):
+    for recipient, text in (*_fanned_out(db, broadcast_id), *waiting(db, broadcast_id)):
         values = variables.load(text)
         brought.see(values)
         brought.add(values)
@@ -50,7 +59,8 @@ def _fanned_out(db: Db, broadcast_id: str) -> Iterator[tuple[str, str | None]]:
         yield row.recipient, row.variables
 
 
-def _left(db: Db, broadcast_id: str) -> Iterator[tuple[str, str | None]]:
+def waiting(db: Db, broadcast_id: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the recipients who have no delivery yet, with their variables as JSON."""
     chunks = select(RecipientChunk).where(RecipientChunk.broadcast_id == broadcast_id)
     for chunk in db.scalars(chunks.order_by(RecipientChunk.start)):
         recipients = chunk.recipients.split(",")

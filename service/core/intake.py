@@ -63,6 +63,8 @@ class BroadcastRequest:
     personalise: bool = False
     syntax: Syntax = Syntax.BRACES
     variables: Mapping[str, Any] = field(default_factory=dict)
+    sample: int | None = None
+    audience: dict[str, Any] | None = None
 
     @property
     def is_personal(self) -> bool:
@@ -137,6 +139,8 @@ def prepare(
         total=len(people.unique),
         expires_at=expires_at,
         send_at=order.send_at,
+        sample=order.sample,
+        audience=order.audience,
         status=_first_status(order, now),
         idempotency_key=order.idempotency_key,
         request_digest=order.fingerprint,
@@ -276,7 +280,7 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int) -> Broadcast
             return earlier
         what = "The session or an attachment of this broadcast has just been deleted."
         raise ConflictError(what) from error
-    frozen.keep(db, broadcast.id, plan.people, chunk)
+    frozen.keep(db, broadcast, plan.people, chunk)
     signals.announce(db, broadcast)
     return broadcast
 

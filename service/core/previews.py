@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Driver, Part, Text
@@ -17,7 +17,7 @@ from service.core.accounts import Accounts
 from service.core.estimates import Estimate
 from service.core.intake import BroadcastRequest, Plan
 from service.errors import InvalidError
-from service.models import COUNTED, OptOut
+from service.models import COUNTED, ClientOptOut, OptOut
 
 SHOWN: Final = 5
 """How many recipients' messages are shown."""
@@ -141,9 +141,11 @@ def _entries(error: InvalidError) -> list[Invalid]:
 
 
 def _opted_out(db: Db, plan: Plan) -> set[str]:
-    """Return everybody who has opted out of the session."""
-    wanted = select(OptOut.recipient).where(OptOut.session_id == plan.session.id)
-    return set(db.scalars(wanted))
+    """Return everybody who has opted out of messages from the session, or from the client."""
+    session = plan.session
+    of_session = select(OptOut.recipient).where(OptOut.session_id == session.id)
+    of_client = select(ClientOptOut.recipient).where(ClientOptOut.client_id == session.client_id)
+    return set(db.scalars(union_all(of_session, of_client)))
 
 
 def _messages(plan: Plan, places: Iterable[int]) -> Iterator[Message]:

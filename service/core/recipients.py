@@ -10,6 +10,7 @@ import re
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any, Final, NamedTuple, cast
 
 from service import ids
@@ -127,6 +128,30 @@ class Recipients:
             bad_count=self.bad_count - len(self.bad) + len(bad),
             rows=[places[self.unique[at]] for at in kept],
             variables=self.variables and self.variables.chosen(kept),
+        )
+
+    def with_given(self) -> Recipients:
+        """Return the recipients as if a client had sent a list of them."""
+        brought = self.variables
+        given: list[str | Mapping[str, Any]] = [*self.unique[: SHOWN + 1]]
+        if brought:
+            texts = brought.texts[: SHOWN + 1]
+            given = [
+                {"to": each, "variables": variables.load(text)} if text else each
+                for each, text in zip(self.unique, texts, strict=False)
+            ]
+        return replace(self, given=given)
+
+    def sampled(self, size: int, chance: Random) -> Recipients:
+        """Return the recipients with a random sample in front of the others."""
+        first = sorted(chance.sample(range(len(self.unique)), size))
+        taken = set(first)
+        order = [*first, *(at for at in range(len(self.unique)) if at not in taken)]
+        return replace(
+            self,
+            unique=tuple(self.unique[at] for at in order),
+            rows=(),
+            variables=self.variables and self.variables.chosen(order),
         )
 
     def places(self) -> dict[str, int]:

@@ -37,12 +37,13 @@ class Broadcast(Object, Base):
     `to` and `message` are as the client gave them (`to` cut after 1,000 entries, see
     `to_truncated`); `content` is the message resolved, so that deleting a contact or renaming a
     file changes nothing that was accepted. `personalisation` says how placeholders in it are read,
-    and null that there are none. `parts` is how many provider messages each delivery
-    takes. `total` is frozen when the broadcast is accepted; the seven counters move with the
-    deliveries, in the same transactions, and what they leave of the total is still open.
-    `closed_at` is set while nothing is. `replies` are those of its recipients. `numbering` says how
-    numbers in `to` are meant, `countries` how many recipients each country has (null: made before
-    that was counted). `revision` counts how often message and recipients were replaced.
+    and null that there are none. `audience` is the request for the recipients of an earlier
+    broadcast. `sample` is how many recipients get it before it pauses, and null once it goes on:
+    until then the other recipients stay in their chunks. `parts` is how many provider messages each
+    delivery takes. `total` is frozen when the broadcast is accepted; the seven counters move with
+    the deliveries, in the same transactions, and what they leave of the total is still open.
+    `closed_at` is set while nothing is. `replies` are those of its recipients. `revision` counts
+    how often message and recipients were replaced.
     """
 
     __tablename__ = "broadcasts"
@@ -64,11 +65,11 @@ class Broadcast(Object, Base):
     send_type: Mapped[str]
     to: Mapped[Any] = mapped_column(JSON)
     to_truncated: Mapped[bool] = mapped_column(default=False)
-    numbering: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    countries: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     message: Mapped[dict[str, Any]] = mapped_column(JSON)
     content: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
     personalisation: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    audience: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    sample: Mapped[int | None]
     parts: Mapped[int]
     status: Mapped[str]
     reason: Mapped[str | None]

@@ -10,6 +10,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from service.core.placeholders import Syntax
 from service.core.recipients import Given
 from service.models import BroadcastStatus, DeliveryStatus, SendType
+from service.schemas import wordings
 from service.schemas.base import (
     ID_PATTERN,
     CredentialsSchema,
@@ -32,6 +33,9 @@ from service.schemas.base import (
 _LATITUDE = r" *[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?) *"
 _LONGITUDE = r" *[+-]?((1[0-7][0-9]|[0-9]{1,2})(\.[0-9]{1,20})?|180(\.0{1,20})?) *"
 _LONGEST_PLACE = 1_000
+_LONGEST_CODE = 100
+_MOST_CODES = 100
+_LARGEST_SAMPLE = 1_000_000
 _MOST_CODES = 100
 _RECIPIENTS: list[dict[str, Any]] = [
     {"type": "string"},
@@ -179,7 +183,26 @@ class MessageSchema(LenientSchema):
             raise ValidationError(f"Needs at least one of {', '.join(self.fields)}.")
 
 
-class BroadcastRequestSchema(CredentialsSchema, LenientSchema):
+class AudienceSchema(LenientSchema):
+    """Recipients of an earlier broadcast. Without `statuses`, `codes` and `replied`: all."""
+
+    broadcast = fields.String(
+        required=True, validate=is_id, metadata={"pattern": ID_PATTERN, "description": "Its id"}
+    )
+    statuses = fields.List(
+        fields.String(validate=validate.OneOf(list(DeliveryStatus))),
+        validate=validate.Length(max=len(DeliveryStatus)),
+        metadata={"description": "States of their deliveries"},
+    )
+    codes = fields.List(
+        fields.String(validate=validate.Length(min=1, max=_LONGEST_CODE)),
+        validate=validate.Length(max=_MOST_CODES),
+        metadata={"description": "Codes of their deliveries, such as `not_on_channel`"},
+    )
+    replied = Flag(metadata={"description": "Whether they have replied to it"})
+
+
+class BroadcastOrderSchema(CredentialsSchema, LenientSchema):
     """A message and its recipients."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
@@ -197,7 +220,6 @@ class BroadcastRequestSchema(CredentialsSchema, LenientSchema):
 
     send_type = fields.String(required=True, validate=validate.OneOf(list(SendType)))
     to = Recipients(
-        required=True,
         metadata={
             "oneOf": _RECIPIENTS,
             "description": _ABOUT_TO,
@@ -226,10 +248,35 @@ class BroadcastRequestSchema(CredentialsSchema, LenientSchema):
             "additionalProperties": {"type": ["string", "number", "null"]},
         },
     )
+    sample = fields.Integer(
+        strict=True,
+        allow_none=True,
+        validate=validate.Range(min=1, max=_LARGEST_SAMPLE),
+        metadata={
+            "description": "Send to so many random recipients, then pause; resume to send to the"
+            " others"
+        },
+    )
     send_at = Moment(
         allow_none=True, metadata={"description": "When to start, with a time zone; empty: now"}
     )
     expires_at = Moment(allow_none=True, metadata={"description": "When unsent deliveries fail"})
+
+
+class BroadcastRequestSchema(BroadcastOrderSchema):
+    """A message, and its recipients or those of an earlier broadcast."""
+
+    audience = fields.Nested(
+        AudienceSchema, metadata={"description": "In place of `to`: recipients of a broadcast"}
+    )
+
+    @validates_schema
+    def has_recipients(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a request without recipients, or with two lists of them."""
+        if "to" in data and "audience" in data:
+            raise ValidationError("Cannot be sent together with `to`.", "audience")
+        if "to" not in data and "audience" not in data:
+            raise ValidationError(wordings.REQUIRED, "to")
 
 
 class IdempotencySchema(Schema):
@@ -332,9 +379,20 @@ class BroadcastSchema(Schema):
         data_key="deletedAt",
         metadata={"description": "When it was deleted; those are shown to who asks for them"},
     )
+    audience = fields.Nested(
+        AudienceSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "The earlier broadcast that the recipients are from"},
+    )
+    sample = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Recipients after whom it pauses; null once it was resumed"},
+    )
 
 
-class BroadcastChangeSchema(BroadcastRequestSchema, WholeSchema):
+class BroadcastChangeSchema(BroadcastOrderSchema, WholeSchema):
     """The fields to change. Omitted fields stay."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"message": {"text": "Another text"}}

@@ -12,10 +12,15 @@ from service.database import is_postgres, rowcount
 
 # The recipients go from the frozen chunk to their rows inside the database, never through this
 # process.
-_FAN_OUT_POSTGRES = text("""
+_MAY_GO = """start < coalesce(
+    (SELECT sample FROM broadcasts WHERE id = recipient_chunks.broadcast_id), start + 1)"""
+"""The condition on a chunk: while a broadcast goes to a sample, the other recipients wait."""
+
+_FAN_OUT_POSTGRES = text(f"""
     WITH chunk AS (
         DELETE FROM recipient_chunks WHERE (broadcast_id, start) = (
-            SELECT broadcast_id, start FROM recipient_chunks WHERE broadcast_id = :broadcast_id
+            SELECT broadcast_id, start FROM recipient_chunks
+            WHERE broadcast_id = :broadcast_id AND {_MAY_GO}
             ORDER BY start LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING start, recipients, variables)
     INSERT INTO deliveries
@@ -24,11 +29,15 @@ _FAN_OUT_POSTGRES = text("""
            'queued', 0, :now, :now, v
     FROM chunk, unnest(string_to_array(recipients, ','), string_to_array(variables, E'\\n', ''))
         WITH ORDINALITY AS r(recipient, v, place)
-""")
-_NEXT_CHUNK = text("""
+""")  # noqa: S608 - the condition is ours
+_NEXT_CHUNK = text(f"""
     SELECT start, recipients, variables FROM recipient_chunks
-    WHERE broadcast_id = :broadcast_id ORDER BY start LIMIT 1
-""")
+    WHERE broadcast_id = :broadcast_id AND {_MAY_GO} ORDER BY start LIMIT 1
+""")  # noqa: S608 - the condition is ours
+_WAITING = text(f"""
+    SELECT broadcast_id FROM recipient_chunks
+    WHERE broadcast_id > :after AND {_MAY_GO} ORDER BY broadcast_id LIMIT 1
+""")  # noqa: S608 - the condition is ours
 _FAN_OUT_SQLITE = text("""
     INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
     SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, value, 'queued', 0, :now, :now
@@ -49,6 +58,12 @@ _DROP_CHUNK = text("""
 # The commit need not wait for the disk: a crash that loses the rows restores the chunk. The claim
 # of such a row waits for the disk, and with it for all earlier commits.
 _IN_THE_BACKGROUND = text("SET LOCAL synchronous_commit = off")
+
+
+def waiting(db: Db, after: str) -> str | None:
+    """Return the next broadcast with recipients to fan out, in the order of ids after one."""
+    found: str | None = db.scalar(_WAITING, {"after": after})
+    return found
 
 
 def fan_out(db: Db, broadcast_id: str, *, now: int) -> int:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
-
 from service.config import Settings
 from service.core.deliveries import chunks
 from service.database import Database, now_ms
-from service.models import RecipientChunk
 
 
 @dataclass(slots=True)
@@ -37,8 +34,6 @@ class FanOut:
 
     def _next(self) -> str | None:
         """Return the broadcast with chunks left that comes after the last one served."""
-        first = select(RecipientChunk.broadcast_id).order_by(RecipientChunk.broadcast_id).limit(1)
         with self.database.reading() as db:
-            after = db.scalar(first.where(RecipientChunk.broadcast_id > self._cursor))
-            self._cursor = after or db.scalar(first) or ""
+            self._cursor = chunks.waiting(db, self._cursor) or chunks.waiting(db, "") or ""
         return self._cursor or None

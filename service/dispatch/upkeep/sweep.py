@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import RowMapping, text
 
 from service.config import Settings
-from service.core import dispatchers, signals
+from service.core import dispatchers, samples, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
@@ -62,6 +62,7 @@ class Sweep:
     def turn(self) -> float:
         """Put everything right once; return the seconds until the next time."""
         self._start_due()
+        self._end_samples()
         more = self._rescue()
         more |= self._wind_up()
         self._recount()
@@ -76,6 +77,15 @@ class Sweep:
             log.info("broadcast sending", broadcast_id=broadcast_id)
         if started:
             self.on_ready()
+
+    def _end_samples(self) -> None:
+        """Pause the broadcasts that were sent to their sample."""
+        now = now_ms()
+        with self.database.writing() as db:
+            paused = samples.pause(db, now=now)
+            samples.release_expired(db, now=now)
+        for broadcast_id in paused:
+            log.info("broadcast paused after its sample", broadcast_id=broadcast_id)
 
     def _rescue(self) -> bool:
         """Take back what dead dispatchers had claimed; tell whether more is left."""

@@ -1,4 +1,4 @@
-"""Apprise: SMS gateways, Telegram, e-mail and a hundred other services."""
+"""Whatever Apprise reaches: SMS gateways, Telegram, e-mail and a hundred others."""
 
 from service.channels.drivers.apprise.driver import Apprise, Settings
 
