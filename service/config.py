@@ -74,6 +74,7 @@ class Settings:
     )
     max_body_bytes: int = setting(32 * MIB, "Largest JSON body")
     max_attachment_bytes: int = setting(16 * MIB, "Largest uploaded file")
+    max_list_bytes: int = setting(128 * MIB, "Largest file of recipients or contacts")
     max_recipients: int = setting(1_000_000, "Most recipients of one broadcast")
     max_text_chars: int = setting(4096, "Longest text of a message, in characters")
     max_message_bytes: int = setting(65_536, "Largest message as JSON, with all that is in it")

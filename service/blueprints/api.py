@@ -21,7 +21,7 @@ from werkzeug.routing import UnicodeConverter
 from werkzeug.wrappers import Response
 
 from service.blueprints import aliases, auth, errors, paging, parsing
-from service.blueprints.requests import request
+from service.blueprints.requests import ListForm, request
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.errors import ServiceError
@@ -212,6 +212,23 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
         return decorate
 
+    def takes_list(self, form: ListForm, schema: type[Schema]) -> Callable[[View], View]:
+        """Let the body also be a form with a list of people, which is in `request.list_file`.
+
+        `schema` is that of the form, for its description alone.
+        """
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                request.list_form = form
+                return view(*args, **kwargs)
+
+            _note(wrapper, list_form=schema)
+            return wrapper  # type: ignore[return-value]
+
+        return decorate
+
     def sends_bytes(self) -> Callable[[View], View]:
         """Document that the answer is a file or a range of it, without the envelope."""
 
@@ -237,10 +254,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         decorate: Callable[[View], View] = self.doc(responses=answers)
         return decorate
 
-    def streams(self, mimetype: str) -> Callable[[View], View]:
-        """Publish that the answer is a file of this type, which is made while it is sent."""
+    def streams(self, *mimetypes: str) -> Callable[[View], View]:
+        """Publish that the answer is a file of these types, which is made while it is sent."""
         binary = {"schema": {"type": "string", "format": "binary"}}
-        answers = {200: {"description": "The file", "content": {mimetype: binary}}}
+        answers = {200: {"description": "The file", "content": dict.fromkeys(mimetypes, binary)}}
         decorate: Callable[[View], View] = self.doc(responses=answers)
         return decorate
 
@@ -333,6 +350,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
             if method not in {"get", "head"} and "requestBody" not in doc:
                 content = {"application/json": {"schema": CredentialsSchema}}
                 doc["requestBody"] = {"required": False, "content": content}
+        if list_form := info.get("list_form"):
+            content = doc["requestBody"]["content"]
+            content["multipart/form-data"] = {"schema": list_form}
         responses = doc.setdefault("responses", {})
         responses.update({status: HTTPStatus(status).name for status in sorted(statuses)})
         return doc

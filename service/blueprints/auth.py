@@ -34,6 +34,7 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
     """
     outside = [secret for secret in (_bearer(request), *_query(request, "access_token")) if secret]
     callers = [_verify(secret) for secret in dict.fromkeys(outside)]
+    request.is_trusted = bool(callers)
     if not callers and not request.is_file_form:
         _screen(request)
     inside = _inside(request)

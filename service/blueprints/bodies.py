@@ -6,7 +6,7 @@ Everything that passes can be stored: no NUL character, no lone surrogate, no Na
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -14,7 +14,8 @@ from urllib.parse import unquote_to_bytes
 from service import documents
 from service.blueprints import forms
 from service.documents import UnreadableDocumentError
-from service.errors import MediaTypeError, UnreadableBodyError
+from service.errors import InvalidError, MediaTypeError, UnreadableBodyError
+from service.schemas import wordings
 
 _MOST_BRACKETS: Final = 20_000
 """No valid request has this many brackets."""
@@ -57,6 +58,23 @@ def parse(raw: bytes) -> dict[str, Any]:
         if not isinstance(value, dict):
             documents.refuse("it must be an object: {…}")
         return value
+
+
+def settle(form: forms.Form, name: str, texts: Sequence[bytes]) -> dict[str, Any]:
+    """Return the document of a form that may have it as one field of JSON, or as a file of it.
+
+    `name` is that of the field, `texts` are the files under that name. Raises UnreadableBodyError,
+    InvalidError.
+    """
+    if not texts and name not in form:
+        return _checked(form)
+    said = [*texts, *(str(form[name]).encode() for _ in range(name in form))]
+    errors = {other[:64]: [f"Say it in `{name}`."] for other in form if other != name}
+    if len(said) > 1:
+        errors[name] = [wordings.GIVEN_TWICE]
+    if errors:
+        raise InvalidError(errors=errors)
+    return parse(said[0])
 
 
 def as_utf8(raw: bytes) -> bytes:

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from flask import Response
 from sqlalchemy.orm import Session
 
-from service.blueprints import aliases
+from service import spreadsheets
+from service.blueprints import aliases, lists
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
-from service.core import contacts, groups, numbers, vcard
+from service.blueprints.requests import ListForm
+from service.core import contact_exports, contacts, groups, imports, numbers, vcard
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
+from service.database import Database
 from service.errors import InvalidError, StaleVersionError
 from service.models import Contact
 from service.schemas import wordings
 from service.schemas.base import Shown
-from service.schemas.contacts import ContactChangeSchema, ContactSchema, NewContactSchema
+from service.schemas.contacts import (
+    MIMETYPES,
+    ContactChangeSchema,
+    ContactSchema,
+    ExportSchema,
+    Format,
+    ImportedSchema,
+    ImportFormSchema,
+    ImportSchema,
+    NewContactSchema,
+)
 
 blueprint = Blueprint(
     "contacts", __name__, description="People to send to, in groups, or to send as contact cards"
 )
+
+_EXPORTED = ("number", "name", "other_numbers", "emails", "organisation", "tags")
+
+IMPORT = ListForm(document="import", file="contacts")
 
 
 @blueprint.post("/contact", "createContact")
@@ -45,7 +63,52 @@ def index(page: PageRequest) -> Page[Shown]:
     with crier().database.reading() as db:
         found = contacts.page(db, caller().client_id, page)
         inside = groups.of_contacts(db, [contact.id for contact in found.items])
-    return found.map(lambda contact: _shown(contact, inside.get(contact.id)))
+    return found.map(lambda contact: shown(contact, inside.get(contact.id)))
+
+
+@blueprint.post("/contact/import", "importContacts")
+@blueprint.takes_list(IMPORT, ImportFormSchema)
+@blueprint.scope(Scope.SEND)
+@blueprint.takes(ImportSchema)
+@blueprint.answers(200, ImportedSchema, "Contact imported successfully!")
+def import_(body: dict[str, Any]) -> dict[str, Any]:
+    """Store the people of a file as contacts; those who are there by their number are added to.
+
+    The file is CSV, TSV, XLSX, ODS, XLS, NDJSON or VCF, and has 100,000 rows at most. Names, e-mail
+    addresses, organisations and tags are known by their headings, all other columns are `fields`.
+    Nothing is taken away: an empty cell leaves what there is. Rows without a number that is right
+    are told of, and the others stored.
+    """
+    numbering = lists.numbering(body)
+    table = lists.table("contacts", body.get("columns") or {}, numbering)
+    with lists.told("contacts"):
+        found = imports.read(table, numbering, body.get("tags") or ())
+    written = imports.Written()
+    for cards in imports.batches(found):
+        with crier().database.writing() as db:
+            written += imports.write(db, caller().client_id, cards)
+    refused = [{"row": row, "place": table.place(row), "reason": why} for row, why in found.refused]
+    counts = {"duplicates": found.duplicates, "refused_count": found.refused_count}
+    return {**written._asdict(), **counts, "refused": refused}
+
+
+@blueprint.get("/contact/export", "exportContacts")
+@blueprint.scope(Scope.READ)
+@blueprint.takes_query(ExportSchema)
+@blueprint.streams(*MIMETYPES.values())
+def export(query: dict[str, Any]) -> Response:
+    """Fetch all contacts as a file that `POST /contact/import` takes, the oldest first.
+
+    A text that a spreadsheet program would run as a formula has an apostrophe before it in CSV.
+    """
+    kind, client_id = Format(query["format"]), caller().client_id
+    with crier().database.reading() as db:
+        fields = [] if kind == Format.NDJSON else contact_exports.names(db, client_id)
+        total = contacts.count(db, client_id)
+    pages = _pages(crier().database, client_id, fields, kind)
+    response = Response(_written(kind, fields, pages, total), mimetype=MIMETYPES[kind])
+    response.headers.set("Content-Disposition", "attachment", filename=f"contacts.{kind}")
+    return response
 
 
 @blueprint.get("/contact/<id:contact_id>", "getContact")
@@ -55,7 +118,7 @@ def show(contact_id: str) -> Shown:
     """Fetch one contact."""
     with crier().database.reading() as db:
         contact = contacts.get(db, caller().client_id, contact_id)
-        return _shown(contact, _group_of(db, contact))
+        return shown(contact, _group_of(db, contact))
 
 
 @blueprint.put("/contact/<id:contact_id>", "updateContact")
@@ -79,7 +142,42 @@ def delete(contact_id: str) -> Shown:
     """Delete a contact. Accepted broadcasts keep its card as it was."""
     with crier().database.writing() as db:
         group_id = _group_of(db, contacts.get(db, caller().client_id, contact_id))
-        return _shown(contacts.delete(db, caller().client_id, contact_id), group_id)
+        return shown(contacts.delete(db, caller().client_id, contact_id), group_id)
+
+
+def _written(
+    kind: Format, fields: list[str], pages: Iterator[spreadsheets.Page], total: int
+) -> Iterator[bytes]:
+    if kind == Format.NDJSON:
+        return spreadsheets.ndjson((*_EXPORTED, "fields"), pages)
+    columns = (*_EXPORTED, *fields)
+    if kind == Format.CSV:
+        return spreadsheets.csv(columns, pages)
+    return spreadsheets.xlsx(columns, pages, most=total)
+
+
+def _pages(
+    database: Database, client_id: str, fields: list[str], kind: Format
+) -> Iterator[spreadsheets.Page]:
+    """Yield the pages of an export; no transaction is open while one is sent."""
+    after, size = contact_exports.FIRST, contact_exports.PAGE
+    while size == contact_exports.PAGE:
+        with database.reading() as db:
+            found = contact_exports.page(db, client_id, after)
+            rows = [_exported(contact, fields, kind) for contact in found]
+            after = found[-1].id if found else after
+        size = len(rows)
+        if rows:
+            yield rows
+
+
+def _exported(contact: Contact, fields: list[str], kind: Format) -> Sequence[Any]:
+    own = contact.fields or {}
+    lists = (contact.phones[1:], contact.emails, contact.tags or [])
+    is_nested = kind == Format.NDJSON
+    others, emails, tags = lists if is_nested else map(", ".join, lists)
+    known = (contact.phones[0], contact.name, others, emails, contact.organisation, tags)
+    return (*known, own) if is_nested else (*known, *(own.get(name) for name in fields))
 
 
 def _settled(body: dict[str, Any], phones: list[str]) -> dict[str, Any]:
@@ -116,18 +214,21 @@ def _moved(db: Session, contact: Contact, body: dict[str, Any]) -> Shown:
     """Move a contact into the group that the body names, if any."""
     if group_id := body.get("group_id"):
         groups.move(db, contact, group_id)
-    return _shown(contact, _group_of(db, contact))
+    return shown(contact, _group_of(db, contact))
 
 
 def _group_of(db: Session, contact: Contact) -> str | None:
     return groups.of_contacts(db, [contact.id]).get(contact.id)
 
 
-def _shown(contact: Contact, group_id: str | None) -> Shown:
+def shown(contact: Contact, group_id: str | None) -> Shown:
+    """Return a contact as it is answered."""
     return Shown(
         contact,
         vcard=vcard.render(contact),
         number=contact.phones[0],
         landlines=list(filter(numbers.is_landline, contact.phones)),
         group_id=group_id,
+        fields=contact.fields or {},
+        tags=contact.tags or [],
     )

@@ -26,7 +26,9 @@ MULTIPART = "multipart/form-data"
 _MOST_FIELDS = 1_100_000
 """Enough for the most recipients of a broadcast, each in a field of its own."""
 
-_MOST_PARTS = 1_000
+MOST_PARTS = 1_000
+"""The most parts of a form."""
+
 _DEEPEST = 32
 _BUFFER = 128 * 1024
 """Memory that Werkzeug's parser counts besides the values: twice its read size."""
@@ -82,13 +84,13 @@ def _parts(raw: bytes, parameters: Mapping[str, str]) -> Iterable[tuple[str, str
     parser = FormDataParser(
         stream_factory=lambda *_, **__: io.BytesIO(),  # files are refused; the body is in memory
         max_form_memory_size=len(raw) + _BUFFER,
-        max_form_parts=_MOST_PARTS,
+        max_form_parts=MOST_PARTS,
         silent=False,
     )
     try:
         _, form, files = parser.parse(io.BytesIO(raw), MULTIPART, len(raw), dict(parameters))
     except RequestEntityTooLarge as error:
-        sentence = f"The form has more than {_MOST_PARTS} parts. Send recipients as one string."
+        sentence = f"The form has more than {MOST_PARTS} parts. Send recipients as one string."
         raise TooLargeError(sentence, errors={"body": [sentence]}) from error
     except ValueError as error:
         _unreadable("it is cut off, has no boundary or is not UTF-8", error)

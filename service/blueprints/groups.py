@@ -6,17 +6,25 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.blueprints import aliases
+from service.blueprints import aliases, contacts
 from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier
-from service.core import groups
+from service.core import groups, rules
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import ConflictError, InvalidError
 from service.models import Group
 from service.schemas import wordings
 from service.schemas.base import Shown
-from service.schemas.groups import FullGroupSchema, GroupChangeSchema, GroupSchema, NewGroupSchema
+from service.schemas.contacts import ContactSchema
+from service.schemas.groups import (
+    FullGroupSchema,
+    GroupChangeSchema,
+    GroupSchema,
+    NewGroupSchema,
+    PreviewRequestSchema,
+    PreviewSchema,
+)
 
 blueprint = Blueprint("groups", __name__, description="Named lists of contacts to send to")
 
@@ -61,6 +69,33 @@ def show(group_id: str) -> Shown:
         return _shown(db, groups.get(db, caller().client_id, group_id))
 
 
+@blueprint.get("/group/<id:group_id>/contact", "listGroupContacts")
+@blueprint.scope(Scope.READ)
+@blueprint.pages()
+@blueprint.answers(200, ContactSchema, "Contact fetched successfully!", many=True)
+def index_contacts(page: PageRequest, group_id: str) -> Page[Shown]:
+    """Fetch the contacts that are in a group now, the oldest first."""
+    with crier().database.reading() as db:
+        group = groups.get(db, caller().client_id, group_id)
+        found = groups.contacts_page(db, group, page)
+        inside = groups.of_contacts(db, [contact.id for contact in found.items])
+    return found.map(lambda contact: contacts.shown(contact, inside.get(contact.id)))
+
+
+@blueprint.post("/group/preview", "previewGroup")
+@blueprint.scope(Scope.READ)
+@blueprint.takes(PreviewRequestSchema)
+@blueprint.answers(200, PreviewSchema, "Group previewed successfully!")
+def preview(body: dict[str, Any]) -> dict[str, Any]:
+    """Count whom a rule matches, and show the first five, without storing it."""
+    with crier().database.reading() as db:
+        size = rules.count(db, caller().client_id, body["rule"])
+        first = db.scalars(rules.matching(db, caller().client_id, body["rule"]).limit(5)).all()
+        inside = groups.of_contacts(db, [contact.id for contact in first])
+    shown = [contacts.shown(contact, inside.get(contact.id)) for contact in first]
+    return {"size": size, "contacts": shown}
+
+
 @blueprint.put("/group/<id:group_id>", "updateGroup")
 @blueprint.put("/contact_groups/<id:group_id>", "updateContactGroup", tags=GUIDE)
 @blueprint.scope(Scope.SEND)
@@ -68,7 +103,7 @@ def show(group_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, FullGroupSchema, "Group updated successfully!")
 def update(body: dict[str, Any], group_id: str) -> Shown:
-    """Change a group's name or replace its contacts. Omitted fields stay."""
+    """Change a group's name, or replace its contacts or its rule. Omitted fields stay."""
     with crier().database.writing() as db:
         group = groups.get(db, caller().client_id, group_id)
         fields = aliases.settle(body, _TITLE, {"name": group.name})
@@ -89,5 +124,5 @@ def delete(group_id: str) -> Shown:
 
 
 def _shown(db: Session, group: Group) -> Shown:
-    contacts = groups.members(db, group)
-    return Shown(group, contacts=contacts, size=len(contacts))
+    members = groups.members(db, group)
+    return Shown(group, contacts=members, size=groups.sizes(db, [group])[group.id])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import IO, Any, NamedTuple, cast
 
 import flask
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
@@ -63,6 +65,20 @@ class Upload(NamedTuple):
     filename: str
 
 
+class ListForm(NamedTuple):
+    """The parts of a form with a list of people: the document as JSON, and the file."""
+
+    document: str
+    file: str
+
+
+class ListFile(NamedTuple):
+    """A list of people that came in, and the encoding that the client says it has."""
+
+    file: Incoming
+    charset: str
+
+
 class Request(flask.Request):
     """A request whose body is an object: JSON, or a form with a file."""
 
@@ -73,15 +89,32 @@ class Request(flask.Request):
     is_upload = False
     """Whether the route takes a form with a file. Set before the body is read."""
 
+    list_form: ListForm | None = None
+    """The form with a list that the route takes besides JSON; set before the body is looked at."""
+
+    is_trusted = False
+    """Whether a valid token came outside of the body; without one no list goes to the disk."""
+
     @cached_property
     def document(self) -> dict[str, Any]:
         """The body as an object; raises UnreadableBodyError, MediaTypeError, TooLargeError."""
+        if self.list_form and self.is_trusted and self.mimetype == forms.MULTIPART:
+            return self._read_list_form(self.list_form)
         return self._read_form() if self.is_file_form else self._read_body()
 
     @property
     def is_file_form(self) -> bool:
         """Whether the body is a form whose file is streamed to disk."""
         return self.is_upload and self.mimetype == forms.MULTIPART
+
+    @property
+    def list_file(self) -> ListFile | None:
+        """The list of people in a form, None without one; known once the document has been read."""
+        if self.list_form is None or self.list_form.file not in self._listed:
+            return None
+        [part] = self._listed[self.list_form.file]
+        charset = part.mimetype_params.get("charset", "")
+        return ListFile(cast("Incoming", part.stream), charset)
 
     def _read_body(self) -> dict[str, Any]:
         document = bodies.read(self.unpacked, self.mimetype, self.mimetype_params)
@@ -127,20 +160,37 @@ class Request(flask.Request):
 
     def _read_form(self) -> dict[str, Any]:
         limit = crier().settings.max_attachment_bytes
-        self.max_content_length = limit + _FORM_OVERHEAD
-        if self.content_length and self.content_length > self.max_content_length:
+        self._parse(limit + _FORM_OVERHEAD, limit)
+        return dict(self.form.items())
+
+    def _read_list_form(self, parts: ListForm) -> dict[str, Any]:
+        """Return the document of a form, be it a part of JSON or each of its fields a part."""
+        settings = crier().settings
+        self.max_form_memory_size = settings.max_body_bytes
+        self.max_form_parts = forms.MOST_PARTS
+        limit = settings.max_list_bytes + settings.max_body_bytes
+        self._parse(limit, settings.max_list_bytes)
+        self._listed = {name: self.files.getlist(name) for name in self.files}
+        documents = self._listed.pop(parts.document, [])
+        _refuse_other_files(self._listed, parts.file)
+        texts = [*(file.read(settings.max_body_bytes) for file in documents)]
+        return bodies.settle(forms.nest(self.form.items(multi=True)), parts.document, texts)
+
+    def _parse(self, most: int, limit: int) -> None:
+        """Take a form apart as it comes in; `limit` is that of a file, `most` that of all."""
+        self.max_content_length = most
+        if self.content_length and self.content_length > most:
             raise _too_large(limit)
         try:
-            fields = dict(self.form.items())
+            parts = [*self.form, *self.files]
         except UnicodeDecodeError as error:  # only headers of a part are decoded strictly
             raise _unreadable("file", _NOT_UTF8) from error
         except ValueError as error:
             raise _unreadable("body", "it is cut off or has no boundary") from error
         except RequestEntityTooLarge as error:
-            raise _too_large_form(limit) from error
-        if not all([*self.form, *self.files]):
+            raise _too_large_form(limit, self.max_form_memory_size, self.max_form_parts) from error
+        if not all(parts):
             raise _unreadable("body", "a part has no name")
-        return fields
 
     def _get_stream_for_parsing(self) -> IO[bytes]:
         """Parse a form with a file as it arrives, decompressed if needed."""
@@ -159,13 +209,18 @@ class Request(flask.Request):
     ) -> IO[bytes]:
         """Stream a file to its final storage, never into memory."""
         del total_content_length, content_type, filename, content_length
-        incoming = crier().storage.receive()
+        limit = crier().settings.max_list_bytes if self.list_form else None
+        incoming = crier().storage.receive(limit)
         self._incoming.append(incoming)
         return incoming
 
     @cached_property
     def _incoming(self) -> list[Incoming]:
         return []
+
+    @cached_property
+    def _listed(self) -> dict[str, list[FileStorage]]:
+        return {}
 
     @property
     def upload(self) -> Upload:
@@ -229,13 +284,23 @@ def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(sentence, errors={"body": [sentence]})
 
 
-def _too_large_form(limit: int) -> TooLargeError:
+def _too_large_form(limit: int, texts: int | None, parts: int | None) -> TooLargeError:
     """Return the error for a form that is too large although its file is not."""
     sentence = (
         f"The form is too large. A file may have {limit} bytes and needs a file name on one line."
-        f" Other fields may have {_FORM_BUFFER} bytes. A form may have {_MOST_PARTS} parts."
+        f" Other fields may have {texts} bytes. A form may have {parts} parts."
     )
     return TooLargeError(sentence, errors={"file": [sentence]})
+
+
+def _refuse_other_files(files: Mapping[str, Sequence[FileStorage]], wanted: str) -> None:
+    """Raise InvalidError for files of any other name, and for several of that one."""
+    reason = f"No file is accepted under this name. Send the list of people as `{wanted}`."
+    errors = {name[:64]: [reason] for name in files if name != wanted}
+    if len(files.get(wanted, ())) > 1:
+        errors[wanted] = [wordings.GIVEN_TWICE]
+    if errors:
+        raise InvalidError(errors=errors)
 
 
 def _unreadable(field: str, reason: str) -> UnreadableBodyError:

@@ -1,1 +1,1 @@
-"""Channels: the ways in which a message leaves the service."""
+"""Channels: the code that sends messages through providers."""

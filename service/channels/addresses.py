@@ -1,7 +1,7 @@
-"""The addresses that a URL of a client's may lead to.
+"""Checks whether clients' URLs lead to public addresses.
 
-The check is made on the address that is connected to, never on a name: a name may answer
-differently the second time (https://owasp.org/www-community/attacks/DNS_Rebinding).
+It checks the address of the connection, never a name: a name may resolve differently the second
+time (https://owasp.org/www-community/attacks/DNS_Rebinding).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from service.channels.base import BlockedError
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""What the IANA hands out for the internet; everything else in IPv6 is special."""
+"""The range that IANA allocates for the internet. All other IPv6 ranges are special."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address that the network translates to."""
@@ -28,7 +28,7 @@ _RELAYS = IPv4Network("192.88.99.0/24")
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address is an ordinary one of the internet.
+    """Return whether an IP address is an ordinary public one.
 
     `ipaddress.is_global` is not enough: it is true for multicast, for 64:ff9b::a9fe:a9fe (the
     cloud metadata service behind NAT64) and for 2002:7f00:1:: (this machine behind 6to4).
@@ -41,19 +41,19 @@ def is_public(address: str) -> bool:
 
 
 def forbidden(address: str) -> BlockedError:
-    """Return what a call to an address that is not public ends with."""
+    """Return the error for a call to a private address."""
     reason = (
-        f"{address} is not a public address; it is called only where the operator sets"
+        f"{address} is a private address. Crier calls private addresses only with"
         " PRIVATE_ADDRESSES=true."
     )
     return BlockedError(reason, code="address")
 
 
 def private_address(host: str) -> str:
-    """Return an address of a host's that is not public, or an empty text if none is known here.
+    """Return a private address of a host, empty if it has none.
 
-    It waits for the resolver. Only where a proxy connects is this the check, since the proxy may
-    know names that this machine does not.
+    It waits for the resolver. It is only used with a proxy, which connects by itself and may know
+    names that this machine does not.
     """
     try:
         known = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

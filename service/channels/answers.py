@@ -1,4 +1,4 @@
-"""What providers answer, what a status means by itself, and how well it went of late."""
+"""Answers of providers, the meaning of HTTP statuses, and streaks of successes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from service.channels.base import (
 )
 
 DEFAULT_HOLD: Final = 60.0
-"""Seconds for which a session rests when its provider throttles it and does not say how long."""
+"""Seconds to hold a session that its provider throttles without saying how long."""
 
 STREAK: Final = 1_000
-"""Good answers in a row after which header lines are no longer read: libcurl calls Python once for
-each line. From the first refusal on they are read again."""
+"""Successful answers in a row after which header lines are no longer read, because libcurl calls
+Python for each line. The first refusal turns this on again."""
 
 _SUCCESS: Final = range(200, 300)
 
 
 class Answer(NamedTuple):
-    """What came back; `wait` is `Retry-After` in seconds from now, 0 when it was not said.
+    """An HTTP answer. `wait` is `Retry-After` in seconds from now, 0 without that header.
 
-    `lines` are the header lines; for a refusal after a long streak of successes they were not read.
+    `lines` are the header lines. They are missing in a refusal after a long streak of successes.
     """
 
     status: int
@@ -36,11 +36,11 @@ class Answer(NamedTuple):
 
     @property
     def accepted(self) -> bool:
-        """Tell whether the status is one of success."""
+        """Return whether the status means success."""
         return self.status in _SUCCESS
 
     def header(self, name: str) -> str:
-        """Return a header's value, empty when it is absent."""
+        """Return a header's value, empty if it is absent."""
         wanted = name.lower().encode() + b":"
         for line in self.lines:
             if line[: len(wanted)].lower() == wanted:
@@ -49,14 +49,14 @@ class Answer(NamedTuple):
 
 
 class SuccessStreak:
-    """How many answers in a row were good; a long streak saves reading header lines."""
+    """Counts successful answers in a row. A long streak saves reading header lines."""
 
     def __init__(self) -> None:
         self._good = 0
         self.is_long = False
 
     def answered(self, *, accepted: bool) -> None:
-        """Take note of an answer."""
+        """Record an answer."""
         if not accepted:
             self.broken()
         elif not self.is_long:
@@ -64,15 +64,15 @@ class SuccessStreak:
             self.is_long = self._good >= STREAK
 
     def broken(self) -> None:
-        """Take note of a refusal, or of no answer."""
+        """Record a refusal or a missing answer."""
         self._good = 0
         self.is_long = False
 
 
 def refusal(answer: Answer, said: str = "") -> SendError:
-    """Return what a status means by itself; `said` are the provider's own words, if any.
+    """Return the error for an HTTP status. `said` is the provider's message, if any.
 
-    A gateway's 500, 502 or 504 tells nothing of what happened behind it (RFC 9110, 15.6).
+    With 500, 502 or 504, a gateway does not know what happened behind it (RFC 9110, 15.6).
     """
     reason = said or f"The provider answered with status {answer.status}."
     code = f"http_{answer.status}"

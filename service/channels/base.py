@@ -1,7 +1,7 @@
-"""The contract between the dispatcher and a driver.
+"""The interface between the dispatcher and a driver.
 
-A driver sends one part to one recipient, or raises the one `SendError` that says why not. It
-decides nothing: whether to try again, when, and what becomes of the broadcast is the dispatcher's.
+A driver sends one part to one recipient, or raises the `SendError` that says why not. The
+dispatcher decides whether and when to try again, and what happens to the broadcast.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.documents import UnreadableDocumentError
 
 
 class MediaKind(StrEnum):
-    """The ways in which channels show a file."""
+    """How channels show a file."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -30,14 +30,14 @@ class MediaKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A message of words alone."""
+    """A text message."""
 
     body: str
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A stored attachment, with the caption that goes under it."""
+    """A stored attachment with its caption."""
 
     attachment_id: str
     kind: MediaKind
@@ -51,7 +51,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A pin on the map; coordinates in decimal degrees, as the client wrote them."""
+    """A location. Coordinates are in decimal degrees, as the client wrote them."""
 
     latitude: str
     longitude: str
@@ -60,7 +60,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class ContactCard:
-    """Somebody's card; `vcard` is the same card rendered as vCard 3.0 (RFC 2426)."""
+    """A contact card. `vcard` is the same as a vCard 3.0 (RFC 2426)."""
 
     name: str
     vcard: str
@@ -71,9 +71,9 @@ class ContactCard:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A message that the provider approved beforehand.
+    """A message template that the provider has approved.
 
-    `components` fill its gaps, in the provider's own JSON
+    `components` are its parameters, in the provider's own JSON
     (https://developers.facebook.com/docs/whatsapp/cloud-api/guides/send-message-templates).
     """
 
@@ -87,7 +87,7 @@ Part = Text | Media | Location | ContactCard | Template
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a broadcast says, resolved: nothing in it needs a look-up any more."""
+    """The content of a broadcast, with all ids resolved."""
 
     text: str = ""
     media: tuple[Media, ...] = ()
@@ -97,9 +97,9 @@ class Content:
 
 
 class SendError(Exception):
-    """The provider did not take a part; `reason` is a sentence for the sender of the broadcast.
+    """The provider did not accept a part. `reason` is a sentence for the client.
 
-    `code` is the provider's own code or a short word of ours, for programs.
+    `code` is for programs: the provider's code, or a short word of ours.
     """
 
     def __init__(self, reason: str, *, code: str = "") -> None:
@@ -109,7 +109,7 @@ class SendError(Exception):
 
 
 class RetryableError(SendError):
-    """Nothing was sent, a later attempt may succeed, not earlier than `wait` seconds from now."""
+    """Nothing was sent. A later attempt may succeed, not before `wait` seconds from now."""
 
     def __init__(self, reason: str, *, code: str = "", wait: float = 0.0) -> None:
         super().__init__(reason, code=code)
@@ -117,9 +117,9 @@ class RetryableError(SendError):
 
 
 class PermanentError(SendError):
-    """This recipient cannot be reached; another attempt would fail the same way.
+    """This recipient cannot be reached. Another attempt would fail too.
 
-    `opted_out`: because they want no more messages from this account.
+    `opted_out`: the person wants no more messages from this account.
     """
 
     def __init__(self, reason: str, *, code: str = "", opted_out: bool = False) -> None:
@@ -128,17 +128,17 @@ class PermanentError(SendError):
 
 
 class RequestError(PermanentError):
-    """The message itself is refused, for every recipient alike."""
+    """The provider refuses the message itself, for every recipient."""
 
 
 class UnknownCodeError(PermanentError):
-    """Refused with a code that the driver does not know: of this recipient, or of the message."""
+    """Refused with an unknown code: because of this recipient, or of the message."""
 
 
 class BlockedError(SendError):
-    """The sending account cannot send now: throttled, logged out, unpaid.
+    """The account cannot send now: throttled, logged out, unpaid.
 
-    `wait` in seconds when the provider says how long; None: until somebody mends it.
+    `wait` is in seconds if the provider says how long, None until somebody fixes it.
     """
 
     def __init__(self, reason: str, *, code: str = "", wait: float | None = None) -> None:
@@ -147,10 +147,10 @@ class BlockedError(SendError):
 
 
 class UncertainError(SendError):
-    """The provider may have taken the part: the request left, and no answer came.
+    """The provider may have the part: the request was sent, but no answer came.
 
-    `provider_id`, where it is not empty, is the id that we gave the part: the provider's later
-    word uses it, and offering the part again under the same reference delivers it once.
+    `provider_id`, if not empty, is the id that we gave the part. The provider's receipts use it,
+    and sending the part again with the same reference delivers it once.
     """
 
     def __init__(self, reason: str, *, code: str = "", provider_id: str = "") -> None:
@@ -159,7 +159,7 @@ class UncertainError(SendError):
 
 
 class UnsupportedContentError(Exception):
-    """The channel cannot carry a part of this message; `field` names it as the API does."""
+    """The channel does not support a part of this message. `field` is its name in the API."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
@@ -168,7 +168,7 @@ class UnsupportedContentError(Exception):
 
 
 class ReceiptState(StrEnum):
-    """What a provider says later about a part."""
+    """The state of a part in a receipt."""
 
     SENT = "sent"
     DELIVERED = "delivered"
@@ -178,12 +178,11 @@ class ReceiptState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The provider's later word on one part.
+    """A provider's later report on a part.
 
-    The part is found by our `reference` where the provider gives it back, else by `provider_id`;
-    `recipients` are the forms in which it may have been addressed to whom the provider names.
-    `error` is set where the part failed, and is what `send` would have raised for the same cause:
-    it is judged in the same way.
+    The part is found by our `reference` if the provider returns it, otherwise by `provider_id`.
+    `recipients` are the possible spellings of the recipient that the provider names. `error` is
+    set if the part failed: the error that `send` would raise for the same cause.
     """
 
     provider_id: str
@@ -195,7 +194,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The provider's later word on the account: why it cannot send, or None if it can."""
+    """A provider's later report on the account: why it cannot send, or None if it can."""
 
     error: SendError | None
 
@@ -225,7 +224,7 @@ class Inbound:
 
 @dataclass(slots=True)
 class Report:
-    """What a webhook says; `odd` counts the elements in an unknown form, which are skipped."""
+    """The content of a webhook. `odd` counts skipped elements of unknown form."""
 
     words: list[Receipt | Notice] = field(default_factory=list)
     inbound: list[Inbound] = field(default_factory=list)
@@ -236,7 +235,7 @@ class Report:
         return len(self.words) + len(self.inbound)
 
     def objects(self, elements: object) -> Iterator[Mapping[str, Any]]:
-        """Yield the objects of a JSON list, or the one that is there; null is an empty list."""
+        """Yield the objects of a JSON list, or a single object; null is an empty list."""
         for element in elements if isinstance(elements, list) else [elements]:
             if isinstance(element, Mapping):
                 yield element
@@ -245,15 +244,15 @@ class Report:
 
 
 _MOST_BRACKETS: Final = 100_000
-"""Of a webhook: 5,000 statuses of Meta's, each with its price, conversation and errors."""
+"""Enough for 5,000 of Meta's statuses, each with price, conversation and errors."""
 
 
 class UnreadableReportError(Exception):
-    """What came to the webhook is not JSON."""
+    """The body of the webhook is not valid JSON."""
 
 
 def parsed(raw: bytes) -> Any:
-    """Read a webhook's JSON; raises UnreadableReportError."""
+    """Parse a webhook's JSON; raises UnreadableReportError."""
     if not raw:
         raise UnreadableReportError
     try:
@@ -264,9 +263,9 @@ def parsed(raw: bytes) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """How a provider reports: each function is handed the session's settings as its last argument.
+    """The webhook of a provider. Each function gets the session's settings as last argument.
 
-    `challenge` answers the question that sets a webhook up, from its query, or None to refuse it.
+    `challenge` answers the set-up request from its query, or returns None to refuse it.
     """
 
     signature_header: str
@@ -276,9 +275,9 @@ class Webhook:
 
 
 class MediaIds(Protocol):
-    """The ids under which a provider already holds a session's attachments; all processes share it.
+    """A provider's ids of a session's uploaded attachments, shared by all processes.
 
-    `known` looks into memory, everything else into the database: a conversation calls it in a
+    `known` reads memory; the other methods use the database, so conversations call them in a
     thread.
     """
 
@@ -289,24 +288,24 @@ class MediaIds(Protocol):
         """Return the provider's id of an attachment while it is valid."""
 
     def reserve(self, attachment_id: str, *, seconds: float) -> bool:
-        """Say that an upload begins, which takes so long at most.
+        """Reserve an upload that takes at most `seconds`.
 
-        False while it is under way in another process, or done; `put` or `forget` ends it.
+        Return False if another process is uploading it or it is done. `put` or `forget` ends it.
         """
 
     def put(self, attachment_id: str, provider_id: str, *, lifetime: float) -> None:
         """Remember an upload for `lifetime` seconds."""
 
     def forget(self, attachment_id: str, provider_id: str = "") -> None:
-        """Drop an id that the provider no longer knows, or for an empty one an upload that failed.
+        """Forget an id that the provider no longer knows; an empty id means a failed upload.
 
-        An id that another process has put meanwhile stays.
+        An id that another process has stored in the meantime stays.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A session as a driver sees it: its credentials and nothing of the database."""
+    """A session for a driver: its settings and credentials, without the database row."""
 
     session_id: str
     settings: Mapping[str, Any] = field(repr=False)
@@ -315,10 +314,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class DriverContext:
-    """What a driver may use of the process it lives in; times in seconds, sizes in bytes.
+    """The settings and services that a driver may use. Times in seconds, sizes in bytes.
 
-    `private_addresses`: a session's own URL may lead to this machine or its private network, where
-    a self-hosted provider often is; an operator whose clients are strangers leaves it off.
+    `private_addresses`: a session's URL may lead to this machine or its private network, for
+    example to a self-hosted provider. Keep it off if you do not trust the clients.
     """
 
     sandbox_store: Path
@@ -330,17 +329,17 @@ class DriverContext:
 
 
 class Driver(Protocol):
-    """The code of one channel, for one session; used by several threads at once.
+    """The code of a channel, for one session. Several threads use it at once.
 
-    A driver speaks no I/O: `send`, `may_repeat` and `check` are conversations, generators that
-    yield steps (`service.channels.steps`) and are resumed with their results.
+    A driver does no I/O. `send`, `may_repeat` and `check` are conversations: generators that yield
+    steps (`service.channels.steps`) and get their results.
 
-    `reaches_groups`: a recipient may be a WhatsApp group, an id that ends in `@g.us`.
-    `echoes_references`: its receipts name our reference; else its message ids are remembered.
-    `concurrency`: messages that one session may have under way; None: no limit of the channel's.
-    `webhook`: how its provider reports; None where it does not.
-    `Settings` loads the session's settings; a field with `metadata={"secret": True}` is encrypted
-    at rest and never shown again.
+    `reaches_groups`: a recipient may be a WhatsApp group (`…@g.us`).
+    `echoes_references`: receipts contain our reference; otherwise message ids are stored.
+    `concurrency`: the most messages that a session sends at the same time; None: no limit.
+    `webhook`: how to read the provider's webhooks; None if it has none.
+    `Settings` loads the session's settings. A field with `metadata={"secret": True}` is encrypted
+    at rest and never returned.
     """
 
     name: ClassVar[str]
@@ -351,29 +350,29 @@ class Driver(Protocol):
     Settings: ClassVar[type[Schema]]
 
     def __init__(self, account: Account, surroundings: DriverContext) -> None:
-        """Open the account; no I/O, so that it can be made under a lock."""
+        """Create the driver without I/O: the caller may hold a lock."""
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Cut a message into the parts that are sent in order; raises UnsupportedContentError."""
+        """Split a message into parts to send in order; raises UnsupportedContentError."""
 
     def segments(self, text: str) -> int | None:
         """Return how many SMS a text takes, None on a channel where it is one message."""
 
     def prepare(self, part: Part) -> Any:
-        """Render what is the same for every recipient, once per broadcast; no I/O."""
+        """Render the part of a message that is the same for every recipient, without I/O."""
 
     def send(self, recipient: str, prepared: Any, reference: str) -> Conversation[str]:
-        """Send one prepared part and return the provider's message id; raises SendError.
+        """Send a prepared part and return the provider's message id; raises SendError.
 
         `recipient` is E.164 digits without `+`, or an id ending in `@g.us`.
         """
 
     def may_repeat(self, part: Part) -> Conversation[bool]:
-        """Tell whether offering this part twice under one reference delivers it once.
+        """Return whether sending this part twice with one reference delivers it once.
 
-        Asked after a process died that may have sent it; while one lives, UncertainError says the
-        same of a part. May ask the provider; raises SendError where it cannot be told.
+        This is asked after the death of a process that may have sent it. A living process reports
+        it with UncertainError. It may ask the provider; raises SendError if it cannot find out.
         """
 
     def check(self) -> Conversation[None]:
-        """Ask the provider whether this account could send; raises SendError if not."""
+        """Ask the provider whether this account can send; raises SendError if not."""

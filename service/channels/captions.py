@@ -1,4 +1,4 @@
-"""Where the words of a message go when it has attachments."""
+"""Captions: places the text of a message that has attachments."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import replace
 from service.channels.base import Media, MediaKind, Text, UnsupportedContentError
 
 CAPTION_LIMIT = 1024
-"""UTF-16 units that WhatsApp shows under a picture (the limit of the Cloud API)."""
+"""The most UTF-16 units of a caption (the limit of the Cloud API)."""
 
 CAPTIONED = frozenset({MediaKind.IMAGE, MediaKind.VIDEO, MediaKind.DOCUMENT})
-"""The kinds under which WhatsApp shows words; under a voice message it shows none."""
+"""Kinds of media with captions. Voice messages have none."""
 
 
 def units(text: str) -> int:
-    """Return the length of a text in UTF-16 units, by which WhatsApp and Telegram count.
+    """Return the length of a text in UTF-16 units, as WhatsApp and Telegram count.
 
-    An emoji takes two, one that is joined of several takes two for each and one for each joiner.
+    An emoji has two; a joined emoji has two for each part and one for each joiner.
     """
     return len(text) + sum(character > "\uffff" for character in text)
 
 
 def refuse_long(text: str, limit: int, whose: str) -> None:
-    """Raise UnsupportedContentError for a text of more UTF-16 units than a channel takes."""
+    """Raise UnsupportedContentError for a text with too many UTF-16 units."""
     if (size := units(text)) > limit:
-        reason = f"{whose} takes at most {limit:,} characters, and counts {size:,} here"
-        reason += ": an emoji is two or more." if size > len(text) else "."
+        reason = f"{whose} accepts at most {limit:,} characters and counts {size:,} here"
+        reason += " (an emoji is two or more)." if size > len(text) else "."
         raise UnsupportedContentError(field="message.text", reason=reason)
 
 
 def arrange(text: str, media: Iterable[Media]) -> tuple[Text | Media, ...]:
-    """Put the text under the first attachment that can carry it, or else in front of them all."""
+    """Make the text the caption of the first attachment that can have one, or put it first."""
     arranged = list(media)
     if not text:
         return tuple(arranged)

@@ -1,7 +1,7 @@
-"""The names of providers that a proxy calls, looked up here first.
+"""Host names of calls through a proxy, checked for private addresses first.
 
-A proxy resolves a name by itself, so what is checked here may differ from what it connects to. It
-has to refuse private addresses, too; this check finds what is private as seen from here.
+The proxy resolves names itself and may get another answer, so it must refuse private addresses too.
+This check finds what is private as seen from this machine.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from service.channels.addresses import forbidden, private_address
 from service.channels.steps import Workers
 
 LOOKING: Final = Workers("names", 8)
-"""The threads that wait for the resolver."""
+"""Threads that wait for the resolver."""
 
 _KEPT: Final = 60.0
-"""Seconds for which an answer is believed."""
+"""Seconds for which an answer is cached."""
 
 _MOST: Final = 1_000
-"""Names that are remembered."""
+"""The most cached names."""
 
 
 class Names:
-    """What is known of the hosts in URLs: used by one thread, but `look_up` by any."""
+    """A cache of resolved hosts. One thread uses it, but any may call `look_up`."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[float, str]] = {}
 
     def is_known(self, url: str) -> bool:
-        """Tell whether a URL's host was looked up lately; raises BlockedError if it is private."""
+        """Return whether a URL's host is cached; raises BlockedError if it is private."""
         until, address = self._found.get(_host(url), (0.0, ""))
         if until < time.monotonic():
             return False
@@ -40,7 +40,7 @@ class Names:
         return True
 
     def look_up(self, url: str) -> None:
-        """Ask the resolver for a URL's host, and wait for its answer."""
+        """Resolve a URL's host, and wait for the answer."""
         host = _host(url)
         address = private_address(host)
         if len(self._found) >= _MOST:
@@ -52,5 +52,5 @@ class Names:
 def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
-    except ValueError:  # libcurl says what is wrong with it
+    except ValueError:  # libcurl reports what is wrong
         return ""

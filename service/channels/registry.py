@@ -1,4 +1,4 @@
-"""The channels there are: a line each."""
+"""The registry of channels: one line per driver."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ DRIVERS = {
     "waha": "service.channels.drivers.waha:Waha",
     "apprise": "service.channels.drivers.apprise:Apprise",
 }
-"""Where each channel's driver is; it is imported when a session first names the channel."""
+"""The module of each channel's driver, imported on first use."""
 
 EXTRAS = {"apprise": "apprise"}
-"""The package that a channel needs and that is not installed by itself."""
+"""The optional package that a channel needs."""
 
 
 class UnknownChannelError(Exception):
-    """There is no such channel."""
+    """This channel does not exist."""
 
 
 class NotInstalledError(BlockedError):
-    """A package that the channel needs is missing."""
+    """The package that the channel needs is not installed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The channel {name!r} needs the package {EXTRAS[name]!r}, which is not installed here:"
-            " the operator adds it with"
+            f"The channel {name!r} needs the package {EXTRAS[name]!r}, which is not installed. The"
+            " operator can install it:"
             f" `pip install --require-hashes -r requirements-{name}.txt`.",
             code="not_installed",
         )
 
 
 class Channels:
-    """The channels, open for the accounts of this process."""
+    """The channels of this process."""
 
     def __init__(self, surroundings: DriverContext) -> None:
         self.surroundings = surroundings
 
     def names(self) -> tuple[str, ...]:
-        """Return the names that a session's `channel` may have here."""
+        """Return the installed channels."""
         return tuple(name for name in DRIVERS if _is_installed(name))
 
     def driver_class(self, name: str) -> type[Driver]:
@@ -58,18 +58,18 @@ class Channels:
         return cast("type[Driver]", getattr(import_module(module), attribute))
 
     def settings_schema(self, name: str) -> type[Schema]:
-        """Return what the settings of a session on this channel must look like."""
+        """Return the schema of a session's settings on a channel."""
         return self.driver_class(name).Settings
 
     def secret_fields(self, name: str) -> frozenset[str]:
-        """Return the settings of a channel that are never shown again."""
+        """Return the names of a channel's secret settings."""
         declared = self.settings_schema(name)().fields
         return frozenset(
             field_name for field_name, field in declared.items() if field.metadata.get("secret")
         )
 
     def open(self, name: str, account: Account) -> Driver:
-        """Make a driver for one account; no call goes out yet."""
+        """Create a driver for an account, without any request."""
         return self.driver_class(name)(account, self.surroundings)
 
 

@@ -1,4 +1,4 @@
-"""Fields that the settings of several channels have."""
+"""Fields that the settings of several channels share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class BaseUrl(fields.String):
-    """Where a provider is, without user, query or fragment."""
+    """The base URL of a provider, without user, query or fragment."""
 
     def __init__(self, **options: Any) -> None:
         pattern = r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/%]*)?\Z"
@@ -22,10 +22,10 @@ class BaseUrl(fields.String):
 
 
 class Secret(fields.String):
-    """A token or key: shown once, encrypted at rest; what a header can carry and nothing else."""
+    """A token or key. It is encrypted at rest and must fit into a header."""
 
     def __init__(self, *, description: str, **options: Any) -> None:
-        message = "Must be of printable ASCII characters without blanks."
+        message = "Must have only printable ASCII characters, without spaces."
         least = 1 if options.get("required") else 0
         checks = [validate.Length(least, 2048), validate.Regexp(r"[!-~]*\Z", error=message)]
         metadata = {"secret": True, "description": description}
@@ -33,7 +33,7 @@ class Secret(fields.String):
 
 
 def servers(schema: type[Schema], settings: Mapping[str, Any]) -> dict[str, tuple[object, ...]]:
-    """Return which server each address among the settings names, as scheme, host and port."""
+    """Return the server (scheme, host and port) of each URL in the settings."""
     return {
         name: _server(str(settings.get(name) or "").lower())
         for name, field in schema().fields.items()
@@ -45,5 +45,5 @@ def _server(url: str) -> tuple[object, ...]:
     try:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
-    except ValueError:  # what is called with it says what is wrong
+    except ValueError:  # the call with it reports what is wrong
         return (url,)

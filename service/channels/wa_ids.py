@@ -1,4 +1,4 @@
-"""WhatsApp's ids of people: their number, in three countries often in another form."""
+"""WhatsApp ids: a person's number, which differs in form in three countries."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ _FORMS: Final = tuple(
 
 
 def spellings(wa_id: str) -> list[str]:
-    """Return the forms in which a message may have been addressed to a person of this id."""
+    """Return all spellings of the number of a person with this id."""
     others = (match.expand(other) for form, other in _FORMS if (match := form.fullmatch(wa_id)))
     return [wa_id, *others]

@@ -34,7 +34,7 @@ def show(group_id: str) -> str:
     """Show who is in a group."""
     with crier().database.reading() as db:
         group = groups.get(db, visitor().client_id, group_id)
-        page = contacts.of_group(db, group.id, listing.wanted(is_descending=False))
+        page = groups.contacts_page(db, group, listing.wanted(is_descending=False))
     return render_template(listing.template("group"), group=group, page=page)
 
 

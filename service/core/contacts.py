@@ -6,16 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Text, cast, or_, select
+from sqlalchemy import Text, cast, func, or_, select
 from sqlalchemy.orm import Session as Db
 
-from service.core import numbers, owned, paging
+from service.core import numbers, owned, paging, variables
+from service.core.variables import UnusableVariablesError
 from service.errors import InvalidError
 from service.models import Contact, GroupMember
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Contact:
-    """Create a contact from `name`, `phones`, `emails`, `organisation`, `channel`.
+    """Create a contact from its `name`, `phones`, and what else its columns are.
 
     Phones are stored as unique E.164 digits, in the given order. Raises InvalidError.
     """
@@ -26,6 +27,8 @@ def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Contact:
         emails=fields.get("emails") or [],
         organisation=fields.get("organisation") or "",
         channel=fields.get("channel"),
+        fields=settled(fields.get("fields") or {}),
+        tags=list(dict.fromkeys(fields.get("tags") or ())),
     )
     db.add(contact)
     db.flush()
@@ -61,6 +64,12 @@ def of_group(db: Db, group_id: str, request: paging.PageRequest) -> paging.Page[
     return paging.fetch(db, members, GroupMember.position, request)
 
 
+def count(db: Db, client_id: str) -> int:
+    """Return how many contacts a client has."""
+    mine = select(func.count()).select_from(Contact).where(Contact.client_id == client_id)
+    return db.scalar(mine) or 0
+
+
 def update(
     db: Db,
     client_id: str,
@@ -76,6 +85,10 @@ def update(
     changed = {name: value for name, value in fields.items() if name != "version"}
     if "phones" in changed:
         changed["phones"] = _normalised(changed["phones"])
+    if "fields" in changed:
+        changed["fields"] = settled(changed["fields"])
+    if "tags" in changed:
+        changed["tags"] = list(dict.fromkeys(changed["tags"]))
     for name, value in changed.items():
         setattr(contact, name, value)
     db.flush()
@@ -95,6 +108,14 @@ def reached_by(phones: Sequence[str]) -> str:
     if len(phones) == 1:
         return phones[0]
     return next((phone for phone in phones if not numbers.is_landline(phone)), phones[0])
+
+
+def settled(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return fields as texts, without the empty ones; raises InvalidError."""
+    try:
+        return variables.settle(fields)
+    except UnusableVariablesError as error:
+        raise InvalidError(errors={"fields": [f"A contact {error}."]}) from error
 
 
 def _normalised(phones: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm.attributes import flag_modified
 
 from service import ids
-from service.core import contacts, owned, paging
+from service.core import contacts, owned, paging, rules
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import Contact, Group, GroupMember
@@ -20,18 +20,23 @@ from service.models import Contact, Group, GroupMember
 MOST_CONTACTS = 100_000
 """The most contacts in a group: one request carries all of them, and each is looked up."""
 
+SHOWN = 1_000
+"""The most members of a group with a rule that are told with it."""
+
 _LOOKED_UP = 500
 """Ids per statement (SQLite accepts 32,766 at most)."""
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
-    """Create a group from `name`, `is_default` and `contacts` (ids).
+    """Create a group from `name`, `is_default` and `contacts` (ids) or a `rule`.
 
     Raises InvalidError, ConflictError.
     """
+    _check_rule(db, client_id, fields)
     contacts = _known(db, client_id, fields.get("contacts") or [])
     is_default = fields.get("is_default", False)
-    group = Group(client_id=client_id, name=fields["name"], is_default=is_default)
+    rule = fields.get("rule")
+    group = Group(client_id=client_id, name=fields["name"], is_default=is_default, rule=rule)
     db.add(group)
     _flush(db, group)
     _fill(db, group, contacts)
@@ -54,17 +59,23 @@ def update(
     group_id: str,
     fields: Mapping[str, Any],
 ) -> Group:
-    """Change a group's name, its contacts, or both; a given `version` must be current.
+    """Change a group's name, its contacts or its rule; a given `version` must be current.
 
-    Raises NotFoundError, InvalidError, ConflictError, StaleVersionError.
+    Contacts end a rule, and a rule the contacts. Raises NotFoundError, InvalidError, ConflictError,
+    StaleVersionError.
     """
     group = get(db, client_id, group_id)
     owned.check_version(group, fields)
-    contacts = fields.get("contacts")
+    if group.rule and fields.get("rule") == group.rule:
+        fields = {name: fields[name] for name in fields if name != "contacts"}
+    _check_rule(db, client_id, fields)
+    contacts = [] if fields.get("rule") else fields.get("contacts")
     # Do this before the name is set: autoflush here would hit a taken name with a bare error.
     known = None if contacts is None else _known(db, client_id, contacts)
     group.name = fields.get("name", group.name)
     group.is_default = fields.get("is_default", group.is_default)
+    if contacts is not None or "rule" in fields:
+        group.rule = fields.get("rule")
     if known is not None:
         _touch(group)
     _flush(db, group)
@@ -83,17 +94,33 @@ def delete(db: Db, client_id: str, group_id: str) -> Group:
 
 
 def members(db: Db, group: Group) -> Sequence[str]:
-    """Return the ids of a group's contacts, in order."""
+    """Return the ids of a group's contacts, in order; the first 1,000 where it has a rule."""
+    if group.rule:
+        matching = rules.matching(db, group.client_id, group.rule).with_only_columns(Contact.id)
+        return db.scalars(matching.limit(SHOWN)).all()
     ordered = select(GroupMember.contact_id).where(GroupMember.group_id == group.id)
     return db.scalars(ordered.order_by(GroupMember.position)).all()
 
 
+def contacts_page(db: Db, group: Group, request: paging.PageRequest) -> paging.Page[Contact]:
+    """Return one page of a group's contacts, in order; of one with a rule the oldest first."""
+    if group.rule:
+        inside = rules.matching(db, group.client_id, group.rule).order_by(None)
+        return paging.fetch(db, inside, Contact.id, request)
+    return contacts.of_group(db, group.id, request)
+
+
 def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
-    """Return the number of contacts in each group, by id."""
-    wanted = [group.id for group in groups]
-    counting = select(GroupMember.group_id, func.count()).where(GroupMember.group_id.in_(wanted))
+    """Return how many contacts each of these groups has, by its id."""
+    by_rule, by_hand = {}, []
+    for group in groups:
+        if group.rule:
+            by_rule[group.id] = rules.count(db, group.client_id, group.rule)
+        else:
+            by_hand.append(group.id)
+    counting = select(GroupMember.group_id, func.count()).where(GroupMember.group_id.in_(by_hand))
     counted = {row[0]: row[1] for row in db.execute(counting.group_by(GroupMember.group_id))}
-    return {group_id: counted.get(group_id, 0) for group_id in wanted}
+    return by_rule | {group_id: counted.get(group_id, 0) for group_id in by_hand}
 
 
 def of_contacts(db: Db, contact_ids: Sequence[str]) -> dict[str, str]:
@@ -115,6 +142,11 @@ def move(db: Db, contact: Contact, group_id: str) -> None:
     if group_id not in groups:
         reason = f"You have no group {group_id[:64]!r}."
         raise InvalidError(errors={"group_id": [reason]})
+    if groups[group_id].rule:
+        reason = (
+            f"The group {groups[group_id].name!r} has a rule: give the contact what it asks for."
+        )
+        raise InvalidError(errors={"group_id": [reason]})
     for group in groups.values():
         _touch(group)
     db.flush()
@@ -135,12 +167,15 @@ def _locked(db: Db, client_id: str, group_ids: Iterable[str]) -> dict[str, Group
 def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
     """Return the phone of each contact in a group to send to, in order.
 
-    Raises NotFoundError if the client has no such group, and always with `within`: groups belong
-    to no session.
+    Those of a group with a rule are whoever matches it now. Raises NotFoundError when the client
+    has no such group; `within` a session there is none, as groups belong to no session.
     """
     if within is not None:
         raise NotFoundError("group", group_id)
     group = get(db, client_id, group_id)
+    if group.rule:
+        matching = rules.matching(db, client_id, group.rule).with_only_columns(Contact.phones)
+        return [contacts.reached_by(numbers) for numbers in db.scalars(matching) if numbers]
     ordered = (
         select(Contact.phones)
         .join(GroupMember, GroupMember.contact_id == Contact.id)
@@ -148,6 +183,15 @@ def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) 
         .order_by(GroupMember.position)
     )
     return [contacts.reached_by(numbers) for numbers in db.scalars(ordered) if numbers]
+
+
+def _check_rule(db: Db, client_id: str, fields: Mapping[str, Any]) -> None:
+    """Raise InvalidError for a rule beside contacts, and for one that matches nobody."""
+    rule = fields.get("rule")
+    if rule and fields.get("contacts"):
+        raise InvalidError(errors={"rule": ["A group has either `contacts` or a `rule`."]})
+    if rule:
+        rules.check(db, client_id, rule)
 
 
 def _touch(group: Group) -> None:

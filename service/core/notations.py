@@ -64,6 +64,8 @@ EXAMPLE: Final = "use international form, such as +1 202-555-0110"
 MALFORMED: Final = f"is not a phone number: {EXAMPLE}"
 SHORTENED: Final = "was shortened by a spreadsheet and has lost digits: format the column as text"
 SUBTRACTED: Final = "is negative: a spreadsheet has subtracted its parts. Format the column as text"
+DATED: Final = "was made a date by a spreadsheet: format the column as text"
+_DATE: Final = re.compile(r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}(?: [0-9:]{5})?\Z")
 _REASONS: Final = (
     (_DIFFERENCE, SUBTRACTED),
     (re.compile(r"\+?[0-9.,]+e\+?[0-9]{1,2}\Z", re.IGNORECASE), SHORTENED),
@@ -86,7 +88,7 @@ def digits(written: str) -> str:
     text = written.strip()
     number = text.removeprefix("+")
     if not (number.isascii() and number.isdecimal()):
-        if len(text) > _LONGEST:
+        if len(text) > _LONGEST or _DATE.match(text):
             return ""
         text = (text if _SIMPLE.fullmatch(text) else _unwrapped(text)).lstrip(_FILLERS)
         number = text.lstrip("+").translate(_WITHOUT_FILLERS)
@@ -95,11 +97,24 @@ def digits(written: str) -> str:
     return number.removeprefix("00") if number[:2] == "00" and text[:1] != "+" else number
 
 
+def is_international(written: str) -> bool:
+    """Tell whether a number says by itself that it begins with a country calling code."""
+    text = written.strip()
+    if not (text.isascii() and text.isdecimal()):
+        text = _plain(text)
+        if "+" in text or _LINK.fullmatch(text) or _CHAT.fullmatch(text):
+            return True
+        text = text.translate(_WITHOUT_FILLERS)
+    return text.startswith("00")
+
+
 def objection(written: str) -> str:
     """Say why `digits` found none, in words that follow the written number."""
     text = _plain(written.strip()[: _LONGEST + 1])
     if not text:
         return EMPTY
+    if _DATE.match(text):
+        return DATED
     return next((reason for form, reason in _REASONS if form.match(text)), MALFORMED)
 
 

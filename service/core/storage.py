@@ -70,12 +70,12 @@ class Storage:
         # folder are readable by the group, whatever the umask.
         self._is_shared = bool(settings.accel_prefix)
 
-    def receive(self) -> Incoming:
-        """Open a new file for an upload."""
+    def receive(self, limit: int | None = None) -> Incoming:
+        """Open a new file for an upload; `limit` replaces that of attachments."""
         if not self._incoming.exists():
             self._make_folders()
         mode = 0o640 if self._is_shared else 0o600
-        return Incoming(self._incoming / secrets.token_hex(16), self._limit, mode)
+        return Incoming(self._incoming / secrets.token_hex(16), limit or self._limit, mode)
 
     def _make_folders(self) -> None:
         self._incoming.mkdir(parents=True, exist_ok=True)

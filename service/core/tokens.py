@@ -17,6 +17,7 @@ from enum import StrEnum
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Db
 
+from service.core.numbering import INTERNATIONAL, Numbering
 from service.errors import ConflictError, InvalidError, NowhereError, UnauthorisedError
 from service.models import Client, Session, Token
 
@@ -59,12 +60,14 @@ class Caller:
     `scopes` are those of the client token and apply to all objects of the client. `session_id` is
     the session of the session token, empty without one: that token reaches only this session's
     objects. `expires_at`, in Unix milliseconds, is when the first of the tokens expires.
+    `numbering` says how the client means its numbers.
     """
 
     client_id: str
     scopes: frozenset[Scope]
     session_id: str = ""
     expires_at: int | None = None
+    numbering: Numbering = INTERNATIONAL
 
     def may(self, scope: Scope) -> bool:
         """Return whether the client token has this scope, or one that includes it."""
@@ -123,7 +126,9 @@ def verify(db: Db, secret: str, now: int) -> Caller:
     if is_of_session(secret):
         return _verify_session(db, secret)
     token = find(db, secret, now)
-    return Caller(token.client_id, included(token.scopes), expires_at=token.expires_at)
+    meant = Numbering.restore(_enabled(db, token.client_id).numbering)
+    scopes = included(token.scopes)
+    return Caller(token.client_id, scopes, expires_at=token.expires_at, numbering=meant)
 
 
 def is_of_session(secret: str) -> bool:
@@ -136,7 +141,7 @@ def find(db: Db, secret: str, now: int) -> Token:
     token = db.scalar(select(Token).where(Token.digest == digest(secret)))
     if token is None:
         raise _refusal("This token does not exist.")
-    _refuse_disabled(db, token.client_id)
+    _enabled(db, token.client_id)
     if token.revoked_at is not None:
         raise _refusal("This token was revoked.")
     if token.expires_at is not None and token.expires_at <= now:
@@ -161,7 +166,9 @@ def join(callers: Sequence[Caller]) -> Caller:
         raise _refusal("These tokens belong to different sessions. Send only one of them.")
     scopes = frozenset[Scope]().union(*(caller.scopes for caller in callers))
     expiries = [caller.expires_at for caller in callers if caller.expires_at is not None]
-    return Caller(callers[0].client_id, scopes, "".join(session_ids), min(expiries, default=None))
+    expires_at = min(expiries, default=None)
+    client_id, meant = callers[0].client_id, callers[0].numbering
+    return Caller(client_id, scopes, "".join(session_ids), expires_at, meant)
 
 
 def check_session(caller: Caller, session_id: str) -> None:
@@ -194,13 +201,15 @@ def _verify_session(db: Db, secret: str) -> Caller:
     session = db.scalar(select(Session).where(Session.token_digest == digest(secret)))
     if session is None:
         raise _refusal("This session token does not exist, or a newer one has replaced it.")
-    _refuse_disabled(db, session.client_id)
-    return Caller(session.client_id, frozenset(), session.id)
+    meant = Numbering.restore(_enabled(db, session.client_id).numbering)
+    return Caller(session.client_id, frozenset(), session.id, numbering=meant)
 
 
-def _refuse_disabled(db: Db, client_id: str) -> None:
-    if db.get_one(Client, client_id).disabled_at is not None:
+def _enabled(db: Db, client_id: str) -> Client:
+    client = db.get_one(Client, client_id)
+    if client.disabled_at is not None:
         raise _refusal("The operator has disabled this client.")
+    return client
 
 
 def _new(prefix: str) -> str:

@@ -10,8 +10,8 @@ from service.documents import UnreadableDocumentError
 from service.lists.base import LONGEST_ROW, ListError, Row, check_length, check_width
 
 _MOST_BRACKETS: Final = 100
-_NESTED: Final = "variables"
-"""A member whose members count as the record's own, as in the entries of `to`."""
+_NESTED: Final = ("variables", "fields")
+"""Members whose members count as the record's own, as in the entries of `to` and in contacts."""
 
 
 def read(file: BinaryIO, names: list[str]) -> Iterator[Row]:
@@ -51,10 +51,11 @@ def _record(number: int, line: bytes) -> dict[str, str]:
 
 
 def _members(value: dict[str, Any]) -> dict[str, Any]:
-    nested = value.get(_NESTED)
-    if not isinstance(nested, dict):
+    inner = [value[name] for name in _NESTED if isinstance(value.get(name), dict)]
+    if not inner:
         return value
-    return {**nested, **{name: said for name, said in value.items() if name != _NESTED}}
+    own = {name: said for name, said in value.items() if not isinstance(said, dict)}
+    return {name: said for each in (*inner, own) for name, said in each.items()}
 
 
 def _text(number: int, name: str, value: Any) -> str:
@@ -64,4 +65,6 @@ def _text(number: int, name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
     raise ListError(f"Line {number}: {name[:64]!r} must be a text or a number.")

@@ -20,6 +20,9 @@ _NAMED: Final = re.compile(r"sep=(.)[,;\t]*\s*\Z", re.IGNORECASE)
 _FORMULA: Final = re.compile(r'="(.*)"\Z', re.DOTALL)
 """How a program keeps Excel from making a number of digits: it is read as what is in it."""
 
+_KEPT: Final = re.compile(r"\A'(?=[=+\-@\t\r'])")
+"""How an export keeps a spreadsheet from calculating what begins as a formula does."""
+
 _TRIED: Final = 100
 
 
@@ -56,8 +59,8 @@ def _checked(number: int, cells: list[str]) -> list[str]:
     check_length(number, len(joined))
     if "\0" in joined:
         raise ListError(f"Row {number} has a character of code 0 in it: save the file as UTF-8.")
-    if '="' in joined:
-        return [_FORMULA.sub(r"\1", cell) for cell in cells]
+    if '="' in joined or "'" in joined:
+        return [_FORMULA.sub(r"\1", _KEPT.sub("", cell, count=1)) for cell in cells]
     return cells
 
 

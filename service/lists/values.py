@@ -24,7 +24,7 @@ def is_date(format_id: int, code: str = "") -> bool:
 
 
 def number(written: str) -> str:
-    """Return a number in full: `2.348031234567E12` is `2348031234567`, `12.50` is `12.5`."""
+    """Return a number in full: `1.2025550110E10` is `12025550110`, `12.50` is `12.5`."""
     if written.isdecimal() or len(written) > _LONGEST_NUMBER:
         return written
     try:

@@ -42,8 +42,9 @@ class Broadcast(Object, Base):
     until then the other recipients stay in their chunks. `parts` is how many provider messages each
     delivery takes. `total` is frozen when the broadcast is accepted; the seven counters move with
     the deliveries, in the same transactions, and what they leave of the total is still open.
-    `closed_at` is set while nothing is. `replies` are those of its recipients. `revision` counts
-    how often message and recipients were replaced.
+    `closed_at` is set while nothing is. `replies` are those of its recipients. `numbering`
+    says how numbers in `to` are meant, `countries` how many recipients each country has (null: made
+    before that was counted). `revision` counts how often message and recipients were replaced.
     """
 
     __tablename__ = "broadcasts"
@@ -65,6 +66,8 @@ class Broadcast(Object, Base):
     send_type: Mapped[str]
     to: Mapped[Any] = mapped_column(JSON)
     to_truncated: Mapped[bool] = mapped_column(default=False)
+    numbering: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    countries: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     message: Mapped[dict[str, Any]] = mapped_column(JSON)
     content: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
     personalisation: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -14,7 +14,8 @@ class Client(Object, Base):
     """Somebody who sends: everything else belongs to one of these.
 
     From `disabled_at` on, none of its tokens is accepted. `opt_out_policy` is what
-    `core.opt_out_policies` reads, null for the defaults.
+    `core.opt_out_policies` reads, null for the defaults. `numbering` says how its numbers are meant
+    where a broadcast does not: `core.numbering` reads it.
     """
 
     __tablename__ = "clients"
@@ -22,3 +23,4 @@ class Client(Object, Base):
     name: Mapped[str] = mapped_column(unique=True)
     disabled_at: Mapped[int | None] = mapped_column(Moment)
     opt_out_policy: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    numbering: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

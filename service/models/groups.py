@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
+    JSON,
     ForeignKey,
     Index,
     UniqueConstraint,
@@ -14,7 +17,11 @@ from service.models.base import Base, Id, Object
 
 
 class Group(Object, Base):
-    """A named list of contacts; `is_default` is a mark of the client's own, which we only keep."""
+    """A named list of contacts, made by hand or by a rule.
+
+    A rule says which tags and which fields its members have; `core.rules` reads it. `is_default` is
+    a mark of the client's own, which we only keep.
+    """
 
     __tablename__ = "groups"
     __table_args__ = (UniqueConstraint("client_id", "name"),)
@@ -22,6 +29,7 @@ class Group(Object, Base):
     client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
     name: Mapped[str]
     is_default: Mapped[bool] = mapped_column(default=False, server_default=false())
+    rule: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class GroupMember(Base):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, ClassVar
 
+from flask_smorest.fields import Upload
 from marshmallow import Schema, fields, validate
 
 from service.schemas.base import (
@@ -12,6 +14,7 @@ from service.schemas.base import (
     Line,
     Name,
     Phone,
+    StrictSchema,
     WholeSchema,
     created,
     id_field,
@@ -21,6 +24,7 @@ from service.schemas.base import (
     updated,
     version,
 )
+from service.schemas.numbering import NumberingSchema, columns
 
 _MOST = 50
 
@@ -41,6 +45,21 @@ class _ContactFields(CredentialsSchema):
         metadata={"description": "Id of a group to move the contact to"},
     )
     channel = Line(allow_none=True)
+    fields_ = fields.Dict(
+        keys=fields.String(),
+        data_key="fields",
+        attribute="fields",
+        metadata={
+            "description": "Texts under names of your own, for placeholders and rules of groups",
+            "additionalProperties": {"type": ["string", "number", "null"]},
+            "example": {"city": "Lagos"},
+        },
+    )
+    tags = fields.List(
+        Name(),
+        validate=validate.Length(max=_MOST),
+        metadata={"description": "Words of your own, for rules of groups", "example": ["customer"]},
+    )
 
 
 class NewContactSchema(_ContactFields, LenientSchema):
@@ -91,6 +110,14 @@ class ContactSchema(Schema):
     )
     group_id = id_field(allow_none=True)
     channel = fields.String(required=True, allow_none=True)
+    fields_ = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        data_key="fields",
+        attribute="fields",
+    )
+    tags = fields.List(fields.String(), required=True)
 
 
 class ContactChangeSchema(_ContactFields, WholeSchema):
@@ -102,3 +129,69 @@ class ContactChangeSchema(_ContactFields, WholeSchema):
     name = Name()
     phones = fields.List(Phone(), validate=validate.Length(min=1, max=_MOST))
     version = seen_version()
+
+
+class ImportSchema(NumberingSchema, CredentialsSchema, LenientSchema):
+    """How a file of contacts is read."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"columns": {"to": "Phone"}, "tags": ["customer"]}
+
+    columns = columns()
+    tags = fields.List(
+        Name(),
+        validate=validate.Length(max=_MOST),
+        metadata={"description": "Tags that all of them get besides their own"},
+    )
+
+
+class ImportFormSchema(Schema):
+    """The form with which contacts are imported; for its description alone, it is never loaded."""
+
+    import_ = fields.Nested(
+        ImportSchema,
+        data_key="import",
+        metadata={"description": "JSON; or its fields by themselves"},
+    )
+    contacts = Upload(required=True)
+
+
+class RefusedRowSchema(Schema):
+    """A row that is no contact."""
+
+    row = fields.Integer(required=True)
+    place = fields.String(required=True, metadata={"example": "Row 7, column B (Phone)"})
+    reason = fields.String(required=True)
+
+
+class ImportedSchema(Schema):
+    """What an import came to; of what was refused, the first 1,000 rows are shown."""
+
+    new = fields.Integer(required=True)
+    changed = fields.Integer(required=True)
+    unchanged = fields.Integer(required=True)
+    duplicates = fields.Integer(
+        required=True, metadata={"description": "Rows with a number of a row above, put together"}
+    )
+    refused_count = fields.Integer(required=True)
+    refused = fields.List(fields.Nested(RefusedRowSchema), required=True)
+
+
+class Format(StrEnum):
+    """A kind of file."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    XLSX = "xlsx"
+
+
+MIMETYPES = {
+    Format.CSV: "text/csv",
+    Format.NDJSON: "application/x-ndjson",
+    Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+class ExportSchema(StrictSchema):
+    """Which file is wanted."""
+
+    format = fields.String(load_default=Format.CSV, validate=validate.OneOf(list(Format)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.core.groups import MOST_CONTACTS
 from service.schemas.base import (
@@ -23,6 +23,10 @@ from service.schemas.base import (
     updated,
     version,
 )
+from service.schemas.contacts import ContactSchema
+
+MOST_OF_A_KIND = 20
+"""The most tags, and the most fields, of one rule."""
 
 
 def _contacts() -> fields.List[str]:
@@ -33,6 +37,26 @@ def _contacts() -> fields.List[str]:
     )
 
 
+class RuleSchema(LenientSchema):
+    """Who is in a group: contacts with all of these tags, and in each field just that text."""
+
+    tags = fields.List(Name(), validate=validate.Length(max=MOST_OF_A_KIND))
+    fields_ = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        data_key="fields",
+        attribute="fields",
+        validate=validate.Length(max=MOST_OF_A_KIND),
+        metadata={"example": {"city": "Lagos"}},
+    )
+
+    @validates_schema
+    def ask_for_something(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a rule that everybody would match."""
+        if not any(data.values()):
+            raise ValidationError("Needs at least one of tags, fields.")
+
+
 class _GroupFields(CredentialsSchema):
     """The optional fields."""
 
@@ -40,6 +64,11 @@ class _GroupFields(CredentialsSchema):
     title = Name(metadata={"description": "The guide's word for `name`"})
     is_default = Flag(metadata={"description": "A flag for your own use; Crier only stores it"})
     contacts = _contacts()
+    rule = fields.Nested(
+        RuleSchema,
+        allow_none=True,
+        metadata={"description": "In place of `contacts`: whoever matches it is in the group"},
+    )
 
 
 class NewGroupSchema(_GroupFields, LenientSchema):
@@ -64,12 +93,30 @@ class GroupSchema(Schema):
         metadata={"description": "The guide's word for `name`"},
     )
     is_default = fields.Boolean(required=True)
+    rule = fields.Nested(RuleSchema, required=True, allow_none=True)
 
 
 class FullGroupSchema(GroupSchema):
-    """A named list of contacts, with their ids."""
+    """A named list of contacts, with their ids; of one with a rule, the first 1,000."""
 
     contacts = fields.List(fields.String(), required=True)
+
+
+class PreviewRequestSchema(CredentialsSchema):
+    """A rule to be tried out."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"rule": {"tags": ["customer"]}}
+
+    rule = fields.Nested(RuleSchema, required=True)
+
+
+class PreviewSchema(Schema):
+    """Whom a rule matches now."""
+
+    size = fields.Integer(required=True)
+    contacts = fields.List(
+        fields.Nested(ContactSchema), required=True, metadata={"description": "The first five"}
+    )
 
 
 class GroupChangeSchema(_GroupFields, WholeSchema):

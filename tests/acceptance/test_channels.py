@@ -246,12 +246,12 @@ def test_a_token_that_ended_blocks_the_session_until_it_can_send_again(sending: 
         broadcast_id = sending.broadcast(people, session)
         sending.await_state(f"/session/{session['_id']}", lambda s: s["status"] == "blocked")
         held = sending.get(f"/session/{session['_id']}")
-        assert (held["heldUntil"], "not valid" in held["reason"]) == (None, True)
+        assert (held["heldUntil"], "no longer valid" in held["reason"]) == (None, True)
         assert sending.get(f"/broadcast/{broadcast_id}")["reason"] == held["reason"]
         asked = len(provider.messages)
         assert asked <= 50 + sending.crier.settings.in_flight
         answer = sending.client.post(f"/session/{session['_id']}/check")
-        assert "not valid" in answer.json["data"]["problem"]  # type: ignore[index]
+        assert "no longer valid" in answer.json["data"]["problem"]  # type: ignore[index]
         provider.choose = lambda _request: None
         shown = sending.await_completed(broadcast_id)
     assert shown["counts"]["sent"] == 200
@@ -267,7 +267,7 @@ def test_a_session_is_asked_about_when_it_is_made_and_whenever_one_likes(
     assert (made["status"], made["problem"]) == ("blocked", made["reason"])
     assert "banned" in made["problem"]
     stale = sending.session(name="stale", settings={"access_token": "stale"})
-    assert "not valid" in stale["problem"]
+    assert "no longer valid" in stale["problem"]
     away = sending.session(name="away", settings={"base_url": "http://127.0.0.1:1"})
     assert ("not reached" in away["problem"], away["status"]) == (True, "ready")
     sending.provider.number = {"id": "1", "status": "CONNECTED"}
@@ -405,5 +405,5 @@ def test_what_a_channel_cannot_carry_is_said_when_the_broadcast_is_made(sending:
     answer = sending.client.post("/broadcast", json={**order, "session_id": session["_id"]})
     assert answer.status_code == 422
     assert answer.json["errors"] == {  # type: ignore[index]
-        "message.template": ["WAHA has no templates; use the text."]
+        "message.template": ["WAHA does not support templates. Use the text."]
     }

@@ -37,6 +37,8 @@ def test_a_contact_is_stored_with_normalised_phones_and_shown_as_a_vcard(acme: T
         "number",
         "group_id",
         "channel",
+        "fields",
+        "tags",
     ]
     assert acme.get(f"/contact/{made['_id']}").json["data"] == made  # type: ignore[index]
 

@@ -59,7 +59,7 @@ def test_a_refusal_of_a_long_text_tells_how_it_was_counted() -> None:
         refuse_long("🎂" * 6, 10, "WhatsApp")
     assert refusal.value.field == "message.text"
     assert refusal.value.reason == (
-        "WhatsApp takes at most 10 characters, and counts 12 here: an emoji is two or more."
+        "WhatsApp accepts at most 10 characters and counts 12 here (an emoji is two or more)."
     )
 
 

@@ -265,7 +265,7 @@ CHECKS: list[tuple[Answer, str]] = [
     (said(200, {"id": "1", "status": "BANNED"}), "banned"),
     (said(200, {"id": "1", "status": "PENDING"}), "not registered"),
     (said(200, {"fortune": "soon"}), "base URL"),
-    (said(401, graph_error(190, "Invalid OAuth access token")), "token is not valid"),
+    (said(401, graph_error(190, "Invalid OAuth access token")), "token is no longer valid"),
 ]
 
 

@@ -36,7 +36,7 @@ NEEDED = {
 """The bodies of routes that read one before they look for the object."""
 
 
-NO_LISTS = {"/opt-out/export", "/opt-out/policy"}
+NO_LISTS = {"/contact/export", "/opt-out/export", "/opt-out/policy"}
 """Routes of a client that answer something else than a list."""
 
 

@@ -1,15 +1,14 @@
 """The sandbox: a provider on this machine's disk, for trying things out and for tests.
 
-It accepts, mints a message id and keeps what it received in an SQLite file of its own, apart from
-the service's database, so that what was promised can be compared with what arrived. Like a good
-provider it is idempotent: a part offered again under the same reference gets the same message id
-and is kept once (a session may turn that off).
+It accepts messages, assigns ids and stores what it received in its own SQLite file, apart from the
+service's database, so that tests can compare the two. Like a good provider it is idempotent: a part
+that is sent again with the same reference gets the same id and is stored once. A session can turn
+that off.
 
-Some recipients behave on purpose, in the manner of Twilio's magic numbers
+Some recipients behave in a special way, like Twilio's magic numbers
 (https://www.twilio.com/docs/iam/test-credentials) and GOV.UK Notify's
-(https://docs.notifications.service.gov.uk/rest-api.html#testing). They are from the range
-555-0100 to 555-0199 that the North American Numbering Plan keeps free for fiction, so that
-nobody's telephone has one.
+(https://docs.notifications.service.gov.uk/rest-api.html#testing). They are in the range 555-0100 to
+555-0199, which the North American Numbering Plan reserves for fiction, so they belong to nobody.
 """
 
 from __future__ import annotations
@@ -52,20 +51,20 @@ SLOW = "12025550105"
 FLAKY = "12025550106"
 
 _STORE_WAIT = 5.0
-"""Seconds that a session rests when the sandbox's own disk is full or broken."""
+"""Seconds to hold a session when the sandbox's own disk is full or broken."""
 
 SLOWNESS = 2.0
-"""Seconds that the slow recipient takes."""
+"""Delay of the slow recipient in seconds."""
 
 MAGIC = {
     UNREACHABLE: "fails for good: not on the channel",
-    RETRIED: "fails once, is delivered at the second attempt",
+    RETRIED: "fails once; the second attempt succeeds",
     THROTTLED: "is refused once with a wait of 3 seconds, then delivered",
     UNCERTAIN: "is delivered, but the first answer is lost",
     SLOW: f"is delivered after {SLOWNESS:g} seconds",
-    FLAKY: "fails at every attempt until they are used up",
+    FLAKY: "fails at every attempt",
 }
-"""What the magic recipients do, for the documentation."""
+"""What the special recipients do, for the documentation."""
 
 _STORING: Final = Workers("sandbox", 2)
 
@@ -96,28 +95,28 @@ _KEEP = """
 
 
 class Prepared(NamedTuple):
-    """A part as the store keeps it."""
+    """A part in the form that the store keeps."""
 
     kind: str
     body: str
 
 
 class Settings(Schema):
-    """The sandbox's own choices; all have defaults."""
+    """Settings of the sandbox. All have defaults."""
 
     idempotent = fields.Boolean(
         load_default=True,
-        metadata={"description": "Keep a part that is offered twice under one reference once"},
+        metadata={"description": "Store a part that is sent twice with one reference only once"},
     )
     latency = fields.Float(
         load_default=0.0,
         validate=validate.Range(min=0, max=60),
-        metadata={"description": "Seconds until every message is answered"},
+        metadata={"description": "Seconds that the answer to each message takes"},
     )
 
 
 class Sandbox:
-    """A driver that delivers into the sandbox's own store."""
+    """A driver that writes messages to the sandbox's store."""
 
     name: ClassVar[str] = "sandbox"
     reaches_groups: ClassVar[bool] = True
@@ -127,14 +126,14 @@ class Sandbox:
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: DriverContext) -> None:
-        """Open the account; the store is made with the first message."""
+        """Create the driver; the first message creates the store."""
         self._session_id = account.session_id
         self._idempotent = bool(account.settings.get("idempotent", True))
         self._latency = float(account.settings.get("latency", 0.0))
         self._path = surroundings.sandbox_store
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Cut a message into parts: the text first, then the rest in the order of the guide."""
+        """Split a message into parts: the text first, then the rest in the guide's order."""
         text = (Text(content.text),) if content.text else ()
         others = (content.location, content.contact, content.template)
         extras = tuple(part for part in others if part)
@@ -145,14 +144,14 @@ class Sandbox:
         return None
 
     def prepare(self, part: Part) -> Prepared:
-        """Render a part as the store keeps it."""
+        """Render a part for the store."""
         body = asdict(part)
         if isinstance(part, Media):
             body.pop("path")
         return Prepared(type(part).__name__.lower(), json.dumps(body))
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
-        """Keep a part and return the message id, or do what the magic recipient stands for."""
+        """Store a part and return its id, or do what the special recipient stands for."""
         offer = 0
         if recipient in MAGIC:
             offer = yield Call(_STORING, partial(self._count_offer, reference))
@@ -161,20 +160,20 @@ class Sandbox:
             _refuse(recipient, offer)
         keep = partial(self._keep, recipient, prepared, reference)
         message_id: str = yield Call(_STORING, keep, once=True)
-        if self._latency:  # a provider has the message, and then takes its time to answer
+        if self._latency:  # the provider has the message, but answers late
             yield Pause(self._latency)
         if recipient == UNCERTAIN and offer == 1:
             known_as = message_id if self._idempotent else ""
-            reason = "The sandbox's answer was lost on the way."
+            reason = "The sandbox's answer was lost."
             raise UncertainError(reason, code="no_answer", provider_id=known_as)
         return message_id
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Tell whether a repeat under the same reference is dropped."""
+        """Return whether a repeat with the same reference is dropped."""
         return result(value=self._idempotent)
 
     def check(self) -> Conversation[None]:
-        """Find nothing wrong: the sandbox can always send."""
+        """Do nothing: the sandbox can always send."""
         return result(None)
 
     def _count_offer(self, reference: str) -> int:
@@ -190,7 +189,7 @@ class Sandbox:
 
 @contextmanager
 def _trouble_told() -> Iterator[None]:
-    """Say in words what is wrong with the store's disk."""
+    """Turn errors of the store's disk into BlockedError."""
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:
@@ -199,26 +198,26 @@ def _trouble_told() -> Iterator[None]:
 
 
 def _delivery(reference: str) -> str:
-    """Return what the references of a delivery's parts have in common."""
+    """Return the common prefix of the references of a delivery's parts."""
     return reference.rpartition(".")[0] or reference
 
 
 def _refuse(recipient: str, offer: int) -> None:
-    """Raise what a magic recipient stands for at this offer, if it stands for a refusal."""
+    """Raise the error of a special recipient at this attempt, if any."""
     if recipient == UNREACHABLE:
         raise PermanentError("This number is not on the channel.", code="not_on_channel")
     if recipient == RETRIED and offer == 1:
-        raise RetryableError("The sandbox had a passing fault.", code="try_again")
+        raise RetryableError("The sandbox had a temporary error.", code="try_again")
     if recipient == THROTTLED and offer == 1:
         raise RetryableError("Too many messages to this number.", code="rate_limit", wait=3.0)
     if recipient == FLAKY:
-        raise RetryableError("The sandbox has a fault that does not pass.", code="try_again")
+        raise RetryableError("The sandbox has a lasting error.", code="try_again")
 
 
 class Store:
-    """What the sandbox received: one SQLite file, shared by all processes.
+    """The messages that the sandbox received: an SQLite file, shared by all processes.
 
-    `synchronous=OFF`: what is written survives the death of any process, though not a power cut.
+    `synchronous=OFF`: writes survive the death of a process, but not a power cut.
     """
 
     _open: ClassVar[dict[tuple[int, Path], Store]] = {}
@@ -236,7 +235,7 @@ class Store:
 
     @classmethod
     def at(cls, path: Path) -> Store:
-        """Return this process's store in a file; SQLite's connections do not survive a fork."""
+        """Return this process's store. SQLite connections do not survive a fork."""
         mine = (os.getpid(), path)
         with cls._opening:
             if mine not in cls._open:
@@ -244,7 +243,7 @@ class Store:
             return cls._open[mine]
 
     def count_offer(self, reference: str) -> int:
-        """Count how often something was offered, this time included."""
+        """Count the attempts with a reference, including this one."""
         with self._turn:
             row = self._connection.execute(
                 "INSERT INTO offers VALUES (?, 1)"
@@ -256,7 +255,7 @@ class Store:
     def keep(
         self, session_id: str, recipient: str, prepared: Prepared, reference: str, *, once: bool
     ) -> str:
-        """Keep a part; where `once`, a repeat gets the first one's message id and no second row."""
+        """Store a part. With `once`, a repeat returns the first message id and adds no row."""
         now = time.time_ns() // 1_000_000
         row = (reference, session_id, recipient, *prepared, f"sandbox-{ids.new()}", now)
         with self._turn:
@@ -277,7 +276,7 @@ def received(
     *,
     descending: bool = False,
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many messages the sandbox has for these sessions, and one page of them."""
+    """Return the number of messages of these sessions, and one page of them."""
     if not session_ids:
         return 0, []
     order = "number DESC" if descending else "number"
@@ -319,8 +318,8 @@ def conversation(path: Path, session_ids: Sequence[str], recipient: str) -> list
 
 @contextmanager
 def _looking(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a connection of its own for a look into the store."""
-    Store.at(path)  # so that there is one, with its tables
+    """Open a separate connection to read the store."""
+    Store.at(path)  # creates the file and its tables
     connection = sqlite3.connect(path, timeout=30.0)
     connection.row_factory = sqlite3.Row
     try:

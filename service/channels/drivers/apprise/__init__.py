@@ -1,4 +1,4 @@
-"""Whatever Apprise reaches: SMS gateways, Telegram, e-mail and a hundred others."""
+"""Apprise: SMS gateways, Telegram, e-mail and a hundred other services."""
 
 from service.channels.drivers.apprise.driver import Apprise, Settings
 

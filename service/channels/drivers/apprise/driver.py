@@ -1,10 +1,10 @@
-"""Whatever Apprise reaches: SMS gateways, Telegram, e-mail and a hundred others.
+"""Apprise: SMS gateways, Telegram, e-mail and a hundred other services.
 
-One URL per session, with `{to}` where the recipient goes (https://appriseit.com/services/). An
-optional extra: it needs the package `apprise`.
+A session has one URL, with `{to}` in place of the recipient (https://appriseit.com/services/). This
+optional channel needs the package `apprise`.
 
-Apprise says of a message only whether it went. Why not, it tells its log; that is read here, of
-each thread its own, and is kept from every other log, since it has numbers and texts in it.
+Apprise returns only whether a message was sent. The reason of a failure is in its log, which this
+driver reads per thread and keeps out of all other logs, because it contains numbers and texts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from service.channels.settings import Secret
 from service.channels.steps import Call, Conversation, Workers, result
 
 _THREADS: Final = 16
-"""Messages under way at once: Apprise blocks, so each takes a thread."""
+"""Messages at the same time: Apprise blocks, so each one needs a thread."""
 
 _SENDING: Final = Workers("apprise", _THREADS)
 
@@ -58,29 +58,29 @@ _SAMPLE: Final = "12025550110"
 _NEVER_SENT: Final = re.compile(
     r"NewConnectionError|ConnectTimeout|NameResolutionError|SSLCertVerificationError"
 )
-"""What requests says when no connection came about."""
+"""Messages of requests when a connection failed."""
 
 _STATUS: Final = re.compile(r"error=(\d{3})")
-"""How most of Apprise's services tell the HTTP status they were answered with."""
+"""How most of Apprise's services log the HTTP status of an answer."""
 
 
 class Prepared(NamedTuple):
-    """A message as Apprise takes it."""
+    """A message in Apprise's form."""
 
     body: str
     file: Media | None
 
 
 class Settings(Schema):
-    """One Apprise URL; all of it is secret, since credentials stand in it."""
+    """An Apprise URL. All of it is secret, because it contains credentials."""
 
-    url = Secret(required=True, description="An Apprise URL with {to} where the recipient goes")
+    url = Secret(required=True, description="An Apprise URL with {to} in place of the recipient")
 
     @validates("url")
     def is_understood(self, url: str, data_key: str) -> None:
-        """Refuse a URL that has no place for a recipient or names no service."""
+        """Refuse a URL without `{to}`, or of an unknown service."""
         if _PLACE not in url:
-            message = f"Must have {_PLACE} where the recipient goes."
+            message = f"Must contain {_PLACE} in place of the recipient."
             raise ValidationError(message, data_key)
         sample = url.replace(_PLACE, _SAMPLE)
         if reason := services.fault(sample):
@@ -101,18 +101,18 @@ class Apprise:
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: DriverContext) -> None:
-        """Open the account; no call goes out yet."""
+        """Create the driver, without any request."""
         self._url = str(account.settings["url"])
         self._service_name = services.service_of(self._url)
         self._surroundings = surroundings
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Put all that is words into one part; files follow, where the service takes any."""
+        """Put all text into one part; files follow if the service supports them."""
         if content.template:
-            reason = "Only WhatsApp's Cloud API has templates."
+            reason = "Only the WhatsApp Cloud API supports templates."
             raise UnsupportedContentError(field="message.template", reason=reason)
         if content.media and not self._instantiate(_SAMPLE).attachment_support:
-            reason = "This service takes no attachments."
+            reason = "This service does not support attachments."
             raise UnsupportedContentError(field="message.attachments", reason=reason)
         words = (content.text, _place(content.location), _card(content.contact))
         body = "\n".join(each for each in words if each)
@@ -124,22 +124,22 @@ class Apprise:
         return None
 
     def prepare(self, part: Part) -> Prepared:
-        """Render a part as Apprise takes it."""
+        """Render a part for Apprise."""
         if isinstance(part, Media):
             return Prepared(part.caption, part)
         return Prepared(part.body if isinstance(part, Text) else "", None)
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:  # noqa: ARG002
-        """Send one message; Apprise gives no id, so there is none. Raises SendError."""
+        """Send a message; Apprise returns no message id. Raises SendError."""
         yield Call(_SENDING, partial(self._notify, recipient, prepared), once=True)
         return ""
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Say no: no service of Apprise's is told our reference."""
+        """Return False: Apprise passes no reference to services."""
         return result(value=False)
 
     def check(self) -> Conversation[None]:
-        """See whether the URL may be used; that it works shows only with the first message."""
+        """Check whether the URL may be used. Only the first message shows whether it works."""
         self._allowed(_SAMPLE)
         return result(None)
 
@@ -156,12 +156,12 @@ class Apprise:
             raise _refused(_log.lines, recipient)
 
     def _refuse_long(self, body: str) -> None:
-        """Raise UnsupportedContentError for what no service takes; SMS gateways cut it up."""
+        """Raise UnsupportedContentError for text that is too long. SMS gateways split it."""
         if self._service_name not in services.SMS:
             refuse_long(body, self._instantiate(_SAMPLE).body_maxlen, "This service")
 
     def _allowed(self, recipient: str) -> NotifyBase:
-        """Return a service that may be used; raises BlockedError."""
+        """Return a service if it may be used; raises BlockedError."""
         if self._service_name not in services.HOSTED:
             self._refuse_host()
         if reason := services.fault(self._url.replace(_PLACE, _SAMPLE)):
@@ -169,19 +169,19 @@ class Apprise:
         return self._instantiate(recipient)
 
     def _refuse_host(self) -> None:
-        """Raise BlockedError where a URL that names a host may not be used."""
+        """Raise BlockedError if URLs with a host are not allowed."""
         if not self._surroundings.private_addresses:
             reason = (
-                "This session's URL names a host, so it may lead to a private address; it is used"
-                " only where the operator sets PRIVATE_ADDRESSES=true."
+                "This session's URL names a host, which may be a private address. Crier uses it"
+                " only with PRIVATE_ADDRESSES=true."
             )
             raise BlockedError(reason, code="address")
         if self._surroundings.proxy and self._service_name in services.NO_HTTP:
-            reason = "This service does not speak HTTP, so it cannot go through OUTGOING_PROXY."
+            reason = "This service does not use HTTP, so it cannot go through OUTGOING_PROXY."
             raise BlockedError(reason, code="proxy")
 
     def _instantiate(self, recipient: str) -> NotifyBase:
-        """Return a service for one recipient, a new one since its throttle is per object."""
+        """Create a service for a recipient. Its throttle is per object, so create a new one."""
         service = _service(self._url.replace(_PLACE, quote(recipient)))
         if service is None:
             raise BlockedError("Apprise does not understand the session's URL.", code="url")
@@ -191,14 +191,14 @@ class Apprise:
 
 
 def _service(url: str) -> NotifyBase | None:
-    """Return Apprise's object for a URL, which follows no redirect and stores nothing."""
+    """Create Apprise's object for a URL; it follows no redirects and stores nothing."""
     asset = AppriseAsset(http_redirects=False, storage_mode="memory")
     service = Services.instantiate(url, asset=asset)
     return service if isinstance(service, NotifyBase) else None
 
 
 class _Log(logging.Handler):
-    """What Apprise says while this thread uses it."""
+    """Captures Apprise's log of the current thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -219,12 +219,12 @@ class _Log(logging.Handler):
 
 
 def _listen() -> _Log:
-    """Return what hears Apprise's log instead of everybody else."""
+    """Capture Apprise's log, and keep it out of all others."""
     logger, log = logging.getLogger("apprise"), _Log()
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(log)
-    # Beneath, urllib3 would tell every URL, and with it the credentials that stand in some.
+    # urllib3 would log URLs, some of which contain credentials.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     return log
 
@@ -253,16 +253,16 @@ def _card(contact: ContactCard | None) -> str:
 
 
 def _refused(lines: list[str], recipient: str) -> SendError:
-    """Return what a failure means, as far as Apprise's log tells it."""
+    """Return the error of a failure, from Apprise's log."""
     said = "\n".join(lines)
     if _NEVER_SENT.search(said):
-        return RetryableError("The service was not reached.", code="unreachable")
-    reason = next((each for each in lines if "Failed to send" in each), "The message did not go.")
+        return RetryableError("The service could not be reached.", code="unreachable")
+    reason = next((each for each in lines if "Failed to send" in each), "Sending failed.")
     reason = reason.replace(recipient, "the recipient")
     statuses = _STATUS.findall(said)
     if not statuses:
         return UncertainError(reason, code="no_answer")
     error = refusal(Answer(int(statuses[-1]), b"", 0.0, ()), reason)
-    if isinstance(error, RequestError):  # nobody tells a bad message from a bad number
+    if isinstance(error, RequestError):  # it may be a bad message or a bad number
         return PermanentError(error.reason, code=error.code)
     return error

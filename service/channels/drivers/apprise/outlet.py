@@ -1,7 +1,7 @@
-"""The way out for Apprise's HTTP: through the operator's proxy, and to public addresses alone.
+"""Routes Apprise's HTTP through the operator's proxy, or only to public addresses.
 
-Apprise's services call `requests.post` and its like. Here these open a session that checks the
-address that it connects to, never a name, or that uses the proxy.
+Apprise's services call `requests.post` and similar functions. This module makes them use a session
+that checks the address of each connection, or that uses the proxy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from service.channels.base import DriverContext
 
 
 class Outlet:
-    """The way out for one message; `forbidden` is the address that was refused, if any."""
+    """The HTTP access of one message. `forbidden` is the refused address, if any."""
 
     def __init__(self, surroundings: DriverContext) -> None:
         self.forbidden = ""
@@ -32,7 +32,7 @@ class Outlet:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Let all requests of this thread leave by this way."""
+        """Route all requests of this thread through this outlet."""
         token = _current.set(self)
         try:
             yield
@@ -40,11 +40,11 @@ class Outlet:
             _current.reset(token)
 
     def session(self) -> requests.Session:
-        """Open a session of requests."""
+        """Open a `requests` session."""
         return _Proxied(self, self._proxy) if self._proxy else self._direct()
 
     def may_ask_for(self, url: str) -> bool:
-        """Tell whether the proxy may be asked for a URL."""
+        """Return whether the proxy may get this URL."""
         if self._is_guarded:
             self.forbidden = private_address(urlsplit(url).hostname or "")
         return not self.forbidden
@@ -62,7 +62,7 @@ class Outlet:
 
 
 class _Proxied(requests.Session):
-    """A session whose requests all go to the proxy."""
+    """A session that sends all requests to the proxy."""
 
     def __init__(self, outlet: Outlet, proxy: str) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Proxied(requests.Session):
         self.proxies = {"http": proxy, "https": proxy}
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request, or a step of a redirect, unless its host is private."""
+        """Send a request or follow a redirect, unless the host is private."""
         if not self._outlet.may_ask_for(request.url or ""):
             message = "This URL leads to a private address."
             raise requests.exceptions.InvalidURL(message)
@@ -86,7 +86,7 @@ def _open() -> requests.Session:
 
 
 def _take_over() -> None:
-    """Let `requests.post` and its like open our sessions, and Apprise load no attachment by URL."""
+    """Make `requests` open our sessions, and stop Apprise from loading attachments by URL."""
     vars(requests.api)["sessions"] = SimpleNamespace(Session=_open)
     AttachmentManager().remove("http", "https", "file", unload=False)
 

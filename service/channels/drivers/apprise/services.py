@@ -1,7 +1,7 @@
-"""The services of Apprise's that a session may use, and what its URL may say to each.
+"""The Apprise services that a session may use, and the options of their URLs.
 
-Some options make Apprise load a file or a URL, run a program, leave TLS unchecked or send a message
-twice. So each service has a list of the options that it takes; Apprise sees no other.
+Some options make Apprise load a file or a URL, run a program, skip TLS verification or send a
+message twice. Each service therefore has a list of allowed options; all others are refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from apprise.plugins import url_to_dict
 from apprise.utils.parse import parse_qsd
 
 _ALWAYS: Final = frozenset({"to", "format", "overflow", "emojis", "tz"})
-"""What every service takes: the recipient, and how the text is written."""
+"""Options of every service: the recipient, and the text format."""
 
 _SMS: Final = {
     "46elks": "from",
@@ -84,29 +84,29 @@ _NAMING_A_HOST: Final = {
 }
 
 SMS: Final = frozenset(_SMS)
-"""Gateways that cut a long text up."""
+"""Gateways that split long texts."""
 
 HOSTED: Final = frozenset({*_SMS, *_CHATS, *_MAIL})
-"""Services at an address of their own. A URL of any other names a host; that is left to operators
-who allow private addresses."""
+"""Services with fixed addresses. URLs of all other services name a host, which needs
+PRIVATE_ADDRESSES."""
 
 NO_HTTP: Final = frozenset({"mailto", "mailtos"})
-"""Services that an HTTP proxy does not reach."""
+"""Services that cannot use an HTTP proxy."""
 
 OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     service: _ALWAYS | frozenset(names.split())
     for service, names in {**_SMS, **_CHATS, **_MAIL, **_NAMING_A_HOST}.items()
 }
-"""The options of each service. A single mark allows any option that begins with it."""
+"""The options of each service. A punctuation mark allows all options that begin with it."""
 
 
 def service_of(url: str) -> str:
-    """Return the name of the service that a URL leads to."""
+    """Return the name of the service in a URL."""
     return url.partition(":")[0].lower()
 
 
 def fault(url: str) -> str:
-    """Say why a URL may not be used, or return an empty text."""
+    """Say why a URL may not be used, empty if it may."""
     options = OPTIONS.get(service_of(url))
     if options is None:
         return f"Must begin with one of these services: {', '.join(sorted(OPTIONS))}."
@@ -114,11 +114,11 @@ def fault(url: str) -> str:
     if not refused:
         return ""
     known = ", ".join(sorted(name if name[0].isalnum() else f"{name}NAME" for name in options))
-    return f"The option {refused[0][:64]!r} is not allowed here; this service takes {known}."
+    return f"The option {refused[0][:64]!r} is not allowed. This service takes {known}."
 
 
 def _said(url: str) -> set[str]:
-    """Return the names of all options in a URL, read once by us and once by Apprise."""
+    """Return the names of all options in a URL, as parsed by us and by Apprise."""
     read = url_to_dict(url) or {}
     ours = parse_qsd(url.partition("?")[2])["qsd"] if "?" in url else {}
     return {*ours, *read.get("qsd", {})}

@@ -1,4 +1,4 @@
-"""WhatsApp through WAHA, a WhatsApp that one hosts oneself (https://waha.devlike.pro)."""
+"""WhatsApp through WAHA, a self-hosted WhatsApp server (https://waha.devlike.pro)."""
 
 from service.channels.drivers.waha.driver import Waha
 from service.channels.drivers.waha.receipts import (

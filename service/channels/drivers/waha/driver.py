@@ -1,4 +1,4 @@
-"""The driver: one session of a WAHA server."""
+"""The driver of a session on a WAHA server."""
 
 from __future__ import annotations
 
@@ -50,18 +50,17 @@ _PATHS: Final = {
 }
 _RESTRICTIONS: Final = {"/timelock": restrictions.timelock, "/capping": restrictions.capping}
 _CONVERTED: Final = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/ogg"}
-"""What these endpoints want; anything else WAHA has to convert first."""
+"""The formats of these endpoints. WAHA must convert all others first."""
 
 _OF_OUR_IDS: Final = (Text, Location, ContactCard)
-"""The parts whose message id WAHA takes from us, where its engine can; those of files are
-WhatsApp's own."""
+"""Parts for which WAHA accepts our message id, if its engine can. Files get WhatsApp's."""
 
 TEXT_LIMIT: Final = 65_536
-"""UTF-16 units that WhatsApp's own apps send."""
+"""The most UTF-16 units that WhatsApp's own apps send."""
 
 
 class Settings(Schema):
-    """A WAHA server and one session on it."""
+    """A WAHA server and a session on it."""
 
     base_url = BaseUrl(required=True)
     session = fields.String(
@@ -74,12 +73,12 @@ class Settings(Schema):
     files = fields.String(
         load_default="link",
         validate=validate.OneOf(("link", "inline")),
-        metadata={"description": "Whether WAHA fetches files from us or gets them in the request"},
+        metadata={"description": "`link`: WAHA downloads files; `inline`: requests contain them"},
     )
 
 
 class Prepared(NamedTuple):
-    """A message but for its recipient and id: JSON that is open at the front."""
+    """The JSON of a message without its beginning, which has the recipient and the id."""
 
     url: str
     tail: bytes
@@ -87,17 +86,17 @@ class Prepared(NamedTuple):
 
 
 class Waha:
-    """A driver for one session of a WAHA server."""
+    """A driver for a session on a WAHA server."""
 
     name: ClassVar[str] = "waha"
     reaches_groups: ClassVar[bool] = True
-    echoes_references: ClassVar[bool] = False  # not those of files, whose ids are WhatsApp's own
+    echoes_references: ClassVar[bool] = False  # files get WhatsApp's own ids
     concurrency: ClassVar[int | None] = 4  # a WAHA is one browser
     webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: DriverContext) -> None:  # noqa: ARG002 - as all
-        """Open the account; no call goes out yet."""
+        """Create the driver, without any request."""
         settings = account.settings
         self._api = f"{str(settings['base_url']).rstrip('/')}/api"
         self._session = str(settings.get("session") or "default")
@@ -110,7 +109,7 @@ class Waha:
         self._takes_ids: bool | None = None
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Cut a message into parts; raises UnsupportedContentError for a template."""
+        """Split a message into parts; raises UnsupportedContentError for a template."""
         if content.template:
             raise _no_templates()
         refuse_long(content.text, TEXT_LIMIT, "WhatsApp")
@@ -129,7 +128,7 @@ class Waha:
         return Prepared(f"{self._api}/{path}", f'",{rendered[1:]}'.encode(), takes_id)
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
-        """Send one message and return WhatsApp's id of it; raises SendError."""
+        """Send a message and return WhatsApp's id for it; raises SendError."""
         takes_id = prepared.takes_id and (yield from self._engine_takes_ids())
         message_id = mint(reference) if takes_id else ""
         chat = recipient if "@" in recipient else f"{recipient}@c.us"
@@ -141,15 +140,15 @@ class Waha:
             error.provider_id = message_id
             raise
         if message_id and known_as and known_as != message_id:
-            self._takes_ids = False  # the engine chose another, whatever it said beforehand
+            self._takes_ids = False  # the engine used another id despite its earlier answer
         return known_as or message_id
 
     def may_repeat(self, part: Part) -> Conversation[bool]:
-        """Say yes to what has an id of ours, where the engine takes one; raises SendError."""
+        """Return True for parts with our id, if the engine accepts ids; raises SendError."""
         return isinstance(part, _OF_OUR_IDS) and (yield from self._engine_takes_ids())
 
     def check(self) -> Conversation[None]:
-        """Ask WAHA about the session; raises SendError in words if it cannot send."""
+        """Ask WAHA about the session; raises SendError if it cannot send."""
         answer = yield self._question()
         if answer.status == HTTPStatus.NOT_FOUND:
             reason = f"WAHA has no session {self._session!r}."
@@ -157,7 +156,7 @@ class Waha:
         if not answer.accepted:
             raise refused(answer)
         session = read(answer.body)
-        status = str(session.get("status") or "of a kind that WAHA does not have")
+        status = str(session.get("status") or "in an unknown status")
         if status != WORKING:
             raise not_working(status)
         restriction = restrictions.of_account(session.get("me"), time.time())
@@ -165,11 +164,11 @@ class Waha:
             raise restriction
 
     def _question(self, about: str = "") -> Request:
-        """Return the request that asks about the session itself, or by a route below it."""
+        """Return a request about the session, or to a route below it."""
         return get(f"{self._api}/sessions/{quote(self._session)}{about}", self._headers)
 
     def _restriction(self) -> Conversation[BlockedError | None]:
-        """Ask what WhatsApp keeps the number from; a WAHA before 2026.8 does not know."""
+        """Ask for WhatsApp's restrictions of the number. WAHA before 2026.8 does not know them."""
         for route, found_in in _RESTRICTIONS.items():
             with suppress(SendError):
                 answer = yield self._question(route)
@@ -178,7 +177,7 @@ class Waha:
         return None
 
     def _dated(self, error: SendError) -> Conversation[SendError]:
-        """Return an error, a restriction with its end as far as WAHA knows it."""
+        """Return the error; for a restriction, with its end if WAHA knows it."""
         if error.code == restrictions.CODE:
             with suppress(SendError):
                 answer = yield self._question()
@@ -221,24 +220,24 @@ class Waha:
         if known_as := id_of(said):
             return known_as
         if answer.status == HTTPStatus.CREATED and (said or answer.body in {b"", b"{}"}):
-            return ""  # WAHA's document promises a body for a text alone
-        reason = "WAHA's answer is not one to a message."
+            return ""  # WAHA's documentation promises a body only for texts
+        reason = "WAHA's answer has no message id."
         raise UncertainError(reason, code="no_message_id")
 
     def _engine_takes_ids(self) -> Conversation[bool]:
-        """Tell whether the engine can be given a message's id; asked once per process."""
+        """Return whether the engine accepts message ids; asked once per process."""
         if self._takes_ids is None:
             url = f"{self._api}/{quote(self._session)}/new-message-id"
             answer = yield get(url, self._headers)
             if answer.accepted:
                 self._takes_ids = bool(read(answer.body).get("id"))
             elif isinstance(error := refused(answer), RequestError):
-                self._takes_ids = False  # an engine that cannot says 422, like a bad request
+                self._takes_ids = False  # an engine that cannot answers 422
             else:
                 raise error
         return self._takes_ids
 
 
 def _no_templates() -> UnsupportedContentError:
-    reason = "WAHA has no templates; use the text."
+    reason = "WAHA does not support templates. Use the text."
     return UnsupportedContentError(field="message.template", reason=reason)

@@ -1,4 +1,4 @@
-"""What WAHA's refusals and failed messages mean."""
+"""The meaning of WAHA's errors and failed messages."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ STATUSES: Final = {
     "PASSKEY_CONFIRMATION_REQUIRED": "The WAHA session wants the passkey confirmed.",
     "FAILED": "The WAHA session has failed; restart it or link the phone again.",
 }
-"""What keeps a session from sending."""
+"""Statuses in which a session cannot send, with the reason."""
 
 WORKING: Final = "WORKING"
 """The status of a session that can send."""
 
 STARTING_TIME: Final = 10.0
-"""Seconds after which a session that is starting is asked again."""
+"""Seconds until a starting session is checked again."""
 
 _RESTRICTED: Final = re.compile(r"\berror:? 463\b")
-"""How engines tell that WhatsApp has restricted the number."""
+"""Engine messages for a number that WhatsApp has restricted."""
 
 _NOT_ON_WHATSAPP: Final = "No LID for user"
-"""How WEBJS tells that the recipient is not on WhatsApp."""
+"""WEBJS's message for a recipient who is not on WhatsApp."""
 
 _ERROR: Final = -1
 """The acknowledgement of a message that failed."""
 
 
 def read(body: bytes) -> dict[str, Any]:
-    """Return the object in an answer's body, an empty one where there is none."""
+    """Return the JSON object in a body, empty if there is none."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -56,7 +56,7 @@ def not_working(status: str) -> BlockedError:
 
 
 def refused(answer: Answer) -> SendError:
-    """Return what an answer means that accepted nothing."""
+    """Return the error of a refusing answer."""
     said = read(answer.body)
     if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and "expected" in said:
         return not_working(str(said.get("status")))
@@ -66,9 +66,9 @@ def refused(answer: Answer) -> SendError:
 
 
 def failed(message: Mapping[str, Any]) -> SendError | None:
-    """Return why a message failed that WAHA took, None where WAHA does not say that it did.
+    """Return why an accepted message failed, None if WAHA reports no failure.
 
-    The same for an answer with status 201 and for a webhook's acknowledgement.
+    It reads both answers with status 201 and acknowledgements in webhooks.
     """
     states = (message.get("ackName"), message.get("status"))
     if message.get("ack") != _ERROR and "ERROR" not in states and not message.get("error"):
@@ -79,7 +79,7 @@ def failed(message: Mapping[str, Any]) -> SendError | None:
 
 
 def _of_engine(words: str) -> SendError | None:
-    """Return what an engine's words mean, where they are known."""
+    """Return the error of a known engine message."""
     if _RESTRICTED.search(words):
         return restricted(now=time.time())
     if _NOT_ON_WHATSAPP in words:
@@ -88,7 +88,7 @@ def _of_engine(words: str) -> SendError | None:
 
 
 def _words(message: Mapping[str, Any]) -> str:
-    """Return the engine's own words on a message that failed; NOWEB gives a list of codes."""
+    """Return the engine's message about a failure; NOWEB returns a list of codes."""
     data = message.get("_data")
     codes = data.get("messageStubParameters") if isinstance(data, Mapping) else None
     if isinstance(codes, list):

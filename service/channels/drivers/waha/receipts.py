@@ -1,4 +1,4 @@
-"""What WAHA tells the webhook about its session and the messages that it took.
+"""WAHA's webhooks: statuses of messages and of the session.
 
 https://waha.devlike.pro/docs/how-to/events/
 """
@@ -29,16 +29,16 @@ _STATES: Final = {
 
 
 def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a webhook's bytes are signed with the session's key."""
+    """Return whether a webhook is signed with the session's key."""
     key = str(settings.get("webhook_key") or "")
     signed = hmac.new(key.encode(), raw, hashlib.sha512).hexdigest()
     return bool(key) and hmac.compare_digest(signature.encode(), signed.encode())
 
 
 def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
-    """Return what a webhook says about our messages or session; raises UnreadableReportError.
+    """Parse a webhook; raises UnreadableReportError.
 
-    Of a group, the first member's acknowledgement counts for the whole.
+    For a group, the first member's acknowledgement counts.
     """
     report = Report()
     for event in report.objects(parsed(raw)):

@@ -1,7 +1,7 @@
-"""What WhatsApp keeps a number from doing, as WAHA tells it from 2026.8 on, and until when.
+"""WhatsApp's restrictions of a number, as WAHA reports them since 2026.8.
 
-A number that wrote to too many strangers has a "reachout timelock", one that started too many chats
-in a cycle is "capped"; its session still says WORKING, and each further try makes it last longer.
+A number that wrote to too many strangers has a "reachout timelock". One that started too many chats
+in a cycle is "capped". Its session is still WORKING, but each further try extends the restriction.
 https://github.com/devlikeapro/waha/releases/tag/2026.8.1
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 from service.channels.base import BlockedError
 
 UNDATED: Final = 3_600.0
-"""Seconds that a session rests whose restriction has no end that is known."""
+"""Seconds to hold a session whose restriction has no known end."""
 
 CODE: Final = "restricted"
 
@@ -25,25 +25,25 @@ _ENDS: Final = (
 )
 _CAPPING: Final = ("cappingStatus", "capping_status", "status")
 _MILLISECONDS: Final = 1e11
-"""Unix time from which on a number counts milliseconds: as seconds it is in the year 5138."""
+"""A larger Unix time is in milliseconds: as seconds it would be after the year 5138."""
 
 
 def restricted(ends: float | None = None, *, now: float) -> BlockedError:
-    """Return the error of a restricted number; `ends` in Unix seconds, None where nobody says."""
+    """Return the error of a restricted number. `ends` is in Unix seconds, None if unknown."""
     until = "for an unknown time" if ends is None else f"until {_written(ends)}"
     reason = f"WhatsApp has restricted this number {until}: it cannot write to strangers."
     return BlockedError(reason, code=CODE, wait=UNDATED if ends is None else ends - now)
 
 
 def of_account(me: object, now: float) -> BlockedError | None:
-    """Return what restricts the account that a session's `me` describes."""
+    """Return the restriction of the account in a session's `me`, if any."""
     if not isinstance(me, Mapping):
         return None
     return timelock(me.get("reachoutTimelock"), now) or capping(me.get("messageCapping"), now)
 
 
 def timelock(said: object, now: float) -> BlockedError | None:
-    """Return the lock against writing to strangers, if it is on."""
+    """Return the lock against writing to strangers, if it is active."""
     lock = _inner(said, "reachoutTimelock")
     ends, active = _moment(_first(lock, _ENDS)), _first(lock, _ACTIVE)
     is_over = ends is not None and ends <= now
@@ -62,7 +62,7 @@ def capping(said: object, now: float) -> BlockedError | None:
 
 
 def _inner(said: object, name: str) -> Mapping[str, Any]:
-    """Return an object that may be wrapped in another one, or may be missing."""
+    """Return an object that may be nested in another one or missing."""
     found = said.get(name, said) if isinstance(said, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
@@ -72,7 +72,7 @@ def _first(said: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _moment(written: Any) -> float | None:
-    """Read a time in seconds or milliseconds of Unix time, or of ISO 8601; None: there is none."""
+    """Parse a time in Unix seconds, Unix milliseconds or ISO 8601; None if there is none."""
     try:
         number = float(written)
     except (TypeError, ValueError, OverflowError):

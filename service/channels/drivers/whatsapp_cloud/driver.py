@@ -1,4 +1,4 @@
-"""The driver: one phone number of the Cloud API."""
+"""The driver of a phone number on the Cloud API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BASE_URL: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
 
 TEXT_LIMIT: Final = 4096
-"""UTF-16 units of a text."""
+"""The most UTF-16 units of a text."""
 
 _FIELDS: Final = (
     "id,display_phone_number,verified_name,quality_rating,"
@@ -53,7 +53,7 @@ _UNFIT: Final = {
 
 
 class Settings(Schema):
-    """A phone number of the Cloud API and what it takes to use it."""
+    """A phone number on the Cloud API and its credentials."""
 
     phone_number_id = fields.String(
         required=True,
@@ -61,8 +61,10 @@ class Settings(Schema):
         metadata={"description": "The id of the phone number, not the number itself"},
     )
     access_token = Secret(required=True, description="A system user's token")
-    app_secret = Secret(load_default="", description="Signs what Meta tells the webhook")
-    verify_token = Secret(load_default="", description="What Meta says to set up the webhook")
+    app_secret = Secret(load_default="", description="The key with which Meta signs webhooks")
+    verify_token = Secret(
+        load_default="", description="The token that Meta sends when the webhook is set up"
+    )
     base_url = BaseUrl(load_default=BASE_URL)
     version = fields.String(
         load_default=VERSION,
@@ -75,7 +77,7 @@ class Settings(Schema):
 
 
 class Prepared(NamedTuple):
-    """A message but for its media id, recipient and reference: JSON in two pieces."""
+    """The JSON of a message in two pieces, without media id, recipient and reference."""
 
     head: str
     tail: str
@@ -83,7 +85,7 @@ class Prepared(NamedTuple):
 
 
 class WhatsAppCloud:
-    """A driver for one phone number of the Cloud API."""
+    """A driver for a phone number on the Cloud API."""
 
     name: ClassVar[str] = "whatsapp_cloud"
     reaches_groups: ClassVar[bool] = False
@@ -95,7 +97,7 @@ class WhatsAppCloud:
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: DriverContext) -> None:
-        """Open the account; no call goes out yet."""
+        """Create the driver, without any request."""
         settings = account.settings
         base = str(settings.get("base_url", BASE_URL)).rstrip("/")
         self._node = f"{base}/{settings.get('version', VERSION)}/{settings['phone_number_id']}"
@@ -106,7 +108,7 @@ class WhatsAppCloud:
         self._uploads = Uploads(self._node, self._credentials, account.media, surroundings)
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Cut a message into parts; what WhatsApp does not show as a picture goes as a document."""
+        """Split a message into parts. Files that WhatsApp cannot show are sent as documents."""
         refuse_long(content.text, TEXT_LIMIT, "WhatsApp")
         worded = arrange(content.text, [fitted(media) for media in content.media])
         parts = (content.template, *worded, content.location, content.contact)
@@ -130,7 +132,7 @@ class WhatsAppCloud:
         return Prepared(f'{start}{{"id":"', f'"{rest}{end}', part)
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
-        """Send one message and return Meta's id of it; raises SendError."""
+        """Send a message and return Meta's id for it; raises SendError."""
         media = prepared.media
         if media is None:
             body = _body(prepared, "", recipient, reference)
@@ -143,17 +145,17 @@ class WhatsAppCloud:
             return (yield from self._send_file(prepared, media_id, recipient, reference))
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Say no: Meta delivers a repeated request a second time."""
+        """Return False: Meta delivers a repeated request twice."""
         return result(value=False)
 
     def check(self) -> Conversation[None]:
-        """Ask Meta about the number; raises SendError in words if it cannot send."""
+        """Ask Meta about the number; raises SendError if it cannot send."""
         answer = yield get(f"{self._node}?fields={_FIELDS}", self._credentials)
         if not answer.accepted:
             raise refused(answer)
         number = read(answer.body)
         if "id" not in number:
-            reason = "The address does not answer as the Cloud API does; check the base URL."
+            reason = "The server does not answer like the Cloud API. Check the base URL."
             raise BlockedError(reason, code="not_cloud_api")
         status = str(number.get("status", ""))
         if status in _UNFIT:
@@ -172,7 +174,7 @@ def _body(prepared: Prepared, media_id: str, recipient: str, reference: str) -> 
 
 
 def _message_id(answer: Answer, media_id: str = "") -> str:
-    """Return the id that Meta gave a message; raises SendError."""
+    """Return Meta's id of a message; raises SendError."""
     if not answer.accepted:
         raise refused(answer, media_id)
     try:

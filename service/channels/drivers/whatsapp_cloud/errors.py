@@ -1,4 +1,4 @@
-"""What Meta's error codes mean.
+"""The meaning of Meta's error codes.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
 """
@@ -24,15 +24,15 @@ from service.channels.drivers.whatsapp_cloud.rendering import read
 
 
 class Meaning(Enum):
-    """What a code is about."""
+    """What a code means for the delivery."""
 
-    THROTTLED = "the account sends too fast: it rests"
-    RECIPIENT_THROTTLED = "this recipient gets too much: it alone waits"
-    TRANSIENT = "a passing fault of Meta's"
+    THROTTLED = "the account sends too fast and must wait"
+    RECIPIENT_THROTTLED = "this recipient gets too many messages and must wait"
+    TRANSIENT = "a temporary error at Meta"
     RECIPIENT = "this recipient cannot be reached"
-    REQUEST = "the message is refused, for everybody alike"
-    ACCOUNT = "the account cannot send until somebody mends it"
-    UNKNOWN = "no code of this table"
+    REQUEST = "the message is refused for every recipient"
+    ACCOUNT = "the account cannot send until somebody fixes it"
+    UNKNOWN = "the code is not in this table"
 
 
 _CODES: Final[dict[Meaning, tuple[int, ...]]] = {
@@ -45,35 +45,35 @@ _CODES: Final[dict[Meaning, tuple[int, ...]]] = {
     ),
     Meaning.REQUEST: (
         *(100, 131008, 131009, 131051, 131063, *range(132000, 132017), 132018, 132068),
-        139200,  # Direct Send is blocked; whatever else the account sends still goes
+        139200,  # Direct Send is blocked; other messages still work
     ),
     Meaning.ACCOUNT: (
         *(0, 3, 10, 33, 104, 190, *range(200, 300), 368, 803),
         *(131005, 131031, 131037, 131042, 131045, 133010, 133016),
     ),
 }
-"""Meta says to go by the code and not by the HTTP status."""
+"""Meta recommends using the code, not the HTTP status."""
 
 VERDICTS: Final = {code: verdict for verdict, codes in _CODES.items() for code in codes}
 
 WAITS: Final = {131056: 6.0, 131049: 86_400.0, 132069: 3_600.0, 131064: 3_600.0}
-"""Seconds to wait where Meta does not say how long. The pair rate is one message in 6 s, the limit
-on marketing messages to one person about a day."""
+"""Seconds to wait if Meta does not say how long. The pair rate is one message per 6 s; the limit on
+marketing messages to a person lasts about a day."""
 
 REASONS: Final = {
     4: "The app has reached its limit of calls.",
-    190: "The access token is not valid any more.",
+    190: "The access token is no longer valid.",
     80007: "The WhatsApp Business Account has reached its rate limit.",
-    130429: "The number sends faster than Meta allows it.",
+    130429: "The number sends faster than Meta allows.",
     131026: "This number is not on WhatsApp, or cannot be reached there.",
     131031: "Meta has locked the account.",
     131042: "The account's payment method does not work.",
     131047: "More than 24 hours since this person wrote: only a template may be sent.",
-    131048: "Meta holds the number back: too many of its messages were reported as spam.",
-    131049: "Meta holds this back: the person gets too many marketing messages.",
+    131048: "Meta limits the number: too many of its messages were reported as spam.",
+    131049: "Meta did not deliver this: the person gets too many marketing messages.",
     131050: "This person does not want marketing messages from this account.",
     131056: "Too many messages to this number in a short time.",
-    131062: "A message of this kind cannot be sent to a user id, only to a number.",
+    131062: "This type of message can only be sent to a phone number, not to a user id.",
     131063: "Marketing templates are switched off for the Cloud API on this account.",
     131064: "Meta limits the account: too many of its templates had the wrong category.",
     132068: "Meta has blocked the flow in this message.",
@@ -83,26 +83,26 @@ REASONS: Final = {
     137000: "The identity of this person has changed and is not confirmed.",
     139200: "Meta has blocked Direct Send for this account.",
 }
-"""What a code means for the sender of the broadcast, where Meta's own words are terse."""
+"""Explanations of codes for which Meta's own message is too short."""
 
 OPTED_OUT: Final = 131050
 
 _WRONG_NODE: Final = 33
-"""The subcode of 100 for a phone number id that does not exist, or not for this token."""
+"""The subcode of 100 for a phone number id that this token cannot see."""
 
 _NO_ERROR: Final = {"message": "Meta gave no reason."}
 
 
 class MediaGoneError(RequestError):
-    """The media id in the message means nothing to Meta any more."""
+    """Meta no longer knows the media id in the message."""
 
 
 def refused(answer: Answer, media_id: str = "") -> SendError:
-    """Return what an answer means that accepted nothing; `media_id` is what the message used."""
+    """Return the error of a refusing answer. `media_id` is the one in the message."""
     body = read(answer.body)
     error = body.get("error")
     if "messages" in body:
-        reason = f"Meta's answer contradicts itself: a message, but status {answer.status}."
+        reason = f"Meta's answer has a message id, but status {answer.status}."
         return UncertainError(reason, code="contradiction")
     if not isinstance(error, dict) or _code(error) is None:
         return refusal(answer)
@@ -114,14 +114,14 @@ def refused(answer: Answer, media_id: str = "") -> SendError:
 
 
 def reported(errors: Sequence[Mapping[str, Any]]) -> SendError:
-    """Return what the errors of a webhook mean: the first one counts."""
+    """Return the error of a status in a webhook: the first one counts."""
     return meaning(errors[0] if errors else _NO_ERROR)
 
 
 def meaning(error: Mapping[str, Any], *, status: int = 0, wait: float = 0.0) -> SendError:
-    """Return what one of Meta's errors means, be it from an answer or from a webhook.
+    """Return the meaning of one of Meta's errors, from an answer or a webhook.
 
-    `status` is the answer's, 0 in a webhook; `wait` are the seconds that Meta asked for, if any.
+    `status` is that of the answer, 0 in a webhook. `wait` is Meta's wait in seconds, if any.
     """
     number = _code(error)
     reason, code = describe(error), "no_code" if number is None else str(number)
@@ -142,7 +142,7 @@ def meaning(error: Mapping[str, Any], *, status: int = 0, wait: float = 0.0) -> 
 
 
 def describe(error: Mapping[str, Any]) -> str:
-    """Return an error's reason, in our words where we have some, with Meta's details."""
+    """Return the reason of an error: our explanation, if any, and Meta's details."""
     data = error.get("error_data")
     details = data.get("details") if isinstance(data, dict) else data
     said = str(details or error.get("message") or error.get("title") or _NO_ERROR["message"])
@@ -170,7 +170,7 @@ def _meaning(error: Mapping[str, Any], status: int) -> Meaning:
 
 
 def _wait(answer: Answer) -> float:
-    """Return for how many seconds Meta wants no call, 0 where it does not say.
+    """Return the seconds that Meta wants us to wait, 0 if it does not say.
 
     https://developers.facebook.com/docs/graph-api/overview/rate-limiting#headers-2
     """

@@ -1,4 +1,4 @@
-"""What Meta tells the webhook about the account and the messages that it took.
+"""Meta's webhooks: statuses of messages and of the account.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components#statuses-object
 """
@@ -18,11 +18,11 @@ from service.channels.wa_ids import spellings
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 
 _STATES: Final = {state.value: state for state in ReceiptState} | {"played": ReceiptState.READ}
-"""What Meta's words mean; `played` comes of voice messages only."""
+"""States by Meta's status. Only voice messages are `played`."""
 
 
 def challenge(query: Mapping[str, str], settings: Mapping[str, Any]) -> str | None:
-    """Return what answers Meta's handshake, None when it does not know the session's token."""
+    """Return the answer to Meta's handshake, None if its verify token is wrong."""
     expected = str(settings.get("verify_token") or "")
     said = query.get("hub.verify_token", "")
     if query.get("hub.mode") != "subscribe" or not expected:
@@ -32,16 +32,16 @@ def challenge(query: Mapping[str, str], settings: Mapping[str, Any]) -> str | No
 
 
 def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a webhook's bytes are signed with the session's app secret."""
+    """Return whether a webhook is signed with the session's app secret."""
     secret = str(settings.get("app_secret") or "")
     signed = f"sha256={hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()}"
     return bool(secret) and hmac.compare_digest(signature.encode(), signed.encode())
 
 
 def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
-    """Return what a webhook says about our messages and account; raises UnreadableReportError.
+    """Parse a webhook; raises UnreadableReportError.
 
-    Meta has one webhook per app: what is about another phone number is left out.
+    Meta has one webhook per app, so elements about other phone numbers are ignored.
     """
     report = Report()
     for payload in report.objects(parsed(raw)):
@@ -56,7 +56,7 @@ def _read_value(report: Report, value: object, settings: Mapping[str, Any]) -> N
     for said in report.objects(value):
         metadata = said.get("metadata")
         if not isinstance(metadata, Mapping):
-            report.odd += 1  # whose messages it is about is not said
+            report.odd += 1  # it does not name a phone number
         elif str(metadata.get("phone_number_id")) == settings["phone_number_id"]:
             for status in report.objects(said.get("statuses")):
                 _read_status(report, status)

@@ -1,4 +1,4 @@
-"""Messages as the Cloud API writes them."""
+"""Renders messages as JSON for the Cloud API."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _SHOWN: Final = {
         {"audio/aac", "audio/amr", "audio/mp4", "audio/mpeg", "audio/ogg"},
     ),
 }
-"""What WhatsApp shows as such, in bytes and types
+"""Sizes in bytes and types that WhatsApp shows as media
 (https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media)."""
 
 
 def fitted(media: Media) -> Media:
-    """Return an attachment as a document where WhatsApp does not show it as what it is."""
+    """Turn an attachment into a document if WhatsApp cannot show it as media."""
     limit, types = _SHOWN.get(media.kind, (0, set()))
     if media.size <= limit and media.mimetype.partition(";")[0] in types:
         return media
     if media.size > _DOCUMENT_LIMIT:
-        reason = f"{media.filename}: WhatsApp takes files of at most 100 MB."
+        reason = f"{media.filename}: WhatsApp accepts files of at most 100 MB."
         raise UnsupportedContentError(field="message.attachments", reason=reason)
     return replace(media, kind=MediaKind.DOCUMENT)
 
@@ -60,12 +60,12 @@ def render(part: Part, *, preview_url: bool) -> tuple[str, Any]:
 
 
 def dump(body: object) -> str:
-    """Return the shortest JSON of a body."""
+    """Return compact JSON."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def read(body: bytes) -> dict[str, Any]:
-    """Return a JSON object, an empty one where the bytes are none."""
+    """Return the JSON object in a body, empty if there is none."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -79,7 +79,7 @@ def _media(media: Media) -> dict[str, str]:
 
 
 def _contact(card: ContactCard) -> dict[str, Any]:
-    """Return a card; Meta wants a part of the name beside the whole."""
+    """Render a contact card. Meta requires a part of the name besides the full name."""
     first, _, last = card.name.partition(" ")
     name = {"formatted_name": card.name, "first_name": first, "last_name": last}
     numbers = ["".join(filter(str.isdecimal, phone)) for phone in card.phones]
@@ -102,7 +102,7 @@ def _template(template: Template) -> dict[str, Any]:
 
 
 def _component(component: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a component; Meta's document wants a button's index as a text, people write 0."""
+    """Render a component. Meta's documentation requires a button's index as a string."""
     index = component.get("index")
     return component if index is None else {**component, "index": str(index)}
 

@@ -1,4 +1,4 @@
-"""The files of a phone number that Meta holds: each is uploaded once, whoever needs it.
+"""Uploads of a phone number's files to Meta: each file is uploaded once.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media
 """
@@ -27,10 +27,10 @@ from service.channels.drivers.whatsapp_cloud.rendering import read
 from service.channels.steps import Call, Conversation, Form, Pause, Workers, upload
 
 MEDIA_LIFETIME: Final = 29 * 86_400.0
-"""Seconds for which a media id is used again; Meta keeps one for 30 days."""
+"""Seconds for which a media id is reused. Meta keeps it for 30 days."""
 
 _PATIENCE: Final = 5.0
-"""Seconds for which a message waits for another process's upload, and then the session."""
+"""Seconds that a message, and then its session, wait for another process's upload."""
 
 _GLANCE: Final = 0.1
 
@@ -39,7 +39,7 @@ _BOOKKEEPING: Final = Workers("media", 2)
 
 @dataclass(slots=True)
 class _Upload:
-    """The one upload of an attachment that may be under way here, and how the last one failed."""
+    """The current upload of an attachment in this process, and how the last one failed."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     error: SendError | None = None
@@ -47,7 +47,7 @@ class _Upload:
 
 
 class Uploads:
-    """The way from an attachment to Meta's id of it; `node` is the phone number's address."""
+    """Uploads attachments to Meta. `node` is the URL of the phone number."""
 
     def __init__(
         self,
@@ -63,26 +63,26 @@ class Uploads:
         self._uploads: dict[str, _Upload] = {}
 
     def id_of(self, media: Media) -> Conversation[str]:
-        """Return Meta's id of an attachment, uploaded now if need be; raises SendError."""
+        """Return Meta's id of an attachment, and upload it if needed; raises SendError."""
         known = self._media_ids.known(media.attachment_id)
         return known or (yield from self._obtain(media, gone=""))
 
     def renew(self, media: Media, gone: str) -> Conversation[str]:
-        """Return another id than the one that means nothing to Meta any more; raises SendError."""
+        """Replace an id that Meta no longer knows; raises SendError."""
         return self._obtain(media, gone)
 
     def _obtain(self, media: Media, gone: str) -> Conversation[str]:
-        """Let one conversation of this process upload the file; the others share what it gets."""
+        """Upload the file once per process; other conversations share the result."""
         asked_at = time.monotonic()
         current = self._uploads.setdefault(media.attachment_id, _Upload())
         while not current.turn.acquire(blocking=False):
             yield Pause(_GLANCE)
             known = self._media_ids.known(media.attachment_id)
             if known and known != gone:
-                return known  # without the turn: hundreds may have waited for it
+                return known  # without the lock: hundreds may be waiting for it
         try:
             if current.error and current.failed_at > asked_at:
-                raise current.error  # another conversation tried while this one waited
+                raise current.error  # another conversation failed while this one waited
             if gone:
                 yield _call(self._media_ids.forget, media.attachment_id, gone)
             return (yield from self._upload_once(media))
@@ -94,7 +94,7 @@ class Uploads:
             current.turn.release()
 
     def _upload_once(self, media: Media) -> Conversation[str]:
-        """Upload a file unless it is there, or another process does it meanwhile."""
+        """Upload a file unless it exists or another process is uploading it."""
         longest = 2 * self._timeout + media.size / SLOWEST_UPLOAD
         until = time.monotonic() + _PATIENCE
         while not (known := (yield _call(self._media_ids.get, media.attachment_id))):
@@ -102,7 +102,7 @@ class Uploads:
             if begins:
                 return (yield from self._upload_now(media))
             if time.monotonic() > until:
-                reason = "Another process is still uploading a file of this session's."
+                reason = "Another process is still uploading a file of this session."
                 raise BlockedError(reason, code="uploading", wait=_PATIENCE)
             yield Pause(_GLANCE)
         return str(known)
@@ -127,12 +127,12 @@ class Uploads:
 
 
 def _call(function: Callable[..., Any], *values: Any, **options: Any) -> Call:
-    """Have the database asked in a thread."""
+    """Return a step that calls the database in a thread."""
     return Call(_BOOKKEEPING, partial(function, *values, **options))
 
 
 def _repeatable(error: SendError) -> SendError:
-    """Return the same about an upload, which may be repeated whatever became of it."""
+    """Return a retryable error: an upload may always be repeated."""
     if isinstance(error, UncertainError):
         return RetryableError(error.reason, code=error.code)
     return error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017_send_samples"
-down_revision = "0016_add_callbacks"
+revision = "0018_send_samples"
+down_revision = "0017_describe_contacts"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,46 @@
+"""Exports of contacts: all of a client's, page by page, the oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session as Db
+
+from service.core import owned
+from service.database import is_postgres
+from service.errors import InvalidError
+from service.models import Contact
+
+PAGE: Final = 1_000
+"""Contacts of a page."""
+
+FIRST: Final = ""
+"""Where an export begins."""
+
+MOST_FIELDS: Final = 900
+"""The most columns of fields: an import takes 1,000 columns."""
+
+_NAMES = """
+    SELECT DISTINCT key FROM contacts, {keys}(contacts.fields) AS each{columns}
+    WHERE contacts.client_id = :client_id LIMIT :limit
+"""
+_NAMES_POSTGRES = text(_NAMES.format(keys="json_object_keys", columns="(key)"))
+_NAMES_SQLITE = text(_NAMES.format(keys="json_each", columns=""))
+
+
+def page(db: Db, client_id: str, after: str) -> Sequence[Contact]:
+    """Return the contacts that come `after` an id; the last page is shorter than `PAGE`."""
+    mine = owned.mine(Contact, client_id).where(Contact.id > after)
+    return db.scalars(mine.order_by(Contact.id).limit(PAGE)).all()
+
+
+def names(db: Db, client_id: str) -> list[str]:
+    """Return the names of the fields that any contact has; raises InvalidError for too many."""
+    values = {"client_id": client_id, "limit": MOST_FIELDS + 1}
+    found = db.scalars(_NAMES_POSTGRES if is_postgres(db) else _NAMES_SQLITE, values).all()
+    if len(found) > MOST_FIELDS:
+        reason = f"Your contacts have more than {MOST_FIELDS} different fields. Export `ndjson`."
+        raise InvalidError(errors={"format": [reason]})
+    return sorted(found)

@@ -1,0 +1,138 @@
+"""Numbering: how a client means its numbers, and which countries it sends to.
+
+A region for national numbers is stated or there is none: it is never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from phonenumbers import PhoneMetadata, PhoneNumberDesc
+
+from service.core import notations, numbers
+
+_NEVER: Final = r"(?!)"
+
+Way = tuple[Callable[[str], str | None], Callable[[str], str]]
+"""What returns a number in E.164 digits or None, and what says why in words to go behind it."""
+
+
+class _Region(NamedTuple):
+    """What is needed of a region to read its national numbers."""
+
+    name: str
+    code: str
+    abroad: re.Pattern[str]
+    mobile: re.Pattern[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """A region for numbers without a country code, and the regions that all must lie in.
+
+    Each is a code of ISO 3166 such as `NG`. Empty: there are no national numbers; all regions.
+    """
+
+    default_region: str = ""
+    regions: tuple[str, ...] = ()
+
+    @classmethod
+    def restore(cls, stored: Mapping[str, Any] | None) -> Numbering:
+        """Return what was stored."""
+        stored = stored or {}
+        return cls(stored.get("default_region") or "", tuple(stored.get("regions") or ()))
+
+    def merged(self, said: Mapping[str, Any]) -> Numbering:
+        """Return the same with what a request says in its place."""
+        return Numbering.restore({**self.stored(), **{k: v for k, v in said.items() if v}})
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is stored."""
+        return {"default_region": self.default_region, "regions": list(self.regions)}
+
+    def way(self) -> Way:
+        """Return how numbers are read; where nothing is said, that is the quick way."""
+        if not (self.default_region or self.regions):
+            return numbers.normalise, numbers.reason
+        return self.normalise, self.reason
+
+    def normalise(self, written: str) -> str | None:
+        """Return the E.164 digits of a number in use within the regions, None of anything else."""
+        number = self._read(written)
+        return number if number and self._reaches(number) else None
+
+    def reason(self, written: str) -> str:
+        """Say what is wrong with a number that `normalise` refuses, in words to go behind it."""
+        if number := self._read(written):
+            return f"is a number of {numbers.region(number)}, which is not one of your `regions`"
+        if not self.default_region or notations.is_international(written):
+            return numbers.reason(written)
+        digits = notations.digits(written)
+        if not digits:
+            return notations.objection(written)
+        return f"is not a number in use in {self.default_region}, nor an international one"
+
+    def _reaches(self, number: str) -> bool:
+        return not self.regions or numbers.region(number) in self.regions
+
+    def _read(self, written: str) -> str | None:
+        if not self.default_region or notations.is_international(written):
+            return numbers.normalise(written)
+        digits = notations.digits(written)
+        return _national(_region(self.default_region), digits) if digits else None
+
+
+INTERNATIONAL: Final = Numbering()
+"""Numbers of all countries, each with its country code."""
+
+
+def is_region(name: str) -> bool:
+    """Tell whether there is a region of that code."""
+    try:
+        _region(name)
+    except KeyError:
+        return False
+    return True
+
+
+def as_mobile(region: str, digits: str) -> bool:
+    """Tell whether digits are those of a mobile phone of a region, without its code or a zero."""
+    return _region(region).mobile.fullmatch(digits) is not None
+
+
+def _national(region: _Region, digits: str) -> str | None:
+    """Return the number that digits without `+` mean in a region.
+
+    With its own code, they are meant so. Else a mobile phone of the region comes first, which may
+    have lost its zero, then a number of another country, then any other number of the region.
+    """
+    home = numbers.in_use(region.code + digits)
+    if digits.startswith(region.code) and (own := numbers.in_use(digits)):
+        return own
+    if home and (digits.startswith("0") or not numbers.is_landline(home)):
+        return home
+    if abroad := region.abroad.match(digits):
+        return numbers.in_use(digits[abroad.end() :]) or home
+    return numbers.normalise(digits) or home
+
+
+@cache
+def _region(name: str) -> _Region:
+    code, metadata = numbers.plan_of_region(name)
+    return _Region(
+        name,
+        code,
+        re.compile(metadata.international_prefix or _NEVER, re.ASCII),
+        re.compile(_pattern(metadata), re.ASCII),
+    )
+
+
+def _pattern(metadata: PhoneMetadata) -> str:
+    mobile = metadata.mobile or PhoneNumberDesc()
+    lengths: Iterable[int] = mobile.possible_length
+    sizes = "|".join(rf"\d{{{length}}}\Z" for length in lengths)
+    return rf"(?={sizes or _NEVER})(?:{mobile.national_number_pattern or _NEVER})"
