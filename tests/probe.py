@@ -54,6 +54,7 @@ class Probe:
 
     name: ClassVar[str] = "probe"
     reaches_groups: ClassVar[bool] = True
+    reaches_user_ids: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = None

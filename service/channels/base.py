@@ -190,6 +190,7 @@ class Receipt:
     reference: str = ""
     recipients: tuple[str, ...] = ()
     error: SendError | None = None
+    pricing: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +223,65 @@ class Inbound:
     media: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A person's choice in the provider's own app: no more messages, or messages again."""
+
+    forms: tuple[str, ...]
+    stops: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A number and a user id that are one person's; `number` in E.164 digits."""
+
+    number: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A person who has other addresses from now on. `after` are numbers or user ids."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateNotice:
+    """A change of a template; an empty text: no change. `blocks`: it cannot be used any more."""
+
+    name: str
+    language: str
+    status: str = ""
+    quality: str = ""
+    reason: str = ""
+    blocks: bool = False
+
+
 @dataclass(slots=True)
 class Report:
-    """The content of a webhook. `odd` counts skipped elements of unknown form."""
+    """The contents of a webhook. `odd` counts the elements in an unknown form, which are skipped.
+
+    `health` is news of the account's quality and limits.
+    """
 
     words: list[Receipt | Notice] = field(default_factory=list)
     inbound: list[Inbound] = field(default_factory=list)
+    preferences: list[Preference] = field(default_factory=list)
+    people: list[Person] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    templates: list[TemplateNotice] = field(default_factory=list)
+    health: dict[str, Any] = field(default_factory=dict)
     odd: int = 0
 
     def __len__(self) -> int:
-        """Return how much it says."""
-        return len(self.words) + len(self.inbound)
+        """Return how many messages and choices it is about."""
+        return len(self.words) + len(self.inbound) + len(self.preferences)
+
+    def __bool__(self) -> bool:
+        """Return whether it says anything."""
+        return bool(len(self) or self.people or self.moves or self.templates or self.health)
 
     def objects(self, elements: object) -> Iterator[Mapping[str, Any]]:
         """Yield the objects of a JSON list, or a single object; null is an empty list."""
@@ -344,6 +393,7 @@ class Driver(Protocol):
 
     name: ClassVar[str]
     reaches_groups: ClassVar[bool]
+    reaches_user_ids: ClassVar[bool]
     echoes_references: ClassVar[bool]
     concurrency: ClassVar[int | None]
     webhook: ClassVar[Webhook | None]

@@ -91,6 +91,7 @@ class Case:
             "new_due_at": self._due_at,
             "new_sent_at": self._now if after.status in _SETTLED else None,
             "new_updated_at": self._now,
+            "new_pricing": next((row.pricing for row, _ in self.words if row.pricing), None),
             "new_delivered_at": self._arrived_at.get(DeliveryStatus.DELIVERED),
             "new_read_at": self._arrived_at.get(DeliveryStatus.READ),
         }

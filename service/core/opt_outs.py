@@ -13,7 +13,15 @@ from sqlalchemy import Select, literal, null, select, union_all
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
-from service.core import numbers, outbox, paging, recipients, revocations, sessions
+from service.core import (
+    identities,
+    numbers,
+    outbox,
+    paging,
+    recipients,
+    revocations,
+    sessions,
+)
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import Whose
 from service.core.recipients import Recipients
@@ -77,7 +85,8 @@ def add(db: Db, whose: Whose, written: str, *, now: int) -> tuple[Row, list[Clai
     recipient = recipients.read_one(written)
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
-    revoked = stop(db, whose, [recipient], OptOutSource.MANUAL, now=now)
+    people = identities.forms(db, whose.client_id, [recipient])
+    revoked = stop(db, whose, people, OptOutSource.MANUAL, now=now)
     place = _place(whose)
     return db.get_one(place.table, place.key(recipient)), revoked
 

@@ -9,11 +9,15 @@ from typing import Any, Final
 from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Driver
-from service.core import faults, groups, recipients
+from service.channels.wa_ids import spellings
+from service.core import faults, groups, identities, recipients
 from service.core.recipients import Recipients
 from service.core.variables import MOST_BYTES
 from service.errors import InvalidError, NotFoundError
 from service.models import SendType
+
+_MOST_TOLD: Final = 1_000
+"""The most entries of one kind that an error names."""
 
 _MOST_GROUPS: Final = 1_000
 """The most groups that a broadcast may name: each one is looked up."""
@@ -39,12 +43,39 @@ def find(  # noqa: PLR0913 - two of them say whose, one for whom, two by what
         raise InvalidError(errors={"to": [reason]})
     if people.send_type == SendType.GROUP:
         people = _members(db, client_id, people, driver, within)
+    elif max(people.unique, default="")[:1].isalpha():
+        people = _known(db, client_id, people, driver)
     if not people.unique:
         raise InvalidError(errors={"to": ["Must name at least one recipient."]})
     if (count := len(people.unique)) > most:
         reason = f"Has {count} recipients. At most {most} are allowed"
         raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
     return people
+
+
+def _known(db: Db, client_id: str, people: Recipients, driver: Driver | None) -> Recipients:
+    """Put the numbers of people, where they are known, in the place of their user ids.
+
+    Somebody named by both is one recipient. Raises InvalidError if the channel takes no user ids.
+    """
+    user_ids = [*filter(recipients.is_user_id, people.unique)]
+    if driver and not driver.reaches_user_ids:
+        places = people.places()
+        reason = f"The channel {driver.name} takes numbers only, no WhatsApp user ids."
+        raise InvalidError(
+            errors={f"to.{places[each]}": [reason] for each in user_ids[:_MOST_TOLD]}
+        )
+    known = identities.numbers(db, client_id, user_ids)
+    there = set(people.unique)
+    reached: dict[str, int] = {}
+    for place, entry in enumerate(people.unique):
+        number = known.get(entry)
+        forms = spellings(number) if number else ()
+        reached.setdefault(next(filter(there.__contains__, forms), number or entry), place)
+    kept = [*reached.values()]
+    rows = [people.rows[at] for at in kept] if people.rows else ()
+    brought = people.variables and people.variables.chosen(kept)
+    return replace(people, unique=tuple(reached), rows=rows, variables=brought)
 
 
 def _bad_entries(people: Recipients) -> dict[str, Any]:

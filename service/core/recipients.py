@@ -49,6 +49,7 @@ _SEPARATORS: Final = ";\u060c\u061b\u3001\uff0c\uff1b"
 _LINE_ENDS: Final = "\n\r\t\x0b\x0c\x85\u2028\u2029"
 """Line ends. Tabs count too: text copied from a spreadsheet has tabs."""
 
+_USER_ID: Final = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 _WHATSAPP_GROUP: Final = re.compile(r"[0-9][0-9-]{0,63}@g\.us")
 NO_GROUP: Final = (
     "is not the id of a contact group (24 hexadecimal digits)"
@@ -158,12 +159,14 @@ class Recipients:
         """Return where each recipient is mentioned first, if need be by reading `to` once more."""
         if self.rows:
             return dict(zip(self.unique, self.rows, strict=True))
-        normalise, _ = _WAYS[self.send_type]
         found: dict[str, int] = {}
-        entries = (entry for piece in _pieces(self.given) for entry in piece)
-        for position, entry in enumerate(entries):
-            found.setdefault(normalise(entry) or "", position)
+        read_ones = (each for piece in _pieces(self.given) for each in self._read(piece))
+        for position, recipient in enumerate(read_ones):
+            found.setdefault(recipient or "", position)
         return found
+
+    def _read(self, piece: Sequence[str]) -> list[str | None]:
+        return _read_piece(piece, self.send_type)
 
 
 def read(
@@ -181,12 +184,12 @@ def read(
     """
     if isinstance(to, list) and dict in {*map(type, to)}:
         return read_rows(_rows(to), send_type, most=most, names=names, given=to)
-    normalise, reason = _WAYS[send_type]
+    _, reason = _WAYS[send_type]
     unique: dict[str | None, None] = {}
     bad: list[BadEntry] = []
     bad_count = count = 0
     for piece in _pieces(to):
-        found = list(map(normalise, piece))
+        found = _read_piece(piece, send_type)
         for recipient in found:
             unique[recipient] = None
         if None in unique:
@@ -232,6 +235,7 @@ class _Reading:
         self.brought = Variables()
         self._send_type, self._names = send_type, names
         self._normalise, self._reason = _WAYS[send_type]
+        self._takes_ids = send_type == SendType.INDIVIDUAL
         self._found: dict[str, int] = {}
         self._rows = array("L")
         self._bad: list[BadEntry] = []
@@ -244,7 +248,7 @@ class _Reading:
     def add(self, row: Row) -> None:
         """Take one entry in."""
         self.count += 1
-        recipient = None if row.objection else self._normalise(row.written)
+        recipient = None if row.objection else self._read(row.written)
         if recipient is None:
             self._refuse(row, row.objection or self._reason(row.written))
             return
@@ -258,6 +262,9 @@ class _Reading:
             self.brought.add(values)
         elif self.brought.of(place) != values:
             self._refuse(row, f"is entry {self._rows[place]} too, {_OTHERWISE}")
+
+    def _read(self, written: str) -> str | None:
+        return self._normalise(written) or (self._takes_ids and _address(written)) or None
 
     def recipients(self, given: Given) -> Recipients:
         """Return what was read."""
@@ -303,6 +310,25 @@ def _row(position: int, entry: Mapping[str, Any]) -> Row:
     return Row(position, str(written), brought) if is_fine else Row(position, "", None, NO_OBJECT)
 
 
+def is_user_id(recipient: str) -> bool:
+    """Return whether a recipient is WhatsApp's id of a person who may hide the number."""
+    return _USER_ID.fullmatch(recipient) is not None
+
+
+def _address(entry: str) -> str | None:
+    """Return a number, or a user id, as deliveries store it."""
+    text = entry.strip()
+    return numbers.normalise(entry) or (text if is_user_id(text) else None)
+
+
+def _read_piece(piece: Sequence[str], send_type: str) -> list[str | None]:
+    """Return the recipients of some entries, None for each bad one."""
+    found = list(map(_WAYS[send_type][0], piece))
+    if send_type == SendType.INDIVIDUAL and None in found:
+        return [each or _address(entry) for each, entry in zip(found, piece, strict=True)]
+    return found
+
+
 def is_whatsapp_group(recipient: str) -> bool:
     """Return whether a recipient is a WhatsApp group."""
     return recipient.endswith("@g.us")
@@ -311,7 +337,7 @@ def is_whatsapp_group(recipient: str) -> bool:
 def read_one(written: str) -> str | None:
     """Return a number or a WhatsApp group in the form that deliveries store."""
     text = written.strip()
-    return text if _WHATSAPP_GROUP.fullmatch(text) else numbers.normalise(written)
+    return text if _WHATSAPP_GROUP.fullmatch(text) else _address(written)
 
 
 def _size(to: Given) -> int:

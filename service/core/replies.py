@@ -15,13 +15,22 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.base import Inbound
-from service.core import keywords, opt_out_policies, opt_outs, outbox, owned, paging, sent_parts
+from service.core import (
+    identities,
+    keywords,
+    opt_out_policies,
+    opt_outs,
+    outbox,
+    owned,
+    paging,
+    sent_parts,
+)
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import Whose
 from service.core.deliveries.transitions import storable
 from service.core.keywords import Wish
 from service.core.opt_out_policies import Policy, Reach
-from service.core.recipients import read_one
+from service.core.recipients import is_user_id, read_one
 from service.core.revocations import ClaimKey
 from service.core.waiting import one_word
 from service.database import insert_missing
@@ -53,6 +62,10 @@ def receive(db: Db, session: Session, inbound: Sequence[Inbound], *, now: int) -
         return []
     policy = opt_out_policies.get(db, session.client_id)
     rows = [_row(session, each, policy, now) for each in inbound]
+    for row in rows:
+        if is_user_id(row["recipient"]):
+            # The number may be known from other messages.
+            row["forms"] = " ".join(identities.forms(db, session.client_id, row["forms"].split()))
     if any(row["opt_out"] for row in rows):
         opted_out.changing(db)
     new = {row.id for row in insert_missing(db, Reply, rows, Reply.id)}
@@ -90,7 +103,7 @@ def _heed(db: Db, row: dict[str, Any], policy: Policy, now: int) -> list[ClaimKe
     """Stop or start messages to a writer, who is told so where the client wants it."""
     of_session = Whose(row["client_id"], row["session_id"])
     whose = of_session if policy.reach == Reach.SESSION else Whose(row["client_id"])
-    people = row["forms"].split()
+    people = identities.forms(db, row["client_id"], row["forms"].split())
     was_out = bool(opt_outs.among(db, of_session, people))
     revoked: list[ClaimKey] = []
     if row["opt_out"] is Wish.STOP:

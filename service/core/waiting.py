@@ -50,6 +50,7 @@ def row(session_id: str, word: Receipt | Notice, now: int) -> dict[str, Any]:
         "recipients": storable(" ".join(word.recipients)) or None,
         "delivery_id": ours[1] if ours else None,
         "part": int(ours[2]) if ours else None,
+        "pricing": storable(word.pricing) or None,
     }
 
 
@@ -94,5 +95,6 @@ _OF_ACCOUNT: Final = {
     "recipients": None,
     "delivery_id": None,
     "part": None,
+    "pricing": None,
 }
 _NO_ERROR: Final = {"kind": None, "wait": None, "code": None, "reason": None, "opted_out": False}

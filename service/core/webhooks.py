@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.base import Report, UnreadableReportError, Webhook
 from service.channels.registry import NotInstalledError
 from service.core.accounts import Accounts
+from service.core.vault import SealedError
 from service.errors import (
     ForgedWebhookError,
     NowhereError,
@@ -22,6 +25,9 @@ from service.models import Session
 
 MOST_WORDS: Final = 5_000
 """The most reports in one webhook. Meta sends up to 1,000."""
+
+_NAMED: Final = re.compile(rb'"phone_number_id"\s*:\s*"?([0-9]{1,32})')
+"""The phone numbers in the webhook of an app, found before anything is parsed."""
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """The most bytes of one webhook. Meta's have up to 3 MB
@@ -54,17 +60,88 @@ def read(
         raise TooLargeError(f"A webhook may have at most {MOST_BYTES:,} bytes.")
     session, webhook = _session(db, session_id, accounts)
     settings = accounts.settings_of(session)
-    names = {name.lower(): value for name, value in headers.items()}
-    signature = names.get(webhook.signature_header.lower(), "")
-    if not webhook.is_authentic(raw, signature, settings):
+    if not webhook.is_authentic(raw, _signature(webhook, headers), settings):
         raise ForgedWebhookError
+    return session, _parsed(webhook, raw, settings)
+
+
+def answer_app_challenge(
+    db: Db, channel: str, query: Mapping[str, str], *, accounts: Accounts
+) -> str:
+    """Return the answer to the challenge for the webhook of an app, which all its sessions share.
+
+    Raises ForgedWebhookError.
+    """
+    webhook = accounts.channels.driver_class(channel).webhook
+    for session in db.scalars(_on(channel)):
+        if webhook and webhook.challenge:
+            said = webhook.challenge(query, _opened(accounts, session))
+            if said is not None:
+                return said
+    raise ForgedWebhookError
+
+
+def read_of_app(
+    db: Db, channel: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts
+) -> list[tuple[Session, Report]]:
+    """Verify and read the webhook of an app; return each session that it speaks of, and its report.
+
+    Raises ForgedWebhookError unless a session of the channel has the secret that signed it,
+    UnreadableBodyError, TooLargeError.
+    """
+    if len(raw) > MOST_BYTES:
+        raise TooLargeError(f"A webhook may have at most {MOST_BYTES:,} bytes.")
+    webhook = accounts.channels.driver_class(channel).webhook
+    if webhook is None:
+        raise NowhereError("webhook", channel)
+    signature = _signature(webhook, headers)
+    named = {number.decode() for number in _NAMED.findall(raw)}
+    signers = _signers(db.scalars(_on(channel, named)), webhook, raw, signature, accounts)
+    if named and not signers:
+        # An app may have numbers that no session has: what it says of them is passed over.
+        signers = _signers(db.scalars(_on(channel)), webhook, raw, signature, accounts)
+    if not signers:
+        raise ForgedWebhookError
+    return [(session, _parsed(webhook, raw, settings)) for session, settings in signers]
+
+
+def _signers(
+    sessions: Iterable[Session], webhook: Webhook, raw: bytes, signature: str, accounts: Accounts
+) -> list[tuple[Session, Mapping[str, Any]]]:
+    """Return the sessions, with their settings, whose secret has signed a webhook."""
+    opened = ((session, _opened(accounts, session)) for session in sessions)
+    return [each for each in opened if webhook.is_authentic(raw, signature, each[1])]
+
+
+def _on(channel: str, numbers: Collection[str] = ()) -> Select[Session]:
+    """Return the query for the sessions on a channel, or only those of some phone numbers."""
+    all_ones = select(Session).where(Session.channel == channel).order_by(Session.id)
+    if not numbers:
+        return all_ones
+    return all_ones.where(Session.settings["phone_number_id"].as_string().in_(numbers))
+
+
+def _opened(accounts: Accounts, session: Session) -> Mapping[str, Any]:
+    """Return a session's settings, none where its secrets cannot be decrypted any more."""
+    try:
+        return accounts.settings_of(session)
+    except SealedError:
+        return {}
+
+
+def _signature(webhook: Webhook, headers: Mapping[str, str]) -> str:
+    names = {name.lower(): value for name, value in headers.items()}
+    return names.get(webhook.signature_header.lower(), "")
+
+
+def _parsed(webhook: Webhook, raw: bytes, settings: Mapping[str, Any]) -> Report:
     try:
         report = webhook.parse(raw, settings)
     except UnreadableReportError as error:
         raise UnreadableBodyError("The body is not a report of the session's provider.") from error
     if len(report) > MOST_WORDS:
         raise TooLargeError(f"A webhook may report on at most {MOST_WORDS:,} messages.")
-    return session, report
+    return report
 
 
 def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webhook]:

@@ -23,6 +23,7 @@ from service.models.deliveries import COUNTED, Delivery, DeliveryStatus
 from service.models.delivery_events import DeliveryEvent, EventKind
 from service.models.dispatchers import Dispatcher
 from service.models.groups import Group, GroupMember
+from service.models.identities import Identity
 from service.models.opt_outs import ClientOptOut, OptOut, OptOutSource
 from service.models.receipts import WaitingReceipt
 from service.models.replies import Reply
@@ -30,6 +31,7 @@ from service.models.revoked_claims import RevokedClaim
 from service.models.sent_parts import SentPart
 from service.models.sessions import FOREVER, OnUncertain, Session, SessionStatus
 from service.models.sign_ins import SignIn
+from service.models.templates import Template
 from service.models.timeline_buckets import TimelineBucket
 from service.models.tokens import Token
 from service.models.uploaded_media import UploadedMedia
@@ -58,6 +60,7 @@ __all__ = [
     "EventType",
     "Group",
     "GroupMember",
+    "Identity",
     "OnUncertain",
     "OptOut",
     "OptOutSource",
@@ -69,6 +72,7 @@ __all__ = [
     "Session",
     "SessionStatus",
     "SignIn",
+    "Template",
     "TimelineBucket",
     "Token",
     "UploadedMedia",

@@ -86,6 +86,7 @@ class Delivery(Base):
     progress: Mapped[str | None]
     code: Mapped[str | None]
     reason: Mapped[str | None]
+    pricing: Mapped[str | None]
     sent_at: Mapped[int | None] = mapped_column(Moment)
     delivered_at: Mapped[int | None] = mapped_column(Moment)
     read_at: Mapped[int | None] = mapped_column(Moment)

@@ -34,5 +34,6 @@ class WaitingReceipt(Base):
     code: Mapped[str | None]
     reason: Mapped[str | None]
     opted_out: Mapped[bool] = mapped_column(default=False)
+    pricing: Mapped[str | None]
     received_at: Mapped[int] = mapped_column(Moment)
     due_at: Mapped[int] = mapped_column(Moment)

@@ -41,6 +41,8 @@ class Session(Object, Base):
     It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing. While it
     is blocked, `rests_until` and `rest_reason` are the hold that follows once it is mended.
     `prices` has a `currency` and the price of a message in some `countries`, for previews alone.
+    `health` is what the provider said last of the account's quality and limits; `templates_at` is
+    when its templates were fetched.
     `token_digest` is the SHA-256 of the session's own token, None while it has none.
     """
 
@@ -77,6 +79,9 @@ class Session(Object, Base):
     paced_until: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), default=0
     )
+
+    health: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    templates_at: Mapped[int | None] = mapped_column(Moment)
 
     @property
     def has_token(self) -> bool:

@@ -436,6 +436,15 @@ class DeliverySchema(StrictSchema):
         required=True,
         metadata={"description": "Values for the message's placeholders for this recipient"},
     )
+    pricing = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "How the provider charges it: WhatsApp's model, type and category, and"
+            " `billable` or `free`",
+            "example": "PMP regular marketing billable",
+        },
+    )
 
 
 class LoggedDeliverySchema(DeliverySchema):

@@ -158,6 +158,13 @@ class SessionSchema(Schema):
         data_key="heldUntil",
         metadata={"description": "When it is tried again; null if `blocked` until you change it"},
     )
+    health = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the provider reported last of its quality and limits"},
+    )
     has_token = fields.Boolean(
         required=True, metadata={"description": "Whether it has a token of its own"}
     )

@@ -257,7 +257,7 @@ def test_a_number_that_can_send_passes_the_check(opened: Opened) -> None:
 
     (request,) = held.requests
     assert held.result is None
-    assert request.url.startswith("https://provider.example/v23.0/106540352242922?fields=id,")
+    assert request.url.startswith("https://provider.example/v26.0/106540352242922?fields=id,")
     assert "display_phone_number" in request.url
 
 

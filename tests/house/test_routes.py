@@ -24,6 +24,7 @@ PUBLIC = {
     "/public/attachments/<file>",
     "/readyz",
     "/static/<path:filename>",
+    "/webhook/whatsapp_cloud",
     "/webhook/<id:session_id>",  # providers sign in place of a token
 }
 UNDESCRIBED = {"/docs", "/metrics", "/openapi.json", "/static/<path:filename>"}

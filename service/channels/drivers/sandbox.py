@@ -120,6 +120,7 @@ class Sandbox:
 
     name: ClassVar[str] = "sandbox"
     reaches_groups: ClassVar[bool] = True
+    reaches_user_ids: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = None

@@ -269,7 +269,7 @@ _BRING_FORWARD = text("""
         code = :new_code, reason = :new_reason, due_at = :new_due_at, attempts = :new_attempts,
         sent_at = COALESCE(sent_at, :new_sent_at), updated_at = :new_updated_at,
         delivered_at = COALESCE(:new_delivered_at, delivered_at),
-        read_at = COALESCE(:new_read_at, read_at)
+        read_at = COALESCE(:new_read_at, read_at), pricing = COALESCE(:new_pricing, pricing)
     WHERE id = :delivery_id AND status = :was
 """)
 

@@ -95,6 +95,7 @@ class Apprise:
 
     name: ClassVar[str] = "apprise"
     reaches_groups: ClassVar[bool] = False
+    reaches_user_ids: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = False
     concurrency: ClassVar[int | None] = _THREADS
     webhook: ClassVar[Webhook | None] = None

@@ -90,6 +90,7 @@ class Waha:
 
     name: ClassVar[str] = "waha"
     reaches_groups: ClassVar[bool] = True
+    reaches_user_ids: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = False  # files get WhatsApp's own ids
     concurrency: ClassVar[int | None] = 4  # a WAHA is one browser
     webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_report)

@@ -31,10 +31,12 @@ from service.channels.settings import BaseUrl, Secret
 from service.channels.steps import Conversation, get, post, result
 
 BASE_URL: Final = "https://graph.facebook.com"
-VERSION: Final = "v23.0"
+VERSION: Final = "v26.0"
 
 TEXT_LIMIT: Final = 4096
 """The most UTF-16 units of a text."""
+
+_TO: Final = ',"to":"'
 
 _FIELDS: Final = (
     "id,display_phone_number,verified_name,quality_rating,"
@@ -65,6 +67,14 @@ class Settings(Schema):
     verify_token = Secret(
         load_default="", description="The token that Meta sends when the webhook is set up"
     )
+    business_account_id = fields.String(
+        load_default="",
+        validate=validate.Regexp(r"[0-9]{0,32}\Z"),
+        metadata={
+            "description": "The id of the WhatsApp Business Account: required for its templates,"
+            " and if the app of the webhook has several accounts"
+        },
+    )
     base_url = BaseUrl(load_default=BASE_URL)
     version = fields.String(
         load_default=VERSION,
@@ -89,6 +99,7 @@ class WhatsAppCloud:
 
     name: ClassVar[str] = "whatsapp_cloud"
     reaches_groups: ClassVar[bool] = False
+    reaches_user_ids: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = Webhook(
@@ -125,7 +136,7 @@ class WhatsAppCloud:
             '{"messaging_product":"whatsapp","recipient_type":"individual",'
             f'"type":"{kind}","{kind}":'
         )
-        end = ',"to":"'
+        end = _TO
         if not isinstance(part, Media):
             return Prepared(f"{start}{dump(body)}{end}", "", None)
         rest = f",{dump(body)[1:]}" if body else "}"
@@ -169,7 +180,12 @@ class WhatsAppCloud:
 
 
 def _body(prepared: Prepared, media_id: str, recipient: str, reference: str) -> bytes:
-    start = f"{prepared.head}{media_id}{prepared.tail}{recipient}"
+    if recipient.isdecimal():
+        start = f"{prepared.head}{media_id}{prepared.tail}{recipient}"
+    else:
+        # A user id goes by another name.
+        begun = f"{prepared.head}{media_id}{prepared.tail}".removesuffix(_TO)
+        start = f'{begun},"recipient":"{recipient}'
     return f'{start}","biz_opaque_callback_data":"{reference}"}}'.encode()
 
 

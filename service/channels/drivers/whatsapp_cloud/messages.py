@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import Inbound, Report
+from service.channels.base import Inbound, Move, Person, Report
 from service.channels.wa_ids import spellings
 
+_MOVES: Final = {"user_changed_number", "customer_changed_number", "user_changed_user_id"}
 _FILES: Final = ("image", "video", "audio", "document", "sticker")
 
 
@@ -34,9 +35,13 @@ def _names(report: Report, value: Mapping[str, Any]) -> dict[str, str]:
 def _read_message(report: Report, message: Mapping[str, Any], names: Mapping[str, str]) -> None:
     message_id, kind = _text(message, "id"), _text(message, "type")
     number, user_id = _text(message, "from"), _text(message, "from_user_id")
-    if not (message_id and kind and (number or user_id)):
-        report.odd += 1
-    elif kind != "system":
+    if not (message_id and kind and (number or user_id or kind == "system")):
+        return  # a kind that Meta has added since
+    if kind == "system":
+        _read_move(report, message)
+    else:
+        if number and user_id:
+            report.people.append(Person(number, user_id))
         said = message.get(kind)
         kind, text, payload = _content(kind, said if isinstance(said, Mapping) else {})
         inbound = Inbound(
@@ -52,6 +57,33 @@ def _read_message(report: Report, message: Mapping[str, Any], names: Mapping[str
             media=said if kind in _FILES and isinstance(said, Mapping) else None,
         )
         report.inbound.append(inbound)
+
+
+def _read_move(report: Report, message: Mapping[str, Any]) -> None:
+    """Read a system message: somebody has another number, or another user id.
+
+    A number comes with a new user id where the old one is told.
+    """
+    said = message.get("system")
+    if not isinstance(said, Mapping):
+        report.odd += 1
+        return
+    kind = _text(said, "type")
+    old = _text(message, "from") or _text(message, "from_user_id")
+    before = (*spellings(_text(message, "from")), _text(said, "previous_user_id"))
+    number = _text(said, "wa_id") or _text(said, "new_wa_id")
+    after = (number, _text(said, "user_id"))
+    if kind in _MOVES and any(before) and any(after):
+        report.moves.append(Move(tuple(filter(None, before)), tuple(filter(None, after))))
+    report.inbound.append(
+        Inbound(
+            message_id=_text(message, "id"),
+            sender=next(filter(None, (*after, old)), "unknown"),
+            kind=kind or "system",
+            text=_text(said, "body"),
+            written_at=_moment(message.get("timestamp")),
+        )
+    )
 
 
 def _content(kind: str, said: Mapping[str, Any]) -> tuple[str, str, str]:

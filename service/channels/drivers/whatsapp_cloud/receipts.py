@@ -1,16 +1,17 @@
-"""Meta's webhooks: statuses of messages and of the account.
+"""Reads Meta's webhooks: receipts, messages, and news of the account and its templates.
 
-https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components#statuses-object
+https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from service.channels.base import Notice, Receipt, ReceiptState, Report, parsed
+from service.channels.base import Notice, Person, Preference, Receipt, ReceiptState, Report, parsed
+from service.channels.drivers.whatsapp_cloud import updates
 from service.channels.drivers.whatsapp_cloud.errors import meaning, reported
 from service.channels.drivers.whatsapp_cloud.messages import read_messages
 from service.channels.wa_ids import spellings
@@ -18,11 +19,11 @@ from service.channels.wa_ids import spellings
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 
 _STATES: Final = {state.value: state for state in ReceiptState} | {"played": ReceiptState.READ}
-"""States by Meta's status. Only voice messages are `played`."""
+"""The states by Meta's words; `played` is for voice messages only."""
 
 
 def challenge(query: Mapping[str, str], settings: Mapping[str, Any]) -> str | None:
-    """Return the answer to Meta's handshake, None if its verify token is wrong."""
+    """Return the answer to Meta's handshake, None if it does not know the session's token."""
     expected = str(settings.get("verify_token") or "")
     said = query.get("hub.verify_token", "")
     if query.get("hub.mode") != "subscribe" or not expected:
@@ -39,30 +40,66 @@ def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> boo
 
 
 def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
-    """Parse a webhook; raises UnreadableReportError.
+    """Return what a webhook says of a session; raises UnreadableReportError.
 
-    Meta has one webhook per app, so elements about other phone numbers are ignored.
+    Meta has one webhook per app. Changes of other phone numbers, and of other accounts where the
+    session names its own, are left out.
     """
     report = Report()
+    account = str(settings.get("business_account_id") or "")
     for payload in report.objects(parsed(raw)):
         for entry in report.objects(payload.get("entry")):
+            is_mine = account in {"", str(entry.get("id"))}
             for change in report.objects(entry.get("changes")):
-                if change.get("field") == "messages":
-                    _read_value(report, change.get("value"), settings)
+                word = change.get("field")
+                if word in _OF_NUMBER:
+                    _read_value(report, change.get("value"), settings, _OF_NUMBER[word])
+                elif is_mine and word in _OF_ACCOUNT:
+                    for value in report.objects(change.get("value")):
+                        _OF_ACCOUNT[word](report, value)
     return report
 
 
-def _read_value(report: Report, value: object, settings: Mapping[str, Any]) -> None:
+def _read_value(
+    report: Report,
+    value: object,
+    settings: Mapping[str, Any],
+    read: Callable[[Report, Mapping[str, Any]], None],
+) -> None:
     for said in report.objects(value):
         metadata = said.get("metadata")
         if not isinstance(metadata, Mapping):
-            report.odd += 1  # it does not name a phone number
+            report.odd += 1  # it does not say whose messages it is about
         elif str(metadata.get("phone_number_id")) == settings["phone_number_id"]:
-            for status in report.objects(said.get("statuses")):
-                _read_status(report, status)
-            read_messages(report, said)
-            for error in report.objects(said.get("errors")):
-                report.words.append(Notice(meaning(error)))
+            _read_people(report, said)
+            read(report, said)
+
+
+def _read_of_messages(report: Report, said: Mapping[str, Any]) -> None:
+    for status in report.objects(said.get("statuses")):
+        _read_status(report, status)
+    read_messages(report, said)
+    for error in report.objects(said.get("errors")):
+        report.words.append(Notice(meaning(error)))
+
+
+def _read_preferences(report: Report, said: Mapping[str, Any]) -> None:
+    for each in report.objects(said.get("user_preferences")):
+        number, user_id = str(each.get("wa_id") or ""), str(each.get("user_id") or "")
+        value = str(each.get("value") or "").lower()
+        if value in {"stop", "resume"} and (number or user_id):
+            forms = tuple(filter(None, (*spellings(number), user_id)))
+            report.preferences.append(Preference(forms, stops=value == "stop"))
+        else:
+            report.odd += 1
+
+
+def _read_people(report: Report, said: Mapping[str, Any]) -> None:
+    """Note who has a number and a user id."""
+    for contact in report.objects(said.get("contacts")):
+        number, user_id = contact.get("wa_id"), contact.get("user_id")
+        if isinstance(number, str) and isinstance(user_id, str) and number and user_id:
+            report.people.append(Person(number, user_id))
 
 
 def _read_status(report: Report, status: Mapping[str, Any]) -> None:
@@ -71,11 +108,35 @@ def _read_status(report: Report, status: Mapping[str, Any]) -> None:
         report.odd += 1
     elif word in _STATES:
         failed = _STATES[word] is ReceiptState.FAILED
+        number, user_id = (
+            str(status.get(name) or "") for name in ("recipient_id", "recipient_user_id")
+        )
         receipt = Receipt(
             provider_id=known_as,
             state=_STATES[word],
             reference=str(status.get("biz_opaque_callback_data") or ""),
-            recipients=tuple(spellings(str(status.get("recipient_id") or ""))),
+            recipients=tuple(filter(None, (*spellings(number), user_id))),
             error=reported([*report.objects(status.get("errors"))]) if failed else None,
+            pricing=_pricing(status.get("pricing")),
         )
         report.words.append(receipt)
+
+
+def _pricing(said: object) -> str:
+    """Return how a message is charged, such as `PMP regular marketing billable`."""
+    if not isinstance(said, Mapping):
+        return ""
+    words = [str(said[name]) for name in ("pricing_model", "type", "category") if said.get(name)]
+    billable = said.get("billable")
+    if isinstance(billable, bool):
+        words.append("billable" if billable else "free")
+    return " ".join(words)
+
+
+_OF_NUMBER: Final = {"messages": _read_of_messages, "user_preferences": _read_preferences}
+_OF_ACCOUNT: Final = {
+    "account_update": updates.read_account,
+    "phone_number_quality_update": updates.read_quality,
+    "message_template_status_update": updates.read_template,
+    "message_template_quality_update": updates.read_template_quality,
+}

@@ -1,0 +1,55 @@
+"""Identities: the several addresses of one person, who may hide the number behind a user id.
+
+https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session as Db
+
+from service.channels.wa_ids import spellings
+from service.database import is_postgres
+from service.models import Identity
+
+_IN_ONE_STATEMENT = 500
+
+
+def numbers(db: Db, client_id: str, user_ids: Collection[str]) -> dict[str, str]:
+    """Return the numbers that are known of user ids."""
+    wanted = list(user_ids)
+    found: dict[str, str] = {}
+    for start in range(0, len(wanted), _IN_ONE_STATEMENT):
+        some = wanted[start : start + _IN_ONE_STATEMENT]
+        mine = select(Identity.user_id, Identity.number).where(
+            Identity.client_id == client_id, Identity.user_id.in_(some)
+        )
+        found |= {row.user_id: row.number for row in db.execute(mine)}
+    return found
+
+
+def forms(db: Db, client_id: str, addresses: Collection[str]) -> list[str]:
+    """Return all addresses of the people who have one of these."""
+    either = or_(Identity.user_id.in_(addresses), Identity.number.in_(addresses))
+    mine = select(Identity.user_id, Identity.number).where(Identity.client_id == client_id, either)
+    known = [form for row in db.execute(mine) for form in (row.user_id, *spellings(row.number))]
+    return [*dict.fromkeys([*addresses, *known])]
+
+
+def put(db: Db, client_id: str, news: Mapping[str, str], *, now: int) -> None:
+    """Store the numbers of user ids."""
+    dialect = postgresql if is_postgres(db) else sqlite
+    insert = dialect.insert(Identity)
+    rows = [
+        {"client_id": client_id, "user_id": user_id, "number": number, "updated_at": now}
+        for user_id, number in sorted(news.items())
+    ]
+    changed = {"number": insert.excluded.number, "updated_at": now}
+    db.execute(
+        insert.values(rows).on_conflict_do_update(
+            index_elements=["client_id", "user_id"], set_=changed
+        )
+    )
