@@ -93,7 +93,7 @@ def test_a_name_that_leads_to_a_private_address_is_refused_when_made_or_changed(
         acme.put(f"/callback/{made['_id']}", json=body),
     ):
         assert answer.status_code == 422
-        assert "10.0.0.7 is not a public address" in answer.json["errors"]["url"][0]  # type: ignore[index]
+        assert "10.0.0.7 is a private address" in answer.json["errors"]["url"][0]  # type: ignore[index]
 
 
 def test_events_are_listed_shown_and_sent_again(acme: Tenant, session: str) -> None:

@@ -286,7 +286,7 @@ def test_a_private_address_is_refused_when_it_is_called(case: Case, host: str) -
     case.go_on()
     [event] = case.events()
     assert (event.status, event.attempts, case.receiver.got) == ("waiting", 1, [])
-    assert "not a public address" in (event.problem or "")
+    assert "is a private address" in (event.problem or "")
 
 
 def test_a_redirect_is_not_followed_and_what_is_old_is_forgotten(case: Case) -> None:
