@@ -160,9 +160,9 @@ def post_worker_init(worker: Worker) -> None:
 def worker_exit(_server: Any, worker: Worker) -> None:
     """Finish what is under way before a worker goes."""
     if crier := worker.crier:
-        from service.dispatch import farewell  # noqa: PLC0415 - as above
+        from service.dispatch import stop_notice  # noqa: PLC0415 - as above
 
-        with farewell.announced(worker.log.info, crier.settings.grace):
+        with stop_notice.shown(worker.log.info, crier.settings.grace):
             crier.dispatcher.stop(crier.settings.grace)
         crier.database.dispose()
 

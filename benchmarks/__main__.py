@@ -23,16 +23,16 @@ from benchmarks import (
     ledgers,
     limits,
     neighbours,
-    paper,
     pickup,
     pressure,
     provider,
+    results,
+    task_queues,
     throughput,
-    usual,
 )
 from benchmarks.figures import Report
-from benchmarks.ground import ROOT, BenchmarkError, Ground
 from benchmarks.provider import Provider
+from benchmarks.workspace import ROOT, BenchmarkError, Workspace
 
 DOCS = ROOT / "docs"
 
@@ -55,25 +55,25 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     limits.as_usual()
     began, report = time.monotonic(), Report()
-    machine = paper.machine()
+    machine = results.machine()
     print(f"Crier's benchmarks on {machine.describe()}\n{missing()}", flush=True)
     try:
         with ExitStack() as stack:
-            ground = Ground(stack)
-            stub = stack.enter_context(provider.serving(ground))
-            complete = _measure_all(ground, stub, report, options)
+            workspace = Workspace(stack)
+            stub = stack.enter_context(provider.serving(workspace))
+            complete = _measure_all(workspace, stub, report, options)
     except KeyboardInterrupt:
         print("\nBroken off; everything that was started is stopped.")
         return 130
     minutes = (time.monotonic() - began) / 60
-    print(paper.table(report, machine, minutes))
+    print(results.table(report, machine, minutes))
     is_whole = not options.quick and set(options.only) == set(_MEASURES)
     folder = options.save or (DOCS if is_whole else None)
     if folder:
         command = "python -m benchmarks --quick" if options.quick else "make bench"
-        paper.write(folder, report, machine, minutes, command)
+        results.write(folder, report, machine, minutes, command)
     if folder == DOCS:
-        paper.write_numbers(folder)
+        results.write_numbers(folder)
     return 0 if complete else 1
 
 
@@ -91,17 +91,17 @@ def _options() -> argparse.Namespace:
 
 def missing() -> str:
     """Say in one line what to install, and what is left out without it; empty: nothing."""
-    packages = provider.missing() + usual.missing()
+    packages = provider.missing() + task_queues.missing()
     if not packages:
         return ""
     left_out = [*_AT_FULL_SPEED, "endurance"] if provider.PACKAGES["nginx"] in packages else []
-    left_out += ["Celery", "Dramatiq"] if usual.PACKAGE in packages else []
+    left_out += ["Celery", "Dramatiq"] if task_queues.PACKAGE in packages else []
     without = f"; left out without: {', '.join(left_out)}" if left_out else ""
     return f"For the whole table: apt-get install {' '.join(packages)}{without}\n"
 
 
 def _measure_all(
-    ground: Ground, stub: Provider, report: Report, options: argparse.Namespace
+    workspace: Workspace, stub: Provider, report: Report, options: argparse.Namespace
 ) -> bool:
     """Take one measurement after the other; tell whether none of them broke."""
     complete = True
@@ -114,7 +114,7 @@ def _measure_all(
         began = time.monotonic()
         print(f"{name}:", flush=True)
         try:
-            measure(ground, stub, report, quick=options.quick)
+            measure(workspace, stub, report, quick=options.quick)
         except BenchmarkError as error:
             complete = False
             report.skip(name, "the rest of it", f"broken: {error}")

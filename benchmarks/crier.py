@@ -16,8 +16,8 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from benchmarks import usage
-from benchmarks.ground import PYTHON, ROOT, Ground, answers, until
 from benchmarks.message import FIRST_NUMBER, TEXT
+from benchmarks.workspace import PYTHON, ROOT, Workspace, answers, until
 from service.config import Settings
 from service.core import broadcasts, clients, intake, sessions, tokens
 from service.core.accounts import Accounts
@@ -135,25 +135,27 @@ class Crier:
 
     @contextmanager
     def dispatching(
-        self, ground: Ground, processes: int = 1, **settings: str
+        self, workspace: Workspace, processes: int = 1, **settings: str
     ) -> Iterator[list[subprocess.Popen[bytes]]]:
         """Run dispatchers as processes of their own, and wait until they are there."""
         command_line = [PYTHON, "-m", "flask", "--app", "wsgi", "dispatch"]
         environment = self.environment | settings
         with ExitStack() as stack:
             started = [
-                stack.enter_context(ground.process("dispatch", command_line, environment))
+                stack.enter_context(workspace.process("dispatch", command_line, environment))
                 for _ in range(processes)
             ]
             until(lambda: self._dispatchers() == processes, "the dispatchers")
             yield started
 
     @contextmanager
-    def serving(self, ground: Ground, **settings: str) -> Iterator[tuple[int, int]]:
+    def serving(self, workspace: Workspace, **settings: str) -> Iterator[tuple[int, int]]:
         """Run gunicorn with one worker; give the port and the worker's process id."""
         port = free_port()
         environment = self.environment | {"PORT": str(port)} | settings
-        with ground.process("gunicorn", [PYTHON, "-m", "gunicorn", "wsgi:app"], environment) as it:
+        with workspace.process(
+            "gunicorn", [PYTHON, "-m", "gunicorn", "wsgi:app"], environment
+        ) as it:
             until(lambda: answers(port) and bool(usage.children(it.pid)), "gunicorn")
             yield port, usage.children(it.pid)[0]
 
@@ -175,13 +177,13 @@ class Crier:
 
 @contextmanager
 def installed(
-    ground: Ground, kind: str, provider_url: str, rate: float | None = None
+    workspace: Workspace, kind: str, provider_url: str, rate: float | None = None
 ) -> Iterator[Crier]:
     """Give a new installation on a database of its own, of either kind."""
-    folder = ground.new_folder()
+    folder = workspace.new_folder()
     with ExitStack() as stack:
         on_server = kind == "Postgres"
-        url = stack.enter_context(ground.new_database()) if on_server else ""
+        url = stack.enter_context(workspace.new_database()) if on_server else ""
         crier = Crier(folder, url)
         stack.callback(crier.database.dispose)
         crier.session(provider_url, rate)

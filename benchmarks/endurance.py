@@ -10,9 +10,9 @@ import psycopg
 from benchmarks import usage
 from benchmarks.crier import Crier
 from benchmarks.figures import Report
-from benchmarks.ground import Ground
 from benchmarks.rates import wait_for
-from benchmarks.usual import plain
+from benchmarks.task_queues import plain
+from benchmarks.workspace import Workspace
 
 GROUP = "{:,} deliveries in one go, Postgres, 1 process"
 ALL = "all of them"
@@ -34,14 +34,16 @@ class _Mark(NamedTuple):
     ms: float
 
 
-def measure(ground: Ground, service: Crier, broadcast_id: str, total: int, report: Report) -> None:
+def measure(
+    workspace: Workspace, service: Crier, broadcast_id: str, total: int, report: Report
+) -> None:
     """Dispatch a broadcast whose rows exist, and compare the tenths."""
     heading, url = GROUP.format(total), plain(service.settings.database_url)
     with psycopg.connect(url, autocommit=True) as db:
         db.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         service.release_sessions()
         service.hold_all()
-        with service.dispatching(ground) as (process,):
+        with service.dispatching(workspace) as (process,):
             time.sleep(1.0)
             idle = usage.memory(process.pid)
             service.resume(broadcast_id)

@@ -10,8 +10,8 @@ from benchmarks import usage
 from benchmarks.api import Api, order
 from benchmarks.crier import Crier
 from benchmarks.figures import Report
-from benchmarks.ground import BenchmarkError, until
 from benchmarks.message import FIRST_NUMBER, TEXT
+from benchmarks.workspace import BenchmarkError, until
 
 
 class _Limits(NamedTuple):

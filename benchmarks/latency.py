@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from benchmarks import crier, throughput, usage
 from benchmarks.figures import Report
-from benchmarks.ground import Ground
 from benchmarks.provider import Provider
 from benchmarks.rates import rate, wait_for
+from benchmarks.workspace import Workspace
 from service.config import Settings
 
 GROUP = "A provider that takes its time, Postgres, 1 process"
@@ -37,30 +37,30 @@ class _Run(NamedTuple):
     threads: int
 
 
-def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) -> None:
+def measure(workspace: Workspace, provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure at all defaults against 200 ms and none, and with thousands under way."""
     seconds = 5 if quick else 10
-    _at_defaults(ground, provider, report, seconds)
-    _with_many(ground, provider, report, seconds)
+    _at_defaults(workspace, provider, report, seconds)
+    _with_many(workspace, provider, report, seconds)
 
 
-def _at_defaults(ground: Ground, provider: Provider, report: Report, seconds: int) -> None:
+def _at_defaults(workspace: Workspace, provider: Provider, report: Report, seconds: int) -> None:
     most = _DEFAULT / 0.2
-    slow = _run(ground, provider.url("200ms"), int(most * seconds))
+    slow = _run(workspace, provider.url("200ms"), int(most * seconds))
     note = f"{slow.reached / most:.0%} of {_DEFAULT} ÷ 0.2 s"
     report.add(GROUP, DEFAULTS, slow.reached, "/s", note=note)
     report.add(GROUP, OF_DEFAULTS, slow.reached / most, "times", least=0.9)
     report.add(GROUP, THREADS, float(slow.threads), "", most=24)
-    fast = _run(ground, provider.url(), 8_000 * seconds)
+    fast = _run(workspace, provider.url(), 8_000 * seconds)
     report.add(GROUP, AT_ONCE, fast.processor, "µs")
     note = f"{slow.processor:.0f} µs against {fast.processor:.0f} µs"
     report.add(GROUP, PROCESSOR, slow.processor / fast.processor, "times", most=1.6, note=note)
 
 
-def _with_many(ground: Ground, provider: Provider, report: Report, seconds: int) -> None:
+def _with_many(workspace: Workspace, provider: Provider, report: Report, seconds: int) -> None:
     url, total = provider.url("1000ms"), _MANY * seconds
-    many = _run(ground, url, total, IN_FLIGHT=str(_MANY))
-    by_hand = throughput.by_hand(ground, url, total, under_way=_MANY, part=_STEADY)
+    many = _run(workspace, url, total, IN_FLIGHT=str(_MANY))
+    by_hand = throughput.by_hand(workspace, url, total, under_way=_MANY, part=_STEADY)
     report.add(GROUP, MANY, many.reached, "/s")
     report.add(GROUP, BY_HAND, by_hand, "/s")
     possible = min(float(_MANY), by_hand)
@@ -68,11 +68,11 @@ def _with_many(ground: Ground, provider: Provider, report: Report, seconds: int)
     report.add(GROUP, MEMORY, many.memory / _MANY / 1024, "KB", most=64)
 
 
-def _run(ground: Ground, url: str, total: int, **settings: str) -> _Run:
+def _run(workspace: Workspace, url: str, total: int, **settings: str) -> _Run:
     """Dispatch, and look at the dispatcher while all that may be is under way."""
-    with crier.installed(ground, "Postgres", url) as service:
+    with crier.installed(workspace, "Postgres", url) as service:
         broadcast_id = service.accept(total)
-        with service.dispatching(ground, 1, **settings) as (process,):
+        with service.dispatching(workspace, 1, **settings) as (process,):
             idle = usage.memory(process.pid)
             service.resume(broadcast_id)
 

@@ -6,8 +6,8 @@ import time
 
 from benchmarks import latency
 from benchmarks.figures import Report
-from benchmarks.ground import Ground
 from benchmarks.provider import Provider
+from benchmarks.workspace import Workspace
 from service.dispatch.sending.ledger import Key, Ledger
 
 GROUP = "The ledger of what is under way"
@@ -19,9 +19,9 @@ _AT_ONCE = 500
 _ROUNDS, _TURNS = 20, 40
 
 
-def measure(ground: Ground, _provider: Provider, report: Report, *, quick: bool) -> None:
+def measure(workspace: Workspace, _provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure in this process, with a file like a dispatcher's."""
-    ledger = Ledger(ground.new_folder(), _PLACES)
+    ledger = Ledger(workspace.new_folder(), _PLACES)
     ledger.open("6b0bafad49ae12dc4e0cd45f")
     claimed = [(f"{number:024x}", 1_796_000_000_000) for number in range(_AT_ONCE)]
     # The fastest round: what takes longer is somebody else's work.

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from benchmarks import crier
 from benchmarks.crier import Crier
 from benchmarks.figures import Report
-from benchmarks.ground import Ground
 from benchmarks.provider import Provider, noting
 from benchmarks.rates import wait_for
+from benchmarks.workspace import Workspace
 
 BESIDE = "A session beside one that never answers, of what it sends alone, Postgres, 1 process"
 SLOW = "Cloud API, 200 ms"
@@ -49,19 +49,21 @@ _CASES = (
 )
 
 
-def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) -> None:
+def measure(workspace: Workspace, provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure what is left to a session beside another one."""
     seconds = 3.0 if quick else 6.0
     for case in _CASES:
-        alone, beside = _beside(ground, provider, case, seconds)
+        alone, beside = _beside(workspace, provider, case, seconds)
         note = f"{beside:,.0f}/s beside it, {alone:,.0f}/s alone"
         report.add(BESIDE, case.name, beside / alone, "times", least=0.95, note=note)
-    _paced(ground, provider, report, 2 * seconds)
+    _paced(workspace, provider, report, 2 * seconds)
 
 
-def _beside(ground: Ground, provider: Provider, case: _Case, seconds: float) -> tuple[float, float]:
+def _beside(
+    workspace: Workspace, provider: Provider, case: _Case, seconds: float
+) -> tuple[float, float]:
     """Return what a session sends a second alone, then beside one that never answers."""
-    with crier.installed(ground, "Postgres", provider.url(case.pace)) as service:
+    with crier.installed(workspace, "Postgres", provider.url(case.pace)) as service:
         healthy = service.session(provider.url(case.pace), channel=case.channel)
         silent = service.session(provider.url("never"), channel=case.channel)
         total = int(_MOST[case.pace] * 2 * (seconds + _SETTLED))
@@ -69,7 +71,7 @@ def _beside(ground: Ground, provider: Provider, case: _Case, seconds: float) -> 
             service.accept(total, healthy, case.parts),
             service.accept(_OF_THE_SILENT, silent, case.parts),
         ]
-        with service.dispatching(ground, GRACE="1"):
+        with service.dispatching(workspace, GRACE="1"):
             service.resume(broadcasts[0])
             alone = _rate(service, broadcasts[0], seconds)
             service.resume(broadcasts[1])
@@ -85,24 +87,24 @@ def _rate(service: Crier, broadcast_id: str, seconds: float) -> float:
     return (service.ended(broadcast_id)[0] - before) / (time.perf_counter() - began)
 
 
-def _paced(ground: Ground, provider: Provider, report: Report, seconds: float) -> None:
+def _paced(workspace: Workspace, provider: Provider, report: Report, seconds: float) -> None:
     with (
-        noting(ground.new_folder()) as (url, journal),
-        crier.installed(ground, "Postgres", url, rate=_RATE) as service,
+        noting(workspace.new_folder()) as (url, received),
+        crier.installed(workspace, "Postgres", url, rate=_RATE) as service,
     ):
         greedy = service.session(provider.url("300ms"))
         broadcasts = [
             service.accept(_OF_THE_GREEDY, greedy),
             service.accept(int(_RATE * seconds * 2)),
         ]
-        with service.dispatching(ground, GRACE="1"):
+        with service.dispatching(workspace, GRACE="1"):
             for broadcast_id in broadcasts:
                 service.resume(broadcast_id)
-            wait_for(lambda: len(journal.moments()), 1)
+            wait_for(lambda: len(received.moments()), 1)
             time.sleep(_SETTLED)
             began = time.monotonic()
             time.sleep(seconds)
-            moments = [each for each in journal.moments() if each >= began]
+            moments = [each for each in received.moments() if each >= began]
             reached = sum(each < began + seconds for each in moments)
             beside = service.ended(broadcasts[0])[0]
     expected = _RATE * seconds

@@ -8,10 +8,10 @@ from benchmarks import crier
 from benchmarks.api import Api, order
 from benchmarks.crier import Crier
 from benchmarks.figures import Report, median, percentile
-from benchmarks.ground import Ground, until
 from benchmarks.message import FIRST_NUMBER, TEXT
 from benchmarks.provider import Provider, noting
-from benchmarks.stub import Journal
+from benchmarks.stub import MessageLog
+from benchmarks.workspace import Workspace, until
 
 GROUP = "Idle service: from the start of a POST to the provider's first call"
 
@@ -22,37 +22,37 @@ _MOST = 3.0
 """Times the POST's own answer: both parts begin with what the answer takes."""
 
 
-def measure(ground: Ground, _provider: Provider, report: Report, *, quick: bool) -> None:
+def measure(workspace: Workspace, _provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure with sending in the web worker, and with a dispatcher of its own."""
     posts = 40 if quick else 100
     for kind in crier.DATABASES:
         with (
-            noting(ground.new_folder()) as (url, journal),
-            crier.installed(ground, kind, url) as service,
+            noting(workspace.new_folder()) as (url, received),
+            crier.installed(workspace, kind, url) as service,
         ):
-            with service.serving(ground) as (port, _):
-                _measure(report, f"{kind}, in the web worker", service, port, journal, posts)
+            with service.serving(workspace) as (port, _):
+                _measure(report, f"{kind}, in the web worker", service, port, received, posts)
             if kind == "SQLite":
                 continue
-            web = service.serving(ground, DISPATCH="off")
-            with web as (port, _), service.dispatching(ground):
-                _measure(report, f"{kind}, a dispatcher of its own", service, port, journal, posts)
+            web = service.serving(workspace, DISPATCH="off")
+            with web as (port, _), service.dispatching(workspace):
+                _measure(report, f"{kind}, a dispatcher of its own", service, port, received, posts)
 
 
 def _measure(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and where it is written down
-    report: Report, name: str, service: Crier, port: int, journal: Journal, posts: int
+    report: Report, name: str, service: Crier, port: int, received: MessageLog, posts: int
 ) -> None:
     """Post to an idle service; the first posts warm it up."""
     api = Api(port, service.token)
     answered, called = [], []
     for number in range(-5, posts):
         time.sleep(_PAUSE)
-        before, began = len(journal.moments()), time.monotonic()
+        before, began = len(received.moments()), time.monotonic()
         answer = api.post("/broadcast", order(FIRST_NUMBER + number, 1, TEXT))
-        _await_call(journal, before)
+        _await_call(received, before)
         if number >= 0:
             answered.append(answer.ms)
-            called.append((journal.moments()[before] - began) * 1000)
+            called.append((received.moments()[before] - began) * 1000)
     api.close()
     middle, rest = median(called), median(answered)
     report.add(GROUP, f"{name}: p50", middle, "ms")
@@ -62,5 +62,5 @@ def _measure(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and where it i
     report.add(GROUP, heading, middle / rest, "times", most=_MOST, note=note)
 
 
-def _await_call(journal: Journal, before: int) -> None:
-    until(lambda: len(journal.moments()) > before, "the provider's call")
+def _await_call(received: MessageLog, before: int) -> None:
+    until(lambda: len(received.moments()) > before, "the provider's call")

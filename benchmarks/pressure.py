@@ -13,9 +13,9 @@ from benchmarks import crier, usage
 from benchmarks.api import Api, order
 from benchmarks.crier import Crier
 from benchmarks.figures import Report, percentile
-from benchmarks.ground import Ground
 from benchmarks.message import FIRST_NUMBER, TEXT
 from benchmarks.provider import Provider
+from benchmarks.workspace import Workspace
 
 GROUP = "API while dispatching at full speed: 50 POST/s of 100 recipients, 10 GET/s"
 BESIDE = "Deliveries a second beside these requests, with a backlog"
@@ -51,20 +51,22 @@ _PLACES = (
 )
 
 
-def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) -> None:
+def measure(workspace: Workspace, provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure with a dispatcher of its own on Postgres, and in the worker on both."""
     seconds = 6 if quick else 15
     for place in _PLACES:
-        with crier.installed(ground, place.database, provider.url(), _HELD) as service:
-            _measure(ground, service, place, seconds, report)
+        with crier.installed(workspace, place.database, provider.url(), _HELD) as service:
+            _measure(workspace, service, place, seconds, report)
     own, worker = (report.value(BESIDE, name) for name in (OWN, WORKER))
     if own and worker:
         report.add(BESIDE, SHARE, worker / own, "times", least=0.5)
 
 
-def _measure(ground: Ground, service: Crier, place: _Place, seconds: int, report: Report) -> None:
+def _measure(
+    workspace: Workspace, service: Crier, place: _Place, seconds: int, report: Report
+) -> None:
     backlog = service.accept(30_000 * seconds)
-    with _running(ground, service, is_own=place.is_own) as (port, worker):
+    with _running(workspace, service, is_own=place.is_own) as (port, worker):
         idle = _ask(service, port, backlog, seconds / 2)
         service.release_sessions()
         service.resume(backlog)
@@ -80,12 +82,12 @@ def _measure(ground: Ground, service: Crier, place: _Place, seconds: int, report
 
 
 @contextmanager
-def _running(ground: Ground, service: Crier, *, is_own: bool) -> Iterator[tuple[int, int]]:
+def _running(workspace: Workspace, service: Crier, *, is_own: bool) -> Iterator[tuple[int, int]]:
     with ExitStack() as stack:
         settings = {"DISPATCH": "off" if is_own else "threads"}
-        place = stack.enter_context(service.serving(ground, **settings))
+        place = stack.enter_context(service.serving(workspace, **settings))
         if is_own:
-            stack.enter_context(service.dispatching(ground))
+            stack.enter_context(service.dispatching(workspace))
         time.sleep(1.0)
         yield place
 

@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import crier, usage, usual
+from benchmarks import crier, task_queues, usage
 from benchmarks.crier import Crier
-from benchmarks.ground import Ground, until
 from benchmarks.provider import PACKAGES, serving
+from benchmarks.workspace import Workspace, until
 
 _A_SECOND = 200
 """Looks a second. More would slow the process that is looked at."""
@@ -37,33 +37,33 @@ def main() -> int:
     """Profile and print."""
     kind = sys.argv[1] if len(sys.argv) > 1 else "Postgres"
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 5  # noqa: PLR2004 - the second word
-    usual.install()
+    task_queues.install()
     with ExitStack() as stack:
-        ground = Ground(stack)
-        provider = stack.enter_context(serving(ground))
+        workspace = Workspace(stack)
+        provider = stack.enter_context(serving(workspace))
         if not provider.is_fast:
             print(f"nginx is not installed: apt-get install {PACKAGES['nginx']}")
             return 1
-        service = stack.enter_context(crier.installed(ground, kind, provider.url()))
+        service = stack.enter_context(crier.installed(workspace, kind, provider.url()))
         broadcast_id = service.accept(40_000 * seconds)
-        (process,) = stack.enter_context(service.dispatching(ground))
+        (process,) = stack.enter_context(service.dispatching(workspace))
         service.resume(broadcast_id)
         until(lambda: service.ended(broadcast_id)[0] > 0, "the first delivery")
         time.sleep(1.0)
-        _print_cost(kind, _cost(ground, service, broadcast_id, process.pid, seconds))
-        samples = ground.new_folder() / "samples"
+        _print_cost(kind, _cost(workspace, service, broadcast_id, process.pid, seconds))
+        samples = workspace.new_folder() / "samples"
         _record(process.pid, seconds, samples)
         _print_profile(samples.read_text().splitlines())
     return 0
 
 
-def _cost(ground: Ground, service: Crier, broadcast_id: str, pid: int, seconds: int) -> _Cost:
+def _cost(workspace: Workspace, service: Crier, broadcast_id: str, pid: int, seconds: int) -> _Cost:
     """Measure over some seconds, with nobody looking inside."""
     sent, began = service.ended(broadcast_id)[0], time.perf_counter()
-    used, served = usage.processor(pid), usage.family(ground.postgres_pid)
+    used, served = usage.processor(pid), usage.family(workspace.postgres_pid)
     time.sleep(seconds)
     sent = service.ended(broadcast_id)[0] - sent
-    used, served = usage.processor(pid) - used, usage.family(ground.postgres_pid) - served
+    used, served = usage.processor(pid) - used, usage.family(workspace.postgres_pid) - served
     elapsed = time.perf_counter() - began
     return _Cost(sent / elapsed, used / sent * 1e6, served / sent * 1e6)
 
@@ -71,7 +71,7 @@ def _cost(ground: Ground, service: Crier, broadcast_id: str, pid: int, seconds: 
 def _record(pid: int, seconds: int, samples: Path) -> None:
     """Look at who holds the interpreter's lock, again and again."""
     options = ["--gil", "--threads", "--format", "raw", "--rate", str(_A_SECOND)]
-    command = [usual.program("py-spy"), "record", *options, "--duration", str(seconds)]
+    command = [task_queues.program("py-spy"), "record", *options, "--duration", str(seconds)]
     subprocess.run(
         [*command, "--pid", str(pid), "--output", str(samples)], check=True, capture_output=True
     )

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks import limits
-from benchmarks.ground import PYTHON, Ground, answers, on_path, running, until
-from benchmarks.stub import Journal
+from benchmarks.stub import MessageLog
+from benchmarks.workspace import PYTHON, Workspace, answers, on_path, running, until
 from tests.serving import free_port
 
 PACKAGES = {"nginx": "nginx-light", "echo": "libnginx-mod-http-echo"}
@@ -81,33 +81,33 @@ def missing() -> list[str]:
 
 
 @contextmanager
-def serving(ground: Ground) -> Iterator[Provider]:
+def serving(workspace: Workspace) -> Iterator[Provider]:
     """Run the stub."""
     lacks = missing()
     with ExitStack() as stack:
         has_nginx = PACKAGES["nginx"] not in lacks
-        ours = stack.enter_context(noting(ground.new_folder()))[0] if lacks else ""
-        nginx = stack.enter_context(_nginx(ground)) if has_nginx else ""
+        ours = stack.enter_context(noting(workspace.new_folder()))[0] if lacks else ""
+        nginx = stack.enter_context(_nginx(workspace)) if has_nginx else ""
         yield Provider(nginx or ours, ours or nginx, is_fast=has_nginx)
 
 
 @contextmanager
-def noting(folder: Path) -> Iterator[tuple[str, Journal]]:
-    """Run the stub that writes down what it takes; give its address and its journal."""
-    port, path = free_port(), folder / "journal"
+def noting(folder: Path) -> Iterator[tuple[str, MessageLog]]:
+    """Run the stub that writes down what it takes; give its address and its message_log."""
+    port, path = free_port(), folder / "message_log"
     path.touch()
     command = [PYTHON, "-m", "benchmarks.stub", str(port), str(path)]
     with running(command, folder / "stub.log"):
         until(lambda: answers(port), "the stub")
-        yield f"http://127.0.0.1:{port}", Journal(path)
+        yield f"http://127.0.0.1:{port}", MessageLog(path)
 
 
 @contextmanager
-def _nginx(ground: Ground) -> Iterator[str]:
-    program, folder, port = on_path("nginx") or "nginx", ground.new_folder(), free_port()
+def _nginx(workspace: Workspace) -> Iterator[str]:
+    program, folder, port = on_path("nginx") or "nginx", workspace.new_folder(), free_port()
     path = folder / "nginx.conf"
     path.write_text(_configuration(folder, port))
-    with ground.process("nginx", [program, "-e", "stderr", "-p", folder, "-c", path]):
+    with workspace.process("nginx", [program, "-e", "stderr", "-p", folder, "-c", path]):
         until(lambda: answers(port), "nginx")
         yield f"http://127.0.0.1:{port}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchmarks.ground import BenchmarkError, until
+from benchmarks.workspace import BenchmarkError, until
 
 _PATIENCE = 300.0
 _LOOK = 0.02

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.api import Api
 from benchmarks.figures import Report, median
-from benchmarks.ground import BenchmarkError
+from benchmarks.workspace import BenchmarkError
 
 GROUP = "GET, Postgres: median of the large broadcast against the small one"
 

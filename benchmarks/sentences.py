@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks import endurance, intake, latency, neighbours, pickup, pressure, reading, throughput
-from benchmarks.usual import CELERY, DRAMATIQ
+from benchmarks.task_queues import CELERY, DRAMATIQ
 
 Name = tuple[str, str]
 """A figure's group, and its name in it."""

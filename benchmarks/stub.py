@@ -1,7 +1,7 @@
 """A provider that writes down what it takes before it answers, in a process of its own.
 
 It speaks enough of the Cloud API and of WAHA to take a message. The path says how long it takes:
-`/200ms/…` answers after 200 ms, `/never/…` not at all, any other at once. Into its journal go
+`/200ms/…` answers after 200 ms, `/never/…` not at all, any other at once. Into its message_log go
 
     taken MOMENT CONNECTION RECIPIENT REFERENCE KIND
     answered MOMENT CONNECTION
@@ -46,7 +46,7 @@ class Taken(NamedTuple):
     closed: float = _NEVER
 
 
-class Journal:
+class MessageLog:
     """What a stub wrote down so far."""
 
     def __init__(self, path: Path) -> None:
@@ -82,8 +82,8 @@ class Journal:
 class _Connection(asyncio.Protocol):
     """One connection: requests in, answers out when their time has come."""
 
-    def __init__(self, journal: FileIO, number: int) -> None:
-        self._journal = journal
+    def __init__(self, message_log: FileIO, number: int) -> None:
+        self._message_log = message_log
         self._number = number
         self._received = b""
         self._transport: Any = None
@@ -139,25 +139,25 @@ class _Connection(asyncio.Protocol):
     def _note(self, what: str) -> None:
         verb, _, rest = what.partition(" ")
         line = f"{verb} {time.monotonic():.6f} {self._number} {rest}".rstrip()
-        self._journal.write(f"{line}\n".encode())
+        self._message_log.write(f"{line}\n".encode())
 
 
-async def serve(port: int, journal: FileIO) -> None:
+async def serve(port: int, message_log: FileIO) -> None:
     """Serve until the process is told to end."""
     loop, numbers, ended = asyncio.get_running_loop(), count(1), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     await loop.create_server(
-        lambda: _Connection(journal, next(numbers)), "127.0.0.1", port, backlog=4096
+        lambda: _Connection(message_log, next(numbers)), "127.0.0.1", port, backlog=4096
     )
     await ended.wait()
 
 
 def main() -> None:
-    """Serve at the port, with the journal, that the command line names."""
+    """Serve at the port, with the message_log, that the command line names."""
     limits.at_most()
-    with open(sys.argv[2], "ab", buffering=0) as journal:  # noqa: PTH123 - Path has no FileIO
-        asyncio.run(serve(int(sys.argv[1]), journal))
+    with open(sys.argv[2], "ab", buffering=0) as message_log:  # noqa: PTH123 - Path has no FileIO
+        asyncio.run(serve(int(sys.argv[1]), message_log))
 
 
 if __name__ == "__main__":

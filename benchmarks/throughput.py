@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from benchmarks import bare, crier, usual
+from benchmarks import crier, curl_loop, task_queues
 from benchmarks.crier import Crier
 from benchmarks.figures import Report, median
-from benchmarks.ground import PYTHON, BenchmarkError, Ground
 from benchmarks.provider import Provider
 from benchmarks.rates import rate
-from benchmarks.usual import CELERY, DRAMATIQ
+from benchmarks.task_queues import CELERY, DRAMATIQ
+from benchmarks.workspace import PYTHON, BenchmarkError, Workspace
 
 GROUP = "Durable deliveries a second, provider without latency"
 AGAINST = "Crier, Postgres, 1 process, against"
@@ -32,15 +32,15 @@ class Contender(NamedTuple):
     share: float = 1.0
 
 
-def measure(ground: Ground, provider: Provider, report: Report, *, quick: bool) -> None:
+def measure(workspace: Workspace, provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure all contenders in turns, so that each meets the same moods of the machine."""
     rounds, total = (1, 30_000) if quick else (3, 60_000)
-    contenders = list(_contenders(ground, provider))
+    contenders = list(_contenders(workspace, provider))
     runs: dict[str, list[float]] = {each.name: [] for each in contenders}
     for _ in range(rounds):
         for each in contenders:
             runs[each.name].append(each.measure(int(total * each.share)))
-    with usual.running(ground, provider) as ways:
+    with task_queues.running(workspace, provider) as ways:
         for name, way in ways.items():
             runs[name] = [way(total // 20) for _ in range(min(rounds, 2))]
     for name, taken in runs.items():
@@ -54,7 +54,7 @@ def _compare(report: Report, runs: dict[str, list[float]]) -> None:
     for name, least in ((LIMIT, 0.85), (BARE, None), (CELERY, 20.0), (DRAMATIQ, 12.0)):
         others = runs.get(name)
         if others is None:
-            report.skip(AGAINST, name, f"{usual.PACKAGE} is not installed")
+            report.skip(AGAINST, name, f"{task_queues.PACKAGE} is not installed")
             continue
         if len(others) != len(service):
             others = [median(others)] * len(service)
@@ -62,25 +62,25 @@ def _compare(report: Report, runs: dict[str, list[float]]) -> None:
         report.add(AGAINST, name, median(ratios), "times", runs=ratios, least=least)
 
 
-def _contenders(ground: Ground, provider: Provider) -> Iterator[Contender]:
+def _contenders(workspace: Workspace, provider: Provider) -> Iterator[Contender]:
     """Return the service and its limits, next to each other what is compared."""
     for processes in (1, 2):
         plural = "process" if processes == 1 else "processes"
         for kind in crier.DATABASES:
             name = f"Crier, {kind}, {processes} {plural}"
-            yield Contender(name, _service(ground, provider, kind, processes), processes**0.5)
+            yield Contender(name, _service(workspace, provider, kind, processes), processes**0.5)
             if name == SERVICE:
-                yield Contender(LIMIT, partial(by_hand, ground, provider.url()))
-    yield Contender(BARE, _bare(ground, provider), 2.0)
+                yield Contender(LIMIT, partial(by_hand, workspace, provider.url()))
+    yield Contender(BARE, _bare(workspace, provider), 2.0)
 
 
 def _service(
-    ground: Ground, provider: Provider, kind: str, processes: int
+    workspace: Workspace, provider: Provider, kind: str, processes: int
 ) -> Callable[[int], float]:
     def measured(total: int) -> float:
-        with crier.installed(ground, kind, provider.url()) as service:
+        with crier.installed(workspace, kind, provider.url()) as service:
             broadcast_id = service.accept(total)
-            with service.dispatching(ground, processes):
+            with service.dispatching(workspace, processes):
                 service.resume(broadcast_id)
                 return rate(lambda: _sent(service, broadcast_id), total)
 
@@ -88,28 +88,28 @@ def _service(
 
 
 def by_hand(
-    ground: Ground,
+    workspace: Workspace,
     url: str,
     total: int,
     *,
-    under_way: int = bare.UNDER_WAY,
+    under_way: int = curl_loop.UNDER_WAY,
     part: tuple[float, float] = (0.0, 1.0),
 ) -> float:
     """Return what the hand-written loop reaches with so many messages under way."""
-    with crier.installed(ground, "Postgres", url) as service:
+    with crier.installed(workspace, "Postgres", url) as service:
         broadcast_id = service.accept(total)
-        database = usual.plain(service.settings.database_url)
+        database = task_queues.plain(service.settings.database_url)
         arguments = [database, broadcast_id, url, str(under_way)]
-        with ground.process("byhand", [PYTHON, "-m", "benchmarks.byhand", *arguments]):
+        with workspace.process("handwritten", [PYTHON, "-m", "benchmarks.handwritten", *arguments]):
             return rate(lambda: _sent(service, broadcast_id), total, part=part)
 
 
-def _bare(ground: Ground, provider: Provider) -> Callable[[int], float]:
+def _bare(workspace: Workspace, provider: Provider) -> Callable[[int], float]:
     def measured(total: int) -> float:
-        command = [PYTHON, "-m", "benchmarks.bare", provider.url(), str(total)]
-        with ground.process("bare", command) as process:
+        command = [PYTHON, "-m", "benchmarks.curl_loop", provider.url(), str(total)]
+        with workspace.process("curl_loop", command) as process:
             process.wait(_PATIENCE)
-        return float(ground.said("bare"))
+        return float(workspace.said("curl_loop"))
 
     return measured
 

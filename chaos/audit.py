@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from benchmarks.stub import Journal
+from benchmarks.stub import MessageLog
 from chaos import under_way
 from chaos.plan import CHANNELS, Order, Plan
 from chaos.traffic import Traffic
@@ -35,12 +35,12 @@ _RECEIVED = "SELECT recipient, kind, count(*) FROM messages GROUP BY recipient, 
 class Evidence(NamedTuple):
     """What is known from elsewhere than the service.
 
-    The sandbox's store and the stub's journal hold all messages that were received; `kills` are
+    The sandbox's store and the stub's message log hold all messages that were received; `kills` are
     moments in Unix seconds.
     """
 
     sandbox: Path
-    stub: Journal
+    stub: MessageLog
     kills: Sequence[float]
 
 

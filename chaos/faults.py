@@ -12,11 +12,11 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any
 
 from chaos import ledgers
-from chaos.crew import Crew, Target
 from chaos.databases import Postgres
-from chaos.ground import Ground
-from chaos.journal import Journal
+from chaos.event_log import EventLog
 from chaos.plan import ON_SERVER, Plan
+from chaos.supervisor import Supervisor, Target
+from chaos.workspace import Workspace
 from service.database import OUT_OF_REACH
 
 _FULL = (3.0, 8.0)
@@ -74,19 +74,19 @@ class Faults:
     def __init__(
         self,
         plan: Plan,
-        crew: Crew,
-        ground: Ground,
-        journal: Journal,
+        supervisor: Supervisor,
+        workspace: Workspace,
+        events: EventLog,
         probe: Callable[[], str],
     ) -> None:
         """Break what the plan says; `probe` uploads a file while the disk is full."""
         self._plan = plan
-        self._crew = crew
-        self._database = ground.database
-        self._disk = ground.disk
-        self._clock = ground.clock
-        self._upgrade = ground.upgrade
-        self._journal = journal
+        self._crew = supervisor
+        self._database = workspace.database
+        self._disk = workspace.disk
+        self._clock = workspace.clock
+        self._upgrade = workspace.upgrade
+        self._events = events
         self._probe = probe
         self._over = threading.Event()
         # Postgres is stopped on purpose, or mended after the disk was full, not both at once.
@@ -135,7 +135,7 @@ class Faults:
         if target:
             self._crew.excuse(target.process)
             if target.process.signal(SIGKILL):
-                self._journal.note("kill", f"{target.role} {target.process.pid}")
+                self._events.note("kill", f"{target.role} {target.process.pid}")
 
     def _damage(self, chance: Random) -> None:
         """Kill a process that sends, and damage its ledger before anybody reads it."""
@@ -148,7 +148,7 @@ class Faults:
         damaged = [damage(path) for path in ledgers.of(target.process.pid)]
         target.process.signal(SIGKILL)
         what = ", ".join(damaged) or "no ledger"
-        self._journal.note("ledger", f"{target.role} {target.process.pid}: {what}")
+        self._events.note("ledger", f"{target.role} {target.process.pid}: {what}")
 
     def _freeze(self, chance: Random) -> None:
         """Let a process that sends stand still until the others have given it up."""
@@ -157,7 +157,7 @@ class Faults:
         if target is None:
             return
         process = target.process
-        with self._journal.noting("stop", f"{target.role} {process.pid} for {seconds:.1f} s"):
+        with self._events.noting("stop", f"{target.role} {process.pid} for {seconds:.1f} s"):
             process.signal(SIGSTOP)
             self._over.wait(seconds)
             process.signal(SIGCONT)
@@ -168,7 +168,7 @@ class Faults:
         some = chance.sample(targets, min(len(targets), chance.choice((1, 2, 5))))
         for target in some:
             self._crew.excuse(target.process)
-        self._journal.note("term", ", ".join(f"{each.role} {each.process.pid}" for each in some))
+        self._events.note("term", ", ".join(f"{each.role} {each.process.pid}" for each in some))
         for _ in range(3):
             for target in some:
                 target.process.signal(SIGTERM)
@@ -178,7 +178,7 @@ class Faults:
         """Crash Postgres, and start it again after a while."""
         seconds = chance.uniform(*self._plan.away)
         database = self._postgres()
-        with self._on_database, self._journal.noting("postgres", f"away for {seconds:.1f} s"):
+        with self._on_database, self._events.noting("postgres", f"away for {seconds:.1f} s"):
             database.crash()
             self._over.wait(seconds)
             database.restart()
@@ -186,12 +186,12 @@ class Faults:
     def _cut(self, chance: Random) -> None:
         """Cut connections to Postgres."""
         with self._on_database:
-            self._journal.note("cut", f"{self._postgres().cut(chance)} connections")
+            self._events.note("cut", f"{self._postgres().cut(chance)} connections")
 
     def _silence(self, chance: Random) -> None:
         """Let Postgres stand still, connected, and go on after a while."""
         seconds = chance.uniform(*self._plan.away)
-        noting = self._journal.noting("silent", f"for {seconds:.1f} s")
+        noting = self._events.noting("silent", f"for {seconds:.1f} s")
         with self._on_database, noting, self._postgres().silent():
             self._over.wait(seconds)
 
@@ -199,14 +199,14 @@ class Faults:
         """Fill the disk under everything, and give the space back after a while."""
         seconds = chance.uniform(*_FULL)
         disk: Any = self._disk
-        with self._on_database, self._journal.noting("disk", f"full for {seconds:.1f} s"):
+        with self._on_database, self._events.noting("disk", f"full for {seconds:.1f} s"):
             disk.fill()
             self._over.wait(seconds / 2)
             said = self._probe()
             self._over.wait(seconds / 2)
             disk.free()
             self._database.mend()
-        self._journal.note("upload", said)
+        self._events.note("upload", said)
 
     def _step(self, chance: Random) -> None:
         """Step the clock of all processes or of one, and set it right after a while."""
@@ -217,7 +217,7 @@ class Faults:
         who = f"{target.role} {target.process.pid}" if target else "everybody"
         # What was then due now, or sent on, waits until the right clock has come as far.
         delay = max(0.0, seconds)
-        with self._journal.noting("clock", f"{who} by {seconds:+.1f} s", delay):
+        with self._events.noting("clock", f"{who} by {seconds:+.1f} s", delay):
             self._clock.step(seconds, target.process.pid if target else 0)
             self._over.wait(chance.uniform(*self._plan.wrong))
             self._clock.set_right()
@@ -235,13 +235,13 @@ class Faults:
             try:
                 migrate()
             except OUT_OF_REACH as error:
-                self._journal.note("migrate", f"{what}: {_gist(error)}", began)
-                self._journal.note("repeated", _gist(error))
+                self._events.note("migrate", f"{what}: {_gist(error)}", began)
+                self._events.note("repeated", _gist(error))
                 time.sleep(_AGAIN_AFTER)
             else:
-                self._journal.note("migrate", what, began)
+                self._events.note("migrate", what, began)
                 return
-        self._journal.note("given up", what)
+        self._events.note("given up", what)
 
     def _senders(self) -> list[Target]:
         return [target for target in self._crew.targets() if target.sends]

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from chaos.api import Answer
 from chaos.audit import Audit
-from chaos.journal import Entry
+from chaos.event_log import Entry
 from chaos.plan import Plan
 from chaos.resumptions import LONGEST_RESUMPTION
 

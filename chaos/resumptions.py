@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from chaos.journal import Entry
+from chaos.event_log import Entry
 from chaos.plan import Order
 
 LONGEST_RESUMPTION = 10.0

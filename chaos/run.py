@@ -14,16 +14,16 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from chaos import audit, ground, report, resumptions
+from chaos import audit, report, resumptions, workspace
 from chaos.api import Api
 from chaos.audit import Audit
-from chaos.crew import Crew, members
+from chaos.event_log import EventLog
 from chaos.faults import Faults
-from chaos.ground import Ground
-from chaos.journal import Journal
 from chaos.plan import FAULTS, Plan, orders
 from chaos.report import Migrations, Report
+from chaos.supervisor import Supervisor, members
 from chaos.traffic import Traffic
+from chaos.workspace import Workspace
 
 _MAX_ATTEMPTS = 15
 _MAX_REQUESTS = 400
@@ -40,13 +40,13 @@ class NotReadyError(Exception):
 
 
 @dataclass(slots=True)
-class Scene:
+class RunParts:
     """The parts of a run."""
 
     plan: Plan
-    ground: Ground
-    journal: Journal
-    crew: Crew
+    workspace: Workspace
+    events: EventLog
+    supervisor: Supervisor
     api: Api
     traffic: Traffic
 
@@ -55,31 +55,33 @@ def run(plan: Plan, *, aloud: bool = False) -> Report:
     """Carry a plan out; everything that was started is stopped at the end, whatever happens."""
     began = time.monotonic()
     with ExitStack() as stack:
-        scene = _set_up(plan, Journal(aloud=aloud), stack)
-        faults = Faults(plan, scene.crew, scene.ground, scene.journal, lambda: _upload(scene.api))
-        scene.traffic.start()
+        parts = _set_up(plan, EventLog(aloud=aloud), stack)
+        faults = Faults(
+            plan, parts.supervisor, parts.workspace, parts.events, lambda: _upload(parts.api)
+        )
+        parts.traffic.start()
         with faults.raging():
             time.sleep(plan.seconds)
         mended = time.monotonic()
-        scene.traffic.finish(plan.patience)
-        told = _await_quiet(scene)
+        parts.traffic.finish(plan.patience)
+        told = _await_quiet(parts)
         quiet_after = time.monotonic() - mended
-        scene.crew.stop()
-        found = _report(scene, _audit(scene, told))
+        parts.supervisor.stop()
+        found = _report(parts, _audit(parts, told))
         found.quiet_after, found.elapsed = quiet_after, time.monotonic() - began
     return found
 
 
-def _set_up(plan: Plan, journal: Journal, stack: ExitStack) -> Scene:
+def _set_up(plan: Plan, events: EventLog, stack: ExitStack) -> RunParts:
     """Start the service and the traffic's threads; the stack ends them."""
-    place = stack.enter_context(ground.prepare(plan))
+    place = stack.enter_context(workspace.prepare(plan))
     api = Api(place.port, place.welcome())
     everybody = members(place.environment, place.folder, plan.senders, _MAX_REQUESTS)
-    crew = stack.enter_context(Crew(everybody, journal, plan.grace))
+    supervisor = stack.enter_context(Supervisor(everybody, events, plan.grace))
     _await_ready(api)
     traffic = Traffic(plan, api, _sessions(plan, api, place.provider_url), orders(plan))
     stack.callback(traffic.stop)
-    return Scene(plan, place, journal, crew, api, traffic)
+    return RunParts(plan, place, events, supervisor, api, traffic)
 
 
 def _await_ready(api: Api) -> None:
@@ -113,14 +115,14 @@ def _upload(api: Api) -> str:
     return f"{answer.status} {answer.text[:80] if answer.status != HTTPStatus.CREATED else ''}"
 
 
-def _await_quiet(scene: Scene) -> dict[str, dict[str, int]]:
+def _await_quiet(parts: RunParts) -> dict[str, dict[str, int]]:
     """Wait until every accepted broadcast is completed; return what the API says of each."""
-    waiting = set(scene.traffic.accepted.values())
+    waiting = set(parts.traffic.accepted.values())
     told: dict[str, dict[str, int]] = {}
-    deadline = time.monotonic() + scene.plan.patience
+    deadline = time.monotonic() + parts.plan.patience
     while waiting and time.monotonic() < deadline:
         for broadcast_id in sorted(waiting):
-            answer = scene.api.get(f"/broadcast/{broadcast_id}")
+            answer = parts.api.get(f"/broadcast/{broadcast_id}")
             if answer.status != HTTPStatus.OK:
                 break
             told[broadcast_id] = answer.data["counts"]
@@ -130,51 +132,53 @@ def _await_quiet(scene: Scene) -> dict[str, dict[str, int]]:
     return told
 
 
-def _audit(scene: Scene, told: dict[str, dict[str, int]]) -> Audit:
-    engine = create_engine(scene.ground.url)
+def _audit(parts: RunParts, told: dict[str, dict[str, int]]) -> Audit:
+    engine = create_engine(parts.workspace.url)
     try:
         with engine.connect() as connection:
-            kills = [entry.began for entry in scene.journal.entries("kill", "ledger")]
-            evidence = audit.Evidence(scene.ground.sandbox, scene.ground.provider, kills)
-            return audit.compare(scene.plan, scene.traffic, told, connection, evidence)
+            kills = [entry.began for entry in parts.events.entries("kill", "ledger")]
+            evidence = audit.Evidence(parts.workspace.sandbox, parts.workspace.provider, kills)
+            return audit.compare(parts.plan, parts.traffic, told, connection, evidence)
     finally:
         engine.dispose()
 
 
-def _report(scene: Scene, compared: Audit) -> Report:
-    journal, answers, crew = scene.journal, scene.api.answers, scene.crew
-    away, frozen = journal.entries("postgres", "silent"), journal.entries("stop")
-    sent = resumptions.look(scene.ground.sandbox, scene.traffic.orders, scene.traffic.accepted_at)
+def _report(parts: RunParts, compared: Audit) -> Report:
+    events, answers, supervisor = parts.events, parts.api.answers, parts.supervisor
+    away, frozen = events.entries("postgres", "silent"), events.entries("stop")
+    sent = resumptions.look(
+        parts.workspace.sandbox, parts.traffic.orders, parts.traffic.accepted_at
+    )
     return Report(
-        plan=scene.plan,
+        plan=parts.plan,
         audit=compared,
-        faults=Counter({name: len(journal.entries(name)) for name in FAULTS}),
+        faults=Counter({name: len(events.entries(name)) for name in FAULTS}),
         answers=Counter(answer.status for answer in answers),
-        failures=crew.failures,
-        complaints=crew.complaints(),
+        failures=supervisor.failures,
+        complaints=supervisor.complaints(),
         server_errors=report.server_errors(answers),
-        refused=scene.traffic.refused,
-        changed=scene.traffic.changed,
+        refused=parts.traffic.refused,
+        changed=parts.traffic.changed,
         slowest=report.slowest(answers),
         slowest_while_away=report.slowest(answers, away, frozen),
-        slowest_while_migrated=report.slowest(answers, journal.entries("migrate"), frozen),
-        refused_for_nothing=report.refused_for_nothing(answers, journal.entries(*_EXCUSES)),
-        resumptions=resumptions.measure(sent, away, journal.entries("clock")),
-        skipped=scene.ground.skipped,
-        uploads=Counter(entry.what for entry in journal.entries("upload")),
-        migrations=_migrations(journal),
-        log=_log(scene.ground.folder),
-        port_in_use=crew.port_in_use,
-        renewals=crew.renewals(),
+        slowest_while_migrated=report.slowest(answers, events.entries("migrate"), frozen),
+        refused_for_nothing=report.refused_for_nothing(answers, events.entries(*_EXCUSES)),
+        resumptions=resumptions.measure(sent, away, events.entries("clock")),
+        skipped=parts.workspace.skipped,
+        uploads=Counter(entry.what for entry in events.entries("upload")),
+        migrations=_migrations(events),
+        log=_log(parts.workspace.folder),
+        port_in_use=supervisor.port_in_use,
+        renewals=supervisor.renewals(),
     )
 
 
-def _migrations(journal: Journal) -> Migrations:
+def _migrations(events: EventLog) -> Migrations:
     """Return what became of the migrations."""
     return Migrations(
-        [entry.ended - entry.began for entry in journal.entries("migrate")],
-        Counter(entry.what for entry in journal.entries("repeated")),
-        len(journal.entries("given up")),
+        [entry.ended - entry.began for entry in events.entries("migrate")],
+        Counter(entry.what for entry in events.entries("repeated")),
+        len(events.entries("given up")),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-from benchmarks.ground import ROOT
+from benchmarks.workspace import ROOT
 from service.config import Settings
 from service.database import Database
 

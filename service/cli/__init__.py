@@ -22,7 +22,7 @@ _COMMANDS = {
     "purge": "retention",
     "secrets": "secrets",
     "token": "tokens",
-    "welcome": "greeting",
+    "welcome": "welcome",
     "worker": "engine",
 }
 """The module of each command, in which it has its own name."""

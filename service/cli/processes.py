@@ -10,7 +10,7 @@ import click
 
 from service.blueprints.context import crier
 from service.cli.terminal import Command, insist_on_keys, insist_on_tables
-from service.dispatch import farewell, memory
+from service.dispatch import memory, stop_notice
 from service.metrics import meters
 
 
@@ -28,6 +28,6 @@ def dispatch() -> None:
     parts.dispatcher.start()
     while not ended.wait(1.0):
         pass
-    with farewell.announced(click.echo, parts.settings.grace):
+    with stop_notice.shown(click.echo, parts.settings.grace):
         in_time = parts.dispatcher.stop(parts.settings.grace)
     sys.exit(0 if in_time else 1)

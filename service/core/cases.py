@@ -10,10 +10,10 @@ from sqlalchemy import Row
 
 from service.channels.base import ReceiptState, SendError
 from service.core import waiting
+from service.core.decisions import Decision
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.events import Event
 from service.core.deliveries.progress import State, Word, advance
-from service.core.verdicts import Verdict
 from service.models import COUNTED, DeliveryStatus, EventKind
 
 _SETTLED = {DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ}
@@ -29,20 +29,20 @@ class Failure(NamedTuple):
     session_id: str
 
 
-Judge = Callable[[Failure], Verdict]
+Judge = Callable[[Failure], Decision]
 
 
 class Case:
     """A delivery and the reports on it, each with its part.
 
-    `verdicts` has only those that changed something: a repeated failure has no consequences.
+    `decisions` has only those that changed something: a repeated failure has no consequences.
     `events` are what the row does not tell afterwards.
     """
 
     def __init__(self, delivery: Row[Any], now: int) -> None:
         self.delivery = delivery
         self.words: list[tuple[Row[Any], int]] = []
-        self.verdicts: list[Verdict] = []
+        self.decisions: list[Decision] = []
         self.events: list[Event] = []
         self._arrived_at: dict[str, int] = {}
         self._now = now
@@ -60,11 +60,11 @@ class Case:
         """Apply every report."""
         for row, part in self.words:
             error = waiting.error(row, self._now)
-            verdict = judge(self._failure(row, error)) if error else None
-            after = advance(self._state, _word(row, part, verdict), self.delivery.parts)
+            decision = judge(self._failure(row, error)) if error else None
+            after = advance(self._state, _word(row, part, decision), self.delivery.parts)
             if after != self._state:
                 self.events += self._passing(row, part, after)
-                self._move_to(after, verdict)
+                self._move_to(after, decision)
                 if after.status in _ARRIVED:
                     self._arrived_at[after.status] = row.received_at
 
@@ -128,29 +128,29 @@ class Case:
         )
         return Failure(error, claimed, row.session_id)
 
-    def _move_to(self, after: State, verdict: Verdict | None) -> None:
-        if verdict:
+    def _move_to(self, after: State, decision: Decision | None) -> None:
+        if decision:
             has_failed = self._state.status is DeliveryStatus.FAILED
-            self.verdicts.append(verdict._replace(hold=None) if has_failed else verdict)
+            self.decisions.append(decision._replace(hold=None) if has_failed else decision)
         if after.status is DeliveryStatus.QUEUED:
-            self._wait(verdict)
+            self._wait(decision)
         self._state = after
 
-    def _wait(self, verdict: Verdict | None) -> None:
+    def _wait(self, decision: Decision | None) -> None:
         """Set the next attempt; never earlier than one that was already set."""
-        due_at = verdict.outcome.due_at if verdict else self._now
+        due_at = decision.outcome.due_at if decision else self._now
         if self._state.status is DeliveryStatus.QUEUED:
-            self._due_at = max(self._due_at, due_at if verdict else 0)
+            self._due_at = max(self._due_at, due_at if decision else 0)
             return
         self._due_at = due_at
-        if verdict:
-            self._attempts = max(0, self._attempts - 1) + verdict.outcome.tried
+        if decision:
+            self._attempts = max(0, self._attempts - 1) + decision.outcome.tried
 
 
-def _word(row: Row[Any], part: int, verdict: Verdict | None) -> Word:
+def _word(row: Row[Any], part: int, decision: Decision | None) -> Word:
     state = ReceiptState(row.state)
-    if verdict is None:
+    if decision is None:
         return Word(part, state, row.message_id, row.code, row.reason)
-    outcome = verdict.outcome
+    outcome = decision.outcome
     again = outcome.status is DeliveryStatus.QUEUED
     return Word(part, state, row.message_id, outcome.code, outcome.reason, again)

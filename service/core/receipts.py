@@ -21,9 +21,9 @@ from sqlalchemy.orm import Session as Db
 from service.channels.base import Notice, Receipt, SendError
 from service.core import sent_parts, waiting
 from service.core.cases import Case, Judge
+from service.core.decisions import Decision
 from service.core.deliveries import events, opted_out, tallies, transitions
 from service.core.sent_parts import Place
-from service.core.verdicts import Verdict
 from service.errors import TooManyReportsError
 from service.models import Broadcast, Delivery, DeliveryStatus, WaitingReceipt
 
@@ -73,7 +73,7 @@ class Applied:
     untimely: int = 0
     waiting: int = 0
     is_full: bool = False
-    verdicts: list[Verdict] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     arrived: set[str] = field(default_factory=set)
 
@@ -225,7 +225,7 @@ def _bring_forward(
     gains: dict[str, Counter[str]] = {}
     for case in cases:
         case.hear(judge)
-        result.verdicts += case.verdicts
+        result.decisions += case.decisions
         broadcast_id = case.delivery.broadcast_id
         if case.has_moved():
             moves.append(case.move())

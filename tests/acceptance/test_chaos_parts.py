@@ -20,7 +20,7 @@ from benchmarks.provider import noting
 from benchmarks.stub import Taken
 from chaos import ledgers, resumptions, under_way
 from chaos.clock import Clock
-from chaos.journal import Entry
+from chaos.event_log import Entry
 from chaos.plan import Plan, orders
 from chaos.resumptions import Sent, Work
 from chaos.upgrade import Upgrade
@@ -172,17 +172,17 @@ def test_no_more_messages_had_begun_than_connections_were_cut_with_nothing_on_th
 
 def test_the_stub_writes_down_what_it_takes_before_it_answers(tmp_path: Path) -> None:
     body = {"to": "12025550110", "type": "text", "biz_opaque_callback_data": "6b0baf.0"}
-    with noting(tmp_path) as (url, journal):
+    with noting(tmp_path) as (url, message_log):
         client = HTTPConnection(url.removeprefix("http://"), timeout=LIMIT)
         client.request("POST", "/never/v23.0/1/messages", json.dumps(body))
-        until(journal.taken)
-        (unanswered,) = journal.taken()
+        until(message_log.taken)
+        (unanswered,) = message_log.taken()
         client.close()
         client.request("POST", "/50ms/v23.0/1/messages", json.dumps(body))
         assert json.load(client.getresponse()) == {"messages": [{"id": "wamid.6b0baf.0"}]}
         client.close()
-        until(lambda: [each.closed < math.inf for each in journal.taken()] == [True, True])
-        first, second = journal.taken()
+        until(lambda: [each.closed < math.inf for each in message_log.taken()] == [True, True])
+        first, second = message_log.taken()
     assert unanswered[1:] == ("12025550110", "6b0baf.0", "text", math.inf, math.inf)
     assert (first.answered, first.closed < math.inf) == (math.inf, True)
     assert second.moment + 0.05 <= second.answered <= second.closed

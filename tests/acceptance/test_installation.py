@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests import island as islands
+from tests import isolated
 from tests.conftest import ROOT
-from tests.island import Island, needs_island
+from tests.isolated import IsolatedMachine, needs_isolation
 from tests.waiting import until
 
 PAGE = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
@@ -33,20 +33,20 @@ for name in flask gunicorn; do
 done
 """
 
-pytestmark = needs_island
+pytestmark = needs_isolation
 
 
 class Installed:
     """A machine after the steps of the page, and the token that the last of them printed."""
 
-    def __init__(self, island: Island, token: str) -> None:
-        self.island = island
+    def __init__(self, host: IsolatedMachine, token: str) -> None:
+        self.host = host
         self.token = token
 
     def curl(self, path: str, *options: str) -> str:
         header = f"Authorization: Bearer {self.token}"
         words = ["curl", "-sS", "-H", f"'{header}'", *options, f"http://127.0.0.1{path}"]
-        return self.island.run(" ".join(words)).stdout
+        return self.host.run(" ".join(words)).stdout
 
     def ask(self, path: str, *options: str) -> Any:
         with suppress(ValueError):
@@ -56,12 +56,12 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Installed]:
-    with islands.new() as island:
-        island.run(f"cat > /opt/stubs/make <<'END'\n{MAKE}\nEND\nchmod +x /opt/stubs/*")
+    with isolated.new() as host:
+        host.run(f"cat > /opt/stubs/make <<'END'\n{MAKE}\nEND\nchmod +x /opt/stubs/*")
         # Debian's own site, which a package without it, such as nginx of nginx.org, does not bring.
-        island.run("[ -e /etc/nginx/sites-enabled/default ]")
-        token = island.run(STEPS).stdout.split()[-1]
-        installed = Installed(island, token)
+        host.run("[ -e /etc/nginx/sites-enabled/default ]")
+        token = host.run(STEPS).stdout.split()[-1]
+        installed = Installed(host, token)
         until(lambda: (installed.ask("/readyz") or {}).get("status"))
         yield installed
 
@@ -81,16 +81,16 @@ def test_a_broadcast_with_a_picture_goes_out_and_nginx_serves_the_picture(
     made = machine.ask("/broadcast", "--data", f"'{json.dumps(order)}'")["data"]
     path = f"/broadcast/{made['_id']}"
     until(lambda: machine.ask(path)["data"]["status"] == "completed")
-    served = machine.island.run(
+    served = machine.host.run(
         f"curl -sS http://127.0.0.1{attachment['path'].removeprefix('.')} | cmp - {picture}"
     )
     assert served.returncode == 0
 
 
 def test_the_service_runs_as_its_own_user_and_owns_what_it_keeps(machine: Installed) -> None:
-    users = machine.island.run("ps -eo user:20,args | grep '[g]unicorn' | cut -d' ' -f1").stdout
+    users = machine.host.run("ps -eo user:20,args | grep '[g]unicorn' | cut -d' ' -f1").stdout
     assert {*users.split()} == {"crier"}
-    foreign = machine.island.run("find /var/lib/crier ! -user crier").stdout
+    foreign = machine.host.run("find /var/lib/crier ! -user crier").stdout
     assert foreign == ""
 
 
@@ -106,31 +106,31 @@ def test_nobody_else_reads_settings_databases_and_keys(
     order = {"name": f"{user} {path}", "channel": "waha", "settings": settings}
     # The first secret makes the key.
     assert machine.ask("/session", "--data", f"'{json.dumps(order)}'")["status"] is True
-    machine.island.run(f"head -c 1 {path}", user="crier")
-    refused = machine.island.run(f"head -c 1 {path}", user=user, check=False)
+    machine.host.run(f"head -c 1 {path}", user="crier")
+    refused = machine.host.run(f"head -c 1 {path}", user=user, check=False)
     assert "Permission denied" in refused.stderr
 
 
 def test_root_is_sent_to_the_services_user_and_makes_no_second_database(
     machine: Installed,
 ) -> None:
-    refused = machine.island.run(".venv/bin/flask client list", check=False)
+    refused = machine.host.run(".venv/bin/flask client list", check=False)
     assert refused.returncode != 0
     assert "runuser -u crier --" in refused.stderr
-    assert machine.island.run("find /opt/crier -name '*.db'").stdout == ""
-    listed = machine.island.run("runuser -u crier -- .venv/bin/flask client list").stdout
+    assert machine.host.run("find /opt/crier -name '*.db'").stdout == ""
+    listed = machine.host.run("runuser -u crier -- .venv/bin/flask client list").stdout
     assert "acme" in listed
 
 
 def test_without_settings_a_command_makes_no_second_database(machine: Installed) -> None:
-    refused = machine.island.run(
+    refused = machine.host.run(
         "cd /mnt && /opt/crier/.venv/bin/flask --app /opt/crier/wsgi client list", check=False
     )
     assert "There is no database /mnt/var/crier.db" in refused.stderr
 
 
 def test_a_dispatcher_of_its_own_takes_over(machine: Installed) -> None:
-    machine.island.run(
+    machine.host.run(
         "sed -i s/^DISPATCH=.*/DISPATCH=off/ /etc/crier.env\n"
         "systemctl enable --now crier-dispatch\nsystemctl restart crier-web"
     )
@@ -141,7 +141,7 @@ def test_a_dispatcher_of_its_own_takes_over(machine: Installed) -> None:
 
 
 def test_a_python_of_root_alone_is_told_when_the_environment_is_made(machine: Installed) -> None:
-    said = machine.island.run(
+    said = machine.host.run(
         "mkdir -p /root/bin /opt/other && cp Makefile /opt/other && cd /opt/other\n"
         "printf '#!/bin/sh\\n[ $1 != -m ] || { mkdir -p $3/bin && ln -s $0 $3/bin/python; }\\n'"
         " > /root/bin/python\nchmod +x /root/bin/python\n"

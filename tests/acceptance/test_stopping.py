@@ -17,7 +17,7 @@ from tests.sending import Sending
 from tests.serving import Process, Server, running
 from tests.waiting import LIMIT, until
 
-SAID = "Finishing the sends under way; this takes 25 seconds at most."
+SAID = "Finishing messages that are being sent; this takes 25 seconds at most."
 
 
 @pytest.fixture

@@ -492,10 +492,10 @@ def test_no_verdict_is_wrong_in_a_storm(
     people = [f"{RECIPIENT}{number:04}" for number in range(1500)]
     sends = {each: driver.send(each, prepared, f"{DELIVERY}.{each[-4:]}") for each in people}
     ended = carry_out(surroundings, sends, at_once=32)
-    verdicts = {token: each.error and type(each.error) for token, each in ended.items()}
+    decisions = {token: each.error and type(each.error) for token, each in ended.items()}
 
     taken = [each.recipient.partition("@")[0] for each in provider.taken]
     assert len(taken) == len(set(taken))
-    assert {recipient for recipient, kind in verdicts.items() if kind is None} <= set(taken)
-    assert all(verdicts[recipient] in {None, UncertainError} for recipient in taken)
-    assert set(verdicts.values()) == {None, RetryableError, UncertainError}
+    assert {recipient for recipient, kind in decisions.items() if kind is None} <= set(taken)
+    assert all(decisions[recipient] in {None, UncertainError} for recipient in taken)
+    assert set(decisions.values()) == {None, RetryableError, UncertainError}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from service.channels.base import PermanentError, Receipt, ReceiptState
-from service.core import broadcasts, receipts, reports, sent_parts, verdicts
+from service.core import broadcasts, decisions, receipts, reports, sent_parts
 from service.core.deliveries import claims, transitions
 from service.core.deliveries.progress import NAMELESS, unsent
 from service.core.deliveries.transitions import Outcome
@@ -62,7 +62,7 @@ class Sent(NamedTuple):
             sessions = receipts.due(db, now=now)
             judge = judge_for(db, self.world.settings, now)
             result = receipts.apply(db, sessions, 1_000, judge, now=now)
-            verdicts.carry_out(db, result.verdicts, now=now)
+            decisions.carry_out(db, result.decisions, now=now)
         return Applied(result.applied, result.unknown, result.untimely, result.waiting)
 
     def record(self, claim_id: str, *outcomes: Outcome) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmarks import paper
+from benchmarks import results
 from service.app import Application
 from tests.conftest import ROOT
 
@@ -166,8 +166,8 @@ def test_the_readme_is_read_in_five_minutes() -> None:
     "document", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name
 )
 def test_comparisons_stand_among_the_numbers_that_are_measured(document: Path) -> None:
-    before, _, rest = document.read_text(encoding="utf-8").partition(paper.START)
-    assert MEASURED.findall(before + rest.partition(paper.END)[2]) == []
+    before, _, rest = document.read_text(encoding="utf-8").partition(results.START)
+    assert MEASURED.findall(before + rest.partition(results.END)[2]) == []
 
 
 def test_a_comparison_is_recognised() -> None:

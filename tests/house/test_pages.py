@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import paper
+from benchmarks import results
 from service.channels.drivers.sandbox import MAGIC
 from service.channels.registry import DRIVERS, EXTRAS
 from service.config import Settings
@@ -66,10 +66,10 @@ def test_the_page_on_operating_has_every_metric_of_a_process() -> None:
 
 
 def test_the_numbers_are_those_that_were_measured() -> None:
-    assert paper.with_numbers(NUMBERS, RESULT) == NUMBERS
+    assert results.with_numbers(NUMBERS, RESULT) == NUMBERS
 
 
 def test_a_changed_number_is_found_out() -> None:
     changed = re.sub(r"(?<=\| Postgres )[0-9,]+", "1", NUMBERS)
     assert changed != NUMBERS
-    assert paper.with_numbers(changed, RESULT) == NUMBERS
+    assert results.with_numbers(changed, RESULT) == NUMBERS

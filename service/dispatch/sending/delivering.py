@@ -1,4 +1,4 @@
-"""One delivery from its first part that is left to its verdict."""
+"""One delivery from its first part that is left to its decision."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import structlog
 from service.channels.base import BlockedError, SendError
 from service.channels.conversations import NotAllowedError
 from service.channels.steps import Pause, Step
+from service.core.decisions import Decision
 from service.core.deliveries.progress import NAMELESS, unsent
 from service.core.deliveries.transitions import storable
 from service.core.sent_parts import PartSent
-from service.core.verdicts import Verdict
 from service.database import now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.limits import Response
@@ -26,7 +26,7 @@ _SILENT = frozenset({"no_answer", "unreachable"})
 """The codes of errors that say that the provider did not answer."""
 
 
-Delivered = tuple[Verdict, Response]
+Delivered = tuple[Decision, Response]
 """What became of a delivery, and what that says about its session's limit."""
 
 
@@ -45,14 +45,14 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
             )
             message_ids[number : number + 1] = [_one_word(message_id)]
             taken.append(number)
-        verdict = retry.sent(delivery, message_ids, now=now_ms())
+        decision = retry.sent(delivery, message_ids, now=now_ms())
     except NotAllowedError:
-        verdict, response = given_back(work, message_ids), Response.NOTHING
+        decision, response = given_back(work, message_ids), Response.NOTHING
     except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
-        verdict, response = _failed(error, work, message_ids), _response(error)
+        decision, response = _failed(error, work, message_ids), _response(error)
     if not broadcast.driver.echoes_references:
-        verdict = _with_names(work, verdict, message_ids, taken)
-    return verdict, response
+        decision = _with_names(work, decision, message_ids, taken)
+    return decision, response
 
 
 def give_back(work: Work) -> Generator[Step, Any, Delivered]:
@@ -66,22 +66,22 @@ def broken(work: Work, error: Exception) -> Delivered:
     return _failed(error, work, []), Response.NOTHING
 
 
-def given_back(work: Work, message_ids: list[str] | None = None) -> Verdict:
-    """Return the verdict on a delivery that may not be sent now; parts that were taken are kept."""
+def given_back(work: Work, message_ids: list[str] | None = None) -> Decision:
+    """Return the decision on a delivery that may not be sent now. Accepted parts are kept."""
     outcome = retry.untried(work.delivery, now=now_ms())
     if message_ids is not None:
         outcome = outcome._replace(message_ids=" ".join(message_ids) or None)
-    return Verdict(outcome)
+    return Decision(outcome)
 
 
-def _failed(error: Exception, work: Work, message_ids: list[str]) -> Verdict:
+def _failed(error: Exception, work: Work, message_ids: list[str]) -> Decision:
     try:
         return _judged(error, work, message_ids)
     except Exception as defect:  # noqa: BLE001 - nor of an error that a driver made badly
         return _judged(defect, work, message_ids)
 
 
-def _judged(error: Exception, work: Work, message_ids: list[str]) -> Verdict:
+def _judged(error: Exception, work: Work, message_ids: list[str]) -> Decision:
     if not isinstance(error, SendError):
         log.error("defect in a driver", delivery_id=work.delivery.id, exc_info=error)
     broadcast = work.broadcast
@@ -107,7 +107,9 @@ def _one_word(message_id: Any) -> str:
     return "".join(words.split()) or NAMELESS
 
 
-def _with_names(work: Work, verdict: Verdict, message_ids: list[str], taken: list[int]) -> Verdict:
+def _with_names(
+    work: Work, decision: Decision, message_ids: list[str], taken: list[int]
+) -> Decision:
     """Add the parts taken just now, where receipts will name them by the provider's id alone."""
     session_id, delivery_id = work.broadcast.session_id, work.delivery.id
     parts = (
@@ -115,7 +117,7 @@ def _with_names(work: Work, verdict: Verdict, message_ids: list[str], taken: lis
         for part in taken
         if message_ids[part] != NAMELESS
     )
-    return verdict._replace(parts=tuple(parts))
+    return decision._replace(parts=tuple(parts))
 
 
 def _until_slot(work: Work, number: int) -> float:

@@ -6,7 +6,7 @@ out meanwhile.
 
 from __future__ import annotations
 
-from service.core.verdicts import Hold
+from service.core.decisions import Hold
 from service.database import now_ms
 
 _UNTIL_WRITTEN = 5_000

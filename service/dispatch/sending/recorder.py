@@ -13,12 +13,12 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
-from service.core import verdicts
+from service.core import decisions
+from service.core.decisions import Decision
 from service.core.deliveries import opted_out, transitions
 from service.core.deliveries.progress import NAMELESS
 from service.core.deliveries.tallies import Closed
 from service.core.deliveries.transitions import Outcome
-from service.core.verdicts import Verdict
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.loop import Loop
 from service.metrics import meters
@@ -32,7 +32,7 @@ _PAUSE = 0.1
 MOST_UNWRITTEN = 4
 """Batches that wait to be written before nothing more is sent: a crash makes no more uncertain."""
 
-Result = tuple[str, Verdict]
+Result = tuple[str, Decision]
 
 
 class Recorder:
@@ -54,9 +54,9 @@ class Recorder:
         self.loop = Loop("recorder", self._turn)
         self.on_recorded: Callable[[Iterable[tuple[str, int]]], None] = lambda _recorded: None
 
-    def put(self, claim_id: str, judged: Iterable[Verdict]) -> None:
+    def put(self, claim_id: str, judged: Iterable[Decision]) -> None:
         """Hand results in."""
-        self._results.extend([(claim_id, verdict) for verdict in judged])
+        self._results.extend([(claim_id, decision) for decision in judged])
         self._announce()
 
     def has_room(self) -> bool:
@@ -108,7 +108,7 @@ class Recorder:
 
     def _write(self) -> None:
         closed = self._write_all(self._batch)
-        outcomes = (verdict.outcome for _, verdict in self._batch)
+        outcomes = (decision.outcome for _, decision in self._batch)
         self.on_recorded((outcome.id, outcome.claimed_at) for outcome in outcomes)
         self._batch = []
         meters.tally()
@@ -130,40 +130,40 @@ class Recorder:
                 raise
             half = len(results) // 2
             return self._write_all(results[:half]) + self._write_all(results[half:])
-        self._leave_out([verdict for _, verdict in results if verdict.opted_out])
+        self._leave_out([decision for _, decision in results if decision.opted_out])
         return closed
 
-    def _leave_out(self, opted_out: list[Verdict]) -> None:
+    def _leave_out(self, opted_out: list[Decision]) -> None:
         """End what waits for people of whom a provider says that they have opted out.
 
         Should that fail, the provider says so again when the next one is sent.
         """
         if opted_out:
             with suppress(*OUT_OF_REACH), self._database.writing() as db:
-                verdicts.leave_out(db, opted_out, now=now_ms())
+                decisions.leave_out(db, opted_out, now=now_ms())
 
 
 def _write(db: Db, results: list[Result]) -> list[Closed]:
     now = now_ms()
     by_claim: dict[str, list[Outcome]] = {}
-    for claim_id, verdict in results:
-        by_claim.setdefault(claim_id, []).append(verdict.outcome)
-    if any(verdict.outcome.status is DeliveryStatus.QUEUED for _, verdict in results):
+    for claim_id, decision in results:
+        by_claim.setdefault(claim_id, []).append(decision.outcome)
+    if any(decision.outcome.status is DeliveryStatus.QUEUED for _, decision in results):
         opted_out.queueing(db)
     closed: list[Closed] = []
     for claim_id, outcomes in by_claim.items():
         closed += transitions.record(db, claim_id, outcomes, now=now)
-    verdicts.carry_out(db, [verdict for _, verdict in results], now=now)
+    decisions.carry_out(db, [decision for _, decision in results], now=now)
     return closed
 
 
 def _plain(result: Result) -> Result:
     """Leave out of a result the provider's own words; how many parts it took is kept."""
-    claim_id, verdict = result
-    taken = (verdict.outcome.message_ids or "").split()
-    outcome = verdict.outcome._replace(
+    claim_id, decision = result
+    taken = (decision.outcome.message_ids or "").split()
+    outcome = decision.outcome._replace(
         message_ids=" ".join(NAMELESS for _ in taken) or None,
         code=None,
-        reason=verdict.outcome.reason and "The provider's words could not be stored.",
+        reason=decision.outcome.reason and "The provider's words could not be stored.",
     )
-    return claim_id, Verdict(outcome)
+    return claim_id, Decision(outcome)

@@ -16,10 +16,10 @@ from service.channels.base import (
     UnknownCodeError,
 )
 from service.config import Settings
+from service.core.decisions import Decision, Hold
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.progress import VOID, doubted
 from service.core.deliveries.transitions import Outcome, storable
-from service.core.verdicts import Hold, Verdict
 from service.models import DeliveryStatus, OnUncertain, Session
 
 _new = tuple.__new__
@@ -67,11 +67,11 @@ def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.ra
     return ceiling * draw()
 
 
-def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Verdict:
+def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Decision:
     """Judge a delivery whose parts were all taken."""
     taken, claimed_at = " ".join(message_ids), delivery.claimed_at
     fields = (delivery.id, DeliveryStatus.SENT, 1, now, now, taken, None, None, claimed_at)
-    return _new(Verdict, (_new(Outcome, fields), None, "", "", False, False, ()))
+    return _new(Decision, (_new(Outcome, fields), None, "", "", False, False, ()))
 
 
 def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcome:
@@ -90,19 +90,19 @@ def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
     *,
     now: int,
     draw: Callable[[], float] = random.random,
-) -> Verdict:
+) -> Decision:
     """Judge a delivery that stopped at the part after `message_ids`."""
     case = _Case(delivery, " ".join(message_ids) or None, policy, now, draw)
     match error:
         case BlockedError():
             hold = blocked(error, session_id, now=now)
             rest = hold.until or now + _ms(_CLOSED_DOOR_WAIT)
-            return Verdict(case.ended(DeliveryStatus.QUEUED, error, tried=0, due_at=rest), hold)
+            return Decision(case.ended(DeliveryStatus.QUEUED, error, tried=0, due_at=rest), hold)
         case RequestError():
             hold = Hold(storable(error.reason), broadcast_id=delivery.broadcast_id)
-            return Verdict(case.ended(DeliveryStatus.FAILED, error), hold)
+            return Decision(case.ended(DeliveryStatus.FAILED, error), hold)
         case PermanentError():
-            failed = Verdict(case.ended(DeliveryStatus.FAILED, error))
+            failed = Decision(case.ended(DeliveryStatus.FAILED, error))
             return failed._replace(
                 session_id=session_id,
                 recipient=delivery.recipient,
@@ -110,11 +110,11 @@ def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
                 is_unknown=isinstance(error, UnknownCodeError),
             )
         case UncertainError() if not (policy.resend or error.provider_id):
-            return Verdict(case.ended(DeliveryStatus.UNCERTAIN, error))
+            return Decision(case.ended(DeliveryStatus.UNCERTAIN, error))
         case SendError():
-            return Verdict(case.again(error, getattr(error, "wait", 0.0)))
+            return Decision(case.again(error, getattr(error, "wait", 0.0)))
         case _:
-            return Verdict(case.again(_defect(error), 0.0))
+            return Decision(case.again(_defect(error), 0.0))
 
 
 def blocked(error: BlockedError, session_id: str, *, now: int) -> Hold:
@@ -123,21 +123,21 @@ def blocked(error: BlockedError, session_id: str, *, now: int) -> Hold:
     return Hold(storable(error.reason), session_id=session_id, until=until)
 
 
-def final(verdict: Verdict) -> Verdict:
+def final(decision: Decision) -> Decision:
     """Let a delivery fail that would be tried again, as its broadcast is over."""
-    outcome = verdict.outcome
+    outcome = decision.outcome
     if outcome.status is not DeliveryStatus.QUEUED:
-        return verdict
+        return decision
     reason = f"{outcome.reason} It is not sent again: the broadcast is over."
-    return verdict._replace(outcome=outcome._replace(status=DeliveryStatus.FAILED, reason=reason))
+    return decision._replace(outcome=outcome._replace(status=DeliveryStatus.FAILED, reason=reason))
 
 
-def spared(verdict: Verdict) -> Verdict:
+def spared(decision: Decision) -> Decision:
     """Queue a delivery again whose message was refused to another one, and is stopped already."""
-    outcome = verdict.outcome._replace(
+    outcome = decision.outcome._replace(
         status=DeliveryStatus.QUEUED, tried=0, code=None, reason=None
     )
-    return verdict._replace(outcome=outcome)
+    return decision._replace(outcome=outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ import structlog
 
 from service.channels.base import DriverContext
 from service.channels.conversations import Conversations, NotAllowedError, Talk
+from service.core.decisions import Decision, Hold
 from service.core.revocations import ClaimKey
-from service.core.verdicts import Hold, Verdict
 from service.dispatch.lease import Lease
 from service.dispatch.sending import retry
 from service.dispatch.sending.delivering import broken, deliver, give_back, given_back
@@ -185,42 +185,44 @@ class Sender:
     def _hand_in(self, ended: list[Talk]) -> None:
         """Hand in what became of deliveries: to the recorder, the meters and the limits."""
         now = time.monotonic()
-        verdicts: dict[str, list[Verdict]] = {}
+        decisions: dict[str, list[Decision]] = {}
         settled: dict[tuple[str, Response], list[float]] = {}
         attempts: dict[str, list[float]] = {}
         for talk in ended:
             work: Work = talk.token
-            verdict, response = talk.result or broken(work, talk.error or ValueError("no verdict"))
-            verdict = self._weigh(work, verdict)
-            verdicts.setdefault(work.claim_id, []).append(verdict)
+            decision, response = talk.result or broken(
+                work, talk.error or ValueError("no decision")
+            )
+            decision = self._weigh(work, decision)
+            decisions.setdefault(work.claim_id, []).append(decision)
             settled.setdefault((work.broadcast.session_id, response), []).append(work.began_at)
-            if verdict.outcome.tried:
+            if decision.outcome.tried:
                 attempts.setdefault(work.broadcast.driver.name, []).append(now - work.began_at)
-                if verdict.outcome.status is DeliveryStatus.QUEUED:
+                if decision.outcome.status is DeliveryStatus.QUEUED:
                     meters.retried(work.broadcast.driver.name)
-            if verdict.hold:
-                self._context.hold(verdict.hold)
+            if decision.hold:
+                self._context.hold(decision.hold)
         self._under_way.difference_update([talk.token for talk in ended])
         self._context.queue.settle(settled)
         meters.attempted(attempts)
-        for claim_id, each in verdicts.items():
+        for claim_id, each in decisions.items():
             self._context.recorder.put(claim_id, each)
 
-    def _weigh(self, work: Work, verdict: Verdict) -> Verdict:
-        """Return a verdict in the light of others on the same broadcast.
+    def _weigh(self, work: Work, decision: Decision) -> Decision:
+        """Return a decision in the light of others on the same broadcast.
 
         An unknown code that comes too often pauses it. Who is refused while it is paused for that
         already is not burnt, too.
         """
         context = self._context
-        if verdict.outcome.status is DeliveryStatus.SENT:
+        if decision.outcome.status is DeliveryStatus.SENT:
             context.streaks.end(work.broadcast.broadcast_id)
-            return verdict
-        if not (verdict.is_unknown or (verdict.hold and verdict.hold.broadcast_id)):
-            return verdict
+            return decision
+        if not (decision.is_unknown or (decision.hold and decision.hold.broadcast_id)):
+            return decision
         if not context.holds.allow("", work.broadcast.broadcast_id):
-            return retry.spared(verdict)
-        return context.streaks.weigh(verdict)
+            return retry.spared(decision)
+        return context.streaks.weigh(decision)
 
     def _glance(self) -> None:
         """See which sessions do not answer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from service.core.verdicts import Hold, Verdict
+from service.core.decisions import Decision, Hold
 
 LONGEST: Final = 3
 """People who are refused one after the other with an unknown code before a broadcast is paused."""
@@ -28,19 +28,19 @@ class Streaks:
     def __init__(self) -> None:
         self._streaks: dict[str, _Streak] = {}
 
-    def weigh(self, verdict: Verdict) -> Verdict:
-        """Return a verdict, which pauses the broadcast where its code has come too often."""
-        if not verdict.is_unknown:
-            return verdict
-        code, broadcast_id = verdict.outcome.code or "", verdict.outcome.broadcast_id
+    def weigh(self, decision: Decision) -> Decision:
+        """Return a decision, which pauses the broadcast where its code has come too often."""
+        if not decision.is_unknown:
+            return decision
+        code, broadcast_id = decision.outcome.code or "", decision.outcome.broadcast_id
         streak = self._streaks.pop(broadcast_id, None)
         if streak is None or streak.code != code:
             streak = _Streak(code, set())
-        streak.recipients.add(verdict.recipient)
+        streak.recipients.add(decision.recipient)
         if len(streak.recipients) >= LONGEST:
-            return verdict._replace(hold=Hold(_reason(verdict), broadcast_id=broadcast_id))
+            return decision._replace(hold=Hold(_reason(decision), broadcast_id=broadcast_id))
         self._keep(broadcast_id, streak)
-        return verdict
+        return decision
 
     def end(self, broadcast_id: str) -> None:
         """Take note that somebody got the message: it is not refused for all."""
@@ -53,6 +53,6 @@ class Streaks:
         self._streaks[broadcast_id] = streak
 
 
-def _reason(verdict: Verdict) -> str:
-    code, said = verdict.outcome.code, verdict.outcome.reason
+def _reason(decision: Decision) -> str:
+    code, said = decision.outcome.code, decision.outcome.reason
     return f"{LONGEST} people in a row were refused with the unknown code {code}: {said}"

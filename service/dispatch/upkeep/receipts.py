@@ -11,10 +11,10 @@ from sqlalchemy.orm import load_only
 
 from service.channels.base import BlockedError
 from service.config import Settings
-from service.core import holding, receipts, verdicts
+from service.core import decisions, holding, receipts
 from service.core.cases import Failure, Judge
+from service.core.decisions import Decision, Hold
 from service.core.receipts import Applied, Heard
-from service.core.verdicts import Hold, Verdict
 from service.database import Database, now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.retry import Policy
@@ -55,9 +55,9 @@ class Receipts:
             judge = judge_for(db, self.settings, now)
             result = receipts.apply(db, sessions, _BATCH, judge, now=now)
             holds = self._carry_out(db, result, now)
-        if opted_out := [verdict for verdict in result.verdicts if verdict.opted_out]:
+        if opted_out := [decision for decision in result.decisions if decision.opted_out]:
             with self.database.writing() as db:
-                verdicts.leave_out(db, opted_out, now=now)
+                decisions.leave_out(db, opted_out, now=now)
         for hold in holds:
             self.on_hold(hold)
         self._tell(result)
@@ -65,11 +65,11 @@ class Receipts:
 
     def _carry_out(self, db: Db, result: Applied, now: int) -> list[Hold]:
         """Write what failures and accounts lead to; return what is held."""
-        weighed = [self.streaks.weigh(verdict) for verdict in result.verdicts]
+        weighed = [self.streaks.weigh(decision) for decision in result.decisions]
         for broadcast_id in result.arrived:
             self.streaks.end(broadcast_id)
-        verdicts.carry_out(db, weighed, now=now)
-        holds = [verdict.hold for verdict in weighed if verdict.hold]
+        decisions.carry_out(db, weighed, now=now)
+        holds = [decision.hold for decision in weighed if decision.hold]
         return holds + [hold for each in result.heard if (hold := _heed(db, each, now))]
 
     def _tell(self, result: Applied) -> None:
@@ -91,17 +91,17 @@ def _heed(db: Db, heard: Heard, now: int) -> Hold | None:
     if not isinstance(heard.error, BlockedError):
         return None
     hold = retry.blocked(heard.error, heard.session_id, now=now)
-    verdicts.put_on_hold(db, hold, now=now)
+    decisions.put_on_hold(db, hold, now=now)
     return hold
 
 
 def judge_for(db: Db, settings: Settings, now: int) -> Judge:
     """Return who judges failures that came by receipt."""
 
-    def judge(failure: Failure) -> Verdict:
+    def judge(failure: Failure) -> Decision:
         broadcast = db.get_one(Broadcast, failure.delivery.broadcast_id, options=_OF_BROADCAST)
         session = db.get_one(Session, failure.session_id)
-        verdict = retry.judge(
+        decision = retry.judge(
             failure.error,
             failure.delivery,
             (failure.delivery.message_ids or "").split(),
@@ -109,7 +109,7 @@ def judge_for(db: Db, settings: Settings, now: int) -> Judge:
             session.id,
             now=now,
         )
-        return retry.final(verdict) if _is_over(broadcast, now) else verdict
+        return retry.final(decision) if _is_over(broadcast, now) else decision
 
     return judge
 

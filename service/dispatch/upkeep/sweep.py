@@ -139,10 +139,10 @@ class Sweep:
         return _WITHDRAWN_AT_ONCE in moved
 
     def _withdraw(self, broadcast_id: str, status: str) -> int:
-        verdict = _CANCELLED if status == BroadcastStatus.CANCELLED else _EXPIRED
+        decision = _CANCELLED if status == BroadcastStatus.CANCELLED else _EXPIRED
         with self.database.writing() as db:
             return transitions.withdraw(
-                db, broadcast_id, *verdict, limit=_WITHDRAWN_AT_ONCE, now=now_ms()
+                db, broadcast_id, *decision, limit=_WITHDRAWN_AT_ONCE, now=now_ms()
             )
 
     def _recount(self) -> None:

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Account, Content, Part
 from service.core import broadcasts, dispatchers, holding, sessions
+from service.core.decisions import Decision, Hold
 from service.core.deliveries.transitions import Outcome
-from service.core.verdicts import Hold, Verdict
 from service.database import Database, now_ms
 from service.dispatch.lease import Lease
 from service.dispatch.sending import pacing
@@ -62,9 +62,9 @@ class Returned(Recorder):
         super().__init__(world.settings, world.database)
         self.outcomes: list[Outcome] = []
 
-    def put(self, claim_id: str, verdicts: Iterable[Verdict]) -> None:
+    def put(self, claim_id: str, decisions: Iterable[Decision]) -> None:
         del claim_id
-        self.outcomes.extend(verdict.outcome for verdict in verdicts)
+        self.outcomes.extend(decision.outcome for decision in decisions)
 
 
 class Claiming:

@@ -1,4 +1,4 @@
-"""One delivery from its first part that is left to its verdict, without a thread or a database."""
+"""One delivery from its first part that is left to its decision, without a thread or a database."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from service.channels.base import (
 )
 from service.channels.conversations import NotAllowedError
 from service.channels.steps import Conversation, Pause
+from service.core.decisions import Hold
 from service.core.deliveries.claims import Claimed
 from service.core.sent_parts import PartSent
-from service.core.verdicts import Hold
 from service.database import now_ms
 from service.dispatch.sending.delivering import Delivered, broken, deliver, give_back
 from service.dispatch.sending.limits import Response
@@ -75,12 +75,12 @@ def well(word: str) -> str:
 
 def test_parts_are_sent_in_their_order_each_under_its_own_reference() -> None:
     driver = Driver(well)
-    verdict, response = delivered(driver, "one two three")
+    decision, response = delivered(driver, "one two three")
     assert driver.sent == [
         ("2348179803743", word, f"{DELIVERY}.{number}")
         for number, word in enumerate(("one", "two", "three"))
     ]
-    outcome = verdict.outcome
+    outcome = decision.outcome
     assert (outcome.id, outcome.status, outcome.tried, outcome.claimed_at) == (
         DELIVERY,
         "sent",
@@ -93,16 +93,16 @@ def test_parts_are_sent_in_their_order_each_under_its_own_reference() -> None:
 
 def test_parts_that_were_taken_before_are_not_sent_again() -> None:
     driver = Driver(well)
-    verdict, _ = delivered(driver, "one two three", message_ids="first second")
+    decision, _ = delivered(driver, "one two three", message_ids="first second")
     assert [word for _, word, _ in driver.sent] == ["three"]
-    assert verdict.outcome.message_ids == "first second id-three"
+    assert decision.outcome.message_ids == "first second id-three"
 
 
 def test_a_part_that_is_in_doubt_is_sent_again_in_its_place() -> None:
     driver = Driver(well)
-    verdict, _ = delivered(driver, "one two three", message_ids="first !")
+    decision, _ = delivered(driver, "one two three", message_ids="first !")
     assert [word for _, word, _ in driver.sent] == ["two", "three"]
-    assert verdict.outcome.message_ids == "first id-two id-three"
+    assert decision.outcome.message_ids == "first id-two id-three"
 
 
 def test_a_part_that_fails_keeps_those_before_it_and_ends_the_delivery() -> None:
@@ -137,18 +137,18 @@ OUTCOMES: list[tuple[Exception, str, int, Response]] = [
 def test_each_error_has_its_outcome_and_says_something_about_the_limit(
     error: Exception, status: str, tried: int, response: Response
 ) -> None:
-    verdict, said = delivered(Driver(raising(error)), "bad")
-    assert (verdict.outcome.status, verdict.outcome.tried, said) == (status, tried, response)
+    decision, said = delivered(Driver(raising(error)), "bad")
+    assert (decision.outcome.status, decision.outcome.tried, said) == (status, tried, response)
 
 
 def test_a_blocked_account_is_held() -> None:
-    verdict, _ = delivered(Driver(raising(BlockedError("Logged out."))), "bad")
-    assert verdict.hold == Hold("Logged out.", session_id=SESSION)
+    decision, _ = delivered(Driver(raising(BlockedError("Logged out."))), "bad")
+    assert decision.hold == Hold("Logged out.", session_id=SESSION)
 
 
 def test_what_may_not_go_on_goes_back_with_the_parts_that_were_taken() -> None:
-    verdict, _ = delivered(Driver(raising(NotAllowedError())), "one bad")
-    outcome = verdict.outcome
+    decision, _ = delivered(Driver(raising(NotAllowedError())), "one bad")
+    outcome = decision.outcome
     assert (outcome.status, outcome.tried, outcome.message_ids) == ("queued", 0, "id-one")
 
 
@@ -177,8 +177,8 @@ def test_what_a_driver_returns_is_kept_as_one_word(given: object, kept: str) -> 
 
 def test_what_receipts_name_by_the_providers_id_is_remembered() -> None:
     driver = Driver(lambda word: word if word != "nameless" else "", echoes_references=False)
-    verdict, _ = delivered(driver, "one nameless three", message_ids="before")
-    assert verdict.parts == (PartSent(SESSION, "three", DELIVERY, 2),)
+    decision, _ = delivered(driver, "one nameless three", message_ids="before")
+    assert decision.parts == (PartSent(SESSION, "three", DELIVERY, 2),)
     driver.echoes_references = True
     assert delivered(driver, "one")[0].parts == ()
 
@@ -218,15 +218,15 @@ def test_without_a_rate_nothing_waits() -> None:
 
 def test_a_delivery_is_given_back_as_it_was() -> None:
     driver = Driver(well)
-    verdict, response = converse(
+    decision, response = converse(
         give_back(work(driver, "one two", attempts=2, message_ids="first"))
     ).result
-    outcome = verdict.outcome
+    outcome = decision.outcome
     assert (outcome.status, outcome.tried, outcome.message_ids) == ("queued", 0, "first")
     assert (response, driver.sent) == (Response.NOTHING, [])
 
 
 def test_a_delivery_that_a_defect_broke_off_is_tried_again() -> None:
-    verdict, response = broken(work(Driver(well), "one"), ZeroDivisionError())
-    assert (verdict.outcome.status, verdict.outcome.tried) == ("queued", 1)
-    assert (verdict.outcome.code, response) == ("internal_error", Response.NOTHING)
+    decision, response = broken(work(Driver(well), "one"), ZeroDivisionError())
+    assert (decision.outcome.status, decision.outcome.tried) == ("queued", 1)
+    assert (decision.outcome.code, response) == ("internal_error", Response.NOTHING)

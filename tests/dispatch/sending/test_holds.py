@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.core.verdicts import Hold
+from service.core.decisions import Hold
 from service.dispatch.sending import holds as module
 from service.dispatch.sending.holds import LocalHolds
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, text
 
+from service.core.decisions import Decision, Hold
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.transitions import Outcome
-from service.core.verdicts import Hold, Verdict
 from service.database import Database, now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.recorder import Recorder
@@ -29,15 +29,15 @@ def recorder(world: World) -> Iterator[Recorder]:
     recorder.drain(time.monotonic() + 10)
 
 
-def sent(claimed: Claimed) -> Verdict:
+def sent(claimed: Claimed) -> Decision:
     return retry.sent(claimed, [f"id-{claimed.recipient}"], now=now_ms())
 
 
-def refused(claimed: Claimed, reason: str, message_ids: str | None = None) -> Verdict:
+def refused(claimed: Claimed, reason: str, message_ids: str | None = None) -> Decision:
     """Return a result that no driver's error could make: it comes past all cleaning."""
     at = now_ms()
     failed = DeliveryStatus.FAILED
-    return Verdict(Outcome(claimed.id, failed, 1, at, at, message_ids, reason=reason))
+    return Decision(Outcome(claimed.id, failed, 1, at, at, message_ids, reason=reason))
 
 
 def test_a_result_is_written_with_its_counter(world: World, recorder: Recorder) -> None:
@@ -170,7 +170,7 @@ def test_a_hold_on_a_session_is_written(world: World, recorder: Recorder) -> Non
     broadcast_id = world.ready(numbers(1), session_id=session_id)
     claims = world.claim(broadcast_id)
     outcome = retry.untried(claims.deliveries[0], now=now_ms())
-    recorder.put(claims.id, [Verdict(outcome, Hold("Logged out.", session_id=session_id))])
+    recorder.put(claims.id, [Decision(outcome, Hold("Logged out.", session_id=session_id))])
     assert recorder.drain(time.monotonic() + 60)
     session = world.get_session(session_id)
     assert (session.status, session.reason) == ("blocked", "Logged out.")
@@ -179,9 +179,9 @@ def test_a_hold_on_a_session_is_written(world: World, recorder: Recorder) -> Non
 def test_a_hold_on_a_broadcast_is_written(world: World, recorder: Recorder) -> None:
     broadcast_id = world.ready(numbers(2))
     claims = world.claim(broadcast_id, 1)
-    verdict = refused(claims.deliveries[0], "Bad template.")
+    decision = refused(claims.deliveries[0], "Bad template.")
     hold = Hold("Bad template.", broadcast_id=broadcast_id)
-    recorder.put(claims.id, [Verdict(verdict.outcome, hold)])
+    recorder.put(claims.id, [Decision(decision.outcome, hold)])
     assert recorder.drain(time.monotonic() + 60)
     broadcast = world.get(broadcast_id)
     assert (broadcast.status, broadcast.reason) == ("paused", "Bad template.")

@@ -17,8 +17,8 @@ from service.channels.base import (
     SendError,
     UncertainError,
 )
+from service.core.decisions import Decision, Hold
 from service.core.deliveries.claims import Claimed
-from service.core.verdicts import Hold, Verdict
 from service.dispatch.sending import retry
 from service.dispatch.sending.retry import Policy
 from service.models import DeliveryStatus
@@ -46,7 +46,7 @@ def judged(
     *,
     taken: tuple[str, ...] = (),
     draw: float = 0.5,
-) -> Verdict:
+) -> Decision:
     return retry.judge(error, delivery, list(taken), policy, SESSION, now=NOW, draw=lambda: draw)
 
 
@@ -90,15 +90,15 @@ def test_a_blocked_account_costs_the_delivery_no_attempt() -> None:
 
 
 def test_an_account_blocked_without_an_end_is_held_until_it_is_mended() -> None:
-    verdict = judged(BlockedError("Logged out.", code="401"))
-    assert verdict.hold == Hold("Logged out.", session_id=SESSION, until=None)
-    assert verdict.outcome.due_at > NOW
+    decision = judged(BlockedError("Logged out.", code="401"))
+    assert decision.hold == Hold("Logged out.", session_id=SESSION, until=None)
+    assert decision.outcome.due_at > NOW
 
 
 def test_an_account_blocked_for_a_while_is_held_for_that_while() -> None:
-    verdict = judged(BlockedError("Slow down.", wait=30.0))
-    assert verdict.hold == Hold("Slow down.", session_id=SESSION, until=NOW + 30_000)
-    assert verdict.outcome.due_at == NOW + 30_000
+    decision = judged(BlockedError("Slow down.", wait=30.0))
+    assert decision.hold == Hold("Slow down.", session_id=SESSION, until=NOW + 30_000)
+    assert decision.outcome.due_at == NOW + 30_000
 
 
 def test_a_refused_message_holds_its_broadcast() -> None:
@@ -158,9 +158,9 @@ def test_the_next_attempt_is_never_before_the_provider_allows() -> None:
 def test_no_wait_that_a_provider_names_upsets_the_judge(
     kind: type[RetryableError | BlockedError], wait: float
 ) -> None:
-    verdict = judged(kind("Come back later.", wait=wait))
-    assert NOW <= verdict.outcome.due_at < 2**62
-    assert verdict.hold is None or NOW <= (verdict.hold.until or NOW) < 2**62
+    decision = judged(kind("Come back later.", wait=wait))
+    assert NOW <= decision.outcome.due_at < 2**62
+    assert decision.hold is None or NOW <= (decision.hold.until or NOW) < 2**62
 
 
 @given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))

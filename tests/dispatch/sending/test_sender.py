@@ -21,9 +21,9 @@ from service.channels.base import (
     UncertainError,
 )
 from service.core import dispatchers
+from service.core.decisions import Decision, Hold
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.transitions import Outcome
-from service.core.verdicts import Hold, Verdict
 from service.database import now_ms
 from service.dispatch.lease import Lease
 from service.dispatch.sending.holds import LocalHolds
@@ -52,18 +52,18 @@ class Kept(Recorder):
 
     def __init__(self, world: World) -> None:
         super().__init__(world.settings, world.database)
-        self.given: list[Verdict] = []
+        self.given: list[Decision] = []
         self.is_full = False
 
-    def put(self, claim_id: str, verdicts: Iterable[Verdict]) -> None:
+    def put(self, claim_id: str, decisions: Iterable[Decision]) -> None:
         del claim_id
-        self.given.extend(verdicts)
+        self.given.extend(decisions)
 
     def has_room(self) -> bool:
         return not self.is_full
 
     def outcomes(self) -> dict[str, Outcome]:
-        return {verdict.outcome.id: verdict.outcome for verdict in list(self.given)}
+        return {decision.outcome.id: decision.outcome for decision in list(self.given)}
 
 
 class Workshop:
@@ -334,7 +334,7 @@ def test_what_may_not_be_sent_does_not_stay_in_the_ledger(
     recorded.on_recorded = workshop.ledger.erase
     workshop.lease.leave()
     (outcome,) = workshop.do(work := workshop.work())
-    recorded.put(work.claim_id, [Verdict(outcome)])
+    recorded.put(work.claim_id, [Decision(outcome)])
     assert recorded.drain(time.monotonic() + 60)
     assert workshop.under_way() == set()
 
@@ -472,7 +472,7 @@ def test_what_is_under_way_is_waited_for_at_the_end(
     assert workshop.senders.join(time.monotonic() + 0.1) == 1
     door.open()
     assert workshop.senders.join(time.monotonic() + 60) == 0
-    assert [verdict.outcome.status for verdict in workshop.recorder.given] == ["sent"]
+    assert [decision.outcome.status for decision in workshop.recorder.given] == ["sent"]
 
 
 def few_wait(workshop: Workshop) -> bool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from service.core.decisions import Decision
 from service.core.deliveries.transitions import Outcome
-from service.core.verdicts import Verdict
 from service.dispatch.sending.streaks import Streaks
 from service.models import DeliveryStatus
 
 BROADCAST, OTHER = "b" * 18 + "0" * 6, "c" * 18 + "0" * 6
 
 
-def refused(recipient: str, code: str = "987654", broadcast_id: str = BROADCAST) -> Verdict:
+def refused(recipient: str, code: str = "987654", broadcast_id: str = BROADCAST) -> Decision:
     delivery_id = f"{broadcast_id[:18]}000001"
     outcome = Outcome(delivery_id, DeliveryStatus.FAILED, 1, 0, 0, None, code, "Meta's words.")
-    return Verdict(outcome, recipient=recipient, is_unknown=True)
+    return Decision(outcome, recipient=recipient, is_unknown=True)
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def streaks() -> Streaks:
     return Streaks()
 
 
-def pauses(streaks: Streaks, *verdicts: Verdict) -> list[bool]:
-    return [streaks.weigh(verdict).hold is not None for verdict in verdicts]
+def pauses(streaks: Streaks, *decisions: Decision) -> list[bool]:
+    return [streaks.weigh(decision).hold is not None for decision in decisions]
 
 
 def test_the_third_person_in_a_row_pauses_the_broadcast(streaks: Streaks) -> None:
@@ -54,13 +54,13 @@ def test_somebody_who_gets_the_message_ends_the_row(streaks: Streaks) -> None:
 
 def test_another_code_begins_another_row(streaks: Streaks) -> None:
     codes = ("1", "1", "2", "2", "2")
-    verdicts = [refused(str(place), code) for place, code in enumerate(codes)]
-    assert pauses(streaks, *verdicts) == [False, False, False, False, True]
+    decisions = [refused(str(place), code) for place, code in enumerate(codes)]
+    assert pauses(streaks, *decisions) == [False, False, False, False, True]
 
 
 def test_broadcasts_are_counted_apart(streaks: Streaks) -> None:
-    verdicts = [refused(name, "1", each) for name in "ab" for each in (BROADCAST, OTHER)]
-    assert pauses(streaks, *verdicts) == [False] * 4
+    decisions = [refused(name, "1", each) for name in "ab" for each in (BROADCAST, OTHER)]
+    assert pauses(streaks, *decisions) == [False] * 4
 
 
 def test_a_known_code_is_nobodys_riddle(streaks: Streaks) -> None:

@@ -16,9 +16,9 @@ from service.channels.base import (
     UnknownCodeError,
 )
 from service.core import receipts
+from service.core.decisions import Hold
 from service.core.deliveries import transitions
 from service.core.deliveries.transitions import Outcome
-from service.core.verdicts import Hold
 from service.database import now_ms
 from service.dispatch.upkeep.receipts import Receipts
 from service.errors import TooManyReportsError

@@ -54,7 +54,7 @@ _CODES: Final[dict[Meaning, tuple[int, ...]]] = {
 }
 """Meta recommends using the code, not the HTTP status."""
 
-VERDICTS: Final = {code: verdict for verdict, codes in _CODES.items() for code in codes}
+VERDICTS: Final = {code: decision for decision, codes in _CODES.items() for code in codes}
 
 WAITS: Final = {131056: 6.0, 131049: 86_400.0, 132069: 3_600.0, 131064: 3_600.0}
 """Seconds to wait if Meta does not say how long. The pair rate is one message per 6 s; the limit on

@@ -1,6 +1,6 @@
 """The bare minimum: messages sent over curl, nothing kept; it prints sends a second.
 
-python -m benchmarks.bare PROVIDER_URL COUNT
+python -m benchmarks.curl_loop PROVIDER_URL COUNT
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ One thread has many messages under way over curl's multi handle; two others clai
 results. It is as fast as its author could make it, and it promises less: it holds no lease, fences
 no write, keeps no rate, retries nothing, and what it has claimed when it dies stays claimed.
 
-    python -m benchmarks.byhand POSTGRES_URL BROADCAST_ID PROVIDER_URL UNDER_WAY
+    python -m benchmarks.handwritten POSTGRES_URL BROADCAST_ID PROVIDER_URL UNDER_WAY
 """
 
 from __future__ import annotations

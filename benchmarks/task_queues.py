@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import psycopg
 
-from benchmarks.ground import PYTHON, ROOT, Ground, answers, on_path, until
 from benchmarks.provider import Provider
 from benchmarks.rates import rate
+from benchmarks.workspace import PYTHON, ROOT, Workspace, answers, on_path, until
 from tests.serving import free_port
 
 CELERY = "Celery, a task per recipient, Redis + Postgres"
@@ -61,7 +61,7 @@ def missing() -> list[str]:
 
 
 @contextmanager
-def running(ground: Ground, provider: Provider) -> Iterator[dict[str, Way]]:
+def running(workspace: Workspace, provider: Provider) -> Iterator[dict[str, Way]]:
     """Give the ways there are, each a measurement of deliveries a second."""
     server = _server()
     if server is None:
@@ -70,9 +70,9 @@ def running(ground: Ground, provider: Provider) -> Iterator[dict[str, Way]]:
     install()
     port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with ground.process("redis", [server, *options, "--dir", ground.new_folder()]):
+    with workspace.process("redis", [server, *options, "--dir", workspace.new_folder()]):
         until(lambda: answers(port), "redis")
-        yield {name: _way(ground, provider, port, rival) for name, rival in _RIVALS.items()}
+        yield {name: _way(workspace, provider, port, rival) for name, rival in _RIVALS.items()}
 
 
 def install() -> None:
@@ -96,9 +96,9 @@ def program(name: str) -> str:
     return str(_BIN / name)
 
 
-def _way(ground: Ground, provider: Provider, port: int, rival: _Rival) -> Way:
+def _way(workspace: Workspace, provider: Provider, port: int, rival: _Rival) -> Way:
     def measured(total: int) -> float:
-        with ground.new_database() as url, psycopg.connect(plain(url), autocommit=True) as db:
+        with workspace.new_database() as url, psycopg.connect(plain(url), autocommit=True) as db:
             db.execute(_TABLE)
             db.execute(_ROWS, (2348030000000, total))
             environment = {
@@ -107,10 +107,10 @@ def _way(ground: Ground, provider: Provider, port: int, rival: _Rival) -> Way:
                 "PROVIDER": provider.url(),
             }
             enqueue = [program("python"), "-m", rival.module]
-            with ground.process("enqueue", enqueue, environment) as process:
+            with workspace.process("enqueue", enqueue, environment) as process:
                 process.wait()
             workers = [program(rival.workers[0]), *rival.workers[1:]]
-            with ground.process("workers", workers, environment):
+            with workspace.process("workers", workers, environment):
                 return rate(lambda: _count(db), total, part=_STEADY)
 
     return measured

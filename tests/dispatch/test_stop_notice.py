@@ -1,4 +1,4 @@
-"""What a process says to whoever waits for its end."""
+"""The notice of a stopping process that must wait for sends to finish."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from service.dispatch import farewell
+from service.dispatch import stop_notice
 from tests.waiting import LIMIT
 
 
 def test_what_takes_longer_than_a_moment_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(farewell, "_A_MOMENT", 0.01)
+    monkeypatch.setattr(stop_notice, "_A_MOMENT", 0.01)
     said: list[str] = []
     told = threading.Event()
 
@@ -19,15 +19,15 @@ def test_what_takes_longer_than_a_moment_is_announced(monkeypatch: pytest.Monkey
         said.append(sentence)
         told.set()
 
-    with farewell.announced(say, 2.5):
+    with stop_notice.shown(say, 2.5):
         assert told.wait(LIMIT)
-    assert said == ["Finishing the sends under way; this takes 2.5 seconds at most."]
+    assert said == ["Finishing messages that are being sent; this takes 2.5 seconds at most."]
 
 
 def test_what_ends_in_a_moment_is_not() -> None:
     said: list[str] = []
     before = threading.active_count()
-    with farewell.announced(said.append, 2.5):
+    with stop_notice.shown(said.append, 2.5):
         pass
     for thread in threading.enumerate()[before:]:
         thread.join(LIMIT)

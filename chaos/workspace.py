@@ -1,4 +1,4 @@
-"""The ground: folder, disk, database and settings of one run, gone when it is over."""
+"""The workspace: folder, disk, database and settings of one run, gone when it is over."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.ground import ROOT, clean_environment
 from benchmarks.provider import noting
-from benchmarks.stub import Journal
+from benchmarks.stub import MessageLog
+from benchmarks.workspace import ROOT, clean_environment
 from chaos.clock import Clock
 from chaos.databases import Base, Postgres, Sqlite
 from chaos.disk import MIB, Disk, NoDiskError
@@ -26,7 +26,7 @@ _DISK_PER_DELIVERY = 2048
 
 
 @dataclass(slots=True)
-class Ground:
+class Workspace:
     """Where a run takes place; `skipped` says what cannot be done here."""
 
     folder: Path
@@ -35,7 +35,7 @@ class Ground:
     database: Base
     clock: Clock
     provider_url: str
-    provider: Journal
+    provider: MessageLog
     environment: dict[str, str]
     skipped: list[str] = field(default_factory=list)
 
@@ -75,7 +75,7 @@ class Ground:
 
 
 @contextmanager
-def prepare(plan: Plan) -> Iterator[Ground]:
+def prepare(plan: Plan) -> Iterator[Workspace]:
     """Make everything that a run needs, and remove it at the end of the block."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crier-chaos-")))
@@ -94,8 +94,8 @@ def prepare(plan: Plan) -> Iterator[Ground]:
         environment = _environment(plan, data, database.url)
         if "clock" in plan.faults:
             environment |= clock.environment
-        url, journal = stack.enter_context(noting(folder))
-        yield Ground(folder, data, disk, database, clock, url, journal, environment, skipped)
+        url, message_log = stack.enter_context(noting(folder))
+        yield Workspace(folder, data, disk, database, clock, url, message_log, environment, skipped)
 
 
 def _disk(plan: Plan, folder: Path) -> tuple[Disk | None, list[str]]:

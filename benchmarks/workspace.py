@@ -1,4 +1,4 @@
-"""The ground that measurements stand on: a folder, a durable Postgres, processes, free ports.
+"""The workspace that measurements stand on: a folder, a durable Postgres, processes, free ports.
 
 Everything is made for one run, on the loopback, and ended by its own process id, also when the
 run is broken off.
@@ -43,7 +43,7 @@ class BenchmarkError(Exception):
     """A measurement could not be taken."""
 
 
-class Ground:
+class Workspace:
     """One run's folder and Postgres server; both go when the run ends."""
 
     def __init__(self, stack: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""The crew: the service's processes, each started again as soon as it is gone."""
+"""The supervisor: the service's processes, each started again as soon as it is gone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import NamedTuple, Self
 
-from benchmarks.ground import start
-from chaos.journal import Journal
+from benchmarks.workspace import start
+from chaos.event_log import EventLog
 from chaos.processes import Process, children, find
 
 _LOOK_EVERY = 0.02
@@ -71,12 +71,12 @@ class Member:
         return self.log.read_text(errors="replace")[-1500:]
 
 
-class Crew:
+class Supervisor:
     """Gunicorn and dispatchers; `failures` are ends that nobody had asked for."""
 
-    def __init__(self, members: Sequence[Member], journal: Journal, grace: float) -> None:
+    def __init__(self, members: Sequence[Member], events: EventLog, grace: float) -> None:
         self._members = members
-        self._journal = journal
+        self._events = events
         self._grace = grace
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watcher")
@@ -180,7 +180,7 @@ class Crew:
             return
         gist = words.strip().rpartition("\n")[2]
         self.failures.append(f"{member.role} ended with {code}: {gist[:300]}")
-        self._journal.note("ended", f"{member.role} by itself with {code}")
+        self._events.note("ended", f"{member.role} by itself with {code}")
 
 
 def members(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import NamedTuple
 
-from benchmarks import throughput, usual
+from benchmarks import task_queues, throughput
 from benchmarks.figures import Report, number
 
 _WIDTH, _BAR, _STEP, _TOP = 880, 22, 34, 62
@@ -32,8 +32,8 @@ class _Bar(NamedTuple):
 
 
 _BARS = (
-    _Bar("Celery, a task per recipient", usual.CELERY, "theirs"),
-    _Bar("Dramatiq, a task per recipient", usual.DRAMATIQ, "theirs"),
+    _Bar("Celery, a task per recipient", task_queues.CELERY, "theirs"),
+    _Bar("Dramatiq, a task per recipient", task_queues.DRAMATIQ, "theirs"),
     _Bar("Crier, SQLite, one process", "Crier, SQLite, 1 process", "ours"),
     _Bar("Crier, Postgres, one process", throughput.SERVICE, "ours"),
     _Bar("Crier, Postgres, two processes", "Crier, Postgres, 2 processes", "ours"),

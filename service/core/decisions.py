@@ -34,7 +34,7 @@ class Hold:
     until: int | None = None
 
 
-class Verdict(NamedTuple):
+class Decision(NamedTuple):
     """The outcome for one delivery, and what it means beyond it.
 
     `recipient` opted out of the session's messages where `opted_out` says so, and was refused with
@@ -51,28 +51,30 @@ class Verdict(NamedTuple):
     parts: tuple[PartSent, ...] = ()
 
 
-def carry_out(db: Db, verdicts: Iterable[Verdict], *, now: int) -> None:
-    """Write what verdicts mean beyond their deliveries."""
-    told = [verdict for verdict in verdicts if verdict.hold or verdict.opted_out or verdict.parts]
-    sent_parts.remember(db, [part for verdict in told for part in verdict.parts])
-    for hold in sorted({verdict.hold for verdict in told if verdict.hold}, key=_order):
+def carry_out(db: Db, decisions: Iterable[Decision], *, now: int) -> None:
+    """Write what decisions mean beyond their deliveries."""
+    told = [
+        decision for decision in decisions if decision.hold or decision.opted_out or decision.parts
+    ]
+    sent_parts.remember(db, [part for decision in told for part in decision.parts])
+    for hold in sorted({decision.hold for decision in told if decision.hold}, key=_order):
         put_on_hold(db, hold, now=now)
     for whose, people in _refusers(told).items():
         opt_outs.remember(db, whose, people, OptOutSource.PROVIDER, now=now)
 
 
-def leave_out(db: Db, verdicts: Iterable[Verdict], *, now: int) -> list[ClaimKey]:
+def leave_out(db: Db, decisions: Iterable[Decision], *, now: int) -> list[ClaimKey]:
     """End what waits for those who have opted out; in a transaction after that of `carry_out`."""
     return [
         claim
-        for whose, people in _refusers(verdicts).items()
+        for whose, people in _refusers(decisions).items()
         for claim in opt_outs.enforce(db, whose, people, now=now)
     ]
 
 
-def _refusers(verdicts: Iterable[Verdict]) -> dict[Whose, list[str]]:
+def _refusers(decisions: Iterable[Decision]) -> dict[Whose, list[str]]:
     """Return who has opted out, by the session that they want nothing from."""
-    pairs = sorted({(each.session_id, each.recipient) for each in verdicts if each.opted_out})
+    pairs = sorted({(each.session_id, each.recipient) for each in decisions if each.opted_out})
     return {
         Whose(session_id=session_id): [recipient for _, recipient in some]
         for session_id, some in groupby(pairs, key=itemgetter(0))

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from benchmarks import picture
+from benchmarks import chart
 from benchmarks.figures import Figure, Report, line
 from benchmarks.sentences import ROWS
 
@@ -114,7 +114,7 @@ def write(folder: Path, report: Report, taken_on: Machine, minutes: float, comma
     }
     text = json.dumps(content, indent=2, ensure_ascii=False)
     (folder / "benchmarks.json").write_text(f"{text}\n")
-    (folder / "benchmarks.svg").write_text(picture.draw(report, taken_on.describe()))
+    (folder / "benchmarks.svg").write_text(chart.draw(report, taken_on.describe()))
     print(f"Written to {folder / 'benchmarks.json'} and benchmarks.svg beside it.")
 
 

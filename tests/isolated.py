@@ -67,10 +67,10 @@ def why_not() -> str:
 
 
 _WHY_NOT = why_not()
-needs_island = pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
+needs_isolation = pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
 
 
-class Island:
+class IsolatedMachine:
     """Namespaces that a process holds open."""
 
     def __init__(self, holder: int) -> None:
@@ -108,16 +108,16 @@ class Island:
 
 
 @contextmanager
-def new() -> Iterator[Island]:
-    """Give an island until the end of the block."""
+def new() -> Iterator[IsolatedMachine]:
+    """Give an isolated_machine until the end of the block."""
     options = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     process = subprocess.Popen(["/usr/bin/env", "unshare", *options, "sleep", "infinity"])
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
         until(lambda: children.read_text().split())
-        island = Island(int(children.read_text().split()[0]))
-        island.prepare()
-        yield island
+        isolated_machine = IsolatedMachine(int(children.read_text().split()[0]))
+        isolated_machine.prepare()
+        yield isolated_machine
     finally:
         process.kill()
         process.wait()

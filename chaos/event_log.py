@@ -1,4 +1,4 @@
-"""The journal: what was done to the service, and when."""
+"""The event log: what was done to the service, and when."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     delay: float = 0.0
 
 
-class Journal:
+class EventLog:
     """All that was done, by several threads."""
 
     def __init__(self, *, aloud: bool = False) -> None:
