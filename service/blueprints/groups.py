@@ -20,10 +20,10 @@ from service.schemas.contacts import ContactSchema
 from service.schemas.groups import (
     FullGroupSchema,
     GroupChangeSchema,
+    GroupPreviewRequestSchema,
+    GroupPreviewSchema,
     GroupSchema,
     NewGroupSchema,
-    PreviewRequestSchema,
-    PreviewSchema,
 )
 
 blueprint = Blueprint("groups", __name__, description="Named lists of contacts to send to")
@@ -84,8 +84,8 @@ def index_contacts(page: PageRequest, group_id: str) -> Page[Shown]:
 
 @blueprint.post("/group/preview", "previewGroup")
 @blueprint.scope(Scope.READ)
-@blueprint.takes(PreviewRequestSchema)
-@blueprint.answers(200, PreviewSchema, "Group previewed successfully!")
+@blueprint.takes(GroupPreviewRequestSchema)
+@blueprint.answers(200, GroupPreviewSchema, "Group previewed successfully!")
 def preview(body: dict[str, Any]) -> dict[str, Any]:
     """Count whom a rule matches, and show the first five, without storing it."""
     with crier().database.reading() as db:

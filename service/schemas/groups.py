@@ -102,7 +102,7 @@ class FullGroupSchema(GroupSchema):
     contacts = fields.List(fields.String(), required=True)
 
 
-class PreviewRequestSchema(CredentialsSchema):
+class GroupPreviewRequestSchema(CredentialsSchema):
     """A rule to be tried out."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"rule": {"tags": ["customer"]}}
@@ -110,7 +110,7 @@ class PreviewRequestSchema(CredentialsSchema):
     rule = fields.Nested(RuleSchema, required=True)
 
 
-class PreviewSchema(Schema):
+class GroupPreviewSchema(Schema):
     """Whom a rule matches now."""
 
     size = fields.Integer(required=True)
