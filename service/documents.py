@@ -148,7 +148,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-class Written(float):
+class WrittenNumber(float):
     """A number with a point or an exponent. `str` returns it as the client wrote it.
 
     A phone number written as `1.2E+10` must differ from one written out with `.0` at its end.
@@ -162,7 +162,7 @@ class Written(float):
 
 
 def _finite(digits: str) -> float:
-    number = Written(digits)
+    number = WrittenNumber(digits)
     if math.isinf(number):
         refuse("a number is too large")
     return number

@@ -116,7 +116,7 @@ def _key_problems(parts: Crier) -> dict[str, str]:
     return {"keys": closed.sentence(with_names=False)} if closed else {}
 
 
-def unopened(parts: Crier) -> keys.Unopened | None:
+def unopened(parts: Crier) -> keys.UndecryptableSessions | None:
     """Return the sessions whose secrets this process cannot decrypt, None if none."""
     with parts.database.reading() as db:
         return keys.unopened(db, parts.vault)

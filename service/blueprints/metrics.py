@@ -32,7 +32,7 @@ blueprint = flask.Blueprint("metrics", __name__)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
-class FromAfarError(ServiceError):
+class RemoteCallerError(ServiceError):
     """Without METRICS_TOKEN, only callers on this machine may read the metrics."""
 
     status = 403
@@ -85,7 +85,7 @@ def _admit() -> None:
     token = crier().settings.metrics_token
     if not token:
         if not _is_from_here():
-            raise FromAfarError
+            raise RemoteCallerError
         return
     scheme, _, given = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":

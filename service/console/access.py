@@ -20,7 +20,7 @@ from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import notices
 from service.core import sign_ins
-from service.core.sign_ins import Visitor
+from service.core.sign_ins import ConsoleUser
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import ConflictError, ForbiddenError, InvalidError, ServiceError
@@ -41,7 +41,7 @@ class ForeignFormError(ServiceError):
     status = 403
 
 
-class Noun(flask.Blueprint):
+class Section(flask.Blueprint):
     """The pages about one noun."""
 
     def __init__(self, name: str, import_name: str) -> None:
@@ -97,7 +97,7 @@ class Noun(flask.Blueprint):
         return self.route(rule, methods=[method])(view)
 
 
-def identify() -> Visitor | None:
+def identify() -> ConsoleUser | None:
     """Find out who is signed in; None: nobody, or not any more."""
     secret = request.cookies.get(COOKIE, "")
     if not secret:
@@ -109,17 +109,17 @@ def identify() -> Visitor | None:
     return found
 
 
-def visitor() -> Visitor:
+def visitor() -> ConsoleUser:
     """Return who is signed in; only where a page asks for a scope."""
-    return cast("Visitor", g.visitor)
+    return cast("ConsoleUser", g.visitor)
 
 
-def known_visitor() -> Visitor | None:
+def known_visitor() -> ConsoleUser | None:
     """Return who is signed in, None while nobody has been recognised."""
-    return cast("Visitor | None", g.get("visitor"))
+    return cast("ConsoleUser | None", g.get("visitor"))
 
 
-def word(visitor: Visitor) -> str:
+def word(visitor: ConsoleUser) -> str:
     """Return the word that this visitor's forms carry."""
     return hmac.new(visitor.secret.encode(), _WORD.encode(), hashlib.sha256).hexdigest()
 
@@ -160,7 +160,7 @@ def check_origin() -> None:
         raise ForeignFormError
 
 
-def _check_word(visitor: Visitor) -> None:
+def _check_word(visitor: ConsoleUser) -> None:
     given = request.headers.get("X-Csrf", "") or request.form.get(_WORD, "")
     if not hmac.compare_digest(given.encode(), word(visitor).encode()):
         raise ForeignFormError

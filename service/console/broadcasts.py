@@ -11,7 +11,7 @@ from service.blueprints import exports
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import bars, bubbles, charts, listing, notices, progress
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
 from service.core import (
@@ -32,7 +32,7 @@ from service.core.reports import Filter
 from service.database import now_ms
 from service.models import Broadcast, BroadcastStatus, Delivery, DeliveryStatus
 
-blueprint = Noun("broadcasts", __name__)
+blueprint = Section("broadcasts", __name__)
 
 _STATES: Final = {
     "running": (BroadcastStatus.SENDING, BroadcastStatus.PAUSED),

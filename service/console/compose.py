@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import bubbles, forms, notices, orders
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.language import gettext as _
 from service.core import attachments, broadcasts, groups, intake, sessions
 from service.core.intake import BroadcastRequest
@@ -22,7 +22,7 @@ from service.database import now_ms
 from service.errors import InvalidError
 from service.models import Attachment, Broadcast, SendType
 
-blueprint = Noun("compose", __name__)
+blueprint = Section("compose", __name__)
 
 _ALL = PageRequest(1, LARGEST_SIZE)
 _INVALID = 422

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms, listing, notices
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.language import gettext as _
 from service.core import contacts, groups
 from service.core.paging import LARGEST_SIZE, PageRequest
@@ -19,7 +19,7 @@ from service.errors import InvalidError
 from service.models import Contact
 from service.schemas.contacts import ContactChangeSchema, NewContactSchema
 
-blueprint = Noun("contacts", __name__)
+blueprint = Section("contacts", __name__)
 
 _INVALID = 422
 _LONGEST_SEARCH = 200

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
 from service.console import forms, listing, notices
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
 from service.core import contacts, groups
@@ -17,7 +17,7 @@ from service.errors import InvalidError
 from service.schemas.contacts import NewContactSchema
 from service.schemas.groups import GroupChangeSchema, NewGroupSchema
 
-blueprint = Noun("groups", __name__)
+blueprint = Section("groups", __name__)
 
 
 @blueprint.action("/groups/new")

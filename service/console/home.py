@@ -9,13 +9,13 @@ from flask import render_template
 
 from service.blueprints.context import crier
 from service.console import charts, progress
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.language import zone
 from service.core import overviews, sessions
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.database import now_ms
 
-blueprint = Noun("home", __name__)
+blueprint = Section("home", __name__)
 
 _NEWEST = 5
 _MOST_RUNNING = 20

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints.context import crier
 from service.channels.drivers import sandbox
 from service.console import bubbles, listing
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.core import attachments, sessions
 
-blueprint = Noun("phones", __name__)
+blueprint = Section("phones", __name__)
 
 
 @blueprint.page("/phones")

@@ -10,9 +10,9 @@ from werkzeug.wrappers import Response
 
 from service.blueprints.requests import request
 from service.console import access, language
-from service.console.access import Noun
+from service.console.access import Section
 
-blueprint = Noun("preferences", __name__)
+blueprint = Section("preferences", __name__)
 
 THEMES: Final = ("light", "dark")
 _YEAR = 365 * 86_400

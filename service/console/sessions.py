@@ -12,10 +12,10 @@ from service.blueprints.context import address, crier
 from service.blueprints.requests import request
 from service.channels.registry import NotInstalledError, UnknownChannelError
 from service.console import forms, listing, notices
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.language import gettext as _
 from service.core import opt_outs, sessions
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -24,7 +24,7 @@ from service.errors import InvalidError, NotFoundError
 from service.models import Session
 from service.schemas.sessions import NewSessionSchema, SessionChangeSchema
 
-blueprint = Noun("sessions", __name__)
+blueprint = Section("sessions", __name__)
 
 _TITLES: Final = {
     "sandbox": "Sandbox",
@@ -153,7 +153,7 @@ def let_in(session_id: str) -> Response:
     return _to(session_id)
 
 
-def _owner(db: Db, session_id: str) -> Whose:
+def _owner(db: Db, session_id: str) -> OptOutOwner:
     return opt_outs.owner(db, visitor().client_id, session_id)
 
 

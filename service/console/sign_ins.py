@@ -9,14 +9,14 @@ from flask import Response, redirect, render_template, url_for
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import access
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.attempts import Attempts
 from service.core import sign_ins
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import UnauthorisedError
 
-blueprint = Noun("sign_ins", __name__)
+blueprint = Section("sign_ins", __name__)
 
 _attempts = Attempts()
 

@@ -9,7 +9,7 @@ from flask import Response, redirect, render_template, url_for
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms, notices
-from service.console.access import Noun, visitor
+from service.console.access import Section, visitor
 from service.console.language import gettext as _
 from service.core import owned, tokens
 from service.core.tokens import Scope
@@ -17,7 +17,7 @@ from service.database import now_ms
 from service.errors import InvalidError
 from service.models import Token
 
-blueprint = Noun("tokens", __name__)
+blueprint = Section("tokens", __name__)
 
 _LONGEST_NAME = 200
 _MOST_DAYS = 36_500

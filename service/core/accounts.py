@@ -13,7 +13,7 @@ from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
 from service.config import Settings
 from service.core import content, personalisation
-from service.core.personalisation import Worded
+from service.core.personalisation import PersonalisedParts
 from service.core.vault import Vault
 from service.models import Broadcast, Session
 
@@ -54,10 +54,10 @@ class Accounts:
     def _account(self, session: Session) -> Account:
         return Account(session.id, self.settings_of(session), self._media(session.id))
 
-    def worded(self, broadcast: Broadcast, driver: Driver) -> Worded:
+    def worded(self, broadcast: Broadcast, driver: Driver) -> PersonalisedParts:
         """Return the parts of a broadcast, with its gaps; raises UnsupportedContentError."""
         personal = personalisation.restore(broadcast.personalisation)
-        return Worded(driver, self.restored(broadcast.content), personal)
+        return PersonalisedParts(driver, self.restored(broadcast.content), personal)
 
     def restored(self, resolved: dict[str, Any]) -> Content:
         """Return resolved content for drivers."""

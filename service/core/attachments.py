@@ -36,7 +36,7 @@ class SharedError(ServiceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredFile:
     """A file on disk that has no row yet. `size` is in bytes."""
 
     name: str
@@ -46,7 +46,7 @@ class Stored:
     size: int
 
 
-def store(storage: Storage, incoming: Incoming, filename: str) -> Stored:
+def store(storage: Storage, incoming: Incoming, filename: str) -> StoredFile:
     """Move an uploaded file to its final place; raises InvalidError, MediaTypeError.
 
     Do not call it inside a transaction: disks are slow.
@@ -58,11 +58,11 @@ def store(storage: Storage, incoming: Incoming, filename: str) -> Stored:
     name = "".join(secrets.choice(_ALPHABET) for _ in range(_NAME_LENGTH))
     stored_as = f"{name}.{found.type}"
     incoming.keep(storage.path(stored_as))
-    return Stored(name, found.type, found.mimetype, cleaned or stored_as, incoming.size)
+    return StoredFile(name, found.type, found.mimetype, cleaned or stored_as, incoming.size)
 
 
 def create(
-    db: Db, client_id: str | None, stored: Stored, *, within: str | None = None
+    db: Db, client_id: str | None, stored: StoredFile, *, within: str | None = None
 ) -> Attachment:
     """Create the attachment of a stored file. Without a client, all clients share it.
 

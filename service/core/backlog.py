@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session as Db
 from service.models import COUNTED, FOREVER, SessionStatus
 
 
-class Depth(NamedTuple):
+class QueueDepth(NamedTuple):
     """Number of deliveries that are not final, by channel and broadcast status."""
 
     channel: str
@@ -22,7 +22,7 @@ class Depth(NamedTuple):
     deliveries: int
 
 
-class Oldest(NamedTuple):
+class OldestDue(NamedTuple):
     """The oldest due delivery, by channel and session status.
 
     `due_at` is in Unix milliseconds, None if nothing is due.
@@ -50,14 +50,14 @@ _OLDEST = text(f"""
 """)  # noqa: S608 - as above
 
 
-def depths(db: Db) -> list[Depth]:
+def depths(db: Db) -> list[QueueDepth]:
     """Count deliveries that are not final, by channel and broadcast status."""
-    return [Depth(row.channel, row.status, int(row.deliveries)) for row in db.execute(_DEPTHS)]
+    return [QueueDepth(row.channel, row.status, int(row.deliveries)) for row in db.execute(_DEPTHS)]
 
 
-def oldest(db: Db, *, now: int) -> list[Oldest]:
+def oldest(db: Db, *, now: int) -> list[OldestDue]:
     """Find the oldest due deliveries, by channel and session status.
 
     Only sending broadcasts count: paused and scheduled ones wait on purpose.
     """
-    return [Oldest._make(row) for row in db.execute(_OLDEST, {"now": now})]
+    return [OldestDue._make(row) for row in db.execute(_OLDEST, {"now": now})]

@@ -13,7 +13,7 @@ from service.core import waiting
 from service.core.decisions import Decision
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.events import Event
-from service.core.deliveries.progress import State, Word, advance
+from service.core.deliveries.progress import PartReport, State, advance
 from service.models import COUNTED, DeliveryStatus, EventKind
 
 _SETTLED = {DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ}
@@ -147,10 +147,10 @@ class Case:
             self._attempts = max(0, self._attempts - 1) + decision.outcome.tried
 
 
-def _word(row: Row[Any], part: int, decision: Decision | None) -> Word:
+def _word(row: Row[Any], part: int, decision: Decision | None) -> PartReport:
     state = ReceiptState(row.state)
     if decision is None:
-        return Word(part, state, row.message_id, row.code, row.reason)
+        return PartReport(part, state, row.message_id, row.code, row.reason)
     outcome = decision.outcome
     again = outcome.status is DeliveryStatus.QUEUED
-    return Word(part, state, row.message_id, outcome.code, outcome.reason, again)
+    return PartReport(part, state, row.message_id, outcome.code, outcome.reason, again)

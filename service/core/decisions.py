@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session as Db
 
 from service.core import holding, opt_outs, sent_parts
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
 from service.core.revocations import ClaimKey
 from service.core.sent_parts import PartSent
@@ -72,11 +72,11 @@ def leave_out(db: Db, decisions: Iterable[Decision], *, now: int) -> list[ClaimK
     ]
 
 
-def _refusers(decisions: Iterable[Decision]) -> dict[Whose, list[str]]:
+def _refusers(decisions: Iterable[Decision]) -> dict[OptOutOwner, list[str]]:
     """Return who has opted out, by the session that they want nothing from."""
     pairs = sorted({(each.session_id, each.recipient) for each in decisions if each.opted_out})
     return {
-        Whose(session_id=session_id): [recipient for _, recipient in some]
+        OptOutOwner(session_id=session_id): [recipient for _, recipient in some]
         for session_id, some in groupby(pairs, key=itemgetter(0))
     }
 

@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
 
 class DeliveryScope(NamedTuple):
-    """Whose deliveries: a client's, all or only one session's, of broadcasts `deleted` or not."""
+    """Selects deliveries of a client or of one session, of `deleted` broadcasts or of others."""
 
     client_id: str
     within: str | None = None

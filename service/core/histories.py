@@ -12,7 +12,7 @@ from service.core.delivery_log import Entry
 from service.models import Delivery, DeliveryEvent, DeliveryStatus, EventKind
 
 
-class Happening(NamedTuple):
+class HistoryEntry(NamedTuple):
     """One line of a history: `what` is for programs, `text` for people."""
 
     at: int
@@ -49,7 +49,7 @@ _PROMISES: Final = {EventKind.RETRYING, EventKind.HELD}
 _ENDS: Final = {DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN, DeliveryStatus.CANCELLED}
 
 
-def read(db: Db, entry: Entry) -> list[Happening]:
+def read(db: Db, entry: Entry) -> list[HistoryEntry]:
     """Return what happened to a delivery, the first thing first."""
     kept = events.read(db, entry.delivery.id)
     happenings = [*_accepted(entry)]
@@ -59,13 +59,13 @@ def read(db: Db, entry: Entry) -> list[Happening]:
     return sorted(happenings, key=lambda each: each.at)
 
 
-def _accepted(entry: Entry) -> Iterator[Happening]:
+def _accepted(entry: Entry) -> Iterator[HistoryEntry]:
     broadcast = entry.broadcast
     what = "scheduled" if (broadcast.send_at or 0) > broadcast.created_at else "accepted"
-    yield Happening(broadcast.created_at, what, _TEXTS[what])
+    yield HistoryEntry(broadcast.created_at, what, _TEXTS[what])
 
 
-def _told(event: DeliveryEvent) -> Iterator[Happening]:
+def _told(event: DeliveryEvent) -> Iterator[HistoryEntry]:
     """Tell an event; a retry also tells the end that it took back."""
     if event.kind == EventKind.RETRIED:
         if event.reason and event.other_at is not None:
@@ -79,7 +79,7 @@ def _told(event: DeliveryEvent) -> Iterator[Happening]:
         yield line._replace(next_attempt_at=due)
 
 
-def _of_row(delivery: Delivery) -> Iterator[Happening]:
+def _of_row(delivery: Delivery) -> Iterator[HistoryEntry]:
     """Tell what the row knows of itself."""
     for moment, what in (
         (delivery.sent_at, "sent"),
@@ -94,6 +94,6 @@ def _of_row(delivery: Delivery) -> Iterator[Happening]:
         yield _line(delivery.updated_at, "sending")
 
 
-def _line(at: int, what: str, code: str | None = None, reason: str | None = None) -> Happening:
+def _line(at: int, what: str, code: str | None = None, reason: str | None = None) -> HistoryEntry:
     text = f"{_TEXTS[what]} {reason}" if reason else _TEXTS[what]
-    return Happening(at, str(what), text, code, reason)
+    return HistoryEntry(at, str(what), text, code, reason)

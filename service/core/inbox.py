@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session as Db
 from service.channels.base import Preference, Report, TemplateNotice
 from service.core import approved, holding, identities, opt_outs, people, receipts, replies
 from service.core.deliveries import opted_out
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.revocations import ClaimKey
 from service.models import Broadcast, BroadcastStatus, OptOutSource, Session
 
@@ -41,7 +41,7 @@ def _prefer(
     db: Db, session: Session, preferences: Iterable[Preference], now: int
 ) -> list[ClaimKey]:
     """Heed what people chose in the provider's app."""
-    whose, revoked = Whose(session.client_id, session.id), list[ClaimKey]()
+    whose, revoked = OptOutOwner(session.client_id, session.id), list[ClaimKey]()
     for each in preferences:
         forms = identities.forms(db, session.client_id, each.forms)
         if each.stops:

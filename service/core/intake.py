@@ -28,7 +28,7 @@ from service.core import (
     variables,
 )
 from service.core.accounts import Accounts
-from service.core.personalisation import Personalisation, Worded
+from service.core.personalisation import Personalisation, PersonalisedParts
 from service.core.placeholders import Syntax
 from service.core.recipients import Recipients
 from service.core.variables import UnusableVariablesError
@@ -80,7 +80,7 @@ class Plan:
     people: Recipients
     session: Session
     driver: Driver
-    worded: Worded
+    worded: PersonalisedParts
 
 
 def accept(
@@ -248,19 +248,19 @@ class _Words:
     said: Content
     most: int
 
-    def plan(self, personal: Personalisation) -> Worded:
+    def plan(self, personal: Personalisation) -> PersonalisedParts:
         """Split the message into parts; raises UnsupportedContentError."""
         field = "message.text"
         if personal.lengths.get(field, 0) > self.most and len(self.said.text) <= self.most:
             reason = f"This service takes {self.most} characters (MAX_TEXT_CHARS)."
             raise UnsupportedContentError(field, reason)
-        return Worded(self.driver, self.said, personal)
+        return PersonalisedParts(self.driver, self.said, personal)
 
 
-def _worded(driver: Driver, said: Content, personal: Personalisation | None) -> Worded:
+def _worded(driver: Driver, said: Content, personal: Personalisation | None) -> PersonalisedParts:
     """Split the message into parts; raises InvalidError for unsupported content."""
     try:
-        return Worded(driver, said, personal)
+        return PersonalisedParts(driver, said, personal)
     except UnsupportedContentError as error:
         raise InvalidError(errors={error.field: [error.reason]}) from error
     except BlockedError as error:

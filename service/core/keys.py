@@ -38,7 +38,7 @@ class WrongKeyError(ServiceError):
     status = 503
 
 
-class Unopened(NamedTuple):
+class UndecryptableSessions(NamedTuple):
     """The sessions, by id and name, whose secrets this process cannot decrypt.
 
     `is_foreign`: it cannot decrypt any secret in the database.
@@ -61,21 +61,21 @@ class Unopened(NamedTuple):
         )
 
 
-class Turn(NamedTuple):
+class RotationStep(NamedTuple):
     """How many secrets of a batch were re-encrypted. Continue after the id `last`."""
 
     renewed: int
     last: str | None
 
 
-def unopened(db: Db, vault: Vault) -> Unopened | None:
+def unopened(db: Db, vault: Vault) -> UndecryptableSessions | None:
     """Return the sessions of all clients that this process cannot decrypt, None if none."""
     strange = _strange(db, vault, Session.sealed_by != LOST)
     closed = [(row.id, row.name) for row in strange if not _opens(vault, row)]
     if not closed:
         return None
     opens_any = len(closed) < len(strange) or _has_own(db, vault)
-    return Unopened(closed, is_foreign=not opens_any)
+    return UndecryptableSessions(closed, is_foreign=not opens_any)
 
 
 def can_open(session: Session, vault: Vault) -> bool:
@@ -112,7 +112,7 @@ def kept(session: Session, given: Mapping[str, Any], vault: Vault) -> dict[str, 
         return {}
 
 
-def renew(db: Db, vault: Vault, *, after: str, table: Sealed = Session) -> Turn:
+def renew(db: Db, vault: Vault, *, after: str, table: Sealed = Session) -> RotationStep:
     """Re-encrypt the secrets of the next rows after an id with the first key.
 
     Rows that cannot be decrypted, or that change in the meantime, stay as they are.
@@ -121,7 +121,7 @@ def renew(db: Db, vault: Vault, *, after: str, table: Sealed = Session) -> Turn:
     page = query.where(table.id > after).order_by(table.id).limit(_BATCH)
     batch = db.execute(page).all()
     renewed = sum(_renew(db, vault, table, row.id, row.secrets) for row in batch)
-    return Turn(renewed, batch[-1].id if batch else None)
+    return RotationStep(renewed, batch[-1].id if batch else None)
 
 
 def adopt(db: Db, vault: Vault) -> None:

@@ -25,51 +25,53 @@ _SELECTORS: Final = frozenset(map(chr, (0x034F, *range(0xFE00, 0xFE10), *range(0
 """Invisible characters of the same classes."""
 
 
-class Wish(StrEnum):
+class KeywordAction(StrEnum):
     """What somebody asks for by a keyword."""
 
     STOP = "stop"
     START = "start"
 
 
-class Words(NamedTuple):
+class Keywords(NamedTuple):
     """The keywords of a language."""
 
     stop: tuple[str, ...]
     start: tuple[str, ...] = ()
 
 
-LANGUAGES: Final[Mapping[str, Words]] = MappingProxyType(
+LANGUAGES: Final[Mapping[str, Keywords]] = MappingProxyType(
     {
-        "en": Words(
+        "en": Keywords(
             (
                 *("stop", "stop all", "unsubscribe", "cancel", "end", "quit", "opt out", "revoke"),
                 *("stop promotions", "stop messages", "remove me"),
             ),
             ("start", "unstop", "subscribe", "opt in"),
         ),
-        "ar": Words(("توقف", "إيقاف", "إلغاء", "إلغاء الاشتراك"), ("ابدأ", "اشتراك")),
-        "de": Words(("stopp", "abmelden", "abbestellen", "austragen"), ("anmelden", "starten")),
-        "es": Words(("baja", "alto", "parar", "cancelar", "darse de baja"), ("alta", "iniciar")),
-        "fr": Words(
+        "ar": Keywords(("توقف", "إيقاف", "إلغاء", "إلغاء الاشتراك"), ("ابدأ", "اشتراك")),
+        "de": Keywords(("stopp", "abmelden", "abbestellen", "austragen"), ("anmelden", "starten")),
+        "es": Keywords(("baja", "alto", "parar", "cancelar", "darse de baja"), ("alta", "iniciar")),
+        "fr": Keywords(
             ("arret", "arreter", "desabonner", "desinscrire", "desinscription", "me desabonner"),
             ("demarrer", "reprendre", "abonner"),
         ),
-        "ha": Words(("daina", "tsaya"), ("fara",)),
-        "hi": Words(("रोकें", "रोको", "बंद करें", "बंद"), ("शुरू", "शुरू करें")),
-        "id": Words(("berhenti", "batal"), ("mulai", "langganan")),
-        "ig": Words(("kwusi",), ("malite",)),
-        "it": Words(("ferma", "basta", "annulla", "cancellami", "disiscrivimi"), ("inizia",)),
-        "ja": Words(("停止", "配信停止", "解除"), ("開始", "再開")),
-        "ko": Words(("수신거부", "중지", "정지"), ("수신동의", "시작")),
-        "nl": Words(("afmelden", "uitschrijven", "stoppen"), ("aanmelden", "starten")),
-        "pl": Words(("wypisz", "rezygnuje", "anuluj"), ("zapisz", "wznow")),
-        "pt": Words(("parar", "pare", "sair", "cancelar", "descadastrar"), ("iniciar", "voltar")),
-        "ru": Words(("стоп", "отписаться", "отписка", "отмена"), ("старт", "подписаться")),
-        "sw": Words(("acha", "simama", "sitisha", "komesha"), ("anza", "jiunge")),
-        "tr": Words(("dur", "iptal", "ret", "abonelikten cik"), ("basla", "devam")),
-        "yo": Words(("duro", "dawo duro"), ("bere",)),
-        "zh": Words(("退订", "退訂", "停止", "取消", "td"), ("订阅", "訂閱", "开始", "開始")),
+        "ha": Keywords(("daina", "tsaya"), ("fara",)),
+        "hi": Keywords(("रोकें", "रोको", "बंद करें", "बंद"), ("शुरू", "शुरू करें")),
+        "id": Keywords(("berhenti", "batal"), ("mulai", "langganan")),
+        "ig": Keywords(("kwusi",), ("malite",)),
+        "it": Keywords(("ferma", "basta", "annulla", "cancellami", "disiscrivimi"), ("inizia",)),
+        "ja": Keywords(("停止", "配信停止", "解除"), ("開始", "再開")),
+        "ko": Keywords(("수신거부", "중지", "정지"), ("수신동의", "시작")),
+        "nl": Keywords(("afmelden", "uitschrijven", "stoppen"), ("aanmelden", "starten")),
+        "pl": Keywords(("wypisz", "rezygnuje", "anuluj"), ("zapisz", "wznow")),
+        "pt": Keywords(
+            ("parar", "pare", "sair", "cancelar", "descadastrar"), ("iniciar", "voltar")
+        ),
+        "ru": Keywords(("стоп", "отписаться", "отписка", "отмена"), ("старт", "подписаться")),
+        "sw": Keywords(("acha", "simama", "sitisha", "komesha"), ("anza", "jiunge")),
+        "tr": Keywords(("dur", "iptal", "ret", "abonelikten cik"), ("basla", "devam")),
+        "yo": Keywords(("duro", "dawo duro"), ("bere",)),
+        "zh": Keywords(("退订", "退訂", "停止", "取消", "td"), ("订阅", "訂閱", "开始", "開始")),
     }
 )
 """Keywords by the language's ISO 639-1 code; the English ones count in every language."""
@@ -94,15 +96,17 @@ def _counts(character: str) -> bool:
     return is_sign and unicodedata.combining(character) in _SIGNS and character not in _SELECTORS
 
 
-def table(languages: Iterable[str], stop: Iterable[str], start: Iterable[str]) -> dict[str, Wish]:
+def table(
+    languages: Iterable[str], stop: Iterable[str], start: Iterable[str]
+) -> dict[str, KeywordAction]:
     """Return what each folded keyword asks for; words of the client's own come first."""
     known = [LANGUAGES[name] for name in dict.fromkeys(("en", *languages)) if name in LANGUAGES]
-    wishes: dict[str, Wish] = {}
+    wishes: dict[str, KeywordAction] = {}
     for wish, words in (
-        (Wish.STOP, stop),
-        (Wish.START, start),
-        (Wish.STOP, [word for language in known for word in language.stop]),
-        (Wish.START, [word for language in known for word in language.start]),
+        (KeywordAction.STOP, stop),
+        (KeywordAction.START, start),
+        (KeywordAction.STOP, [word for language in known for word in language.stop]),
+        (KeywordAction.START, [word for language in known for word in language.start]),
     ):
         for word in words:
             wishes.setdefault(fold(word), wish)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session as Db
 
 from service.core import keywords
-from service.core.keywords import LANGUAGES, Wish
+from service.core.keywords import LANGUAGES, KeywordAction
 from service.models import Client
 
 
@@ -38,7 +38,7 @@ class Policy:
     confirmation: str = ""
     welcome: str = ""
 
-    def wish(self, word: str) -> Wish | None:
+    def wish(self, word: str) -> KeywordAction | None:
         """Return what a folded text asks for; None: it is no keyword."""
         return _table(self.languages, self.words, self.start_words).get(word)
 

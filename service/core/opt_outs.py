@@ -1,6 +1,6 @@
 """Opt-outs: recipients who want no more messages from a session, or from a client.
 
-`Whose` names the session; without a `session_id` it names all sessions of the client.
+`OptOutOwner` names the session; without a `session_id` it names all sessions of the client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from service.core import (
     sessions,
 )
 from service.core.deliveries import opted_out
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.recipients import Recipients
 from service.core.revocations import ClaimKey
 from service.database import insert_new, now_ms
@@ -50,21 +50,21 @@ class _Place(NamedTuple):
         return self.owner_id, recipient
 
 
-def _place(whose: Whose) -> _Place:
+def _place(whose: OptOutOwner) -> _Place:
     if whose.session_id is None:
         return _Place(ClientOptOut, ClientOptOut.client_id, whose.client_id)
     return _Place(OptOut, OptOut.session_id, whose.session_id)
 
 
-def owner(db: Db, client_id: str, session_id: str | None) -> Whose:
+def owner(db: Db, client_id: str, session_id: str | None) -> OptOutOwner:
     """Return whose opt-outs a client means; raises NotFoundError for a session that is not its."""
     if session_id is not None:
         sessions.get(db, client_id, session_id)
-    return Whose(client_id, session_id)
+    return OptOutOwner(client_id, session_id)
 
 
 def page(
-    db: Db, whose: Whose, request: paging.PageRequest, *, recipient: str = ""
+    db: Db, whose: OptOutOwner, request: paging.PageRequest, *, recipient: str = ""
 ) -> paging.Page[Row]:
     """Return one page of opt-outs, oldest first, of all recipients or of one."""
     place = _place(whose)
@@ -74,7 +74,7 @@ def page(
     return paging.fetch(db, mine, place.table.recipient, request)
 
 
-def add(db: Db, whose: Whose, written: str, *, now: int) -> tuple[Row, list[ClaimKey]]:
+def add(db: Db, whose: OptOutOwner, written: str, *, now: int) -> tuple[Row, list[ClaimKey]]:
     """Add an opt-out; an existing one keeps its date. Return it and the revoked claims.
 
     Waiting deliveries to the recipient fail too, including scheduled ones. Answer the request only
@@ -92,7 +92,7 @@ def add(db: Db, whose: Whose, written: str, *, now: int) -> tuple[Row, list[Clai
 
 
 def stop(
-    db: Db, whose: Whose, people: Sequence[str], source: OptOutSource, *, now: int
+    db: Db, whose: OptOutOwner, people: Sequence[str], source: OptOutSource, *, now: int
 ) -> list[ClaimKey]:
     """Add opt-outs and fail waiting deliveries; return the revoked claims."""
     opted_out.changing(db)
@@ -100,7 +100,7 @@ def stop(
     return enforce(db, whose, people, now=now)
 
 
-def enforce(db: Db, whose: Whose, people: Sequence[str], *, now: int) -> list[ClaimKey]:
+def enforce(db: Db, whose: OptOutOwner, people: Sequence[str], *, now: int) -> list[ClaimKey]:
     """Fail the waiting deliveries to opted-out recipients; return the revoked claims."""
     opted_out.changing(db)
     revoked: list[ClaimKey] = []
@@ -111,7 +111,7 @@ def enforce(db: Db, whose: Whose, people: Sequence[str], *, now: int) -> list[Cl
 
 
 def remember(
-    db: Db, whose: Whose, people: Sequence[str], source: OptOutSource, *, now: int
+    db: Db, whose: OptOutOwner, people: Sequence[str], source: OptOutSource, *, now: int
 ) -> None:
     """Store opt-outs, without a change to waiting deliveries."""
     place = _place(whose)
@@ -121,7 +121,7 @@ def remember(
             insert_new(db, place.table, [{**common, "recipient": each} for each in some])
 
 
-def forget(db: Db, whose: Whose, people: Sequence[str]) -> None:
+def forget(db: Db, whose: OptOutOwner, people: Sequence[str]) -> None:
     """Remove the opt-outs of some recipients, if there are any."""
     place = _place(whose)
     gone = place.owner == place.owner_id, place.table.recipient.in_(people)
@@ -132,7 +132,7 @@ def forget(db: Db, whose: Whose, people: Sequence[str]) -> None:
 _UNSEEN = {"synchronize_session": False}
 
 
-def delete(db: Db, whose: Whose, written: str) -> Row:
+def delete(db: Db, whose: OptOutOwner, written: str) -> Row:
     """Remove an opt-out; raises NotFoundError."""
     recipient, place = recipients.read_one(written), _place(whose)
     found: Row | None = db.get(place.table, place.key(recipient)) if recipient else None
@@ -145,7 +145,7 @@ def delete(db: Db, whose: Whose, written: str) -> Row:
 
 
 @contextmanager
-def _telling(db: Db, whose: Whose, people: Sequence[str], *, now: int) -> Iterator[None]:
+def _telling(db: Db, whose: OptOutOwner, people: Sequence[str], *, now: int) -> Iterator[None]:
     """Tell callbacks which of some recipients are opted out in another way after the block."""
     client_id = whose.client_id or _client_of(db, whose)
     if not outbox.wanted(db, client_id, EventType.OPT_OUT_CHANGED):
@@ -165,20 +165,20 @@ def _telling(db: Db, whose: Whose, people: Sequence[str], *, now: int) -> Iterat
             outbox.emit(db, client_id, kind, subject, data, sequence=now, now=now)
 
 
-def _client_of(db: Db, whose: Whose) -> str:
+def _client_of(db: Db, whose: OptOutOwner) -> str:
     return db.scalar(select(Session.client_id).where(Session.id == whose.session_id)) or ""
 
 
-def _those_in(db: Db, whose: Whose, people: Sequence[str]) -> set[str]:
+def _those_in(db: Db, whose: OptOutOwner, people: Sequence[str]) -> set[str]:
     """Return which recipients are among these opt-outs."""
     place = _place(whose)
     mine = select(place.table.recipient).where(place.owner == place.owner_id)
     return set(db.scalars(mine.where(place.table.recipient.in_(people))))
 
 
-def among(db: Db, whose: Whose, people: Iterable[str]) -> set[str]:
+def among(db: Db, whose: OptOutOwner, people: Iterable[str]) -> set[str]:
     """Return which recipients opted out of a session, or of its client."""
-    places = {_place(whose), _place(Whose(whose.client_id))}
+    places = {_place(whose), _place(OptOutOwner(whose.client_id))}
     return {
         recipient
         for some in _pieces(list(people))
@@ -199,7 +199,7 @@ class Imported(NamedTuple):
     revoked: list[ClaimKey]
 
 
-def bring(db: Db, whose: Whose, people: Recipients, *, now: int) -> Imported:
+def bring(db: Db, whose: OptOutOwner, people: Recipients, *, now: int) -> Imported:
     """Add opt-outs for all these recipients; raises InvalidError, which names every bad entry."""
     faults = {f"recipients.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
     if not people.unique:
@@ -212,7 +212,7 @@ def bring(db: Db, whose: Whose, people: Recipients, *, now: int) -> Imported:
     return Imported(added, len(people.unique) - added, revoked)
 
 
-def _count(db: Db, whose: Whose) -> int:
+def _count(db: Db, whose: OptOutOwner) -> int:
     return paging.count(db, _place(whose).mine())
 
 

@@ -11,7 +11,7 @@ from service.channels.base import Move, Person
 from service.channels.wa_ids import spellings
 from service.core import identities, opt_outs
 from service.core.deliveries import opted_out
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.recipients import is_user_id
 from service.core.revocations import ClaimKey
 from service.models import ClientOptOut, Contact, OptOut, OptOutSource, Session
@@ -72,9 +72,9 @@ def _share_opt_outs(db: Db, client_id: str, addresses: Collection[str], now: int
     of_client = select(ClientOptOut.client_id).where(
         ClientOptOut.client_id == client_id, ClientOptOut.recipient.in_(people)
     )
-    owners = [Whose(client_id, session_id) for session_id in db.scalars(of_sessions)]
+    owners = [OptOutOwner(client_id, session_id) for session_id in db.scalars(of_sessions)]
     if db.scalar(of_client.limit(1)):
-        owners.append(Whose(client_id))
+        owners.append(OptOutOwner(client_id))
     return [
         claim
         for whose in owners

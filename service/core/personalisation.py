@@ -107,7 +107,7 @@ def strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from strings(inner, f"{place}.{position}")
 
 
-class Worded:
+class PersonalisedParts:
     """The parts of a message, some of which are worded anew for each recipient.
 
     `parts` are those that the channel made, with marks in place of gaps.

@@ -28,7 +28,7 @@ _GONE: Final = 410
 """The status by which a receiver says that it wants no more events."""
 
 
-class Due(NamedTuple):
+class DueEvent(NamedTuple):
     """An event to be posted, by whoever moved its queue's `due_at` to this moment."""
 
     event_id: str
@@ -46,7 +46,7 @@ class Result(NamedTuple):
     `wait` is how many milliseconds the receiver asked for.
     """
 
-    due: Due
+    due: DueEvent
     problem: str | None = None
     status: int = 0
     wait: int = 0
@@ -59,7 +59,7 @@ def is_due(db: Db, *, now: int) -> bool:
 
 def claim(
     db: Db, *, limit: int, busy: Collection[str], share: Callable[[str, bool], int], now: int
-) -> list[Due]:
+) -> list[DueEvent]:
     """Take the first events of subjects that are due, but none for a callback that is `busy`.
 
     `share` says how many one callback may have, by its id and whether it is failing.
@@ -72,7 +72,7 @@ def claim(
         .with_for_update(of=CallbackQueue, skip_locked=True)
     )
     taken: dict[str, int] = {}
-    found: list[Due] = []
+    found: list[DueEvent] = []
     for queue, callback in db.execute(queues).all():
         count = taken.get(callback.id, 0)
         if count < share(callback.id, callback.failing_since is not None):
@@ -89,7 +89,7 @@ def _due(now: int) -> Any:
     return queues.where(CallbackQueue.due_at <= now, Callback.paused_at.is_(None))
 
 
-def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[Due]:
+def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[DueEvent]:
     """Take the first event of a queue; drop a queue that has none."""
     event = db.scalar(_waiting(queue.callback_id, queue.subject).limit(1))
     if event is None:
@@ -97,7 +97,7 @@ def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[D
         return []
     queue.due_at = now + LEASE
     place = (event.id, queue.callback_id, queue.subject, queue.due_at)
-    return [Due(*place, callback.url, callback.secrets, event.body)]
+    return [DueEvent(*place, callback.url, callback.secrets, event.body)]
 
 
 def settle(

@@ -42,7 +42,7 @@ _TABLE = cast("Table", WaitingReceipt.__table__)
 """Rows instead of ORM objects, which would take a third of the time."""
 
 
-class Heard(NamedTuple):
+class AccountReport(NamedTuple):
     """A report on a session's account: why it cannot send, or None if it can."""
 
     session_id: str
@@ -74,7 +74,7 @@ class Applied:
     waiting: int = 0
     is_full: bool = False
     decisions: list[Decision] = field(default_factory=list)
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[AccountReport] = field(default_factory=list)
     arrived: set[str] = field(default_factory=set)
 
 
@@ -256,7 +256,7 @@ def _put_away(
     dropped, later = [], []
     for row, fate in fates:
         if fate is _Fate.HEARD:
-            result.heard.append(Heard(row.session_id, waiting.error(row, now)))
+            result.heard.append(AccountReport(row.session_id, waiting.error(row, now)))
         else:
             setattr(result, fate, getattr(result, fate) + 1)
         if fate is _Fate.WAITING:

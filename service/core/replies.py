@@ -26,9 +26,9 @@ from service.core import (
     sent_parts,
 )
 from service.core.deliveries import opted_out
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import storable
-from service.core.keywords import Wish
+from service.core.keywords import KeywordAction
 from service.core.opt_out_policies import Policy, Reach
 from service.core.recipients import is_user_id, read_one
 from service.core.revocations import ClaimKey
@@ -101,16 +101,16 @@ def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[s
 
 def _heed(db: Db, row: dict[str, Any], policy: Policy, now: int) -> list[ClaimKey]:
     """Stop or start messages to a writer, who is told so where the client wants it."""
-    of_session = Whose(row["client_id"], row["session_id"])
-    whose = of_session if policy.reach == Reach.SESSION else Whose(row["client_id"])
+    of_session = OptOutOwner(row["client_id"], row["session_id"])
+    whose = of_session if policy.reach == Reach.SESSION else OptOutOwner(row["client_id"])
     people = identities.forms(db, row["client_id"], row["forms"].split())
     was_out = bool(opt_outs.among(db, of_session, people))
     revoked: list[ClaimKey] = []
-    if row["opt_out"] is Wish.STOP:
+    if row["opt_out"] is KeywordAction.STOP:
         revoked = opt_outs.stop(db, whose, people, OptOutSource.KEYWORD, now=now)
         answer = "" if was_out else policy.confirmation
     else:
-        for each in (of_session, Whose(row["client_id"])):
+        for each in (of_session, OptOutOwner(row["client_id"])):
             opt_outs.forget(db, each, people)
         answer = policy.welcome if was_out else ""
     if answer:
@@ -118,7 +118,7 @@ def _heed(db: Db, row: dict[str, Any], policy: Policy, now: int) -> list[ClaimKe
     return revoked
 
 
-class Settled(NamedTuple):
+class SettledReply(NamedTuple):
     """A reply that was settled just now; `confirmation` is to be sent to its writer."""
 
     id: str
@@ -133,7 +133,7 @@ class Settled(NamedTuple):
 _TABLE = cast("Table", Reply.__table__)
 
 
-def settle(db: Db, limit: int, *, now: int) -> list[Settled]:
+def settle(db: Db, limit: int, *, now: int) -> list[SettledReply]:
     """Find out what up to `limit` replies answer, the oldest first, and count them."""
     open_ones = (
         select(*_TABLE.columns)
@@ -156,7 +156,7 @@ def settle(db: Db, limit: int, *, now: int) -> list[Settled]:
     return settled
 
 
-def _tell(db: Db, row: Row[Any], settled: Settled, now: int) -> None:
+def _tell(db: Db, row: Row[Any], settled: SettledReply, now: int) -> None:
     data = {
         "reply_id": row.id,
         "session_id": row.session_id,
@@ -180,8 +180,8 @@ class _Got(NamedTuple):
     at: int = 0
 
 
-def _settled(row: Row[Any], got: _Got | None) -> Settled:
-    return Settled(
+def _settled(row: Row[Any], got: _Got | None) -> SettledReply:
+    return SettledReply(
         row.id,
         row.client_id,
         row.session_id,
@@ -274,7 +274,7 @@ def _write(db: Db, rows: Sequence[Row[Any]], found: dict[str, _Got], now: int) -
         )
 
 
-class Wanted(NamedTuple):
+class ReplyFilter(NamedTuple):
     """Which replies are asked for; an empty value asks for any."""
 
     recipient: str = ""
@@ -283,7 +283,9 @@ class Wanted(NamedTuple):
     text: str = ""
 
 
-def page(db: Db, client_id: str, wanted: Wanted, request: paging.PageRequest) -> paging.Page[Reply]:
+def page(
+    db: Db, client_id: str, wanted: ReplyFilter, request: paging.PageRequest
+) -> paging.Page[Reply]:
     """Return one page of the replies to a client's sessions."""
     mine = owned.mine(Reply, client_id)
     if wanted.recipient:

@@ -52,7 +52,7 @@ class PartKey(NamedTuple):
     message_id: str = ""
 
 
-class Extent(NamedTuple):
+class PurgeCount(NamedTuple):
     """How much there is to purge."""
 
     broadcasts: int
@@ -61,14 +61,14 @@ class Extent(NamedTuple):
     replies: int
 
 
-def extent(db: Db, *, before: int) -> Extent:
+def extent(db: Db, *, before: int) -> PurgeCount:
     """Count what was closed before a time, in Unix milliseconds."""
     found = select(func.count(), func.coalesce(func.sum(Broadcast.total), 0)).where(_old(before))
     broadcasts, deliveries = db.execute(found).one()
     waiting = select(func.count()).where(WaitingReceipt.received_at < before)
     replies = select(func.count()).where(Reply.created_at < before)
     counted = [db.scalar(each) or 0 for each in (waiting, replies)]
-    return Extent(broadcasts, int(deliveries), *counted)
+    return PurgeCount(broadcasts, int(deliveries), *counted)
 
 
 def hide(db: Db, *, before: int, after: str, limit: int, now: int) -> list[str]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import opted_out
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.database import insert_new
 from service.models import Delivery, DeliveryStatus, Dispatcher, RevokedClaim
 
@@ -28,7 +28,7 @@ class ClaimKey(NamedTuple):
     claimed_at: int
 
 
-def revoke(db: Db, whose: Whose, recipients: Collection[str]) -> list[ClaimKey]:
+def revoke(db: Db, whose: OptOutOwner, recipients: Collection[str]) -> list[ClaimKey]:
     """Revoke what is claimed for some recipients, in all open broadcasts; return the claims.
 
     To be called after `opted_out.leave_out`, which waits for claims that are being made.

@@ -30,7 +30,7 @@ _LINK = "This link was used before, or it is older than an hour: ask for a new o
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class ConsoleUser:
     """Whoever uses the console: the client, what may be done, and until when in milliseconds."""
 
     client_id: str
@@ -81,7 +81,7 @@ def link(db: Db, client_id: str, scope: Scope, *, now: int) -> str:
     return _add(db, client_id, scope, now, now + LINK_LASTS, is_link=True)
 
 
-def find(db: Db, secret: str, *, now: int) -> Visitor | None:
+def find(db: Db, secret: str, *, now: int) -> ConsoleUser | None:
     """Return whose cookie this is, None when it has ended, or its token or its client has."""
     wanted = (
         select(SignIn, Client.name, Client.disabled_at, Token.name.label("token"))
@@ -93,7 +93,7 @@ def find(db: Db, secret: str, *, now: int) -> Visitor | None:
     if row is None or row.disabled_at or (row.SignIn.token_id and row.token is None):
         return None
     found, scopes = row.SignIn, tokens.included(row.SignIn.scopes)
-    return Visitor(found.client_id, row.name, row.token, scopes, found.expires_at, secret)
+    return ConsoleUser(found.client_id, row.name, row.token, scopes, found.expires_at, secret)
 
 
 def end(db: Db, secret: str) -> None:

@@ -54,7 +54,7 @@ _NUMBERS: Final = frozenset({"other_numbers"})
 _AND: Final = re.compile(r"\s*(?:,|;|:::)\s*")
 
 
-class Said(NamedTuple):
+class ParsedRow(NamedTuple):
     """What a list says about somebody, under our names; `others` under its own."""
 
     name: str
@@ -65,7 +65,7 @@ class Said(NamedTuple):
     others: dict[str, str]
 
 
-def part(values: Mapping[str, str]) -> Said:
+def part(values: Mapping[str, str]) -> ParsedRow:
     """Part the values of a row into what every contact has and what is the list's own.
 
     First and last names are among the latter, too, as a message may want only one of them.
@@ -79,7 +79,7 @@ def part(values: Mapping[str, str]) -> Said:
         if meaning in {None, "first", "last"}:
             others[heading] = value
     parts = (taken.get("first"), taken.get("last"))
-    return Said(
+    return ParsedRow(
         _line(taken.get("name") or " ".join(filter(None, parts))),
         list(filter(None, _AND.split(taken.get("numbers", "")))),
         [each for each in _AND.split(taken.get("email", "")) if "@" in each],

@@ -11,7 +11,7 @@ from xlrd.sheet import Cell, Sheet
 
 from service.lists import values
 from service.lists.base import ListError, Row, check_length, check_width
-from service.lists.spreads import Area, Spread
+from service.lists.spreads import Area, MergedCells
 
 MOST_BYTES: Final = 32 * 1024 * 1024
 """The largest workbook of this kind: it is read into memory."""
@@ -38,7 +38,7 @@ def _rows(content: bytes) -> Iterator[Row]:
             file_contents=content, logfile=io.StringIO(), formatting_info=True, ragged_rows=True
         )
         sheet = _first_shown(book)
-        spread = Spread(
+        spread = MergedCells(
             Area(top + 1, bottom, left, right - 1)
             for top, bottom, left, right in sheet.merged_cells
         )

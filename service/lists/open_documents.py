@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, NamedTuple
 from service.lists import values
 from service.lists.archives import Archive
 from service.lists.base import ListError, Row, check_length, check_width
-from service.lists.spreads import Area, Spread
+from service.lists.spreads import Area, MergedCells
 
 _PART: Final = "content.xml"
 _HIDDEN: Final = frozenset({"collapse", "filter"})
@@ -25,7 +25,7 @@ def read(file: BinaryIO) -> Iterator[Row]:
     manifest = "META-INF/manifest.xml"
     if manifest in archive and _ENCRYPTED in b"".join(archive.pieces(manifest)):
         raise ListError("The spreadsheet is locked by a password: save it without one.")
-    spread = Spread()
+    spread = MergedCells()
     return spread.fill(_Sheet(archive, spread).rows())
 
 
@@ -41,7 +41,7 @@ class _Repeated(NamedTuple):
 class _Sheet:
     """The first sheet that is shown, row by row."""
 
-    def __init__(self, archive: Archive, spread: Spread) -> None:
+    def __init__(self, archive: Archive, spread: MergedCells) -> None:
         self._archive = archive
         self._spread = spread
         self._done: list[_Repeated] = []

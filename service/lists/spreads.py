@@ -21,7 +21,7 @@ class Area(NamedTuple):
     right: int
 
 
-class Spread:
+class MergedCells:
     """Fills the cells of merged areas with what stands in the first of each.
 
     What is hidden is left out afterwards: an area may begin there.

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from service.lists import values
 from service.lists.archives import Archive
 from service.lists.base import ListError, Row, check_length, check_width
-from service.lists.spreads import Area, Spread
+from service.lists.spreads import Area, MergedCells
 
 _MERGED: Final = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]+)(\d+):([A-Z]+)(\d+)"')
 _OVERLAP: Final = 200
@@ -29,7 +29,7 @@ def read(file: BinaryIO) -> Iterator[Row]:
     """Yield the rows of the first sheet that is shown; raises ListError."""
     archive = Archive(file)
     book = _Book(archive)
-    spread = Spread(_merged(archive, book.sheet))
+    spread = MergedCells(_merged(archive, book.sheet))
     return spread.fill(_Sheet(archive, book, spread).rows())
 
 
@@ -119,7 +119,7 @@ class _Texts:
 class _Sheet:
     """One sheet, row by row."""
 
-    def __init__(self, archive: Archive, book: _Book, spread: Spread) -> None:
+    def __init__(self, archive: Archive, book: _Book, spread: MergedCells) -> None:
         self._archive = archive
         self._book = book
         self._spread = spread

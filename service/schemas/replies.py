@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from service.core.keywords import Wish
-from service.core.replies import Wanted
+from service.core.keywords import KeywordAction
+from service.core.replies import ReplyFilter
 from service.schemas.base import ID_PATTERN, Moment, created, id_field, is_id, object_id
 from service.schemas.pages import NewestFirstPageSchema
 
@@ -38,7 +38,7 @@ class ReplyPageSchema(NewestFirstPageSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the page that is asked for."""
-        wanted = Wanted(*(data[name] for name in Wanted._fields))
+        wanted = ReplyFilter(*(data[name] for name in ReplyFilter._fields))
         return {"page": super().request(data), "wanted": wanted}
 
 
@@ -78,7 +78,7 @@ class ReplySchema(Schema):
         required=True,
         allow_none=True,
         metadata={
-            "enum": [*Wish, None],
+            "enum": [*KeywordAction, None],
             "description": "Whether it was a keyword that stops or starts messages",
         },
     )

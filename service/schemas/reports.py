@@ -75,7 +75,7 @@ class ReportSchema(Schema):
     estimate = fields.Nested(EstimateSchema, required=True)
 
 
-class HappeningSchema(Schema):
+class HistoryEntrySchema(Schema):
     """Something that happened to a delivery."""
 
     at = Moment(required=True)
@@ -100,4 +100,4 @@ class HappeningSchema(Schema):
 class DeliveryHistorySchema(LoggedDeliverySchema):
     """A delivery, what was sent, and all that happened to it."""
 
-    history = fields.List(fields.Nested(HappeningSchema), required=True)
+    history = fields.List(fields.Nested(HistoryEntrySchema), required=True)

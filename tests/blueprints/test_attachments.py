@@ -17,7 +17,7 @@ from sqlalchemy import select
 from service.app import Application
 from service.blueprints.context import Crier
 from service.core import attachments
-from service.core.attachments import Stored
+from service.core.attachments import StoredFile
 from service.core.storage import ABANDONED_AFTER
 from service.models import Attachment, Broadcast, BroadcastAttachment, BroadcastStatus
 from tests.conftest import Tenant
@@ -50,7 +50,7 @@ def rows(crier: Crier) -> list[Attachment]:
 def share(crier: Crier) -> str:
     """Make an attachment that belongs to nobody, as an operator would."""
     with crier.database.writing() as db:
-        made = attachments.create(db, None, Stored("A" * 15, "png", "image/png", "a.png", 1))
+        made = attachments.create(db, None, StoredFile("A" * 15, "png", "image/png", "a.png", 1))
         return made.id
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.core import opt_outs
 from service.core.deliveries import chunks
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.database import now_ms
 from service.models import Delivery, OptOutSource
 from tests.conftest import Tenant
@@ -28,7 +28,7 @@ def path(acme: Tenant) -> str:
 def told(tenant: Tenant, path: str, recipient: str, *, now: int) -> None:
     """Let the provider have said that somebody wants no more messages."""
     with tenant.crier.database.writing() as db:
-        whose = Whose(session_id=path.split("/")[2])
+        whose = OptOutOwner(session_id=path.split("/")[2])
         opt_outs.remember(db, whose, [recipient], OptOutSource.PROVIDER, now=now)
 
 

@@ -14,7 +14,7 @@ from service.core import tokens
 from service.core.tokens import Scope
 from service.database import now_ms
 from tests.conftest import Tenant
-from tests.console.visiting import Visitor
+from tests.console.visiting import ConsoleUser
 from tests.house.test_routes import one_of_each
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
@@ -70,7 +70,7 @@ def test_nobody_gets_in_without_a_sign_in(acme: Tenant, app: Application) -> Non
 
 def test_no_page_lets_in_a_lesser_scope(acme: Tenant, app: Application) -> None:
     made = one_of_everything(acme)
-    reader = Visitor(acme, acme.new_token(Scope.READ))
+    reader = ConsoleUser(acme, acme.new_token(Scope.READ))
     for method, rule, scope in routes(app):
         if scope in {Scope.SEND, Scope.ADMIN}:
             ask = reader.get if method == "GET" else reader.post
@@ -80,7 +80,7 @@ def test_no_page_lets_in_a_lesser_scope(acme: Tenant, app: Application) -> None:
 def test_another_clients_objects_are_not_there(
     acme: Tenant, globex: Tenant, app: Application
 ) -> None:
-    made, stranger = one_of_everything(acme), Visitor(globex)
+    made, stranger = one_of_everything(acme), ConsoleUser(globex)
     other = one_of_everything(globex)
     mixed = made | {"group_id": made["group_id"], "contact_id": other["contact_id"]}
     for method, rule, scope in routes(app):
@@ -96,7 +96,7 @@ def test_another_clients_objects_are_not_there(
 def test_every_page_of_ones_own_is_there_with_headers_that_guard_it(
     acme: Tenant, app: Application
 ) -> None:
-    made, visitor = one_of_everything(acme), Visitor(acme)
+    made, visitor = one_of_everything(acme), ConsoleUser(acme)
     for method, rule, scope in routes(app):
         if method == "GET" and scope is not None:
             answer = visitor.get(fill(rule, made))
@@ -110,10 +110,10 @@ def test_every_page_of_ones_own_is_there_with_headers_that_guard_it(
 
 
 def test_a_form_of_another_site_is_refused(acme: Tenant) -> None:
-    made, visitor = one_of_everything(acme), Visitor(acme)
+    made, visitor = one_of_everything(acme), ConsoleUser(acme)
     path = f"/console/broadcasts/{made['broadcast_id']}/pause"
     word = visitor.word()
-    other = Visitor(acme).word()
+    other = ConsoleUser(acme).word()
     forged = [
         ({}, {}),
         ({"csrf": other}, {}),
@@ -141,7 +141,7 @@ def test_the_cookie_is_made_by_us_alone_and_worth_nothing_after_the_sign_out(
     [cookie] = [each for each in answer.headers.getlist("Set-Cookie") if "crier_console" in each]
     assert "chosen" not in cookie
     assert {"HttpOnly", "SameSite=Lax", "Secure", "Path=/console"} <= {*cookie.split("; ")}
-    visitor = Visitor(acme)
+    visitor = ConsoleUser(acme)
     stolen = visitor.http.get_cookie("crier_console", path="/console")
     assert stolen is not None
     assert visitor.post("/sign-out").status_code == 303
@@ -151,7 +151,7 @@ def test_the_cookie_is_made_by_us_alone_and_worth_nothing_after_the_sign_out(
 
 
 def test_signing_in_leads_to_pages_of_the_console_only(acme: Tenant) -> None:
-    visitor = Visitor(acme)
+    visitor = ConsoleUser(acme)
     fields = {"token": acme.token}
     for wanted in ("https://evil.example/", "//evil.example", "/console/\\evil", "/elsewhere"):
         answer = visitor.http.post("/console/sign-in", data={**fields, "next": wanted})
@@ -192,7 +192,7 @@ def test_scripts_in_texts_are_shown_as_texts(acme: Tenant) -> None:
         to="2348179803743",
         message={"text": SCRIPT, "location": {"name": SCRIPT, "lat": "1", "lng": "2"}},
     )
-    visitor = Visitor(acme)
+    visitor = ConsoleUser(acme)
     pages = [
         "/",
         "/broadcasts",
@@ -220,6 +220,6 @@ def test_scripts_in_texts_are_shown_as_texts(acme: Tenant) -> None:
 
 
 def test_a_notice_that_somebody_else_has_written_is_not_shown(acme: Tenant) -> None:
-    visitor = Visitor(acme)
+    visitor = ConsoleUser(acme)
     visitor.http.set_cookie("crier_notice", f"{'0' * 64}.LkV2aWw=", path="/console")
     assert "Evil" not in visitor.said()

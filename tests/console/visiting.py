@@ -13,7 +13,7 @@ from tests.conftest import Tenant
 _WORD = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 
 
-class Visitor:
+class ConsoleUser:
     """Somebody with a browser, signed in by a token."""
 
     def __init__(self, tenant: Tenant, token: str = "") -> None:

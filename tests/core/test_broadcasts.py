@@ -15,7 +15,7 @@ from service import ids
 from service.channels.base import Content, Part, UnsupportedContentError
 from service.core import broadcasts, clients, contacts, groups, opt_outs, reports, sessions
 from service.core.deliveries import transitions
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
 from service.core.paging import PageRequest
 from service.core.reports import SHOWN, Arrays
@@ -601,7 +601,7 @@ def test_a_retry_of_nothing_is_a_conflict(world: World) -> None:
 def test_who_opted_out_since_is_not_retried(world: World) -> None:
     broadcast_id = world.ready([ADA, GRACE])
     settle(world, broadcast_id, DeliveryStatus.FAILED, DeliveryStatus.FAILED)
-    whose = Whose(world.client_id, world.get(broadcast_id).session_id)
+    whose = OptOutOwner(world.client_id, world.get(broadcast_id).session_id)
     with world.database.writing() as db:
         opt_outs.add(db, whose, ADA, now=now_ms())
     again(world, broadcast_id)

@@ -9,7 +9,7 @@ import pytest
 from service.channels.base import Content, Template
 from service.core import gaps, recipients
 from service.core.gaps import Plan
-from service.core.personalisation import Personalisation, Worded
+from service.core.personalisation import Personalisation, PersonalisedParts
 from service.core.placeholders import Syntax
 from service.core.recipients import Recipients
 from service.errors import InvalidError
@@ -32,7 +32,7 @@ def people(*variables: dict[str, Any] | None) -> Recipients:
 def check(content: Content, read: Recipients, *, tidy: bool = False, **common: str) -> Any:
     """Return the lengths of a message, or what is wrong with it."""
     how = Personalisation(Syntax.BRACES, common, {}, tidy=tidy)
-    plan: Plan = lambda each: Worded(CHANNELS["whatsapp_cloud"], content, each)  # noqa: E731
+    plan: Plan = lambda each: PersonalisedParts(CHANNELS["whatsapp_cloud"], content, each)  # noqa: E731
     try:
         return gaps.check(content, read, how, plan).lengths["message.text"]
     except InvalidError as error:

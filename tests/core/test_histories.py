@@ -32,7 +32,7 @@ def told(sent: Sent) -> list[str]:
     return [each.what for each in history(sent)]
 
 
-def history(sent: Sent) -> list[histories.Happening]:
+def history(sent: Sent) -> list[histories.HistoryEntry]:
     with sent.world.database.reading() as db:
         entry = delivery_log.get(db, DeliveryScope(sent.world.client_id), sent.only.id)
         return histories.read(db, entry)

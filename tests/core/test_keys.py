@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from service.core import keys, sessions
 from service.core.accounts import Accounts
-from service.core.keys import LOST, Unopened, WrongKeyError
+from service.core.keys import LOST, UndecryptableSessions, WrongKeyError
 from service.core.vault import Vault
 from service.dispatch.sending.uploads import StoredMediaIds
 from service.errors import InvalidError
@@ -33,7 +33,7 @@ def phone(world: World) -> str:
     return world.session("waha", settings=SECRETS)
 
 
-def unopened(world: World) -> Unopened | None:
+def unopened(world: World) -> UndecryptableSessions | None:
     with world.database.reading() as db:
         return keys.unopened(db, world.vault)
 
@@ -79,13 +79,17 @@ def test_sessions_are_named_whose_key_was_dropped(world: World) -> None:
     world.session()  # A sandbox session has no secrets.
     assert closed(using(world, NEW, OLD)) == []
     found = unopened(using(world, NEW))
-    assert found == Unopened([(before, world.get_session(before).name)], is_foreign=False)
+    assert found == UndecryptableSessions(
+        [(before, world.get_session(before).name)], is_foreign=False
+    )
     assert closed(using(world, OLD)) == [rotated]
     assert closed(using(world, OTHER)) == [before, rotated]
 
 
 def test_a_sentence_names_a_few_sessions_and_counts_the_others() -> None:
-    found = Unopened([(f"id-{each}", f"name-{each}") for each in range(7)], is_foreign=False)
+    found = UndecryptableSessions(
+        [(f"id-{each}", f"name-{each}") for each in range(7)], is_foreign=False
+    )
     assert "name-0 (id-0), name-1 (id-1)" in found.sentence()
     assert "name-4 (id-4), 2 more." in found.sentence()
     assert "name" not in found.sentence(with_names=False)
@@ -96,7 +100,9 @@ def test_a_sentence_names_a_few_sessions_and_counts_the_others() -> None:
 def test_a_process_with_another_key_stores_no_secrets_beside_those_of_others(world: World) -> None:
     made = phone(using(world, OLD))
     stranger = using(world, OTHER)
-    assert unopened(stranger) == Unopened([(made, world.get_session(made).name)], is_foreign=True)
+    assert unopened(stranger) == UndecryptableSessions(
+        [(made, world.get_session(made).name)], is_foreign=True
+    )
     with pytest.raises(WrongKeyError):
         phone(stranger)
     stranger.session()

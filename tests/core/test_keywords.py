@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.core import keywords
-from service.core.keywords import LANGUAGES, Wish, fold
+from service.core.keywords import LANGUAGES, KeywordAction, fold
 from service.core.opt_out_policies import Policy
 
 WIDE = "".join(chr(ord(letter) + 0xFEE0) for letter in "STOP")
@@ -38,7 +38,7 @@ ZERO_WIDTH, JOINER, MARK = "\u200b", "\u2060", "\ufe0f"
     ],
 )
 def test_a_keyword_is_known_however_it_is_written(written: str) -> None:
-    assert Policy().wish(fold(written)) is Wish.STOP
+    assert Policy().wish(fold(written)) is KeywordAction.STOP
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_other_words_are_no_keywords(written: str) -> None:
 
 
 def test_start_takes_a_stop_back_and_no_word_is_both() -> None:
-    assert Policy().wish(fold("Start")) is Wish.START
+    assert Policy().wish(fold("Start")) is KeywordAction.START
     for language in LANGUAGES.values():
         folded = [{fold(word) for word in words} for words in language]
         assert not folded[0] & folded[1]
@@ -63,10 +63,10 @@ def test_a_client_has_its_own_languages_and_words() -> None:
     }
     assert known == {
         "sair": None,
-        "arrêt": Wish.STOP,
-        "PLUS RIEN": Wish.STOP,
-        "Yes": Wish.STOP,
-        "stop": Wish.START,
+        "arrêt": KeywordAction.STOP,
+        "PLUS RIEN": KeywordAction.STOP,
+        "Yes": KeywordAction.STOP,
+        "stop": KeywordAction.START,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.core import opt_outs
 from service.core.deliveries import transitions
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.database import now_ms
 from service.models import DeliveryStatus
 from tests.world import ADA, GRACE, World
@@ -22,7 +22,7 @@ def test_whoever_is_added_gets_nothing_either_of_what_waits_to_be_sent(world: Wo
     with world.database.writing() as db:
         expired = (DeliveryStatus.FAILED, "expired", "Too late.")
         transitions.withdraw(db, over, *expired, limit=1, now=now)
-        opt_outs.add(db, Whose(world.client_id, session_id), ADA, now=now)
+        opt_outs.add(db, OptOutOwner(world.client_id, session_id), ADA, now=now)
     made = (waiting, planned, elsewhere, begun, over)
     assert [[(row.status, row.code) for row in world.deliveries(each)] for each in made] == [
         [("failed", "opted_out"), ("queued", None)],

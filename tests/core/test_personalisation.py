@@ -24,7 +24,7 @@ from service.channels.base import (
 )
 from service.channels.registry import Channels
 from service.core import personalisation
-from service.core.personalisation import Personalisation, Worded
+from service.core.personalisation import Personalisation, PersonalisedParts
 from service.core.placeholders import Syntax
 from service.errors import InvalidError
 from tests.channels.conftest import SETTINGS, Memory, picture
@@ -47,7 +47,7 @@ def parts(
     channel: str, content: Content, values: dict[str, str], how: Personalisation = PLAIN
 ) -> list[Any]:
     """Return the parts that a recipient gets."""
-    worded = Worded(CHANNELS[channel], content, how)
+    worded = PersonalisedParts(CHANNELS[channel], content, how)
     return [worded.part(number, values, ADA) for number in range(len(worded.parts))]
 
 
@@ -77,10 +77,10 @@ def test_every_text_that_people_see_is_filled(tmp_path: Path) -> None:
 
 def test_a_plain_message_goes_to_the_driver_as_it_is() -> None:
     content = Content(text="Hi {{name}} [name] {a|b}")
-    worded = Worded(CHANNELS["sandbox"], content, None)
+    worded = PersonalisedParts(CHANNELS["sandbox"], content, None)
     assert worded.parts == (Text(content.text),)
     assert not worded.is_personal
-    assert not Worded(CHANNELS["sandbox"], Content(text="Hi"), PLAIN).is_personal
+    assert not PersonalisedParts(CHANNELS["sandbox"], Content(text="Hi"), PLAIN).is_personal
 
 
 def test_what_a_channel_decides_by_length_is_decided_by_the_longest(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_nobody_gets_anything_but_the_text_and_their_own_values(
 ) -> None:
     before = before.replace("{", "")
     content = Content(text=f"a{before}{{{{name|}}}}{{{{other|}}}}z{{{{name|}}}}")
-    worded = Worded(CHANNELS[channel], content, replace(PLAIN, common={"other": other}))
+    worded = PersonalisedParts(CHANNELS[channel], content, replace(PLAIN, common={"other": other}))
     for mine in ({"name": name}, {}, {"name": name, "other": "mine"}):
         said = mine.get("name", "")
         expected = f"a{before}{said}{mine.get('other') or other}z{said}"

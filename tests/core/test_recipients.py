@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.core import numbers, recipients
 from service.core.recipients import BadEntry, Given, Recipients, Row
-from service.documents import Written
+from service.documents import WrittenNumber
 from service.models import SendType
 
 ADA = "2348179803743"
@@ -127,14 +127,14 @@ def test_any_text_is_read_as_the_list_of_its_entries(to: str) -> None:
         f"+{ADA}\n'{BEN}",
         [int(ADA), int(BEN)],
         [ADA, int(BEN)],
-        [Written(f"{ADA}.0"), BEN],
+        [WrittenNumber(f"{ADA}.0"), BEN],
     ],
 )
 def test_each_way_to_separate_numbers_makes_the_same_two_of_them(to: Given) -> None:
     assert recipients.read(to) == Recipients((ADA, BEN))
 
 
-@pytest.mark.parametrize("to", [ADA, int(ADA), Written(f"{ADA}.0"), [int(ADA)]])
+@pytest.mark.parametrize("to", [ADA, int(ADA), WrittenNumber(f"{ADA}.0"), [int(ADA)]])
 def test_one_number_may_be_a_text_or_a_number(to: Given) -> None:
     read = recipients.read(to)
     assert read == Recipients((ADA,))
@@ -142,7 +142,7 @@ def test_one_number_may_be_a_text_or_a_number(to: Given) -> None:
 
 
 def test_a_number_that_a_spreadsheet_shortened_is_told_whatever_its_type() -> None:
-    for to in ([Written("2.34818E+12")], "2.34818E+12"):
+    for to in ([WrittenNumber("2.34818E+12")], "2.34818E+12"):
         [bad] = recipients.read(to).bad
         assert bad == BadEntry(0, "2.34818E+12", numbers.reason("2.34818E+12"))
 

@@ -7,9 +7,9 @@ from typing import Any
 from service.channels.base import Inbound
 from service.core import opt_out_policies, opt_outs, paging, replies, retention
 from service.core.deliveries import transitions
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
-from service.core.replies import Settled, Wanted
+from service.core.replies import ReplyFilter, SettledReply
 from service.core.revocations import ClaimKey
 from service.database import now_ms
 from service.models import DeliveryStatus, Reply, Session
@@ -26,7 +26,7 @@ def said(text: str, sender: str = ADA, message_id: str = "", **more: Any) -> Inb
     return Inbound(message_id or f"in-{sender}-{text}", sender, "text", text, **more)
 
 
-def settle(world: World) -> list[Settled]:
+def settle(world: World) -> list[SettledReply]:
     with world.database.writing() as db:
         return replies.settle(db, 100, now=now_ms())
 
@@ -34,7 +34,7 @@ def settle(world: World) -> list[Settled]:
 def kept(world: World, **wanted: str) -> list[Reply]:
     request = paging.PageRequest(descending=True)
     with world.database.reading() as db:
-        return [*replies.page(db, world.client_id, Wanted(**wanted), request).items]
+        return [*replies.page(db, world.client_id, ReplyFilter(**wanted), request).items]
 
 
 def sent(world: World, to: list[str], *, ids: str = "wamid.1", at: int = 0, **order: Any) -> str:
@@ -83,13 +83,13 @@ def test_the_other_form_of_a_number_is_the_same_person(world: World) -> None:
     (settled,) = settle(world)
     assert (settled.broadcast_id, settled.recipient) == (broadcast_id, known)
     with world.database.reading() as db:
-        found = opt_outs.among(db, Whose(world.client_id, session_id), [written, known])
+        found = opt_outs.among(db, OptOutOwner(world.client_id, session_id), [written, known])
     assert found == {written, known}
 
 
 def test_a_message_that_comes_again_is_kept_once_and_stops_nobody_again(world: World) -> None:
     session_id = world.session()
-    whose = Whose(world.client_id, session_id)
+    whose = OptOutOwner(world.client_id, session_id)
     write(world, session_id, said("STOP", message_id="1"), said("START", message_id="2"))
     write(world, session_id, said("STOP", message_id="1"))
     assert len(kept(world)) == 2
@@ -108,7 +108,7 @@ def test_a_confirmation_is_due_once_for_each_stop(world: World) -> None:
     due = [each.confirmation for each in settle(world)]
     assert due == [None, "Bye.", None, None, "Hello.", None, "Bye."]
     with world.database.reading() as db:
-        assert opt_outs.among(db, Whose(world.client_id), [ADA]) == {ADA}
+        assert opt_outs.among(db, OptOutOwner(world.client_id), [ADA]) == {ADA}
 
 
 def test_answers_are_counted_by_what_they_say(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from service.core import opt_outs, revocations
 from service.core.deliveries import chunks, claims, opted_out, transitions
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
 from service.core.revocations import ClaimKey
 from service.database import now_ms
@@ -22,7 +22,7 @@ QUEUED = DeliveryStatus.QUEUED
 def stop(world: World, session_id: str | None = None) -> list[ClaimKey]:
     """Let Ada opt out of a session, or of all that the client sends."""
     with world.database.writing() as db:
-        whose = Whose(world.client_id, session_id)
+        whose = OptOutOwner(world.client_id, session_id)
         return opt_outs.stop(db, whose, [ADA], OptOutSource.KEYWORD, now=now_ms())
 
 
@@ -37,7 +37,7 @@ def test_a_client_wide_opt_out_ends_what_all_its_sessions_have_queued(world: Wor
     assert [codes(world, each) for each in made] == [["opted_out", None]] * 3
     world.assert_counters_equal_rows(made)
     with world.database.reading() as db:
-        assert opt_outs.among(db, Whose(world.client_id), [ADA, GRACE]) == {ADA}
+        assert opt_outs.among(db, OptOutOwner(world.client_id), [ADA, GRACE]) == {ADA}
 
 
 def test_a_claim_is_revoked_until_its_dispatcher_has_heard(world: World) -> None:

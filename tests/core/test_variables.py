@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.core import variables
 from service.core.variables import UnusableVariablesError, Variables
-from service.documents import Written
+from service.documents import WrittenNumber
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
@@ -24,7 +24,7 @@ def test_variables_are_stored_in_one_line_and_come_back(given: dict[str, str]) -
 
 
 def test_values_are_texts_without_blanks_around_them_and_a_blank_one_is_none() -> None:
-    given = {"name": " Ada\n", "age": 36, "sum": Written("1.50"), "title": " ", "city": None}
+    given = {"name": " Ada\n", "age": 36, "sum": WrittenNumber("1.50"), "title": " ", "city": None}
     assert variables.settle(given) == {"name": "Ada", "age": "36", "sum": "1.50"}
     assert variables.settle(given, frozenset({"age", "pet"})) == {"age": "36"}
 

@@ -28,8 +28,8 @@ _SHARE = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})")
 _OWN = text(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
-class Whose(NamedTuple):
-    """Whose messages somebody does not want: those of the session, or without one the client's."""
+class OptOutOwner(NamedTuple):
+    """The session whose messages a person does not want, or the client if no session is set."""
 
     client_id: str = ""
     session_id: str | None = None
@@ -47,7 +47,7 @@ def changing(db: Db) -> None:
         db.execute(_OWN)
 
 
-def open_broadcasts(whose: Whose) -> Select[str]:
+def open_broadcasts(whose: OptOutOwner) -> Select[str]:
     """Return the query for the ids of the broadcasts that have something left to send."""
     mine = select(Broadcast.id).where(Broadcast.closed_at.is_(None))
     if whose.session_id is None:
@@ -55,7 +55,7 @@ def open_broadcasts(whose: Whose) -> Select[str]:
     return mine.where(Broadcast.session_id == whose.session_id)
 
 
-def leave_out(db: Db, whose: Whose, recipients: Collection[str], *, now: int) -> None:
+def leave_out(db: Db, whose: OptOutOwner, recipients: Collection[str], *, now: int) -> None:
     """End what is queued for some recipients, in all open broadcasts."""
     ended = (
         update(Delivery)

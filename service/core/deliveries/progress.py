@@ -36,7 +36,7 @@ _FIXED: Final = {DeliveryStatus.SENDING, DeliveryStatus.CANCELLED}
 """Statuses that receipts do not change."""
 
 
-class Word(NamedTuple):
+class PartReport(NamedTuple):
     """A provider's report on a part. `message_id` is the provider's id, or empty.
 
     `again`: the part failed for a temporary reason and will be sent again.
@@ -88,7 +88,7 @@ def taken(message_ids: str | None) -> list[str]:
     return [each.removeprefix(VOID) for each in (message_ids or "").split() if each != VOID]
 
 
-def advance(state: State, word: Word, parts: int) -> State:
+def advance(state: State, word: PartReport, parts: int) -> State:
     """Return the state of a delivery with `parts` parts after one more report.
 
     The report's `part` must exist.
@@ -110,7 +110,7 @@ def advance(state: State, word: Word, parts: int) -> State:
     return after._replace(status=_open(state, after, parts))
 
 
-def _is_stale(word: Word, state: State) -> bool:
+def _is_stale(word: PartReport, state: State) -> bool:
     """Return whether a report is about a message that was or will be sent again.
 
     A report that such a message arrived still counts.
@@ -124,7 +124,7 @@ def _is_stale(word: Word, state: State) -> bool:
     return state.status is DeliveryStatus.QUEUED if is_void else word.message_id not in {"", known}
 
 
-def _with(message_ids: tuple[str, ...], word: Word) -> tuple[str, ...]:
+def _with(message_ids: tuple[str, ...], word: PartReport) -> tuple[str, ...]:
     """Note that the provider has a part, and therefore all earlier ones."""
     missing = word.part + 1 - len(message_ids)
     known = [*message_ids, *(NAMELESS for _ in range(missing))]
@@ -135,7 +135,7 @@ def _with(message_ids: tuple[str, ...], word: Word) -> tuple[str, ...]:
     return tuple(known)
 
 
-def _failed(before: State, after: State, word: Word) -> State:
+def _failed(before: State, after: State, word: PartReport) -> State:
     """Mark a delivery failed, with the reason of its first failed part."""
     after = after._replace(status=DeliveryStatus.FAILED)
     is_first = after.progress.index("f") == word.part and word.state is ReceiptState.FAILED
@@ -143,7 +143,7 @@ def _failed(before: State, after: State, word: Word) -> State:
     return after._replace(code=word.code, reason=word.reason) if is_first and not has_own else after
 
 
-def _reopened(before: State, word: Word, parts: int) -> State:
+def _reopened(before: State, word: PartReport, parts: int) -> State:
     """Reopen a part that failed after it was accepted; keep the others."""
     message_ids = [*_with(before.message_ids, word)]
     message_ids[word.part] = VOID + message_ids[word.part]
@@ -157,7 +157,7 @@ def _reopened(before: State, word: Word, parts: int) -> State:
     return after._replace(status=DeliveryStatus.QUEUED, code=word.code, reason=word.reason)
 
 
-def _is_settled(before: State, after: State, word: Word) -> bool:
+def _is_settled(before: State, after: State, word: PartReport) -> bool:
     """Return whether the failed part is the one that made the delivery uncertain.
 
     If a process died, it may have sent more parts after that one.

@@ -23,7 +23,7 @@ from service.dispatch.sending import pacing, shares
 from service.dispatch.sending.prepared import (
     PreparedBroadcast,
     PreparedBroadcasts,
-    UnopenedSessionError,
+    UndecryptableSessionError,
 )
 from service.dispatch.sending.queue import Work
 from service.dispatch.sending.sender import SendingContext
@@ -161,7 +161,7 @@ class Claimer:
             )
         except OUT_OF_REACH:
             raise
-        except UnopenedSessionError as error:
+        except UndecryptableSessionError as error:
             log.exception("a session cannot be opened", session_id=active.session_id)
             with self._database.writing() as db:
                 holding.hold_session(db, active.session_id, str(error), until=None, now=now_ms())

@@ -13,7 +13,7 @@ from service.config import Settings
 from service.core import variables
 from service.core.accounts import Accounts
 from service.core.deliveries.claims import Claimed
-from service.core.personalisation import Worded
+from service.core.personalisation import PersonalisedParts
 from service.database import Database
 from service.dispatch.sending.retry import Policy
 from service.models import Broadcast, Session
@@ -22,7 +22,7 @@ _KEPT = 512
 """Prepared broadcasts kept in memory; one holds its rendered message and no recipients."""
 
 
-class UnopenedSessionError(Exception):
+class UndecryptableSessionError(Exception):
     """This session cannot be opened."""
 
 
@@ -40,7 +40,7 @@ class PreparedBroadcast:
     parts: tuple[Any, ...]
     policy: Policy
     concurrency: int | None = None
-    worded: Worded | None = None
+    worded: PersonalisedParts | None = None
 
     def part(self, number: int, delivery: Claimed) -> Any:
         """Return a rendered part as it goes to a recipient."""
@@ -66,7 +66,7 @@ class PreparedBroadcasts:
     ) -> PreparedBroadcast:
         """Return a broadcast as its session, its expiry and its message are now.
 
-        Raises UnopenedSessionError, and whatever fails in preparing the message.
+        Raises UndecryptableSessionError, and whatever fails in preparing the message.
         """
         key = (broadcast_id, session_version, expires_at, revision)
         if key in self._kept:
@@ -108,7 +108,7 @@ class PreparedBroadcasts:
         try:
             return self._accounts.open(session)
         except BlockedError as error:
-            raise UnopenedSessionError(error.reason) from error
+            raise UndecryptableSessionError(error.reason) from error
         except Exception as error:
             what = f"This session cannot be opened ({type(error).__name__}: {error})."
-            raise UnopenedSessionError(what) from error
+            raise UndecryptableSessionError(what) from error

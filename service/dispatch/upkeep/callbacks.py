@@ -22,7 +22,7 @@ from service.channels.steps import Conversation, post
 from service.core import callbacks, posting
 from service.core.accounts import Accounts
 from service.core.deliveries.transitions import storable
-from service.core.posting import Due, Result
+from service.core.posting import DueEvent, Result
 from service.core.vault import SealedError
 from service.database import Database, now_ms
 
@@ -82,7 +82,7 @@ class Callbacks:
         if "_conversations" in self.__dict__:
             self._conversations.close()
 
-    def _claim(self) -> list[Due]:
+    def _claim(self) -> list[DueEvent]:
         """Take what is due and has room; where nothing is, that is a look and no write."""
         room = _UNDER_WAY - self._under_way.total()
         if room <= 0:
@@ -97,18 +97,18 @@ class Callbacks:
     def _share(self, callback_id: str, is_failing: bool) -> int:  # noqa: FBT001 - a fact, no flag
         return (1 if is_failing else _OF_ONE) - self._under_way[callback_id]
 
-    def _begin(self, due: Due) -> None:
+    def _begin(self, due: DueEvent) -> None:
         self._under_way[due.callback_id] += 1
         self._conversations.begin(due, self._post(due))
 
-    def _post(self, due: Due) -> Conversation[Answer]:
+    def _post(self, due: DueEvent) -> Conversation[Answer]:
         secret = self._accounts.opened(due.secrets)["secret"]
         headers = callbacks.headers(secret, due.event_id, due.body, now=self._clock())
         answer: Answer = yield post(due.url, due.body.encode(), headers)
         return answer
 
     def _result(self, ended: Talk) -> Result:
-        due: Due = ended.token
+        due: DueEvent = ended.token
         self._under_way[due.callback_id] -= 1
         if ended.error is not None:
             return Result(due, storable(_problem(ended.error)))

@@ -14,7 +14,7 @@ from service.config import Settings
 from service.core import decisions, holding, receipts
 from service.core.cases import Failure, Judge
 from service.core.decisions import Decision, Hold
-from service.core.receipts import Applied, Heard
+from service.core.receipts import AccountReport, Applied
 from service.database import Database, now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.retry import Policy
@@ -84,7 +84,7 @@ class Receipts:
             self.on_ready()
 
 
-def _heed(db: Db, heard: Heard, now: int) -> Hold | None:
+def _heed(db: Db, heard: AccountReport, now: int) -> Hold | None:
     """Release a session that can send, or hold one that cannot."""
     if heard.error is None:
         holding.release_session(db, heard.session_id, now=now)

@@ -10,7 +10,7 @@ from service.channels.base import Content, SendError
 from service.config import Settings
 from service.core import replies
 from service.core.accounts import Accounts
-from service.core.replies import Settled
+from service.core.replies import SettledReply
 from service.database import Database, now_ms
 from service.models import Session
 
@@ -39,7 +39,7 @@ class Replies:
                 self._confirm(each, each.confirmation)
         return 0.0 if len(settled) == _BATCH else self.settings.poll_interval
 
-    def _confirm(self, reply: Settled, text: str) -> None:
+    def _confirm(self, reply: SettledReply, text: str) -> None:
         with self.database.reading() as db:
             session = db.get(Session, reply.session_id)
         if session is None or session.reason:

@@ -16,8 +16,8 @@ from service.core.deliveries.progress import (
     NAMELESS,
     PROCESS_DIED,
     VOID,
+    PartReport,
     State,
-    Word,
     doubted,
     taken,
     unsent,
@@ -29,23 +29,23 @@ ORDER = [DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ]
 PARTS = 3
 
 
-def word(state: ReceiptState, part: int = 0, message_id: str | None = None) -> Word:
+def word(state: ReceiptState, part: int = 0, message_id: str | None = None) -> PartReport:
     failed = state is ReceiptState.FAILED
     known_as = f"id-{part}" if message_id is None else message_id
     code, reason = ("131026", f"Part {part} failed.") if failed else (None, None)
-    return Word(part, state, known_as, code, reason)
+    return PartReport(part, state, known_as, code, reason)
 
 
 def state(status: str, ids: str = "", progress: str = "", code: str | None = None) -> State:
     return State(DeliveryStatus(status), tuple(ids.split()), progress, code, code and "A reason.")
 
 
-def advance(before: State, words: list[Word], parts: int) -> State:
+def advance(before: State, words: list[PartReport], parts: int) -> State:
     """Return how a delivery stands after several words."""
     return reduce(lambda state, word: progress.advance(state, word, parts), words, before)
 
 
-def after(before: State, *words: Word, parts: int = 1) -> tuple[str, str, str]:
+def after(before: State, *words: PartReport, parts: int = 1) -> tuple[str, str, str]:
     end = advance(before, list(words), parts)
     return str(end.status), " ".join(end.message_ids), end.progress
 
@@ -178,7 +178,7 @@ def test_a_part_that_may_have_arrived_is_sent_again_and_settled_by_any_word() ->
     assert after(waiting, word(FAILED, 1), parts=2) == ("failed", "a id-1", ".f")
 
 
-def failing(part: int = 0, message_id: str | None = None) -> Word:
+def failing(part: int = 0, message_id: str | None = None) -> PartReport:
     return word(FAILED, part, message_id)._replace(again=True)
 
 
@@ -221,19 +221,19 @@ def test_parts_to_be_sent_again_are_the_same_in_any_order(
     assert list(unsent(end.message_ids, PARTS)) == sorted({*parts} - {0})
 
 
-def words_on(parts: int, *, contradict: bool) -> st.SearchStrategy[list[Word]]:
+def words_on(parts: int, *, contradict: bool) -> st.SearchStrategy[list[PartReport]]:
     """Return words on a delivery; without `contradict` no part both failed and arrived."""
     one = st.tuples(st.integers(0, parts - 1), st.sampled_from(ReceiptState))
     words = st.lists(one.map(lambda pair: word(pair[1], pair[0])), max_size=8)
     return words if contradict else words.filter(lambda all_: not _contradict(all_))
 
 
-def _contradict(words: list[Word]) -> bool:
+def _contradict(words: list[PartReport]) -> bool:
     failed = {each.part for each in words if each.state is FAILED}
     return any(each.part in failed and each.state in {DELIVERED, READ} for each in words)
 
 
-def shuffled(words: list[Word], chance: random.Random) -> list[Word]:
+def shuffled(words: list[PartReport], chance: random.Random) -> list[PartReport]:
     """Return the same words in another order, some of them twice."""
     again = [*words, *chance.choices(words, k=3)] if words else []
     chance.shuffle(again)
@@ -261,7 +261,9 @@ def known(end: State) -> tuple[Any, ...]:
 
 
 @given(words_on(PARTS, contradict=True), st.randoms(use_true_random=False))
-def test_any_order_and_repetition_ends_the_same(words: list[Word], chance: random.Random) -> None:
+def test_any_order_and_repetition_ends_the_same(
+    words: list[PartReport], chance: random.Random
+) -> None:
     end = advance(COMPLETE, words, PARTS)
     assert known(advance(COMPLETE, shuffled(words, chance), PARTS)) == known(end)
     assert (end.reason is not None) == (end.status is DeliveryStatus.FAILED)
@@ -269,7 +271,7 @@ def test_any_order_and_repetition_ends_the_same(words: list[Word], chance: rando
 
 @given(OPEN, words_on(PARTS, contradict=False), st.randoms(use_true_random=False))
 def test_the_same_holds_before_all_parts_are_sent(
-    before: State, words: list[Word], chance: random.Random
+    before: State, words: list[PartReport], chance: random.Random
 ) -> None:
     if before.status is DeliveryStatus.UNCERTAIN and before.code != PROCESS_DIED:
         # Nothing was sent after the part that is uncertain, and nobody can speak of it.
@@ -281,7 +283,7 @@ def test_the_same_holds_before_all_parts_are_sent(
 
 
 @given(OPEN, words_on(PARTS, contradict=True))
-def test_no_word_moves_a_delivery_back(before: State, words: list[Word]) -> None:
+def test_no_word_moves_a_delivery_back(before: State, words: list[PartReport]) -> None:
     now = before
     for each in words:
         then, now = now, advance(now, [each], PARTS)
@@ -293,6 +295,6 @@ def test_no_word_moves_a_delivery_back(before: State, words: list[Word]) -> None
 
 
 @given(OPEN, words_on(PARTS, contradict=True))
-def test_a_repeat_changes_nothing(before: State, words: list[Word]) -> None:
+def test_a_repeat_changes_nothing(before: State, words: list[PartReport]) -> None:
     end = advance(before, words, PARTS)
     assert advance(end, words, PARTS)[:3] == end[:3]

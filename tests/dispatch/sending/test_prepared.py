@@ -11,7 +11,7 @@ from service.core import sessions
 from service.dispatch.sending.prepared import (
     PreparedBroadcast,
     PreparedBroadcasts,
-    UnopenedSessionError,
+    UndecryptableSessionError,
 )
 from service.models import OnUncertain
 from tests.probe import Probe, Stage
@@ -145,7 +145,7 @@ def test_a_session_that_cannot_be_opened_is_told_from_a_message_that_cannot_be_p
         raise ValueError("its key is gone")
 
     stage.open = fail
-    with pytest.raises(UnopenedSessionError, match=r"ValueError: its key is gone"):
+    with pytest.raises(UndecryptableSessionError, match=r"ValueError: its key is gone"):
         get(world, prepared, broadcast_id)
     stage.open = lambda _account: None
 

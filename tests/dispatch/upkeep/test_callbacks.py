@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook
 
 from service.core import broadcasts, callbacks, holding, opt_outs, outbox, posting
 from service.core.deliveries import transitions
-from service.core.deliveries.opted_out import Whose
+from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
 from service.dispatch.upkeep.callbacks import Callbacks
@@ -142,7 +142,7 @@ def test_holds_and_opt_outs_are_told_once_for_each_change(case: Case) -> None:
         for reason in ("Unpaid.", "Still unpaid."):
             holding.replace_hold(db, case.session_id, reason, until=None, now=now)
         holding.release_session(db, case.session_id, now=now + 1)
-        whose = Whose(case.world.client_id, case.session_id)
+        whose = OptOutOwner(case.world.client_id, case.session_id)
         for _ in range(2):
             opt_outs.add(db, whose, ADA, now=now + 2)
     kinds = [(each.type, json.loads(each.body)["data"]) for each in case.events()]
