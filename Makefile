@@ -38,6 +38,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PIP_USER := 0
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON
 unexport PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS
+# Each process that tests would compile all tests for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile

@@ -31,6 +31,9 @@ pytest_plugins = ["tests.skips"]
 ROOT = Path(__file__).parent.parent
 # Programs of the environment, such as node and hadolint, come before those of the machine.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+"""Marks a test of what no database has a part in: one of them is enough."""
+
 TEMPLATE = f"crier_template_{os.getpid()}"
 
 

@@ -24,7 +24,7 @@ from service.core.tokens import Scope
 from service.database import Database, now_ms
 from service.errors import UnauthorisedError
 from service.models import Session
-from tests.conftest import ROOT, Tenant
+from tests.conftest import ROOT, Tenant, on_sqlite
 from tests.house.test_migrations import migrate, tables
 from tests.serving import free_port
 
@@ -196,6 +196,7 @@ def test_what_is_not_there_is_said_so(flask: Flask) -> None:
     complaint(flask("token", "revoke", "crier_123456"))
 
 
+@on_sqlite
 @pytest.mark.parametrize("words", [("--scope", "everything"), ("--days", "0"), ("--days", "soon")])
 def test_what_makes_no_sense_is_refused(flask: Flask, words: tuple[str, ...]) -> None:
     flask("client", "create", "Acme")

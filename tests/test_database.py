@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 from service.config import Settings
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.models import Client
-from tests.conftest import migrate
+from tests.conftest import migrate, on_sqlite
 
 INSERT = text("""
     INSERT INTO clients (id, name, created_at, updated_at, version)
@@ -116,7 +116,7 @@ def test_whoever_waits_too_long_for_a_lock_is_told(database: Database, settings:
     impatient.dispose()
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_writers_of_one_process_wait_no_longer_than_the_timeout(settings: Settings) -> None:
     database = Database(replace(settings, database_timeout=0.05))
     failures: list[Exception] = []
@@ -145,7 +145,7 @@ def test_an_error_does_not_repeat_what_was_to_be_written(database: Database) -> 
     assert "secret-number" not in str(caught.value).partition("[SQL")[2]
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_sqlite_keeps_what_was_answered_and_lets_readers_be(database: Database) -> None:
     def ask(pragma: str) -> object:
         with database.reading() as db:
@@ -155,7 +155,7 @@ def test_sqlite_keeps_what_was_answered_and_lets_readers_be(database: Database) 
     assert (ask("journal_mode"), ask("synchronous"), ask("foreign_keys")) == ("wal", 2, 1)
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_the_folder_of_a_new_file_is_made(tmp_path: Path, settings: Settings) -> None:
     fresh = Database(replace(settings, data_dir=tmp_path / "deep" / "down"))
     with fresh.writing() as db:
@@ -203,7 +203,7 @@ def test_the_time_is_in_milliseconds() -> None:
     assert 1_700_000_000_000 < now_ms() < 10_000_000_000_000
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize("name", ["a?b=c", "a%20b", "a b", "a#b", "grüße"])
 def test_the_file_is_in_the_folder_that_is_named(
     tmp_path: Path, settings: Settings, name: str

@@ -12,11 +12,12 @@ import pytest
 from service.core import clients, sessions, tokens
 from service.core.tokens import Scope
 from service.database import Database
+from tests.conftest import on_sqlite
 from tests.node import needs_node, run
 from tests.serving import Server, running
 from tests.world import World
 
-pytestmark = [needs_node, pytest.mark.parametrize("settings", ["sqlite"], indirect=True)]
+pytestmark = [needs_node, on_sqlite]
 
 
 class Session(NamedTuple):

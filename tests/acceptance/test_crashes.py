@@ -20,6 +20,7 @@ from service.config import Settings
 from service.core import tokens
 from service.core.tokens import Scope
 from service.database import OUT_OF_REACH, Database
+from tests.conftest import on_sqlite
 from tests.serving import Process, Server, running
 from tests.waiting import until
 from tests.world import World, numbers
@@ -74,7 +75,7 @@ def assert_all_sent_once(world: World, arrivals: Arrivals, broadcast_id: str, co
     world.assert_counters_equal_rows([broadcast_id])
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_ten_thousand_are_sent_once_though_the_worker_is_killed_ten_times(
     world: World, token: str
 ) -> None:

@@ -13,11 +13,12 @@ from service.config import Settings
 from service.core import tokens
 from service.core.tokens import Scope
 from service.database import Database
+from tests.conftest import on_sqlite
 from tests.node import PROGRAMS, needs_node, run
 from tests.serving import Server, running
 from tests.world import World
 
-pytestmark = [needs_node, pytest.mark.parametrize("settings", ["sqlite"], indirect=True)]
+pytestmark = [needs_node, on_sqlite]
 
 STRICT = ("--strict", "--target", "es2022", "--lib", "es2022,dom,dom.iterable", "--skipLibCheck")
 

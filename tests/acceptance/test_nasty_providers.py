@@ -16,6 +16,7 @@ import pytest
 from service.app import Application
 from tests import provider as lies
 from tests.certificates import certificate
+from tests.conftest import on_sqlite
 from tests.provider import Fault, Provider, Reply, Request, instead
 from tests.sending import QUICK, Sending
 from tests.world import numbers
@@ -23,7 +24,7 @@ from tests.world import numbers
 pytestmark = [
     pytest.mark.usefixtures("short_waits"),
     # What a provider does is the same to both databases.
-    pytest.mark.parametrize("settings", ["sqlite"], indirect=True),
+    on_sqlite,
 ]
 
 PEOPLE = numbers(60)

@@ -10,7 +10,7 @@ from service.app import Application
 from service.channels.drivers import sandbox
 from service.core.deliveries import chunks
 from service.database import now_ms
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.sending import QUICK, dispatching
 from tests.waiting import until
 
@@ -95,7 +95,7 @@ def test_a_plain_message_goes_out_as_it_is_and_the_guides_where_it_is_asked_for(
         (order("Hi {{name}}", named(ADA, "A"), named(ADA, "B")), "to.1", "is entry 0 too"),
     ],
 )
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_what_is_wrong_is_told_at_once_and_nothing_is_stored(
     acme: Tenant, session: str, wrong: dict[str, Any], field: str, reason: str
 ) -> None:

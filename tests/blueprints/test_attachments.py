@@ -20,7 +20,7 @@ from service.core import attachments
 from service.core.attachments import StoredFile
 from service.core.storage import ABANDONED_AFTER
 from service.models import Attachment, Broadcast, BroadcastAttachment, BroadcastStatus
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 TEXT = b"only text"
@@ -74,6 +74,7 @@ def test_the_public_url_is_the_operators_when_there_is_one(
     assert made["url"] == f"https://crier.example/api/public/attachments/{made['name']}.png"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
@@ -138,6 +139,7 @@ def as_url(content: bytes, kind: str = "image/png", coding: str = ";base64") -> 
 URL_SAFE = f"data:;base64,{base64.urlsafe_b64encode(PNG).decode().rstrip('=')}"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("document", "content", "filename"),
     [
@@ -160,6 +162,7 @@ def test_a_data_url_is_stored_as_an_upload_is(
     assert acme.get(made["path"].removeprefix(".")).data == content
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("document", "status", "field"),
     [
@@ -209,6 +212,7 @@ def test_a_form_that_breaks_off_is_refused_and_leaves_nothing(acme: Tenant) -> N
     assert (rows(acme.crier), stored(acme.crier)) == ([], [])
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("disposition", "status", "field", "advice"),
     [
@@ -429,6 +433,7 @@ def test_ranges_are_served(acme: Tenant) -> None:
     assert beyond.headers["Content-Range"] == f"bytes */{len(PNG)}"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "file", ["incoming", "..%2fcrier.db", "%2e%2e/secret.key", "AAAAAAAAAAAAAAA.exe", "a%00.png"]
 )

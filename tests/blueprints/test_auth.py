@@ -10,7 +10,7 @@ import pytest
 from service.core import tokens
 from service.core.tokens import Scope
 from service.database import now_ms
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 NOBODY = {"Authorization": ""}
 
@@ -113,6 +113,7 @@ def test_a_bad_token_is_refused_before_the_body_is_read(acme: Tenant) -> None:
     assert answer.status_code == 401
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("body", "problem"),
     [

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from service.app import Application
 from service.blueprints import bodies
 from service.errors import UnreadableBodyError
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
+
+# What no database sees.
+pytestmark = on_sqlite
 
 
 @pytest.mark.parametrize("raw", [b"", b" \n", b"{}", b"\xef\xbb\xbf{}"])

@@ -15,7 +15,7 @@ from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
 from service.models import Broadcast, DeliveryStatus
 from tests.blueprints.test_attachments import send
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 NUMBERS = ["2348179803743", "2349048988056", "447911123456"]
 LOCATION = {"lat": "6.556452", "lng": " 3.2774487 "}
@@ -92,6 +92,7 @@ def test_the_message_comes_back_as_it_was_given(acme: Tenant) -> None:
     assert list(made["message"]) == list(given)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -188,6 +189,7 @@ def test_empty_moments_are_none(acme: Tenant) -> None:
     assert (made["status"], made["send_at"]) == ("sending", None)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "empty",
     [
@@ -448,6 +450,7 @@ def test_lists_are_paged_from_either_end_with_links(acme: Tenant) -> None:
     assert [broadcast["_id"] for broadcast in newest] == ids[:-3:-1]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("query", "field"),
     [

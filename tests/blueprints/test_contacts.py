@@ -8,7 +8,7 @@ import pytest
 
 from service.core.deliveries import chunks
 from service.database import now_ms
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 ADA = {
     "name": "Ada Obi",
@@ -48,6 +48,7 @@ def test_what_is_optional_may_be_left_out(acme: Tenant) -> None:
     assert (made["name"], made["emails"], made["organisation"]) == ("Ada", [], "")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -14,7 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from service.app import Application, create_app
 from service.config import Settings
 from service.errors import ServiceError
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 MakeApp = Callable[..., Application]
 
@@ -115,6 +115,7 @@ def test_no_answer_names_more_than_a_thousand_faults(acme: Tenant) -> None:
     assert len(answer.json["errors"]) == 1000  # type: ignore[index]
 
 
+@on_sqlite
 def test_no_answer_repeats_a_long_name_or_value(acme: Tenant) -> None:
     long = "x" * 3_000_000
     session = {"name": long, "channel": long, "settings": {long: long}}

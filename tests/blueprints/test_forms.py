@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from service.blueprints import forms
 from service.errors import InvalidError
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
+
+# What no database sees.
+pytestmark = on_sqlite
 
 GUIDE = {
     "send_type": "individual",

@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 from service.app import Application
 from service.core.deliveries import chunks
 from service.database import now_ms
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.readings import own, parsed, value
 from tests.world import numbers
 
@@ -26,6 +26,7 @@ def ask(app: Application, address: str = "127.0.0.1", **headers: str) -> tuple[i
     return answer.status_code, answer.headers, answer.text
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("proxies", "address", "forwarded", "status"),
     [

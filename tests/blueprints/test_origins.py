@@ -9,7 +9,10 @@ import pytest
 
 from service.app import Application
 from service.config import SettingError, Settings
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
+
+# What no database sees.
+pytestmark = on_sqlite
 
 APP = "https://app.example"
 Make = Callable[..., Application]

@@ -9,7 +9,7 @@ import pytest
 from service.app import Application
 from service.channels.base import Text
 from service.channels.registry import DRIVERS
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.probe import Probe, Stage
 
 ADA, BEN, CARL, EVE = "2348179803743", "2349048988056", "447400123456", "12025550110"
@@ -74,7 +74,7 @@ def test_a_dry_run_leaves_out_whom_the_real_one_would_refuse_for_any_reason(acme
         (order("", ADA), "message"),
     ],
 )
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_dry_run_tells_the_errors_of_the_real_one(
     acme: Tenant, asked: dict[str, Any], field: str
 ) -> None:
@@ -134,7 +134,7 @@ def test_segments_are_counted_and_paid_where_a_channel_counts_them(
         ({"currency": "USD"}, "prices.countries"),
     ],
 )
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_prices_are_checked(acme: Tenant, prices: dict[str, Any], field: str) -> None:
     answer = acme.post("/session", json={"name": "x", "channel": "sandbox", "prices": prices})
     assert answer.status_code == 422

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from service.core.tokens import Scope
 from service.models import Session
 from tests.blueprints.test_guide import upload
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 NOBODY = {"Authorization": ""}
 TEXT = {"send_type": "individual", "to": "2348179803743", "message": {"text": "Hello"}}
@@ -71,6 +71,7 @@ def test_a_session_of_before_has_no_token_until_one_is_made(acme: Tenant) -> Non
     assert acme.get(path).json["data"]["has_token"] is True  # type: ignore[index]
 
 
+@on_sqlite
 @pytest.mark.parametrize("place", ["body", "query", "both", "bearer", "without id"])
 def test_a_token_is_taken_wherever_it_stands(acme: Tenant, place: str) -> None:
     own(acme, "other")
@@ -239,7 +240,7 @@ def expected(tokens: list[Known | None], session_id: str, whose: str, sends: boo
     return 404 if session_id and whose != known[0].client else 200
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize("sends", [False, True])
 def test_the_rules_hold_for_every_combination(acme: Tenant, globex: Tenant, sends: bool) -> None:  # noqa: FBT001 - a parameter of the test
     first, second, theirs = own(acme, "first"), own(acme, "second"), own(globex)

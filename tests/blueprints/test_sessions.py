@@ -13,7 +13,7 @@ from service.app import Application
 from service.core import holding
 from service.models import FOREVER, Broadcast, BroadcastStatus, OnUncertain, Session, UploadedMedia
 from tests.blueprints.test_attachments import finish, send
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 CLOUD = {
     "name": "cloud",
@@ -60,6 +60,7 @@ def test_secrets_are_encrypted_and_only_their_names_are_shown(acme: Tenant) -> N
 ELSEWHERE = ["https://evil.example", "http://graph.facebook.com", "https://graph.facebook.com:8443"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("base_url", [*ELSEWHERE, "https://graph.facebook.com:999999"])
 def test_secrets_do_not_follow_to_another_server(acme: Tenant, base_url: str) -> None:
     secrets = {"access_token": "EAAG-secret", "app_secret": "0123456789abcdef"}
@@ -117,6 +118,7 @@ def test_a_secret_that_a_change_leaves_out_stays(acme: Tenant) -> None:
     assert acme.crier.vault.decrypt(secrets) == {"access_token": "EAAG-new"}
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("change", "field"),
     [

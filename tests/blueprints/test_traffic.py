@@ -14,7 +14,10 @@ from service.app import Application
 from service.core import tokens
 from service.core.tokens import Scope
 from service.database import now_ms
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
+
+# What no database sees.
+pytestmark = on_sqlite
 
 MakeApp = Callable[..., Application]
 Capture = pytest.CaptureFixture[str]

@@ -13,11 +13,11 @@ from service.core import sign_ins as verbs
 from service.core import tokens
 from service.core.tokens import Scope
 from service.database import now_ms
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 from tests.house.test_routes import one_of_each
 
-pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 """Who is let in does not depend on the database; the verbs are tested on both."""
 
 PUBLIC = {

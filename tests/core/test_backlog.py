@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from sqlalchemy import text
 
 from service.core import backlog
 from service.database import Database, now_ms
 from service.models import FOREVER
+from tests.conftest import on_sqlite
 from tests.world import World, numbers
 
 
@@ -42,7 +42,7 @@ def test_what_is_due_later_is_not_old(world: World) -> None:
 
 
 # Only the plan of SQLite does not depend on what the tables hold.
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_the_queue_is_counted_without_a_look_at_what_is_finished(database: Database) -> None:
     steps: list[str] = []
     with database.reading() as db:

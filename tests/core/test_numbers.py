@@ -140,7 +140,7 @@ def likely(draw: st.DrawFn) -> str:
     return str(code) + re.sub("[^0-9]", "", number)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(likely())
 def test_verdict_is_that_of_libphonenumber_for_what_its_patterns_describe(digits: str) -> None:
     assert numbers.normalise(digits) == meant(digits)

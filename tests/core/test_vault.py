@@ -50,7 +50,7 @@ def test_the_key_is_for_its_owner_alone_and_nothing_is_left_beside_it(tmp_path: 
 
 def test_processes_that_start_together_make_one_key(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    with context.Pool(4) as pool:
+    with context.Pool(2) as pool:
         keys = pool.map(make_key, [tmp_path] * 8)
         pool.close()
         pool.join()

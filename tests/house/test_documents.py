@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import results
 from service.app import Application
-from tests.conftest import ROOT
+from tests.conftest import ROOT, on_sqlite
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
@@ -135,6 +135,7 @@ def has_command(app: Application, command: str, subcommand: str) -> bool:
     return found is not None
 
 
+@on_sqlite
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_exists(document: Path, app: Application) -> None:
     text = document.read_text(encoding="utf-8")

@@ -17,9 +17,9 @@ from service.models import DeliveryStatus
 from service.schemas import pages
 from tests.blueprints.test_attachments import as_url
 from tests.blueprints.test_broadcasts import deliver
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
-pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 """What is taken does not depend on the database."""
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)

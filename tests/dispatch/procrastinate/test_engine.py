@@ -17,6 +17,7 @@ from service.database import now_ms
 from service.dispatch.procrastinate import engine
 from service.dispatch.procrastinate.engine import EngineError
 from tests import workers
+from tests.conftest import on_sqlite
 from tests.waiting import LIMIT, until
 from tests.workers import ROOT, on_postgres, queued, worker
 from tests.world import ADA, World
@@ -69,7 +70,7 @@ def test_sqlite_has_no_queue() -> None:
         Settings(dispatch="procrastinate")
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_no_queue_is_set_up_on_sqlite(app: Application) -> None:
     result = command(app, "engine", "setup")
     assert result.exit_code == 1

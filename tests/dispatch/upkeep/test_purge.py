@@ -17,6 +17,7 @@ from service.core.storage import Storage
 from service.database import now_ms
 from service.dispatch.upkeep import purge
 from service.dispatch.upkeep.purge import Purge, Purged
+from tests.conftest import on_sqlite
 from tests.core.test_retention import DAY, close
 from tests.world import World, numbers
 
@@ -149,6 +150,7 @@ def test_a_database_without_tables_is_a_sentence(
     assert answer.output.startswith("Error: The database lacks tables")
 
 
+@on_sqlite
 @pytest.mark.parametrize("age", ["", "90", "d", "0d", "-1d", "1.5d", "90 d", "90m", "1000000d"])
 def test_an_age_that_is_none_is_refused(flask: FlaskCliRunner, age: str) -> None:
     answer = flask.invoke(args=["purge", f"--older-than={age}"])
