@@ -79,7 +79,7 @@ class Sending:
         form = {"file": (BytesIO(PICTURE), "cake.jpeg")}
         answer = self.client.post("/attachment", data=form, content_type="multipart/form-data")
         assert answer.status_code == 201, answer.text
-        return cast("str", answer.json["data"]["_id"])  # type: ignore[index]
+        return cast("str", answer.json["data"]["_id"])
 
     def broadcast(self, to: list[str], session: dict[str, Any], **message: Any) -> str:
         """Accept a broadcast of a text, or of the message given, and return its id."""
@@ -90,7 +90,7 @@ class Sending:
         """Fetch an object."""
         answer = self.client.get(path)
         assert answer.status_code == 200, answer.text
-        return cast("dict[str, Any]", answer.json["data"])  # type: ignore[index]
+        return cast("dict[str, Any]", answer.json["data"])
 
     def await_state(self, path: str, condition: Callable[[dict[str, Any]], object]) -> None:
         """Wait until an object is as wanted."""
@@ -109,7 +109,7 @@ class Sending:
         while True:
             path = f"/broadcast/{broadcast_id}/delivery?page_size=1000&page={page}"
             answer = self.client.get(path)
-            found += answer.json["data"]  # type: ignore[index]
+            found += answer.json["data"]
             if len(found) >= json.loads(answer.headers["X-Pagination"])["total"]:
                 return found
             page += 1

@@ -15,6 +15,7 @@ from sqlalchemy import event
 from service.app import Application
 from tests import provider as lies
 from tests.acceptance.test_webhooks import cloud, status
+from tests.conftest import on_sqlite
 from tests.provider import Fault, Provider, Request, graph_error, instead
 from tests.sending import QUICK, SECRETS, Sending, dispatching
 from tests.world import numbers
@@ -144,7 +145,9 @@ def weather(sending: Sending, people: list[str], **session: Any) -> Storm:
 PATIENT = {"send_timeout": 1.0, "max_attempts": 4}
 
 
-@pytest.mark.parametrize("in_flight", [16, 512])
+@pytest.mark.parametrize(
+    ("settings", "in_flight"), [("sqlite", 16), ("postgres", 512)], indirect=["settings"]
+)
 def test_nobody_is_lost_in_a_storm_and_nobody_gets_it_twice(
     make_app: Callable[..., Application], provider: Provider, in_flight: int
 ) -> None:
@@ -159,7 +162,7 @@ def test_nobody_is_lost_in_a_storm_and_nobody_gets_it_twice(
         assert all(each["attempts"] <= 4 for each in storm.deliveries)
         assert_waits_are_kept(provider)
         # Meta reports what it took, and what is then still uncertain may be sent again.
-        session = {"_id": sending.client.get("/session").json["data"][0]["_id"]}  # type: ignore[index]
+        session = {"_id": sending.client.get("/session").json["data"][0]["_id"]}
         session["channel"] = "whatsapp_cloud"
         sending.report(session, cloud(status(each, "delivered") for each in provider.taken))
         broadcast_id = storm.deliveries[0]["broadcast_id"]
@@ -171,6 +174,7 @@ def test_nobody_is_lost_in_a_storm_and_nobody_gets_it_twice(
     assert Counter(each.recipient for each in provider.taken) == dict.fromkeys(people, 1)
 
 
+@on_sqlite
 def test_only_who_chose_it_sends_again_what_may_have_arrived(
     make_app: Callable[..., Application], provider: Provider
 ) -> None:
@@ -199,6 +203,7 @@ def assert_waits_are_kept(provider: Provider) -> None:
         last[recipient(request)] = request
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "throttled",
     [
@@ -227,7 +232,7 @@ def test_a_throttled_session_rests_says_why_and_goes_on_by_itself(
         assert (waits["status"], waits["reason"]) == ("sending", held["reason"])
         assert len(waits["pending"]) == 18
         # A check that succeeds meanwhile does not end it.
-        checked = sending.client.post(f"/session/{session['_id']}/check").json["data"]  # type: ignore[index]
+        checked = sending.client.post(f"/session/{session['_id']}/check").json["data"]
         assert (checked["problem"], checked["status"]) == (None, "throttled")
         shown = sending.await_completed(broadcast_id)
     assert (shown["counts"]["sent"], shown["reason"]) == (20, None)
@@ -251,7 +256,7 @@ def test_a_token_that_ended_blocks_the_session_until_it_can_send_again(sending: 
         asked = len(provider.messages)
         assert asked <= 50 + sending.crier.settings.in_flight
         answer = sending.client.post(f"/session/{session['_id']}/check")
-        assert "no longer valid" in answer.json["data"]["problem"]  # type: ignore[index]
+        assert "no longer valid" in answer.json["data"]["problem"]
         provider.choose = lambda _request: None
         shown = sending.await_completed(broadcast_id)
     assert shown["counts"]["sent"] == 200
@@ -271,7 +276,7 @@ def test_a_session_is_asked_about_when_it_is_made_and_whenever_one_likes(
     away = sending.session(name="away", settings={"base_url": "http://127.0.0.1:1"})
     assert ("not reached" in away["problem"], away["status"]) == (True, "ready")
     sending.provider.number = {"id": "1", "status": "CONNECTED"}
-    checked = sending.client.post(f"/session/{made['_id']}/check").json["data"]  # type: ignore[index]
+    checked = sending.client.post(f"/session/{made['_id']}/check").json["data"]
     assert (checked["problem"], checked["status"], checked["reason"]) == (None, "ready", None)
     sending.provider.session_status = "SCAN_QR_CODE"
     waha = sending.session("waha")
@@ -285,7 +290,7 @@ def test_the_message_of_a_check_is_what_it_came_to(sending: Sending) -> None:
         sending.session(name="fine"),
     )
     messages = [
-        sending.client.post(f"/session/{each['_id']}/check").json["message"]  # type: ignore[index]
+        sending.client.post(f"/session/{each['_id']}/check").json["message"]
         for each in (blocked, away, fine)
     ]
     assert messages == [
@@ -301,7 +306,7 @@ def test_a_session_is_made_though_its_provider_hangs(
     sending = make(make_app, provider, check_timeout=0.2)
     provider.choose = lambda _request: lies.SILENCE
     made = sending.session()
-    checked = sending.client.post(f"/session/{made['_id']}/check").json["data"]  # type: ignore[index]
+    checked = sending.client.post(f"/session/{made['_id']}/check").json["data"]
     for shown in (made, checked):
         assert "did not answer within 0.2 seconds: " in shown["problem"]
         assert "status stays as it was" in shown["problem"]
@@ -404,6 +409,6 @@ def test_what_a_channel_cannot_carry_is_said_when_the_broadcast_is_made(sending:
     order = {"send_type": "individual", "to": numbers(1), "message": {"template": template}}
     answer = sending.client.post("/broadcast", json={**order, "session_id": session["_id"]})
     assert answer.status_code == 422
-    assert answer.json["errors"] == {  # type: ignore[index]
+    assert answer.json["errors"] == {
         "message.template": ["WAHA does not support templates. Use the text."]
     }

@@ -56,10 +56,10 @@ def test_what_a_service_cannot_carry_is_said_when_the_broadcast_is_made(sending:
     ):
         answer = sending.client.post("/broadcast", json={**order, "message": message})
         assert answer.status_code == 422
-        assert list(answer.json["errors"]) == [field]  # type: ignore[index]
+        assert list(answer.json["errors"]) == [field]
     group = {**order, "send_type": "group", "to": ["120363041234567890@g.us"]}
     answer = sending.client.post("/broadcast", json={**group, "message": {"text": "Hi"}})
-    assert list(answer.json["errors"]) == ["to.0"]  # type: ignore[index]
+    assert list(answer.json["errors"]) == ["to.0"]
 
 
 def test_without_its_package_a_channel_says_so_and_nothing_is_burnt(
@@ -71,13 +71,13 @@ def test_without_its_package_a_channel_says_so_and_nothing_is_burnt(
         missing.setitem(registry.EXTRAS, "apprise", "no_package_of_this_name")
         fields = {"name": "another", "channel": "apprise", "settings": {"url": SMS}}
         refused = sending.client.post("/session", json=fields)
-        assert (refused.status_code, list(refused.json["errors"])) == (422, ["channel"])  # type: ignore[index]
+        assert (refused.status_code, list(refused.json["errors"])) == (422, ["channel"])
         unknown = sending.client.post("/session", json={"name": "x", "channel": "pigeon"})
-        assert "apprise" not in unknown.json["errors"]["channel"][0]  # type: ignore[index]
+        assert "apprise" not in unknown.json["errors"]["channel"][0]
         order = {"send_type": "individual", "to": people, "message": {"text": "Hi"}}
         answer = sending.client.post("/broadcast", json={**order, "session_id": session_id})
-        assert (answer.status_code, list(answer.json["errors"])) == (422, ["session_id"])  # type: ignore[index]
-        checked = sending.client.post(f"/session/{session_id}/check").json["data"]  # type: ignore[index]
+        assert (answer.status_code, list(answer.json["errors"])) == (422, ["session_id"])
+        checked = sending.client.post(f"/session/{session_id}/check").json["data"]
         assert "no_package_of_this_name" in checked["problem"]
         assert sending.get(f"/session/{session_id}")["status"] == "blocked"
         webhook = sending.app.test_client().post(f"/webhook/{session_id}", data=b"{}")

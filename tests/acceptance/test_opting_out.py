@@ -41,7 +41,7 @@ def listed(tenant: Tenant, path: str) -> Any:
     """Fetch a list."""
     answer = tenant.get(path)
     assert answer.status_code == 200, answer.text
-    return answer.json["data"]  # type: ignore[index]
+    return answer.json["data"]
 
 
 def test_nothing_goes_out_after_the_webhook_with_stop_was_answered(sending: Sending) -> None:
@@ -113,13 +113,13 @@ def test_the_sandboxs_phone_can_say_stop(make_app: Callable[..., Application]) -
         second = acme.make("/broadcast", **order)["_id"]
         path = f"/broadcast/{second}/delivery"
         until(lambda: [each["code"] for each in listed(acme, path)] == ["opted_out"])
-        until(lambda: acme.get(f"/broadcast/{first}").json["data"]["replies"] == 1)  # type: ignore[index]
+        until(lambda: acme.get(f"/broadcast/{first}").json["data"]["replies"] == 1)
     assert len(listed(acme, "/sandbox/message")) == 1
     other = acme.make("/session", name="w", channel="waha", settings={"base_url": "http://w"})
     wrong = acme.post(
         "/sandbox/reply", json={"recipient": ADA, "text": "x", "session_id": other["_id"]}
     )
-    assert (wrong.status_code, list(wrong.json["errors"])) == (422, ["session_id"])  # type: ignore[index]
+    assert (wrong.status_code, list(wrong.json["errors"])) == (422, ["session_id"])
 
 
 def test_what_another_process_has_claimed_is_stopped(

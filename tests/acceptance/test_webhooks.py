@@ -281,7 +281,7 @@ def test_receipts_without_our_reference_are_found_by_metas_id(sending: Sending) 
         sending.await_state(
             f"/broadcast/{broadcast_id}", lambda shown: shown["counts"]["read"] == 2
         )
-        opted_out = sending.client.get(f"/session/{session['_id']}/opt-out").json["data"]  # type: ignore[index]
+        opted_out = sending.client.get(f"/session/{session['_id']}/opt-out").json["data"]
         assert [each["recipient"] for each in opted_out] == [said[0]["recipient_id"]]
 
 

@@ -183,7 +183,7 @@ def test_a_data_url_that_is_wrong_is_refused_and_leaves_nothing(
 ) -> None:
     answer = acme.post("/attachment", json=document)
     assert answer.status_code == status
-    assert list(answer.json["errors"]) == [field]  # type: ignore[index]
+    assert list(answer.json["errors"]) == [field]
     assert (rows(acme.crier), stored(acme.crier)) == ([], [])
 
 
@@ -276,7 +276,7 @@ def test_the_limit_of_a_file_holds_for_what_comes_out_of_a_packed_form(
 def test_the_bytes_of_a_file_are_no_body(acme: Tenant) -> None:
     answer = acme.post("/attachment", data=PNG[:8], content_type="image/png")
     assert answer.status_code == 415
-    assert "Send JSON or a form. image/png is not supported" in answer.json["message"]  # type: ignore[index]
+    assert "Send JSON or a form. image/png is not supported" in answer.json["message"]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_a_form_may_say_each_thing_once(acme: Tenant) -> None:
     form = {"file": (io.BytesIO(PNG), "a.png"), "session_id": ["", ""]}
     answer = acme.post("/attachment", data=form, content_type="multipart/form-data")
     assert answer.status_code == 422
-    assert list(answer.json["errors"]) == ["session_id"]  # type: ignore[index]
+    assert list(answer.json["errors"]) == ["session_id"]
 
 
 def test_a_file_without_a_valid_token_is_not_kept(acme: Tenant) -> None:
@@ -335,13 +335,13 @@ def test_shared_attachments_are_seen_by_all_and_deleted_by_none(
 ) -> None:
     shared = share(acme.crier)
     mine = send(acme).json["data"]["_id"]
-    assert [each["_id"] for each in acme.get("/attachment").json["data"]] == [shared, mine]  # type: ignore[index]
-    assert [each["_id"] for each in globex.get("/attachment").json["data"]] == [shared]  # type: ignore[index]
+    assert [each["_id"] for each in acme.get("/attachment").json["data"]] == [shared, mine]
+    assert [each["_id"] for each in globex.get("/attachment").json["data"]] == [shared]
     answer = globex.get(f"/attachment/{shared}")
-    assert "client_id" not in answer.json["data"]  # type: ignore[index]
+    assert "client_id" not in answer.json["data"]
     refusal = acme.delete(f"/attachment/{shared}")
     assert refusal.status_code == 403
-    assert "share this" in refusal.json["message"]  # type: ignore[index]
+    assert "share this" in refusal.json["message"]
 
 
 def test_deleting_takes_the_bytes_as_well(acme: Tenant) -> None:
@@ -358,7 +358,7 @@ def test_deleting_takes_the_bytes_as_well(acme: Tenant) -> None:
 
 
 def broadcast_with(tenant: Tenant, attachment_id: str) -> str:
-    if not tenant.get("/session").json["data"]:  # type: ignore[index]
+    if not tenant.get("/session").json["data"]:
         tenant.make("/session", name="main", channel="sandbox")
     message = {"attachments": [attachment_id]}
     made = tenant.make("/broadcast", send_type="individual", to="2348179803743", message=message)
@@ -378,13 +378,13 @@ def test_an_unfinished_broadcast_keeps_its_attachments(acme: Tenant) -> None:
     refusal = acme.delete(f"/attachment/{made}")
     assert refusal.status_code == 409
     wanted = f"Broadcast '{broadcast}' needs this attachment until it is completed or deleted."
-    assert refusal.json["message"] == wanted  # type: ignore[index]
+    assert refusal.json["message"] == wanted
     assert len(stored(acme.crier)) == 1
     acme.delete(f"/broadcast/{broadcast}")
     refusal = acme.delete(f"/attachment/{made}")
     assert refusal.status_code == 409
     for words in (f"Broadcast '{broadcast}' was deleted", "Try again in some seconds"):
-        assert words in refusal.json["message"]  # type: ignore[index]
+        assert words in refusal.json["message"]
     finish(acme.crier, broadcast, BroadcastStatus.CANCELLED, 1)
     assert acme.delete(f"/attachment/{made}").status_code == 200
 
@@ -429,7 +429,7 @@ def test_ranges_are_served(acme: Tenant) -> None:
     assert (several.status_code, several.data) == (200, PNG)
     beyond = acme.get(path, headers={"Range": "bytes=9999-"})
     assert beyond.status_code == 416
-    assert beyond.json["status"] is False  # type: ignore[index]
+    assert beyond.json["status"] is False
     assert beyond.headers["Content-Range"] == f"bytes */{len(PNG)}"
 
 
@@ -445,10 +445,10 @@ def test_nothing_else_is_served(acme: Tenant, file: str) -> None:
 def test_what_nobody_has_is_not_called_anybodys(acme: Tenant) -> None:
     file, nowhere = f"{'A' * 15}.png", "0" * 24
     missing = acme.get(f"/public/attachments/{file}").json
-    assert missing["message"] == f"There is no file '{file}'."  # type: ignore[index]
+    assert missing["message"] == f"There is no file '{file}'."
     for answer in (acme.get(f"/webhook/{nowhere}"), acme.post(f"/webhook/{nowhere}")):
         assert answer.status_code == 404
-        assert answer.json["message"] == f"There is no webhook '{nowhere}'."  # type: ignore[index]
+        assert answer.json["message"] == f"There is no webhook '{nowhere}'."
 
 
 def test_a_sweep_removes_files_without_rows_only(acme: Tenant) -> None:

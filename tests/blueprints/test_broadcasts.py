@@ -60,7 +60,7 @@ def test_recipients_that_bring_variables_keep_them(acme: Tenant) -> None:
     made = make(acme, to=given)
     assert made["to"] == given
     deliver(acme, made["_id"], DeliveryStatus.SENT)
-    shown = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]  # type: ignore[index]
+    shown = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]
     assert [each["variables"] for each in shown] == [{"name": "Ada", "age": "36"}, {}]
 
 
@@ -70,7 +70,7 @@ def test_the_variables_of_a_group_are_those_of_its_members(acme: Tenant) -> None
     to = [{"to": group["_id"], "variables": {"team": "red"}}]
     made = make(acme, send_type="group", to=to)
     deliver(acme, made["_id"], DeliveryStatus.SENT)
-    [shown] = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]  # type: ignore[index]
+    [shown] = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]
     assert (shown["recipient"], shown["variables"]) == (NUMBERS[0], {"team": "red"})
 
 
@@ -82,7 +82,7 @@ def test_variables_of_too_many_bytes_are_refused(
     to = [{"to": NUMBERS[0], "variables": {"name": "Ada"}}]
     answer = acme.post("/broadcast", json=order(to=to))
     reason = "Has more than 10 bytes of variables. Send several broadcasts."
-    assert (answer.status_code, answer.json["errors"]) == (422, {"to": [reason]})  # type: ignore[index]
+    assert (answer.status_code, answer.json["errors"]) == (422, {"to": [reason]})
 
 
 def test_the_message_comes_back_as_it_was_given(acme: Tenant) -> None:
@@ -144,13 +144,13 @@ def test_each_fault_is_named_and_nothing_is_stored(
 ) -> None:
     answer = acme.post("/broadcast", json=order(**changes))
     assert answer.status_code == 422
-    assert field in answer.json["errors"]  # type: ignore[index]
-    assert acme.get("/broadcast").json["data"] == []  # type: ignore[index]
+    assert field in answer.json["errors"]
+    assert acme.get("/broadcast").json["data"] == []
 
 
 def test_every_bad_recipient_is_named_with_its_position_and_the_reason(acme: Tenant) -> None:
     answer = acme.post("/broadcast", json=order(to="letters, 2348179803743 ,,12"))
-    errors = answer.json["errors"]  # type: ignore[index]
+    errors = answer.json["errors"]
     assert list(errors) == ["to.0", "to.2", "to.3"]
     assert "'letters' is not a phone number" in errors["to.0"][0]
 
@@ -161,7 +161,7 @@ def test_attachments_and_contacts_of_others_are_unknown(acme: Tenant, globex: Te
     message = {"attachments": [theirs], "contactId": card}
     answer = acme.post("/broadcast", json=order(message=message))
     assert answer.status_code == 422
-    assert set(answer.json["errors"]) == {"message.attachments.0", "message.contactId"}  # type: ignore[index]
+    assert set(answer.json["errors"]) == {"message.attachments.0", "message.contactId"}
 
 
 def test_the_operators_limits_hold(make_app: Callable[..., Application]) -> None:
@@ -169,8 +169,8 @@ def test_the_operators_limits_hold(make_app: Callable[..., Application]) -> None
     acme.make("/session", name="main", channel="sandbox")
     message = {"text": "123456", "attachments": ["0" * 24] * 2}
     answer = acme.post("/broadcast", json=order(message=message))
-    assert set(answer.json["errors"]) == {"message.text", "message.attachments", "to"}  # type: ignore[index]
-    assert set(acme.post("/broadcast", json=order()).json["errors"]) == {"to"}  # type: ignore[index]
+    assert set(answer.json["errors"]) == {"message.text", "message.attachments", "to"}
+    assert set(acme.post("/broadcast", json=order()).json["errors"]) == {"to"}
     assert (
         acme.post("/broadcast", json=order(to=NUMBERS[:2], message={"text": "😀" * 5})).status_code
         == 201
@@ -228,9 +228,9 @@ def test_what_is_accepted_is_shown_normalised_and_as_given(acme: Tenant, to: Any
     assert made["to"] == to
     deliver(acme, made["_id"], DeliveryStatus.SENT, DeliveryStatus.SENT)
     path = f"/broadcast/{made['_id']}/delivery"
-    shown = acme.get(path).json["data"]  # type: ignore[index]
+    shown = acme.get(path).json["data"]
     assert [each["recipient"] for each in shown] == ["12025550110", "12025550111"]
-    found = acme.get(path, query_string={"recipient": "+1 (202) 555-0111"}).json["data"]  # type: ignore[index]
+    found = acme.get(path, query_string={"recipient": "+1 (202) 555-0111"}).json["data"]
     assert found == shown[1:]
 
 
@@ -247,7 +247,7 @@ def test_a_number_shortened_by_a_spreadsheet_is_refused_in_those_words(acme: Ten
             "'2.34818E+12' was shortened by a spreadsheet and has lost digits: format the"
             " column as text."
         )
-        assert answer.json["errors"] == {"to.0": [reason]}  # type: ignore[index]
+        assert answer.json["errors"] == {"to.0": [reason]}
 
 
 def test_a_template_is_tidied_where_that_is_asked_for(acme: Tenant) -> None:
@@ -259,7 +259,7 @@ def test_a_template_is_tidied_where_that_is_asked_for(acme: Tenant) -> None:
     }
     answer = acme.post("/broadcast", json=order(message={"template": template}))
     place = "message.template.components.0.parameters.0.text"
-    assert list(answer.json["errors"]) == [place]  # type: ignore[index]
+    assert list(answer.json["errors"]) == [place]
     made = make(acme, message={"template": {**template, "tidy": True}})
     with acme.crier.database.reading() as db:
         content = db.get_one(Broadcast, made["_id"]).content
@@ -282,25 +282,25 @@ def test_the_same_key_and_request_make_one_broadcast(acme: Tenant) -> None:
     body = json.dumps({"access_token": acme.token, **order()}, indent=4)
     again = acme.post("/broadcast", data=body, headers=key)
     assert (first.status_code, again.status_code) == (201, 201)
-    assert again.json["data"]["_id"] == first.json["data"]["_id"]  # type: ignore[index]
-    assert len(acme.get("/broadcast").json["data"]) == 1  # type: ignore[index]
+    assert again.json["data"]["_id"] == first.json["data"]["_id"]
+    assert len(acme.get("/broadcast").json["data"]) == 1
 
 
 def test_the_same_key_for_another_request_tells_which_broadcast_it_made_and_what_differs(
     acme: Tenant,
 ) -> None:
     key = {"Idempotency-Key": "order 66"}
-    made = acme.post("/broadcast", json=order(), headers=key).json["data"]["_id"]  # type: ignore[index]
+    made = acme.post("/broadcast", json=order(), headers=key).json["data"]["_id"]
     other = order(send_at="2030-01-01T09:00:00Z", message={"text": "Another"})
     answer = acme.post("/broadcast", json=other, headers=key)
     assert answer.status_code == 409
     reason = [f"Differs from the request that created broadcast {made!r}."]
-    assert answer.json["errors"] == {  # type: ignore[index]
+    assert answer.json["errors"] == {
         "Idempotency-Key": [f"This Idempotency-Key has already created broadcast {made!r}."],
         "message.text": reason,
         "send_at": reason,
     }
-    assert "differs in message.text, send_at." in answer.json["message"]  # type: ignore[index]
+    assert "differs in message.text, send_at." in answer.json["message"]
 
 
 def test_empty_fields_make_no_other_request(acme: Tenant) -> None:
@@ -310,7 +310,7 @@ def test_empty_fields_make_no_other_request(acme: Tenant) -> None:
         for more in ({}, {"session_id": ""}, {"send_at": None, "expires_at": ""})
     ]
     assert [answer.status_code for answer in answers] == [201] * 3
-    assert len(acme.get("/broadcast").json["data"]) == 1  # type: ignore[index]
+    assert len(acme.get("/broadcast").json["data"]) == 1
 
 
 def test_a_retry_by_another_session_is_refused_in_words(acme: Tenant) -> None:
@@ -319,7 +319,7 @@ def test_a_retry_by_another_session_is_refused_in_words(acme: Tenant) -> None:
     path = f"/broadcast/{made['_id']}/retry"
     answer = acme.post(path, json={"session_id": other})
     assert answer.status_code == 422
-    [reason] = answer.json["errors"]["session_id"]  # type: ignore[index]
+    [reason] = answer.json["errors"]["session_id"]
     assert f"the session of its broadcast, {made['session_id']!r}. Send its id" in reason
     same = acme.post(path, json={"session_id": made["session_id"]})
     assert same.status_code == 409  # nothing of it has failed
@@ -329,7 +329,7 @@ def test_keys_are_each_clients_own_and_an_empty_one_is_none(acme: Tenant, globex
     globex.make("/session", name="main", channel="sandbox")
     key = {"Idempotency-Key": "1"}
     ids = {
-        answer.json["data"]["_id"]  # type: ignore[index]
+        answer.json["data"]["_id"]
         for answer in (
             acme.post("/broadcast", json=order(), headers=key),
             globex.post("/broadcast", json=order(), headers=key),
@@ -344,14 +344,14 @@ def test_keys_are_each_clients_own_and_an_empty_one_is_none(acme: Tenant, globex
 def test_a_key_of_another_form_is_refused(acme: Tenant, key: str) -> None:
     answer = acme.post("/broadcast", json=order(), headers={"Idempotency-Key": key})
     assert answer.status_code == 422
-    assert list(answer.json["errors"]) == ["Idempotency-Key"]  # type: ignore[index]
+    assert list(answer.json["errors"]) == ["Idempotency-Key"]
 
 
 def test_recipients_are_shown_by_what_became_of_them(acme: Tenant) -> None:
     made = make(acme)
     deliver(acme, made["_id"], DeliveryStatus.SENT, DeliveryStatus.FAILED)
     for path in (f"/broadcast/{made['_id']}", "/broadcast"):
-        data = acme.get(path).json["data"]  # type: ignore[index]
+        data = acme.get(path).json["data"]
         shown = data[0] if isinstance(data, list) else data
         assert (shown["sent"], shown["failed"], shown["pending"]) == (
             NUMBERS[:1],
@@ -373,9 +373,9 @@ def test_recipients_are_shown_by_what_became_of_them(acme: Tenant) -> None:
 def test_deliveries_can_be_paged_and_filtered(acme: Tenant) -> None:
     made = make(acme)
     path = f"/broadcast/{made['_id']}/delivery"
-    assert acme.get(path).json["data"] == []  # type: ignore[index]
+    assert acme.get(path).json["data"] == []
     deliver(acme, made["_id"], DeliveryStatus.SENT, DeliveryStatus.FAILED)
-    every = acme.get(path).json["data"]  # type: ignore[index]
+    every = acme.get(path).json["data"]
     assert [delivery["recipient"] for delivery in every] == NUMBERS
     assert [delivery["status"] for delivery in every] == ["sent", "failed", "queued"]
     assert every[0]["message_ids"] == ["m-1", "m-2"]
@@ -383,12 +383,12 @@ def test_deliveries_can_be_paged_and_filtered(acme: Tenant) -> None:
     assert every[2]["nextAttemptAt"].endswith("Z")
     assert (every[2]["sentAt"], every[2]["message_ids"]) == (None, [])
     failed = acme.get(f"{path}?status=failed")
-    assert [delivery["recipient"] for delivery in failed.json["data"]] == NUMBERS[1:2]  # type: ignore[index]
+    assert [delivery["recipient"] for delivery in failed.json["data"]] == NUMBERS[1:2]
     assert json.loads(failed.headers["X-Pagination"])["total"] == 1
     mine = acme.get(f"{path}?recipient={NUMBERS[2]}")
-    assert [delivery["recipient"] for delivery in mine.json["data"]] == NUMBERS[2:]  # type: ignore[index]
+    assert [delivery["recipient"] for delivery in mine.json["data"]] == NUMBERS[2:]
     second = acme.get(f"{path}?page=2&page_size=2")
-    assert [delivery["recipient"] for delivery in second.json["data"]] == NUMBERS[2:]  # type: ignore[index]
+    assert [delivery["recipient"] for delivery in second.json["data"]] == NUMBERS[2:]
     assert acme.get(f"{path}?status=lost").status_code == 422
     assert acme.get(f"{path}?page=3&page_size=2").status_code == 422
 
@@ -397,9 +397,9 @@ def test_a_broadcast_is_paused_and_resumed(acme: Tenant) -> None:
     path = f"/broadcast/{make(acme)['_id']}"
     assert acme.post(f"{path}/resume").status_code == 409
     paused = acme.post(f"{path}/pause", json={"session_id": "", "access_token": ""})
-    assert paused.json["data"]["status"] == "paused"  # type: ignore[index]
+    assert paused.json["data"]["status"] == "paused"
     assert acme.post(f"{path}/pause").status_code == 409
-    assert acme.post(f"{path}/resume").json["data"]["status"] == "sending"  # type: ignore[index]
+    assert acme.post(f"{path}/resume").json["data"]["status"] == "sending"
 
 
 def test_failed_deliveries_are_retried_and_uncertain_ones_only_on_demand(acme: Tenant) -> None:
@@ -413,17 +413,17 @@ def test_failed_deliveries_are_retried_and_uncertain_ones_only_on_demand(acme: T
         DeliveryStatus.FAILED,
         DeliveryStatus.UNCERTAIN,
     )
-    retried = acme.post(f"{path}/retry").json["data"]  # type: ignore[index]
+    retried = acme.post(f"{path}/retry").json["data"]
     assert (retried["failed"], retried["counts"]["uncertain"]) == ([], 1)
     again = acme.post(f"{path}/retry", json={"statuses": ["uncertain", "uncertain"]})
-    assert again.json["data"]["counts"]["uncertain"] == 0  # type: ignore[index]
+    assert again.json["data"]["counts"]["uncertain"] == 0
     assert acme.post(f"{path}/retry", json={"statuses": ["sent"]}).status_code == 422
 
 
 def test_deleting_stops_what_is_not_handed_over(acme: Tenant) -> None:
     made = make(acme)
     answer = acme.delete(f"/broadcast/{made['_id']}")
-    assert answer.json["data"]["status"] == "cancelled"  # type: ignore[index]
+    assert answer.json["data"]["status"] == "cancelled"
     for path in ("", "/delivery"):
         assert acme.get(f"/broadcast/{made['_id']}{path}").status_code == 404
     assert acme.delete(f"/broadcast/{made['_id']}").status_code == 404
@@ -432,7 +432,7 @@ def test_deleting_stops_what_is_not_handed_over(acme: Tenant) -> None:
 def test_lists_are_paged_from_either_end_with_links(acme: Tenant) -> None:
     ids = [make(acme)["_id"] for _ in range(5)]
     page = acme.get(f"/broadcast?page=2&page_size=2&access_token={acme.token}")
-    assert [broadcast["_id"] for broadcast in page.json["data"]] == ids[2:4]  # type: ignore[index]
+    assert [broadcast["_id"] for broadcast in page.json["data"]] == ids[2:4]
     assert json.loads(page.headers["X-Pagination"]) == {
         "total": 5,
         "total_pages": 3,
@@ -446,7 +446,7 @@ def test_lists_are_paged_from_either_end_with_links(acme: Tenant) -> None:
         '<http://localhost/broadcast?page=1&page_size=2>; rel="prev",'
         ' <http://localhost/broadcast?page=3&page_size=2>; rel="next"'
     )
-    newest = acme.get("/broadcast?sort=-createdAt&page_size=2").json["data"]  # type: ignore[index]
+    newest = acme.get("/broadcast?sort=-createdAt&page_size=2").json["data"]
     assert [broadcast["_id"] for broadcast in newest] == ids[:-3:-1]
 
 
@@ -470,7 +470,7 @@ def test_lists_are_paged_from_either_end_with_links(acme: Tenant) -> None:
 def test_a_page_that_cannot_be_is_refused(acme: Tenant, query: str, field: str) -> None:
     answer = acme.get(f"/broadcast?{query}")
     assert answer.status_code == 422
-    assert list(answer.json["errors"]) == [field]  # type: ignore[index]
+    assert list(answer.json["errors"]) == [field]
 
 
 LONG = "x" * 65_536
@@ -493,7 +493,7 @@ def test_a_message_is_stored_up_to_a_size(
     answer = acme.post("/broadcast", json=order(message=message))
 
     assert answer.status_code == 422
-    assert "message" in answer.json["errors"]  # type: ignore[index]
+    assert "message" in answer.json["errors"]
     assert "at most 65,536 bytes as JSON (MAX_MESSAGE_BYTES)" in answer.text
     made = acme.make("/broadcast", **order(send_at="2999-01-01T00:00:00Z"))
     assert acme.put(f"/broadcast/{made['_id']}", json={"message": message}).status_code == 422

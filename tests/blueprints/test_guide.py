@@ -23,7 +23,7 @@ def upload(tenant: Tenant) -> dict[str, Any]:
     form = {"file": (io.BytesIO(PICTURE), "holiday.png")}
     answer = tenant.post("/attachment", data=form, content_type="multipart/form-data")
     assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json["data"]  # type: ignore[index]
+    made: dict[str, Any] = answer.json["data"]
     return made
 
 

@@ -102,7 +102,7 @@ def test_sessions_whose_key_is_not_here_are_named_by_id_alone(make_app: MakeApp)
     settings = {"base_url": "https://waha.example", "api_key": "waha-key"}
     before = Tenant(make_app(secret_key=old), "Acme")
     made = before.make("/session", name="phone", channel="waha", settings=settings)
-    assert before.get("/readyz").json["data"]["keys"] == "ok"  # type: ignore[index]
+    assert before.get("/readyz").json["data"]["keys"] == "ok"
     # A process that has not started to dispatch, as it has another service's key.
     client = make_app(secret_key=new, dispatch="threads").test_client()
     answer = client.get("/readyz")

@@ -11,9 +11,6 @@ from service.app import Application
 from service.config import SettingError, Settings
 from tests.conftest import Tenant, on_sqlite
 
-# What no database sees.
-pytestmark = on_sqlite
-
 APP = "https://app.example"
 Make = Callable[..., Application]
 
@@ -39,6 +36,7 @@ def acme(make_app: Make) -> Tenant:
     return Tenant(make_app(cors_origins=f"{APP}, http://localhost:5173"), "Acme")
 
 
+@on_sqlite
 def test_no_origin_is_allowed_unless_the_operator_names_it(make_app: Make) -> None:
     acme = Tenant(make_app(), "Acme")
     for answer in (
@@ -49,6 +47,7 @@ def test_no_origin_is_allowed_unless_the_operator_names_it(make_app: Make) -> No
         assert "Origin" not in answer.headers.get("Vary", "")
 
 
+@on_sqlite
 def test_a_page_of_an_allowed_origin_may_read_answers_and_errors(acme: Tenant) -> None:
     headers = {"Origin": APP}
     for path, status in (("/contact", 200), ("/contact?page=2", 422), ("/nowhere", 404)):
@@ -63,6 +62,7 @@ def test_a_page_of_an_allowed_origin_may_read_answers_and_errors(acme: Tenant) -
     assert access(unauthorised)["access-control-allow-origin"] == APP
 
 
+@on_sqlite
 def test_a_preflight_is_answered_without_a_token(acme: Tenant) -> None:
     for prefix in ("", "/api/v1"):
         answer = preflight(acme, f"{prefix}/contact/{'0' * 24}")
@@ -75,6 +75,7 @@ def test_a_preflight_is_answered_without_a_token(acme: Tenant) -> None:
         assert allowed["access-control-max-age"]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "origin",
     [
@@ -96,6 +97,7 @@ def test_every_other_origin_is_told_nothing(acme: Tenant, origin: str) -> None:
         assert "Origin" in answer.headers["Vary"]
 
 
+@on_sqlite
 def test_a_star_allows_all_but_never_the_metrics(make_app: Make) -> None:
     acme = Tenant(make_app(cors_origins="*"), "Acme")
     answer = acme.get("/contact", headers={"Origin": "https://any.example"})

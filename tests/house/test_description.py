@@ -105,11 +105,11 @@ def reals(tenant: Tenant, case: Case[Any]) -> dict[str, str]:
 
 def told(tenant: Tenant) -> dict[str, str]:
     """Return a callback and an event of it."""
-    listed = tenant.get("/callback").json["data"]  # type: ignore[index]
+    listed = tenant.get("/callback").json["data"]
     events = ["opt_out.changed"]
     callback = (listed or [tenant.make("/callback", url="https://1.1.1.1/", events=events)])[0]
     tenant.make(f"/session/{real(tenant, 'session_id')}/opt-out", recipient="12025550110")
-    event, *_ = tenant.get(f"/callback/{callback['_id']}/event").json["data"] or [{"_id": "0" * 24}]  # type: ignore[index]
+    event, *_ = tenant.get(f"/callback/{callback['_id']}/event").json["data"] or [{"_id": "0" * 24}]
     return {"callback_id": callback["_id"], "event_id": event["_id"]}
 
 

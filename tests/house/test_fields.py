@@ -218,14 +218,14 @@ def with_opt_outs(acme: Tenant, operation: Operation, path: str) -> str:
         acme.make(path.rpartition("/")[0], recipient=ADA)
     if "{event_id}" in path or operation.name == "listCallbackEvents":
         told(acme)
-        [event, *_] = acme.get(f"{path.partition('/event')[0]}/event").json["data"]  # type: ignore[index]
+        [event, *_] = acme.get(f"{path.partition('/event')[0]}/event").json["data"]
         path = path.replace("{event_id}", event["_id"])
     return path
 
 
 def told(acme: Tenant) -> None:
     """Let callbacks be told of two things."""
-    [session, *_] = acme.get("/session").json["data"]  # type: ignore[index]
+    [session, *_] = acme.get("/session").json["data"]
     path = f"/session/{session['_id']}/opt-out"
     acme.make(path, recipient=BEN)
     acme.delete(f"{path}/{BEN}")
@@ -245,7 +245,7 @@ def an_attachment(acme: Tenant) -> str:
 
 
 def a_callback(acme: Tenant) -> str:
-    for made in acme.get("/callback").json["data"]:  # type: ignore[index]
+    for made in acme.get("/callback").json["data"]:
         acme.delete(f"/callback/{made['_id']}")
     return str(acme.make("/callback", **CALLBACK)["_id"])
 
@@ -338,4 +338,4 @@ def test_an_idempotency_key_makes_one_broadcast_of_two_requests(acme: Tenant) ->
     acme.make("/session", name="main", channel="sandbox")
     for headers, count in (({}, 2), ({"Idempotency-Key": "one"}, 1)):
         made = [acme.post("/broadcast", json=ORDER, headers=headers) for _ in range(2)]
-        assert len({answer.json["data"]["_id"] for answer in made}) == count  # type: ignore[index]
+        assert len({answer.json["data"]["_id"] for answer in made}) == count
