@@ -9,9 +9,9 @@ import structlog
 from flask import Response
 
 from service.blueprints.api import Blueprint
-from service.blueprints.context import crier
+from service.blueprints.context import address, crier
 from service.blueprints.requests import request
-from service.channels.base import Report
+from service.channels.base import Report, WebhookCall
 from service.core import inbox, webhooks
 from service.database import now_ms
 from service.errors import (
@@ -34,12 +34,15 @@ blueprint = Blueprint("webhooks", __name__, description="Reports from providers"
 
 
 @blueprint.get("/webhook/<id:session_id>", "verifyWebhook")
-@blueprint.sends_text("The challenge")
+@blueprint.sends_text("The challenge, or nothing")
 @blueprint.raises(ForgedWebhookError, NowhereError, BusyError)
+@blueprint.raises(TooLargeError, UnreadableBodyError, TooManyReportsError)
 def verify(session_id: str) -> Response:
-    """Answer the request that sets up a session's webhook (Meta's handshake)."""
+    """Answer Meta's handshake, or receive a report from a provider that sends it in the query."""
     with crier().database.reading() as db:
         said = webhooks.answer_challenge(db, session_id, request.args, accounts=crier().accounts)
+    if not said:
+        _take(session_id, request.query_string)
     return Response(said, mimetype="text/plain")
 
 
@@ -65,10 +68,7 @@ def receive(session_id: str) -> dict[str, int]:
 
     If somebody opts out in it, the answer comes when no process can send to them any more.
     """
-    raw, headers = request.raw, dict(request.headers)
-    with crier().database.reading() as db:
-        session, report = webhooks.read(db, session_id, raw, headers, accounts=crier().accounts)
-    return _store([(session, report)])
+    return _take(session_id, request.raw)
 
 
 @blueprint.post("/webhook/whatsapp_cloud", "receiveAppWebhook")
@@ -81,10 +81,23 @@ def receive_of_app() -> dict[str, int]:
 
     The sessions whose `app_secret` signed it, and whose number or account it names, get it.
     """
-    raw, headers = request.raw, dict(request.headers)
+    call = _call(request.raw, f"webhook/{WHATSAPP_CLOUD}")
     with crier().database.reading() as db:
-        found = webhooks.read_of_app(db, WHATSAPP_CLOUD, raw, headers, accounts=crier().accounts)
+        found = webhooks.read_of_app(db, WHATSAPP_CLOUD, call, accounts=crier().accounts)
     return _store(found)
+
+
+def _call(body: bytes, path: str) -> WebhookCall:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return WebhookCall(body, headers, request.args, address(path))
+
+
+def _take(session_id: str, body: bytes) -> dict[str, int]:
+    """Verify and store a report on a session."""
+    call = _call(body, f"webhook/{session_id}")
+    with crier().database.reading() as db:
+        found = webhooks.read(db, session_id, call, accounts=crier().accounts)
+    return _store([found])
 
 
 def _store(reports: Sequence[tuple[Session, Report]]) -> dict[str, int]:

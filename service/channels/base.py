@@ -6,6 +6,7 @@ dispatcher decides whether and when to try again, and what happens to the broadc
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -311,14 +312,31 @@ def parsed(raw: bytes) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookCall:
+    """A request to a session's webhook.
+
+    `body` is the raw body, or the query where a provider reports by GET. The names of `headers` are
+    in lower case. `url` is the address as the provider calls it, without its query.
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    url: str
+
+    def is_signed(self, header: str, expected: str) -> bool:
+        """Tell, in constant time, whether a header has the expected signature."""
+        return hmac.compare_digest(self.headers.get(header.lower(), "").encode(), expected.encode())
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """The webhook of a provider. Each function gets the session's settings as last argument.
 
     `challenge` answers the set-up request from its query, or returns None to refuse it.
     """
 
-    signature_header: str
-    is_authentic: Callable[[bytes, str, Mapping[str, Any]], bool]
+    is_authentic: Callable[[WebhookCall, Mapping[str, Any]], bool]
     parse: Callable[[bytes, Mapping[str, Any]], Report]
     challenge: Callable[[Mapping[str, str], Mapping[str, Any]], str | None] | None = None
 
@@ -367,6 +385,7 @@ class DriverContext:
 
     `private_addresses`: a session's URL may lead to this machine or its private network, for
     example to a self-hosted provider. Keep it off if you do not trust the clients.
+    `public_url` is where the internet reaches this service, empty where it does not.
     """
 
     sandbox_store: Path
@@ -375,6 +394,11 @@ class DriverContext:
     response_limit: int = 1_000_000
     proxy: str = ""
     private_addresses: bool = False
+    public_url: str = ""
+
+    def webhook_url(self, session_id: str) -> str:
+        """Return the address of a session's webhook, empty where `PUBLIC_URL` is not set."""
+        return self.public_url and f"{self.public_url.rstrip('/')}/webhook/{session_id}"
 
 
 class Driver(Protocol):

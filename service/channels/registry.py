@@ -15,6 +15,9 @@ DRIVERS = {
     "whatsapp_cloud": "service.channels.drivers.whatsapp_cloud:WhatsAppCloud",
     "waha": "service.channels.drivers.waha:Waha",
     "apprise": "service.channels.drivers.apprise:Apprise",
+    "twilio": "service.channels.drivers.twilio:Twilio",
+    "africas_talking": "service.channels.drivers.africas_talking:AfricasTalking",
+    "http_gateway": "service.channels.drivers.http_gateway:HttpGateway",
 }
 """The module of each channel's driver, imported on first use."""
 

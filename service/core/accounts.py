@@ -73,6 +73,7 @@ def surroundings(settings: Settings) -> DriverContext:
         send_timeout=settings.send_timeout,
         proxy=settings.outgoing_proxy,
         private_addresses=settings.private_addresses,
+        public_url=settings.public_url,
     )
 
 

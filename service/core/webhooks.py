@@ -11,7 +11,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.channels.base import Report, UnreadableReportError, Webhook
+from service.channels.base import Report, UnreadableReportError, Webhook, WebhookCall
 from service.channels.registry import NotInstalledError
 from service.core.accounts import Accounts
 from service.core.vault import SealedError
@@ -39,30 +39,31 @@ def answer_challenge(
 ) -> str:
     """Return the answer to the provider's challenge when a webhook is set up.
 
-    Raises NowhereError, ForgedWebhookError.
+    Empty if the provider has no challenge. Raises NowhereError, ForgedWebhookError.
     """
     session, webhook = _session(db, session_id, accounts)
-    said = webhook.challenge and webhook.challenge(query, accounts.settings_of(session))
+    if webhook.challenge is None:
+        return ""
+    said = webhook.challenge(query, accounts.settings_of(session))
     if said is None:
         raise ForgedWebhookError
     return said
 
 
 def read(
-    db: Db, session_id: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts
+    db: Db, session_id: str, call: WebhookCall, *, accounts: Accounts
 ) -> tuple[Session, Report]:
     """Verify and read a webhook, without writing anything; return its session and its report.
 
     Raises NowhereError, ForgedWebhookError, UnreadableBodyError, TooLargeError.
     """
     # Check the size before the signature: computing it over any length would be an attack.
-    if len(raw) > MOST_BYTES:
-        raise TooLargeError(f"A webhook may have at most {MOST_BYTES:,} bytes.")
+    _check_size(call)
     session, webhook = _session(db, session_id, accounts)
     settings = accounts.settings_of(session)
-    if not webhook.is_authentic(raw, _signature(webhook, headers), settings):
+    if not webhook.is_authentic(call, settings):
         raise ForgedWebhookError
-    return session, _parsed(webhook, raw, settings)
+    return session, _parsed(webhook, call, settings)
 
 
 def answer_app_challenge(
@@ -82,35 +83,33 @@ def answer_app_challenge(
 
 
 def read_of_app(
-    db: Db, channel: str, raw: bytes, headers: Mapping[str, str], *, accounts: Accounts
+    db: Db, channel: str, call: WebhookCall, *, accounts: Accounts
 ) -> list[tuple[Session, Report]]:
     """Verify and read the webhook of an app; return each session that it speaks of, and its report.
 
     Raises ForgedWebhookError unless a session of the channel has the secret that signed it,
     UnreadableBodyError, TooLargeError.
     """
-    if len(raw) > MOST_BYTES:
-        raise TooLargeError(f"A webhook may have at most {MOST_BYTES:,} bytes.")
+    _check_size(call)
     webhook = accounts.channels.driver_class(channel).webhook
     if webhook is None:
         raise NowhereError("webhook", channel)
-    signature = _signature(webhook, headers)
-    named = {number.decode() for number in _NAMED.findall(raw)}
-    signers = _signers(db.scalars(_on(channel, named)), webhook, raw, signature, accounts)
+    named = {number.decode() for number in _NAMED.findall(call.body)}
+    signers = _signers(db.scalars(_on(channel, named)), webhook, call, accounts)
     if named and not signers:
         # An app may have numbers that no session has: what it says of them is passed over.
-        signers = _signers(db.scalars(_on(channel)), webhook, raw, signature, accounts)
+        signers = _signers(db.scalars(_on(channel)), webhook, call, accounts)
     if not signers:
         raise ForgedWebhookError
-    return [(session, _parsed(webhook, raw, settings)) for session, settings in signers]
+    return [(session, _parsed(webhook, call, settings)) for session, settings in signers]
 
 
 def _signers(
-    sessions: Iterable[Session], webhook: Webhook, raw: bytes, signature: str, accounts: Accounts
+    sessions: Iterable[Session], webhook: Webhook, call: WebhookCall, accounts: Accounts
 ) -> list[tuple[Session, Mapping[str, Any]]]:
     """Return the sessions, with their settings, whose secret has signed a webhook."""
     opened = ((session, _opened(accounts, session)) for session in sessions)
-    return [each for each in opened if webhook.is_authentic(raw, signature, each[1])]
+    return [each for each in opened if webhook.is_authentic(call, each[1])]
 
 
 def _on(channel: str, numbers: Collection[str] = ()) -> Select[Session]:
@@ -129,14 +128,14 @@ def _opened(accounts: Accounts, session: Session) -> Mapping[str, Any]:
         return {}
 
 
-def _signature(webhook: Webhook, headers: Mapping[str, str]) -> str:
-    names = {name.lower(): value for name, value in headers.items()}
-    return names.get(webhook.signature_header.lower(), "")
+def _check_size(call: WebhookCall) -> None:
+    if len(call.body) > MOST_BYTES:
+        raise TooLargeError(f"A webhook may have at most {MOST_BYTES:,} bytes.")
 
 
-def _parsed(webhook: Webhook, raw: bytes, settings: Mapping[str, Any]) -> Report:
+def _parsed(webhook: Webhook, call: WebhookCall, settings: Mapping[str, Any]) -> Report:
     try:
-        report = webhook.parse(raw, settings)
+        report = webhook.parse(call.body, settings)
     except UnreadableReportError as error:
         raise UnreadableBodyError("The body is not a report of the session's provider.") from error
     if len(report) > MOST_WORDS:

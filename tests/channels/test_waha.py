@@ -24,6 +24,7 @@ from service.channels.base import (
     RetryableError,
     Text,
     UncertainError,
+    WebhookCall,
 )
 from service.channels.drivers import waha
 from service.channels.drivers.waha.driver import Settings
@@ -250,16 +251,20 @@ def test_what_is_no_news_of_a_message_of_ours_is_left_out(changes: dict[str, Any
     assert waha.parse_report(_webhook(**changes), {}) == Report()
 
 
+def signed(body: bytes, signature: str) -> WebhookCall:
+    return WebhookCall(body, {waha.SIGNATURE_HEADER.lower(): signature}, {}, "")
+
+
 def test_one_byte_more_or_less_breaks_the_signature() -> None:
     raw = _webhook()
     signature = hmac.new(b"hook-key", raw, hashlib.sha512).hexdigest()
     settings = {"webhook_key": "hook-key"}
 
-    assert waha.is_authentic(raw, signature, settings)
-    assert not waha.is_authentic(raw[:-1], signature, settings)
-    assert not waha.is_authentic(raw, "", settings)
-    assert not waha.is_authentic(raw, "é", settings)
-    assert not waha.is_authentic(raw, signature, {})
+    assert waha.is_authentic(signed(raw, signature), settings)
+    assert not waha.is_authentic(signed(raw[:-1], signature), settings)
+    assert not waha.is_authentic(signed(raw, ""), settings)
+    assert not waha.is_authentic(signed(raw, "é"), settings)
+    assert not waha.is_authentic(signed(raw, signature), {})
 
 
 def test_the_signature_is_that_of_wahas_own_example() -> None:
@@ -269,7 +274,7 @@ def test_the_signature_is_that_of_wahas_own_example() -> None:
         "097c462b2b17a6ce93b6b47a136cf2e78a33a63f6752c2c1631777076153fa89"
     )
 
-    assert waha.is_authentic(raw, said, {"webhook_key": "my-secret-key"})
+    assert waha.is_authentic(signed(raw, said), {"webhook_key": "my-secret-key"})
 
 
 def _webhook(**changes: Any) -> bytes:

@@ -26,6 +26,7 @@ from service.channels.base import (
     RetryableError,
     SendError,
     Template,
+    WebhookCall,
 )
 from service.channels.conversations import Talk
 from service.channels.drivers import whatsapp_cloud
@@ -311,17 +312,21 @@ def test_the_handshake_is_answered_to_whoever_knows_the_token() -> None:
     assert whatsapp_cloud.challenge({}, {"verify_token": "s3cret"}) is None
 
 
+def signed(body: bytes, signature: str) -> WebhookCall:
+    return WebhookCall(body, {whatsapp_cloud.SIGNATURE_HEADER.lower(): signature}, {}, "")
+
+
 def test_one_byte_more_or_less_breaks_the_signature() -> None:
     raw = b'{"object":"whatsapp_business_account","entry":[]}'
     signature = f"sha256={hmac.new(b'app-secret', raw, hashlib.sha256).hexdigest()}"
     settings = {"app_secret": "app-secret"}
 
-    assert whatsapp_cloud.is_authentic(raw, signature, settings)
-    assert not whatsapp_cloud.is_authentic(raw + b" ", signature, settings)
-    assert not whatsapp_cloud.is_authentic(raw, signature, {"app_secret": "other"})
-    assert not whatsapp_cloud.is_authentic(raw, "", settings)
+    assert whatsapp_cloud.is_authentic(signed(raw, signature), settings)
+    assert not whatsapp_cloud.is_authentic(signed(raw + b" ", signature), settings)
+    assert not whatsapp_cloud.is_authentic(signed(raw, signature), {"app_secret": "other"})
+    assert not whatsapp_cloud.is_authentic(signed(raw, ""), settings)
     unsigned = f"sha256={hmac.new(b'', raw, hashlib.sha256).hexdigest()}"
-    assert not whatsapp_cloud.is_authentic(raw, unsigned, {"app_secret": ""})
+    assert not whatsapp_cloud.is_authentic(signed(raw, unsigned), {"app_secret": ""})
 
 
 def test_statuses_become_receipts() -> None:
@@ -372,7 +377,8 @@ def _webhook(statuses: list[dict[str, Any]], number: str = "106540352242922") ->
     """Return a webhook's body as in Meta's own examples."""
     metadata = {"display_phone_number": "15550783881", "phone_number_id": number}
     value = {"messaging_product": "whatsapp", "metadata": metadata, "statuses": statuses}
-    incoming = {"messaging_product": "whatsapp", "metadata": metadata, "messages": [{"id": "w"}]}
+    said = {"id": "w", "from": "16505551234", "type": "text", "text": {"body": "Hi"}}
+    incoming = {"messaging_product": "whatsapp", "metadata": metadata, "messages": [said]}
     changes = [
         {"value": value, "field": "messages"},
         {"value": incoming, "field": "messages"},

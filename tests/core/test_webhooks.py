@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import Receipt, ReceiptState, Report
+from service.channels.base import Receipt, ReceiptState, Report, WebhookCall
 from service.core import webhooks
 from service.errors import ForgedWebhookError, NotFoundError, TooLargeError, UnreadableBodyError
 from tests.world import World
@@ -33,9 +33,10 @@ def body(**status: Any) -> bytes:
 
 
 def read(world: World, session_id: str, raw: bytes, **headers: str) -> Report:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {name.replace("_", "-").lower(): value for name, value in headers.items()}
+    call = WebhookCall(raw, named, {}, "")
     with world.database.reading() as db:
-        return webhooks.read(db, session_id, raw, named, accounts=world.accounts)[1]
+        return webhooks.read(db, session_id, call, accounts=world.accounts)[1]
 
 
 def signature(raw: bytes, secret: str = CLOUD["app_secret"]) -> str:
@@ -142,5 +143,4 @@ def test_sessions_that_are_not_reported_to_have_no_webhook(world: World) -> None
             read(world, session_id, b"{}")
         with pytest.raises(NotFoundError):
             challenge(world, session_id)
-    with pytest.raises(ForgedWebhookError):  # WAHA asks no question
-        challenge(world, waha)
+    assert not challenge(world, waha)  # WAHA asks no question

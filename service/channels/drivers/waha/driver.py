@@ -35,7 +35,6 @@ from service.channels.drivers.waha import restrictions
 from service.channels.drivers.waha.errors import WORKING, failed, not_working, read, refused
 from service.channels.drivers.waha.message_ids import id_of, mint
 from service.channels.drivers.waha.receipts import (
-    SIGNATURE_HEADER,
     is_authentic,
     parse_report,
 )
@@ -93,7 +92,7 @@ class Waha:
     reaches_user_ids: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = False  # files get WhatsApp's own ids
     concurrency: ClassVar[int | None] = 4  # a WAHA is one browser
-    webhook: ClassVar[Webhook | None] = Webhook(SIGNATURE_HEADER, is_authentic, parse_report)
+    webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: DriverContext) -> None:  # noqa: ARG002 - as all

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import Notice, Receipt, ReceiptState, Report, parsed
+from service.channels.base import Notice, Receipt, ReceiptState, Report, WebhookCall, parsed
 from service.channels.drivers.waha.errors import WORKING, failed, not_working
 from service.channels.drivers.waha.message_ids import reference_of, shortened
 from service.channels.drivers.waha.messages import read_message
@@ -28,11 +28,11 @@ _STATES: Final = {
 }
 
 
-def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> bool:
+def is_authentic(call: WebhookCall, settings: Mapping[str, Any]) -> bool:
     """Return whether a webhook is signed with the session's key."""
     key = str(settings.get("webhook_key") or "")
-    signed = hmac.new(key.encode(), raw, hashlib.sha512).hexdigest()
-    return bool(key) and hmac.compare_digest(signature.encode(), signed.encode())
+    signed = hmac.new(key.encode(), call.body, hashlib.sha512).hexdigest()
+    return bool(key) and call.is_signed(SIGNATURE_HEADER, signed)
 
 
 def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:

@@ -20,7 +20,6 @@ from service.channels.base import (
 from service.channels.captions import arrange, refuse_long
 from service.channels.drivers.whatsapp_cloud.errors import MediaGoneError, refused
 from service.channels.drivers.whatsapp_cloud.receipts import (
-    SIGNATURE_HEADER,
     challenge,
     is_authentic,
     parse_report,
@@ -102,9 +101,7 @@ class WhatsAppCloud:
     reaches_user_ids: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
-    webhook: ClassVar[Webhook | None] = Webhook(
-        SIGNATURE_HEADER, is_authentic, parse_report, challenge
-    )
+    webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report, challenge)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, surroundings: DriverContext) -> None:

@@ -10,7 +10,16 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from service.channels.base import Notice, Person, Preference, Receipt, ReceiptState, Report, parsed
+from service.channels.base import (
+    Notice,
+    Person,
+    Preference,
+    Receipt,
+    ReceiptState,
+    Report,
+    WebhookCall,
+    parsed,
+)
 from service.channels.drivers.whatsapp_cloud import updates
 from service.channels.drivers.whatsapp_cloud.errors import meaning, reported
 from service.channels.drivers.whatsapp_cloud.messages import read_messages
@@ -32,11 +41,11 @@ def challenge(query: Mapping[str, str], settings: Mapping[str, Any]) -> str | No
     return query.get("hub.challenge", "") if is_known else None
 
 
-def is_authentic(raw: bytes, signature: str, settings: Mapping[str, Any]) -> bool:
+def is_authentic(call: WebhookCall, settings: Mapping[str, Any]) -> bool:
     """Return whether a webhook is signed with the session's app secret."""
     secret = str(settings.get("app_secret") or "")
-    signed = f"sha256={hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()}"
-    return bool(secret) and hmac.compare_digest(signature.encode(), signed.encode())
+    signed = f"sha256={hmac.new(secret.encode(), call.body, hashlib.sha256).hexdigest()}"
+    return bool(secret) and call.is_signed(SIGNATURE_HEADER, signed)
 
 
 def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:

@@ -1,0 +1,177 @@
+"""Africa's Talking: bulk SMS, with delivery reports.
+
+https://developers.africastalking.com/docs/sms/overview
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+from urllib.parse import urlencode
+
+from marshmallow import Schema, fields, validate
+
+from service.channels.answers import Answer, refusal
+from service.channels.base import (
+    Account,
+    BlockedError,
+    Content,
+    DriverContext,
+    Part,
+    Receipt,
+    ReceiptState,
+    Report,
+    SendError,
+    Webhook,
+)
+from service.channels.settings import BaseUrl, Secret
+from service.channels.sms import messages, reports, segments
+from service.channels.sms.codes import About, Code, Codes
+from service.channels.sms.messages import FORM, SmsSettings
+from service.channels.steps import Conversation, get, post, result
+
+BASE_URL: Final = "https://api.africastalking.com"
+
+_TAKEN: Final = frozenset({100, 101, 102})
+"""Processed, sent, queued."""
+
+CODES: Final = Codes(
+    "Africa's Talking",
+    {
+        401: Code(About.REQUEST, "Africa's Talking holds the message back as a risk."),
+        402: Code(About.ACCOUNT, "The sender is not registered for this account."),
+        403: Code(About.RECIPIENT, "This is not a valid number."),
+        404: Code(About.RECIPIENT, "Numbers of this kind are not served."),
+        405: Code(About.ACCOUNT, "The account has not enough money."),
+        406: Code(About.OPT_OUT, "This person wants no more messages from this sender."),
+        407: Code(About.RECIPIENT, "There is no route to this number."),
+        409: Code(About.RECIPIENT, "This number is on the carrier's do-not-disturb list."),
+        500: Code(About.PASSING, "Africa's Talking had a passing fault."),
+        501: Code(About.PASSING, "The carrier's gateway had a passing fault."),
+        502: Code(About.RECIPIENT, "The carrier's gateway refused the message."),
+    },
+)
+"""https://developers.africastalking.com/docs/sms/sending/bulk"""
+
+REASONS: Final = Codes(
+    "Africa's Talking",
+    {
+        "DeliveryFailure": Code(About.RECIPIENT, "The carrier could not deliver the message."),
+        "DoNotDisturbRejection": Code(About.RECIPIENT, "This number takes no advertisements."),
+        "InsufficientCredit": Code(About.RECIPIENT, "The person's account has no credit."),
+        "NotNetworkSubscriber": Code(About.RECIPIENT, "The carrier does not know this number."),
+        "UserAccountSuspended": Code(About.RECIPIENT, "The person's account is suspended."),
+        "UserDoesNotExist": Code(About.RECIPIENT, "The carrier does not know this number."),
+        "UserInBlackList": Code(About.OPT_OUT, "This person wants no messages from this sender."),
+        "UserIsInactive": Code(About.RECIPIENT, "The telephone is not in use."),
+        "AbsentSubscriber": Code(About.RECIPIENT, "The telephone was out of reach."),
+        "Expired": Code(About.RECIPIENT, "The telephone was out of reach for too long."),
+        "Failed": Code(About.RECIPIENT, "The message was not delivered."),
+        "Rejected": Code(About.RECIPIENT, "The carrier refused the message."),
+    },
+)
+"""https://developers.africastalking.com/docs/sms/notifications"""
+
+_STATES: Final = {
+    "Sent": ReceiptState.SENT,
+    "Submitted": ReceiptState.SENT,
+    "Buffered": ReceiptState.SENT,
+    "Success": ReceiptState.DELIVERED,
+    **dict.fromkeys(("AbsentSubscriber", "Expired", "Failed", "Rejected"), ReceiptState.FAILED),
+}
+
+
+class Settings(SmsSettings):
+    """An application of Africa's Talking; `sandbox` names the one for trials."""
+
+    username = fields.String(required=True, validate=validate.Regexp(r"[A-Za-z0-9._\-]{1,64}\Z"))
+    api_key = Secret(required=True, description="The application's API key")
+    base_url = BaseUrl(load_default=BASE_URL)
+
+
+def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
+    """Return what a delivery report or an inbound message says; raises UnreadableReportError."""
+    del settings
+    said, report = reports.form(body), Report()
+    if "text" in said and "from" in said:
+        report.inbound.append(reports.inbound(said.get("id", ""), said["from"], said["text"]))
+    status = said.get("status", "")
+    if status in _STATES and "id" in said:
+        failed = _STATES[status] is ReceiptState.FAILED
+        to = reports.digits(said.get("phoneNumber", ""))
+        error = REASONS.error(said.get("failureReason") or status) if failed else None
+        report.words.append(Receipt(said["id"], _STATES[status], recipients=(to,), error=error))
+    return report
+
+
+class AfricasTalking:
+    """A driver for one application of Africa's Talking."""
+
+    name: ClassVar[str] = "africas_talking"
+    reaches_groups: ClassVar[bool] = False
+    echoes_references: ClassVar[bool] = False
+    concurrency: ClassVar[int | None] = 32
+    webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, parse_report)
+    Settings: ClassVar[type[Schema]] = Settings
+
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:  # noqa: ARG002 - as all
+        """Open the account; no call goes out yet."""
+        settings = self._settings = account.settings
+        base = str(settings.get("base_url", BASE_URL)).rstrip("/")
+        who = urlencode({"username": settings["username"]})
+        self._messages = f"{base}/version1/messaging"
+        self._user = f"{base}/version1/user?{who}"
+        sender = settings.get("sender")
+        self._common = f"{who}&{urlencode({'from': sender})}" if sender else who
+        self._headers = (f"apiKey: {settings['api_key']}", "Accept: application/json", FORM)
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        """Put the message into one text; raises UnsupportedContentError."""
+        return messages.plan(content, self._settings)
+
+    def segments(self, text: str) -> int | None:
+        """Return how many segments a text takes."""
+        return segments.count(text).segments
+
+    def prepare(self, part: Part) -> bytes:
+        """Render the form but for the recipient."""
+        return f"{self._common}&{urlencode({'message': messages.body(part)})}&to=%2B".encode()
+
+    def send(self, recipient: str, prepared: bytes, reference: str) -> Conversation[str]:  # noqa: ARG002 - it takes no reference
+        """Send one message and return its id; raises SendError."""
+        answer = yield post(self._messages, prepared + recipient.encode(), self._headers)
+        said = _entry(answer)
+        code = reports.number(said.get("statusCode"))
+        if answer.accepted and code in _TAKEN and said.get("messageId"):
+            return str(said["messageId"])
+        raise refusal(answer) if code is None else CODES.error(code, str(said.get("status") or ""))
+
+    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
+        """Say no: a repeated request is sent a second time."""
+        return result(value=False)
+
+    def check(self) -> Conversation[None]:
+        """Ask about the application; raises SendError if it cannot send."""
+        answer = yield get(self._user, self._headers)
+        if not answer.accepted:
+            raise refusal(answer)
+        if "UserData" not in reports.json_object(answer.body):
+            reason = "The address does not answer as Africa's Talking does; check the base URL."
+            raise BlockedError(reason, code="not_africas_talking")
+
+
+def _entry(answer: Answer) -> Mapping[str, Any]:
+    """Return what an answer says of its only recipient; raises SendError where it has none."""
+    data = reports.json_object(answer.body).get("SMSMessageData")
+    told = data if isinstance(data, dict) else {}
+    recipients = told.get("Recipients")
+    if isinstance(recipients, list) and recipients and isinstance(recipients[0], dict):
+        return recipients[0]
+    raise _refused(answer, str(told.get("Message") or ""))
+
+
+def _refused(answer: Answer, said: str) -> SendError:
+    """Return what an answer without recipients means: its message has the reason."""
+    if "InvalidSenderId" in said:
+        return CODES.error(402)
+    return refusal(answer, said)

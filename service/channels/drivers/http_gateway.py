@@ -1,0 +1,211 @@
+"""Any SMS gateway with an HTTP interface, by a description in the session.
+
+`docs/gateways/` has descriptions of gateways. The idea is RapidPro's external channel
+(https://help.nyaruka.com/en/article/external-api-channels).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+from urllib.parse import quote, urlencode
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from service.channels.answers import Answer, refusal
+from service.channels.base import (
+    Account,
+    Content,
+    DriverContext,
+    Part,
+    PermanentError,
+    Receipt,
+    ReceiptState,
+    Report,
+    SendError,
+    UncertainError,
+    Webhook,
+    parsed,
+)
+from service.channels.settings import BaseUrl
+from service.channels.sms import descriptions, messages, reports, segments
+from service.channels.sms.messages import FORM, SmsSettings
+from service.channels.steps import Conversation, Request, get, post, result
+
+_JSON: Final = "Content-Type: application/json"
+_WRITTEN: Final = ("id", "sender", "text")
+_PATH: Final = r"(/[!-~]{0,1024})?\Z"
+
+
+class Settings(SmsSettings):
+    """Where a gateway is, what it is told, and what its answers mean."""
+
+    base_url = BaseUrl(required=True)
+    path = fields.String(load_default="", validate=validate.Regexp(_PATH))
+    format = fields.String(
+        load_default="json",
+        validate=validate.OneOf(("json", "form", "query")),
+        metadata={"description": "How the body is sent; `query`: in the URL of a GET"},
+    )
+    headers = descriptions.HEADERS
+    body = fields.Dict(keys=fields.String(), required=True, validate=descriptions.small)
+    plus = fields.Boolean(load_default=False, metadata={"description": "Write numbers with a +"})
+    alphabets = descriptions.ALPHABETS
+    accepted = fields.Nested(descriptions.ConditionSchema)
+    id = descriptions.Place(metadata={"description": "Where an answer has the message's id"})
+    code = descriptions.Place(metadata={"description": "Where an answer has the error's code"})
+    reason = descriptions.Place(metadata={"description": "Where an answer has the error's words"})
+    codes = descriptions.CODES
+    receipt = fields.Nested(descriptions.ReceiptSchema)
+    inbound = fields.Nested(descriptions.InboundSchema)
+    check = fields.String(load_default="", validate=validate.Regexp(_PATH))
+    secrets = descriptions.SECRETS
+
+    @validates_schema
+    def knows_placeholders(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a placeholder that nothing fills, and a body that names nobody."""
+        known = descriptions.PLACEHOLDERS | data["secrets"].keys()
+        for field in ("path", "headers", "body", "check"):
+            if unknown := sorted(set(descriptions.names(data[field])) - known):
+                message = f"There is no value for {{{{{unknown[0]}}}}}: put it into `secrets`."
+                raise ValidationError(message, field)
+        if not {"to", "text"} <= {*descriptions.names([data["body"], data["path"]])}:
+            message = "Must have {{to}} and {{text}}."
+            raise ValidationError(message, "body")
+
+
+def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
+    """Return what a report says, in JSON, in a form or in a query."""
+    report = Report()
+    said = parsed(body) if body.lstrip()[:1] in {b"{", b"["} else reports.form(body)
+    described = settings.get("inbound")
+    if described and descriptions.holds(said, described.get("where")):
+        _read_inbound(report, said, described)
+    if (described := settings.get("receipt")) and not report.inbound:
+        for each in descriptions.objects(said, described.get("each")):
+            _read_receipt(report, each, described)
+    return report
+
+
+def _read_inbound(report: Report, said: Any, described: Mapping[str, Any]) -> None:
+    for each in descriptions.objects(said, described.get("each")):
+        known_as, sender, text = (descriptions.find(each, described[at]) for at in _WRITTEN)
+        if known_as and sender and text:
+            report.inbound.append(reports.inbound(known_as, sender, text))
+
+
+def _read_receipt(report: Report, said: Any, described: Mapping[str, Any]) -> None:
+    known_as = descriptions.find(said, described["id"])
+    word = descriptions.find(said, described["status"])
+    states = {word: name for name, words in described["states"].items() for word in words}
+    if not known_as or not word:
+        report.odd += 1
+    elif word in states:
+        state = ReceiptState(states[word])
+        reason = descriptions.find(said, described.get("reason") or "-")
+        error = PermanentError(reason or f"The gateway says: {word}.", code=word)
+        failed = state is ReceiptState.FAILED
+        report.words.append(Receipt(known_as, state, error=error if failed else None))
+
+
+class HttpGateway:
+    """A driver for one account of a gateway that is described."""
+
+    name: ClassVar[str] = "http_gateway"
+    reaches_groups: ClassVar[bool] = False
+    echoes_references: ClassVar[bool] = False
+    concurrency: ClassVar[int | None] = 16
+    webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, parse_report)
+    Settings: ClassVar[type[Schema]] = Settings
+
+    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+        """Open the account; no call goes out yet."""
+        settings = self._settings = account.settings
+        webhook = surroundings.webhook_url(account.session_id)
+        token = quote(str(settings.get("webhook_token") or ""))
+        self._values = {
+            **(settings.get("secrets") or {}),
+            "sender": str(settings.get("sender") or ""),
+            "webhook": webhook and f"{webhook}?token={token}",
+        }
+        self._base = str(settings["base_url"]).rstrip("/")
+        self._format = settings.get("format") or "json"
+        kind = {"json": (_JSON,), "form": (FORM,)}.get(self._format, ())
+        given = descriptions.fill(settings.get("headers") or {}, {**self._values, **_NOBODY})
+        self._headers = (*(f"{name}: {value}" for name, value in given.items()), *kind)
+        self._codes = descriptions.codes(settings.get("codes") or {})
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        """Put the message into one text; raises UnsupportedContentError."""
+        return messages.plan(content, self._settings)
+
+    def segments(self, text: str) -> int | None:
+        """Return how many segments a text takes."""
+        return segments.count(text).segments
+
+    def prepare(self, part: Part) -> str:
+        """Return the text of a part."""
+        return messages.body(part)
+
+    def send(self, recipient: str, prepared: str, reference: str) -> Conversation[str]:
+        """Send one message and return the gateway's id of it; raises SendError."""
+        number = f"+{recipient}" if self._settings.get("plus") else recipient
+        alphabet = segments.alphabet_of(prepared)
+        message = {
+            "to": number,
+            "text": prepared,
+            "reference": reference,
+            "alphabet": (self._settings.get("alphabets") or {}).get(alphabet, alphabet),
+        }
+        answer = yield self._request({**self._values, **message})
+        said = _read(answer.body)
+        if not (answer.accepted and descriptions.holds(said, self._settings.get("accepted"))):
+            raise self._refused(answer, said)
+        at = self._settings.get("id")
+        if not at:
+            return reference
+        if known_as := descriptions.find(said, at):
+            return known_as
+        raise UncertainError("The gateway's answer has no id of the message.", code="no_id")
+
+    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
+        """Say no: a gateway sends a repeated request a second time."""
+        return result(value=False)
+
+    def check(self) -> Conversation[None]:
+        """Ask for what the description says, if anything; raises SendError if that is refused."""
+        path = self._settings.get("check")
+        if path:
+            url = self._base + descriptions.fill(path, {**self._values, **_NOBODY}, quote)
+            answer = yield get(url, self._headers)
+            if not answer.accepted:
+                raise self._refused(answer, _read(answer.body))
+
+    def _request(self, values: Mapping[str, str]) -> Request:
+        url = self._base + descriptions.fill(self._settings.get("path") or "", values, quote)
+        body = descriptions.fill(self._settings["body"], values)
+        if self._format == "query":
+            asked = get(f"{url}?{urlencode(body)}", self._headers)
+            return asked._replace(once=True)
+        encoded = json.dumps(body) if self._format == "json" else urlencode(body)
+        return post(url, encoded.encode(), self._headers)
+
+    def _refused(self, answer: Answer, said: Any) -> SendError:
+        """Return what an answer means that accepted nothing."""
+        reason = descriptions.find(said, self._settings.get("reason") or "-")
+        code = descriptions.find(said, self._settings.get("code") or "-")
+        if code in self._codes or (code and answer.accepted):
+            return self._codes.error(code, reason, wait=answer.wait)
+        return refusal(answer, reason)
+
+
+_NOBODY: Final = dict.fromkeys(("to", "text", "reference", "alphabet"), "")
+
+
+def _read(body: bytes) -> Any:
+    """Return an answer's JSON, or its text where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace").strip()

@@ -1,0 +1,1 @@
+"""SMS: what all channels that send short messages have in common."""
