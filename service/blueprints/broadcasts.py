@@ -59,12 +59,12 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
     The answer comes at once. Sending starts right after it, or at `send_at`. If anything is wrong
     with the request, nothing is stored, and the error names every bad recipient and its position.
     """
-    order = _order(body, headers.get("key"))
+    asked = order(request.document, body, headers.get("key"))
     if query["dry_run"]:
-        return _preview(order)
+        return _preview(asked)
     with crier().database.writing() as db:
         broadcast = intake.accept(
-            db, caller().client_id, order, accounts=crier().accounts, now=now_ms()
+            db, caller().client_id, asked, accounts=crier().accounts, now=now_ms()
         )
         shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
     crier().dispatcher.wake()
@@ -212,9 +212,8 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
     return page.map(deliveries.shown)
 
 
-def _order(body: dict[str, Any], key: str | None) -> BroadcastRequest:
-    """Return the client's request. `message` is kept as given, not as validated."""
-    document = request.document
+def order(document: dict[str, Any], body: dict[str, Any], key: str | None) -> BroadcastRequest:
+    """Return the client's request. `message` is kept as given, not as validated in `body`."""
     message, syntax = document["message"], Syntax(body.get("syntax") or Syntax.BRACES)
     return BroadcastRequest(
         session_id=named_session(),
@@ -257,9 +256,9 @@ def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
         )
 
 
-def _preview(order: BroadcastRequest) -> Preview:
+def _preview(asked: BroadcastRequest) -> Preview:
     with crier().database.reading() as db:
-        return previews.make(db, caller().client_id, order, accounts=crier().accounts, now=now_ms())
+        return previews.make(db, caller().client_id, asked, accounts=crier().accounts, now=now_ms())
 
 
 def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:

@@ -55,18 +55,18 @@ def reply(body: dict[str, Any]) -> Shown:
 
     It goes the way of a message that a provider reports. `session_id` names the session.
     """
-    inbound = _inbound(body)
+    message = inbound(body)
     with crier().database.writing() as db:
         session = sessions.choose(db, caller().client_id, within() or named_session())
         if session.channel != sandbox.Sandbox.name:
             reason = f"Is on the channel {session.channel!r}: only the sandbox can be written to."
             raise InvalidError(errors={"session_id": [reason]})
-        revoked = replies.receive(db, session, [inbound], now=now_ms())
+        revoked = replies.receive(db, session, [message], now=now_ms())
     crier().dispatcher.await_end(revoked)
-    return Shown(inbound, session_id=session.id)
+    return Shown(message, session_id=session.id)
 
 
-def _inbound(body: dict[str, Any]) -> Inbound:
+def inbound(body: dict[str, Any]) -> Inbound:
     """Return a message as a provider would report it; raises InvalidError."""
     number = numbers.normalise(body["recipient"])
     if number is None:

@@ -173,6 +173,8 @@ def _answered(view: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return view(*args, **kwargs)
         except (ConflictError, InvalidError) as error:
+            if request.headers.get("HX-Request"):
+                raise
             notices.give(sentence(error), is_failure=True)
             return redirect(came_from(), 303)
 

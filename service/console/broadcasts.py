@@ -22,6 +22,7 @@ from service.core import (
     numbers,
     overviews,
     reasons,
+    replies,
     reports,
 )
 from service.core.deliveries import progress as parts
@@ -74,8 +75,9 @@ def show(broadcast_id: str) -> str:
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
         facts = _facts(db, broadcast) | _people(db, broadcast)
-        content = broadcast.content
-    return render_template("console/broadcast.html", bubbles=bubbles.of_content(content), **facts)
+        facts["bubbles"] = bubbles.of_content(broadcast.content)
+        facts["answers"] = replies.answers(db, broadcast.id) if broadcast.replies else []
+    return render_template("console/broadcast.html", **facts)
 
 
 @blueprint.page("/broadcasts/<id:broadcast_id>/live")

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from flask import url_for
 
+from service.channels.base import ContactCard, Location, Media, Part, Text
+
 _KINDS = {"image", "video", "audio"}
 _LONGEST_TITLE = 120
 
@@ -48,6 +50,21 @@ def of_sandbox(kind: str, body: Mapping[str, Any], files: Mapping[str, str]) -> 
     if kind == "contactcard":
         return [_contact(body)]
     return [_template(body)] if kind == "template" else [Bubble("text", body.get("body", ""))]
+
+
+def of_part(part: Part) -> Bubble:
+    """Return a part of a message as one recipient would see it."""
+    if isinstance(part, Text):
+        return Bubble("text", part.body)
+    if isinstance(part, Media):
+        return Bubble(
+            part.kind, part.filename, part.caption, url_for("files.show", file=part.path.name)
+        )
+    if isinstance(part, Location):
+        return _location(part.latitude, part.longitude, part.name)
+    if isinstance(part, ContactCard):
+        return _contact({"name": part.name, "phones": part.phones})
+    return _template({"name": part.name, "language": part.language})
 
 
 def first_line(text: str) -> str:

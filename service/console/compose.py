@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any, cast
 
@@ -11,21 +12,23 @@ from werkzeug.datastructures import MultiDict
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import bubbles, forms, notices, orders
+from service.console import bubbles, formats, forms, notices, orders, progress
 from service.console.access import Section, visitor
 from service.console.language import gettext as _
-from service.core import attachments, broadcasts, groups, intake, sessions
+from service.core import attachments, broadcasts, groups, intake, overviews, previews, sessions
 from service.core.intake import BroadcastRequest
 from service.core.paging import LARGEST_SIZE, PageRequest
+from service.core.previews import Message
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import InvalidError
-from service.models import Attachment, Broadcast, SendType
+from service.models import Attachment, Broadcast, DeliveryStatus, SendType
 
 blueprint = Section("compose", __name__)
 
 _ALL = PageRequest(1, LARGEST_SIZE)
 _INVALID = 422
+_EARLIER = 50
 
 
 @blueprint.page("/compose", Scope.SEND)
@@ -35,19 +38,17 @@ def show() -> str:
     like = request.args.get("like", "")
     with crier().database.reading() as db:
         if like:
-            given = _like(broadcasts.get(db, visitor().client_id, like))
+            given.update(_like(broadcasts.get(db, visitor().client_id, like)))
         return _form(db, given, {})
 
 
 @blueprint.action("/compose", Scope.SEND)
 def review() -> str | tuple[str, int]:
     """Show what would happen, before it happens; nothing is stored."""
-    document: dict[str, Any] = {}
     try:
-        document = orders.document()
-        order = orders.order(document)
+        asked = orders.order(orders.document())
         with crier().database.reading() as db:
-            return _review(db, order)
+            return _review(db, orders.without_invalid(db, asked))
     except InvalidError as error:
         with crier().database.reading() as db:
             return _form(db, request.form, error.errors), _INVALID
@@ -62,12 +63,17 @@ def edit() -> str:
 
 @blueprint.action("/compose/test", Scope.SEND)
 def test() -> Response:
-    """Send the message to one number at once, as a broadcast of its own."""
-    document = orders.document() | {
-        "send_type": str(SendType.INDIVIDUAL),
-        "to": forms.text("test_number"),
-    }
-    document.pop("send_at", None)
+    """Send the message to one number at once, as a broadcast of its own.
+
+    Placeholders get the values of the first recipient.
+    """
+    document = orders.document()
+    number = forms.text("test_number")
+    values = json.loads(forms.text("values") or "{}")
+    document["to"] = [{"to": number, "variables": values}] if values else number
+    document["send_type"] = str(SendType.INDIVIDUAL)
+    for name in ("send_at", "audience", "sample"):
+        document.pop(name, None)
     broadcast = _accept(orders.order(document))
     notices.give(_("The test message is being sent."))
     return _to(broadcast)
@@ -76,8 +82,10 @@ def test() -> Response:
 @blueprint.action("/compose/send", Scope.SEND)
 def send() -> Response:
     """Accept the broadcast; the same form sent twice makes one."""
-    broadcast = _accept(orders.order(orders.document(), key=forms.text("key")))
-    return _to(broadcast)
+    asked = orders.order(orders.document(), key=forms.text("key"))
+    with crier().database.reading() as db:
+        asked = orders.without_invalid(db, asked)
+    return _to(_accept(asked))
 
 
 @blueprint.action("/attachments", Scope.SEND)
@@ -101,20 +109,27 @@ def _accept(order: BroadcastRequest) -> Broadcast:
     return broadcast
 
 
-def _review(db: Db, order: BroadcastRequest) -> str:
-    plan = intake.prepare(db, visitor().client_id, order, accounts=crier().accounts, now=now_ms())
-    broadcast, rate = plan.broadcast, plan.session.rate
+def _review(db: Db, asked: BroadcastRequest) -> str:
+    preview = previews.make(db, visitor().client_id, asked, accounts=crier().accounts, now=now_ms())
+    broadcast = preview.plan.broadcast
     return render_template(
         "console/review.html",
-        bubbles=bubbles.of_content(broadcast.content),
+        preview=preview,
+        messages=[_phone(message) for message in preview.messages],
+        content=bubbles.of_content(broadcast.content),
         broadcast=broadcast,
-        total=broadcast.total,
-        duplicates=max(0, order.people.count - len(order.people.unique)),
-        session=plan.session,
-        seconds=broadcast.total * broadcast.parts / rate if rate else None,
+        session=preview.plan.session,
+        countries=formats.countries(preview.countries),
         fields=_fields(),
         key=secrets.token_hex(16),
     )
+
+
+def _phone(message: Message) -> dict[str, Any]:
+    """Return one of the first recipients with what they would see."""
+    pieces = [bubbles.of_part(part) for part in message.parts]
+    values = json.dumps(dict(message.variables), ensure_ascii=False)
+    return {"recipient": message.recipient, "bubbles": pieces, "values": values}
 
 
 def _fields() -> list[tuple[str, str]]:
@@ -126,14 +141,17 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
     client_id = visitor().client_id
     chosen = [attachments.get(db, client_id, each) for each in given.getlist("attachment") if each]
     mine = groups.page(db, client_id, _ALL).items
+    earlier = overviews.newest(db, client_id, _EARLIER)
     return render_template(
         "console/compose.html",
         given=given,
+        audiences=orders.AUDIENCES,
         faults=faults,
-        has_bad_entries=any(name.startswith("to.") for name in faults) or "skip" in given,
         attachments=[_attached(each) for each in chosen],
         groups=mine,
         sizes=groups.sizes(db, mine),
+        earlier=[progress.of(db, earlier)[each.id] for each in earlier],
+        statuses=[*DeliveryStatus],
         sessions=sessions.page(db, client_id, _ALL).items,
         longest=crier().settings.max_text_chars,
         most_files=crier().settings.max_attachments,
@@ -151,6 +169,8 @@ def _like(broadcast: Broadcast) -> MultiDict[str, str]:
     """Return the form of a broadcast that says the same."""
     message = broadcast.message
     given: MultiDict[str, str] = MultiDict({"text": message.get("text") or ""})
+    if broadcast.personalisation:
+        given["personalise"] = "yes"
     given.setlist("attachment", message.get("attachments") or [])
     for name, value in (message.get("location") or {}).items():
         given[f"location.{name}"] = str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +84,13 @@ def phone(recipient: str) -> str:
     if recipient.isascii() and recipient.isdigit() and _SHORTEST <= len(recipient) <= _LONGEST:
         return _international(recipient)
     return recipient
+
+
+def countries(counted: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the names of countries with their numbers, the largest first."""
+    names = locale().territories
+    by_size = sorted(counted.items(), key=lambda each: -each[1])
+    return [(names.get(code, code or "?"), count) for code, count in by_size]
 
 
 def local_input(milliseconds: int) -> str:

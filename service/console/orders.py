@@ -2,59 +2,85 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from flask import g
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints import broadcasts
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import formats, forms
+from service.console.access import visitor
 from service.console.language import gettext as _
-from service.core import fingerprints, recipients
+from service.core import previews
 from service.core.intake import BroadcastRequest
+from service.database import now_ms
 from service.errors import InvalidError
 from service.models import SendType
 from service.schemas.broadcasts import BroadcastRequestSchema
+
+AUDIENCES: Final = ("numbers", "list", "groups", "broadcast")
+"""Where the recipients of the form come from."""
 
 _PLACE = ("name", "lat", "lng")
 
 
 def document() -> dict[str, Any]:
     """Return the body that the form stands for; raises InvalidError for an unreadable moment."""
-    is_group = forms.text("audience") == SendType.GROUP
+    audience = forms.text("audience")
     written = {
-        "send_type": str(SendType.GROUP if is_group else SendType.INDIVIDUAL),
-        "to": request.form.getlist("group") if is_group else request.form.get("to", ""),
+        "send_type": str(SendType.GROUP if audience == "groups" else SendType.INDIVIDUAL),
+        **_recipients(audience),
         "message": _message(),
+        "personalise": bool(forms.text("personalise")),
         "send_at": _send_at(),
         "session_id": forms.text("session_id"),
+        "sample": forms.number("sample", int),
     }
-    return {name: value for name, value in written.items() if value not in (None, "")}
+    return {name: value for name, value in written.items() if value not in (None, "", False)}
 
 
 def order(document: dict[str, Any], key: str = "") -> BroadcastRequest:
     """Return what a document asks for; raises InvalidError with every fault of its form.
 
-    Bad entries are left out where the form says so; `key` makes a repeated request harmless.
+    `key` makes a repeated request harmless.
     """
-    _insist_on_recipients(document)
-    body = forms.check(BroadcastRequestSchema, document)
-    most = crier().settings.max_recipients
-    people = recipients.read(body["to"], body["send_type"], most=most)
-    if forms.text("skip"):
-        people = replace(people, bad=(), bad_count=0)
-    return BroadcastRequest(
-        session_id=document.get("session_id", ""),
-        people=people,
-        message=document["message"],
-        send_at=body.get("send_at"),
-        idempotency_key=key or None,
-        fingerprint=fingerprints.take(document) if key else "",
-    )
-
-
-def _insist_on_recipients(document: dict[str, Any]) -> None:
-    if not document.get("to"):
+    if not document.get("to") and "audience" not in document:
         raise InvalidError(errors={"to": [_("Enter at least one recipient.")]})
+    body = forms.check(BroadcastRequestSchema, document)
+    g.session_id = document.get("session_id", "")
+    return broadcasts.order(document, body, key)
+
+
+def without_invalid(db: Db, asked: BroadcastRequest) -> BroadcastRequest:
+    """Return an order without the recipients that it cannot be sent to, where the form says so."""
+    if not forms.text("skip"):
+        return asked
+    preview = previews.make(db, visitor().client_id, asked, accounts=crier().accounts, now=now_ms())
+    return replace(asked, people=asked.people.without({each.position for each in preview.invalid}))
+
+
+def _recipients(audience: str) -> dict[str, Any]:
+    if audience == "groups":
+        return {"to": request.form.getlist("group")}
+    if audience == "list":
+        return {"to": json.loads(forms.text("list") or "[]")}
+    if audience == "broadcast":
+        return {"audience": _audience()}
+    return {"to": request.form.get("to", "")}
+
+
+def _audience() -> dict[str, Any]:
+    replied = {"yes": True, "no": False}.get(forms.text("replied"))
+    wanted = {
+        "broadcast": forms.text("broadcast"),
+        "statuses": request.form.getlist("statuses"),
+        "replied": replied,
+    }
+    return {name: value for name, value in wanted.items() if value not in (None, "", [])}
 
 
 def _message() -> dict[str, Any]:

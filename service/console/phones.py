@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from flask import render_template
+from flask import Response, redirect, render_template, url_for
 from sqlalchemy.orm import Session as Db
 
+from service.blueprints import sandbox as api_sandbox
 from service.blueprints.context import crier
 from service.channels.drivers import sandbox
-from service.console import bubbles, listing
+from service.console import bubbles, forms, listing
 from service.console.access import Section, visitor
-from service.core import attachments, sessions
+from service.console.bubbles import Bubble
+from service.console.language import gettext as _
+from service.core import attachments, replies, sessions
+from service.core.paging import PageRequest
+from service.core.replies import ReplyFilter
+from service.database import now_ms
+from service.errors import InvalidError
+from service.schemas.sandbox import SandboxReplySchema
 
 blueprint = Section("phones", __name__)
+
+_MOST_REPLIES = 100
 
 
 @blueprint.page("/phones")
@@ -35,10 +45,45 @@ def show(number: str) -> str:
     with crier().database.reading() as db:
         mine = _sessions(db)
         messages = sandbox.conversation(store, mine, number)
-        shown = [_shown(message, _files(db, messages)) for message in messages]
+        files = _files(db, messages)
+        shown = [_shown(message, files) for message in messages] + _replies(db, number, mine)
+    shown.sort(key=lambda each: each["at"])
     return render_template(
         listing.template("phone"), number=number, messages=shown, phones=sandbox.phones(store, mine)
     )
+
+
+@blueprint.action("/phones/<number>/reply")
+def reply(number: str) -> Response:
+    """Write back as the owner of a telephone would, to the session that wrote last."""
+    given = forms.check(SandboxReplySchema, {"recipient": number, "text": forms.text("text")})
+    message = api_sandbox.inbound(given)
+    with crier().database.writing() as db:
+        session = sessions.get(db, visitor().client_id, _last_session(db, number))
+        revoked = replies.receive(db, session, [message], now=now_ms())
+    crier().dispatcher.await_end(revoked)
+    return cast("Response", redirect(url_for("console.phones.show", number=number), 303))
+
+
+def _last_session(db: Db, number: str) -> str:
+    """Return the session from which a telephone got its last message; raises InvalidError."""
+    mine = _sessions(db)
+    received = sandbox.conversation(crier().settings.sandbox_store, mine, number)
+    found = [str(message["session_id"]) for message in received[-1:]]
+    if not (found or mine):
+        raise InvalidError(errors={"session_id": [_("There is no sandbox session yet")]})
+    return (found or list(mine))[0]
+
+
+def _replies(db: Db, number: str, mine: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the owner of a telephone wrote to sessions on the sandbox."""
+    wanted, newest = ReplyFilter(recipient=number), PageRequest(1, _MOST_REPLIES, descending=True)
+    written = replies.page(db, visitor().client_id, wanted, newest).items
+    return [
+        {"at": each.written_at, "bubbles": [Bubble("text", each.text or "")], "is_mine": True}
+        for each in written
+        if each.session_id in mine
+    ]
 
 
 def _sessions(db: Db) -> Sequence[str]:
@@ -55,5 +100,5 @@ def _shown(message: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
     return {
         "at": message["received_at"],
         "bubbles": bubbles.of_sandbox(message["kind"], message["body"], files),
-        "is_mine": message["kind"] == "reply",
+        "is_mine": False,
     }

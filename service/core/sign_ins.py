@@ -14,6 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Db
 
 from service.core import tokens
+from service.core.numbering import INTERNATIONAL, Numbering
 from service.core.tokens import Caller, Scope
 from service.errors import UnauthorisedError
 from service.models import Client, SignIn, Token
@@ -39,11 +40,12 @@ class ConsoleUser:
     scopes: frozenset[Scope]
     expires_at: int
     secret: str
+    numbering: Numbering = INTERNATIONAL
 
     @property
     def caller(self) -> Caller:
         """The same as the API knows it."""
-        return Caller(self.client_id, self.scopes)
+        return Caller(self.client_id, self.scopes, numbering=self.numbering)
 
     def may(self, scope: Scope) -> bool:
         """Tell whether this visitor has a scope, or one that includes it."""
@@ -84,7 +86,13 @@ def link(db: Db, client_id: str, scope: Scope, *, now: int) -> str:
 def find(db: Db, secret: str, *, now: int) -> ConsoleUser | None:
     """Return whose cookie this is, None when it has ended, or its token or its client has."""
     wanted = (
-        select(SignIn, Client.name, Client.disabled_at, Token.name.label("token"))
+        select(
+            SignIn,
+            Client.name,
+            Client.disabled_at,
+            Client.numbering,
+            Token.name.label("token"),
+        )
         .join(Client, Client.id == SignIn.client_id)
         .outerjoin(Token, (Token.id == SignIn.token_id) & Token.revoked_at.is_(None))
         .where(SignIn.digest == tokens.digest(secret), ~SignIn.is_link, SignIn.expires_at > now)
@@ -93,7 +101,10 @@ def find(db: Db, secret: str, *, now: int) -> ConsoleUser | None:
     if row is None or row.disabled_at or (row.SignIn.token_id and row.token is None):
         return None
     found, scopes = row.SignIn, tokens.included(row.SignIn.scopes)
-    return ConsoleUser(found.client_id, row.name, row.token, scopes, found.expires_at, secret)
+    meant = Numbering.restore(row.numbering)
+    return ConsoleUser(
+        found.client_id, row.name, row.token, scopes, found.expires_at, secret, meant
+    )
 
 
 def end(db: Db, secret: str) -> None:

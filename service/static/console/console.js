@@ -32,8 +32,15 @@ document.addEventListener("htmx:afterSwap", (event) => {
   draw();
 });
 
+/* A conversation shows its end, unless somebody has scrolled away from it. */
+let place = Infinity;
+document.addEventListener("htmx:beforeSwap", ({ detail: { target } }) => {
+  const rest = target.scrollHeight - target.scrollTop - target.clientHeight;
+  place = target.id === "screen" && rest > 40 ? target.scrollTop : Infinity;
+});
 function scrollDown() {
-  for (const screen of document.querySelectorAll(".phone .screen")) screen.scrollTop = screen.scrollHeight;
+  const screen = document.getElementById("screen");
+  if (screen) screen.scrollTop = Math.min(place, screen.scrollHeight);
 }
 document.addEventListener("DOMContentLoaded", scrollDown);
 
@@ -92,21 +99,61 @@ document.addEventListener("click", (event) => {
   }
 });
 
+/* Send a form, and return the fragment that is answered; what went wrong is told. */
+async function post(url, body) {
+  const headers = { ...JSON.parse(document.body.getAttribute("hx-headers")), "HX-Request": "true" };
+  try {
+    const answer = await fetch(url, { method: "POST", body, headers });
+    if (answer.ok) return answer.text();
+    const failure = await answer.json();
+    tell(Object.values(failure.errors).flat().join(" ") || failure.message);
+  } catch { tell(document.getElementById("problem").dataset.away); }
+  return "";
+}
+
 /* Composing: counting, previewing, and files by drop. */
 document.addEventListener("alpine:init", () => {
   Alpine.data("compose", () => ({
-    numbers: true, groups: false, later: false, text: "", length: "0", counted: "", blank: true,
+    numbers: true, list: false, groups: false, earlier: false, hasNames: false, later: false, text: "", length: "0", counted: "", blank: true,
     init() {
-      this.numbers = this.$el.dataset.group !== "yes";
-      this.groups = !this.numbers;
+      this.choose_audience(this.$el.dataset.audience);
       this.later = this.$el.dataset.later === "yes";
       this.$refs.attached.addEventListener("click", (event) => {
         if (event.target.closest("[data-remove]")) { event.target.closest("li").remove(); this.show(); }
       });
       this.preview(); this.count(); this.show();
     },
-    pickNumbers() { this.numbers = true; this.groups = false; },
-    pickGroups() { this.numbers = false; this.groups = true; },
+    pick(event) { this.choose_audience(event.target.value); },
+    choose_audience(name) {
+      this.numbers = name === "numbers"; this.list = name === "list";
+      this.groups = name === "groups"; this.earlier = name === "broadcast";
+    },
+    dropList(event) { this.away(); this.readList(event.dataTransfer.files[0]); },
+    chooseList() { this.readList(this.$refs.sheet.files[0]); },
+    async readList(file, column = "") {
+      if (!file) return;
+      const body = new FormData();
+      body.append("file", file);
+      body.append("column", column);
+      const answer = await post(this.$refs.sheet.dataset.url, body);
+      if (!answer) return;
+      this.$refs.rows.innerHTML = answer;
+      this.$refs.rows.querySelector("[data-column]")?.addEventListener("change", (event) => this.readList(file, event.target.value));
+      const names = [...this.$refs.rows.querySelectorAll("[data-names] li")].map((item) => item.textContent);
+      this.hasNames = names.length > 0;
+      this.$refs.names.replaceChildren(...names.map((name) => this.button(name)));
+    },
+    button(name) {
+      const button = document.createElement("button");
+      button.type = "button"; button.className = "button small"; button.textContent = name;
+      button.addEventListener("click", () => {
+        const field = this.$refs.text;
+        field.setRangeText(`{{${name}}}`, field.selectionStart, field.selectionEnd, "end");
+        this.$refs.personal.checked = true;
+        field.focus(); this.preview();
+      });
+      return button;
+    },
     now() { this.later = false; },
     wait() { this.later = true; },
     preview() {
@@ -134,13 +181,8 @@ document.addEventListener("alpine:init", () => {
       this.$refs.attached.append(waiting);
       const body = new FormData();
       body.append("file", file);
-      try {
-        const answer = await fetch(this.$refs.files.dataset.url, {
-          method: "POST", body, headers: { ...JSON.parse(document.body.getAttribute("hx-headers")), "HX-Request": "true" },
-        });
-        if (!answer.ok) throw new Error((await answer.json()).message);
-        this.$refs.attached.insertAdjacentHTML("beforeend", await answer.text());
-      } catch (error) { tell(`${file.name}: ${error.message}`); }
+      const answer = await post(this.$refs.files.dataset.url, body);
+      if (answer) this.$refs.attached.insertAdjacentHTML("beforeend", answer);
       waiting.remove();
     },
     show() {
