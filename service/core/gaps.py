@@ -29,14 +29,17 @@ Plan = Callable[[Personalisation], object]
 
 
 def check(
-    content: Content, people: Recipients, personalisation: Personalisation, plan: Plan
+    content: Content,
+    parsed: Mapping[str, Text],
+    people: Recipients,
+    personalisation: Personalisation,
+    plan: Plan,
 ) -> Personalisation:
-    """Return the personalisation with its lengths; raises InvalidError naming each recipient.
+    """Return the personalisation with its lengths; raises InvalidError for each bad recipient.
 
-    Most lists pass by what is known of all recipients together; only where that does not do, each
-    of them is looked at.
+    `parsed` are the texts of the message. Most lists pass by what is known of all recipients
+    together; only if that is not enough, each recipient is checked.
     """
-    parsed = personalisation.parse_all(content)
     _refuse_missing(parsed, people)
     _refuse_unfit(content, parsed, people, is_tidy=personalisation.tidy)
     measured = {field: parsed[field] for field in texts(content)}

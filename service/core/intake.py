@@ -16,6 +16,7 @@ from service import ids
 from service.channels.base import BlockedError, Content, Driver, UnsupportedContentError
 from service.config import Settings
 from service.core import (
+    contact_values,
     content,
     faults,
     fingerprints,
@@ -119,9 +120,13 @@ def prepare(
     if driver is None or resolved is None:
         raise InvalidError(errors=wrong)
     said = accounts.restored(resolved)
-    if personal and people:
+    parsed = personal and faults.noted(wrong, personal.parse_all, said)
+    if personal and parsed and people:
+        if within is None:
+            names = personalisation.names_in(parsed.values())
+            people = contact_values.supply(db, client_id, people, names)
         words = _Words(driver, said, settings.max_text_chars)
-        personal = faults.noted(wrong, gaps.check, said, people, personal, words.plan)
+        personal = faults.noted(wrong, gaps.check, said, parsed, people, personal, words.plan)
     worded = None if wrong else faults.noted(wrong, _worded, driver, said, personal)
     if wrong or not (people and expires_at and worded):
         raise InvalidError(errors=wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -51,6 +51,11 @@ class Personalisation:
         return found
 
 
+def names_in(parsed: Iterable[Text]) -> set[str]:
+    """Return the names of all values in some texts."""
+    return {value.name for text in parsed for value in placeholders.values(text)}
+
+
 def names(message: Mapping[str, Any], syntax: Syntax) -> frozenset[str] | None:
     """Return the names of all gaps that a message may have; None: any, as a contact is named."""
     if message.get("contactId"):
@@ -58,8 +63,7 @@ def names(message: Mapping[str, Any], syntax: Syntax) -> frozenset[str] | None:
     found: set[str] = set()
     for _, text in strings(message, ""):
         with suppress(MalformedTextError):
-            parsed = placeholders.parse(text, syntax)
-            found.update(value.name for value in placeholders.values(parsed))
+            found |= names_in([placeholders.parse(text, syntax)])
     return frozenset(found)
 
 

@@ -82,8 +82,8 @@ def test_a_plain_message_goes_out_as_it_is_and_the_guides_where_it_is_asked_for(
         (order("Hi {{name}}", named(ADA, "A"), BEN), "to.1", "has no value for 'name'"),
         (order("Hi {{nmae}}", named(ADA, "A")), "message.text", "the variables are name."),
         (order("Hi {{name", named(ADA, "A")), "message.text", "Has '{{name' at character 4"),
-        (order("Hi", ADA, variables={"a": "b"}), "variables", 'only with "personalise": true'),
-        (order("Hi", ADA, syntax="guide"), "syntax", 'only with "personalise": true'),
+        (order("Hi", ADA, variables={"a": "b"}), "variables", 'Needs "personalise": true'),
+        (order("Hi", ADA, syntax="guide"), "syntax", 'Needs "personalise": true'),
         (order("Hi", ADA, syntax="python"), "syntax", "braces"),
         (order("Hi", ADA, personalise=True, variables={"a": [1]}), "variables", "no text and no"),
         (order("{{a}}", ADA, personalise=True, variables={"a": "x" * 4097}), "variables", "longer"),
@@ -131,3 +131,30 @@ def test_a_change_is_checked_against_the_variables_of_all_recipients(
     plain = acme.put(path, json={"to": ADA, "message": {"text": "{{"}, "personalise": False})
     assert plain.status_code == 200, plain.text
     assert plain.json["data"]["personalise"] is False
+
+
+def test_what_a_recipient_lacks_comes_from_the_contact_then_from_the_broadcast(
+    app: Application, acme: Tenant, session: str
+) -> None:
+    ada = {"name": "Ada Obi", "phones": [ADA], "fields": {"city": "Lagos", "title": "Dr"}}
+    acme.make("/contact", **ada)
+    acme.make("/contact", name="Another", phones=[ADA], fields={"city": "Kano"})
+    ben = acme.make("/contact", name="Ben", phones=[BEN], fields={"name": "Benny"})
+    group = acme.make("/group", name="friends", contacts=[ben["_id"]])
+    text = "{{title|}}{{name}} from {{city}}"
+    common = {"city": "nowhere", "title": "Mx"}
+    mine = {"to": ADA, "variables": {"title": "Prof"}}
+    with dispatching(app):
+        acme.make("/broadcast", **order(text, mine, variables=common))
+        to_group = order(text, group["_id"], personalise=True, variables=common)
+        acme.make("/broadcast", **to_group | {"send_type": "group"})
+        until(lambda: len(arrived(acme, session)) == 2)
+    assert arrived(acme, session) == {
+        ADA: "ProfAda Obi from Lagos",
+        BEN: "MxBenny from nowhere",
+    }
+    missing = acme.post("/broadcast", json=order("{{name}}", ADA, CARL, personalise=True))
+    assert list(missing.json["errors"]) == ["to.1"]
+    acme.token = acme.post(f"/session/{session}/token").json["data"]["access_token"]
+    within = acme.post("/broadcast", json=order("{{name}}", ADA, personalise=True))
+    assert list(within.json["errors"]) == ["message.text"]

@@ -34,7 +34,8 @@ def check(content: Content, read: Recipients, *, tidy: bool = False, **common: s
     how = Personalisation(Syntax.BRACES, common, {}, tidy=tidy)
     plan: Plan = lambda each: PersonalisedParts(CHANNELS["whatsapp_cloud"], content, each)  # noqa: E731
     try:
-        return gaps.check(content, read, how, plan).lengths["message.text"]
+        parsed = how.parse_all(content)
+        return gaps.check(content, parsed, read, how, plan).lengths["message.text"]
     except InvalidError as error:
         return error.errors
 
@@ -79,7 +80,7 @@ def test_the_length_counts_as_the_longest_recipient_gets_it() -> None:
     fits = people({"a": "12345", "b": "1"}, {"a": "1", "b": "12345"}, None)
     assert check(Content(text=text), fits) == 4_096
     told = check(Content(text=text), people({"a": "123456"}, {"a": "1234567"}, {"b": "123😀😀"}))
-    counts = "WhatsApp takes at most 4,096 characters, and counts 4,097 here"
+    counts = "WhatsApp accepts at most 4,096 characters and counts 4,097 here"
     assert told == {
         "to.1": [f"{BEN!r} gets a text that is too long. {counts}."],
         "to.2": [f"{CARL!r} gets a text that is too long. {counts}."],
