@@ -73,6 +73,7 @@ class ReportSchema(Schema):
         required=True, metadata={"description": "Deliveries a second, over the last minute"}
     )
     estimate = fields.Nested(EstimateSchema, required=True)
+    replies = fields.Integer(required=True)
 
 
 class HistoryEntrySchema(Schema):

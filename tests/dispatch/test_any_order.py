@@ -1,0 +1,175 @@
+"""Whatever a client asks for, in any order, while four dispatchers send: nobody gets it twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from service.channels.base import PermanentError, RetryableError
+from service.core import broadcasts, edits, exports
+from service.core.reports import Filter
+from service.database import now_ms
+from service.errors import ConflictError
+from service.models import Broadcast, DeliveryStatus
+from tests.dispatch.test_dispatcher import QUICK
+from tests.probe import Call, Stage
+from tests.waiting import until
+from tests.world import World, numbers
+
+PEOPLE = numbers(40)
+FINAL = {"sent", "cancelled"}
+
+
+class Provider:
+    """A provider that refuses some at first, for a while or for good, and takes all others."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[tuple[str, str]] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def send(self, call: Call) -> str:
+        with self._lock:
+            self._asked[call.reference] += 1
+            number = int(call.recipient) % 7
+            if number == 0 and self._asked[call.reference] == 1:
+                raise PermanentError("Not on this channel.", code="131026")
+            if number == 1 and self._asked[call.reference] < 3:
+                raise RetryableError("Try later.", code="131000")
+            self.taken[call.reference, call.recipient] += 1
+        return f"id-{call.reference}"
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """What a client may do with a broadcast of its own, while it is sent."""
+
+    def __init__(self, world: World, provider: Provider) -> None:
+        super().__init__()
+        self.world = world
+        self.provider = provider
+        self.id = world.broadcast(PEOPLE)
+        self.seen: dict[str, str] = {}
+
+    def ask(self, verb: str, *more: object, **options: object) -> None:
+        """Ask for what may be refused in the state that the broadcast happens to be in."""
+        try:
+            with self.world.database.writing() as db:
+                getattr(broadcasts, verb)(
+                    db, self.world.client_id, self.id, *more, now=now_ms(), **options
+                )
+        except ConflictError:
+            pass
+
+    @rule()
+    def pause(self) -> None:
+        self.ask("pause")
+
+    @rule()
+    def resume(self) -> None:
+        self.ask("resume")
+
+    @rule(codes=st.sampled_from([[], ["131026"], ["131000", ""], ["other"]]))
+    def retry(self, codes: list[str]) -> None:
+        statuses = [DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN]
+        self.ask("retry", statuses, codes=codes, expire_after=60)
+
+    @rule()
+    def edit(self) -> None:
+        former = self.world.get(self.id)
+        try:
+            order = edits.merge(former, {"to": PEOPLE[:30]}, most=100, within=None, now=now_ms())
+            with self.world.database.writing() as db:
+                edits.replace(db, former, order, {}, accounts=self.world.accounts, now=now_ms())
+            self.seen.clear()
+        except ConflictError:
+            pass
+
+    @rule()
+    def export(self) -> None:
+        """Read all rows: what has ended for good never changes."""
+        broadcast, after = self.world.get(self.id), exports.FIRST
+        while True:
+            with self.world.database.reading() as db:
+                rows = exports.page(db, broadcast, Filter(), after)
+            for row in rows:
+                assert self.seen.get(row.id, row.status) == row.status
+                if row.status in FINAL:
+                    self.seen[row.id] = row.status
+            if len(rows) < exports.PAGE:
+                return
+            after = rows[-1].id
+
+    @rule(share=st.integers(1, 4))
+    def let_it_send(self, share: int) -> None:
+        """Wait for some progress, where there will be any."""
+
+        def has_moved() -> bool:
+            row = self.world.get(self.id)
+            return row.status != "sending" or (row.sent + row.failed) * 4 >= row.total * share
+
+        until(has_moved)
+
+    @rule()
+    def delete(self) -> None:
+        if len(self.seen) % 3 == 2:  # seldom: it ends all else
+            with self.world.database.writing() as db:
+                broadcast = db.get_one(Broadcast, self.id)
+                if broadcast.deleted_at is None:
+                    broadcasts.delete(db, self.world.client_id, self.id, now=now_ms())
+
+    def teardown(self) -> None:
+        if self.world.get(self.id).deleted_at is None:
+            self.ask("resume")
+        until(lambda: self.world.get(self.id).closed_at is not None)
+        self.export()
+        self.world.assert_counters_equal_rows([self.id])
+        counts = {name: count for name, count in self.world.timeline(self.id).items() if count}
+        rows = self.world.statuses(self.id)
+        assert counts == rows
+        sent = {row.id for row in self.world.deliveries(self.id) if row.status == "sent"}
+        mine = {
+            reference.partition(".")[0]: count
+            for (reference, _), count in self.provider.taken.items()
+            if reference.startswith(self.id[:18])
+        }
+        assert mine == dict.fromkeys(sent, 1)
+
+
+def run_any_order(world: World, provider: Provider) -> None:
+    """Let a state machine do what a client may, with a broadcast of its own in each run."""
+    run_state_machine_as_test(
+        cast("type[AnyOrder]", lambda: AnyOrder(world, provider)),
+        settings=settings(
+            max_examples=4,
+            stateful_step_count=14,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_any_order_of_requests_keeps_ends_counters_and_timelines_true(
+    world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
+    monkeypatch.setattr(exports, "PAGE", 15)
+    provider = Provider()
+    stage.send = provider.send
+    small = world.with_settings(fanout_chunk=16)
+    world.session("probe")
+    dispatchers = [world.dispatcher(**QUICK, claim_batch=8) for _ in range(4)]
+    for dispatcher in dispatchers:
+        dispatcher.start()
+    try:
+        run_any_order(small, provider)
+    finally:
+        for dispatcher in dispatchers:
+            dispatcher.stop(10)
