@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from service.channels.base import (
     BlockedError,
@@ -21,6 +22,8 @@ STREAK: Final = 1_000
 Python for each line. The first refusal turns this on again."""
 
 _SUCCESS: Final = range(200, 300)
+
+_decode: Final = json.JSONDecoder().raw_decode
 
 
 class Answer(NamedTuple):
@@ -46,6 +49,24 @@ class Answer(NamedTuple):
             if line[: len(wanted)].lower() == wanted:
                 return line[len(wanted) :].strip().decode("latin-1")
         return ""
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in an answer's body, an empty one where there is none."""
+    try:
+        said = _loads(body.decode())
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _loads(text: str) -> Any:
+    """Read JSON; the standard function takes longer to look for blanks around a short answer."""
+    try:
+        said, end = _decode(text)
+    except ValueError:
+        return json.loads(text)
+    return said if end == len(text) else json.loads(text)
 
 
 class SuccessStreak:

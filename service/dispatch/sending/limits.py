@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 PATIENCE: Final = 2.0
@@ -44,7 +44,7 @@ _WINDOW: Final = 5.0
 """Seconds after which the fastest answer is looked for anew."""
 
 
-class Response(Enum):
+class Response(StrEnum):
     """What a provider's way of ending a message says about its session's limit."""
 
     ANSWER = "the provider keeps up: room for one more"

@@ -26,7 +26,7 @@ class UndecryptableSessionError(Exception):
     """This session cannot be opened."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PreparedBroadcast:
     """A broadcast, its driver and its rendered parts.
 

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from service.core.deliveries.claims import Claimed
 from service.dispatch.sending import pacing
@@ -253,15 +254,16 @@ class ClaimedQueue:
             self._served.append(lane)
 
     def _put(self, works: list[Work]) -> None:
-        for work in works:
-            session_id = work.broadcast.session_id
-            lane = self._lane(session_id, work.broadcast.concurrency)
-            if work.moment:
-                heapq.heappush(self._slots, (work.moment, next(self._numbers), work))
-                lane.waiting += 1
-            else:
-                lane.ready.append(work)
-                self._active[session_id] = lane
+        for broadcast, group in itertools.groupby(works, attrgetter("broadcast")):
+            lane = self._lane(broadcast.session_id, broadcast.concurrency)
+            for work in group:
+                if work.moment:
+                    heapq.heappush(self._slots, (work.moment, next(self._numbers), work))
+                    lane.waiting += 1
+                else:
+                    lane.ready.append(work)
+            if lane.ready:
+                self._active[broadcast.session_id] = lane
         self._count += len(works)
 
     def _all(self) -> Iterable[Work]:

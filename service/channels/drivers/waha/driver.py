@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from marshmallow import Schema, fields, validate
 
+from service.channels.answers import read
 from service.channels.base import (
     Account,
     BlockedError,
@@ -32,7 +33,7 @@ from service.channels.base import (
 )
 from service.channels.captions import arrange, refuse_long
 from service.channels.drivers.waha import restrictions
-from service.channels.drivers.waha.errors import WORKING, failed, not_working, read, refused
+from service.channels.drivers.waha.errors import WORKING, failed, not_working, refused
 from service.channels.drivers.waha.message_ids import id_of, mint
 from service.channels.drivers.waha.receipts import (
     is_authentic,

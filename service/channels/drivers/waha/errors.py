@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from service.channels.answers import Answer, refusal
+from service.channels.answers import Answer, read, refusal
 from service.channels.base import BlockedError, PermanentError, RetryableError, SendError
 from service.channels.drivers.waha.restrictions import restricted
 
@@ -37,15 +36,6 @@ _NOT_ON_WHATSAPP: Final = "No LID for user"
 
 _ERROR: Final = -1
 """The acknowledgement of a message that failed."""
-
-
-def read(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body, empty if there is none."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def not_working(status: str) -> BlockedError:

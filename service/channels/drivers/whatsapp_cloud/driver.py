@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import ClassVar, Final, NamedTuple
 
 from marshmallow import Schema, fields, validate
 
-from service.channels.answers import Answer
+from service.channels.answers import Answer, read
 from service.channels.base import (
     Account,
     BlockedError,
@@ -24,7 +23,7 @@ from service.channels.drivers.whatsapp_cloud.receipts import (
     is_authentic,
     parse_report,
 )
-from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, read, render
+from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, render
 from service.channels.drivers.whatsapp_cloud.uploads import Uploads
 from service.channels.settings import BaseUrl, Secret
 from service.channels.steps import Conversation, get, post, result
@@ -191,6 +190,6 @@ def _message_id(answer: Answer, media_id: str = "") -> str:
     if not answer.accepted:
         raise refused(answer, media_id)
     try:
-        return str(json.loads(answer.body.decode())["messages"][0]["id"])
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        return str(read(answer.body)["messages"][0]["id"])
+    except (LookupError, TypeError) as error:
         raise refused(answer, media_id) from error

@@ -10,7 +10,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final
 
-from service.channels.answers import DEFAULT_HOLD, Answer, refusal
+from service.channels.answers import DEFAULT_HOLD, Answer, read, refusal
 from service.channels.base import (
     BlockedError,
     PermanentError,
@@ -20,7 +20,6 @@ from service.channels.base import (
     UncertainError,
     UnknownCodeError,
 )
-from service.channels.drivers.whatsapp_cloud.rendering import read
 
 
 class Meaning(Enum):

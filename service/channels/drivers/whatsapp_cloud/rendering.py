@@ -64,15 +64,6 @@ def dump(body: object) -> str:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-def read(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body, empty if there is none."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
 def _media(media: Media) -> dict[str, str]:
     filename = media.filename if media.kind is MediaKind.DOCUMENT else ""
     return _without_empty({"caption": media.caption, "filename": filename})

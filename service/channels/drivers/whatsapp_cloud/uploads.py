@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from service.channels.answers import read
 from service.channels.base import (
     BlockedError,
     DriverContext,
@@ -23,7 +24,6 @@ from service.channels.base import (
 )
 from service.channels.connections import SLOWEST_UPLOAD
 from service.channels.drivers.whatsapp_cloud.errors import refused
-from service.channels.drivers.whatsapp_cloud.rendering import read
 from service.channels.steps import Call, Conversation, Form, Pause, Workers, upload
 
 MEDIA_LIFETIME: Final = 29 * 86_400.0
