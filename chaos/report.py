@@ -16,7 +16,7 @@ from chaos.resumptions import LONGEST_RESUMPTION
 LONGEST_ANSWER = 5.0
 """Seconds within which the API has to answer while the database is away."""
 
-_UNFLUSHED = 4
+_UNFLUSHED = 2
 """Batches of results that a process keeps unwritten: `service/dispatch/sending/recorder.py`."""
 
 

@@ -45,7 +45,7 @@ _SMALL: Final = 16_000
 _PROVEN: Final = 16
 """Answers after which a connection is known to be kept alive by the other side."""
 
-_JUST_NOW: Final = 0.005
+_JUST_NOW: Final = 0.05
 """Seconds after an answer in which nobody closes a connection that is kept alive."""
 
 _MENDABLE: Final = {

@@ -23,6 +23,9 @@ _WEIGHT = 0.3
 _MEASURED = 0.1
 """Seconds over which a lane's rate is measured, at least."""
 
+_AHEAD = 0.1
+"""Seconds of sending that are claimed ahead, at least: a claim costs nearly as much for few."""
+
 _KEPT = 60.0
 """Seconds for which a session's limit is remembered when it sends nothing."""
 
@@ -90,9 +93,9 @@ class _Lane:
 class ClaimedQueue:
     """The deliveries that this process has claimed and not begun.
 
-    As many are claimed ahead as are sent in twice the time that a claim takes now, and at least
-    `batch` of a session that answers and may have many under way; never more than twice `batch` in
-    all.
+    As many are claimed ahead as are sent in twice the time that a claim takes now, or in a tenth of
+    a second, and at least `batch` of a session that answers and may have many under way; never more
+    than twice `batch` in all.
     """
 
     def __init__(self, room: int, batch: int) -> None:
@@ -214,7 +217,7 @@ class ClaimedQueue:
     def _target(self, lane: _Lane) -> int:
         if lane.limit.is_silent or not lane.limit.answers:
             return int(2 * lane.limit.allowed)
-        ahead = int(2 * lane.rate * self._claim_seconds)
+        ahead = int(lane.rate * max(2 * self._claim_seconds, _AHEAD))
         return max(min(self._batch, 2 * lane.limit.most), min(ahead, self._most))
 
     def _is_low(self, lane: _Lane) -> bool:

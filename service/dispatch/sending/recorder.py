@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 _IDLE = 0.5
 _PAUSE = 0.1
 
-MOST_UNWRITTEN = 4
+MOST_UNWRITTEN = 2
 """Batches that wait to be written before nothing more is sent: a crash makes no more uncertain."""
 
 Result = tuple[str, Decision]

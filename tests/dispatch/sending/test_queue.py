@@ -211,9 +211,18 @@ def test_nothing_is_wanted_while_more_than_half_is_here(queue: ClaimedQueue) -> 
     assert queue.wanted(ONE) == 50
 
 
+def test_the_faster_it_is_sent_the_more_are_wanted_ahead(
+    queue: ClaimedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.dispatch.sending.queue._MEASURED", 1e-9)
+    answering(queue)
+    assert queue.wanted(ONE) == 200
+
+
 def test_the_slower_the_claims_the_more_are_wanted_ahead(
     queue: ClaimedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.dispatch.sending.queue._AHEAD", 0.0)
     monkeypatch.setattr("service.dispatch.sending.queue._MEASURED", 1e-9)
     monkeypatch.setattr("service.dispatch.sending.queue._WEIGHT", 1.0)
     answering(queue)
