@@ -29,6 +29,7 @@ from service.blueprints import (
     reports,
     sandbox,
     sessions,
+    templates,
     traffic,
     webhooks,
 )
@@ -55,6 +56,7 @@ _NOUNS = (
     opt_outs,
     callbacks,
     replies,
+    templates,
     sandbox,
     webhooks,
     files,

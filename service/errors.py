@@ -153,6 +153,12 @@ class FullDiskError(BusyError):
     """The disk of the service is full. Nothing was stored. The operator must free space."""
 
 
+class ProviderError(ServiceError):
+    """The session's provider did not answer the question as it should. Please try again."""
+
+    status = 502
+
+
 class ForgedWebhookError(ServiceError):
     """The webhook's signature or token is wrong. Check the secrets of the session."""
 

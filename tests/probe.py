@@ -14,6 +14,7 @@ from service.channels.base import (
     Content,
     DriverContext,
     Part,
+    TemplateInfo,
     Text,
     Webhook,
 )
@@ -55,6 +56,7 @@ class Probe:
     name: ClassVar[str] = "probe"
     reaches_groups: ClassVar[bool] = True
     reaches_user_ids: ClassVar[bool] = True
+    has_templates: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = None
@@ -82,6 +84,10 @@ class Probe:
 
     def may_repeat(self, part: Part) -> Conversation[bool]:
         return result(self.stage.may_repeat(part))
+
+    def templates(self) -> Conversation[list[TemplateInfo]]:
+        """Return none: the channel has no templates."""
+        return result([])
 
     def check(self) -> Conversation[None]:
         return result(self.stage.check())

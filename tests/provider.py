@@ -182,6 +182,9 @@ class Provider:
         self.engine_takes_ids = True
         self.session_status = "WORKING"
         self.number: dict[str, Any] = {"id": "106540352242922", "status": "CONNECTED"}
+        self.templates: list[dict[str, Any]] = []
+        self.exists: dict[str, str] = {}
+        self.message_status = ""
         self._minted = itertools.count(1)
         self._known: set[str] = set()
         self._open: set[Connection] = set()
@@ -286,12 +289,14 @@ def _cloud_message(provider: Provider, request: Request, takes: bool) -> Reply: 
         details = "Media ID is invalid, does not exist or has expired"
         return Reply(400, graph_error(100, "(#100) Invalid parameter", details))
     message_id = f"wamid.{provider.new_id()}"
+    person = message.get("to") or message["recipient"]
     if takes:
         reference = message.get("biz_opaque_callback_data", "")
-        provider.take(request, message["to"], reference, message_id)
-    contacts = [{"input": message["to"], "wa_id": message["to"]}]
+        provider.take(request, person, reference, message_id)
+    contacts = [{"input": person, "wa_id": person}]
     answer = {"messaging_product": "whatsapp", "contacts": contacts}
-    return Reply(200, {**answer, "messages": [{"id": message_id}]})
+    status = {"message_status": provider.message_status} if provider.message_status else {}
+    return Reply(200, {**answer, "messages": [{"id": message_id, **status}]})
 
 
 def _cloud_media(provider: Provider, request: Request, _takes: bool) -> Reply:  # noqa: FBT001
@@ -350,10 +355,30 @@ def not_working(status: str) -> dict[str, Any]:
     return {"error": error, "session": "default", "status": status, "expected": ["WORKING"]}
 
 
+def _cloud_templates(provider: Provider, request: Request, takes: bool) -> Reply:  # noqa: FBT001
+    """Answer with a page of one template."""
+    del takes
+    place = int(request.query.get("after", ["0"])[0])
+    paging: dict[str, Any] = {"cursors": {"before": "x", "after": str(place + 1)}}
+    if place + 1 < len(provider.templates):
+        paging["next"] = "https://graph.facebook.com/next"
+    return Reply(body={"data": provider.templates[place : place + 1], "paging": paging})
+
+
+def _waha_exists(provider: Provider, request: Request, takes: bool) -> Reply:  # noqa: FBT001
+    del takes
+    number = request.query["phone"][0]
+    known = provider.exists.get(number, f"{number}@c.us")
+    said = {"numberExists": True, "chatId": known} if known else {"numberExists": False}
+    return Reply(body=said)
+
+
 _ROUTES: list[tuple[str, Callable[[Provider, Request, bool], Reply]]] = [
     (r"POST /v[0-9.]+/[0-9]+/messages", _cloud_message),
     (r"POST /v[0-9.]+/[0-9]+/media", _cloud_media),
     (r"GET /v[0-9.]+/[0-9]+", _cloud_number),
+    (r"GET /v[0-9.]+/[0-9]+/message_templates", _cloud_templates),
+    (r"GET /api/contacts/check-exists", _waha_exists),
     (r"POST /api/send[A-Za-z]+", _waha_message),
     (r"GET /api/sessions/default", _waha_session),
     (r"GET /api/default/new-message-id", _waha_new_id),

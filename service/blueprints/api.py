@@ -48,6 +48,7 @@ _DESCRIPTIONS = {
     416: "The file does not have this range.",
     422: "Some fields are not valid: `errors` names them.",
     429: "Too many requests: `Retry-After` says when to try again.",
+    502: "The session's provider does not answer as it should.",
     503: "The database or another part of the service is not available.",
 }
 _HEADERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from service.blueprints import deliveries
@@ -18,6 +19,7 @@ from service.core import (
     previews,
     recipients,
     reports,
+    sessions,
 )
 from service.core.audiences import Audience
 from service.core.intake import BroadcastRequest
@@ -28,7 +30,8 @@ from service.core.recipients import Recipients
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
-from service.errors import ConflictError
+from service.dispatch.upkeep import listing
+from service.errors import ConflictError, ServiceError
 from service.models import Broadcast, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
@@ -60,6 +63,7 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
     with the request, nothing is stored, and the error names every bad recipient and its position.
     """
     asked = order(request.document, body, headers.get("key"))
+    _know_templates(asked)
     if query["dry_run"]:
         return _preview(asked)
     with crier().database.writing() as db:
@@ -210,6 +214,17 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
         )
         page = reports.page(db, broadcast, query["filter"], query["page"])
     return page.map(deliveries.shown)
+
+
+def _know_templates(asked: BroadcastRequest) -> None:
+    """Have the templates at hand that a message is checked against, if the provider answers."""
+    if not asked.message.get("template"):
+        return
+    parts = crier()
+    with suppress(ServiceError):
+        with parts.database.reading() as db:
+            session = sessions.choose(db, caller().client_id, asked.session_id)
+        listing.refresh(parts.accounts, parts.database, session)
 
 
 def order(document: dict[str, Any], body: dict[str, Any], key: str | None) -> BroadcastRequest:

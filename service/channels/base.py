@@ -249,6 +249,29 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateInfo:
+    """A template as the provider describes it.
+
+    `parameters` are the components that have gaps: `component` (`header`, `body`, `button`), the
+    `index` of a button, and `names` of the gaps, or the kind of the file.
+    """
+
+    name: str
+    language: str
+    category: str = ""
+    status: str = ""
+    quality: str = ""
+    reason: str = ""
+    parameters: tuple[Mapping[str, Any], ...] = ()
+
+
+class Held(str):
+    """The id of a message that the provider took and holds back until it has judged it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateNotice:
     """A change of a template; an empty text: no change. `blocks`: it cannot be used any more."""
 
@@ -418,6 +441,7 @@ class Driver(Protocol):
     name: ClassVar[str]
     reaches_groups: ClassVar[bool]
     reaches_user_ids: ClassVar[bool]
+    has_templates: ClassVar[bool]
     echoes_references: ClassVar[bool]
     concurrency: ClassVar[int | None]
     webhook: ClassVar[Webhook | None]
@@ -450,3 +474,6 @@ class Driver(Protocol):
 
     def check(self) -> Conversation[None]:
         """Ask the provider whether this account can send; raises SendError if not."""
+
+    def templates(self) -> Conversation[list[TemplateInfo]]:
+        """Ask the provider for the account's templates; raises SendError."""

@@ -46,7 +46,12 @@ _OF_A_PART: Final = {
     "read": "A part of the message was read.",
 }
 _PROMISES: Final = {EventKind.RETRYING, EventKind.HELD}
-_ENDS: Final = {DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN, DeliveryStatus.CANCELLED}
+_ENDS: Final = {
+    DeliveryStatus.FAILED,
+    DeliveryStatus.UNCERTAIN,
+    DeliveryStatus.CANCELLED,
+    DeliveryStatus.HELD,
+}
 
 
 def read(db: Db, entry: Entry) -> list[HistoryEntry]:

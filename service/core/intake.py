@@ -16,6 +16,7 @@ from service import ids
 from service.channels.base import BlockedError, Content, Driver, UnsupportedContentError
 from service.config import Settings
 from service.core import (
+    approved,
     contact_values,
     content,
     faults,
@@ -109,6 +110,10 @@ def prepare(
     session = sessions.choose(db, client_id, order.session_id)
     wrong: dict[str, Any] = {}
     driver = faults.noted(wrong, _open, accounts, session)
+    if (template := order.message.get("template")) and driver and driver.has_templates:
+        faults.noted(wrong, approved.check, db, session, template)
+    if (template := order.message.get("template")) and driver and driver.has_templates:
+        faults.noted(wrong, approved.check, db, session, template)
     resolved = faults.noted(wrong, _resolved, db, client_id, order, settings)
     personal = faults.noted(wrong, _personalisation, order)
     most, within = settings.max_recipients, order.within

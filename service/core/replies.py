@@ -222,7 +222,7 @@ _LAST = text("""
     FROM (SELECT id FROM broadcasts WHERE session_id = :session_id ORDER BY id DESC LIMIT :newest)
         AS b
     JOIN deliveries AS d ON d.broadcast_id = b.id AND d.recipient IN :people
-    WHERE d.status IN ('sending', 'sent', 'delivered', 'read', 'uncertain')
+    WHERE d.status IN ('sending', 'sent', 'delivered', 'read', 'uncertain', 'held')
 """).bindparams(bindparam("people", expanding=True))
 
 

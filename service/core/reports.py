@@ -56,7 +56,12 @@ class Arrays:
 
 _ARRAYS = {
     "sent": (DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ),
-    "pending": (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.UNCERTAIN),
+    "pending": (
+        DeliveryStatus.QUEUED,
+        DeliveryStatus.SENDING,
+        DeliveryStatus.HELD,
+        DeliveryStatus.UNCERTAIN,
+    ),
     "failed": (DeliveryStatus.FAILED, DeliveryStatus.CANCELLED),
 }
 
@@ -177,7 +182,8 @@ def _known(db: Db, broadcast: Broadcast, status: DeliveryStatus | None) -> int |
     if status != DeliveryStatus.QUEUED or not _is_fanned_out(db, broadcast.id):
         return None
     claimed = select(func.count()).where(
-        Delivery.broadcast_id == broadcast.id, Delivery.status == DeliveryStatus.SENDING
+        Delivery.broadcast_id == broadcast.id,
+        Delivery.status.in_((DeliveryStatus.SENDING, DeliveryStatus.HELD)),
     )
     counted: int = sum(getattr(broadcast, each) for each in COUNTED)
     return broadcast.total - counted - (db.scalar(claimed) or 0)

@@ -113,10 +113,10 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
         session.paced_until = 0  # Slots reserved at the old rate are no longer valid.
     # Do this before the name is set: autoflush here would hit a taken name with a bare error.
     _move_default(db, session, fields)
-    for name in _OPTIONS:
-        if name in fields:
-            setattr(session, name, fields[name])
     with holding.telling(db, session_id, now=now_ms()):
+        for name in _OPTIONS:
+            if name in fields:
+                setattr(session, name, fields[name])
         if "settings" in fields:
             session.held_until, session.hold_reason = 0, None
         elif session.held_until == FOREVER:

@@ -12,7 +12,11 @@ from service.models.base import Base, Id, Moment
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands; `uncertain`: the provider may have it, or may not."""
+    """Where a delivery stands.
+
+    `uncertain`: the provider may have it, or may not. `held`: the provider has it and holds it back
+    until it has judged the message; a receipt tells what becomes of it.
+    """
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -22,6 +26,7 @@ class DeliveryStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNCERTAIN = "uncertain"
+    HELD = "held"
 
 
 COUNTED: Final = (

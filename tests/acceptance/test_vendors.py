@@ -72,7 +72,7 @@ def test_a_person_with_a_number_and_a_user_id_is_one_person(sending: Sending) ->
         first = sending.broadcast([USER_ID, f"+{ADA}", GRACE], session)
         shown = sending.await_completed(first)
         assert shown["counts"]["total"] == 2
-        assert [each.body.get("to") for each in sending.provider.taken] == [ADA, GRACE]
+        assert sorted(each.recipient for each in sending.provider.taken) == sorted([ADA, GRACE])
         stranger = sending.broadcast(["NG.4711"], session)
         sending.await_completed(stranger)
         assert sending.provider.messages[-1].json["recipient"] == "NG.4711"
@@ -265,3 +265,155 @@ def test_numbers_alone_are_taken_where_the_channel_knows_no_user_ids(sending: Se
     order = {"send_type": "individual", "to": [*numbers(1), USER_ID], "message": {"text": "Hi"}}
     answer = sending.client.post("/broadcast", json={**order, "session_id": session["_id"]})
     assert (answer.status_code, list(answer.json["errors"])) == (422, ["to.1"])
+
+
+def test_what_meta_holds_back_is_pending_until_a_receipt_tells(sending: Sending) -> None:
+    session = sending.session()
+    sending.provider.message_status = "held_for_quality_assessment"
+    template = {"name": "sale", "language": "en_US"}
+    with sending.running():
+        broadcast_id = sending.broadcast([ADA, GRACE], session, template=template)
+        path = f"/broadcast/{broadcast_id}"
+        until(lambda: {each["status"] for each in sending.deliveries(broadcast_id)} == {"held"})
+        shown = sending.get(path)
+        assert (shown["status"], shown["counts"]["pending"], shown["sent"]) == ("sending", 2, [])
+        taken = {each.recipient: each.message_id for each in sending.provider.taken}
+        dropped = {"code": 132015, "title": "Template is paused"}
+        statuses = [
+            {"id": taken[ADA], "status": "sent", "timestamp": "1", "recipient_id": ADA},
+            {
+                "id": taken[GRACE],
+                "status": "failed",
+                "timestamp": "1",
+                "recipient_id": GRACE,
+                "errors": [dropped],
+            },
+        ]
+        told(sending, session, webhook("messages", of_number(statuses=statuses)))
+        sending.await_completed(broadcast_id)
+    ends = {each["recipient"]: each["status"] for each in sending.deliveries(broadcast_id)}
+    assert ends == {ADA: "sent", GRACE: "failed"}
+
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "name": "sale",
+        "language": "en_US",
+        "status": "APPROVED",
+        "category": "MARKETING",
+        "quality_score": {"score": "GREEN"},
+        "rejected_reason": "NONE",
+        "components": [
+            {"type": "HEADER", "format": "IMAGE"},
+            {"type": "BODY", "text": "Hi {{1}}, {{2}} off"},
+            {"type": "BUTTONS", "buttons": [{"type": "URL", "url": "https://a.example/{{1}}"}]},
+        ],
+    },
+    {"name": "sale", "language": "fr", "status": "PAUSED", "category": "MARKETING"},
+    {"name": "plain", "language": "en_US", "status": "APPROVED", "category": "UTILITY"},
+]
+
+
+def test_templates_are_listed_from_the_provider_and_kept(sending: Sending) -> None:
+    sending.provider.templates = TEMPLATES
+    session = sending.session(settings={"business_account_id": ACCOUNT})
+    path = f"/session/{session['_id']}/template"
+    listed: Any = sending.get(path)
+    assert [(each["name"], each["language"], each["status"]) for each in listed] == [
+        ("plain", "en_US", "APPROVED"),
+        ("sale", "en_US", "APPROVED"),
+        ("sale", "fr", "PAUSED"),
+    ]
+    assert (listed[1]["category"], listed[1]["quality"]) == ("MARKETING", "GREEN")
+    assert listed[1]["parameters"] == [
+        {"component": "header", "names": ["image"]},
+        {"component": "body", "names": ["1", "2"]},
+        {"component": "button", "index": 0, "names": ["1"]},
+    ]
+    asked = len(sending.provider.requests)
+    assert sending.get(path) == listed
+    assert len(sending.provider.requests) == asked
+    assert len(sending.client.get(f"{path}?refresh=true").json["data"]) == 3
+    assert len(sending.provider.requests) == asked + 3
+    other = sending.session("waha")
+    assert not sending.get(f"/session/{other['_id']}/template")
+    unnamed = sending.session(name="unnamed")
+    refused = sending.client.get(f"/session/{unnamed['_id']}/template")
+    assert (refused.status_code, "business_account_id" in refused.text) == (502, True)
+
+
+def text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+IMAGE = {"type": "image", "image": {"link": "https://a.example/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "field", "words"),
+    [
+        (
+            {"name": "none", "language": "fr"},
+            "name",
+            "has no template 'none'. There are plain, sale",
+        ),
+        ({"name": "plain", "language": "fr"}, "name", "has no language 'fr'. It has en_US"),
+        ({"name": "sale", "language": "fr"}, "name", "paused"),
+        (
+            {"name": "sale", "language": "en_US"},
+            "components",
+            "The body takes 2 parameters (1, 2); 0",
+        ),
+        (
+            {
+                "name": "plain",
+                "language": "en_US",
+                "components": [{"type": "body", "parameters": [text("x")]}],
+            },
+            "components",
+            "The body takes 0 parameters; 1",
+        ),
+    ],
+)
+def test_a_template_that_cannot_be_sent_is_refused_when_the_broadcast_is_made(
+    sending: Sending, template: dict[str, Any], field: str, words: str
+) -> None:
+    sending.provider.templates = TEMPLATES
+    session = sending.session(settings={"business_account_id": ACCOUNT})
+    order = {"send_type": "individual", "to": [ADA], "message": {"template": template}}
+    answer = sending.client.post("/broadcast", json={**order, "session_id": session["_id"]})
+    assert answer.status_code == 422, answer.text
+    reasons: Any = answer.json["errors"][f"message.template.{field}"]
+    assert any(words in reason for reason in reasons), reasons
+
+
+def test_a_template_with_its_parameters_is_taken(sending: Sending) -> None:
+    sending.provider.templates = TEMPLATES
+    session = sending.session(settings={"business_account_id": ACCOUNT})
+    components = [
+        {"type": "header", "parameters": [IMAGE]},
+        {"type": "body", "parameters": [text("Ada"), text("5 %")]},
+        {"type": "button", "sub_type": "url", "index": "0", "parameters": [text("x")]},
+    ]
+    template = {"name": "sale", "language": "en_US", "components": components}
+    assert sending.broadcast([ADA], session, template=template)
+
+
+def test_numbers_are_resolved_once_before_sending_where_asked(sending: Sending) -> None:
+    session = sending.session("waha", settings={"resolve": True})
+    known, gone = "5511987654321", numbers(1)[0]
+    sending.provider.exists = {known: "551187654321@c.us", gone: "", ADA: "123456789@lid"}
+    with sending.running():
+        sending.await_completed(sending.broadcast([known, gone, ADA], session))
+        broadcast_id = sending.broadcast([known, gone, ADA], session)
+        sending.await_completed(broadcast_id)
+        lid = next(each for each in sending.provider.taken if each.recipient.endswith("@lid"))
+        ack = {"id": f"true_123456789@lid_{lid.message_id}", "ack": 3, "fromMe": True}
+        said = {"event": "message.ack", "session": "default", "payload": ack}
+        told(sending, session, json.dumps(said).encode())
+    chats = [each.recipient for each in sending.provider.taken]
+    assert sorted(chats) == ["123456789@lid"] * 2 + ["551187654321@c.us"] * 2
+    asked = [each for each in sending.provider.requests if each.path.endswith("check-exists")]
+    assert len(asked) == 3
+    codes = {each["recipient"]: each["code"] for each in sending.deliveries(broadcast_id)}
+    assert codes[gone] == "not_on_whatsapp"

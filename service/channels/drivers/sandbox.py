@@ -37,6 +37,7 @@ from service.channels.base import (
     Part,
     PermanentError,
     RetryableError,
+    TemplateInfo,
     Text,
     UncertainError,
     Webhook,
@@ -121,6 +122,7 @@ class Sandbox:
     name: ClassVar[str] = "sandbox"
     reaches_groups: ClassVar[bool] = True
     reaches_user_ids: ClassVar[bool] = True
+    has_templates: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = None
@@ -172,6 +174,10 @@ class Sandbox:
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
         """Return whether a repeat with the same reference is dropped."""
         return result(value=self._idempotent)
+
+    def templates(self) -> Conversation[list[TemplateInfo]]:
+        """Return none: the channel has no templates."""
+        return result([])
 
     def check(self) -> Conversation[None]:
         """Do nothing: the sandbox can always send."""

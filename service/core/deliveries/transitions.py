@@ -263,6 +263,25 @@ def requeue(
     return count
 
 
+_DOUBT_HELD = text("""
+    UPDATE deliveries SET status = 'uncertain', updated_at = :now, reason = :reason
+    WHERE broadcast_id = :broadcast_id AND status = 'held'
+    RETURNING broadcast_id, status
+""")
+
+
+def doubt_held(db: Db, broadcast_id: str, *, now: int) -> None:
+    """Let what a provider holds back be uncertain, as the broadcast has expired.
+
+    A receipt still settles it.
+    """
+    reason = (
+        "WhatsApp held this back, and had not said what became of it when the broadcast expired."
+    )
+    values = {"broadcast_id": broadcast_id, "reason": reason, "now": now}
+    tallies.move(db, tallies.gains(db.execute(_DOUBT_HELD, values).all()), now=now)
+
+
 _BRING_FORWARD = text("""
     UPDATE deliveries SET
         status = :new_status, message_ids = :new_message_ids, progress = :new_progress,

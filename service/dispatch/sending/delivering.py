@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from service.channels.base import BlockedError, SendError
+from service.channels.base import BlockedError, Held, SendError
 from service.channels.conversations import NotAllowedError
 from service.channels.steps import Pause, Step
 from service.core.decisions import Decision
@@ -35,7 +35,7 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
     delivery, broadcast = work.delivery, work.broadcast
     message_ids = delivery.message_ids.split() if delivery.message_ids else []
     taken: list[int] = []
-    response = Response.ANSWER
+    response, is_held = Response.ANSWER, False
     try:
         for number in unsent(message_ids, len(broadcast.parts)):
             if taken and work.moment:
@@ -45,7 +45,9 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
             )
             message_ids[number : number + 1] = [_one_word(message_id)]
             taken.append(number)
-        decision = retry.sent(delivery, message_ids, now=now_ms())
+            is_held |= type(message_id) is Held
+        decide = retry.held if is_held else retry.sent
+        decision = decide(delivery, message_ids, now=now_ms())
     except NotAllowedError:
         decision, response = given_back(work, message_ids), Response.NOTHING
     except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect

@@ -28,6 +28,8 @@ _new = tuple.__new__
 _CLOSED_DOOR_WAIT = 5.0
 """Seconds that a delivery of a blocked account rests, should that be mended at once."""
 
+_HELD = "WhatsApp holds this back until it has judged the quality of the template."
+
 _LONGEST_WAIT = 30 * 86400.0
 """Seconds up to which a provider's wait is believed."""
 
@@ -72,6 +74,16 @@ def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Decision:
     taken, claimed_at = " ".join(message_ids), delivery.claimed_at
     fields = (delivery.id, DeliveryStatus.SENT, 1, now, now, taken, None, None, claimed_at)
     return _new(Decision, (_new(Outcome, fields), None, "", "", False, False, ()))
+
+
+def held(delivery: Claimed, message_ids: list[str], *, now: int) -> Decision:
+    """Return the decision on a delivery that the provider holds back: a receipt tells the rest."""
+    decision = sent(delivery, message_ids, now=now)
+    return decision._replace(
+        outcome=decision.outcome._replace(
+            status=DeliveryStatus.HELD, code=DeliveryStatus.HELD, reason=_HELD
+        )
+    )
 
 
 def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcome:

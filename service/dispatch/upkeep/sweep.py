@@ -41,12 +41,18 @@ _WINDING_UP = text("""
         AND EXISTS (SELECT 1 FROM deliveries AS d
                     WHERE d.broadcast_id = b.id AND d.status = 'queued')
 """)
+_OVERDUE = text("""
+    SELECT id FROM broadcasts AS b
+    WHERE closed_at IS NULL AND expires_at <= :now
+        AND EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = b.id AND d.status = 'held')
+""")
 _STUCK = text("""
     SELECT id FROM broadcasts AS b
     WHERE closed_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
         AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-                        WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending'))
+                        WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending', 'held'))
 """)
 
 
@@ -65,6 +71,7 @@ class Sweep:
         self._end_samples()
         more = self._rescue()
         more |= self._wind_up()
+        self._give_up_held()
         self._recount()
         self._clear_ledgers()
         return 0.0 if more else self.settings.sweep_interval
@@ -144,6 +151,14 @@ class Sweep:
             return transitions.withdraw(
                 db, broadcast_id, *decision, limit=_WITHDRAWN_AT_ONCE, now=now_ms()
             )
+
+    def _give_up_held(self) -> None:
+        """End what a provider still holds back though its broadcast is over."""
+        with self.database.reading() as db:
+            overdue = db.scalars(_OVERDUE, {"now": now_ms()}).all()
+        for broadcast_id in overdue:
+            with self.database.writing() as db:
+                transitions.doubt_held(db, broadcast_id, now=now_ms())
 
     def _recount(self) -> None:
         """Close the broadcasts that have no open delivery though their counters say otherwise."""

@@ -36,6 +36,7 @@ from service.channels.base import (
     RequestError,
     RetryableError,
     SendError,
+    TemplateInfo,
     Text,
     UncertainError,
     UnsupportedContentError,
@@ -96,6 +97,7 @@ class Apprise:
     name: ClassVar[str] = "apprise"
     reaches_groups: ClassVar[bool] = False
     reaches_user_ids: ClassVar[bool] = False
+    has_templates: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = False
     concurrency: ClassVar[int | None] = _THREADS
     webhook: ClassVar[Webhook | None] = None
@@ -138,6 +140,10 @@ class Apprise:
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
         """Return False: Apprise passes no reference to services."""
         return result(value=False)
+
+    def templates(self) -> Conversation[list[TemplateInfo]]:
+        """Return none: the channel has no templates."""
+        return result([])
 
     def check(self) -> Conversation[None]:
         """Check whether the URL may be used. Only the first message shows whether it works."""

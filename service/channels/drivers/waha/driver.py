@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from marshmallow import Schema, fields, validate
 
@@ -23,9 +23,11 @@ from service.channels.base import (
     Media,
     MediaKind,
     Part,
+    PermanentError,
     RequestError,
     SendError,
     Template,
+    TemplateInfo,
     Text,
     UncertainError,
     UnsupportedContentError,
@@ -40,7 +42,7 @@ from service.channels.drivers.waha.receipts import (
     parse_report,
 )
 from service.channels.settings import BaseUrl, Secret
-from service.channels.steps import Conversation, Request, get, post
+from service.channels.steps import Conversation, Request, get, post, result
 
 _PATHS: Final = {
     MediaKind.IMAGE: "sendImage",
@@ -54,6 +56,9 @@ _CONVERTED: Final = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/ogg"}
 
 _OF_OUR_IDS: Final = (Text, Location, ContactCard)
 """Parts for which WAHA accepts our message id, if its engine can. Files get WhatsApp's."""
+
+_MOST_CHATS: Final = 100_000
+"""The most resolved numbers that a process remembers for a session."""
 
 TEXT_LIMIT: Final = 65_536
 """The most UTF-16 units that WhatsApp's own apps send."""
@@ -69,6 +74,13 @@ class Settings(Schema):
         metadata={"description": "The session's name in WAHA"},
     )
     api_key = Secret(load_default="", description="WAHA's X-Api-Key")
+    resolve = fields.Boolean(
+        load_default=False,
+        metadata={
+            "description": "Ask WhatsApp for the form in which it knows a number before the first"
+            " message to it: Brazil, Mexico, Argentina"
+        },
+    )
     webhook_key = Secret(load_default="", description="The HMAC key of the session's webhook")
     files = fields.String(
         load_default="link",
@@ -91,6 +103,7 @@ class Waha:
     name: ClassVar[str] = "waha"
     reaches_groups: ClassVar[bool] = True
     reaches_user_ids: ClassVar[bool] = False
+    has_templates: ClassVar[bool] = False
     echoes_references: ClassVar[bool] = False  # files get WhatsApp's own ids
     concurrency: ClassVar[int | None] = 4  # a WAHA is one browser
     webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report)
@@ -108,6 +121,8 @@ class Waha:
             *((f"X-Api-Key: {key}",) if key else ()),
         )
         self._takes_ids: bool | None = None
+        self._resolves = bool(settings.get("resolve", False))
+        self._chats: dict[str, str] = {}
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Split a message into parts; raises UnsupportedContentError for a template."""
@@ -132,7 +147,7 @@ class Waha:
         """Send a message and return WhatsApp's id for it; raises SendError."""
         takes_id = prepared.takes_id and (yield from self._engine_takes_ids())
         message_id = mint(reference) if takes_id else ""
-        chat = recipient if "@" in recipient else f"{recipient}@c.us"
+        chat = yield from self._chat(recipient)
         given = f'"id":"{message_id}",' if message_id else ""
         body = b'{%b"chatId":"%b%b' % (given.encode(), chat.encode(), prepared.tail)
         try:
@@ -144,9 +159,39 @@ class Waha:
             self._takes_ids = False  # the engine used another id despite its earlier answer
         return known_as or message_id
 
+    def _chat(self, recipient: str) -> Conversation[str]:
+        """Return the address of a recipient, as WhatsApp has it if the session resolves numbers.
+
+        Some numbers are known there in another form, and a message to the usual one is accepted and
+        never delivered. Raises PermanentError for a number that is not on WhatsApp.
+        """
+        if "@" in recipient:
+            return recipient
+        if not self._resolves:
+            return f"{recipient}@c.us"
+        if recipient not in self._chats:
+            query = urlencode({"phone": recipient, "session": self._session})
+            answer = yield get(f"{self._api}/contacts/check-exists?{query}", self._headers)
+            if not answer.accepted:
+                raise refused(answer)
+            said = read(answer.body)
+            known = (
+                str(said.get("chatId") or f"{recipient}@c.us") if said.get("numberExists") else ""
+            )
+            while len(self._chats) >= _MOST_CHATS:
+                self._chats.pop(next(iter(self._chats)))
+            self._chats[recipient] = known
+        if not self._chats[recipient]:
+            raise PermanentError("This number is not on WhatsApp.", code="not_on_whatsapp")
+        return self._chats[recipient]
+
     def may_repeat(self, part: Part) -> Conversation[bool]:
         """Return True for parts with our id, if the engine accepts ids; raises SendError."""
         return isinstance(part, _OF_OUR_IDS) and (yield from self._engine_takes_ids())
+
+    def templates(self) -> Conversation[list[TemplateInfo]]:
+        """Return none: the channel has no templates."""
+        return result([])
 
     def check(self) -> Conversation[None]:
         """Ask WAHA about the session; raises SendError if it cannot send."""

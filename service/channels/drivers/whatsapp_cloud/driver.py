@@ -12,11 +12,14 @@ from service.channels.base import (
     BlockedError,
     Content,
     DriverContext,
+    Held,
     Media,
     Part,
+    TemplateInfo,
     Webhook,
 )
 from service.channels.captions import arrange, refuse_long
+from service.channels.drivers.whatsapp_cloud import templates
 from service.channels.drivers.whatsapp_cloud.errors import MediaGoneError, refused
 from service.channels.drivers.whatsapp_cloud.receipts import (
     challenge,
@@ -33,6 +36,9 @@ VERSION: Final = "v26.0"
 
 TEXT_LIMIT: Final = 4096
 """The most UTF-16 units of a text."""
+
+_HELD: Final = frozenset({"held_for_quality_assessment", "paused"})
+"""The states of a message that Meta releases or drops later, as a receipt tells."""
 
 _TO: Final = ',"to":"'
 
@@ -98,6 +104,7 @@ class WhatsAppCloud:
     name: ClassVar[str] = "whatsapp_cloud"
     reaches_groups: ClassVar[bool] = False
     reaches_user_ids: ClassVar[bool] = True
+    has_templates: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
     webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report, challenge)
@@ -108,6 +115,9 @@ class WhatsAppCloud:
         settings = account.settings
         base = str(settings.get("base_url", BASE_URL)).rstrip("/")
         self._node = f"{base}/{settings.get('version', VERSION)}/{settings['phone_number_id']}"
+        account_id = settings.get("business_account_id")
+        graph = f"{base}/{settings.get('version', VERSION)}"
+        self._account = f"{graph}/{account_id}" if account_id else ""
         self._messages = f"{self._node}/messages"
         self._preview_url = bool(settings.get("preview_url", False))
         self._credentials = (f"Authorization: Bearer {settings['access_token']}",)
@@ -155,6 +165,13 @@ class WhatsAppCloud:
         """Return False: Meta delivers a repeated request twice."""
         return result(value=False)
 
+    def templates(self) -> Conversation[list[TemplateInfo]]:
+        """Return the templates of the number's account; raises SendError."""
+        if not self._account:
+            reason = "Set `business_account_id` in the session's settings to have its templates."
+            raise BlockedError(reason, code="no_account")
+        return (yield from templates.fetch(self._account, self._credentials))
+
     def check(self) -> Conversation[None]:
         """Ask Meta about the number; raises SendError if it cannot send."""
         answer = yield get(f"{self._node}?fields={_FIELDS}", self._credentials)
@@ -190,6 +207,8 @@ def _message_id(answer: Answer, media_id: str = "") -> str:
     if not answer.accepted:
         raise refused(answer, media_id)
     try:
-        return str(read(answer.body)["messages"][0]["id"])
-    except (LookupError, TypeError) as error:
+        message = read(answer.body)["messages"][0]
+        message_id = str(message["id"])
+        return Held(message_id) if message.get("message_status") in _HELD else message_id
+    except (LookupError, TypeError, AttributeError) as error:
         raise refused(answer, media_id) from error
