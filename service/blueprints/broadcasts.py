@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from service.blueprints import deliveries
+from service.blueprints import deliveries, lists
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
-from service.blueprints.requests import request
+from service.blueprints.requests import ListForm, request
 from service.core import (
     audiences,
     broadcasts,
@@ -17,12 +17,12 @@ from service.core import (
     intake,
     personalisation,
     previews,
-    recipients,
     reports,
     sessions,
 )
 from service.core.audiences import Audience
 from service.core.intake import BroadcastRequest
+from service.core.numbering import Numbering
 from service.core.paging import Page
 from service.core.placeholders import Syntax
 from service.core.previews import Preview
@@ -32,10 +32,11 @@ from service.core.tokens import Scope
 from service.database import now_ms
 from service.dispatch.upkeep import listing
 from service.errors import ConflictError, ServiceError
-from service.models import Broadcast, DeliveryStatus
+from service.models import Broadcast, DeliveryStatus, OnInvalid
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
     BroadcastChangeSchema,
+    BroadcastFormSchema,
     BroadcastRequestSchema,
     BroadcastSchema,
     DeliverySchema,
@@ -49,6 +50,7 @@ blueprint = Blueprint("broadcasts", __name__, description="One message to many p
 
 
 @blueprint.post("/broadcast", "createBroadcast")
+@blueprint.takes_list(ListForm("broadcast", "recipients"), BroadcastFormSchema)
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(BroadcastRequestSchema)
 @blueprint.takes_headers(IdempotencySchema)
@@ -61,6 +63,7 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
 
     The answer comes at once. Sending starts right after it, or at `send_at`. If anything is wrong
     with the request, nothing is stored, and the error names every bad recipient and its position.
+    Recipients may come as a file, in a form with the parts `broadcast` and `recipients`.
     """
     asked = order(request.document, body, headers.get("key"))
     _know_templates(asked)
@@ -115,6 +118,7 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
     This is possible while it is scheduled, or paused before anybody got it. A paused broadcast
     stays paused, unless you give it a `send_at` in the future.
     """
+    lists.refuse_columns(body)
     changes = {**body, "session_id": named_session()}
     if "message" in body:
         changes["message"] = request.document["message"]
@@ -238,20 +242,21 @@ def order(document: dict[str, Any], body: dict[str, Any], key: str | None) -> Br
         send_at=body.get("send_at"),
         expires_at=body.get("expires_at"),
         idempotency_key=key or None,
-        fingerprint=fingerprints.take(document) if key else "",
+        fingerprint=fingerprints.take(document | lists.digest()) if key else "",
         personalise=body.get("personalise", False),
         syntax=syntax,
         variables=body.get("variables", {}),
         sample=body.get("sample"),
         audience=body.get("audience"),
+        skips_invalid=body.get("on_invalid") == OnInvalid.SKIP,
+        confirms_countries=body.get("confirm_countries", False),
     )
 
 
 def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
     """Return the recipients of a request, with the variables in `names`."""
-    send_type, most = body["send_type"], crier().settings.max_recipients
     if "audience" not in body:
-        return recipients.read(body["to"], send_type, most=most, names=names)
+        return lists.recipients_of(body, names)
     wanted = body["audience"]
     audience = Audience(
         wanted["broadcast"],
@@ -265,9 +270,9 @@ def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
             caller().client_id,
             audience,
             within=within(),
-            send_type=send_type,
+            send_type=body["send_type"],
             names=names if body.get("personalise") else frozenset(),
-            most=most,
+            most=crier().settings.max_recipients,
         )
 
 
@@ -286,7 +291,18 @@ def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
         counts=reports.counts(broadcast),
         reason=mine.held or broadcast.reason,
         **_personal(broadcast),
+        **_numbering(broadcast),
     )
+
+
+def _numbering(broadcast: Broadcast) -> dict[str, Any]:
+    meant = Numbering.restore(broadcast.numbering)
+    return {
+        "countries": broadcast.countries or {},
+        "default_region": meant.default_region or None,
+        "regions": meant.regions,
+        "on_invalid": (broadcast.numbering or {}).get("on_invalid") or OnInvalid.REJECT,
+    }
 
 
 def _personal(broadcast: Broadcast) -> dict[str, Any]:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from service.blueprints.context import caller
+from service.blueprints.context import caller, crier
 from service.blueprints.requests import request
+from service.core import lists, recipients
+from service.core.deliveries import invalid
 from service.core.numbering import Numbering
+from service.core.recipients import Reading, Recipients
 from service.errors import InvalidError
 from service.lists import tables
 from service.lists.base import ListError
 from service.lists.tables import Table
+from service.models import OnInvalid, SendType
+from service.schemas import wordings
 
+FILE = "recipients"
+"""The part of a form that has the recipients of a broadcast."""
+
+_EITHER = "Send either `to` or a file of recipients."
 _MISSING = (
     "Send the file as a part of this name in a form (multipart/form-data), and the token in the"
     " header."
@@ -39,6 +49,43 @@ def table(name: str, columns: Mapping[str, str], meant: Numbering) -> Table:
             is_number=lambda text: normalise(text) is not None,
             charset=given.charset,
         )
+
+
+def recipients_of(body: Mapping[str, Any], names: frozenset[str] | None) -> Recipients:
+    """Return whom a request names, in `to` or in a file; raises InvalidError unless it is one."""
+    meant, most = numbering(body), crier().settings.max_recipients
+    skips = body.get("on_invalid") == OnInvalid.SKIP
+    most_bad = invalid.MOST if skips else recipients.MOST_BAD
+    has_file = request.list_file is not None
+    if has_file == ("to" in body):
+        reason = _EITHER if has_file else wordings.REQUIRED
+        raise InvalidError(errors={"to": [reason]})
+    send_type = body["send_type"]
+    if not has_file:
+        refuse_columns(body)
+        return recipients.read(
+            body["to"], send_type, most=most, names=names, numbering=meant, most_bad=most_bad
+        )
+    if send_type == SendType.GROUP:
+        raise InvalidError(errors={"send_type": ["A file has numbers. Use `individual`."]})
+    listed = table(FILE, body.get("columns") or {}, meant)
+    reading = Reading(send_type, names, meant, most_bad)
+    with told(FILE):
+        return lists.read(listed, reading, most=most)
+
+
+def refuse_columns(body: Mapping[str, Any]) -> None:
+    """Raise InvalidError for columns of a file that is not there."""
+    if body.get("columns"):
+        raise InvalidError(errors={"columns": ["Columns are those of a file of recipients."]})
+
+
+def digest() -> dict[str, str]:
+    """Return a file's digest, by which a repeated request is told from another one."""
+    if request.list_file is None:
+        return {}
+    request.list_file.file.seek(0)
+    return {FILE: hashlib.file_digest(request.list_file.file, "sha256").hexdigest()}
 
 
 @contextmanager

@@ -34,6 +34,20 @@ def index() -> None:
             click.echo(f"{each.id}  {each.name}{disabled}")
 
 
+@client.command("numbers")
+@click.argument("name")
+@click.option("--default-region", default="", help="Country of numbers without a code, such as NG.")
+@click.option("--region", "regions", multiple=True, help="Country to send to; may be repeated.")
+def numbers(name: str, default_region: str, regions: tuple[str, ...]) -> None:
+    """Say how numbers of the client NAME are meant; without options, international ones."""
+    with writing() as db:
+        meant = clients.mean(db, name, default_region, regions)
+    home = f"without a country code are of {meant.default_region}" if meant.default_region else ""
+    within = f"must be of {', '.join(meant.regions)}" if meant.regions else ""
+    said = " and ".join(filter(None, (home, within))) or "are international and of all countries"
+    click.echo(f"Numbers of client {name} {said}.")
+
+
 @client.command("disable")
 @click.argument("name")
 def disable(name: str) -> None:

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session as Db
 
 from service.core import broadcasts, frozen, recipients, variables
-from service.core.recipients import Recipients, Row
+from service.core.deliveries import invalid
+from service.core.recipients import Reading, Recipients, Row
 from service.errors import InvalidError, NotFoundError
 from service.models import Delivery, DeliveryStatus, Reply, SendType
 
@@ -28,7 +29,10 @@ class Audience:
 
     def condition(self) -> list[ColumnElement[bool]]:
         """Return what is true of their deliveries."""
-        mine = [Delivery.broadcast_id == self.broadcast_id]
+        mine = [
+            Delivery.broadcast_id == self.broadcast_id,
+            Delivery.code.is_distinct_from(invalid.CODE),
+        ]
         if self.statuses:
             mine.append(Delivery.status.in_(self.statuses))
         if self.codes:
@@ -69,7 +73,7 @@ def find(  # noqa: PLR0913 - three of them say whose, three what to return
     except NotFoundError as error:
         raise InvalidError(errors={"audience.broadcast": [error.message]}) from error
     rows = _rows(db, audience, send_type, is_bare=names == frozenset())
-    found = recipients.read_rows(rows, send_type, most=most, names=names)
+    found = recipients.read_rows(rows, Reading(send_type, names), most=most)
     if not found.count:
         reason = "Matches no recipient of that broadcast. Choose other statuses or codes."
         raise InvalidError(errors={"audience": [reason]})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Update, case, select, update
 from sqlalchemy.orm import Session as Db
 
+from service.core.numbering import Numbering, is_region
 from service.errors import ConflictError, InvalidError, NowhereError
 from service.models import Broadcast, BroadcastStatus, Client
 
@@ -45,6 +46,22 @@ def get(db: Db, name: str) -> Client:
 def every(db: Db) -> Sequence[Client]:
     """Return all clients, oldest first."""
     return db.scalars(select(Client).order_by(Client.id)).all()
+
+
+def mean(db: Db, name: str, default_region: str, regions: Sequence[str]) -> Numbering:
+    """Set how a client's numbers are meant where its requests do not say so.
+
+    Raises NowhereError, and InvalidError for a region that there is not.
+    """
+    client = get(db, name)
+    meant = Numbering(default_region.upper(), tuple(region.upper() for region in regions))
+    unknown = [each for each in (default_region, *regions) if each and not is_region(each.upper())]
+    if unknown:
+        reason = f"{unknown[0]!r} is no country. Give a code such as NG, DE or US."
+        raise InvalidError(reason, errors={"region": [reason]})
+    client.numbering = meant.stored()
+    db.flush()
+    return meant
 
 
 def disable(db: Db, name: str, *, now: int) -> int:

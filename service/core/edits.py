@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session as Db
 
 from service.core import dispatchers, frozen, intake, owned, personalisation, recipients, signals
 from service.core.accounts import Accounts
-from service.core.deliveries import events
+from service.core.deliveries import events, invalid
 from service.core.intake import BroadcastRequest
+from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
 from service.core.recipients import Recipients
 from service.errors import ConflictError, InvalidError, StaleVersionError
@@ -22,6 +23,7 @@ from service.models import (
     BroadcastAttachment,
     BroadcastStatus,
     Delivery,
+    OnInvalid,
     RecipientChunk,
     TimelineBucket,
 )
@@ -36,7 +38,10 @@ _REPLACED = (
     "send_at",
     "sample",
 )
-_RECIPIENTS = ("send_type", "to", "to_truncated", "total", "audience")
+_RECIPIENTS = (
+    *("send_type", "to", "to_truncated", "audience"),
+    *("numbering", "countries", "total"),
+)
 
 _BEGUN = text("""
     SELECT COUNT(*) AS begun, COALESCE(SUM(CASE status WHEN 'sending' THEN 1 END), 0) AS sending
@@ -65,12 +70,22 @@ def merge(
     if not changes.get("personalise", True):
         personal = None
     syntax = Syntax(changes.get("syntax") or (personal.syntax if personal else Syntax.BRACES))
+    numbering = Numbering.restore(broadcast.numbering).merged(changes)
+    skips = changes.get("on_invalid", _on_invalid(broadcast)) == OnInvalid.SKIP
     return BroadcastRequest(
         session_id=changes.get("session_id") or broadcast.session_id or "",
         within=within,
         people=recipients.read(
-            to, send_type, most=most, names=personalisation.names(message, syntax)
+            to,
+            send_type,
+            most=most,
+            names=personalisation.names(message, syntax),
+            numbering=numbering,
+            most_bad=invalid.MOST if skips else recipients.MOST_BAD,
         ),
+        skips_invalid=skips,
+        # What was accepted was confirmed, or needed no confirmation.
+        confirms_countries=changes.get("confirm_countries", "to" not in changes),
         message=message,
         personalise=changes.get("personalise", personal is not None),
         syntax=syntax,
@@ -80,6 +95,10 @@ def merge(
         sample=changes.get("sample", broadcast.sample),
         audience=broadcast.audience if to == broadcast.to else None,
     )
+
+
+def _on_invalid(broadcast: Broadcast) -> str:
+    return (broadcast.numbering or {}).get("on_invalid") or OnInvalid.REJECT
 
 
 def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two how and when
@@ -185,3 +204,4 @@ def _freeze_anew(db: Db, broadcast: Broadcast, people: Recipients, chunk: int) -
     for name in COUNTED:
         setattr(broadcast, name, 0)
     frozen.keep(db, broadcast, people, chunk)
+    invalid.keep(db, broadcast, people)

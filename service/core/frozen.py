@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session as Db
 
 from service.core import variables
+from service.core.deliveries import invalid
 from service.core.recipients import Recipients
 from service.core.variables import Variables
 from service.models import Broadcast, Delivery, RecipientChunk
@@ -53,7 +54,7 @@ def read(db: Db, broadcast_id: str) -> Recipients:
 
 def _fanned_out(db: Db, broadcast_id: str) -> Iterator[tuple[str, str | None]]:
     rows = select(Delivery.recipient, Delivery.variables).where(
-        Delivery.broadcast_id == broadcast_id
+        Delivery.broadcast_id == broadcast_id, Delivery.code.is_distinct_from(invalid.CODE)
     )
     for row in db.execute(rows.order_by(Delivery.id)):
         yield row.recipient, row.variables

@@ -59,7 +59,8 @@ def _told(people: Recipients, wrong: Iterable[tuple[str, str]]) -> None:
     places: dict[str, int] = {}
     for recipient, reason in wrong:
         places = places or people.places()
-        field = f"to.{places[recipient]}" if recipient in places else "to"
+        name = people.source.field
+        field = f"{name}.{places[recipient]}" if recipient in places else name
         faults.setdefault(field, []).append(f"{recipient!r} {reason}")
         if len(faults) == MOST_TOLD:
             faults.setdefault("to", []).append("There may be more: these are the first of them.")

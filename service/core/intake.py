@@ -23,6 +23,7 @@ from service.core import (
     fingerprints,
     frozen,
     gaps,
+    numbers,
     personalisation,
     reach,
     sessions,
@@ -30,6 +31,7 @@ from service.core import (
     variables,
 )
 from service.core.accounts import Accounts
+from service.core.deliveries import invalid
 from service.core.personalisation import Personalisation, PersonalisedParts
 from service.core.placeholders import Syntax
 from service.core.recipients import Recipients
@@ -40,6 +42,7 @@ from service.models import (
     Broadcast,
     BroadcastAttachment,
     BroadcastStatus,
+    OnInvalid,
     Session,
 )
 
@@ -51,7 +54,9 @@ class BroadcastRequest:
     `people` are parsed before a transaction is open: a million take a second.
     `fingerprint`: an idempotency key may only be reused with the same one.
     `within` is set for a session token: the broadcast may then use only objects of that session.
-    `variables` are the values of recipients who have none of their own.
+    `variables` are the values of recipients who have none of their own. `skips_invalid`: entries
+    that are not valid become failed deliveries. `confirms_countries`: numbers are not suspected to
+    have lost their zeros.
     """
 
     session_id: str
@@ -67,6 +72,8 @@ class BroadcastRequest:
     variables: Mapping[str, Any] = field(default_factory=dict)
     sample: int | None = None
     audience: dict[str, Any] | None = None
+    skips_invalid: bool = False
+    confirms_countries: bool = False
 
     @property
     def is_personal(self) -> bool:
@@ -117,10 +124,20 @@ def prepare(
     resolved = faults.noted(wrong, _resolved, db, client_id, order, settings)
     personal = faults.noted(wrong, _personalisation, order)
     most, within = settings.max_recipients, order.within
-    find = reach.find
+    skipping = order.skips_invalid
     people = faults.noted(
-        wrong, find, db, client_id, order.people, driver, within=within, most=most
+        wrong,
+        reach.find,
+        db,
+        client_id,
+        order.people,
+        driver,
+        within=within,
+        most=most,
+        skipping=skipping,
     )
+    if not order.confirms_countries:
+        faults.noted(wrong, reach.refuse_lost_zeros, order.people)
     expires_at = faults.noted(wrong, _expiry, order, now, settings.expire_after)
     if driver is None or resolved is None:
         raise InvalidError(errors=wrong)
@@ -142,11 +159,14 @@ def prepare(
         send_type=order.people.send_type,
         to=order.people.shown,
         to_truncated=order.people.is_truncated,
+        numbering=order.people.numbering.stored()
+        | {"on_invalid": OnInvalid.SKIP if skipping else OnInvalid.REJECT},
+        countries=numbers.countries(people.unique),
         message=order.message,
         content=resolved,
         personalisation=personalisation.keep(personal),
         parts=len(worded.parts),
-        total=len(people.unique),
+        total=len(people.unique) + len(invalid.texts(people)),
         expires_at=expires_at,
         send_at=order.send_at,
         sample=order.sample,
@@ -291,6 +311,7 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int) -> Broadcast
         what = "The session or an attachment of this broadcast has just been deleted."
         raise ConflictError(what) from error
     frozen.keep(db, broadcast, plan.people, chunk)
+    invalid.keep(db, broadcast, plan.people)
     signals.announce(db, broadcast)
     return broadcast
 

@@ -28,7 +28,7 @@ _ROUNDS: Final = 5
 _OTHERS: Final = "*"
 """The name of all countries that have no price of their own."""
 
-_ENTRY: Final = re.compile(r"to\.([0-9]+)")
+_ENTRY: Final = re.compile(r"(?:to|recipients)\.([0-9]+)")
 
 
 class Message(NamedTuple):

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Driver
 from service.channels.wa_ids import spellings
-from service.core import faults, groups, identities, recipients
+from service.core import faults, groups, identities, lost_zeros, numbers, recipients
+from service.core.numbering import INTERNATIONAL
 from service.core.recipients import Recipients
 from service.core.variables import MOST_BYTES
 from service.errors import InvalidError, NotFoundError
@@ -31,25 +32,30 @@ def find(  # noqa: PLR0913 - two of them say whose, one for whom, two by what
     *,
     within: str | None,
     most: int,
+    skipping: bool = False,
 ) -> Recipients:
-    """Return the unique recipients of a request; raises InvalidError for every bad entry."""
+    """Return the unique recipients of a request; raises InvalidError for every bad entry.
+
+    `skipping`: bad entries are no error, as long as there are not too many of them.
+    """
+    name = people.source.field
     if people.count > most:
         reason = f"Must have at most {most} entries (MAX_RECIPIENTS)."
-        raise InvalidError(errors={"to": [reason]})
-    if people.bad:
+        raise InvalidError(errors={name: [reason]})
+    if people.bad and not (skipping and people.unique and people.bad_count == len(people.bad)):
         raise InvalidError(errors=_bad_entries(people))
     if people.variables and people.variables.size > MOST_BYTES:
         reason = f"Has more than {MOST_BYTES:,} bytes of variables. Send several broadcasts."
-        raise InvalidError(errors={"to": [reason]})
+        raise InvalidError(errors={name: [reason]})
     if people.send_type == SendType.GROUP:
         people = _members(db, client_id, people, driver, within)
     elif max(people.unique, default="")[:1].isalpha():
         people = _known(db, client_id, people, driver)
     if not people.unique:
-        raise InvalidError(errors={"to": ["Must name at least one recipient."]})
+        raise InvalidError(errors={name: ["Must name at least one recipient."]})
     if (count := len(people.unique)) > most:
         reason = f"Has {count} recipients. At most {most} are allowed"
-        raise InvalidError(errors={"to": [f"{reason} (MAX_RECIPIENTS)."]})
+        raise InvalidError(errors={name: [f"{reason} (MAX_RECIPIENTS)."]})
     return people
 
 
@@ -63,7 +69,9 @@ def _known(db: Db, client_id: str, people: Recipients, driver: Driver | None) ->
         places = people.places()
         reason = f"The channel {driver.name} takes numbers only, no WhatsApp user ids."
         raise InvalidError(
-            errors={f"to.{places[each]}": [reason] for each in user_ids[:_MOST_TOLD]}
+            errors={
+                f"{people.source.field}.{places[each]}": [reason] for each in user_ids[:_MOST_TOLD]
+            }
         )
     known = identities.numbers(db, client_id, user_ids)
     there = set(people.unique)
@@ -78,15 +86,36 @@ def _known(db: Db, client_id: str, people: Recipients, driver: Driver | None) ->
     return replace(people, unique=tuple(reached), rows=rows, variables=brought)
 
 
+def refuse_lost_zeros(people: Recipients) -> None:
+    """Raise InvalidError for a list that looks like national numbers without their zeros."""
+    if people.send_type == SendType.GROUP or people.numbering != INTERNATIONAL:
+        return
+    regions = lost_zeros.suspect(people.written())
+    if regions:
+        found = numbers.countries(people.unique)
+        counted = ", ".join(f"{region}: {count}" for region, count in list(found.items())[:5])
+        reason = (
+            f"These look like national numbers of {' or '.join(regions[:5])} that have lost their"
+            f" zero. Read as international ones, they are in {len(found)} countries ({counted})."
+            f' Set "default_region" to "{regions[0]}", or "confirm_countries" to true if the'
+            " countries are right."
+        )
+        raise InvalidError(errors={"confirm_countries": [reason]})
+
+
 def _bad_entries(people: Recipients) -> dict[str, Any]:
-    wrong = {f"to.{bad.position}": [f"{bad.entry!r} {bad.reason}."] for bad in people.bad}
+    name, place = people.source
+    wrong: dict[str, Any] = {}
+    for bad in people.bad[: recipients.MOST_BAD]:
+        said = f"{place(bad.position)}{bad.entry!r} {bad.reason}."
+        wrong.setdefault(f"{name}.{bad.position}", []).append(said)
     if people.bad_count == len(people.bad):
         return wrong
     reason = (
         f"More than {len(people.bad):,} entries are not valid. These are the first ones; entries"
         f" after number {people.count:,} were not checked."
     )
-    return {"to": [reason]} | wrong
+    return {name: [reason]} | wrong
 
 
 def _members(

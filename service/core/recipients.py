@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from service import ids
 from service.core import notations, numbers, variables
+from service.core.numbering import INTERNATIONAL, Numbering, Way
 from service.core.variables import MOST_BYTES, UnusableVariablesError, Variables
 from service.models import SendType
 
@@ -80,6 +81,16 @@ class BadEntry(NamedTuple):
     reason: str
 
 
+class Source(NamedTuple):
+    """Where entries come from: the field of the request, and how a place in it is called.
+
+    `place` returns words to go before an entry, empty where the position says it all.
+    """
+
+    field: str = "to"
+    place: Callable[[int], str] = lambda _: ""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipients:
     """What `to` says: each recipient once, in the order of first mention, and the bad entries.
@@ -87,7 +98,7 @@ class Recipients:
     Numbers are E.164 digits without `+`. `bad` holds the first bad entries; more of them were found
     where `bad_count` is higher, and then not all entries were read. `count` is that of the entries
     that were read. `rows` are the positions of the unique ones, if they were noted, and `variables`
-    what they bring, None where nobody brings any.
+    what they bring, None where nobody brings any. `numbering` says how numbers were meant.
     """
 
     unique: tuple[str, ...]
@@ -98,6 +109,8 @@ class Recipients:
     send_type: str = field(default=SendType.INDIVIDUAL, compare=False)
     rows: Sequence[int] = field(default=(), compare=False, repr=False)
     variables: Variables | None = field(default=None, compare=False, repr=False)
+    numbering: Numbering = field(default=INTERNATIONAL, compare=False)
+    source: Source = field(default=Source(), compare=False, repr=False)
 
     @property
     def duplicates(self) -> int:
@@ -155,6 +168,11 @@ class Recipients:
             variables=self.variables and self.variables.chosen(order),
         )
 
+    def written(self) -> Iterator[str]:
+        """Yield the entries as they were written, those that are given back of a long file."""
+        for piece in _pieces(self.given):
+            yield from piece
+
     def places(self) -> dict[str, int]:
         """Return where each recipient is mentioned first, if need be by reading `to` once more."""
         if self.rows:
@@ -166,75 +184,88 @@ class Recipients:
         return found
 
     def _read(self, piece: Sequence[str]) -> list[str | None]:
-        return _read_piece(piece, self.send_type)
+        return _read_piece(piece, self.send_type, self.numbering)
 
 
-def read(
+def read(  # noqa: PLR0913 - each says another thing about how entries are meant
     to: Given,
     send_type: str = SendType.INDIVIDUAL,
     *,
     most: int = 1_000_000,
     names: frozenset[str] | None = None,
+    numbering: Numbering = INTERNATIONAL,
+    most_bad: int = MOST_BAD,
 ) -> Recipients:
-    """Read phone numbers in international form, or ids of groups, as `send_type` says.
+    """Read phone numbers, meant as `numbering` says, or ids of groups, as `send_type` says.
 
     Entries of a text are separated by commas, semicolons or line ends. A separator at the end of a
     text or a line is ignored, and so are blank lines. Nothing is refused here: the caller decides
     what becomes of bad entries, and of more than `most`, after which no more are read.
     """
     if isinstance(to, list) and dict in {*map(type, to)}:
-        return read_rows(_rows(to), send_type, most=most, names=names, given=to)
-    _, reason = _WAYS[send_type]
+        reading = Reading(send_type, names, numbering, most_bad)
+        return read_rows(_rows(to), reading, most=most, given=to)
+    _, reason = _way(send_type, numbering)
     unique: dict[str | None, None] = {}
     bad: list[BadEntry] = []
     bad_count = count = 0
     for piece in _pieces(to):
-        found = _read_piece(piece, send_type)
+        found = _read_piece(piece, send_type, numbering)
         for recipient in found:
             unique[recipient] = None
         if None in unique:
             del unique[None]
             wrong = [at for at, recipient in enumerate(found) if recipient is None]
             bad_count += len(wrong)
-            for at in wrong[: MOST_BAD - len(bad)]:
+            for at in wrong[: most_bad - len(bad)]:
                 shown = piece[at].strip()[:_LONGEST_SHOWN]
                 bad.append(BadEntry(count + at, shown, reason(piece[at])))
         count += len(piece)
-        if count > most or bad_count > MOST_BAD:
+        if count > most or bad_count > most_bad:
             break
     people = cast("tuple[str, ...]", tuple(unique))
-    return Recipients(people, tuple(bad), bad_count, count, to, send_type)
+    return Recipients(people, tuple(bad), bad_count, count, to, send_type, numbering=numbering)
 
 
 def read_rows(
     rows: Iterable[Row],
-    send_type: str = SendType.INDIVIDUAL,
+    reading: Reading,
     *,
     most: int = 1_000_000,
-    names: frozenset[str] | None = None,
     given: Given = "",
+    source: Source | None = None,
 ) -> Recipients:
-    """Read entries that may have variables, of which only those in `names` are kept; None: all.
+    """Read entries that may have variables.
 
     Somebody who is named twice with the same variables is one recipient; with others, the second
     entry is a bad one. `given` is what stands for the entries in an answer.
     """
-    reading = _Reading(send_type, names)
     for row in rows:
         reading.add(row)
         if reading.count > most or reading.is_hopeless:
             break
-    return reading.recipients(given)
+    return reading.recipients(given, source or Source())
 
 
-class _Reading:
-    """Entries that are read one by one."""
+class Reading:
+    """Entries that are read one by one.
 
-    def __init__(self, send_type: str, names: frozenset[str] | None) -> None:
+    Of their variables only those in `names` are kept, all where it is None. After `most_bad` bad
+    entries there is no use in reading on.
+    """
+
+    def __init__(
+        self,
+        send_type: str = SendType.INDIVIDUAL,
+        names: frozenset[str] | None = None,
+        numbering: Numbering = INTERNATIONAL,
+        most_bad: int = MOST_BAD,
+    ) -> None:
         self.count = self.bad_count = 0
         self.brought = Variables()
         self._send_type, self._names = send_type, names
-        self._normalise, self._reason = _WAYS[send_type]
+        self._numbering, self._most_bad = numbering, most_bad
+        self._normalise, self._reason = _way(send_type, numbering)
         self._takes_ids = send_type == SendType.INDIVIDUAL
         self._found: dict[str, int] = {}
         self._rows = array("L")
@@ -243,12 +274,18 @@ class _Reading:
     @property
     def is_hopeless(self) -> bool:
         """Tell whether there is too much of anything to be accepted."""
-        return self.bad_count > MOST_BAD or self.brought.size > MOST_BYTES
+        return self.bad_count > self._most_bad or self.brought.size > MOST_BYTES
+
+    def kept(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return those of an entry's variables that are kept."""
+        if self._names is None:
+            return values
+        return {name: value for name, value in values.items() if name in self._names}
 
     def add(self, row: Row) -> None:
         """Take one entry in."""
         self.count += 1
-        recipient = None if row.objection else self._read(row.written)
+        recipient = None if row.objection else self.read(row.written)
         if recipient is None:
             self._refuse(row, row.objection or self._reason(row.written))
             return
@@ -263,10 +300,11 @@ class _Reading:
         elif self.brought.of(place) != values:
             self._refuse(row, f"is entry {self._rows[place]} too, {_OTHERWISE}")
 
-    def _read(self, written: str) -> str | None:
-        return self._normalise(written) or (self._takes_ids and _address(written)) or None
+    def read(self, written: str) -> str | None:
+        """Return the recipient that an entry names, None for a bad one."""
+        return self._normalise(written) or (self._takes_ids and _user_id(written)) or None
 
-    def recipients(self, given: Given) -> Recipients:
+    def recipients(self, given: Given, source: Source) -> Recipients:
         """Return what was read."""
         return Recipients(
             tuple(self._found),
@@ -277,6 +315,8 @@ class _Reading:
             self._send_type,
             self._rows,
             self.brought if self.brought.seen else None,
+            self._numbering,
+            source,
         )
 
     def _settled(self, given: Mapping[str, Any] | None) -> dict[str, str]:
@@ -287,7 +327,7 @@ class _Reading:
 
     def _refuse(self, row: Row, reason: str) -> None:
         self.bad_count += 1
-        if len(self._bad) < MOST_BAD:
+        if len(self._bad) < self._most_bad:
             self._bad.append(BadEntry(row.position, row.written.strip()[:_LONGEST_SHOWN], reason))
 
 
@@ -317,15 +357,19 @@ def is_user_id(recipient: str) -> bool:
 
 def _address(entry: str) -> str | None:
     """Return a number, or a user id, as deliveries store it."""
+    return numbers.normalise(entry) or _user_id(entry)
+
+
+def _user_id(entry: str) -> str | None:
     text = entry.strip()
-    return numbers.normalise(entry) or (text if is_user_id(text) else None)
+    return text if is_user_id(text) else None
 
 
-def _read_piece(piece: Sequence[str], send_type: str) -> list[str | None]:
+def _read_piece(piece: Sequence[str], send_type: str, numbering: Numbering) -> list[str | None]:
     """Return the recipients of some entries, None for each bad one."""
-    found = list(map(_WAYS[send_type][0], piece))
+    found = list(map(_way(send_type, numbering)[0], piece))
     if send_type == SendType.INDIVIDUAL and None in found:
-        return [each or _address(entry) for each, entry in zip(found, piece, strict=True)]
+        return [each or _user_id(entry) for each, entry in zip(found, piece, strict=True)]
     return found
 
 
@@ -356,7 +400,12 @@ def _pieces(to: Given) -> Iterator[Sequence[str]]:
     else:
         for start in range(0, len(to), _PIECE_OF_LIST):
             piece = to[start : start + _PIECE_OF_LIST]
-            yield cast("list[str]", piece) if {*map(type, piece)} == {str} else [*map(str, piece)]
+            is_plain = {*map(type, piece)} == {str}
+            yield cast("list[str]", piece) if is_plain else [*map(_written, piece)]
+
+
+def _written(entry: object) -> str:
+    return str(entry.get("to") if isinstance(entry, dict) else entry)
 
 
 def _with_commas(text: str) -> str:
@@ -392,8 +441,6 @@ def _no_group(entry: str) -> str:
     return NO_GROUP if entry.strip() else notations.EMPTY
 
 
-_WAYS: Final[dict[str, tuple[Callable[[str], str | None], Callable[[str], str]]]] = {
-    SendType.INDIVIDUAL: (numbers.normalise, numbers.reason),
-    SendType.GROUP: (_group, _no_group),
-}
-"""By send type: how to read an entry, and how to explain a bad one."""
+def _way(send_type: str, numbering: Numbering) -> Way:
+    """Return how entries are read, and what is wrong with those that cannot be."""
+    return (_group, _no_group) if send_type == SendType.GROUP else numbering.way()

@@ -7,6 +7,7 @@ from service.models.broadcasts import (
     Broadcast,
     BroadcastAttachment,
     BroadcastStatus,
+    OnInvalid,
     RecipientChunk,
     SendType,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "Group",
     "GroupMember",
     "Identity",
+    "OnInvalid",
     "OnUncertain",
     "OptOut",
     "OptOutSource",

@@ -18,6 +18,13 @@ class SendType(StrEnum):
     GROUP = "group"
 
 
+class OnInvalid(StrEnum):
+    """What becomes of a broadcast some of whose entries are not valid."""
+
+    REJECT = "reject"
+    SKIP = "skip"
+
+
 class BroadcastStatus(StrEnum):
     """Where a broadcast stands."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from flask_smorest.fields import Upload
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.core.placeholders import Syntax
 from service.core.recipients import Given
-from service.models import BroadcastStatus, DeliveryStatus, SendType
-from service.schemas import wordings
+from service.models import BroadcastStatus, DeliveryStatus, OnInvalid, SendType
 from service.schemas.base import (
     ID_PATTERN,
     CredentialsSchema,
@@ -29,6 +29,7 @@ from service.schemas.base import (
     updated,
     version,
 )
+from service.schemas.numbering import NumberingSchema, columns
 
 _LATITUDE = r" *[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?) *"
 _LONGITUDE = r" *[+-]?((1[0-7][0-9]|[0-9]{1,2})(\.[0-9]{1,20})?|180(\.0{1,20})?) *"
@@ -202,7 +203,7 @@ class AudienceSchema(LenientSchema):
     replied = Flag(metadata={"description": "Whether they have replied to it"})
 
 
-class BroadcastOrderSchema(CredentialsSchema, LenientSchema):
+class BroadcastOrderSchema(NumberingSchema, CredentialsSchema, LenientSchema):
     """A message and its recipients."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
@@ -226,6 +227,22 @@ class BroadcastOrderSchema(CredentialsSchema, LenientSchema):
             "example": "12025550110,12025550111",
         },
     )
+    on_invalid = fields.String(
+        allow_none=True,
+        validate=validate.OneOf(list(OnInvalid)),
+        metadata={
+            "description": "`reject`: refuse the request if an entry is not valid. `skip`: send to"
+            " the others; invalid entries become deliveries that failed with the code `invalid`."
+            " Omitted: `reject`"
+        },
+    )
+    confirm_countries = Flag(
+        metadata={
+            "description": "Send although the numbers look like national ones that have lost their"
+            " zero"
+        }
+    )
+    columns = columns()
     message = fields.Nested(MessageSchema, required=True)
     personalise = Flag(
         metadata={
@@ -272,11 +289,21 @@ class BroadcastRequestSchema(BroadcastOrderSchema):
 
     @validates_schema
     def has_recipients(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a request without recipients, or with two lists of them."""
+        """Refuse a request with two lists of recipients. A file may be one, too: see `lists`."""
         if "to" in data and "audience" in data:
             raise ValidationError("Cannot be sent together with `to`.", "audience")
-        if "to" not in data and "audience" not in data:
-            raise ValidationError(wordings.REQUIRED, "to")
+
+
+class BroadcastFormSchema(Schema):
+    """The form with a file of recipients; for its description alone, it is never loaded."""
+
+    broadcast = fields.Nested(
+        BroadcastRequestSchema,
+        metadata={"description": "JSON without `to`; or its fields by themselves"},
+    )
+    recipients = Upload(
+        required=True, metadata={"description": "CSV, TSV, XLSX, ODS, XLS, NDJSON or VCF"}
+    )
 
 
 class IdempotencySchema(Schema):
@@ -356,6 +383,15 @@ class BroadcastSchema(Schema):
     version = version()
     counts = fields.Nested(CountsSchema, required=True)
     session_id = id_field(allow_none=True)
+    countries = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata={"description": "Recipients by country", "example": {"NG": 2}},
+    )
+    default_region = fields.String(required=True, allow_none=True)
+    regions = fields.List(fields.String(), required=True)
+    on_invalid = fields.String(required=True, metadata={"enum": list(OnInvalid)})
     to_truncated = fields.Boolean(
         required=True, metadata={"description": "Whether `to` shows only the first recipients"}
     )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core import numbers, recipients
-from service.core.recipients import BadEntry, Given, Recipients, Row
+from service.core.recipients import BadEntry, Given, Reading, Recipients, Row
 from service.documents import WrittenNumber
 from service.models import SendType
 
@@ -256,7 +256,9 @@ def test_an_object_brings_variables_and_may_stand_between_plain_entries() -> Non
     assert read.places() == {ADA: 0, BEN: 1, CARL: 3}
     assert read.variables is not None
     assert read.variables.texts == ["", '{"name":"Ben","age":"7"}', ""]
-    assert recipients.read(to, names=frozenset({"city"})).variables is None
+    other = recipients.read(to, names=frozenset({"city"})).variables
+    assert other is not None
+    assert (other.texts, other.seen) == (["", "", ""], {"name", "age"})
 
 
 @pytest.mark.parametrize(
@@ -295,8 +297,9 @@ def test_no_more_rows_are_read_after_many_bad_ones_or_too_many_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = (Row(place, "x") for place in range(5_000))
-    assert recipients.read_rows(rows).count == 1_001
+    assert recipients.read_rows(rows, Reading()).count == 1_001
     monkeypatch.setattr(recipients, "MOST_BYTES", 100)
     rows = (Row(place, str(2348179803743 + place), {"name": "Ada"}) for place in range(100))
-    assert recipients.read_rows(rows).count == 8
-    assert recipients.read_rows((Row(0, ADA), Row(1, BEN), Row(2, CARL)), most=1).count == 2
+    assert recipients.read_rows(rows, Reading()).count == 8
+    three = (Row(0, ADA), Row(1, BEN), Row(2, CARL))
+    assert recipients.read_rows(three, Reading(), most=1).count == 2

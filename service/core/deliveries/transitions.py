@@ -189,7 +189,8 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
 
 
 _REQUEUED = """
-    broadcast_id = :broadcast_id AND status = :status {of_codes} AND NOT EXISTS (
+    broadcast_id = :broadcast_id AND status = :status AND COALESCE(code, '') <> 'invalid'
+    {of_codes} AND NOT EXISTS (
         SELECT 1 FROM opt_outs WHERE opt_outs.recipient = deliveries.recipient
             AND session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
     AND NOT EXISTS (
@@ -246,7 +247,7 @@ def requeue(
     """Queue failed or uncertain deliveries again with new attempts; return how many.
 
     Only those with one of these codes, where there are any; the empty one is that of a delivery
-    without a code. Those to people who have opted out stay as they are.
+    without a code. Those to people who have opted out, and to what is no recipient, stay failed.
 
     Parts that the provider accepted are not sent again, unless they failed later: their ids are
     marked, so that a repeated receipt does not count for the new attempt. Uncertain parts are
