@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import Map
 
 import service
 from service import cli, config, logs
@@ -64,10 +66,18 @@ _NOUNS = (
 )
 
 
+class Addresses(Map):
+    """Flask's map of addresses, which redirects none: `/broadcast/` also takes a POST."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict_slashes=False, merge_slashes=False, **options)
+
+
 class Application(Flask):
-    """Flask, with our requests."""
+    """Flask, with our requests and addresses."""
 
     request_class = Request
+    url_map_class: type[Map] = Addresses
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -105,7 +115,6 @@ def equip(app: Flask, settings: Settings) -> None:
 def _publish(app: Application) -> None:
     """Register all routes, with their description."""
     app.url_map.converters["id"] = api.IdConverter
-    app.url_map.strict_slashes = False  # `/broadcast/` is `/broadcast`, also for a POST
     app.config["API_TITLE"] = "Crier"
     app.config["API_VERSION"] = service.VERSION
     app.config["OPENAPI_VERSION"] = "3.1.0"

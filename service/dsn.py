@@ -61,6 +61,7 @@ def libpq_parameters(url: str) -> dict[str, Any]:
     (`?host=host1:5432&host=host2:5432`).
     """
     address, _, query = url.partition("?")
+    _refuse_bare_characters(address)
     parameters: dict[str, Any]
     try:
         parameters = conninfo_to_dict("postgresql" + address[len(_scheme(url)) :]) | _query(query)
@@ -72,6 +73,15 @@ def libpq_parameters(url: str) -> dict[str, Any]:
     if str(parameters.get("client_encoding", "utf8")).lower() not in _UTF8:
         raise DsnError("must leave out client_encoding: texts need UTF8")
     return parameters
+
+
+def _refuse_bare_characters(address: str) -> None:
+    """Raise DsnError where an @ or a / of a password would end it, so that the host is wrong."""
+    rest = address.partition("//")[2]
+    if rest.count("@") > 1 or "@" in rest.partition("/")[2]:
+        raise DsnError(
+            "has an @ or a / in its user name or password: percent-encode it (@ is %40, / is %2F)"
+        )
 
 
 def _query(query: str) -> dict[str, str]:

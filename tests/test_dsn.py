@@ -55,6 +55,8 @@ def test_every_part_of_a_url_reaches_libpq(url: str, expected: dict[str, str]) -
         ("postgresql+asyncpg://db/crier", "must look like postgresql://"),
         ("host=db dbname=crier", "must look like postgresql://"),
         ("postgresql://db:many/crier", "a number as port"),
+        ("postgresql://crier:p@ss@db/crier", "percent-encode it \\(@ is %40, / is %2F\\)"),
+        ("postgresql://crier:p/ss@db/crier", "percent-encode it"),
         ("postgresql://db/crier?pool_size=5", 'invalid connection option "pool_size"'),
         ("postgresql://db/crier?sslmode", "sslmode"),
         ("postgresql://db/crier?sslmode=require&sslmode=disable", "given twice"),

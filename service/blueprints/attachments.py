@@ -25,7 +25,8 @@ def create() -> Shown:
     """Upload a file, as a form or as a data URL in JSON.
 
     Crier detects the type from the content, not from the name. Supported types: jpeg, png, webp,
-    gif, mp4, 3gp, 3g2, ogv, mp3, m4a, ogg, oga, amr, aac, pdf, docx, xlsx, pptx, txt, csv, vcf.
+    gif, mp4, 3gp, 3g2, ogv, mp3, m4a, 3ga, ogg, oga, amr, aac, pdf, docx, xlsx, pptx, txt, csv,
+    vcf.
     """
     upload = request.upload
     stored = attachments.store(crier().storage, upload.file, upload.filename)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 
 import click
 from sqlalchemy.orm import Session as Db
@@ -52,8 +53,7 @@ def numbers(name: str, default_region: str, regions: tuple[str, ...]) -> None:
 @click.argument("name")
 def disable(name: str) -> None:
     """Refuse all tokens of the client NAME and pause its broadcasts, until it is enabled."""
-    with writing() as db:
-        paused = clients.disable(db, name, now=now_ms())
+    paused = _change(clients.disable, name)
     click.echo(f"Client {name} is disabled; {paused} of its broadcasts are paused.")
 
 
@@ -61,9 +61,14 @@ def disable(name: str) -> None:
 @click.argument("name")
 def enable(name: str) -> None:
     """Accept the tokens of the client NAME again; its broadcasts go on."""
-    with writing() as db:
-        resumed = clients.enable(db, name, now=now_ms())
+    resumed = _change(clients.enable, name)
     click.echo(f"Client {name} is enabled; {resumed} of its broadcasts go on.")
+
+
+def _change(verb: Callable[..., int], name: str) -> int:
+    """Disable or enable a client now; return how many broadcasts that concerns."""
+    with writing() as db:
+        return verb(db, name, now=now_ms())
 
 
 def make(db: Db, name: str) -> str:

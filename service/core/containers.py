@@ -61,11 +61,13 @@ def iso_media(file: BinaryIO, head: bytes) -> str | None:
         raise _refusal(_ADVICE[min((each for each in brands if each in _ADVICE), key=_is_generic)])
     if brands[0] in _AUDIO:
         return "m4a"
+    is_audio = _tracks(file) == {b"soun"}
     if brands[0].startswith(b"3g"):
-        return "3g2" if brands[0].startswith(b"3g2") else "3gp"
+        video = "3g2" if brands[0].startswith(b"3g2") else "3gp"
+        return "3ga" if is_audio else video
     if not any(brand.startswith(_MP4) for brand in brands):
         return None
-    return "m4a" if _tracks(file) == {b"soun"} else "mp4"
+    return "m4a" if is_audio else "mp4"
 
 
 def ogg(head: bytes) -> str | None:

@@ -48,6 +48,7 @@ _ALL = (
     Format("ogv", "video/ogg"),
     Format("mp3", "audio/mpeg"),
     Format("m4a", "audio/mp4"),
+    Format("3ga", "audio/3gpp"),
     Format("ogg", "audio/ogg"),
     Format("oga", "application/ogg"),  # by RFC 5334; channels send it as a document
     Format("amr", "audio/amr"),

@@ -107,17 +107,18 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     session = get(db, client_id, session_id)
     owned.check_version(session, fields)
     _refuse_other_channel(session, fields)
-    if "settings" in fields:
-        _replace_settings(db, session, fields["settings"] or {}, channels, vault)
+    has_new_settings = "settings" in fields and _replace_settings(
+        db, session, fields["settings"] or {}, channels, vault
+    )
     if fields.get("rate", session.rate) != session.rate:
         session.paced_until = 0  # Slots reserved at the old rate are no longer valid.
-    # Do this before the name is set: autoflush here would hit a taken name with a bare error.
+    # Nothing is read once the name is set: autoflush would hit a taken name with a bare error.
     _move_default(db, session, fields)
     with holding.telling(db, session_id, now=now_ms()):
         for name in _OPTIONS:
             if name in fields:
                 setattr(session, name, fields[name])
-        if "settings" in fields:
+        if has_new_settings:
             session.held_until, session.hold_reason = 0, None
         elif session.held_until == FOREVER:
             session.held_until, session.hold_reason = session.rests_until, session.rest_reason
@@ -178,17 +179,20 @@ def _refuse_other_channel(session: Session, fields: Mapping[str, Any]) -> None:
 
 def _replace_settings(
     db: Db, session: Session, settings: Mapping[str, Any], channels: Channels, vault: Vault
-) -> None:
-    """Replace a session's settings, but keep omitted secrets.
+) -> bool:
+    """Replace a session's settings, but keep omitted secrets; return whether any changed.
 
-    Uploaded media are forgotten, because the account may have changed.
+    If so, uploaded media are forgotten, because the account may have changed.
     """
     kept = keys.kept(session, settings, vault)
     public, secret = _split(channels, session.channel, {**kept, **settings})
+    if (public, secret) == (session.settings, kept):
+        return False
     _refuse_other_server(channels, session, public, kept.keys() - settings.keys())
     session.settings = public
     keys.seal(db, session, secret, vault)
     db.execute(sql_delete(UploadedMedia).where(UploadedMedia.session_id == session.id))
+    return True
 
 
 def _refuse_other_server(

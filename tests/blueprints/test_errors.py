@@ -105,8 +105,11 @@ def test_a_chunked_body_beyond_the_limit_is_413_too(make_app: MakeApp) -> None:
     assert answer.status_code == 413
 
 
-def test_a_doubled_slash_is_redirected_as_ever(acme: Tenant) -> None:
-    assert acme.get("/static//docs/index.js").status_code == 308
+@on_sqlite
+def test_a_doubled_slash_is_no_address_of_ours(acme: Tenant) -> None:
+    for path in ("/broadcast//", "/contact//x", "/static//docs/index.js"):
+        for answer in (acme.get(path), acme.post(path, json={})):
+            assert (answer.status_code, answer.json["status"]) == (404, False), path
 
 
 def test_no_answer_names_more_than_a_thousand_faults(acme: Tenant) -> None:

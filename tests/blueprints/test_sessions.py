@@ -244,7 +244,9 @@ def test_only_new_settings_end_a_throttle_before_its_time(acme: Tenant) -> None:
     path = f"/session/{made['_id']}"
     waiting = acme.put(path, json={"name": "renamed"}).json["data"]
     assert (waiting["status"], waiting["heldUntil"]) == ("throttled", "2109-05-15T07:35:11.104Z")
-    changed = acme.put(path, json={"settings": {}}).json["data"]
+    same = acme.put(path, json={"settings": waiting["settings"]}).json["data"]
+    assert (same["status"], same["heldUntil"]) == ("throttled", waiting["heldUntil"])
+    changed = acme.put(path, json={"settings": {"latency": 1.5}}).json["data"]
     assert (changed["status"], changed["heldUntil"]) == ("ready", None)
 
 
@@ -264,7 +266,7 @@ def test_new_settings_make_the_uploads_of_the_old_account_forgotten(acme: Tenant
         db.add(
             UploadedMedia(session_id=made["_id"], attachment_id=file, provider_id="1", expires_at=1)
         )
-    acme.put(f"/session/{made['_id']}", json={"settings": {}})
+    acme.put(f"/session/{made['_id']}", json={"settings": {"latency": 1.5}})
     with acme.crier.database.reading() as db:
         assert db.scalars(select(UploadedMedia)).all() == []
 

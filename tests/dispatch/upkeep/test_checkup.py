@@ -54,3 +54,21 @@ def test_one_session_that_makes_trouble_keeps_no_other_waiting(world: World, sta
     checkup.turn()
     statuses = {world.get_session(each).status for each in (first, second)}
     assert statuses == {SessionStatus.BLOCKED, SessionStatus.READY}
+
+
+def test_a_session_that_is_blocked_again_is_released_more_and_more_seldom(
+    world: World, stage: Stage
+) -> None:
+    now, interval = 0.0, world.settings.check_interval
+    checkup = Checkup(world.settings, world.database, world.accounts, lambda: None, lambda: now)
+    session_id = blocked(world)
+    stage.check = lambda: None
+    released = []
+    for turn in range(12):
+        now = turn * interval
+        checkup.turn()
+        if world.get_session(session_id).status == SessionStatus.READY:
+            released.append(turn)
+            with world.database.writing() as db:
+                holding.hold_session(db, session_id, "Unpaid.", until=None, now=now_ms())
+    assert released == [0, 1, 3, 7]
