@@ -22,7 +22,7 @@ from flask import g
 
 from service.blueprints.requests import request
 
-LANGUAGES: Final = {"en": "English"}
+LANGUAGES: Final = {"en": "English", "fr": "Français"}
 """The languages of the console, by themselves."""
 
 LOCALES: Final = Path(__file__).parent / "locales"
@@ -35,8 +35,9 @@ def language() -> str:
     """Return the viewer's language: the one chosen, else what the browser asks for."""
     if "language" not in g:
         chosen = request.cookies.get(LANGUAGE, "")
-        asked = request.accept_languages.best_match(LANGUAGES, default="en")
-        g.language = chosen if chosen in LANGUAGES else asked
+        asked = (tag.lower().partition("-")[0] for tag, _quality in request.accept_languages)
+        known = (name for name in (chosen, *asked) if name in LANGUAGES)
+        g.language = next(known, "en")
     return str(g.language)
 
 
