@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def sentences() -> Iterator[tuple[str, ...]]:
                 yield _tuple(found)
 
 
-def _tuple(found: str | tuple[str | None, ...] | None) -> tuple[str, ...]:
+def _tuple(found: str | Sequence[str | None] | None) -> tuple[str, ...]:
     return (found,) if isinstance(found, str) else tuple(each for each in found or () if each)
 
 
