@@ -7,19 +7,28 @@ from pathlib import Path
 import pytest
 
 from service.channels.base import DriverContext
-from service.channels.registry import Channels
+from service.channels.registry import DRIVERS, Channels
 from service.channels.settings import BaseUrl, servers
+
+SMS = ("sender", "links", "tidy")
 
 LOOKED_AT = {
     "sandbox": {"idempotent", "latency"},
-    "waha": {"session", "files"},
-    "whatsapp_cloud": {"phone_number_id", "version", "preview_url"},
+    "waha": {"session", "files", "resolve"},
+    "whatsapp_cloud": {"phone_number_id", "business_account_id", "version", "preview_url"},
     "apprise": set(),
+    "twilio": {"account_sid", "messaging_service_sid", *SMS},
+    "africas_talking": {"username", *SMS},
+    "http_gateway": {
+        *SMS,
+        *("path", "format", "headers", "body", "plus", "alphabets", "check"),
+        *("accepted", "id", "code", "reason", "codes", "receipt", "inbound"),
+    },
 }
 """Settings that do not decide to which server secrets are sent."""
 
 
-@pytest.mark.parametrize("channel", sorted(LOOKED_AT))
+@pytest.mark.parametrize("channel", sorted(DRIVERS))
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_a_setting_is_an_address_or_a_secret_or_decides_no_server(
     channel: str, tmp_path: Path
