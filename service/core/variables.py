@@ -6,9 +6,9 @@ They are kept as one JSON text for each recipient, so that a million of them tak
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 MOST: Final = 50
@@ -19,8 +19,6 @@ LONGEST_VALUE: Final = 4_096
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 """The most bytes that the variables of one broadcast take as JSON."""
-
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class UnusableVariablesError(ValueError):
@@ -71,7 +69,7 @@ class Variables:
     """
 
     texts: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=dict)
     longest: dict[str, str] = field(default_factory=dict)
     size: int = 0
     seen: set[str] = field(default_factory=set)
@@ -86,9 +84,9 @@ class Variables:
         text = dump(values)
         self.texts.append(text)
         self.size += len(text) if text.isascii() else len(text.encode())
-        longest = self.longest
+        counts, longest = self.counts, self.longest
         for name, value in values.items():
-            self.counts[name] += 1
+            counts[name] = counts.get(name, 0) + 1
             if len(value) > len(longest.get(name, "")):
                 longest[name] = value
 
@@ -105,8 +103,12 @@ class Variables:
 
 
 def dump(values: Mapping[str, str]) -> str:
-    """Return variables as they are stored, in one line; an empty text for none."""
-    return _dump(values) if values else ""
+    """Return variables as they are stored, in one line; an empty text for none.
+
+    It is put together here, as `json.dumps` makes an encoder for each call.
+    """
+    members = [f"{encode_basestring(name)}:{encode_basestring(values[name])}" for name in values]
+    return f"{{{','.join(members)}}}" if members else ""
 
 
 def load(text: str | None) -> dict[str, str]:
