@@ -57,13 +57,17 @@ def _told(people: Recipients, wrong: Iterable[tuple[str, str]]) -> None:
     """Raise InvalidError if anybody is named, with the reason under the position of each."""
     faults: dict[str, list[str]] = {}
     places: dict[str, int] = {}
+    name, place = people.source
     for recipient, reason in wrong:
         places = places or people.places()
-        name = people.source.field
-        field = f"{name}.{places[recipient]}" if recipient in places else name
-        faults.setdefault(field, []).append(f"{recipient!r} {reason}")
+        said = f"{recipient!r} {reason}"
+        if recipient in places:
+            position = places[recipient]
+            faults[f"{name}.{position}"] = [f"{place(position)}{said}"]
+        else:
+            faults.setdefault(name, []).append(said)
         if len(faults) == MOST_TOLD:
-            faults.setdefault("to", []).append("There may be more: these are the first of them.")
+            faults.setdefault(name, []).append("There may be more: these are the first of them.")
             break
     if faults:
         raise InvalidError(errors=faults)

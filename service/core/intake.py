@@ -119,8 +119,6 @@ def prepare(
     driver = faults.noted(wrong, _open, accounts, session)
     if (template := order.message.get("template")) and driver and driver.has_templates:
         faults.noted(wrong, approved.check, db, session, template)
-    if (template := order.message.get("template")) and driver and driver.has_templates:
-        faults.noted(wrong, approved.check, db, session, template)
     resolved = faults.noted(wrong, _resolved, db, client_id, order, settings)
     personal = faults.noted(wrong, _personalisation, order)
     most, within = settings.max_recipients, order.within

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -27,8 +26,6 @@ _ROUNDS: Final = 5
 
 _OTHERS: Final = "*"
 """The name of all countries that have no price of their own."""
-
-_ENTRY: Final = re.compile(r"(?:to|recipients)\.([0-9]+)")
 
 
 class Message(NamedTuple):
@@ -114,12 +111,12 @@ def _without_invalid(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
 ) -> tuple[Plan, list[Invalid]]:
     """Plan a broadcast to the valid recipients, and return the invalid entries."""
-    invalid: list[Invalid] = []
+    order, invalid = _without_bad(order)
     for _ in range(_ROUNDS):
         try:
             plan = intake.prepare(db, client_id, order, accounts=accounts, now=now)
         except InvalidError as error:
-            found = _entries(error)
+            found = _entries(error, order.people.source.field)
             order = replace(order, people=order.people.without({each.position for each in found}))
             if not order.people.unique:
                 raise
@@ -129,14 +126,27 @@ def _without_invalid(
     return intake.prepare(db, client_id, order, accounts=accounts, now=now), sorted(invalid)
 
 
-def _entries(error: InvalidError) -> list[Invalid]:
+def _without_bad(order: BroadcastRequest) -> tuple[BroadcastRequest, list[Invalid]]:
+    """Take out the entries that could not be read, unless they are all, or too many."""
+    people = order.people
+    if not people.unique or people.bad_count > len(people.bad):
+        return order, []
+    place = people.source.place
+    bad = [
+        Invalid(each.position, f"{place(each.position)}{each.entry!r} {each.reason}.")
+        for each in people.bad
+    ]
+    return replace(order, people=replace(people, bad=(), bad_count=0)), bad
+
+
+def _entries(error: InvalidError, field: str) -> list[Invalid]:
     """Return the entries that an error is about; raises it again if it is about anything else."""
     found = []
-    for field, reasons in error.errors.items():
-        entry = _ENTRY.fullmatch(field)
-        if entry is None:
+    for name, reasons in error.errors.items():
+        source, _, position = name.rpartition(".")
+        if source != field or not position.isdecimal():
             raise error
-        found.append(Invalid(int(entry[1]), " ".join(map(str, reasons))))
+        found.append(Invalid(int(position), " ".join(map(str, reasons))))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -139,3 +141,19 @@ def test_prices_are_checked(acme: Tenant, prices: dict[str, Any], field: str) ->
     answer = acme.post("/session", json={"name": "x", "channel": "sandbox", "prices": prices})
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == [field]
+
+
+def test_a_file_of_people_is_previewed_and_its_invalid_rows_are_told(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    people = f"number,name\n{ADA},Ada\n{BEN},\n0817,Eve\n{CARL},Carl\n"
+    asked = {"send_type": "individual", "message": {"text": "Hi {{name}}"}, "on_invalid": "skip"}
+    form = {"broadcast": json.dumps(asked), "recipients": (BytesIO(people.encode()), "people.csv")}
+    answer = acme.post("/broadcast?dry_run=true", data=form, content_type="multipart/form-data")
+    assert answer.status_code == 200, answer.text
+    seen = answer.json["data"]
+    assert (seen["recipients"], seen["countries"]) == (2, {"NG": 1, "GB": 1})
+    assert [each["recipient"] for each in seen["messages"]] == [ADA, CARL]
+    missing, bad = sorted((each["reason"] for each in seen["invalid"]), key=len, reverse=True)
+    assert "has no value for 'name'" in missing
+    assert "'0817' " in bad
+    assert acme.get("/broadcast").json["data"] == []

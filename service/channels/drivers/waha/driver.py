@@ -6,7 +6,9 @@ import base64
 import json
 import time
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -248,7 +250,7 @@ class Waha:
     def _media(self, media: Media) -> dict[str, Any]:
         file = {"mimetype": media.mimetype, "filename": media.filename}
         if self._inline or not media.url:
-            file["data"] = base64.b64encode(media.path.read_bytes()).decode()
+            file["data"] = _inlined(media.path)
         else:
             file["url"] = media.url
         body: dict[str, Any] = {"file": file}
@@ -287,3 +289,9 @@ class Waha:
 def _no_templates() -> UnsupportedContentError:
     reason = "WAHA does not support templates. Use the text."
     return UnsupportedContentError(field="message.template", reason=reason)
+
+
+@lru_cache(maxsize=2)
+def _inlined(path: Path) -> str:
+    """Return a file in base64. A message with a personal caption is rendered for each recipient."""
+    return base64.b64encode(path.read_bytes()).decode()
