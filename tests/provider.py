@@ -374,7 +374,7 @@ def _waha_exists(provider: Provider, request: Request, takes: bool) -> Reply:  #
 
 
 _ROUTES: list[tuple[str, Callable[[Provider, Request, bool], Reply]]] = [
-    (r"POST /v[0-9.]+/[0-9]+/messages", _cloud_message),
+    (r"POST /v[0-9.]+/[0-9]+/(marketing_)?messages", _cloud_message),
     (r"POST /v[0-9.]+/[0-9]+/media", _cloud_media),
     (r"GET /v[0-9.]+/[0-9]+", _cloud_number),
     (r"GET /v[0-9.]+/[0-9]+/message_templates", _cloud_templates),

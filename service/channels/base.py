@@ -76,11 +76,14 @@ class Template:
 
     `components` are its parameters, in the provider's own JSON
     (https://developers.facebook.com/docs/whatsapp/cloud-api/guides/send-message-templates).
+    `when` says who gets it, see `core.windows`. `marketing`: by the API for marketing messages.
     """
 
     name: str
     language: str
     components: tuple[Mapping[str, Any], ...] = ()
+    when: str = ""
+    marketing: bool = False
 
 
 Part = Text | Media | Location | ContactCard | Template
@@ -95,6 +98,7 @@ class Content:
     location: Location | None = None
     contact: ContactCard | None = None
     template: Template | None = None
+    category: str = ""
 
 
 class SendError(Exception):

@@ -12,7 +12,7 @@ from service.channels.conversations import talk
 from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
 from service.config import Settings
-from service.core import content, personalisation
+from service.core import content, personalisation, windows
 from service.core.personalisation import PersonalisedParts
 from service.core.vault import Vault
 from service.models import Broadcast, Session
@@ -57,7 +57,14 @@ class Accounts:
     def worded(self, broadcast: Broadcast, driver: Driver) -> PersonalisedParts:
         """Return the parts of a broadcast, with its gaps; raises UnsupportedContentError."""
         personal = personalisation.restore(broadcast.personalisation)
-        return PersonalisedParts(driver, self.restored(broadcast.content), personal)
+        return windows.cut(driver, self.restored(broadcast.content), personal)
+
+    def worded_content(
+        self, broadcast: Broadcast, driver: Driver, content: Content
+    ) -> PersonalisedParts:
+        """Return the parts of a message, or of one form of it, with the gaps of a broadcast."""
+        personal = personalisation.restore(broadcast.personalisation)
+        return PersonalisedParts(driver, content, personal)
 
     def restored(self, resolved: dict[str, Any]) -> Content:
         """Return resolved content for drivers."""

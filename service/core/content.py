@@ -41,11 +41,14 @@ def resolve(
         "contact": _contact(db, contacts, message.get("contactId") or "", errors),
         "template": _template(_filled(message, "template"), errors),
     }
+    category = message.get("category") or ""
     if errors:
         raise InvalidError(errors=errors)
     if not any(resolved.values()):
         reason = "Needs at least one of text, attachments, location, contactId, template."
         raise InvalidError(errors={"message": [reason]})
+    if category:
+        resolved["category"] = category
     return resolved
 
 
@@ -67,8 +70,13 @@ def restore(resolved: dict[str, Any], attachments_dir: Path, public_url: str) ->
         ),
         template=template
         and Template(
-            template["name"], template["language"], tuple(template.get("components") or ())
+            template["name"],
+            template["language"],
+            tuple(template.get("components") or ()),
+            template.get("when") or "",
+            bool(template.get("marketing")),
         ),
+        category=resolved.get("category") or "",
     )
 
 

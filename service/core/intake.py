@@ -29,6 +29,7 @@ from service.core import (
     sessions,
     signals,
     variables,
+    windows,
 )
 from service.core.accounts import Accounts
 from service.core.deliveries import invalid
@@ -282,13 +283,13 @@ class _Words:
         if personal.lengths.get(field, 0) > self.most and len(self.said.text) <= self.most:
             reason = f"This service takes {self.most} characters (MAX_TEXT_CHARS)."
             raise UnsupportedContentError(field, reason)
-        return PersonalisedParts(self.driver, self.said, personal)
+        return windows.cut(self.driver, self.said, personal)
 
 
 def _worded(driver: Driver, said: Content, personal: Personalisation | None) -> PersonalisedParts:
     """Split the message into parts; raises InvalidError for unsupported content."""
     try:
-        return PersonalisedParts(driver, said, personal)
+        return windows.cut(driver, said, personal)
     except UnsupportedContentError as error:
         raise InvalidError(errors={error.field: [error.reason]}) from error
     except BlockedError as error:

@@ -11,7 +11,7 @@ from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Driver, Part, Text
-from service.core import estimates, intake, numbers
+from service.core import estimates, intake, numbers, windows
 from service.core.accounts import Accounts
 from service.core.estimates import Estimate
 from service.core.intake import BroadcastRequest, Plan
@@ -58,6 +58,13 @@ class Cost(NamedTuple):
     unpriced: int
 
 
+class Window(NamedTuple):
+    """How many people are inside the service window, and how many get the template."""
+
+    inside: int
+    outside: int
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What a broadcast would do."""
@@ -74,6 +81,7 @@ class Preview:
     estimate: Estimate
     messages: Sequence[Message]
     cost: Cost | None
+    window: Window | None = None
 
 
 def make(
@@ -104,7 +112,17 @@ def make(
         estimate=estimates.make(db, plan.broadcast, 0.0, now=now),
         messages=[*_messages(plan, places[:SHOWN])],
         cost=_cost(prices, _sizes(plan, places)) if prices else None,
+        window=_window(db, plan, [people[place] for place in places], now),
     )
+
+
+def _window(db: Db, plan: Plan, people: Sequence[str], now: int) -> Window | None:
+    """Count who is inside the service window, None if that makes no difference."""
+    template = plan.broadcast.content["template"]
+    if not template or template.get("when") != windows.OUTSIDE:
+        return None
+    count = len(windows.inside(db, plan.session.id, people, now=now))
+    return Window(count, len(people) - count)
 
 
 def _without_invalid(

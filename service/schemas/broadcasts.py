@@ -140,6 +140,14 @@ class TemplateSchema(LenientSchema):
             " one space. WhatsApp accepts no line breaks, no tabs and at most four spaces in a row"
         }
     )
+    when = fields.String(
+        validate=validate.OneOf(["always", "outside_window"]),
+        metadata={
+            "description": "`outside_window`: people who wrote to the session in the last 24 hours"
+            " get the rest of the message instead, which must be one part, such as a text"
+        },
+    )
+    marketing = Flag(metadata={"description": "Send it by WhatsApp's API for marketing messages"})
 
 
 class MessageSchema(LenientSchema):
@@ -176,6 +184,14 @@ class MessageSchema(LenientSchema):
     )
 
     template = fields.Nested(TemplateSchema, allow_none=True)
+    category = fields.String(
+        allow_none=True,
+        validate=validate.OneOf(["utility"]),
+        metadata={
+            "description": "Send the text by WhatsApp's Direct Send, outside a conversation and"
+            " without a template, for accounts that may"
+        },
+    )
 
     @validates_schema
     def say_something(self, data: dict[str, Any], **_: Any) -> None:

@@ -75,6 +75,15 @@ class CostSchema(Schema):
     )
 
 
+class WindowSchema(Schema):
+    """How many people get which form of the message."""
+
+    inside = fields.Integer(
+        required=True, metadata={"description": "Wrote in the last 24 hours: get the free message"}
+    )
+    outside = fields.Integer(required=True, metadata={"description": "Get the template"})
+
+
 class PreviewSchema(Schema):
     """What a broadcast would do."""
 
@@ -104,3 +113,9 @@ class PreviewSchema(Schema):
     estimate = fields.Nested(EstimateSchema, required=True)
     messages = fields.List(fields.Nested(PreviewedMessageSchema), required=True)
     cost = fields.Nested(CostSchema, required=True, allow_none=True)
+    window = fields.Nested(
+        WindowSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null unless the template is for people outside the window"},
+    )

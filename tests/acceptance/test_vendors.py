@@ -417,3 +417,61 @@ def test_numbers_are_resolved_once_before_sending_where_asked(sending: Sending) 
     assert len(asked) == 3
     codes = {each["recipient"]: each["code"] for each in sending.deliveries(broadcast_id)}
     assert codes[gone] == "not_on_whatsapp"
+
+
+PLAIN = {"name": "plain", "language": "en_US"}
+
+
+def test_who_wrote_in_the_last_day_gets_the_text_and_all_others_the_template(
+    sending: Sending,
+) -> None:
+    session = sending.session()
+    wrote = {"from": ADA, "id": "wamid.in", "type": "text", "text": {"body": "Hello?"}}
+    long_ago = {
+        **wrote,
+        "from": GRACE,
+        "id": "wamid.old",
+        "timestamp": str(int(time.time()) - 90_000),
+    }
+    told(sending, session, webhook("messages", of_number(messages=[wrote, long_ago])))
+    message = {"text": "Hi {{name}}", "template": {**PLAIN, "when": "outside_window"}}
+    order = {
+        "send_type": "individual",
+        "to": [{"to": ADA, "variables": {"name": "Ada"}}, GRACE],
+        "message": message,
+        "variables": {"name": "you"},
+        "session_id": session["_id"],
+    }
+    preview = sending.client.post("/broadcast?dry_run=true", json=order)
+    assert preview.json["data"]["window"] == {"inside": 1, "outside": 1}, preview.text
+    with sending.running():
+        broadcast_id = sending.client.make("/broadcast", **order)["_id"]
+        assert sending.await_completed(broadcast_id)["counts"]["sent"] == 2
+    sent = {each.recipient: each.body for each in sending.provider.taken}
+    assert sent[ADA]["text"]["body"] == "Hi Ada"
+    assert sent[GRACE]["template"]["name"] == "plain"
+    for rest in ({}, {"text": "Hi", "location": {"lat": "1", "lng": "1"}}):
+        odd = {**order, "message": {**rest, "template": message["template"]}, "to": [GRACE]}
+        answer = sending.client.post("/broadcast", json={**odd, "variables": {}})
+        assert list(answer.json["errors"]) == ["message.template.when"], answer.text
+
+
+def test_a_text_with_a_category_and_a_marketing_template_go_their_own_ways(
+    sending: Sending,
+) -> None:
+    session = sending.session()
+    with sending.running():
+        sending.await_completed(sending.broadcast([ADA], session, text="Hi", category="utility"))
+        template = {**PLAIN, "marketing": True}
+        sending.await_completed(sending.broadcast([ADA], session, template=template))
+    direct, marketing = sending.provider.requests[-2:]
+    assert (direct.json["category"], direct.json["text"]["body"]) == ("utility", "Hi")
+    assert marketing.path.endswith("/marketing_messages")
+    order = {
+        "send_type": "individual",
+        "to": [ADA],
+        "message": {"text": "Hi", "category": "utility"},
+    }
+    other = sending.session("waha")
+    answer = sending.client.post("/broadcast", json={**order, "session_id": other["_id"]})
+    assert list(answer.json["errors"]) == ["message.category"]

@@ -37,6 +37,7 @@ from service.channels.base import (
     Part,
     PermanentError,
     RetryableError,
+    Template,
     TemplateInfo,
     Text,
     UncertainError,
@@ -66,6 +67,9 @@ MAGIC = {
     FLAKY: "fails at every attempt",
 }
 """What the special recipients do, for the documentation."""
+
+_CHOICES: Final = frozenset({"when", "marketing"})
+"""What of a template says how it is sent, and is kept only if it is set."""
 
 _STORING: Final = Workers("sandbox", 2)
 
@@ -151,6 +155,8 @@ class Sandbox:
         body = asdict(part)
         if isinstance(part, Media):
             body.pop("path")
+        if isinstance(part, Template):
+            body = {name: value for name, value in body.items() if name not in _CHOICES or value}
         return Prepared(type(part).__name__.lower(), json.dumps(body))
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
+from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
-from service.core import dispatchers, holding
+from service.core import dispatchers, holding, windows
 from service.core.deliveries import claims
 from service.core.deliveries.claims import Active, Claimed
 from service.core.dispatchers import LostClaimError
@@ -192,7 +193,8 @@ class Claimer:
                 slots = SlotsTaken(pacing.offers(db, paced, now=time.time_ns() // 1000))
                 limited = slots.limit(actives, even)
                 claimed = claims.take(db, claim_id, limited, now=now, revisions=revisions)
-                works = [_work(claim_id, each, claimable, slots) for each in claimed]
+                forms = _forms(db, claimed, claimable, now)
+                works = [_work(claim_id, each, forms, claimable, slots) for each in claimed]
                 pacing.reserve(db, slots.spoken_for())
         except LostClaimError:
             self._on_lost()
@@ -222,9 +224,29 @@ class Claimer:
                 log.warning("a claim was stored though its answer was lost", deliveries=count)
 
 
+def _forms(
+    db: Db, claimed: Sequence[Claimed], claimable: dict[str, Claimable], now: int
+) -> dict[str, PreparedBroadcast]:
+    """Return what is sent instead, by delivery, to people inside the service window."""
+    forms: dict[str, PreparedBroadcast] = {}
+    for broadcast_id, (active, broadcast, _) in claimable.items():
+        if broadcast.inside is not None:
+            mine = [each for each in claimed if each.broadcast_id == broadcast_id]
+            people = [each.recipient for each in mine]
+            wrote = windows.inside(db, active.session_id, people, now=now)
+            forms |= {each.id: broadcast.inside for each in mine if each.recipient in wrote}
+    return forms
+
+
 def _work(
-    claim_id: str, delivery: Claimed, claimable: dict[str, Claimable], slots: SlotsTaken
+    claim_id: str,
+    delivery: Claimed,
+    forms: Mapping[str, PreparedBroadcast],
+    claimable: dict[str, Claimable],
+    slots: SlotsTaken,
 ) -> Work:
     active, broadcast, _ = claimable[delivery.broadcast_id]
     moment, interval = slots.take(active)
+    if forms:
+        broadcast = forms.get(delivery.id, broadcast)
     return Work(delivery, broadcast, claim_id, moment, interval)

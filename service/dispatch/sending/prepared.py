@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import undefer
 
-from service.channels.base import BlockedError, Driver
+from service.channels.base import BlockedError, Content, Driver
 from service.config import Settings
-from service.core import variables
+from service.core import variables, windows
 from service.core.accounts import Accounts
 from service.core.deliveries.claims import Claimed
 from service.core.personalisation import PersonalisedParts
@@ -31,7 +31,8 @@ class PreparedBroadcast:
     """A broadcast, its driver and its rendered parts.
 
     `concurrency`: messages that its session may have under way; None: no limit but the room.
-    `worded` is set where a part differs from one recipient to the next.
+    `worded` is set where a part differs from one recipient to the next. `inside` is what people get
+    who are inside the service window, where that is something else.
     """
 
     broadcast_id: str
@@ -41,6 +42,7 @@ class PreparedBroadcast:
     policy: Policy
     concurrency: int | None = None
     worded: PersonalisedParts | None = None
+    inside: PreparedBroadcast | None = None
 
     def part(self, number: int, delivery: Claimed) -> Any:
         """Return a rendered part as it goes to a recipient."""
@@ -82,7 +84,16 @@ class PreparedBroadcasts:
             broadcast = db.get_one(Broadcast, broadcast_id, options=[undefer(Broadcast.content)])
             session = db.get_one(Session, broadcast.session_id)
         driver = self._driver(session)
-        worded = self._accounts.worded(broadcast, driver)
+        content = self._accounts.restored(broadcast.content)
+        if halves := windows.split(content):
+            made = self._made(broadcast, session, driver, halves.outside)
+            return replace(made, inside=self._made(broadcast, session, driver, halves.inside))
+        return self._made(broadcast, session, driver, content)
+
+    def _made(
+        self, broadcast: Broadcast, session: Session, driver: Driver, content: Content
+    ) -> PreparedBroadcast:
+        worded = self._accounts.worded_content(broadcast, driver, content)
         return PreparedBroadcast(
             broadcast.id,
             session.id,

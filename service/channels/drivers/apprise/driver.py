@@ -111,6 +111,8 @@ class Apprise:
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Put all text into one part; files follow if the service supports them."""
+        if content.category:
+            raise UnsupportedContentError("message.category", "Apprise has no Direct Send.")
         if content.template:
             reason = "Only the WhatsApp Cloud API supports templates."
             raise UnsupportedContentError(field="message.template", reason=reason)

@@ -130,6 +130,8 @@ class Waha:
         """Split a message into parts; raises UnsupportedContentError for a template."""
         if content.template:
             raise _no_templates()
+        if content.category:
+            raise UnsupportedContentError("message.category", "WAHA has no Direct Send.")
         refuse_long(content.text, TEXT_LIMIT, "WhatsApp")
         parts = (*arrange(content.text, content.media), content.location, content.contact)
         return tuple(part for part in parts if part)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
 from marshmallow import Schema, fields, validate
@@ -15,7 +17,10 @@ from service.channels.base import (
     Held,
     Media,
     Part,
+    Template,
     TemplateInfo,
+    Text,
+    UnsupportedContentError,
     Webhook,
 )
 from service.channels.captions import arrange, refuse_long
@@ -90,12 +95,20 @@ class Settings(Schema):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DirectText(Text):
+    """A text that needs neither a conversation nor a template, of an eligible account."""
+
+    category: str = ""
+
+
 class Prepared(NamedTuple):
     """The JSON of a message in two pieces, without media id, recipient and reference."""
 
     head: str
     tail: str
     media: Media | None
+    url: str
 
 
 class WhatsAppCloud:
@@ -119,6 +132,7 @@ class WhatsAppCloud:
         graph = f"{base}/{settings.get('version', VERSION)}"
         self._account = f"{graph}/{account_id}" if account_id else ""
         self._messages = f"{self._node}/messages"
+        self._marketing = f"{self._node}/marketing_messages"
         self._preview_url = bool(settings.get("preview_url", False))
         self._credentials = (f"Authorization: Bearer {settings['access_token']}",)
         self._headers = (*self._credentials, "Content-Type: application/json")
@@ -128,7 +142,8 @@ class WhatsAppCloud:
         """Split a message into parts. Files that WhatsApp cannot show are sent as documents."""
         refuse_long(content.text, TEXT_LIMIT, "WhatsApp")
         worded = arrange(content.text, [fitted(media) for media in content.media])
-        parts = (content.template, *worded, content.location, content.contact)
+        said = _direct(worded, content.category) if content.category else worded
+        parts = (content.template, *said, content.location, content.contact)
         return tuple(part for part in parts if part)
 
     def segments(self, text: str) -> int | None:  # noqa: ARG002 - the contract of all drivers
@@ -143,17 +158,21 @@ class WhatsAppCloud:
             f'"type":"{kind}","{kind}":'
         )
         end = _TO
+        if isinstance(part, DirectText):
+            end = f',"category":"{part.category}"{end}'
+        is_marketing = isinstance(part, Template) and part.marketing
+        url = self._marketing if is_marketing else self._messages
         if not isinstance(part, Media):
-            return Prepared(f"{start}{dump(body)}{end}", "", None)
+            return Prepared(f"{start}{dump(body)}{end}", "", None, url)
         rest = f",{dump(body)[1:]}" if body else "}"
-        return Prepared(f'{start}{{"id":"', f'"{rest}{end}', part)
+        return Prepared(f'{start}{{"id":"', f'"{rest}{end}', part, url)
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
         """Send a message and return Meta's id for it; raises SendError."""
         media = prepared.media
         if media is None:
             body = _body(prepared, "", recipient, reference)
-            return _message_id((yield post(self._messages, body, self._headers)))
+            return _message_id((yield post(prepared.url, body, self._headers)))
         media_id = yield from self._uploads.id_of(media)
         try:
             return (yield from self._send_file(prepared, media_id, recipient, reference))
@@ -189,7 +208,18 @@ class WhatsAppCloud:
         self, prepared: Prepared, media_id: str, recipient: str, reference: str
     ) -> Conversation[str]:
         body = _body(prepared, media_id, recipient, reference)
-        return _message_id((yield post(self._messages, body, self._headers)), media_id)
+        return _message_id((yield post(prepared.url, body, self._headers)), media_id)
+
+
+def _direct(parts: Sequence[Part], category: str) -> tuple[Part, ...]:
+    """Return the parts with their text as one of a category; raises UnsupportedContentError."""
+    texts = [part for part in parts if isinstance(part, Text)]
+    if not texts:
+        reason = "Needs a text that is not the caption of a file."
+        raise UnsupportedContentError("message.category", reason)
+    return tuple(
+        DirectText(part.body, category) if isinstance(part, Text) else part for part in parts
+    )
 
 
 def _body(prepared: Prepared, media_id: str, recipient: str, reference: str) -> bytes:
