@@ -13,12 +13,12 @@ import service
 from service import cli, config, logs
 from service.blueprints import (
     aliases,
-    api,
     attachments,
     broadcasts,
     callbacks,
     contacts,
     deliveries,
+    description,
     docs,
     exports,
     files,
@@ -114,14 +114,14 @@ def equip(app: Flask, settings: Settings) -> None:
 
 def _publish(app: Application) -> None:
     """Register all routes, with their description."""
-    app.url_map.converters["id"] = api.IdConverter
+    app.url_map.converters["id"] = description.IdConverter
     app.config["API_TITLE"] = "Crier"
     app.config["API_VERSION"] = service.VERSION
     app.config["OPENAPI_VERSION"] = "3.1.0"
     servers = [{"url": "/"}, {"url": aliases.PREFIX, "description": "As the guide has it"}]
     spec = {"info": {"description": service.__doc__}, "servers": servers}
-    described = api.Api(app, spec_kwargs=spec)
-    api.describe(described)
+    described = description.Api(app, spec_kwargs=spec)
+    description.describe(described)
     for noun in _NOUNS:
         described.register_blueprint(noun.blueprint)
     app.register_blueprint(docs.blueprint)

@@ -7,9 +7,7 @@ and it accepts unknown fields in forms and query strings.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from copy import deepcopy
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -17,16 +15,15 @@ from typing import Any, TypeVar
 import flask_smorest
 from flask import jsonify, make_response
 from marshmallow import Schema
-from werkzeug.routing import UnicodeConverter
 from werkzeug.wrappers import Response
 
-from service.blueprints import aliases, auth, errors, paging, parsing
+from service.blueprints import aliases, auth, facts, paging, parsing
 from service.blueprints.requests import ListForm, request
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.errors import ServiceError
-from service.schemas.base import ID_PATTERN, CredentialsSchema
-from service.schemas.envelopes import FailureSchema, envelope
+from service.schemas.base import CredentialsSchema
+from service.schemas.envelopes import envelope
 from service.schemas.pages import SortedPageSchema
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -36,81 +33,6 @@ GUIDE = [aliases.TAG]
 
 _OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 503)
 """Errors that can happen before a view runs: body, token, session, database."""
-
-_DESCRIPTIONS = {
-    400: "The body is neither valid JSON nor a valid form.",
-    401: "The token is missing or not valid.",
-    403: "The token lacks the scope, or you may not change this object.",
-    404: "You have no such object or session.",
-    409: "The current state of the object does not allow this.",
-    413: "The body is too large.",
-    415: "The content type or the file type is not supported.",
-    416: "The file does not have this range.",
-    422: "Some fields are not valid: `errors` names them.",
-    429: "Too many requests: `Retry-After` says when to try again.",
-    502: "The session's provider does not answer as it should.",
-    503: "The database or another part of the service is not available.",
-}
-_HEADERS = {
-    401: "WWW-Authenticate",
-    403: "WWW-Authenticate",
-    429: "Retry-After",
-    503: "Retry-After",
-}
-
-
-class IdConverter(UnicodeConverter):
-    """An id in a path. It is documented as an id; any other text is simply not found."""
-
-
-class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
-    """The OpenAPI description of all routes, and the error handlers."""
-
-    ERROR_SCHEMA = FailureSchema
-    DEFAULT_ERROR_RESPONSE_NAME = None
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._undescribed: list[Blueprint] = []
-        self._describing = threading.RLock()
-        super().__init__(*arguments, **options)
-
-    @property
-    def spec(self) -> Any:
-        """The description. It is built on first use: most processes never need it."""
-        with self._describing:
-            while self._undescribed:
-                blueprint = self._undescribed[0]
-                blueprint.register_views_in_doc(
-                    self, self._app, self._spec, name=blueprint.name, parameters=None
-                )
-                self._spec.tag({"name": blueprint.name, "description": blueprint.description})
-                del self._undescribed[0]
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: Any) -> None:
-        self._spec = spec
-
-    def register_blueprint(self, blueprint: Blueprint) -> None:
-        """Register a blueprint's routes."""
-        self._app.extensions["flask-smorest"]["blp_name_to_api"][blueprint.name] = self
-        self._app.register_blueprint(blueprint)
-        self._undescribed.append(blueprint)
-
-    def _register_error_handlers(self) -> None:
-        errors.register(self._app)
-
-    def _register_responses(self) -> None:
-        """Document each error once, under the name that decorators use."""
-        for status, description in _DESCRIPTIONS.items():
-            content = {"application/json": {"schema": FailureSchema}}
-            response: dict[str, Any] = {"description": description, "content": content}
-            if header := _HEADERS.get(status):
-                response["headers"] = {header: {"schema": {"type": "string"}}}
-            self.spec.components.response(HTTPStatus(status).name, response, lazy=True)
-
-    def _register_pagination_header(self) -> None:
-        """Do nothing: `pages` documents it."""
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not annotated
@@ -143,7 +65,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
     ) -> Callable[[View], View]:
         def decorate(view: View) -> View:
             # Copy the notes for the description: a view may have several rules.
-            _note(view, operation=operation)
+            facts.note(view, operation=operation)
             routed: View = self.route(rule, methods=[method], **options)(view)
             return routed
 
@@ -156,7 +78,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         """
 
         def decorate(view: View) -> View:
-            takes_body, takes_query = _takes_body(view), _query_of(view)
+            takes_body, takes_query = facts.takes_body(view), facts.query_of(view)
 
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -167,7 +89,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
                 )
                 return view(*args, **kwargs)
 
-            _note(wrapper, scope=scope, by_session=by_session)
+            facts.note(wrapper, scope=scope, by_session=by_session)
             return wrapper  # type: ignore[return-value]
 
         return decorate
@@ -206,7 +128,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
                 return view(*args, **kwargs)
 
             form = {"in": "files", "required": True, "schema": schema}
-            _note(wrapper, arguments={"parameters": [form], "responses": {}})
+            facts.note(wrapper, arguments={"parameters": [form], "responses": {}})
             content = {"application/json": {"schema": document}}
             described: View = self.doc(requestBody={"content": content})(wrapper)
             return described
@@ -225,7 +147,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
                 request.list_form = form
                 return view(*args, **kwargs)
 
-            _note(wrapper, list_form=schema)
+            facts.note(wrapper, list_form=schema)
             return wrapper  # type: ignore[return-value]
 
         return decorate
@@ -273,7 +195,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
         def decorate(view: View) -> View:
             wrapper = self.arguments(schema, location="query")(view)
-            _note(wrapper, pages=True)
+            facts.note(wrapper, pages=True)
             return wrapper  # type: ignore[no-any-return]
 
         return decorate
@@ -333,7 +255,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
 
         def decorate(view: View) -> View:
             known = getattr(view, "_apidoc", {}).get("raises", ())
-            _note(view, raises=(*known, *(kind.status for kind in kinds)))
+            facts.note(view, raises=(*known, *(kind.status for kind in kinds)))
             return view
 
         return decorate
@@ -364,51 +286,3 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         if info.get("pages"):
             doc["responses"][200]["headers"] = paging.DESCRIBED
         return doc
-
-
-def describe(api: Api) -> None:
-    """Document what routes have in common: ids in paths, and authentication."""
-    api.register_converter(IdConverter, lambda _: {"type": "string", "pattern": ID_PATTERN})
-    api.spec.tag({"name": aliases.TAG, "description": aliases.DESCRIPTION})
-    about = "A token from `flask token create`, or a session token"
-    bearer = {"type": "http", "scheme": "bearer", "description": about}
-    in_query = {"type": "apiKey", "in": "query", "name": "access_token", "description": about}
-    api.spec.components.security_scheme("bearer", bearer)
-    api.spec.components.security_scheme("access_token", in_query)
-
-
-def is_described(view: Callable[..., Any]) -> bool:
-    """Return whether the OpenAPI description has this view."""
-    return hasattr(view, "_apidoc")
-
-
-def is_by_session(view: Callable[..., Any]) -> bool:
-    """Return whether a session token is enough for a view."""
-    return bool(getattr(view, "_apidoc", {}).get("by_session"))
-
-
-def scope_of(view: Callable[..., Any]) -> Scope | None:
-    """Return the scope that a view requires, None if it needs no token."""
-    scope: Scope | None = getattr(view, "_apidoc", {}).get("scope")
-    return scope
-
-
-def _note(view: Callable[..., Any], **facts: Any) -> None:
-    """Add facts for the description. Decorated views share theirs, so copy them."""
-    noted = {**deepcopy(getattr(view, "_apidoc", {})), **facts}
-    view.__dict__["_apidoc"] = noted
-
-
-def _takes_body(view: Callable[..., Any]) -> bool:
-    return any(taken["in"] == "json" for taken in _taken(view))
-
-
-def _query_of(view: Callable[..., Any]) -> set[str]:
-    """Return the query parameters that a view takes."""
-    schemas = [taken["schema"] for taken in _taken(view) if taken["in"] == "query"]
-    return set[str]().union(*(parsing.names(schema()) for schema in schemas))
-
-
-def _taken(view: Callable[..., Any]) -> list[dict[str, Any]]:
-    noted: dict[str, Any] = getattr(view, "_apidoc", {}).get("arguments", {})
-    return list(noted.get("parameters", ()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flask
 from flask import Response, current_app, send_from_directory
 
-from service.blueprints.api import Api
+from service.blueprints.description import Api
 
 blueprint = flask.Blueprint("docs", __name__)
 

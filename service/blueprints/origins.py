@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from flask import Flask, Response, current_app
 
-from service.blueprints.api import is_described
 from service.blueprints.context import crier
+from service.blueprints.facts import is_described
 from service.blueprints.requests import request
 
 _ACCEPTED = "Authorization, Content-Type, Idempotency-Key, X-Refresh, X-Request-Id"

@@ -17,6 +17,7 @@ from service.schemas.base import (
     Moment,
     Name,
     StrictSchema,
+    WholeSchema,
     created,
     id_field,
     object_id,
@@ -109,17 +110,6 @@ class NewSessionSchema(_SessionFields, LenientSchema):
     )
 
 
-class SessionChangeSchema(_SessionFields):
-    """The fields to change. Omitted fields and omitted secrets stay."""
-
-    EXAMPLE: ClassVar[dict[str, Any]] = {"rate": 20, "default": True}
-
-    name = Name()
-    channel = fields.String(metadata={"description": "Cannot be changed"})
-    settings = fields.Dict(keys=fields.String())
-    version = seen_version()
-
-
 class SecretNames(fields.List[str]):
     """The names of the stored secrets, never their values."""
 
@@ -172,6 +162,18 @@ class SessionSchema(Schema):
     created_at = created()
     updated_at = updated()
     version = version()
+
+
+class SessionChangeSchema(_SessionFields, WholeSchema):
+    """The fields to change. Omitted fields and omitted secrets stay."""
+
+    SHOWN = SessionSchema
+    EXAMPLE: ClassVar[dict[str, Any]] = {"rate": 20, "default": True}
+
+    name = Name()
+    channel = fields.String(metadata={"description": "Cannot be changed"})
+    settings = fields.Dict(keys=fields.String())
+    version = seen_version()
 
 
 def _own_token() -> fields.String:

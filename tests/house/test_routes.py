@@ -9,7 +9,7 @@ import pytest
 
 from service import ids
 from service.app import Application
-from service.blueprints.api import is_by_session, scope_of
+from service.blueprints.facts import is_by_session, scope_of
 from service.core.deliveries import chunks
 from service.core.tokens import Scope
 from service.database import now_ms
