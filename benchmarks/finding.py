@@ -1,6 +1,6 @@
 """How long it takes to find a recipient, to report on a broadcast and to export it.
 
-    python -m benchmarks.finding [--deliveries N]
+    python -m benchmarks.finding [--deliveries N] [--database sqlite|postgres]
 
 One broadcast has half of all deliveries, a tenth of them failed; the rest are in broadcasts of
 1,000. Everything is asked of the service in this process, on SQLite and on Postgres.
@@ -70,12 +70,15 @@ def main() -> None:
     """Measure on both databases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deliveries", type=int, default=1_000_000)
-    count = parser.parse_args().deliveries
+    parser.add_argument("--database", choices=("sqlite", "postgres"))
+    options = parser.parse_args()
     with ExitStack() as stack:
         workspace = Workspace(stack)
         with workspace.new_database() as url:
-            for basic in (Settings(data_dir=workspace.new_folder()), _postgres(workspace, url)):
-                _measure(basic, count)
+            if options.database != "postgres":
+                _measure(Settings(data_dir=workspace.new_folder()), options.deliveries)
+            if options.database != "sqlite":
+                _measure(_postgres(workspace, url), options.deliveries)
 
 
 def _postgres(workspace: Workspace, url: str) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import delete, select, update
@@ -101,33 +101,30 @@ def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[D
 
 
 def settle(
-    db: Db, results: Iterable[Result], *, now: int, draw: Callable[[], float] = random.random
-) -> list[Callback]:
-    """Write what became of events; return the callbacks that are paused for it.
+    db: Db, result: Result, *, now: int, draw: Callable[[], float] = random.random
+) -> Callback | None:
+    """Write what became of an event; return its callback if that is paused for it.
 
-    In the order of keys, so that two processes never wait for each other. What another process has
-    taken meanwhile, as this one was slow, is left alone.
+    One event in a transaction: whoever holds one queue and waits for another could block those who
+    store events. What another process has taken meanwhile, as this one was slow, is left alone.
     """
-    paused = []
-    for result in sorted(results, key=lambda each: (each.due.callback_id, each.due.subject)):
-        due = result.due
-        key = (due.callback_id, due.subject)
-        queue = db.get(CallbackQueue, key, with_for_update=True, populate_existing=True)
-        event = db.get(CallbackEvent, due.event_id, populate_existing=True)
-        if queue is None or event is None or queue.due_at != due.due_at:
-            continue
-        event.attempts += 1
-        event.problem = result.problem
-        if result.problem is None:
-            event.status, event.delivered_at = EventStatus.DELIVERED, now
-        else:
-            _postpone(event, queue, result, now, draw)
-        db.flush()
-        if event.status != EventStatus.WAITING:
-            _next(db, queue, now)
-        if reason := _note(db, due.callback_id, result, now):
-            paused.append(_pause(db, due.callback_id, reason, now))
-    return paused
+    due = result.due
+    key = (due.callback_id, due.subject)
+    queue = db.get(CallbackQueue, key, with_for_update=True, populate_existing=True)
+    event = db.get(CallbackEvent, due.event_id, populate_existing=True)
+    if queue is None or event is None or queue.due_at != due.due_at:
+        return None
+    event.attempts += 1
+    event.problem = result.problem
+    if result.problem is None:
+        event.status, event.delivered_at = EventStatus.DELIVERED, now
+    else:
+        _postpone(event, queue, result, now, draw)
+    db.flush()
+    if event.status != EventStatus.WAITING:
+        _next(db, queue, now)
+    reason = _note(db, due.callback_id, result, now)
+    return _pause(db, due.callback_id, reason, now) if reason else None
 
 
 def _postpone(

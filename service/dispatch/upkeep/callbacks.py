@@ -120,10 +120,11 @@ class Callbacks:
 
     def _settle(self, results: list[Result]) -> None:
         self._under_way += Counter()  # drops what is at zero
-        with self._database.writing() as db:
-            paused = posting.settle(db, results, now=self._clock(), draw=self._draw)
-        for callback in paused:
-            log.warning("callback paused", callback_id=callback.id, reason=callback.reason)
+        for result in results:
+            with self._database.writing() as db:
+                paused = posting.settle(db, result, now=self._clock(), draw=self._draw)
+            if paused is not None:
+                log.warning("callback paused", callback_id=paused.id, reason=paused.reason)
 
     def _forget(self) -> None:
         """Delete old events, now and then."""

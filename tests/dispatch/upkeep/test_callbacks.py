@@ -268,8 +268,8 @@ def test_an_event_whose_poster_died_is_posted_by_another(case: Case) -> None:
     case.go_on()
     assert len(case.receiver.got) == 1
     with case.world.database.writing() as db:
-        late = [posting.Result(claimed[0], "Too late.")]
-        assert posting.settle(db, late, now=case.now) == []
+        late = posting.Result(claimed[0], "Too late.")
+        assert posting.settle(db, late, now=case.now) is None
     assert case.events()[0].status == "delivered"
 
 
