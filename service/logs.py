@@ -11,8 +11,6 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.config import Settings
 
-_SHOWN_DIGITS = 4
-
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -60,17 +58,6 @@ def configure(settings: Settings) -> None:
     root.handlers = [kept for kept in root.handlers if not isinstance(kept, _Handler)]
     root.addHandler(handler)
     root.setLevel(settings.log_level)
-
-
-def mask(recipient: str) -> str:
-    """Return a recipient of which only the last digits can be read: `*********5678`.
-
-    A number that short is hidden whole; the server part of a WhatsApp group (`…@g.us`) stays.
-    """
-    digits, at, server = recipient.partition("@")
-    shown = _SHOWN_DIGITS if len(digits) > 2 * _SHOWN_DIGITS else 0
-    hidden = len(digits) - shown
-    return f"{'*' * hidden}{digits[hidden:]}{at}{server}"
 
 
 def _rendering(log_format: str) -> list[Processor]:

@@ -50,8 +50,8 @@ class Request(NamedTuple):
     once: bool = False
 
 
-_new: Final = tuple.__new__
-"""Makes a named tuple in a third of the time, for what is made of each message."""
+construct: Final = tuple.__new__
+"""Makes a named tuple in a third of the time that calling its class takes."""
 
 
 class Pause(NamedTuple):
@@ -94,7 +94,7 @@ Conversation = Generator[Step, Any, T]
 
 def post(url: str, body: bytes, headers: Sequence[str]) -> Request:
     """Send what must not arrive twice."""
-    return _new(Request, (Method.POST, url, headers, body, None, True))
+    return construct(Request, (Method.POST, url, headers, body, None, True))
 
 
 def get(url: str, headers: Sequence[str]) -> Request:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Row, text, update
+from sqlalchemy import Row, exists, select, text, update
 from sqlalchemy.orm import Session as Db
 
 from service.core import moments, outbox
@@ -74,6 +74,12 @@ def hold_broadcast(db: Db, broadcast_id: str, reason: str, *, now: int) -> None:
     if client_id and outbox.wanted(db, client_id, EventType.BROADCAST_HELD):
         broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
         outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_HELD, now=now)
+
+
+def blocked(db: Db) -> Sequence[Session]:
+    """List the sessions that somebody has to fix while broadcasts wait for them."""
+    waiting = exists().where(Broadcast.session_id == Session.id, Broadcast.closed_at.is_(None))
+    return db.scalars(select(Session).where(Session.held_until == FOREVER, waiting)).all()
 
 
 @contextmanager

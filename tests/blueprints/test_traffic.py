@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from werkzeug.http import http_date
 
-from service import logs
 from service.app import Application
 from service.core import tokens
 from service.core.tokens import Scope
@@ -87,19 +86,6 @@ def test_forwarded_headers_count_only_behind_a_trusted_proxy(
         acme.make("/contact", name=name, phones=["2348179803743"])
     answer = acme.get("/contact?page_size=1", headers=FORWARDED)
     assert answer.headers["Link"] == f'<{base}/contact?page_size=1&page=2>; rel="next"'
-
-
-@pytest.mark.parametrize(
-    ("recipient", "masked"),
-    [
-        ("2348179803743", "*********3743"),
-        ("12345678", "********"),
-        ("120363025246125486@g.us", "**************5486@g.us"),
-        ("", ""),
-    ],
-)
-def test_numbers_are_masked(recipient: str, masked: str) -> None:
-    assert logs.mask(recipient) == masked
 
 
 @on_sqlite

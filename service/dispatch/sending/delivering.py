@@ -13,8 +13,8 @@ from service.channels.conversations import NotAllowedError
 from service.channels.steps import Pause, Step
 from service.core.decisions import Decision
 from service.core.deliveries.progress import NAMELESS, unsent
-from service.core.deliveries.transitions import storable
 from service.core.sent_parts import PartSent
+from service.core.waiting import one_word
 from service.database import now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.limits import Response
@@ -105,8 +105,7 @@ def _one_word(message_id: Any) -> str:
     words = message_id if type(message_id) is str else str(message_id or "")
     if words.isascii() and words.isprintable() and " " not in words:  # as nearly all are
         return words or NAMELESS
-    words = storable(words)
-    return "".join(words.split()) or NAMELESS
+    return one_word(words) or NAMELESS
 
 
 def _with_names(

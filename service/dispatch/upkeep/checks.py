@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import structlog
-from sqlalchemy import exists, select
 
 from service.channels.base import BlockedError, SendError
 from service.core import holding
 from service.core.accounts import Accounts
 from service.core.vault import SealedError
 from service.database import Database, milliseconds, now_ms
-from service.models import FOREVER, Broadcast, Session
+from service.models import Session
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +41,3 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
     with database.writing() as db:
         holding.release_session(db, session.id, now=now_ms())
     return None
-
-
-def blocked(database: Database) -> list[Session]:
-    """Return the sessions that wait to be mended while broadcasts wait for them."""
-    waiting = exists().where(Broadcast.session_id == Session.id, Broadcast.closed_at.is_(None))
-    held = select(Session).where(Session.held_until == FOREVER, waiting)
-    with database.reading() as db:
-        return list(db.scalars(held))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from service.config import Settings
+from service.core import holding
 from service.core.accounts import Accounts
 from service.database import Database
 from service.dispatch.upkeep import checks
@@ -44,11 +45,9 @@ class Checkup:
         A session that was released lately and is blocked again has to wait longer each time.
         """
         began = self.clock()
-        sessions = [
-            session
-            for session in checks.blocked(self.database)
-            if self._relapses.may_release(session.id, began)
-        ]
+        with self.database.reading() as db:
+            blocked = holding.blocked(db)
+        sessions = [each for each in blocked if self._relapses.may_release(each.id, began)]
         random.shuffle(sessions)
         while sessions and self.clock() < began + _LONGEST_TURN:
             self._check(sessions.pop())

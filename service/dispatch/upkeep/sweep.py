@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping
 
 from service.config import Settings
-from service.core import dispatchers, samples, signals
+from service.core import dispatchers, overdue, samples, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
@@ -30,30 +30,6 @@ _WITHDRAWN_AT_ONCE = 5_000
 _RESCUE_TIME = 10.0
 """Seconds after which a turn leaves the other claims to the next one: providers that do not answer
 must not keep the sweep from the rest."""
-
-_DUE = text("""
-    UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
-    WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now RETURNING id
-""")
-_WINDING_UP = text("""
-    SELECT id, status FROM broadcasts AS b
-    WHERE closed_at IS NULL AND (status = 'cancelled' OR expires_at <= :now)
-        AND EXISTS (SELECT 1 FROM deliveries AS d
-                    WHERE d.broadcast_id = b.id AND d.status = 'queued')
-""")
-_OVERDUE = text("""
-    SELECT id FROM broadcasts AS b
-    WHERE closed_at IS NULL AND expires_at <= :now
-        AND EXISTS (SELECT 1 FROM deliveries AS d
-                    WHERE d.broadcast_id = b.id AND d.status = 'held')
-""")
-_STUCK = text("""
-    SELECT id FROM broadcasts AS b
-    WHERE closed_at IS NULL
-        AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
-        AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-                        WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending', 'held'))
-""")
 
 
 @dataclass(slots=True)
@@ -79,7 +55,7 @@ class Sweep:
     def _start_due(self) -> None:
         """Start the broadcasts whose time has come."""
         with self.database.writing() as db:
-            started = db.scalars(_DUE, {"now": now_ms()}).all()
+            started = overdue.start(db, now=now_ms())
         for broadcast_id in started:
             log.info("broadcast sending", broadcast_id=broadcast_id)
         if started:
@@ -139,9 +115,8 @@ class Sweep:
 
     def _wind_up(self) -> bool:
         """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""
-        now = now_ms()
         with self.database.reading() as db:
-            ending = db.execute(_WINDING_UP, {"now": now}).all()
+            ending = overdue.ending(db, now=now_ms())
         moved = [self._withdraw(broadcast_id, status) for broadcast_id, status in ending]
         return _WITHDRAWN_AT_ONCE in moved
 
@@ -155,15 +130,15 @@ class Sweep:
     def _give_up_held(self) -> None:
         """End what a provider still holds back though its broadcast is over."""
         with self.database.reading() as db:
-            overdue = db.scalars(_OVERDUE, {"now": now_ms()}).all()
-        for broadcast_id in overdue:
+            over = overdue.held(db, now=now_ms())
+        for broadcast_id in over:
             with self.database.writing() as db:
                 transitions.doubt_held(db, broadcast_id, now=now_ms())
 
     def _recount(self) -> None:
         """Close the broadcasts that have no open delivery though their counters say otherwise."""
         with self.database.reading() as db:
-            stuck = db.scalars(_STUCK).all()
+            stuck = overdue.stuck(db)
         for broadcast_id in stuck:
             with self.database.writing() as db:
                 closed = tallies.recount(db, broadcast_id, now=now_ms())

@@ -19,6 +19,7 @@ from service.channels.base import (
 )
 from service.core.decisions import Decision, Hold
 from service.core.deliveries.claims import Claimed
+from service.core.deliveries.transitions import Outcome
 from service.dispatch.sending import retry
 from service.dispatch.sending.retry import Policy
 from service.models import DeliveryStatus
@@ -176,7 +177,9 @@ def test_jitter_is_full() -> None:
 
 
 def test_a_delivery_whose_parts_were_all_taken_is_sent() -> None:
-    outcome = retry.sent(FIRST_TRY, ["id-0", "id-1"], now=NOW).outcome
+    decision = retry.sent(FIRST_TRY, ["id-0", "id-1"], now=NOW)
+    outcome = decision.outcome
+    assert decision == Decision(Outcome(*outcome))  # each field has its place
     assert (outcome.status, outcome.tried) == (DeliveryStatus.SENT, 1)
     assert outcome.message_ids == "id-0 id-1"
 

@@ -144,7 +144,8 @@ def test_only_blocked_sessions_are_asked_for_which_broadcasts_wait(
     for session_id in (awaited, idle):
         hold(world, session_id)
     hold(world, throttled, until=now_ms() + HOUR)
-    assert [session.id for session in checks.blocked(world.database)] == [awaited]
+    with world.database.reading() as db:
+        assert [session.id for session in holding.blocked(db)] == [awaited]
 
 
 def test_no_transaction_is_open_while_the_provider_is_asked(world: World, stage: Stage) -> None:

@@ -1,0 +1,52 @@
+"""Broadcasts that nobody else moves on: due, over, or closed in all but their counters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session as Db
+
+_START = text("""
+    UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
+    WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now RETURNING id
+""")
+_ENDING = text("""
+    SELECT id, status FROM broadcasts AS b
+    WHERE closed_at IS NULL AND (status = 'cancelled' OR expires_at <= :now)
+        AND EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = b.id AND d.status = 'queued')
+""")
+_HELD = text("""
+    SELECT id FROM broadcasts AS b
+    WHERE closed_at IS NULL AND expires_at <= :now
+        AND EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = b.id AND d.status = 'held')
+""")
+_STUCK = text("""
+    SELECT id FROM broadcasts AS b
+    WHERE closed_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
+        AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+                        WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending', 'held'))
+""")
+
+
+def start(db: Db, *, now: int) -> Sequence[str]:
+    """Start the broadcasts whose time has come; return their ids."""
+    return db.scalars(_START, {"now": now}).all()
+
+
+def ending(db: Db, *, now: int) -> Sequence[Row[str, str]]:
+    """List the cancelled and expired broadcasts (`id`, `status`) that have deliveries queued."""
+    return db.execute(_ENDING, {"now": now}).all()
+
+
+def held(db: Db, *, now: int) -> Sequence[str]:
+    """List the expired broadcasts of which a provider still holds deliveries back."""
+    return db.scalars(_HELD, {"now": now}).all()
+
+
+def stuck(db: Db) -> Sequence[str]:
+    """List the open broadcasts that have no open delivery."""
+    return db.scalars(_STUCK).all()
