@@ -126,7 +126,10 @@ class Exchanges:
         self._under_way.clear()
         self._idle.clear()
         self._answering.close()
-        threading.Thread(target=self._watched.close, daemon=True).start()
+        if self._asking:
+            threading.Thread(target=self._watched.close, daemon=True).start()
+        else:
+            self._watched.close()
         self._epoll.close()
         with self._bell_turn:  # another thread may be about to ring it
             os.close(self._bell)

@@ -41,10 +41,13 @@ class _Transfers:
         # Of each pool; that of a handle's own MAXCONNECTS is not looked at here.
         self._multi.setopt(pycurl.M_MAXCONNECTS, 1)
         self._count = 0
-        self.close = self._multi.close
 
     def __len__(self) -> int:
         return self._count
+
+    def close(self) -> None:
+        """Free the handle; it waits for the threads that resolve names."""
+        self._multi.close()
 
     def add(self, curl: pycurl.Curl) -> None:
         """Begin a transfer."""

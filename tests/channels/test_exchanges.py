@@ -19,7 +19,7 @@ from typing import Any
 import pycurl
 import pytest
 
-from service.channels import answers, connections, exchanges
+from service.channels import answers, connections, exchanges, transfers
 from service.channels.answers import Answer
 from service.channels.base import (
     BlockedError,
@@ -283,6 +283,20 @@ def test_connections_are_kept_for_the_next_time(line: Line, provider: Provider, 
         assert statuses(line.ask(*named(url, "a", size))) == [200] * size
 
     assert provider.connections == 5
+
+
+@pytest.mark.parametrize("part", [0, 1_000])
+def test_answers_are_read_one_by_one_or_all_in_one_call(
+    line: Line, provider: Provider, url: str, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    """Where few are ready each is looked at by itself, where many are all are."""
+    monkeypatch.setattr(transfers, "_ALL", part)
+    monkeypatch.setattr(exchanges, "_LONGEST_WAIT", 60.0)
+    line.ask(*named(url, "a", 8))
+    provider.then(*[None] * 7, lies.instead(200, b"long" * 50_000))
+    came = line.ask(*named(url, "b", 8))
+    assert max(len(each.body) for each in came if isinstance(each, Answer)) == 200_000
+    assert statuses(line.ask(*named(url, "c", 3))) == [200] * 3
 
 
 def test_connections_that_nobody_uses_are_closed(
@@ -606,6 +620,26 @@ def test_the_end_breaks_off_what_waits_for_a_name(surroundings: DriverContext) -
         line.exchanges.begin(post("http://localhost:1/messages", MESSAGE, HEADERS), number)
     line.exchanges.close()
     assert len(line.exchanges) == 0
+
+
+def test_the_end_does_not_wait_for_a_name(
+    surroundings: DriverContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The threads of libcurl are waited for, and a resolver may be silent for a long time."""
+    is_over, closed = threading.Event(), threading.Event()
+    close = transfers.Watched.close
+
+    def wait(watched: transfers.Watched) -> None:
+        is_over.wait(LIMIT)
+        close(watched)
+        closed.set()
+
+    monkeypatch.setattr(transfers.Watched, "close", wait)
+    line = Line(surroundings)
+    line.exchanges.begin(post("http://localhost:1/messages", MESSAGE, HEADERS), 1)
+    line.exchanges.close()
+    is_over.set()
+    assert closed.wait(LIMIT)
 
 
 def test_a_question_that_got_no_answer_is_asked_later(hasty: Line) -> None:
