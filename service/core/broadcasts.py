@@ -89,7 +89,7 @@ def resume(
     """
     values: dict[str, Any] = {"status": BroadcastStatus.SENDING, "reason": None}
     broadcast = get(db, client_id, broadcast_id, within=within)
-    if samples.is_sent(broadcast):
+    if samples.is_sent(db, broadcast):
         values["sample"] = None
     return _move(db, broadcast, BroadcastStatus.PAUSED, values, now=now)
 

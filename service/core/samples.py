@@ -9,17 +9,22 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
 from service.core import outbox
-from service.models import COUNTED, Broadcast, EventType
+from service.models import Broadcast, EventType
 
 SENT: Final = "The sample has been sent. Resume the broadcast to send it to the other recipients."
 """The reason of a broadcast that paused after its sample."""
 
-_ENDED: Final = " + ".join(COUNTED)
+_IS_SENT: Final = """sample IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c
+                    WHERE c.broadcast_id = broadcasts.id AND c.start < sample)
+    AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+                    WHERE d.broadcast_id = broadcasts.id AND d.status IN ('queued', 'sending'))"""
 _PAUSE = text(f"""
     UPDATE broadcasts SET status = 'paused', reason = :reason, updated_at = :now,
         version = version + 1
-    WHERE closed_at IS NULL AND status = 'sending' AND sample <= {_ENDED} RETURNING id
-""")  # noqa: S608 - the names are ours
+    WHERE closed_at IS NULL AND status = 'sending' AND {_IS_SENT} RETURNING id
+""")  # noqa: S608 - the condition is ours
+_SENT_ONE = text(f"SELECT 1 FROM broadcasts WHERE id = :id AND {_IS_SENT}")  # noqa: S608 - as above
 _RELEASE = text("""
     UPDATE broadcasts SET sample = NULL
     WHERE closed_at IS NULL AND sample IS NOT NULL AND expires_at <= :now
@@ -40,7 +45,6 @@ def release_expired(db: Db, *, now: int) -> None:
     db.execute(_RELEASE, {"now": now})
 
 
-def is_sent(broadcast: Broadcast) -> bool:
-    """Return whether a broadcast was sent to all of its sample."""
-    ended: int = sum(getattr(broadcast, name) for name in COUNTED)
-    return broadcast.sample is not None and broadcast.sample <= ended
+def is_sent(db: Db, broadcast: Broadcast) -> bool:
+    """Return whether all deliveries of a broadcast's sample have ended."""
+    return db.scalar(_SENT_ONE, {"id": broadcast.id}) is not None

@@ -70,6 +70,17 @@ def test_a_broadcast_goes_to_its_sample_pauses_and_goes_on_when_resumed(world: W
     world.assert_counters_equal_rows([broadcast_id])
 
 
+def test_entries_that_were_skipped_are_no_part_of_the_sample(world: World) -> None:
+    bad = [f"x{number}" for number in range(60)]
+    broadcast_id = world.broadcast([*bad, *PEOPLE], sample=50, skips_invalid=True)
+    with dispatching(world):
+        world.await_status(broadcast_id, "paused")
+        assert world.statuses(broadcast_id) == {"failed": 60, "sent": 50}
+        resume(world, broadcast_id)
+        world.await_status(broadcast_id, "completed")
+    assert arrived(world) == PEOPLE
+
+
 def test_a_pause_within_the_sample_ends_with_the_rest_of_the_sample(world: World) -> None:
     broadcast_id = world.broadcast(PEOPLE, sample=50)
     pause(world, broadcast_id)

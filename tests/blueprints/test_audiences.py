@@ -67,6 +67,14 @@ def test_recipients_without_a_delivery_yet_are_among_the_queued(acme: Tenant, ea
     assert list(reached(acme, made, statuses=["sent"])) == ["audience"]
 
 
+def test_entries_that_were_skipped_are_in_no_audience(acme: Tenant, earlier: str) -> None:
+    del earlier
+    made = acme.make("/broadcast", **order("Hi", to=[ADA, "x", BEN], on_invalid="skip"))["_id"]
+    deliver(acme, made, SENT, FAILED)
+    assert reached(acme, made) == [ADA, BEN]
+    assert reached(acme, made, statuses=["failed"]) == [BEN]
+
+
 def test_the_variables_come_along_where_placeholders_are_asked_for(
     acme: Tenant, earlier: str
 ) -> None:
