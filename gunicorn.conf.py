@@ -23,7 +23,7 @@ from gunicorn.workers.gthread import ThreadWorker
 if TYPE_CHECKING:
     from types import FrameType
 
-    from service.blueprints.context import Crier
+    from service.parts import Crier
 
 
 def _number(name: str, default: int) -> int:
@@ -172,13 +172,13 @@ def _may_send(worker: Worker, crier: Crier) -> bool:
 
     Tables may be made later. Such a key cannot be mended without a restart.
     """
-    from service.blueprints import health  # noqa: PLC0415 - as above
+    from service import parts  # noqa: PLC0415 - as above
     from service.database import OUT_OF_REACH  # noqa: PLC0415 - as above
 
     with suppress(*OUT_OF_REACH):
-        if problem := health.migration_problem(crier.database.engine):
+        if problem := parts.migration_problem(crier.database.engine):
             worker.log.error(problem)
-        elif closed := health.unopened(crier):
+        elif closed := parts.unopened(crier):
             worker.log.error(closed.sentence())
             return not closed.is_foreign
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -10,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map
 
 import service
-from service import cli, config, logs
+from service import cli, config, parts
 from service.blueprints import (
     aliases,
     attachments,
@@ -35,16 +34,10 @@ from service.blueprints import (
     traffic,
     webhooks,
 )
-from service.blueprints.context import EXTENSION, Crier
+from service.blueprints.context import EXTENSION
 from service.blueprints.requests import Request
 from service.config import Settings
 from service.console import shell as console
-from service.core.accounts import Accounts
-from service.core.storage import Storage
-from service.core.vault import Vault
-from service.database import Database
-from service.dispatch.dispatcher import Dispatcher
-from service.dispatch.sending.uploads import StoredMediaIds
 
 _NOUNS = (
     broadcasts,
@@ -104,12 +97,7 @@ def create_app(settings: Settings | None = None) -> Application:
 
 def equip(app: Flask, settings: Settings) -> None:
     """Give an application the parts that work with these settings, in place of any it had."""
-    logs.configure(settings)
-    database, vault = Database(settings), Vault(settings)
-    accounts = Accounts(settings, vault, partial(StoredMediaIds, database))
-    dispatcher = Dispatcher(settings, database, accounts)
-    parts = Crier(settings, database, Storage(settings), vault, accounts, dispatcher)
-    app.extensions[EXTENSION] = parts
+    app.extensions[EXTENSION] = parts.build(settings)
 
 
 def _publish(app: Application) -> None:

@@ -18,11 +18,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from service.app import Application, create_app, equip
-from service.blueprints.context import Crier
 from service.config import Settings
 from service.core import clients, tokens
 from service.core.tokens import Scope
 from service.database import Database
+from service.parts import Crier
 from tests import postgres
 from tests.databases import Stock
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from werkzeug.test import TestResponse
 
 from service.app import Application
-from service.blueprints.context import Crier
+from service.parts import Crier
 from tests.conftest import Tenant
 from tests.provider import Provider
 from tests.waiting import until

@@ -17,13 +17,13 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
 from service.app import Application
-from service.blueprints.context import Crier
 from service.core import clients, sessions, sign_ins, tokens
 from service.core.paging import PageRequest
 from service.core.tokens import Scope
 from service.database import Database, now_ms
 from service.errors import UnauthorisedError
 from service.models import Session
+from service.parts import Crier
 from tests.conftest import ROOT, Tenant, on_sqlite
 from tests.house.test_migrations import migrate, tables
 from tests.serving import free_port

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 from flask import current_app, g, request
 
-from service.config import Settings
-from service.core.accounts import Accounts
-from service.core.storage import Storage
 from service.core.tokens import Caller
-from service.core.vault import Vault
-from service.database import Database
-from service.dispatch.dispatcher import Dispatcher
 from service.errors import NotFoundError
+from service.parts import Crier
 
 EXTENSION = "crier"
-
-
-@dataclass(frozen=True, slots=True)
-class Crier:
-    """The parts of one process of the service."""
-
-    settings: Settings
-    database: Database
-    storage: Storage
-    vault: Vault
-    accounts: Accounts
-    dispatcher: Dispatcher
 
 
 def crier() -> Crier:

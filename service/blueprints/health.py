@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from service import MIGRATIONS, VERSION
+from service import VERSION
 from service.blueprints.api import Blueprint
-from service.blueprints.context import Crier, crier
-from service.core import jobs, keys
+from service.blueprints.context import crier
+from service.core import jobs
 from service.errors import ServiceError
+from service.parts import Crier, migration_problem, unopened
 from service.schemas.health import HealthSchema, ReadinessSchema
 
 blueprint = Blueprint("health", __name__, description="Whether the service works")
-
-_CURRENT = text("SELECT version_num FROM alembic_version")
 
 _WRITE = text("UPDATE clients SET name = name WHERE 1 = 0")
 
@@ -79,25 +76,6 @@ def _writing_problems(parts: Crier) -> dict[str, str]:
     return {}
 
 
-def migration_problem(engine: Engine) -> str:
-    """Say whether a migration is missing; empty if not.
-
-    The schema of a newer version is fine: most migrations only add. docs/operating.md names the
-    migrations that need stopped processes.
-    """
-    current, (*older, newest) = _current(engine), migrations()
-    if current and current not in older:
-        return ""
-    return f"The schema is at {current or 'none'}, not at {newest}: run `make migrate`."
-
-
-def _current(engine: Engine) -> str:
-    """Return the migration of the database, empty if it has no tables."""
-    with engine.connect() as connection:
-        migrated = inspect(connection).has_table("alembic_version")
-        return connection.scalar(_CURRENT) or "" if migrated else ""
-
-
 def _queue_problems(parts: Crier) -> dict[str, str]:
     if parts.settings.dispatch != "procrastinate":
         return {}
@@ -114,18 +92,3 @@ def _key_problems(parts: Crier) -> dict[str, str]:
     """Name sessions only by id: this route needs no token."""
     closed = unopened(parts)
     return {"keys": closed.sentence(with_names=False)} if closed else {}
-
-
-def unopened(parts: Crier) -> keys.UndecryptableSessions | None:
-    """Return the sessions whose secrets this process cannot decrypt, None if none."""
-    with parts.database.reading() as db:
-        return keys.unopened(db, parts.vault)
-
-
-@cache
-def migrations() -> tuple[str, ...]:
-    """Return the migrations that this code knows, oldest first.
-
-    File names equal revision ids. Importing alembic would take longer than the rest of the start.
-    """
-    return tuple(sorted(path.stem for path in MIGRATIONS.glob("versions/[0-9]*.py")))

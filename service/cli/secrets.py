@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from service.blueprints import health
+from service import parts
 from service.blueprints.context import crier
 from service.cli.terminal import Group, paste, writing
 from service.core import keys
@@ -23,7 +23,7 @@ def rotate() -> None:
         renewed = _pass()
         total += renewed
     said = f"Sessions whose secrets were encrypted anew: {total}."
-    if closed := health.unopened(crier()):
+    if closed := parts.unopened(crier()):
         raise click.ClickException(f"{said} {closed.sentence()}")
     click.echo(f"{said} The first key opens all of them: SECRET_KEY needs no other.")
 

@@ -17,9 +17,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
-from service.blueprints.health import migration_problem, unopened
 from service.database import OUT_OF_REACH, lacks_tables
 from service.errors import ServiceError
+from service.parts import migration_problem, unopened
 from service.schemas.base import LONGEST_LINE, is_line
 
 

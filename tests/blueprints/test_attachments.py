@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import select
 
 from service.app import Application
-from service.blueprints.context import Crier
 from service.core import attachments
 from service.core.attachments import StoredFile
 from service.core.storage import ABANDONED_AFTER
 from service.models import Attachment, Broadcast, BroadcastAttachment, BroadcastStatus
+from service.parts import Crier
 from tests.conftest import Tenant, on_sqlite
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from cryptography.fernet import Fernet
 from sqlalchemy import text
 
-from service import VERSION
+from service import VERSION, parts
 from service.app import Application
-from service.blueprints import health
-from service.blueprints.context import Crier
+from service.parts import Crier
 from tests.conftest import Tenant
 
 MakeApp = Callable[..., Application]
@@ -62,7 +61,7 @@ def test_tables_behind_the_code_are_a_problem_and_those_ahead_of_it_are_not(
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json["errors"]["migrations"] == [  # type: ignore[index]
-        f"The schema is at none, not at {health.migrations()[-1]}: run `make migrate`."
+        f"The schema is at none, not at {parts.migrations()[-1]}: run `make migrate`."
     ]
 
 
@@ -88,13 +87,13 @@ def test_older_tables_are_a_problem_for_a_process_and_newer_ones_are_not(
 ) -> None:
     crier: Crier = app.extensions["crier"]
     for found, is_problem in (
-        (health.migrations()[-1], False),
+        (parts.migrations()[-1], False),
         ("9999_from_the_future", False),
-        (health.migrations()[0], True),
+        (parts.migrations()[0], True),
     ):
         with crier.database.writing() as db:
             db.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
-        assert bool(health.migration_problem(crier.database.engine)) is is_problem
+        assert bool(parts.migration_problem(crier.database.engine)) is is_problem
 
 
 def test_sessions_whose_key_is_not_here_are_named_by_id_alone(make_app: MakeApp) -> None:

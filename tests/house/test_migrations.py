@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
 
-from service.blueprints import health
+from service import parts
 from service.config import Settings
 from service.database import Database
 from service.models import FOREVER, Base
@@ -25,7 +25,7 @@ REVISIONS = list(reversed([script.revision for script in SCRIPTS.walk_revisions(
 
 
 def test_the_service_knows_its_migrations_without_asking_alembic() -> None:
-    assert list(health.migrations()) == REVISIONS
+    assert list(parts.migrations()) == REVISIONS
 
 
 def drift(connection: Connection) -> list[object]:

@@ -1,0 +1,75 @@
+"""The parts of a process, below HTTP: for the application, the command line and gunicorn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+
+from sqlalchemy import Engine, inspect, text
+
+from service import MIGRATIONS, logs
+from service.config import Settings
+from service.core import keys
+from service.core.accounts import Accounts
+from service.core.storage import Storage
+from service.core.vault import Vault
+from service.database import Database
+from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.sending.uploads import StoredMediaIds
+
+_CURRENT = text("SELECT version_num FROM alembic_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Crier:
+    """The parts of one process of the service."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    vault: Vault
+    accounts: Accounts
+    dispatcher: Dispatcher
+
+
+def build(settings: Settings) -> Crier:
+    """Create the parts for these settings, without starting anything: servers fork later."""
+    logs.configure(settings)
+    database, vault = Database(settings), Vault(settings)
+    accounts = Accounts(settings, vault, partial(StoredMediaIds, database))
+    dispatcher = Dispatcher(settings, database, accounts)
+    return Crier(settings, database, Storage(settings), vault, accounts, dispatcher)
+
+
+def migration_problem(engine: Engine) -> str:
+    """Say whether a migration is missing; empty if not.
+
+    The schema of a newer version is fine: most migrations only add. docs/operating.md names the
+    migrations that need stopped processes.
+    """
+    current, (*older, newest) = _current(engine), migrations()
+    if current and current not in older:
+        return ""
+    return f"The schema is at {current or 'none'}, not at {newest}: run `make migrate`."
+
+
+def unopened(parts: Crier) -> keys.UndecryptableSessions | None:
+    """Return the sessions whose secrets this process cannot decrypt, None if none."""
+    with parts.database.reading() as db:
+        return keys.unopened(db, parts.vault)
+
+
+@cache
+def migrations() -> tuple[str, ...]:
+    """Return the migrations that this code knows, oldest first.
+
+    File names equal revision ids. Importing alembic would take longer than the rest of the start.
+    """
+    return tuple(sorted(path.stem for path in MIGRATIONS.glob("versions/[0-9]*.py")))
+
+
+def _current(engine: Engine) -> str:
+    """Return the migration of the database, empty if it has no tables."""
+    with engine.connect() as connection:
+        migrated = inspect(connection).has_table("alembic_version")
+        return connection.scalar(_CURRENT) or "" if migrated else ""
