@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
-from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import formats, paging
+from service.core import formats, paging, uses
 from service.core.storage import Incoming, Storage
 from service.errors import InUseError, InvalidError, NotFoundError, ServiceError
-from service.models import UNFINISHED, Attachment, Broadcast, BroadcastAttachment, BroadcastStatus
+from service.models import Attachment
 
 _ALPHABET = string.ascii_uppercase + string.digits
 _NAME_LENGTH = 15
@@ -99,11 +98,7 @@ def delete(db: Db, client_id: str, attachment_id: str, *, within: str | None = N
     attachment = get(db, client_id, attachment_id, within=within)
     if attachment.client_id is None:
         raise SharedError
-    _forget_finished(db, attachment_id)
-    uses = select(BroadcastAttachment.broadcast_id).where(
-        BroadcastAttachment.attachment_id == attachment_id
-    )
-    refuse_used(db, "attachment", Broadcast.id.in_(uses))
+    uses.release_attachment(db, attachment_id)
     db.delete(attachment)
     try:
         db.flush()
@@ -147,48 +142,8 @@ def sweep(db: Db, storage: Storage, *, now: float, remove: bool = True) -> int:
     return storage.sweep(known, now=now, remove=remove)
 
 
-def finished() -> ColumnElement[bool]:
-    """Return the condition for broadcasts that no longer need their session and files."""
-    winding_up = and_(Broadcast.status == BroadcastStatus.CANCELLED, Broadcast.closed_at.is_(None))
-    return ~or_(Broadcast.status.in_(UNFINISHED), winding_up)
-
-
-def refuse_used(db: Db, noun: str, uses: ColumnElement[bool]) -> None:
-    """Raise InUseError if unfinished broadcasts use an object; it names one of them."""
-    one = select(Broadcast.id, Broadcast.deleted_at).where(uses)
-    # Prefer one that was not deleted: it will need the object for longer.
-    row = db.execute(one.order_by(Broadcast.deleted_at.is_not(None)).limit(1)).one_or_none()
-    if row is None:
-        return
-    if row.deleted_at is None:
-        sentence = f"Broadcast {row.id!r} needs this {noun} until it is completed or deleted."
-        raise InUseError(sentence)
-    raise InUseError(
-        f"Broadcast {row.id!r} was deleted, but needs this {noun} for messages that are still on"
-        " their way. Try again in some seconds."
-    )
-
-
 def _visible(client_id: str, within: str | None) -> Select[Attachment]:
     return select(Attachment).where(visible(client_id, within))
-
-
-def _forget_finished(db: Db, attachment_id: str) -> None:
-    """Delete the references of finished broadcasts to an attachment."""
-    done = select(Broadcast.id).where(
-        finished(),
-        Broadcast.id.in_(
-            select(BroadcastAttachment.broadcast_id).where(
-                BroadcastAttachment.attachment_id == attachment_id
-            )
-        ),
-    )
-    db.execute(
-        sql_delete(BroadcastAttachment).where(
-            BroadcastAttachment.attachment_id == attachment_id,
-            BroadcastAttachment.broadcast_id.in_(done),
-        )
-    )
 
 
 def _is_kept(character: str) -> bool:

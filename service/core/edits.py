@@ -9,7 +9,16 @@ from typing import Any
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session as Db
 
-from service.core import dispatchers, frozen, intake, owned, personalisation, recipients, signals
+from service.core import (
+    dispatchers,
+    frozen,
+    intake,
+    owned,
+    personalisation,
+    recipients,
+    signals,
+    uses,
+)
 from service.core.accounts import Accounts
 from service.core.deliveries import events, invalid
 from service.core.intake import BroadcastRequest
@@ -140,7 +149,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     broadcast.updated_at = now
     db.flush()
     db.execute(delete(BroadcastAttachment).where(BroadcastAttachment.broadcast_id == broadcast.id))
-    intake.hold_files(db, broadcast)
+    uses.hold_files(db, broadcast)
     signals.announce(db, broadcast)
     return broadcast
 

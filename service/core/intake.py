@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import undefer
@@ -28,6 +28,7 @@ from service.core import (
     reach,
     sessions,
     signals,
+    uses,
     variables,
     windows,
 )
@@ -41,7 +42,6 @@ from service.database import milliseconds
 from service.errors import ConflictError, InvalidError
 from service.models import (
     Broadcast,
-    BroadcastAttachment,
     BroadcastStatus,
     OnInvalid,
     Session,
@@ -303,7 +303,7 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int) -> Broadcast
         with db.begin_nested():
             db.add(broadcast)
             db.flush()
-            hold_files(db, broadcast)
+            uses.hold_files(db, broadcast)
     except IntegrityError as error:
         if earlier := _earlier(db, broadcast.client_id, order):
             return earlier
@@ -313,10 +313,3 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int) -> Broadcast
     invalid.keep(db, broadcast, plan.people)
     signals.announce(db, broadcast)
     return broadcast
-
-
-def hold_files(db: Db, broadcast: Broadcast) -> None:
-    """Protect the files of a broadcast from deletion while it needs them."""
-    used = {media["attachment_id"] for media in broadcast.content["media"]}
-    if rows := [{"broadcast_id": broadcast.id, "attachment_id": each} for each in used]:
-        db.execute(insert(BroadcastAttachment), rows)

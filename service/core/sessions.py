@@ -9,19 +9,17 @@ from typing import Any
 from marshmallow import ValidationError
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
-from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.channels.settings import servers
-from service.core import faults, holding, keys, owned, paging
-from service.core.attachments import finished, refuse_used
+from service.core import faults, holding, keys, owned, paging, uses
 from service.core.vault import Vault
 from service.database import now_ms
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
-from service.models import FOREVER, Broadcast, Session, UploadedMedia
+from service.models import FOREVER, Session, UploadedMedia
 
 _OPTIONS = ("name", "rate", "concurrency", "max_attempts", "on_uncertain", "prices")
 
@@ -136,9 +134,7 @@ def delete(db: Db, client_id: str, session_id: str) -> Session:
     others = owned.mine(Session, client_id).where(Session.id != session_id)
     if session.is_default and db.scalar(others.limit(1)) is not None:
         raise ConflictError("This is the default session. Make another session the default first.")
-    forget = sql_update(Broadcast).where(Broadcast.session_id == session_id, finished())
-    db.execute(forget.values(session_id=None), execution_options={"synchronize_session": False})
-    refuse_used(db, "session", Broadcast.session_id == session_id)
+    uses.release_session(db, session_id)
     db.delete(session)
     try:
         db.flush()
