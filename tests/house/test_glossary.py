@@ -12,11 +12,11 @@ from tests.conftest import ROOT
 GLOSSARY = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 TERMS = {
     word.lower() for term in re.findall(r"\*\*(.+?)\*\*", GLOSSARY) for word in term.split()
-} | {"api", "crier", "waha", "apprise"}
+} | {"api", "crier", "waha", "apprise", "gateway", "talking", "twilio"}
 
 PROGRAMMING = """
-    action age application archive area array attempt base blueprint bucket call caller cell
-    choice cloud collector command connection context converter coordinate count credential
+    about action age alphabet application archive area array attempt base blueprint bucket call caller cell
+    choice cloud code collector condition command connection context converter coordinate count credential
     database deleted engine entry failure field file filter flag form format id identity kind
     layout limit line listener location member meter method name number object order page parser
     phone place point pool preference prefix reason region request response result retry row
@@ -26,7 +26,7 @@ PROGRAMMING = """
 """Words with their usual meaning in programs, in HTTP and in tables."""
 
 SHAPES = """
-    active answering applied bubble change claimable claimed claimer closed depth derived due
+    active answering applied bubble change claimable claimed claimer closed counted depth derived due
     estimate export exported health imported in inbound incoming invalid lenient marks matches
     moment move moved omitted out outage owner pause prepared purged reach readiness received
     refused repeated replied shown strict watched whole written
