@@ -15,21 +15,21 @@ TERMS = {
 } | {"api", "crier", "waha", "apprise", "gateway", "talking", "twilio"}
 
 PROGRAMMING = """
-    about action age alphabet application archive area array attempt base blueprint bucket call caller cell
-    choice cloud code collector condition command connection context converter coordinate count credential
-    database deleted engine entry failure field file filter flag form format id identity kind
-    layout limit line listener location member meter method name number object order page parser
-    phone place point pool preference prefix reason region request response result retry row
-    rule secret section sent setting source state step storage store syntax table taken text
-    type url user value work worker
+    about action age alphabet application archive area array attempt base blueprint bucket call
+    caller cell choice cloud code collector command condition connection context converter
+    coordinate count credential database deleted engine entry failure field file filter flag
+    form format id identity kind layout limit line listener location member meter method name
+    number object order page parser phone place point pool preference prefix reason region
+    request response result retry row rule secret section sent setting source state step storage
+    store syntax table taken text type url user value work worker
 """
 """Words with their usual meaning in programs, in HTTP and in tables."""
 
 SHAPES = """
-    active answering applied bubble change claimable claimed claimer closed counted depth derived due
-    estimate export exported health imported in inbound incoming invalid lenient marks matches
-    moment move moved omitted out outage owner pause prepared purged reach readiness received
-    refused repeated replied shown strict watched whole written
+    active answering applied bubble change claimable claimed claimer closed counted depth
+    derived due estimate export exported health imported in inbound incoming invalid lenient
+    marks matches moment move moved omitted out outage owner pause prepared purged reach
+    readiness received refused repeated replied shown strict watched whole written
 """
 """States and shapes, which a class adds to the noun of its module, as in `purge.Purged`."""
 
