@@ -15,20 +15,21 @@ TERMS = {
 } | {"api", "crier", "waha", "apprise", "gateway", "talking", "twilio"}
 
 PROGRAMMING = """
-    about action age alphabet application archive area array attempt base blueprint bucket call
-    caller cell choice cloud code collector command condition connection context converter
-    coordinate count credential database deleted engine entry failure field file filter flag
-    form format id identity kind layout limit line listener location member meter method name
-    number object order page parser phone place point pool preference prefix reason region
-    request response result retry row rule secret section sent setting source state step storage
-    store syntax table taken text type url user value work worker
+    about action address age alphabet application archive area array attempt base blueprint
+    bucket call caller cell choice cloud code collector command condition connection context
+    converter coordinate count credential database deleted engine entry failure field file
+    filter flag form format id identity info kind layout limit line listener location member
+    meter method name number object order page parameter parser phone place point pool
+    preference prefix reading reason region request response result retry row rule secret
+    section sent setting source state step storage store syntax table taken text type url user
+    value work worker
 """
 """Words with their usual meaning in programs, in HTTP and in tables."""
 
 SHAPES = """
     active answering applied bubble change claimable claimed claimer closed counted depth
-    derived due estimate export exported health imported in inbound incoming invalid lenient
-    marks matches moment move moved omitted out outage owner pause prepared purged reach
+    derived due estimate export exported half health held imported in inbound incoming invalid
+    lenient marks matches moment move moved omitted out outage owner pause prepared purged reach
     readiness received refused repeated replied shown strict watched whole written
 """
 """States and shapes, which a class adds to the noun of its module, as in `purge.Purged`."""
@@ -55,7 +56,8 @@ def noun(name: str) -> str:
 
 def is_known(word: str) -> bool:
     known = TERMS | {*PROGRAMMING.split(), *SHAPES.split()}
-    return bool({word, word.removesuffix("s"), re.sub("ies$", "y", word)} & known)
+    singular = {word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)}
+    return bool({word, re.sub("ves$", "f", word), *singular} & known)
 
 
 def test_every_public_class_is_named_by_a_word_of_the_glossary() -> None:
