@@ -13,6 +13,8 @@ T ?=
 JOBS ?= 3
 # The title of a migration: make revision m="add expiry"
 m ?=
+# Leave the demonstration running, to look at in a browser: make demo KEEP=1
+KEEP ?=
 # Options for the resolver: make lock UPGRADE=--upgrade, or --upgrade-package=flask
 UPGRADE ?=
 
@@ -32,7 +34,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 # A half-made environment is made again.
 .DELETE_ON_ERROR:
-.PHONY: help run worker demo test cover lint types layers fix migrate revision bench chaos lock sure clean
+.PHONY: help run worker demo test cover lint types layers fix migrate revision bench chaos pictures lock sure clean
 
 # What would put packages elsewhere than into .venv, or take modules from elsewhere.
 export PIP_USER := 0
@@ -51,8 +53,8 @@ run: $(RUN) ## Serve on 127.0.0.1:$PORT (8000); the first start prints a request
 worker: $(ENGINE) ## Send what DISPATCH=procrastinate leaves in the queue of a Postgres database
 	@exec $(BIN)/flask --app wsgi worker
 
-demo: $(RUN) ## Show a broadcast from request to last delivery, with a service of its own
-	@$(BIN)/python -m service.demo
+demo: $(RUN) ## Show a broadcast to its last delivery; KEEP=1 leaves the service and its console up
+	@KEEP=$(KEEP) $(BIN)/python -m service.demo
 
 test: $(DEV) $(NODE) ## Test on SQLite and Postgres; T=path for a part
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal $(T)
@@ -94,6 +96,9 @@ bench: $(DEV) ## Measure speed beside the usual ways, and print the table
 
 chaos: $(DEV) ## Kill, freeze and starve a running service, and count what was lost
 	@$(BIN)/python -m chaos
+
+pictures: $(DEV) ## Take the pictures of the console that the documentation shows
+	@$(BIN)/python -m tests.console.pictures
 
 lock: | $(BIN)/python ## Pin the requirements anew; UPGRADE=--upgrade takes the newest of all
 	@$(PIP) $(UV)

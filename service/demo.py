@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,13 @@ _ROOT = Path(__file__).resolve().parent.parent
 _PICTURES = [_ROOT / "service/static/demo" / name for name in ("evening.jpeg", "crier.png")]
 _ORDINARY = [str(12025550110 + number) for number in range(30)]
 _PATIENCE = 60.0
+
+_AREAS = (202, 212, 213, 312, 404, 415, 503, 617, 702, 808)
+_CROWD = [
+    str((1_000 + area) * 10_000_000 + 5_550_110 + number) for area in _AREAS for number in range(89)
+]
+_SLOW = 5
+"""Messages a second of the broadcast that is left in progress."""
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Calls without a proxy: whatever the environment says, the service is on this machine."""
@@ -85,10 +93,13 @@ def main() -> int:
         _flask(environment, "migrate")
         _say("making a client with a sandbox session and a token")
         _flask(environment, "client", "create", "demo")
-        token = _flask(environment, "token", "create", "demo").strip()
+        token = _flask(environment, "token", "create", "demo", "--scope", "admin").strip()
         _say(f"starting gunicorn on 127.0.0.1:{environment['PORT']}")
         with _serving(environment) as address:
             fine = _show(Api(address, token))
+            _say_where_the_console_is(environment, address)
+            if environment.get("KEEP"):
+                _keep(Api(address, token))
     took = time.monotonic() - began
     click.echo(f"\nStopped all that was started, after {took:.1f} s.")
     _say_what_is_next()
@@ -179,7 +190,7 @@ def _environment(folder: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in {"PATH", "HOME", "LANG", "TMPDIR"}
+        if name in {"PATH", "HOME", "KEEP", "LANG", "TMPDIR"}
     }
     return kept | {
         "DATA_DIR": str(folder),
@@ -232,6 +243,28 @@ def _await(address: str, server: subprocess.Popen[bytes]) -> None:
 
 def _say(what: str) -> None:
     click.echo(f"  {what}")
+
+
+def _say_where_the_console_is(environment: dict[str, str], address: str) -> None:
+    link = _flask(environment, "console", "link", "demo", "--address", address).strip()
+    click.echo(f"\nThe console, by a link that signs you in once:\n  {link}")
+    if not environment.get("KEEP"):
+        click.echo("  make demo KEEP=1 leaves it running, with a broadcast in progress.")
+
+
+def _keep(api: Api) -> None:
+    """Send a slow broadcast, and leave the service running until somebody presses Ctrl-C."""
+    slow = {"name": "slow", "channel": "sandbox", "rate": _SLOW}
+    order = {
+        "session_id": api.post("/session", slow)["_id"],
+        "send_type": "individual",
+        "to": _CROWD,
+        "message": {"text": "The clinic moves to 12 Harbour Road on Monday."},
+    }
+    api.post("/broadcast", order)
+    click.secho("\nA broadcast is in progress. Ctrl-C stops the service.", bold=True)
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def _say_what_is_next() -> None:

@@ -123,6 +123,28 @@ def test_a_broadcast_with_an_attachment_goes_through_nginx_to_the_dispatcher(sit
 
 
 @needs_nginx
+def test_the_first_page_of_the_console_takes_less_than_100_kb(site: Site) -> None:
+    answer, page = site.ask("GET", "/console/sign-in", Accept_Encoding="gzip")
+    assert answer.status == 200
+    assert "Content-Encoding" not in answer.headers, "it has words that must not be guessed"
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.decode()))
+    assert len(loaded) >= 5
+    size = len(page)
+    for file in loaded:
+        answer, content = site.ask("GET", file, Accept_Encoding="gzip")
+        assert answer.headers["Content-Encoding"] == "gzip" or len(content) < 1024, file
+        size += len(content)
+    assert size < 100_000
+
+
+@needs_nginx
+def test_one_address_signs_in_only_so_often(site: Site) -> None:
+    statuses = {site.ask("GET", "/console/sign-in")[0].status for _ in range(30)}
+    assert statuses == {200, 429}
+
+
+@needs_nginx
 def test_nginx_serves_a_file_whole_in_ranges_and_not_again(site: Site) -> None:
     path, picture = site.upload()["path"].removeprefix("."), PICTURE.read_bytes()
     answer, content = site.ask("GET", path)
