@@ -54,18 +54,19 @@ def page(db: Db, scope: DeliveryScope, request: PageRequest) -> Page[Entry]:
 
 
 def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequest) -> Page[Entry]:
-    """Return one page of the deliveries to somebody."""
-    # Compared as an expression, so that no index leads from the client to each of its broadcasts.
-    is_mine = (Broadcast.client_id + "") == scope.client_id
-    of_all: Any = select(Delivery, Broadcast).where(Broadcast.id == Delivery.broadcast_id, is_mine)
-    found = of_all.where(Delivery.recipient == recipient, is_deleted(deleted=scope.deleted))
-    if scope.within is not None:
-        found = found.where((Broadcast.session_id + "") == scope.within)
+    """Return one page of the deliveries to one recipient.
+
+    The client is looked up for each delivery that the index of recipients finds. As a join, a
+    database may begin at the client instead, and look into each of its broadcasts.
+    """
+    whose = _mine(Broadcast.client_id, scope).where(Broadcast.id == Delivery.broadcast_id)
+    is_mine = whose.scalar_subquery() == scope.client_id
+    found: Any = select(Delivery.id).where(Delivery.recipient == recipient, is_mine)
     total = count(db, found)
     request.check(total)
     ordered = found.order_by(request.order(Delivery.id))
-    rows = db.execute(ordered.limit(request.page_size).offset(request.offset)).all()
-    return Page([Entry(row.Delivery, row.Broadcast) for row in rows], total, request)
+    wanted = db.scalars(ordered.limit(request.page_size).offset(request.offset)).all()
+    return Page(_entries(db, list(wanted)), total, request)
 
 
 def get(db: Db, scope: DeliveryScope, delivery_id: str) -> Entry:
