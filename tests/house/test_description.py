@@ -43,7 +43,7 @@ MADE = {
     *("attachment_id", "broadcast_id", "callback_id", "contact_id", "delivery_id", "event_id"),
     *("group_id", "session_id"),
 }
-EXAMPLES = int(os.environ.get("EXAMPLES") or 6)
+EXAMPLES = int(os.environ.get("EXAMPLES") or 4)
 """Requests for each operation on SQLite; a third on Postgres, where only statements differ."""
 _numbers = itertools.count(1)
 
