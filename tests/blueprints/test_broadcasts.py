@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.app import Application
-from service.core import intake, recipients
+from service.core import reach, recipients
 from service.core.deliveries import chunks, claims, transitions
 from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
@@ -57,7 +57,7 @@ def test_to_may_be_a_list_and_comes_back_as_it_was_given(acme: Tenant) -> None:
 
 def test_recipients_that_bring_variables_keep_them(acme: Tenant) -> None:
     given = [{"to": NUMBERS[0], "variables": {"name": "Ada", "age": 36}}, NUMBERS[1]]
-    made = make(acme, to=given)
+    made = make(acme, to=given, message={"text": "Hi {{name|}} {{age|}}"})
     assert made["to"] == given
     deliver(acme, made["_id"], DeliveryStatus.SENT)
     shown = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]
@@ -68,7 +68,7 @@ def test_the_variables_of_a_group_are_those_of_its_members(acme: Tenant) -> None
     contact = acme.make("/contact", name="Ada", phones=[NUMBERS[0]])
     group = acme.make("/group", name="friends", contacts=[contact["_id"]])
     to = [{"to": group["_id"], "variables": {"team": "red"}}]
-    made = make(acme, send_type="group", to=to)
+    made = make(acme, send_type="group", to=to, message={"text": "Go, {{team}}!"})
     deliver(acme, made["_id"], DeliveryStatus.SENT)
     [shown] = acme.get(f"/broadcast/{made['_id']}/delivery").json["data"]
     assert (shown["recipient"], shown["variables"]) == (NUMBERS[0], {"team": "red"})
@@ -77,10 +77,10 @@ def test_the_variables_of_a_group_are_those_of_its_members(acme: Tenant) -> None
 def test_variables_of_too_many_bytes_are_refused(
     acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (intake, recipients):
+    for module in (reach, recipients):
         monkeypatch.setattr(module, "MOST_BYTES", 10)
     to = [{"to": NUMBERS[0], "variables": {"name": "Ada"}}]
-    answer = acme.post("/broadcast", json=order(to=to))
+    answer = acme.post("/broadcast", json=order(to=to, message={"text": "{{name}}"}))
     reason = "Has more than 10 bytes of variables. Send several broadcasts."
     assert (answer.status_code, answer.json["errors"]) == (422, {"to": [reason]})
 
@@ -103,7 +103,10 @@ def test_the_message_comes_back_as_it_was_given(acme: Tenant) -> None:
         ({"to": [["12025550110"]]}, "to"),
         ({"to": {"a": 1}}, "to"),
         ({"to": [{"to": NUMBERS[0]}, {"a": 1}]}, "to.1"),
-        ({"to": [{"to": NUMBERS[0], "variables": {"name": []}}]}, "to.0"),
+        (
+            {"to": [{"to": NUMBERS[0], "variables": {"a": []}}], "message": {"text": "{{a}}"}},
+            "to.0",
+        ),
         ({"to": None}, "to"),
         ({"to": "2348179803743,letters,2349048988056,12"}, "to.1"),
         ({"send_type": ...}, "send_type"),
