@@ -7,6 +7,7 @@ recipients.
 from __future__ import annotations
 
 import re
+import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -267,8 +268,9 @@ class Reading:
         self._numbering, self._most_bad = numbering, most_bad
         self._normalise, self._reason = _way(send_type, numbering)
         self._takes_ids = send_type == SendType.INDIVIDUAL
-        self._found: dict[str, int] = {}
-        self._rows = array("L")
+        self._found: dict[str, str] = {}
+        self._rows = array("I")
+        self._repeats = _Repeats()
         self._bad: list[BadEntry] = []
 
     @property
@@ -294,11 +296,12 @@ class Reading:
         except UnusableVariablesError as error:
             self._refuse(row, str(error))
             return
-        if (place := self._found.setdefault(recipient, len(self._rows))) == len(self._rows):
+        known = self._found.setdefault(recipient, recipient)
+        if len(self._found) > len(self._rows):
             self._rows.append(row.position)
             self.brought.add(values)
-        elif self.brought.of(place) != values:
-            self._refuse(row, f"is entry {self._rows[place]} too, {_OTHERWISE}")
+        else:
+            self._repeats.add(known, row.position, values)
 
     def read(self, written: str) -> str | None:
         """Return the recipient that an entry names, None for a bad one."""
@@ -306,9 +309,12 @@ class Reading:
 
     def recipients(self, given: Given, source: Source) -> Recipients:
         """Return what was read."""
+        for recipient, place, position in self._repeats.differing(self._found, self.brought):
+            reason = f"is entry {self._rows[place]} too, {_OTHERWISE}"
+            self._refuse(Row(position, recipient), reason)
         return Recipients(
             tuple(self._found),
-            tuple(self._bad),
+            tuple(sorted(self._bad)),
             self.bad_count,
             self.count,
             given,
@@ -329,6 +335,40 @@ class Reading:
         self.bad_count += 1
         if len(self._bad) < self._most_bad:
             self._bad.append(BadEntry(row.position, row.written.strip()[:_LONGEST_SHOWN], reason))
+
+
+class _Repeats:
+    """Entries that name somebody again: who, at which position, and a mark of their variables.
+
+    They are compared at the end: to know everybody's place meanwhile takes 30 MB of a million.
+    """
+
+    def __init__(self) -> None:
+        self._who: list[str] = []
+        self._positions = array("L")
+        self._marks = array("L")
+
+    def add(self, recipient: str, position: int, values: Mapping[str, str]) -> None:
+        """Note an entry."""
+        self._who.append(recipient)
+        self._positions.append(position)
+        self._marks.append(_mark(variables.dump(values)))
+
+    def differing(
+        self, everybody: Iterable[str], brought: Variables
+    ) -> Iterator[tuple[str, int, int]]:
+        """Yield who brings other variables than the first time, their place, and the position."""
+        again = frozenset(self._who)
+        if not again:
+            return
+        places = {each: place for place, each in enumerate(everybody) if each in again}
+        for who, position, mark in zip(self._who, self._positions, self._marks, strict=True):
+            if _mark(brought.texts[places[who]]) != mark:
+                yield who, places[who], position
+
+
+def _mark(text: str) -> int:
+    return zlib.crc32(text.encode())
 
 
 def _rows(to: Sequence[Any]) -> Iterator[Row]:

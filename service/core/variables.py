@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import Any, Final
 
+from service.core.texts import Texts
+
 MOST: Final = 50
 """The most variables of one recipient."""
 
@@ -64,15 +66,19 @@ class Variables:
     """The variables of all recipients of a broadcast, in the order of the recipients.
 
     `texts` has the JSON of each, an empty text for none. `counts` says how many have a variable,
-    `longest` is the longest value of each, and `size` counts the bytes of all. `seen` are the names
-    that came, also of those that were not kept.
+    `longest` is the longest value of each. `seen` are the names that came, also of those that were
+    not kept.
     """
 
-    texts: list[str] = field(default_factory=list)
+    texts: Texts = field(default_factory=Texts)
     counts: dict[str, int] = field(default_factory=dict)
     longest: dict[str, str] = field(default_factory=dict)
-    size: int = 0
     seen: set[str] = field(default_factory=set)
+
+    @property
+    def size(self) -> int:
+        """How many bytes they take."""
+        return self.texts.size
 
     def see(self, given: Iterable[str]) -> None:
         """Note names; those of the first recipients are enough."""
@@ -81,9 +87,7 @@ class Variables:
 
     def add(self, values: Mapping[str, str]) -> None:
         """Append the variables of the next recipient."""
-        text = dump(values)
-        self.texts.append(text)
-        self.size += len(text) if text.isascii() else len(text.encode())
+        self.texts.append(dump(values))
         counts, longest = self.counts, self.longest
         for name, value in values.items():
             counts[name] = counts.get(name, 0) + 1
