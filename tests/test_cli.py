@@ -298,10 +298,7 @@ def test_the_first_start_makes_a_client_and_a_request_to_paste(
     assert re.search(r"http://127\.0\.0\.1:\d+/console/sign-in\?link=[\w-]{40,}$", console)
 
 
-def test_a_link_to_the_console_signs_its_client_in(
-    flask: Flask, fresh: Database, crier: Crier
-) -> None:
-    del fresh
+def test_a_link_to_the_console_signs_its_client_in(flask: Flask, crier: Crier) -> None:
     flask("client", "create", "Acme")
     line = printed(
         flask("console", "link", "Acme", "--scope", "read", "--address", "https://c.example/")
