@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
+from service.core import identities
 from service.core.broadcasts import is_deleted
 from service.core.paging import Page, PageRequest, count
 from service.errors import NotFoundError
@@ -54,14 +55,15 @@ def page(db: Db, scope: DeliveryScope, request: PageRequest) -> Page[Entry]:
 
 
 def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequest) -> Page[Entry]:
-    """Return one page of the deliveries to one recipient.
+    """Return one page of the deliveries to one recipient, under all addresses that are known.
 
     The client is looked up for each delivery that the index of recipients finds. As a join, a
     database may begin at the client instead, and look into each of its broadcasts.
     """
     whose = _mine(Broadcast.client_id, scope).where(Broadcast.id == Delivery.broadcast_id)
     is_mine = whose.scalar_subquery() == scope.client_id
-    found: Any = select(Delivery.id).where(Delivery.recipient == recipient, is_mine)
+    addresses = identities.forms(db, scope.client_id, [recipient])
+    found: Any = select(Delivery.id).where(Delivery.recipient.in_(addresses), is_mine)
     total = count(db, found)
     request.check(total)
     ordered = found.order_by(request.order(Delivery.id))

@@ -49,6 +49,9 @@ def move(db: Db, client_id: str, moves: Iterable[Move], *, now: int) -> list[Cla
         user_ids = [address for address in (*before, *each.after) if is_user_id(address)]
         if number:
             _change_contacts(db, client_id, before, number, now)
+            former = {form: number for form in before if form not in after}
+            if former:
+                identities.put(db, client_id, former, now=now)
             revoked += learn(db, client_id, (Person(number, known) for known in user_ids), now=now)
         elif old := next((form for form in before if not is_user_id(form)), ""):
             revoked += learn(db, client_id, (Person(old, known) for known in user_ids), now=now)

@@ -9,7 +9,7 @@ from service.models.base import Base, Id, Moment
 
 
 class Identity(Base):
-    """A person's user id (`CC.…`, one for each business) and the number that is known for it.
+    """A person's user id (`CC.…`, one for each business), or a former number, and the number now.
 
     `number` is the WhatsApp id, in E.164 digits.
     """

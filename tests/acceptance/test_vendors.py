@@ -111,6 +111,9 @@ def test_somebody_with_a_new_number_keeps_opt_outs_and_contact(
     told(sending, session, webhook("messages", of_number(messages=[moved])))
     assert set(opted_out(sending, session)) == {ADA, GRACE}
     assert sending.get(f"/contact/{made['_id']}")["phones"] == [GRACE]
+    sending.broadcast([GRACE], session)
+    with sending.running():
+        until(lambda: sending.client.get(f"/delivery?recipient={ADA}").json["data"])
     (reply,) = sending.client.get("/reply").json["data"]
     assert (reply["kind"], reply["text"]) == ("user_changed_number", "Ada changed number")
 
