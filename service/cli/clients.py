@@ -13,13 +13,13 @@ from service.cli.terminal import Group, Line, paste, reading, writing
 from service.core import clients, sessions
 from service.database import now_ms
 
-client = Group("client", help="Create, list and disable clients: whoever sends here.")
+client = Group("client", help="Create, list and disable clients (tenants).")
 
 
 @client.command("create")
 @click.argument("name", type=Line())
 def create(name: str) -> None:
-    """Create a client called NAME, with a sandbox session to try things out."""
+    """Create the client NAME, with a sandbox session for trying things out."""
     with writing() as db:
         client_id = make(db, name)
     following = paste(f"token create {shlex.quote(name)}")
@@ -28,7 +28,7 @@ def create(name: str) -> None:
 
 @client.command("list")
 def index() -> None:
-    """List all clients, the oldest first."""
+    """List all clients, oldest first."""
     with reading() as db:
         for each in clients.every(db):
             disabled = "  disabled" if each.disabled_at else ""
@@ -60,9 +60,9 @@ def disable(name: str) -> None:
 @client.command("enable")
 @click.argument("name")
 def enable(name: str) -> None:
-    """Accept the tokens of the client NAME again; its broadcasts go on."""
+    """Accept the tokens of the client NAME again, and continue its broadcasts."""
     resumed = _change(clients.enable, name)
-    click.echo(f"Client {name} is enabled; {resumed} of its broadcasts go on.")
+    click.echo(f"Client {name} is enabled; {resumed} of its broadcasts continue.")
 
 
 def _change(verb: Callable[..., int], name: str) -> int:

@@ -1,4 +1,4 @@
-"""Commands about the engine `procrastinate`, an extra."""
+"""Commands for the optional engine `procrastinate`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from service.cli.terminal import Command, Group, insist_on_keys, insist_on_table
 from service.dispatch import memory
 from service.metrics import meters
 
-engine = Group("engine", help="Set up the engine `procrastinate`, an extra (Postgres).")
+engine = Group("engine", help="Set up the optional engine `procrastinate` (Postgres).")
 
 
 @click.command("worker", cls=Command)
 def worker() -> None:
-    """Work through the jobs that DISPATCH=procrastinate leaves, until SIGTERM or SIGINT."""
+    """Process the jobs of DISPATCH=procrastinate, until SIGTERM or SIGINT."""
     parts = crier()
     if parts.settings.dispatch != "procrastinate":
         raise click.ClickException(
-            "A worker has nothing to do unless DISPATCH=procrastinate is set, here as for the web"
-            f" workers; `{paste('dispatch')}` needs no jobs."
+            "A worker needs DISPATCH=procrastinate, here and for the web workers. Without it, use"
+            f" `{paste('dispatch')}`."
         )
     found = _engine()
     insist_on_tables()
@@ -41,23 +41,23 @@ def worker() -> None:
 
 @engine.command("setup")
 def set_up() -> None:
-    """Create the tables of the queue, procrastinate's own; they are no part of our migrations."""
+    """Create procrastinate's own tables. Crier's migrations do not include them."""
     database = crier().database
     if database.is_sqlite:
         raise click.ClickException(
-            "The engine `procrastinate` keeps its queue in Postgres: set DATABASE_URL. On SQLite"
-            " the web workers send by themselves (DISPATCH=threads)."
+            "The engine `procrastinate` needs Postgres: set DATABASE_URL. On SQLite, use"
+            " DISPATCH=threads: the web workers send."
         )
     found = _engine()
     try:
         made = found.set_up(database)
     except found.EngineError as error:
         raise click.ClickException(str(error)) from error
-    click.echo("The queue is there." if made else "The queue was there already.")
+    click.echo("The queue was created." if made else "The queue already exists.")
 
 
 def _engine() -> Any:
-    """Import the engine, or say what it needs: it is an extra."""
+    """Import the engine, or say how to install it."""
     try:
         return importlib.import_module("service.dispatch.procrastinate.engine")
     except ModuleNotFoundError as error:

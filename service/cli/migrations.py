@@ -1,4 +1,4 @@
-"""The command that makes the tables."""
+"""The command that migrates the database."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from service.database import lacks_tables
 
 @click.command("migrate", cls=Command)
 def migrate() -> None:
-    """Bring the database to the newest migration; it may be repeated.
+    """Migrate the database to the newest version. It may be repeated.
 
-    Makes the tables of a new database too. A lock is waited for one second at most.
+    It also creates the tables of a new database. It waits at most one second for a lock.
     """
     upgrade()
 
 
 def upgrade() -> None:
-    """Run the migrations that the database has not seen, and mark what their version could not."""
+    """Run the missing migrations, and add key marks that older versions did not store."""
     _migrate()
     with writing() as db:
         keys.adopt(db, crier().vault)
@@ -39,10 +39,10 @@ def _migrate() -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        sentence = f"The database was migrated by another version of Crier than this one ({error})."
+        sentence = f"Another version of Crier has migrated this database ({error})."
         raise click.ClickException(sentence) from error
     except (OperationalError, ProgrammingError) as error:
         if not lacks_tables(error):
             raise
-        sentence = f"These tables are not those that a migration begins with ({error.orig})."
+        sentence = f"The tables are not in the state that a migration expects ({error.orig})."
         raise click.ClickException(sentence) from error

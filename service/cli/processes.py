@@ -1,4 +1,4 @@
-"""The command that dispatches in a process of its own."""
+"""The command that dispatches in a separate process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.metrics import meters
 
 @click.command("dispatch", cls=Command)
 def dispatch() -> None:
-    """Send what the web workers accept, in a process of its own, until SIGTERM or SIGINT."""
+    """Send what the web workers accept, in a separate process, until SIGTERM or SIGINT."""
     parts = crier()
     insist_on_tables()
     insist_on_keys()

@@ -1,4 +1,4 @@
-"""The command that deletes what is old."""
+"""The command that deletes old broadcasts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.pg import waiting
 
 
 class Age(click.ParamType[int]):
-    """A length of time such as `90d`, in milliseconds."""
+    """A duration such as `90d`, converted to milliseconds."""
 
     name = "age"
     _UNITS: ClassVar = {"h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -27,7 +27,7 @@ class Age(click.ParamType[int]):
         """Read a number and its unit."""
         match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", str(value))
         if match is None:
-            self.fail(f"{value!r} is not a length of time such as 12h, 90d or 8w.", param, context)
+            self.fail(f"{value!r} is not a duration such as 12h, 90d or 8w.", param, context)
         return int(match[1]) * self._UNITS[match[2]]
 
 
@@ -41,7 +41,7 @@ class Age(click.ParamType[int]):
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a flag so
-    """Delete broadcasts that were closed that long ago, with their deliveries; never open ones.
+    """Delete broadcasts that were closed that long ago, with their deliveries.
 
     Besides: replies of that age, receipts that name nothing of ours, and files that a crash left
     behind.

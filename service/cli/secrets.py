@@ -1,4 +1,4 @@
-"""Commands about the keys that the secrets of sessions are encrypted with."""
+"""Commands for the keys that encrypt the secrets of sessions."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from service.blueprints.context import crier
 from service.cli.terminal import Group, paste, writing
 from service.core import keys
 
-secrets = Group("secrets", help="Encrypt the secrets of sessions anew, or give up a lost key.")
+secrets = Group("secrets", help="Re-encrypt the secrets of sessions, or give up a lost key.")
 
 
 @secrets.command("rotate")
 def rotate() -> None:
-    """Encrypt all secrets with the first key of SECRET_KEY; the service may run meanwhile.
+    """Encrypt all secrets with the first key of SECRET_KEY, while the service runs.
 
-    When it says so, the other keys are not needed any more.
+    Afterwards the other keys are no longer needed, if the command says so.
     """
     renewed = total = _pass()
-    while renewed:  # Until nobody has written with another key meanwhile.
+    while renewed:  # another process may have written with another key in the meantime
         renewed = _pass()
         total += renewed
-    said = f"Sessions whose secrets were encrypted anew: {total}."
+    said = f"Re-encrypted the secrets of {total} sessions."
     if closed := parts.unopened(crier()):
         raise click.ClickException(f"{said} {closed.sentence()}")
-    click.echo(f"{said} The first key opens all of them: SECRET_KEY needs no other.")
+    click.echo(f"{said} The first key decrypts all of them: SECRET_KEY needs no other.")
 
 
 @secrets.command("forget")
 @click.confirmation_option(
-    prompt="The sessions that no key here opens stay blocked until they get new secrets. Go on?"
+    prompt="Sessions without a key stay blocked until they get new secrets. Continue?"
 )
 def forget() -> None:
-    """Give up keys that are lost; their sessions stay blocked until they get new secrets."""
+    """Give up lost keys. Their sessions stay blocked until they get new secrets."""
     with writing() as db:
         lost = keys.forget(db, crier().vault)
     for session_id, name in lost:
         click.echo(f"{session_id}  {name}")
     click.echo(
-        f"{len(lost)} sessions need new secrets, by PUT /session/{{id}}. Should a key turn up, add"
-        f" it to SECRET_KEY and run `{paste('secrets rotate')}`."
+        f"{len(lost)} sessions need new secrets: send them with PUT /session/{{id}}. If you find a"
+        f" key, add it to SECRET_KEY and run `{paste('secrets rotate')}`."
     )
 
 

@@ -1,4 +1,4 @@
-"""What every command has: the database, and failures told as sentences."""
+"""What all commands share: the database, and errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from service.schemas.base import LONGEST_LINE, is_line
 
 
 class Command(click.Command):
-    """A command whose failures are sentences, and its exit status 1 then."""
+    """A command that prints an error as a sentence and exits with status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -33,17 +33,17 @@ class Command(click.Command):
 
 
 class Line(click.ParamType[str]):
-    """A name: one line, as the API wants those of its objects."""
+    """A name on one line, validated like the API's names."""
 
     name = "text"
 
     def convert(
         self, value: Any, param: click.Parameter | None, context: click.Context | None
     ) -> str:
-        """Return the name without the blanks around it."""
+        """Return the name without surrounding spaces."""
         name = str(value).strip()
         if len(name) > LONGEST_LINE:
-            self.fail(f"A name has {LONGEST_LINE} characters at most.", param, context)
+            self.fail(f"A name may have at most {LONGEST_LINE} characters.", param, context)
         try:
             return is_line(name)
         except ValidationError as error:
@@ -63,24 +63,24 @@ def writing() -> AbstractContextManager[Db]:
 
 
 def reading() -> AbstractContextManager[Db]:
-    """Open a look at the service's database."""
+    """Open a read transaction of the service's database."""
     _insist_on_a_database()
     return crier().database.reading()
 
 
 def _insist_on_a_database() -> None:
-    """Raise ClickException where there is none yet: SQLite would make one, wherever that is."""
+    """Raise ClickException if there is no SQLite file: opening would create one."""
     database = crier().database
     file = database.engine.url.database if database.is_sqlite else None
     if file and not Path(file).exists():
         raise click.ClickException(
             f"There is no database {file}. Set DATA_DIR to the folder of the service, or run"
-            f" `{paste('migrate')}` to make a database here."
+            f" `{paste('migrate')}` to create a database here."
         )
 
 
 def paste(command: str) -> str:
-    """Return how a command of ours is typed in the working folder, as it was this time."""
+    """Return how to type a command in the working folder."""
     flask = Path(sys.executable).with_name("flask")
     found = shutil.which("flask")
     if found and Path(found).absolute() == flask:
@@ -90,16 +90,16 @@ def paste(command: str) -> str:
 
 
 def insist_on_tables() -> None:
-    """Raise ClickException where tables are missing; if the database is away, that passes."""
+    """Raise ClickException if tables are missing, but not if the database is unreachable."""
     with suppress(*OUT_OF_REACH):
         if migration_problem(crier().database.engine):
             raise click.ClickException(_no_tables())
 
 
 def insist_on_keys() -> None:
-    """Name the sessions that no key opens; raise ClickException where none of the keys opens any.
+    """Print the sessions that no key decrypts; raise ClickException if no key decrypts any.
 
-    If the database is away, that passes.
+    Do nothing if the database is unreachable.
     """
     with suppress(*OUT_OF_REACH):
         closed = unopened(crier())
@@ -111,7 +111,7 @@ def insist_on_keys() -> None:
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Turn failures into sentences for the terminal."""
+    """Turn errors into messages for the terminal."""
     try:
         yield
     except ServiceError as error:
@@ -124,13 +124,13 @@ def plainly() -> Iterator[None]:
 
 
 def _said(error: ServiceError) -> str:
-    """Return a failure's sentence and what it says of single fields."""
+    """Return an error's message and the reasons of its fields."""
     reasons = [reason for reasons in error.errors.values() for reason in reasons]
     return " ".join([error.message, *(reason for reason in reasons if reason != error.message)])
 
 
 def _no_tables() -> str:
-    return f"The database lacks tables that this version needs: run `{paste('migrate')}`."
+    return f"The database schema does not match this version: run `{paste('migrate')}`."
 
 
 def _of_database(error: SQLAlchemyError) -> str:
@@ -140,4 +140,4 @@ def _of_database(error: SQLAlchemyError) -> str:
         raise error
     gist = str(getattr(error, "orig", error)).partition("\n")[0]
     where = "DATABASE_URL" if crier().settings.database_url else "DATA_DIR"
-    return f"The database did not do it ({gist}): check {where}, and that it is there and running."
+    return f"The database failed ({gist}). Check {where}, and whether the database is running."

@@ -1,4 +1,4 @@
-"""Commands about the tokens that client programs carry."""
+"""Commands for the tokens of clients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from service.core.tokens import Scope
 from service.database import now_ms
 from service.models import Token
 
-token = Group("token", help="Create, list and revoke the tokens that client programs carry.")
+token = Group("token", help="Create, list and revoke the tokens of clients.")
 
 
 @token.command("create")
 @click.argument("client")
 @click.option(
-    "--name", type=Line(), default="default", show_default=True, help="What you will know it by."
+    "--name",
+    type=Line(),
+    default="default",
+    show_default=True,
+    help="A name for the list of tokens.",
 )
 @click.option(
     "--scope",
@@ -27,7 +31,7 @@ token = Group("token", help="Create, list and revoke the tokens that client prog
     default=(Scope.SEND.value,),
     show_default=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="read: look; send: also broadcasts, files, contacts; admin: also sessions.",
+    help="read: only read; send: also broadcasts, files, contacts; admin: also sessions.",
 )
 @click.option(
     "--days",
@@ -38,7 +42,7 @@ token = Group("token", help="Create, list and revoke the tokens that client prog
 )
 @click.option("--forever", is_flag=True, help="Do not expire.")
 def create(client: str, name: str, scopes: tuple[str, ...], days: int, forever: bool) -> None:  # noqa: FBT001 - click passes a flag so
-    """Create a token for CLIENT and print it: it is not shown again.
+    """Create a token for CLIENT and print it once.
 
     In its last 30 days, answers to it have a header `Token-Expires`.
     """
@@ -52,7 +56,7 @@ def create(client: str, name: str, scopes: tuple[str, ...], days: int, forever: 
 @token.command("list")
 @click.argument("client", required=False)
 def index(client: str | None) -> None:
-    """List the tokens of CLIENT, or of all clients; their secrets are not known any more."""
+    """List the tokens of CLIENT, or of all clients, without their secrets."""
     with reading() as db:
         owner = clients.get(db, client).id if client else None
         for each in tokens.every(db, owner):
@@ -62,7 +66,7 @@ def index(client: str | None) -> None:
 @token.command("revoke")
 @click.argument("token")
 def revoke(token: str) -> None:
-    """End a TOKEN at once, named by its id, its beginning (`crier_a1b2c3`) or itself."""
+    """Revoke a TOKEN by its id, its first characters (`crier_a1b2c3`) or the token itself."""
     with writing() as db:
         revoked = tokens.revoke(db, token, now_ms())
     click.echo(f"Token {revoked.prefix}… is revoked.")

@@ -1,4 +1,4 @@
-"""The command that `make run` begins with."""
+"""The command that `make run` starts with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.database import now_ms
 _LAST_PORT = 65_535
 
 _GREETING = """\
-A client `default` was made, with a sandbox session. Its token is shown only this once:
+Created the client `default` with a sandbox session. Its token is shown only once:
 
   {secret}
 
@@ -31,7 +31,7 @@ Send a first broadcast:
     --data '{{"send_type": "individual", "to": "12025550110,12025550111,12025550101",
              "message": {{"text": "Hello from Crier"}}}}'
 
-and see how it fares:
+See its progress:
 
   curl -H 'Authorization: Bearer {secret}' {address}/broadcast
 
@@ -42,7 +42,7 @@ _AGAIN = "The API is described at {address}/docs. A new token: {token}"
 
 _CONSOLE = "The console, by a link that signs you in once: {link}"
 
-_AS_ROOT = "Running as root, without need: any user will do who may write to DATA_DIR."
+_AS_ROOT = "Running as root is not necessary: any user who can write to DATA_DIR will do."
 
 
 @click.command("welcome", cls=Command)
@@ -50,11 +50,11 @@ _AS_ROOT = "Running as root, without need: any user will do who may write to DAT
     "--address",
     default="",
     show_default="http://127.0.0.1:$PORT",
-    help="Where the service will answer.",
+    help="URL at which the service will answer.",
 )
 def welcome(address: str) -> None:
-    """Migrate, and say where the service answers; at the very first start also make a client."""
-    # As gunicorn.conf.py reads it; `.env` has been read with the settings.
+    """Migrate, and print the URL of the service; at the first start also create a client."""
+    # Like gunicorn.conf.py; the settings have already read `.env`.
     port = os.environ.get("PORT") or "8000"
     if not (address or os.environ.get("BIND")):
         _insist_on(port)
@@ -75,7 +75,7 @@ def welcome(address: str) -> None:
 
 
 def _first_token(db: Db) -> str:
-    """Make the first client, and return the secret of its token."""
+    """Create the first client, and return its token."""
     _, secret = tokens.create(
         db, make(db, "default"), "first", [Scope.ADMIN], tokens.in_days(now=now_ms())
     )
@@ -83,9 +83,9 @@ def _first_token(db: Db) -> str:
 
 
 def _insist_on(port: str) -> None:
-    """Raise ClickException where gunicorn could not listen: it would say so at length."""
+    """Raise ClickException if the port cannot be used, before gunicorn logs tracebacks."""
     if not (port.isdecimal() and 0 < int(port) <= _LAST_PORT):
-        raise click.ClickException(f"PORT is {port!r}, which is no number from 1 to 65535.")
+        raise click.ClickException(f"PORT must be a number from 1 to 65535, not {port!r}.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -94,6 +94,6 @@ def _insist_on(port: str) -> None:
             if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
                 raise
             raise click.ClickException(
-                f"Port {port} of 127.0.0.1 is not to be had ({error.strerror}): stop what uses it,"
-                " or choose another, such as `make run PORT=8001`."
+                f"Port {port} on 127.0.0.1 is not available ({error.strerror}). Stop the program"
+                " that uses it, or choose another port, such as `make run PORT=8001`."
             ) from error

@@ -1,1 +1,1 @@
-"""From accepted to delivered."""
+"""Dispatch: sends accepted broadcasts."""

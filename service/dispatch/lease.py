@@ -1,9 +1,9 @@
-"""The right of this process to send what it claimed, and the eye it keeps on the others.
+"""The lease: a process may send only while its heartbeat is recent, and detects dead processes.
 
-Every beat counts a number up on this process's row. Who sees another's number stand still through
-as many looks as fit into a lease strikes that process off; its claims are orphans then, for the
-sweep. No clock of one machine is compared with another's. A process that was frozen finds its own
-last beat too long ago and sends nothing until it has beaten again, under a new id if need be.
+Each heartbeat increments a number on this process's row. If another process's number does not
+change for a whole lease, that process is removed, and the sweep takes over its claims. Clocks of
+different machines are never compared. A process that was frozen sees that its last heartbeat is too
+old. It sends nothing until the next heartbeat, with a new id if it was removed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ log = structlog.get_logger(__name__)
 
 _BEATS_PER_LEASE = 6
 _TRUSTED_PART = 0.75
-"""Part of the lease after the last beat in which we still send; the rest covers slow clocks."""
+"""Fraction of the lease in which a process still sends; the rest covers slow clocks."""
 
 _FULL_INTERVAL = 0.9
 """Part of the interval between two beats after which a look counts."""
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""A clock that goes on while the machine is suspended, where there is one."""
+"""A clock that continues while the machine is suspended, if the system has one."""
 
 
 class Lease:
-    """This process's row among the dispatchers; `seconds` is how long it is good for unbeaten."""
+    """This process's row among the dispatchers, valid for `seconds` after each heartbeat."""
 
     def __init__(self, database: Database, seconds: float) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class Lease:
         self.on_join: Callable[[str], None] = lambda _id: None
 
     def join(self) -> None:
-        """Enter the row, under a new id."""
+        """Register under a new id."""
         began = time.clock_gettime(_CLOCK)
         with self._database.writing() as db:
             self.id = dispatchers.register(db, now=now_ms())
@@ -54,9 +54,9 @@ class Lease:
         self._good_until = began + self._seconds * _TRUSTED_PART
 
     def leave(self) -> None:
-        """Strike the row: what is still claimed under it is for others now.
+        """Remove the row: other processes take over its claims.
 
-        Where the database is away the others see by themselves that this process is gone.
+        If the database is unreachable, the others notice by themselves.
         """
         self._good_until = -math.inf
         try:
@@ -66,16 +66,16 @@ class Lease:
             log.warning("left without a word, the database is out of reach", dispatcher=self.id)
 
     def is_good(self) -> bool:
-        """Tell whether nobody can have taken this process for dead yet."""
+        """Return whether no other process can have declared this one dead."""
         return time.clock_gettime(_CLOCK) < self._good_until
 
     def holds(self, claim_id: str) -> bool:
-        """Tell whether what was claimed under this id is still for this process to send."""
+        """Return whether this process may still send what it claimed under this id."""
         # In this order: a process that was taken for dead has its new id before it is good again.
         return time.clock_gettime(_CLOCK) < self._good_until and claim_id == self.id
 
     def turn(self) -> float:
-        """Beat, and strike off those that stand still; return the seconds until the next beat."""
+        """Send a heartbeat and remove dead processes; return the seconds until the next one."""
         if self.id:
             self._beat()
         else:

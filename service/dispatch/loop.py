@@ -1,4 +1,4 @@
-"""A thread that takes turns until told to stop, and cannot die of one."""
+"""A thread that calls a function repeatedly, and survives its exceptions."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ class Loop:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the next turn now."""
+        """Start the next turn now."""
         if not self._woken.is_set():
             self._woken.set()
 
     def stop(self) -> None:
-        """Have no further turn after the present one."""
+        """Stop after the current turn."""
         self._stopping.set()
         self._woken.set()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end of the last turn; tell whether it came."""
+        """Wait for the last turn to end; return whether it ended in time."""
         if self._thread is not None:
             self._thread.join(max(0.0, timeout))
         return not self._is_alive()
 
     def stands_still(self) -> bool:
-        """Tell whether a turn takes longer than it may, or the thread is gone."""
+        """Return whether a turn takes too long, or the thread is dead."""
         return not self._is_alive() or time.monotonic() > self._next_at + self.patience
 
     def _is_alive(self) -> bool:

@@ -309,7 +309,7 @@ def test_a_session_is_made_though_its_provider_hangs(
     checked = sending.client.post(f"/session/{made['_id']}/check").json["data"]
     for shown in (made, checked):
         assert "did not answer within 0.2 seconds: " in shown["problem"]
-        assert "status stays as it was" in shown["problem"]
+        assert "status stays the same" in shown["problem"]
         assert (shown["status"], shown["reason"]) == ("ready", None)
 
 

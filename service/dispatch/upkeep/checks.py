@@ -1,4 +1,4 @@
-"""Whether a session could send, by the provider's own word."""
+"""Checks with the provider whether a session can send."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from service.models import Session
 
 log = structlog.get_logger(__name__)
 
-_UNCHANGED = "This does not tell whether the account can send, so its status stays as it was."
+_UNCHANGED = "It is not known whether the account can send, so its status stays the same."
 
 
 def check(accounts: Accounts, database: Database, session: Session) -> str | None:
-    """Ask the provider whether a session could send; return what is wrong in words, or None.
+    """Ask the provider whether a session can send; return the problem, or None.
 
-    What it says is written on the session: one that cannot send is held, one that was blocked and
-    can send again is released. A provider that does not answer, within `CHECK_TIMEOUT`, has said
-    nothing and changes nothing: to hold a session for that would keep back what may well go out, as
-    a delivery waits longer and is tried again. No transaction is open while the provider is asked.
+    The answer changes the session: it is held if it cannot send, and released if it can send again.
+    If the provider does not answer within `CHECK_TIMEOUT`, nothing changes: deliveries wait longer
+    and may still succeed. No transaction is open during the request.
     """
     try:
         accounts.ask(accounts.open(session).check())
@@ -35,9 +34,9 @@ def check(accounts: Accounts, database: Database, session: Session) -> str | Non
         return f"{error.reason} {_UNCHANGED}"
     except SealedError as error:
         return f"{error.message} {_UNCHANGED}"
-    except Exception as error:  # a defect of a driver is its session's problem, nobody else's
+    except Exception as error:  # a bug in a driver must not affect other sessions
         log.exception("a session cannot be checked", session_id=session.id)
-        return f"The service met a defect of its own ({type(error).__name__}). {_UNCHANGED}"
+        return f"The check failed with an internal error ({type(error).__name__}). {_UNCHANGED}"
     with database.writing() as db:
         holding.release_session(db, session.id, now=now_ms())
     return None

@@ -1,4 +1,4 @@
-"""The turn in which blocked sessions are asked whether they can send again."""
+"""The checkup: checks periodically whether blocked sessions can send again."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from service.models import Session
 log = structlog.get_logger(__name__)
 
 _LONGEST_TURN = 300.0
-"""Seconds; a loop that takes much longer for a turn counts as dead."""
+"""The longest turn in seconds. A loop that takes much longer counts as dead."""
 
 
 @dataclass(slots=True)
 class Checkup:
-    """Lets the deliveries of a mended session go on without anybody's doing."""
+    """Resumes sessions that can send again, without an operator."""
 
     settings: Settings
     database: Database

@@ -1,7 +1,7 @@
-"""The forgetting of what is closed and old, in small steps with rests between.
+"""The purge: deletes old, closed broadcasts in small steps with pauses.
 
-Each step is a transaction of its own: whoever sends meanwhile waits for one of them at most, and
-whatever ends a purge leaves nothing half done that the next one does not end.
+Each step is a transaction, so that senders wait for one step at most. If a purge is interrupted,
+the next one continues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHORTEST_REST = 0.02
 
 @dataclass(slots=True)
 class Purged:
-    """What is gone, or in a dry run would go."""
+    """What was deleted, or would be deleted in a dry run."""
 
     broadcasts: int = 0
     deliveries: int = 0
@@ -36,7 +36,7 @@ class Purged:
 
 
 class Purge:
-    """One forgetting of everything that was closed before a moment."""
+    """Deletes everything that was closed before a time."""
 
     def __init__(
         self,
@@ -54,14 +54,14 @@ class Purge:
         self._done = Purged()
 
     def look(self) -> Purged:
-        """Return what `run` would do, and do nothing."""
+        """Return what `run` would delete."""
         with self._database.reading() as db:
             found = retention.extent(db, before=self._before)
             files = attachments.sweep(db, self._storage, now=time.time(), remove=False)
         return Purged(*found, files)
 
     def run(self) -> Purged:
-        """Forget it all; return what is gone."""
+        """Delete everything; return what was deleted."""
         last = ""
         while some := self._hide(last):
             while self._step(lambda: self._forget(some)):

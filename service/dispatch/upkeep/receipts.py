@@ -1,4 +1,4 @@
-"""The turn in which the providers' later word is applied."""
+"""Applies the receipts that webhooks have stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 _BATCH = 500
 
 _OF_BROADCAST = [load_only(Broadcast.status, Broadcast.expires_at, Broadcast.deleted_at)]
-"""What a judge wants to know of a broadcast, whose message may be large."""
+"""The columns that a judge needs: the message may be large."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Receipts:
     streaks: Streaks = field(default_factory=Streaks)
 
     def turn(self) -> float:
-        """Apply what is due; return the seconds until it is worth looking again."""
+        """Apply due receipts; return the seconds until the next turn."""
         now = now_ms()
         with self.database.reading() as db:
             sessions = receipts.due(db, now=now)
@@ -64,7 +64,7 @@ class Receipts:
         return 0.0 if result.is_full else self.settings.poll_interval
 
     def _carry_out(self, db: Db, result: Applied, now: int) -> list[Hold]:
-        """Write what failures and accounts lead to; return what is held."""
+        """Write the effects of failures and account reports; return the new holds."""
         weighed = [self.streaks.weigh(decision) for decision in result.decisions]
         for broadcast_id in result.arrived:
             self.streaks.end(broadcast_id)
@@ -73,7 +73,7 @@ class Receipts:
         return holds + [hold for each in result.heard if (hold := _heed(db, each, now))]
 
     def _tell(self, result: Applied) -> None:
-        """Count what was dropped, and wake whoever can go on."""
+        """Count dropped receipts, and wake the dispatcher if needed."""
         if result.unknown:
             log.warning("receipts of nothing of ours were dropped", count=result.unknown)
         if result.untimely:
@@ -96,7 +96,7 @@ def _heed(db: Db, heard: AccountReport, now: int) -> Hold | None:
 
 
 def judge_for(db: Db, settings: Settings, now: int) -> Judge:
-    """Return who judges failures that came by receipt."""
+    """Return the judge of failures that receipts report."""
 
     def judge(failure: Failure) -> Decision:
         broadcast = db.get_one(Broadcast, failure.delivery.broadcast_id, options=_OF_BROADCAST)
@@ -115,6 +115,6 @@ def judge_for(db: Db, settings: Settings, now: int) -> Judge:
 
 
 def _is_over(broadcast: Broadcast, now: int) -> bool:
-    """Tell whether nothing of a broadcast is sent any more; one that is completed may go on."""
+    """Return whether a broadcast sends nothing more. A completed one may continue."""
     is_gone = broadcast.deleted_at is not None or broadcast.status == BroadcastStatus.CANCELLED
     return is_gone or broadcast.expires_at <= now

@@ -1,7 +1,7 @@
-"""The turn that puts right what nobody else will: schedules, expiries, dead claims, counters.
+"""The sweep: starts schedules, ends expired broadcasts, recovers dead claims, repairs counters.
 
-It runs in every dispatching process, again and again; everything it does is guarded, so that two
-at once do no harm.
+Every dispatching process runs it periodically. All its updates are guarded, so that several
+processes can run it at the same time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Sweep:
     on_ready: Callable[[], None]
 
     def turn(self) -> float:
-        """Put everything right once; return the seconds until the next time."""
+        """Sweep once; return the seconds until the next sweep."""
         self._start_due()
         self._end_samples()
         more = self._rescue()
@@ -53,7 +53,7 @@ class Sweep:
         return 0.0 if more else self.settings.sweep_interval
 
     def _start_due(self) -> None:
-        """Start the broadcasts whose time has come."""
+        """Start scheduled broadcasts that are due."""
         with self.database.writing() as db:
             started = overdue.start(db, now=now_ms())
         for broadcast_id in started:
@@ -71,7 +71,7 @@ class Sweep:
             log.info("broadcast paused after its sample", broadcast_id=broadcast_id)
 
     def _rescue(self) -> bool:
-        """Take back what dead dispatchers had claimed; tell whether more is left."""
+        """Recover the claims of dead dispatchers; return whether more are left."""
         with self.database.reading() as db:
             orphans = deque(claims.orphans(db))
         if not orphans:
@@ -85,7 +85,7 @@ class Sweep:
         return bool(orphans)
 
     def _rescue_one(self, orphan: RowMapping, repeats: Repeats) -> None:
-        """Put back what was not under way, where that is known; the rest is sent again, or held."""
+        """Queue deliveries that were not being sent; send the others again, or hold them."""
         claim_id, broadcast_id = orphan["claim_id"], orphan["broadcast_id"]
         under_way = ledger.under_way(self.settings.ledgers_dir, claim_id)
         untouched = 0
@@ -103,7 +103,7 @@ class Sweep:
         )
 
     def _clear_ledgers(self) -> None:
-        """Remove the ledgers of dispatchers of which nothing is left to take over."""
+        """Remove the ledgers of dispatchers without claims."""
         if not (kept := ledger.kept(self.settings.ledgers_dir)):
             return
         with self.database.reading() as db:
@@ -114,7 +114,7 @@ class Sweep:
             ledger.forget(self.settings.ledgers_dir, dispatcher_id)
 
     def _wind_up(self) -> bool:
-        """End some deliveries of cancelled and expired broadcasts; tell whether more are left."""
+        """End deliveries of cancelled and expired broadcasts; return whether more are left."""
         with self.database.reading() as db:
             ending = overdue.ending(db, now=now_ms())
         moved = [self._withdraw(broadcast_id, status) for broadcast_id, status in ending]
@@ -136,7 +136,7 @@ class Sweep:
                 transitions.doubt_held(db, broadcast_id, now=now_ms())
 
     def _recount(self) -> None:
-        """Close the broadcasts that have no open delivery though their counters say otherwise."""
+        """Recount broadcasts without open deliveries that are not closed."""
         with self.database.reading() as db:
             stuck = overdue.stuck(db)
         for broadcast_id in stuck:
@@ -154,5 +154,5 @@ _CANCELLED = (
 _EXPIRED = (
     DeliveryStatus.FAILED,
     "expired",
-    "The broadcast expired before this was sent: create it anew, or retry it.",
+    "The broadcast expired before this was sent. Retry it, or create a new one.",
 )

@@ -79,8 +79,8 @@ def test_no_queue_is_set_up_on_sqlite(app: Application) -> None:
 
 @on_postgres
 def test_the_queue_is_set_up_once(app: Application) -> None:
-    assert command(app, "engine", "setup").output == "The queue is there.\n"
-    assert command(app, "engine", "setup").output == "The queue was there already.\n"
+    assert command(app, "engine", "setup").output == "The queue was created.\n"
+    assert command(app, "engine", "setup").output == "The queue already exists.\n"
 
 
 @on_postgres

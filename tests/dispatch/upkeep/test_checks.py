@@ -1,4 +1,4 @@
-"""Whether a session could send, by the provider's own word."""
+"""Checks with the provider whether a session can send."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_provider_that_does_not_answer_in_time_has_said_nothing(world: World) 
         for session_id, before in ((ready, READY), (held, (BLOCKED, "Unpaid.", None))):
             said = check(hasty, session_id) or ""
             assert said.startswith("The provider did not answer within 0.3 seconds: ")
-            assert said.endswith("so its status stays as it was.")
+            assert said.endswith("so its status stays the same.")
             assert state(world, session_id) == before
 
 

@@ -1,4 +1,4 @@
-"""The turn in which blocked sessions are asked whether they can send again."""
+"""The checkup: checks periodically whether blocked sessions can send again."""
 
 from __future__ import annotations
 

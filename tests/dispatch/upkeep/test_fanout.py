@@ -1,4 +1,4 @@
-"""The turn in which frozen recipients become deliveries."""
+"""The fan-out: turns frozen recipients into deliveries."""
 
 from __future__ import annotations
 

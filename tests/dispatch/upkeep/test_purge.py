@@ -147,7 +147,7 @@ def test_a_database_without_tables_is_a_sentence(
     with app.app_context():
         answer = app.test_cli_runner().invoke(args=["purge", "--older-than", "1d"])
     assert answer.exit_code == 1
-    assert answer.output.startswith("Error: The database lacks tables")
+    assert answer.output.startswith("Error: The database schema does not match")
 
 
 @on_sqlite
@@ -155,7 +155,7 @@ def test_a_database_without_tables_is_a_sentence(
 def test_an_age_that_is_none_is_refused(flask: FlaskCliRunner, age: str) -> None:
     answer = flask.invoke(args=["purge", f"--older-than={age}"])
     assert answer.exit_code == 2
-    assert "is not a length of time such as 12h, 90d or 8w." in answer.output
+    assert "is not a duration such as 12h, 90d or 8w." in answer.output
 
 
 def test_without_an_age_nothing_is_purged(flask: FlaskCliRunner) -> None:

@@ -1,4 +1,4 @@
-"""The turn in which the providers' later word is applied."""
+"""Applies the receipts that webhooks have stored."""
 
 from __future__ import annotations
 
