@@ -95,7 +95,7 @@ def test_a_throttled_session_waits_for_its_end_though_the_check_succeeds(
         (RetryableError("The provider was not reached."), "not reached"),
         (PermanentError("Who is this?"), "Who is this"),
         (SendError("Something else."), "Something else"),
-        (KeyError("a secret"), "defect of its own (KeyError)"),
+        (KeyError("a secret"), "internal error (KeyError)"),
     ],
 )
 def test_what_tells_nothing_about_the_session_leaves_it_as_it_is(
