@@ -49,7 +49,7 @@ WEBHOOK = f"{PUBLIC}/webhook/{SESSION}"
 TOLD = f"{WEBHOOK}?token=a-long-random-word"
 TEXT = 'Héllo "you" & me'
 
-TWILIO = {"account_sid": "AC" + "a" * 32, "auth_token": "12345", "sender": "+15017122661"}
+TWILIO = {"account_sid": "AC" + "a" * 32, "auth_token": "12345", "sender": "+12025550110"}
 AFRICA = {"username": "sandbox", "api_key": "key", "sender": "CRIER", "webhook_token": "word"}
 
 
@@ -92,7 +92,7 @@ def test_twilio_is_told_the_sender_and_where_to_report(tmp_path: Path) -> None:
         request.url == f"https://api.twilio.com/2010-04-01/Accounts/{'AC' + 'a' * 32}/Messages.json"
     )
     assert form(request) == {
-        "From": "+15017122661",
+        "From": "+12025550110",
         "StatusCallback": WEBHOOK,
         "Body": TEXT,
         "To": f"+{RECIPIENT}",
@@ -397,7 +397,7 @@ SENT: list[tuple[str, str, Reads, dict[str, Any], Answer, str]] = [
         body,
         {
             "content": TEXT,
-            "from": "+18005550199",
+            "from": "+12025550111",
             "to": f"+{RECIPIENT}",
             "request_id": REFERENCE,
         },
