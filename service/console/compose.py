@@ -15,7 +15,16 @@ from service.blueprints.requests import request
 from service.console import bubbles, formats, forms, notices, orders, progress
 from service.console.access import Section, visitor
 from service.console.language import gettext as _
-from service.core import attachments, broadcasts, groups, intake, overviews, previews, sessions
+from service.core import (
+    approved,
+    attachments,
+    broadcasts,
+    groups,
+    intake,
+    overviews,
+    previews,
+    sessions,
+)
 from service.core.intake import BroadcastRequest
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.previews import Message
@@ -142,6 +151,8 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
     chosen = [attachments.get(db, client_id, each) for each in given.getlist("attachment") if each]
     mine = groups.page(db, client_id, _ALL).items
     earlier = overviews.newest(db, client_id, _EARLIER)
+    accounts = sessions.page(db, client_id, _ALL).items
+    templates = [each for account in accounts for each in approved.page(db, account.id, _ALL).items]
     return render_template(
         "console/compose.html",
         given=given,
@@ -152,7 +163,8 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
         sizes=groups.sizes(db, mine),
         earlier=[progress.of(db, earlier)[each.id] for each in earlier],
         statuses=[*DeliveryStatus],
-        sessions=sessions.page(db, client_id, _ALL).items,
+        sessions=accounts,
+        templates=templates,
         longest=crier().settings.max_text_chars,
         most_files=crier().settings.max_attachments,
     )
