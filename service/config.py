@@ -37,7 +37,7 @@ class Settings:
     """What an operator may set; times in seconds, sizes in bytes unless the name says otherwise."""
 
     data_dir: Path = setting(  # noqa: RUF009 - a path cannot be changed either
-        Path("var"), "Folder of everything the service keeps on disk by default"
+        Path("var"), "Folder of everything that the service stores on disk by default"
     )
     database_url: str = setting(
         "",
@@ -49,7 +49,7 @@ class Settings:
         "The same Postgres database past a pooler such as PgBouncer, for `LISTEN`, migrations and"
         " `flask worker`; empty: `DATABASE_URL`",
     )
-    database_pool_size: int = setting(10, "Connections a process keeps open to the database")
+    database_pool_size: int = setting(10, "Database connections of a process")
     database_timeout: float = setting(5.0, "Longest wait for a connection, a lock or an answer")
     secret_key: str = setting(
         "",
@@ -61,7 +61,7 @@ class Settings:
         "Address under which providers and clients reach the service, for attachment links; empty:"
         " a link has the host that the request for it named",
     )
-    trusted_proxies: int = setting(0, "How many proxies in front set `X-Forwarded-*`")
+    trusted_proxies: int = setting(0, "Number of proxies in front that set `X-Forwarded-*`")
     accel_prefix: str = setting(
         "",
         "Internal location (`/_attachments`) from which nginx serves the files of attachments,"
@@ -77,42 +77,42 @@ class Settings:
     max_list_bytes: int = setting(128 * MIB, "Largest file of recipients or contacts")
     max_recipients: int = setting(1_000_000, "Most recipients of one broadcast")
     max_text_chars: int = setting(4096, "Longest text of a message, in characters")
-    max_message_bytes: int = setting(65_536, "Largest message as JSON, with all that is in it")
+    max_message_bytes: int = setting(65_536, "Largest message as JSON")
     max_attachments: int = setting(10, "Most attachments of one message")
     dispatch: str = setting(
         "threads",
         "`threads`: this process also sends; `off`: it only accepts; `procrastinate`: it only"
         " accepts and leaves jobs for `flask worker` (Postgres)",
     )
-    lanes: int = setting(4, "Most workers of `procrastinate` that share one broadcast")
-    in_flight: int = setting(512, "Messages that a process has under way at once, at most")
-    sender_threads: int = setting(1, "Threads that send; each has many messages under way")
-    claim_batch: int = setting(1000, "Most deliveries a process claims at a time")
+    lanes: int = setting(4, "Most `procrastinate` workers that share one broadcast")
+    in_flight: int = setting(512, "Most messages that a process sends at the same time")
+    sender_threads: int = setting(1, "Threads that send; each sends many messages at the same time")
+    claim_batch: int = setting(1000, "Most deliveries that a process claims at a time")
     flush_batch: int = setting(1000, "Most results written in one transaction")
     flush_interval: float = setting(0.1, "Longest time a result waits to be written")
     fanout_chunk: int = setting(10_000, "Recipients turned into deliveries in one transaction")
     poll_interval: float = setting(0.5, "How often an idle dispatcher looks for work")
     sweep_interval: float = setting(
-        5.0, "How often schedules, expiries and dead claims are looked at"
+        5.0, "How often schedules, expiries and dead claims are checked"
     )
-    check_interval: float = setting(60.0, "How often blocked sessions are asked to send again")
+    check_interval: float = setting(60.0, "How often blocked sessions are checked")
     lease: float = setting(
-        30.0, "How long a dispatcher may stand still before its claims are taken over"
+        30.0, "How long a dispatcher may be silent before its claims are taken over"
     )
-    grace: float = setting(25.0, "How long a stopping process waits for sends under way")
+    grace: float = setting(
+        25.0, "How long a stopping process waits for messages that are being sent"
+    )
     retry_base: float = setting(
-        5.0, "Wait before the second attempt; doubles with each, with jitter"
+        5.0, "Wait before the second attempt; it doubles with each attempt, with jitter"
     )
     retry_cap: float = setting(3600.0, "Longest wait between two attempts")
     max_attempts: int = setting(6, "Attempts per delivery, unless its session says otherwise")
     expire_after: float = setting(
-        3 * 86400.0, "Age at which what is still unsent fails, unless the broadcast says otherwise"
+        3 * 86400.0, "Age at which unsent deliveries fail, unless the broadcast says otherwise"
     )
     connect_timeout: float = setting(5.0, "Longest wait for a connection to a provider")
     send_timeout: float = setting(30.0, "Longest wait for a provider's answer")
-    check_timeout: float = setting(
-        5.0, "Longest wait for a provider that is asked whether a session could send"
-    )
+    check_timeout: float = setting(5.0, "Longest wait for the check of a session with its provider")
     private_addresses: bool = setting(
         default=False,
         help_text="Whether sessions may name providers on this machine or its private network,"
