@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flask import Response
 from sqlalchemy.orm import Session
 
-from service import spreadsheets
-from service.blueprints import aliases, lists
+from service.blueprints import aliases, contact_files, lists
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
 from service.blueprints.requests import ListForm
-from service.core import contact_exports, contacts, groups, imports, numbers, vcard
+from service.core import contacts, groups, numbers, vcard
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
-from service.database import Database
 from service.errors import InvalidError, StaleVersionError
 from service.models import Contact
 from service.schemas import wordings
@@ -37,8 +35,6 @@ from service.schemas.contacts import (
 blueprint = Blueprint(
     "contacts", __name__, description="People to send to, in groups, or to send as contact cards"
 )
-
-_EXPORTED = ("number", "name", "other_numbers", "emails", "organisation", "tags")
 
 IMPORT = ListForm(document="import", file="contacts")
 
@@ -81,15 +77,7 @@ def import_(body: dict[str, Any]) -> dict[str, Any]:
     """
     numbering = lists.numbering(body)
     table = lists.table("contacts", body.get("columns") or {}, numbering)
-    with lists.told("contacts"):
-        found = imports.read(table, numbering, body.get("tags") or ())
-    written = imports.Written()
-    for cards in imports.batches(found):
-        with crier().database.writing() as db:
-            written += imports.write(db, caller().client_id, cards)
-    refused = [{"row": row, "place": table.place(row), "reason": why} for row, why in found.refused]
-    counts = {"duplicates": found.duplicates, "refused_count": found.refused_count}
-    return {**written._asdict(), **counts, "refused": refused}
+    return contact_files.store(table, numbering, body.get("tags") or ())
 
 
 @blueprint.get("/contact/export", "exportContacts")
@@ -101,14 +89,7 @@ def export(query: dict[str, Any]) -> Response:
 
     A text that a spreadsheet program would run as a formula has an apostrophe before it in CSV.
     """
-    kind, client_id = Format(query["format"]), caller().client_id
-    with crier().database.reading() as db:
-        fields = [] if kind == Format.NDJSON else contact_exports.names(db, client_id)
-        total = contacts.count(db, client_id)
-    pages = _pages(crier().database, client_id, fields, kind)
-    response = Response(_written(kind, fields, pages, total), mimetype=MIMETYPES[kind])
-    response.headers.set("Content-Disposition", "attachment", filename=f"contacts.{kind}")
-    return response
+    return contact_files.export(Format(query["format"]))
 
 
 @blueprint.get("/contact/<id:contact_id>", "getContact")
@@ -143,41 +124,6 @@ def delete(contact_id: str) -> Shown:
     with crier().database.writing() as db:
         group_id = _group_of(db, contacts.get(db, caller().client_id, contact_id))
         return shown(contacts.delete(db, caller().client_id, contact_id), group_id)
-
-
-def _written(
-    kind: Format, fields: list[str], pages: Iterator[spreadsheets.Page], total: int
-) -> Iterator[bytes]:
-    if kind == Format.NDJSON:
-        return spreadsheets.ndjson((*_EXPORTED, "fields"), pages)
-    columns = (*_EXPORTED, *fields)
-    if kind == Format.CSV:
-        return spreadsheets.csv(columns, pages)
-    return spreadsheets.xlsx(columns, pages, most=total)
-
-
-def _pages(
-    database: Database, client_id: str, fields: list[str], kind: Format
-) -> Iterator[spreadsheets.Page]:
-    """Yield the pages of an export; no transaction is open while one is sent."""
-    after, size = contact_exports.FIRST, contact_exports.PAGE
-    while size == contact_exports.PAGE:
-        with database.reading() as db:
-            found = contact_exports.page(db, client_id, after)
-            rows = [_exported(contact, fields, kind) for contact in found]
-            after = found[-1].id if found else after
-        size = len(rows)
-        if rows:
-            yield rows
-
-
-def _exported(contact: Contact, fields: list[str], kind: Format) -> Sequence[Any]:
-    own = contact.fields or {}
-    lists = (contact.phones[1:], contact.emails, contact.tags or [])
-    is_nested = kind == Format.NDJSON
-    others, emails, tags = lists if is_nested else map(", ".join, lists)
-    known = (contact.phones[0], contact.name, others, emails, contact.organisation, tags)
-    return (*known, own) if is_nested else (*known, *(own.get(name) for name in fields))
 
 
 def _settled(body: dict[str, Any], phones: list[str]) -> dict[str, Any]:

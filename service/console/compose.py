@@ -100,10 +100,8 @@ def send() -> Response:
 @blueprint.action("/attachments", Scope.SEND)
 def attach() -> str:
     """Store a file, and answer with the field that carries its id."""
-    upload = request.files.get("file")
-    if upload is None or not upload.filename:
-        raise InvalidError(errors={"file": [_("Choose a file.")]})
-    stored = attachments.store(crier().storage, cast("Any", upload.stream), upload.filename)
+    upload = forms.file("file")
+    stored = attachments.store(crier().storage, cast("Any", upload.stream), upload.filename or "")
     with crier().database.writing() as db:
         attachment = attachments.create(db, visitor().client_id, stored)
     return render_template("console/_attachment.html", attachment=_attached(attachment))

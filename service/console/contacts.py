@@ -103,6 +103,8 @@ def _given() -> dict[str, Any]:
         "emails": forms.lines("emails"),
         "organisation": forms.text("organisation"),
         "group_id": forms.text("group_id"),
+        "tags": forms.lines("tags"),
+        "fields": forms.pairs("field", "value"),
     }
 
 
@@ -115,6 +117,7 @@ def _form(db: Db, contact: Contact | None, faults: dict[str, Any]) -> str:
         groups=mine,
         group_id=group_id,
         given=request.form,
+        fields=_given()["fields"] if request.form else (contact.fields or {} if contact else {}),
         faults=faults,
     )
 

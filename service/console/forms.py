@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import FileStorage
 
 from service.blueprints.requests import request
+from service.console.language import gettext as _
 from service.core import faults
 from service.errors import InvalidError
 
@@ -29,6 +31,21 @@ def text(name: str) -> str:
 def lines(name: str) -> list[str]:
     """Return the lines of a field that have something in them."""
     return [line.strip() for line in request.form.get(name, "").splitlines() if line.strip()]
+
+
+def pairs(name: str, value: str) -> dict[str, str]:
+    """Return two repeated fields as names with their values; those without both are left out."""
+    names, values = request.form.getlist(name), request.form.getlist(value)
+    both = zip(map(str.strip, names), map(str.strip, values), strict=False)
+    return {name: text.replace("\r\n", "\n") for name, text in both if name and text}
+
+
+def file(name: str) -> FileStorage:
+    """Return the file that was chosen; raises InvalidError if none was."""
+    upload = request.files.get(name)
+    if upload is None or not upload.filename:
+        raise InvalidError(errors={name: [_("Choose a file.")]})
+    return upload
 
 
 def number(name: str, kind: type[int | float]) -> float | None:

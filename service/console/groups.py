@@ -67,6 +67,9 @@ def remove(group_id: str, contact_id: str) -> Response:
     """Take somebody out of a group; the contact stays."""
     with crier().database.writing() as db:
         group = groups.get(db, visitor().client_id, group_id)
+        if group.rule:
+            reason = _("This group has a rule. Change the tags and fields of the contact.")
+            raise InvalidError(errors={"group_id": [reason]})
         left = [each for each in groups.members(db, group) if each != contact_id]
         groups.update(db, visitor().client_id, group_id, {"contacts": left})
     return _to(group_id)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from flask import render_template
+from werkzeug.datastructures import FileStorage
 
 from service.blueprints.context import crier
-from service.blueprints.requests import request
+from service.blueprints.lists import told
 from service.console import forms
 from service.console.access import Section, visitor
-from service.console.language import gettext as _
 from service.core.tokens import Scope
-from service.errors import InvalidError
 from service.lists import tables
-from service.lists.base import Entry, ListError
+from service.lists.base import Entry
 from service.lists.tables import Table
 
 blueprint = Section("lists", __name__)
@@ -28,14 +27,11 @@ _MOST_VARIABLES: Final = 50
 @blueprint.action("/lists", Scope.SEND)
 def read() -> str:
     """Read a file, and answer with its columns and the field that carries its rows."""
-    upload = request.files.get("file")
-    if upload is None or not upload.filename:
-        raise InvalidError(errors={"file": [_("Choose a file.")]})
-    upload.stream.seek(0)
-    try:
-        table, rows = _rows(upload.stream, forms.text("column"))
-    except ListError as error:
-        raise InvalidError(errors={"file": [str(error)]}) from error
+    upload = forms.file("file")
+    with told("file"):
+        table = table_of(upload, forms.text("column"))
+        most = crier().settings.max_recipients
+        rows = [_entry(each) for each in islice(table.entries, most + 1)]
     return render_template(
         "console/_list.html",
         filename=upload.filename,
@@ -48,16 +44,18 @@ def read() -> str:
     )
 
 
-def _rows(file: Any, column: str) -> tuple[Table, list[dict[str, Any]]]:
-    """Return a table and its rows as entries of `to`; an empty number is told as a bad one."""
+def table_of(upload: FileStorage, column: str) -> Table:
+    """Return the table of a file, whose numbers are in a column, found if it has no name.
+
+    An empty number is told as a bad one. Raises ListError.
+    """
     normalise, _reason = visitor().caller.numbering.way()
-    table = tables.read(
-        file,
+    upload.stream.seek(0)
+    return tables.read(
+        cast("Any", upload.stream),
         wanted={"to": column} if column else {},
         is_number=lambda text: normalise(text) is not None,
     )
-    most = crier().settings.max_recipients
-    return table, [_entry(each) for each in islice(table.entries, most + 1)]
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

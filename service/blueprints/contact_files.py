@@ -1,0 +1,83 @@
+"""Files of contacts: those that are imported, and all of them as an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from flask import Response
+
+from service import spreadsheets
+from service.blueprints import lists
+from service.blueprints.context import caller, crier
+from service.core import contact_exports, contacts, imports
+from service.core.numbering import Numbering
+from service.database import Database
+from service.lists.tables import Table
+from service.models import Contact
+from service.schemas.contacts import MIMETYPES, Format
+
+_COLUMNS: Final = ("number", "name", "other_numbers", "emails", "organisation", "tags")
+
+
+def store(table: Table, numbering: Numbering, tags: Sequence[str]) -> dict[str, Any]:
+    """Store the contacts of a list, and return what became of its rows.
+
+    Raises InvalidError under `contacts`.
+    """
+    with lists.told("contacts"):
+        found = imports.read(table, numbering, tags)
+    written = imports.Written()
+    for cards in imports.batches(found):
+        with crier().database.writing() as db:
+            written += imports.write(db, caller().client_id, cards)
+    refused = [{"row": row, "place": table.place(row), "reason": why} for row, why in found.refused]
+    counts = {"duplicates": found.duplicates, "refused_count": found.refused_count}
+    return {**written._asdict(), **counts, "refused": refused}
+
+
+def export(kind: Format) -> Response:
+    """Return all contacts of the caller as a file, the oldest first."""
+    client_id = caller().client_id
+    with crier().database.reading() as db:
+        fields = [] if kind == Format.NDJSON else contact_exports.names(db, client_id)
+        total = contacts.count(db, client_id)
+    pages = _pages(crier().database, client_id, fields, kind)
+    response = Response(_written(kind, fields, pages, total), mimetype=MIMETYPES[kind])
+    response.headers.set("Content-Disposition", "attachment", filename=f"contacts.{kind}")
+    return response
+
+
+def _written(
+    kind: Format, fields: list[str], pages: Iterator[spreadsheets.Page], total: int
+) -> Iterator[bytes]:
+    if kind == Format.NDJSON:
+        return spreadsheets.ndjson((*_COLUMNS, "fields"), pages)
+    columns = (*_COLUMNS, *fields)
+    if kind == Format.CSV:
+        return spreadsheets.csv(columns, pages)
+    return spreadsheets.xlsx(columns, pages, most=total)
+
+
+def _pages(
+    database: Database, client_id: str, fields: list[str], kind: Format
+) -> Iterator[spreadsheets.Page]:
+    """Yield the pages of an export; no transaction is open while one is sent."""
+    after, size = contact_exports.FIRST, contact_exports.PAGE
+    while size == contact_exports.PAGE:
+        with database.reading() as db:
+            found = contact_exports.page(db, client_id, after)
+            rows = [_exported(contact, fields, kind) for contact in found]
+            after = found[-1].id if found else after
+        size = len(rows)
+        if rows:
+            yield rows
+
+
+def _exported(contact: Contact, fields: list[str], kind: Format) -> Sequence[Any]:
+    own = contact.fields or {}
+    lists = (contact.phones[1:], contact.emails, contact.tags or [])
+    is_nested = kind == Format.NDJSON
+    others, emails, tags = lists if is_nested else map(", ".join, lists)
+    known = (contact.phones[0], contact.name, others, emails, contact.organisation, tags)
+    return (*known, own) if is_nested else (*known, *(own.get(name) for name in fields))
