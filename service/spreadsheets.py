@@ -36,7 +36,7 @@ def safe(cell: Cell) -> Cell:
 
 def csv(columns: Sequence[str], pages: Iterable[Page]) -> Iterator[bytes]:
     """Yield a file of CSV as RFC 4180 has it, in UTF-8, with a first row of names."""
-    yield _csv_rows([columns])
+    yield _csv_rows([[safe(name) for name in columns]])
     for page in pages:
         yield _csv_rows([safe(cell) for cell in row] for row in page)
 

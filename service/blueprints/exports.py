@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from service import spreadsheets
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, within
-from service.core import broadcasts, exports
+from service.core import broadcasts, exports, personalisation, variables
 from service.core.deliveries import progress
 from service.core.reports import Filter
 from service.core.tokens import Scope
@@ -19,7 +19,7 @@ from service.database import Database
 from service.models import Broadcast
 from service.schemas.base import show_moment
 from service.schemas.pages import DeliveryFilterSchema
-from service.spreadsheets import Cell, Page
+from service.spreadsheets import Page
 
 blueprint = Blueprint("exports", __name__, description="Deliveries as files")
 
@@ -29,24 +29,29 @@ COLUMNS: Final = (
 )
 
 
+Cells = Callable[[Row[Any]], Sequence[Any]]
+
+
 class Format(NamedTuple):
-    """A kind of file: what it is called, how it is written, and how it shows several ids."""
+    """A kind of file. A table joins several ids, and has a column for each placeholder."""
 
     name: str
     mimetype: str
-    write: Callable[[Iterator[Page], int], Iterator[bytes]]
-    ids: Callable[[list[str]], Any]
+    write: Callable[[Sequence[str], Iterator[Page], int], Iterator[bytes]]
+    is_table: bool = True
 
 
-CSV: Final = Format("csv", "text/csv", lambda pages, _: spreadsheets.csv(COLUMNS, pages), " ".join)
+CSV: Final = Format("csv", "text/csv", lambda names, pages, _: spreadsheets.csv(names, pages))
 NDJSON: Final = Format(
-    "ndjson", "application/x-ndjson", lambda pages, _: spreadsheets.ndjson(COLUMNS, pages), list
+    "ndjson",
+    "application/x-ndjson",
+    lambda names, pages, _: spreadsheets.ndjson(names, pages),
+    is_table=False,
 )
 XLSX: Final = Format(
     "xlsx",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    lambda pages, most: spreadsheets.xlsx(COLUMNS, pages, most=most),
-    " ".join,
+    lambda names, pages, most: spreadsheets.xlsx(names, pages, most=most),
 )
 
 
@@ -57,6 +62,7 @@ XLSX: Final = Format(
 def csv(query: dict[str, Any], broadcast_id: str) -> Response:
     """Fetch what became of each recipient as CSV in UTF-8, in the order of `to`.
 
+    Each placeholder of the message has a column with the recipient's value.
     A text that a spreadsheet program would run as a formula has an apostrophe before it.
     """
     return _sent(broadcast_id, query, CSV)
@@ -78,6 +84,7 @@ def ndjson(query: dict[str, Any], broadcast_id: str) -> Response:
 def xlsx(query: dict[str, Any], broadcast_id: str) -> Response:
     """Fetch what became of each recipient as a workbook, in the order of `to`.
 
+    Each placeholder of the message has a column with the recipient's value.
     A sheet holds 1,048,575 deliveries; what is beyond goes into the next one.
     """
     return _sent(broadcast_id, query, XLSX)
@@ -93,15 +100,28 @@ def _sent(broadcast_id: str, query: dict[str, Any], form: Format) -> Response:
 
 def answer(broadcast: Broadcast, wanted: Filter, form: Format) -> Response:
     """Return a file that is made while it is sent."""
-    pages = _pages(crier().database, broadcast, wanted, form)
-    response = Response(form.write(pages, broadcast.total), mimetype=form.mimetype)
+    columns, cells = _table(broadcast) if form.is_table else ((*COLUMNS, "variables"), _object)
+    pages = _pages(crier().database, broadcast, wanted, cells)
+    response = Response(form.write(columns, pages, broadcast.total), mimetype=form.mimetype)
     name = f"deliveries-{broadcast.id}.{form.name}"
     response.headers.set("Content-Disposition", "attachment", filename=name)
     return response
 
 
+def _table(broadcast: Broadcast) -> tuple[Sequence[str], Cells]:
+    """Return the columns of a table, and what makes a delivery a row of it."""
+    names = personalisation.written_names(broadcast)
+
+    def cells(row: Row[Any]) -> Sequence[Any]:
+        known = variables.load(row.variables)
+        return _cells(row, " ".join(progress.taken(row.message_ids)), *map(known.get, names))
+
+    headings = [f"variables.{name}" if name in COLUMNS else name for name in names]
+    return (*COLUMNS, *headings), cells
+
+
 def _pages(
-    database: Database, broadcast: Broadcast, wanted: Filter, form: Format
+    database: Database, broadcast: Broadcast, wanted: Filter, cells: Cells
 ) -> Iterator[Page]:
     """Yield the pages of an export; no transaction is open while one is sent."""
     after, size = exports.FIRST, exports.PAGE
@@ -111,10 +131,14 @@ def _pages(
         size = len(rows)
         if rows:
             after = rows[-1].id
-            yield [_cells(row, form) for row in rows]
+            yield [cells(row) for row in rows]
 
 
-def _cells(row: Row[Any], form: Format) -> Sequence[Cell]:
+def _object(row: Row[Any]) -> Sequence[Any]:
+    return _cells(row, progress.taken(row.message_ids), variables.load(row.variables))
+
+
+def _cells(row: Row[Any], ids: Any, *values: Any) -> Sequence[Any]:
     return (
         row.id,
         row.recipient,
@@ -122,8 +146,9 @@ def _cells(row: Row[Any], form: Format) -> Sequence[Cell]:
         row.attempts,
         row.code,
         row.reason,
-        form.ids(progress.taken(row.message_ids)),
+        ids,
         *map(_moment, (row.sent_at, row.delivered_at, row.read_at, row.updated_at)),
+        *values,
     )
 
 

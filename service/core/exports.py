@@ -30,6 +30,7 @@ _COLUMNS: Final = (
     Delivery.delivered_at,
     Delivery.read_at,
     Delivery.updated_at,
+    Delivery.variables,
 )
 
 

@@ -12,6 +12,7 @@ from service.core import marks, placeholders, templates, vcard
 from service.core.marks import Marks, Wording
 from service.core.placeholders import Gap, MalformedTextError, Syntax, Text
 from service.errors import InvalidError
+from service.models import Broadcast
 
 _COMPONENTS: Final = "message.template.components"
 
@@ -60,11 +61,21 @@ def names(message: Mapping[str, Any], syntax: Syntax) -> frozenset[str] | None:
     """Return the names of all gaps that a message may have; None: any, as a contact is named."""
     if message.get("contactId"):
         return None
-    found: set[str] = set()
+    return frozenset(_written(message, syntax))
+
+
+def written_names(broadcast: Broadcast) -> list[str]:
+    """Return the names of the placeholders in a broadcast's message, in the order of its texts."""
+    personal = restore(broadcast.personalisation)
+    return [*dict.fromkeys(_written(broadcast.message, personal.syntax))] if personal else []
+
+
+def _written(message: Mapping[str, Any], syntax: Syntax) -> Iterator[str]:
     for _, text in strings(message, ""):
         with suppress(MalformedTextError):
-            found |= names_in([placeholders.parse(text, syntax)])
-    return frozenset(found)
+            yield from (
+                value.name for value in placeholders.values(placeholders.parse(text, syntax))
+            )
 
 
 def keep(personalisation: Personalisation | None) -> dict[str, Any] | None:

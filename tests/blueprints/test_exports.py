@@ -52,6 +52,29 @@ def test_all_three_files_tell_what_the_list_tells(acme: Tenant, made: str) -> No
     assert [row[1] for row in sheet[1:]] == NUMBERS
 
 
+def test_a_table_has_a_column_for_each_placeholder_so_that_failures_have_names(
+    acme: Tenant,
+) -> None:
+    ada, ben = {"Name": "Ada", "status": "new"}, {"status": "old"}
+    made = make(
+        acme,
+        to=[{"to": NUMBERS[0], "variables": ada}, {"to": NUMBERS[1], "variables": ben}],
+        message={"text": "Hi {{Name|there}}, {{status}}, {{=now()|}}"},
+    )
+    deliver(acme, made["_id"], SENT, FAILED)
+    path = f"/broadcast/{made['_id']}/delivery"
+    found = rows(acme.get(f"{path}.csv").text)
+    names = ("Name", "status", "variables.status", "'=now()")
+    assert [[row[name] for name in names] for row in found] == [
+        ["Ada", "sent", "new", ""],
+        ["", "failed", "old", ""],
+    ]
+    [sheet] = sheets(acme.get(f"{path}.xlsx?status=failed").data)
+    assert sheet[0][-3:] == ["Name", "variables.status", "=now()"]
+    objects = [json.loads(line) for line in acme.get(f"{path}.ndjson").text.splitlines()]
+    assert [each["variables"] for each in objects] == [ada, ben]
+
+
 def test_a_file_is_filtered_as_the_list_is(acme: Tenant, made: str) -> None:
     for query, people in (
         ("status=failed", NUMBERS[1:]),
