@@ -95,7 +95,10 @@ def _parts(raw: bytes, parameters: Mapping[str, str]) -> Iterable[tuple[str, str
     except ValueError as error:
         _unreadable("it is cut off, has no boundary or is not UTF-8", error)
     if files:
-        reason = "Files are not accepted here. Upload it with POST /attachment and send its id."
+        reason = (
+            "Files are not accepted here. Upload an attachment with POST /attachment and send its"
+            " id. Send a text as a plain field: curl reads it from a file with `-F 'name=<file'`."
+        )
         raise InvalidError(errors={name[:64]: [reason] for name in files})
     return form.items(multi=True)
 

