@@ -196,9 +196,14 @@ def _fate(
 
 
 def _is_untouched(delivery: Row[Any]) -> bool:
-    """Return whether a delivery was never given to a provider: no attempt left a trace."""
-    traces = delivery.attempts, delivery.message_ids, delivery.code
-    return delivery.status == DeliveryStatus.QUEUED and not any(traces)
+    """Return whether a delivery was never given to a provider: no attempt left a trace.
+
+    One that failed has a code, also where it expired or its recipient opted out before an attempt.
+    """
+    if delivery.attempts or delivery.message_ids:
+        return False
+    is_new = delivery.status == DeliveryStatus.QUEUED and not delivery.code
+    return is_new or delivery.status == DeliveryStatus.FAILED
 
 
 def _cases(

@@ -16,6 +16,7 @@ from service.channels.base import (
     UnknownCodeError,
 )
 from service.core import broadcasts
+from service.core.deliveries import transitions
 from service.core.deliveries.progress import VOID
 from service.core.deliveries.transitions import Outcome
 from service.core.receipts import Applied
@@ -233,6 +234,11 @@ def test_what_was_never_handed_over_is_not_believed_to_have_arrived(world: World
     for state in (READ, FAILED):
         assert queued.tell(queued.word(state)) == Applied(untimely=1)
     assert shown(queued) == ("queued", None, 0)
+    with world.database.writing() as db:
+        expired = (DeliveryStatus.FAILED, "expired", "The broadcast has expired.")
+        transitions.withdraw(db, broadcast_id, *expired, limit=1, now=now_ms())
+    assert queued.tell(queued.word(READ)) == Applied(untimely=1)
+    assert shown(queued) == ("failed", None, 0)
     assert queued.waiting() == 0
 
 
