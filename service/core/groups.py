@@ -1,4 +1,8 @@
-"""Groups: named lists of contacts."""
+"""Groups: named lists of contacts.
+
+On Postgres, whoever writes members locks their contacts first, then groups, then members: deleting
+a contact locks it and then its members.
+"""
 
 from __future__ import annotations
 
@@ -133,8 +137,10 @@ def of_contacts(db: Db, contact_ids: Sequence[str]) -> dict[str, str]:
 def move(db: Db, contact: Contact, group_id: str) -> None:
     """Move a contact from its group (see `of_contacts`) to the end of another.
 
-    Raises InvalidError if the client has no such group.
+    Raises InvalidError if the client has no such group, NotFoundError if the contact was deleted.
     """
+    if not _held(db, contact.client_id, [contact.id]):
+        raise NotFoundError("contact", contact.id)
     former = of_contacts(db, [contact.id]).get(contact.id)
     if former == group_id:
         return
@@ -201,11 +207,13 @@ def _touch(group: Group) -> None:
 
 
 def _known(db: Db, client_id: str, wanted: Sequence[str]) -> list[str]:
-    """Return unique contact ids; raises InvalidError for unknown ones."""
+    """Return unique contact ids, and keep the contacts; raises InvalidError for unknown ones."""
     unique = list(dict.fromkeys(wanted))
     if len(unique) > MOST_CONTACTS:
         raise InvalidError(errors={"contacts": [f"A group has at most {MOST_CONTACTS} contacts."]})
-    found = {contact_id for some in _batches(unique) for contact_id in _found(db, client_id, some)}
+    found = {
+        contact_id for some in _batches(sorted(unique)) for contact_id in _held(db, client_id, some)
+    }
     errors = {
         f"contacts.{position}": [f"You have no contact {contact_id[:64]!r}."]
         for position, contact_id in enumerate(wanted)
@@ -216,10 +224,12 @@ def _known(db: Db, client_id: str, wanted: Sequence[str]) -> list[str]:
     return unique
 
 
-def _found(db: Db, client_id: str, wanted: Sequence[str]) -> Iterable[str]:
+def _held(db: Db, client_id: str, wanted: Sequence[str]) -> Sequence[str]:
+    """Return those of some contacts that exist; none is deleted before this transaction ends."""
     possible = [contact_id for contact_id in wanted if ids.is_id(contact_id)]
     mine = select(Contact.id).where(Contact.client_id == client_id, Contact.id.in_(possible))
-    return db.scalars(mine)
+    locking = mine.order_by(Contact.id).with_for_update(read=True, key_share=True)
+    return db.scalars(locking).all()
 
 
 def _batches(wanted: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,10 +1,17 @@
-"""Contacts that enter groups at once."""
+"""Groups and contacts that change at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session as Db
 
 from service.core import contacts, groups
+from service.errors import InvalidError, NotFoundError
 from service.models import Contact, Group
 from tests.world import World
 
@@ -30,3 +37,47 @@ def test_contacts_that_enter_and_change_groups_at_once_are_all_in(world: World) 
             for group_id in (first, second)
         }
     assert inside == {first: set(ids[::2]), second: set(ids[1::2])}
+
+
+def put(db: Db, client_id: str, group_id: str, contact_ids: list[str]) -> Any:
+    """Replace the members of a group by the same ones."""
+    return groups.update(db, client_id, group_id, {"contacts": contact_ids})
+
+
+def move(db: Db, client_id: str, group_id: str, contact_ids: list[str]) -> Any:
+    """Move the last contact into a group."""
+    return groups.move(db, contacts.get(db, client_id, contact_ids[-1]), group_id)
+
+
+@pytest.mark.parametrize("change", [put, move])
+def test_a_contact_can_be_deleted_while_its_group_changes(
+    world: World, change: Callable[[Db, str, str, list[str]], Any]
+) -> None:
+    """Each round is a race that either may win; on Postgres, neither deadlocks or breaks a key."""
+    fields = {"name": "Ada", "phones": ["2348179803743"]}
+    with world.database.writing() as db:
+        first, second = (groups.create(db, world.client_id, {"name": n}).id for n in "ab")
+        known = [contacts.create(db, world.client_id, fields).id for _ in range(PEOPLE)]
+        put(db, world.client_id, first, known)
+    start = Barrier(2)
+
+    def delete(contact_id: str) -> None:
+        start.wait()
+        with world.database.writing() as db:
+            contacts.delete(db, world.client_id, contact_id)
+
+    def change_group(contact_ids: list[str]) -> type[Exception] | None:
+        group_id = first if change is put else second
+        start.wait()
+        try:
+            with world.database.writing() as db:
+                change(db, world.client_id, group_id, contact_ids)
+        except (InvalidError, NotFoundError) as error:
+            return type(error)
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        for left in range(PEOPLE, 0, -1):
+            changed = pool.submit(change_group, known[:left])
+            pool.submit(delete, known[left - 1]).result()
+            assert changed.result() in {None, InvalidError, NotFoundError}
