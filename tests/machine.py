@@ -77,7 +77,7 @@ class Machine:
         single = dict(given)
         environment = {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
         limit = float(single.get("TimeoutStopSec", "90"))
-        return Unit(shlex.split(single["ExecStart"]), surroundings() | environment, limit)
+        return Unit(shlex.split(single["ExecStart"]), inherited() | environment, limit)
 
     @property
     def data(self) -> Path:
@@ -88,8 +88,8 @@ class Machine:
         return f"http://127.0.0.1:{self.port}"
 
 
-def surroundings() -> dict[str, str]:
-    """Return what a process needs of ours, and one thread for everybody."""
+def inherited() -> dict[str, str]:
+    """Return the environment of a process that has one thread for all requests."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
     own = {name: os.environ[name] for name in kept if name in os.environ}
     own |= {"DATABASE_URL": "", "LOG_LEVEL": "WARNING", "DISPATCH": "off"}
@@ -133,7 +133,7 @@ def nginx(machine: Machine) -> Iterator[None]:
         f"http {{ access_log off; {temporary} include {folder}/site.conf; }}\n"
     )
     command = [str(NGINX), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with running(command, surroundings()) as process:
+    with running(command, inherited()) as process:
         until(lambda: _listens(machine.port, process))
         yield
 

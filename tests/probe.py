@@ -38,7 +38,7 @@ class Stage:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.opened: list[Account] = []
-        self.surroundings: list[DriverContext] = []
+        self.context: list[DriverContext] = []
         self.may_repeat: Callable[[Part], bool] = lambda _part: False
         self.open: Callable[[Account], object] = lambda _account: None
         self.plan: Callable[[Content], tuple[Part, ...]] = _words
@@ -63,9 +63,9 @@ class Probe:
     Settings: ClassVar[type[Schema]] = Schema
     stage: ClassVar[Stage]
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+    def __init__(self, account: Account, context: DriverContext) -> None:
         self.stage.open(account)
-        self.stage.surroundings.append(surroundings)
+        self.stage.context.append(context)
         self.stage.opened.append(account)
 
     def plan(self, content: Content) -> tuple[Part, ...]:

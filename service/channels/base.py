@@ -451,7 +451,7 @@ class Driver(Protocol):
     webhook: ClassVar[Webhook | None]
     Settings: ClassVar[type[Schema]]
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+    def __init__(self, account: Account, context: DriverContext) -> None:
         """Create the driver without I/O: the caller may hold a lock."""
 
     def plan(self, content: Content) -> tuple[Part, ...]:

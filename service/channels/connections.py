@@ -68,7 +68,7 @@ class Connection:
 
     def __init__(
         self,
-        surroundings: DriverContext,
+        context: DriverContext,
         origin: str,
         streak: SuccessStreak,
         on_open: Callable[[], None],
@@ -79,9 +79,9 @@ class Connection:
         self._share = pycurl.CurlShare()
         self._streak = streak
         self._on_open = on_open
-        self._connect_timeout = surroundings.connect_timeout
-        self._timeout = self._patience = surroundings.send_timeout
-        self._guarded = not surroundings.private_addresses and not surroundings.proxy
+        self._connect_timeout = context.connect_timeout
+        self._timeout = self._patience = context.send_timeout
+        self._guarded = not context.private_addresses and not context.proxy
         self._chunks: list[bytes] = []
         self._lines: list[bytes] = []
         self._reads_lines = False
@@ -96,10 +96,10 @@ class Connection:
         self.may_open = self.only_waits = self._wanted_to_open = False
         self._forbidden = ""
         self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
-        for option, value in self._options(surroundings).items():
+        for option, value in self._options(context).items():
             self.curl.setopt(option, value)
 
-    def _options(self, surroundings: DriverContext) -> dict[int, Any]:
+    def _options(self, context: DriverContext) -> dict[int, Any]:
         return {
             pycurl.SHARE: self._share,
             pycurl.NOSIGNAL: 1,
@@ -108,13 +108,13 @@ class Connection:
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
             # Even empty ones: or else libcurl reads http_proxy and no_proxy.
-            pycurl.PROXY: surroundings.proxy,
+            pycurl.PROXY: context.proxy,
             pycurl.NOPROXY: "",
             pycurl.CAINFO: certifi.where(),
             pycurl.USERAGENT: USER_AGENT,
-            pycurl.CONNECTTIMEOUT_MS: int(surroundings.connect_timeout * 1000),
-            pycurl.TIMEOUT_MS: int(surroundings.send_timeout * 1000),
-            pycurl.MAXFILESIZE: surroundings.response_limit,
+            pycurl.CONNECTTIMEOUT_MS: int(context.connect_timeout * 1000),
+            pycurl.TIMEOUT_MS: int(context.send_timeout * 1000),
+            pycurl.MAXFILESIZE: context.response_limit,
             # One connection: a dead one is not left behind to be found again.
             pycurl.MAXCONNECTS: 1,
             pycurl.MAXAGE_CONN: IDLE_LIMIT,

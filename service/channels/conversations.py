@@ -49,15 +49,15 @@ class Conversations:
     """
 
     def __init__(
-        self, surroundings: DriverContext, may_begin: Callable[[Any], bool] = lambda _token: True
+        self, context: DriverContext, may_begin: Callable[[Any], bool] = lambda _token: True
     ) -> None:
-        self._exchanges = Exchanges(surroundings)
+        self._exchanges = Exchanges(context)
         self._may_begin = may_begin
         self._pauses: list[_Pausing] = []
         self._numbers = itertools.count()
         self._calling = 0
         self._called: deque[tuple[Talk, Future[Any], Request | None]] = deque()
-        is_checked = surroundings.proxy and not surroundings.private_addresses
+        is_checked = context.proxy and not context.private_addresses
         self._names = Names() if is_checked else None
         self._ended: list[Talk] = []
         self.wake = self._exchanges.wake
@@ -158,9 +158,9 @@ class Conversations:
         self.wake()
 
 
-def talk(conversation: Conversation[T], surroundings: DriverContext) -> T:
+def talk(conversation: Conversation[T], context: DriverContext) -> T:
     """Carry out one conversation and wait for its end; return its result or raise its error."""
-    conversations = Conversations(surroundings)
+    conversations = Conversations(context)
     try:
         conversations.begin(None, conversation)
         ended: list[Talk] = []

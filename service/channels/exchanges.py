@@ -57,8 +57,8 @@ class Exchanges:
     `waited` is how many seconds were spent waiting, of all turns.
     """
 
-    def __init__(self, surroundings: DriverContext) -> None:
-        self._surroundings = surroundings
+    def __init__(self, context: DriverContext) -> None:
+        self._context = context
         self._idle: dict[str, deque[Connection]] = defaultdict(deque)
         self._streaks: dict[str, SuccessStreak] = defaultdict(SuccessStreak)
         self._under_way: dict[pycurl.Curl, Connection] = {}
@@ -137,7 +137,7 @@ class Exchanges:
 
     def _connection(self, origin: str) -> Connection:
         on_open = partial(self._note_open, origin)
-        return Connection(self._surroundings, origin, self._streaks[origin], on_open)
+        return Connection(self._context, origin, self._streaks[origin], on_open)
 
     def _start(self, connection: Connection) -> None:
         """Let an exchange go, or wait while another one has the provider's name resolved."""

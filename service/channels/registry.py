@@ -44,8 +44,8 @@ class NotInstalledError(BlockedError):
 class Channels:
     """The channels of this process."""
 
-    def __init__(self, surroundings: DriverContext) -> None:
-        self.surroundings = surroundings
+    def __init__(self, context: DriverContext) -> None:
+        self.context = context
 
     def names(self) -> tuple[str, ...]:
         """Return the installed channels."""
@@ -73,7 +73,7 @@ class Channels:
 
     def open(self, name: str, account: Account) -> Driver:
         """Create a driver for an account, without any request."""
-        return self.driver_class(name)(account, self.surroundings)
+        return self.driver_class(name)(account, self.context)
 
 
 def _is_installed(name: str) -> bool:

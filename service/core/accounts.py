@@ -26,8 +26,8 @@ class Accounts:
 
     def __init__(self, settings: Settings, vault: Vault, media: Callable[[str], MediaIds]) -> None:
         self.settings = settings
-        self.channels = Channels(surroundings(settings))
-        self._hasty = _hasty(self.channels.surroundings, settings.check_timeout)
+        self.channels = Channels(driver_context(settings))
+        self._hasty = _hasty(self.channels.context, settings.check_timeout)
         self._vault = vault
         self._media = media
 
@@ -72,7 +72,7 @@ class Accounts:
         return content.restore(resolved, folder, self.settings.public_url)
 
 
-def surroundings(settings: Settings) -> DriverContext:
+def driver_context(settings: Settings) -> DriverContext:
     """Return the settings that drivers need."""
     return DriverContext(
         sandbox_store=settings.sandbox_store,

@@ -1,9 +1,9 @@
 """The dispatcher: the threads of one process that turn accepted broadcasts into sent messages.
 
     POST → chunks → FanOut → deliveries → Claimer → ClaimedQueue → Senders → Recorder → deliveries
-                                              Lease and Sweep look after what went wrong
+                                              Lease and Sweep repair what goes wrong
 
-Any number of processes do the same on one database, without a leader.
+Any number of processes can do this on one database. There is no leader.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from service.dispatch.upkeep.sweep import Sweep
 log = structlog.get_logger(__name__)
 
 _LEAST_GRACE = 2.0
-"""Seconds for writing the last results, however late the stop comes."""
+"""Minimum seconds for writing the last results, even if the stop comes late."""
 
 _LAST_TURNS = 1.0
-"""Seconds for the turns under way of loops that may be cut short."""
+"""Seconds to wait for the running turns of loops that may be interrupted."""
 
 _MOST_THREADS = 8
-"""Sender threads that are of use: Python runs one at a time."""
+"""Maximum useful sender threads: Python runs one at a time."""
 
 _DESCRIPTORS = 256
-"""File descriptors that a process needs besides one for each message under way."""
+"""File descriptors that a process needs in addition to those of messages under way."""
 
 
 class Dispatcher:
-    """The parts of dispatching, joined; started once per process, after any fork."""
+    """Connects the parts of dispatching. Start it once per process, after any fork."""
 
     def __init__(self, settings: Settings, database: Database, accounts: Accounts) -> None:
         self._settings = settings
@@ -63,7 +63,7 @@ class Dispatcher:
         self._queue = ClaimedQueue(settings.in_flight, settings.claim_batch)
         self._recorder = Recorder(settings, database)
         self._context = SendingContext(
-            accounts.channels.surroundings,
+            accounts.channels.context,
             self._queue,
             self._recorder,
             self._lease,
@@ -101,20 +101,20 @@ class Dispatcher:
         self._drained_at: float | None = None
 
     def limit_to(self, assigned: Callable[[], list[str]]) -> None:
-        """Claim only of the broadcasts whose ids this returns at the moment, from now on."""
+        """Claim only from the broadcasts whose ids `assigned` returns at each turn."""
         self._claimer.assigned = assigned
 
     def start(self) -> None:
-        """Enter this process among the dispatchers and begin.
+        """Register this process as a dispatcher and start its threads.
 
-        Where the database is away it enters when that is back: a process that ended instead would
-        take the whole of gunicorn with it, which does not start a worker twice that cannot boot.
+        If the database is unreachable, it registers later. Raising here would stop gunicorn, which
+        does not restart a worker that fails to boot.
         """
         _check_resources(self._settings)
         try:
             self._lease.join()
         except OUT_OF_REACH as error:
-            log.warning("the database is out of reach at the start", cause=str(error.__cause__))
+            log.warning("the database is unreachable at startup", cause=str(error.__cause__))
         self._started = True
         for loop in self._loops():
             loop.start()
@@ -122,34 +122,34 @@ class Dispatcher:
         log.info("dispatcher started", dispatcher=self._lease.id)
 
     def wake(self) -> None:
-        """Look for work now: a broadcast was accepted, or may go on."""
+        """Look for work now: a broadcast was accepted or resumed."""
         self._fanning_out.wake()
         self._claim_anew()
 
     def await_end(self, claims: Sequence[ClaimKey]) -> None:
-        """Return once no process can begin anything of these revoked claims; raises UnheardError.
+        """Wait until no process can begin these revoked claims; raises UnheardError.
 
-        They are heard of at once here, and within a tenth of a second in other processes.
+        This process reads them at once, other processes within a tenth of a second.
         """
         self._revoking.wake()
         await_end(self._database, claims)
 
     def _claim_anew(self) -> None:
-        """Look for what may be claimed now."""
+        """Look for deliveries to claim now."""
         self._claimer.look_again()
         self._claiming.wake()
 
     def drain(self) -> None:
-        """Claim nothing more; what is claimed is still sent. May be called in a signal handler."""
+        """Stop claiming; send what is already claimed. Safe to call in a signal handler."""
         self._drained_at = self._drained_at or time.monotonic()
         self._claimer.draining = True
         self._fanout.draining = True
 
     def stop(self, timeout: float) -> bool:
-        """Stop: let sends under way finish, write all results; tell whether all was in time.
+        """Finish the sends under way and write all results; return whether that was in time.
 
-        What was claimed and not begun goes back to the queue. `timeout` in seconds, counted from
-        `drain` where that came first.
+        Claims that have not begun go back to the queue. `timeout` is in seconds and starts at
+        `drain` if that was called before.
         """
         if not self._started:
             return True
@@ -176,14 +176,14 @@ class Dispatcher:
         return all_written and not under_way
 
     def problem(self) -> str | None:
-        """Say what keeps this process from dispatching; None: nothing."""
+        """Return the problem that stops this process from dispatching, if there is one."""
         if not self._started:
-            return "The dispatcher of this process has not been started: use gunicorn.conf.py."
+            return "This process runs no dispatcher. Start gunicorn with gunicorn.conf.py."
         for loop in self._loops():
             if loop.stands_still():
-                return f"The {loop.name} loop has stood still for {loop.patience:.0f} seconds."
+                return f"The {loop.name} loop has made no progress for {loop.patience:.0f} seconds."
         if not self._lease.is_good():
-            return "The dispatcher cannot reach the database and sends nothing meanwhile."
+            return "The dispatcher cannot reach the database. It sends nothing until it can."
         if self._senders.has_died():
             return "A sender thread has died."
         return None
@@ -204,26 +204,26 @@ class Dispatcher:
         )
 
     def _leave(self) -> None:
-        """Say that this process is gone; where that cannot be said, others notice by themselves."""
+        """Unregister this process. If that fails, others notice when its lease expires."""
         try:
             self._lease.leave()
         except OUT_OF_REACH as error:
-            log.warning("the database is out of reach at the end", cause=str(error.__cause__))
+            log.warning("the database is unreachable at shutdown", cause=str(error.__cause__))
 
     def _beat_now(self) -> None:
         self._beating.wake()
 
 
 def _places(settings: Settings) -> int:
-    """Return how many deliveries may be under way or not yet recorded, at most."""
+    """Return the maximum of deliveries that are under way or not yet recorded."""
     return 2 * settings.in_flight + MOST_UNWRITTEN * settings.flush_batch + settings.claim_batch
 
 
 def _check_resources(settings: Settings) -> None:
-    """Let this process have a connection for each message under way, or say what to set."""
+    """Raise the limit of open files to one connection per message, or log what to change."""
     if settings.sender_threads > _MOST_THREADS:
         log.warning(
-            "SENDER_THREADS is more than is of use; IN_FLIGHT sets how many messages are under way",
+            "SENDER_THREADS is above the useful maximum; IN_FLIGHT limits messages under way",
             sender_threads=settings.sender_threads,
             used=_MOST_THREADS,
         )

@@ -1,4 +1,4 @@
-"""The turn that waits for word of new work from other processes."""
+"""The turn that listens for notifications of new work from other processes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from service.pg import Connection
 log = structlog.get_logger(__name__)
 
 _LISTENING_TIME = 5.0
-"""Seconds after which the connection is looked after, word or none: a dead one must not be taken
-for silence (procrastinate-org/procrastinate#1425)."""
+"""Seconds after which the connection is tested. Without a test, a dead connection looks like
+silence (procrastinate-org/procrastinate#1425)."""
 
 
 class Listener:
-    """Keeps one connection to Postgres that listens; elsewhere there is nothing to hear."""
+    """Keeps one listening connection to Postgres. On SQLite it does nothing."""
 
     def __init__(self, settings: Settings, database: Database, on_word: Callable[[], None]) -> None:
         self._settings = settings
@@ -32,7 +32,7 @@ class Listener:
         self._is_deaf = database.is_sqlite
 
     def turn(self) -> float:
-        """Listen for a while; return the seconds until it is worth listening again."""
+        """Listen for a while; return the seconds to wait before the next turn."""
         if self._is_deaf:
             return self._settings.sweep_interval
         try:
@@ -48,24 +48,24 @@ class Listener:
         return 0.0
 
     def hush(self) -> None:
-        """Have the present turn end now: by a word, as all else that ends it is slower."""
+        """End the current turn now, by sending it a notification: that is the fastest way."""
         if self._connection is not None:
             with suppress(*OUT_OF_REACH), self._database.writing() as db:
                 announce(db)
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
 
     def _connect(self) -> Connection | None:
-        """Listen on a connection out of the pool; None behind a pooler, which passes no word on."""
+        """Listen on a connection of its own; None behind a pooler, which drops notifications."""
         url = self._settings.database_direct_url or self._settings.database
         connection = pg.connect(url, self._settings)
         if connection.is_pooled:
             connection.close()
-            log.warning("no word of new work comes through a pooler: set DATABASE_DIRECT_URL")
+            log.warning("notifications do not pass through a pooler: set DATABASE_DIRECT_URL")
             self._is_deaf = True
             return None
         self._connection = connection

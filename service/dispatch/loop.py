@@ -1,4 +1,4 @@
-"""A thread that calls a function repeatedly, and survives its exceptions."""
+"""A thread that calls a function repeatedly and survives its exceptions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LONGEST_PAUSE = 2.0
 class Loop:
     """A named thread that calls `turn` again and again.
 
-    `turn` returns how many seconds to wait before the next one; `wake` cuts that short. What a
-    turn raises is logged and the next one follows after a pause that grows up to two seconds.
-    `patience` is how many seconds a turn may take until the loop counts as dead.
+    `turn` returns how many seconds to wait before the next turn; `wake` ends that wait. If a turn
+    raises, the loop logs the exception and waits before the next turn, at most two seconds. The
+    loop counts as dead when a turn takes more than `patience` seconds.
     """
 
     def __init__(self, name: str, turn: Callable[[], float], patience: float = 30.0) -> None:
@@ -32,12 +32,12 @@ class Loop:
         self._turn = turn
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        # Made when it starts: a fork makes every thread that is there look as if it had ended.
+        # Created in `start`: after a fork, every existing thread looks ended.
         self._thread: threading.Thread | None = None
         self._next_at = time.monotonic()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._next_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"crier-{self.name}", daemon=True)
         self._thread.start()
@@ -70,7 +70,7 @@ class Loop:
         while not self._stopping.is_set():
             try:
                 wait, pause = self._turn(), _FIRST_PAUSE
-            except Exception as error:  # noqa: BLE001 - a loop goes on whatever happens
+            except Exception as error:  # noqa: BLE001 - a loop continues after any error
                 self._note(error)
                 wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
             self._next_at = time.monotonic() + wait
@@ -81,12 +81,12 @@ class Loop:
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, OUT_OF_REACH) or lacks_tables(error):
-            log.warning("database out of reach", loop=self.name, error=_first_line(error))
+            log.warning("database unreachable", loop=self.name, error=_first_line(error))
         else:
             log.error("a turn failed", loop=self.name, exc_info=error)
 
 
 def _first_line(error: Exception) -> str:
-    """Return the gist of a database error: the rest repeats the statement with its values."""
+    """Return the first line of a database error: the rest repeats the statement and its values."""
     cause = getattr(error, "orig", None) or error
     return str(cause).strip().partition("\n")[0]

@@ -16,10 +16,10 @@ def receive(tenant: Tenant, session_id: str, *recipients: str) -> None:
     with tenant.crier.database.reading() as db:
         driver = tenant.crier.accounts.open(db.get_one(Session, session_id))
     assert isinstance(driver, Sandbox)
-    surroundings = tenant.crier.accounts.channels.surroundings
+    context = tenant.crier.accounts.channels.context
     prepared = driver.prepare(Text("Hello"))
     for recipient in recipients:
-        talk(driver.send(recipient, prepared, f"{session_id}-{recipient}"), surroundings)
+        talk(driver.send(recipient, prepared, f"{session_id}-{recipient}"), context)
 
 
 def test_nothing_received_is_an_empty_list(acme: Tenant) -> None:

@@ -62,7 +62,7 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def surroundings(tmp_path: Path) -> DriverContext:
+def context(tmp_path: Path) -> DriverContext:
     return DriverContext(tmp_path, private_addresses=True)
 
 
@@ -72,11 +72,11 @@ def media_ids() -> Memory:
 
 
 @pytest.fixture
-def opened(surroundings: DriverContext, media_ids: Memory) -> Opened:
+def opened(context: DriverContext, media_ids: Memory) -> Opened:
     """Open a driver by the channel's name; nobody is at its address unless the test says so."""
 
     def open_driver(channel: str, **settings: Any) -> Driver:
-        channels = Channels(surroundings)
+        channels = Channels(context)
         loaded = channels.settings_schema(channel)().load({**SETTINGS[channel], **settings})
         return channels.open(channel, Account("64ac-session", loaded, media_ids))
 

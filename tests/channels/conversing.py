@@ -68,14 +68,14 @@ def converse(conversation: Conversation[T], *answers: Answer | SendError | None)
 
 
 def carry_out(
-    surroundings: DriverContext,
+    context: DriverContext,
     conversations: Mapping[str, Conversation[Any]],
     *,
     at_once: int = 1_000,
     may_begin: Callable[[str], bool] = lambda _token: True,
 ) -> dict[str, Talk]:
     """Carry out conversations over real HTTP, so many at once; return their ends by token."""
-    under_way, left = Conversations(surroundings, may_begin), list(conversations.items())
+    under_way, left = Conversations(context, may_begin), list(conversations.items())
     ended: dict[str, Talk] = {}
     while left or len(ended) < len(conversations):
         while left and len(under_way) < at_once:

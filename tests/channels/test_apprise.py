@@ -63,15 +63,15 @@ def _send(driver: Apprise, part: Part) -> str:
     return converse(driver.send(RECIPIENT, driver.prepare(part), "d.0")).result
 
 
-def _opened(url: str, surroundings: DriverContext) -> Apprise:
+def _opened(url: str, context: DriverContext) -> Apprise:
     settings: dict[str, Any] = Settings().load({"url": url})
-    return Apprise(Account("s", settings, Memory()), surroundings)
+    return Apprise(Account("s", settings, Memory()), context)
 
 
 def test_a_message_goes_to_the_recipient_in_the_url(
-    hook: str, provider: Provider, surroundings: DriverContext
+    hook: str, provider: Provider, context: DriverContext
 ) -> None:
-    driver = _opened(hook, surroundings)
+    driver = _opened(hook, context)
 
     assert _send(driver, Text("Hello")) == ""
 
@@ -80,9 +80,9 @@ def test_a_message_goes_to_the_recipient_in_the_url(
 
 
 def test_a_file_goes_along_where_the_service_takes_it(
-    hook: str, provider: Provider, surroundings: DriverContext, tmp_path: Path
+    hook: str, provider: Provider, context: DriverContext, tmp_path: Path
 ) -> None:
-    driver = _opened(hook, surroundings)
+    driver = _opened(hook, context)
 
     for part in driver.plan(Content(text="Hi", media=(picture(tmp_path),))):
         _send(driver, part)
@@ -92,11 +92,11 @@ def test_a_file_goes_along_where_the_service_takes_it(
     assert file["attachments"][0]["filename"] == "cake.jpeg"
 
 
-def test_places_and_cards_are_told_in_words(hook: str, surroundings: DriverContext) -> None:
+def test_places_and_cards_are_told_in_words(hook: str, context: DriverContext) -> None:
     ada = ContactCard("Ada", "", phones=("2348179803743",), emails=("ada@example.org",))
     content = Content("Hi", location=Location("6.5", "3.2", "Lagos"), contact=ada)
 
-    (part,) = _opened(hook, surroundings).plan(content)
+    (part,) = _opened(hook, context).plan(content)
 
     assert part == Text(
         "Hi\nLagos: https://maps.google.com/?q=6.5,3.2\nAda\n+2348179803743\nada@example.org"
@@ -104,9 +104,9 @@ def test_places_and_cards_are_told_in_words(hook: str, surroundings: DriverConte
 
 
 def test_what_a_service_cannot_carry_is_said_beforehand(
-    surroundings: DriverContext, tmp_path: Path
+    context: DriverContext, tmp_path: Path
 ) -> None:
-    driver = _opened(SMS, surroundings)
+    driver = _opened(SMS, context)
 
     for content in (Content(media=(picture(tmp_path),)), Content(template=Template("a", "en"))):
         with pytest.raises(UnsupportedContentError):
@@ -114,12 +114,12 @@ def test_what_a_service_cannot_carry_is_said_beforehand(
 
 
 def test_a_message_is_sent_in_a_thread_and_must_not_be_repeated(
-    hook: str, provider: Provider, surroundings: DriverContext
+    hook: str, provider: Provider, context: DriverContext
 ) -> None:
-    driver = _opened(hook, surroundings)
+    driver = _opened(hook, context)
     prepared = driver.prepare(Text("Hello"))
     sends = {each: driver.send(each, prepared, "d.0") for each in ("forbidden", "allowed")}
-    ended = carry_out(surroundings, sends, may_begin=lambda token: token == "allowed")
+    ended = carry_out(context, sends, may_begin=lambda token: token == "allowed")
 
     assert [each.path for each in provider.requests] == ["/hook/allowed"]
     assert isinstance(ended["forbidden"].error, NotAllowedError)
@@ -142,12 +142,12 @@ FAULTS: list[tuple[Fault, type[SendError], float | None]] = [
 def test_a_failure_is_told_for_what_it_is(  # noqa: PLR0913, PLR0917 - fixtures and a row
     hook: str,
     provider: Provider,
-    surroundings: DriverContext,
+    context: DriverContext,
     fault: Fault,
     kind: type[SendError],
     wait: float | None,
 ) -> None:
-    driver = _opened(hook, replace(surroundings, send_timeout=1.0))
+    driver = _opened(hook, replace(context, send_timeout=1.0))
     provider.choose = lambda _request: fault
 
     with pytest.raises(SendError) as caught:
@@ -158,17 +158,17 @@ def test_a_failure_is_told_for_what_it_is(  # noqa: PLR0913, PLR0917 - fixtures 
     assert RECIPIENT not in caught.value.reason
 
 
-def test_a_service_that_is_not_there_is_tried_later(surroundings: DriverContext) -> None:
-    driver = _opened("json://127.0.0.1:1/{to}", surroundings)
+def test_a_service_that_is_not_there_is_tried_later(context: DriverContext) -> None:
+    driver = _opened("json://127.0.0.1:1/{to}", context)
 
     with pytest.raises(RetryableError):
         _send(driver, Text("Hello"))
 
 
 def test_a_url_that_names_a_host_needs_the_operators_leave(
-    hook: str, provider: Provider, surroundings: DriverContext
+    hook: str, provider: Provider, context: DriverContext
 ) -> None:
-    strict = replace(surroundings, private_addresses=False)
+    strict = replace(context, private_addresses=False)
     driver = _opened(hook, strict)
 
     for refused in (lambda: converse(driver.check()).result, lambda: _send(driver, Text("a"))):
@@ -185,10 +185,8 @@ def test_a_url_that_cannot_work_is_refused(url: str) -> None:
         Settings().load({"url": url})
 
 
-def test_neither_text_nor_url_reaches_the_services_log(
-    hook: str, surroundings: DriverContext
-) -> None:
-    driver = _opened(hook, surroundings)
+def test_neither_text_nor_url_reaches_the_services_log(hook: str, context: DriverContext) -> None:
+    driver = _opened(hook, context)
     heard: list[logging.LogRecord] = []
     listener = _Listener(heard)
     root = logging.getLogger()

@@ -81,9 +81,9 @@ def with_option(url: str, name: str, value: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{name}={value}"
 
 
-def sent(url: str, surroundings: DriverContext) -> SendError | None:
+def sent(url: str, context: DriverContext) -> SendError | None:
     """Send a text by a URL that nobody checked before, as one that was stored long ago."""
-    driver = Apprise(Account("s", {"url": url}, Memory()), surroundings)
+    driver = Apprise(Account("s", {"url": url}, Memory()), context)
     error = converse(driver.send("12025550110", driver.prepare(Text("Hi")), "d.0")).error
     assert error is None or isinstance(error, SendError)
     return error
@@ -110,12 +110,12 @@ def test_no_option_of_any_service_is_let_through_to_another(url: str) -> None:
 
 @pytest.mark.parametrize("url", URLS)
 def test_no_option_that_is_allowed_loads_what_it_names(
-    url: str, provider: Provider, surroundings: DriverContext
+    url: str, provider: Provider, context: DriverContext
 ) -> None:
     """Everything leaves by the provider as a proxy, so that it sees what was asked for."""
-    surroundings = replace(surroundings, proxy=provider.url)
+    context = replace(context, proxy=provider.url)
     for name in OPTIONS[url.partition(":")[0]]:
-        sent(with_option(url, name, f"{provider.url}/loaded"), surroundings)
+        sent(with_option(url, name, f"{provider.url}/loaded"), context)
 
     assert {each.method for each in provider.requests} == {"CONNECT"}
     assert not [each for each in provider.requests if "127.0.0.1" in each.path]
@@ -123,9 +123,9 @@ def test_no_option_that_is_allowed_loads_what_it_names(
 
 @pytest.mark.parametrize("name", ["template", "TEMPLATE", "%74emplate", " template", "x;template"])
 def test_a_stored_url_that_loads_a_template_is_not_used(
-    name: str, provider: Provider, surroundings: DriverContext
+    name: str, provider: Provider, context: DriverContext
 ) -> None:
-    error = sent(with_option(SLACK, name, f"{provider.url}/t.json"), surroundings)
+    error = sent(with_option(SLACK, name, f"{provider.url}/t.json"), context)
 
     assert isinstance(error, BlockedError)
     assert "'template' is not allowed" in error.reason
@@ -179,36 +179,36 @@ def test_a_hosted_service_whose_name_leads_to_a_private_address_is_not_called(
 
 
 def test_a_call_leaves_by_the_proxy_of_the_settings(provider: Provider, tmp_path: Path) -> None:
-    surroundings = DriverContext(tmp_path, proxy=provider.url, private_addresses=True)
+    context = DriverContext(tmp_path, proxy=provider.url, private_addresses=True)
 
-    sent("json://nobody.example/hook/{to}", surroundings)
+    sent("json://nobody.example/hook/{to}", context)
 
     (asked,) = provider.requests
     assert asked.headers["host"] == "nobody.example"
 
 
 def test_a_call_does_not_leave_by_the_proxy_of_the_environment(
-    provider: Provider, surroundings: DriverContext, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, context: DriverContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    sent(provider.url.replace("http:", "json:") + "/hook/{to}", surroundings)
+    sent(provider.url.replace("http:", "json:") + "/hook/{to}", context)
 
     assert [each.path for each in provider.requests] == ["/hook/12025550110"]
 
 
 def test_mail_is_not_sent_around_a_proxy(tmp_path: Path) -> None:
-    surroundings = DriverContext(tmp_path, proxy="http://127.0.0.1:1", private_addresses=True)
+    context = DriverContext(tmp_path, proxy="http://127.0.0.1:1", private_addresses=True)
 
-    error = sent("mailto://a:b@127.0.0.1:1?to={to}@example.org", surroundings)
+    error = sent("mailto://a:b@127.0.0.1:1?to={to}@example.org", context)
 
     assert isinstance(error, BlockedError)
     assert error.code == "proxy"
 
 
-def test_a_redirect_is_not_followed(provider: Provider, surroundings: DriverContext) -> None:
+def test_a_redirect_is_not_followed(provider: Provider, context: DriverContext) -> None:
     provider.choose = lambda _request: instead(307, Location=f"{provider.url}/moved")
 
-    assert sent(provider.url.replace("http:", "json:") + "/hook/{to}", surroundings) is not None
+    assert sent(provider.url.replace("http:", "json:") + "/hook/{to}", context) is not None
 
     assert [each.path for each in provider.requests] == ["/hook/12025550110"]

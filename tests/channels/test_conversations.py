@@ -37,8 +37,8 @@ WORKERS = Workers("test", 4)
 
 
 @pytest.fixture
-def spoken(surroundings: DriverContext) -> Iterator[Conversations]:
-    conversations = Conversations(surroundings)
+def spoken(context: DriverContext) -> Iterator[Conversations]:
+    conversations = Conversations(context)
     yield conversations
     conversations.close()
 
@@ -216,10 +216,10 @@ def only(*allowed: str) -> tuple[Callable[[str], bool], list[str]]:
 
 
 def test_a_step_that_is_not_allowed_does_not_begin(
-    surroundings: DriverContext, provider: Provider
+    context: DriverContext, provider: Provider
 ) -> None:
     may_begin, asked = only("good")
-    conversations = Conversations(surroundings, may_begin)
+    conversations = Conversations(context, may_begin)
     for token in ("good", "bad"):
         conversations.begin(token, asking(message(provider, token)))
 
@@ -233,10 +233,10 @@ def test_a_step_that_is_not_allowed_does_not_begin(
 
 
 def test_nobody_is_asked_about_a_step_that_may_be_repeated(
-    surroundings: DriverContext, provider: Provider
+    context: DriverContext, provider: Provider
 ) -> None:
     may_begin, asked = only()
-    conversations = Conversations(surroundings, may_begin)
+    conversations = Conversations(context, may_begin)
     steps = get(f"{provider.url}/x", ()), Pause(0.0), Call(WORKERS, lambda: "called")
     conversations.begin("token", asking(*steps))
 
@@ -246,12 +246,12 @@ def test_nobody_is_asked_about_a_step_that_may_be_repeated(
     assert (answer.status, called, asked) == (404, "called", [])
 
 
-def test_a_conversation_that_does_not_heed_it_ends(surroundings: DriverContext) -> None:
+def test_a_conversation_that_does_not_heed_it_ends(context: DriverContext) -> None:
     def stubborn() -> Conversation[str]:
         yield Pause(0.0, once=True)
         return "sent"
 
-    conversations = Conversations(surroundings, lambda _token: False)
+    conversations = Conversations(context, lambda _token: False)
     conversations.begin("token", stubborn())
     ended = all_ended(conversations)["token"]
     conversations.close()
@@ -273,15 +273,15 @@ def test_the_pauses_that_may_break_are_broken_at_once(spoken: Conversations) -> 
 
 
 def test_a_talk_returns_what_its_conversation_returned(
-    surroundings: DriverContext, provider: Provider
+    context: DriverContext, provider: Provider
 ) -> None:
-    (answer,) = talk(asking(message(provider)), surroundings)
+    (answer,) = talk(asking(message(provider)), context)
     assert answer.status == 200
-    assert talk(result("at once"), surroundings) == "at once"
+    assert talk(result("at once"), context) == "at once"
 
 
 def test_a_talk_raises_what_its_conversation_raised(
-    surroundings: DriverContext, provider: Provider
+    context: DriverContext, provider: Provider
 ) -> None:
     def sending() -> Conversation[Answer]:
         answer: Answer = yield message(provider)
@@ -289,7 +289,7 @@ def test_a_talk_raises_what_its_conversation_raised(
 
     provider.then(lies.CLOSE_AFTER_BODY)
     with pytest.raises(UncertainError):
-        talk(sending(), surroundings)
+        talk(sending(), context)
     assert provider.open_connections == 0
 
 

@@ -441,13 +441,13 @@ def test_a_reason_never_has_a_secret_or_the_number_in_it(
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_every_part_of_a_message_arrives_over_http(
-    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path, channel: str
+    opened: Opened, provider: Provider, context: DriverContext, tmp_path: Path, channel: str
 ) -> None:
     driver = opened(channel, base_url=provider.url)
     content = MESSAGES["everything at once"].content(tmp_path)
 
     ids = [
-        talk(driver.send(RECIPIENT, driver.prepare(part), f"{DELIVERY}.{number}"), surroundings)
+        talk(driver.send(RECIPIENT, driver.prepare(part), f"{DELIVERY}.{number}"), context)
         for number, part in enumerate(driver.plan(content))
     ]
 
@@ -481,7 +481,7 @@ BREAKS = (
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_no_verdict_is_wrong_in_a_storm(
-    opened: Opened, provider: Provider, surroundings: DriverContext, channel: str
+    opened: Opened, provider: Provider, context: DriverContext, channel: str
 ) -> None:
     driver = opened(channel, base_url=provider.url)
     prepared = driver.prepare(*driver.plan(HELLO))
@@ -491,7 +491,7 @@ def test_no_verdict_is_wrong_in_a_storm(
 
     people = [f"{RECIPIENT}{number:04}" for number in range(1500)]
     sends = {each: driver.send(each, prepared, f"{DELIVERY}.{each[-4:]}") for each in people}
-    ended = carry_out(surroundings, sends, at_once=32)
+    ended = carry_out(context, sends, at_once=32)
     decisions = {token: each.error and type(each.error) for token, each in ended.items()}
 
     taken = [each.recipient.partition("@")[0] for each in provider.taken]

@@ -42,8 +42,8 @@ MESSAGE = b'{"to":"2348179803743","type":"text","text":{"body":"Hello"}}'
 class Line:
     """The exchanges of one thread, used by hand."""
 
-    def __init__(self, surroundings: DriverContext) -> None:
-        self.exchanges = Exchanges(surroundings)
+    def __init__(self, context: DriverContext) -> None:
+        self.exchanges = Exchanges(context)
 
     def ask(self, *requests: Request) -> list[Answer | SendError]:
         """Make requests at once; return what came of each, in their order."""
@@ -65,22 +65,22 @@ class Line:
 
 
 @contextmanager
-def line_with(surroundings: DriverContext, **changes: Any) -> Iterator[Line]:
-    """Give exchanges in other surroundings."""
-    line = Line(replace(surroundings, **changes))
+def line_with(context: DriverContext, **changes: Any) -> Iterator[Line]:
+    """Give exchanges with another context."""
+    line = Line(replace(context, **changes))
     yield line
     line.exchanges.close()
 
 
 @pytest.fixture
-def line(surroundings: DriverContext) -> Iterator[Line]:
-    with line_with(surroundings) as line:
+def line(context: DriverContext) -> Iterator[Line]:
+    with line_with(context) as line:
         yield line
 
 
 @pytest.fixture
-def hasty(surroundings: DriverContext) -> Iterator[Line]:
-    with line_with(surroundings, send_timeout=1.0) as line:
+def hasty(context: DriverContext) -> Iterator[Line]:
+    with line_with(context, send_timeout=1.0) as line:
         yield line
 
 
@@ -329,10 +329,10 @@ def test_a_look_for_idle_connections_minds_those_that_are_under_way(
 
 
 def test_the_end_breaks_off_what_is_under_way(
-    surroundings: DriverContext, provider: Provider, message: Request
+    context: DriverContext, provider: Provider, message: Request
 ) -> None:
     provider.then(lies.SILENCE)
-    with line_with(surroundings) as line:
+    with line_with(context) as line:
         line.exchanges.begin(message, "token")
         until(lambda: line.exchanges.turn(0.01) == [] and provider.messages)
         assert len(line.exchanges) == 1
@@ -364,9 +364,9 @@ def test_a_turn_that_waits_is_ended_by_another_thread(
     waker.join()
 
 
-def test_nobody_is_woken_after_the_end(surroundings: DriverContext) -> None:
+def test_nobody_is_woken_after_the_end(context: DriverContext) -> None:
     """The descriptor may belong to somebody else by then."""
-    with line_with(surroundings) as line:
+    with line_with(context) as line:
         pass
     line.exchanges.wake()
 
@@ -561,10 +561,10 @@ def test_messages_of_which_not_all_left_may_be_sent_again(
 
 
 def test_a_provider_that_takes_no_connection_is_told_by_the_time_it_was_given(
-    surroundings: DriverContext,
+    context: DriverContext,
 ) -> None:
     with (
-        line_with(surroundings, connect_timeout=0.2) as line,
+        line_with(context, connect_timeout=0.2) as line,
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
     ):
         port = full.getsockname()[1]
@@ -594,7 +594,7 @@ def test_all_messages_to_a_name_that_nobody_knows_may_be_sent_later(line: Line) 
 
 
 def test_one_message_asks_for_the_name_of_its_provider_for_all(
-    surroundings: DriverContext, monkeypatch: pytest.MonkeyPatch
+    context: DriverContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
@@ -608,14 +608,14 @@ def test_one_message_asks_for_the_name_of_its_provider_for_all(
             return 0
 
     monkeypatch.setattr(exchanges, "Connection", Asking)
-    line = Line(surroundings)
+    line = Line(context)
     url = f"http://{socket.gethostname()}:1/messages"  # whether there is such a one or not
     assert statuses(line.ask(*[post(url, MESSAGE, HEADERS)] * 30)) == [RetryableError] * 30
     assert len(asked) == 1
 
 
-def test_the_end_breaks_off_what_waits_for_a_name(surroundings: DriverContext) -> None:
-    line = Line(surroundings)
+def test_the_end_breaks_off_what_waits_for_a_name(context: DriverContext) -> None:
+    line = Line(context)
     for number in range(3):
         line.exchanges.begin(post("http://localhost:1/messages", MESSAGE, HEADERS), number)
     line.exchanges.close()
@@ -623,7 +623,7 @@ def test_the_end_breaks_off_what_waits_for_a_name(surroundings: DriverContext) -
 
 
 def test_the_end_does_not_wait_for_a_name(
-    surroundings: DriverContext, monkeypatch: pytest.MonkeyPatch
+    context: DriverContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The threads of libcurl are waited for, and a resolver may be silent for a long time."""
     is_over, closed = threading.Event(), threading.Event()
@@ -635,7 +635,7 @@ def test_the_end_does_not_wait_for_a_name(
         closed.set()
 
     monkeypatch.setattr(transfers.Watched, "close", wait)
-    line = Line(surroundings)
+    line = Line(context)
     line.exchanges.begin(post("http://localhost:1/messages", MESSAGE, HEADERS), 1)
     line.exchanges.close()
     is_over.set()
@@ -648,9 +648,9 @@ def test_a_question_that_got_no_answer_is_asked_later(hasty: Line) -> None:
 
 
 def test_a_private_address_is_refused_at_the_moment_of_connecting(
-    surroundings: DriverContext, provider: Provider, url: str
+    context: DriverContext, provider: Provider, url: str
 ) -> None:
-    with line_with(surroundings, private_addresses=False) as guarded:
+    with line_with(context, private_addresses=False) as guarded:
         for address in (url, url.replace("127.0.0.1", "localhost"), "http://[::1]:1/"):
             with pytest.raises(BlockedError) as caught:
                 guarded.answer(post(address, MESSAGE, HEADERS))
@@ -685,15 +685,15 @@ def test_the_proxy_of_the_environment_is_not_used(
     assert line.answer(message).status == 200
 
 
-def test_the_proxy_of_the_settings_is_used(surroundings: DriverContext, provider: Provider) -> None:
-    with line_with(surroundings, proxy=provider.url, private_addresses=False) as line:
+def test_the_proxy_of_the_settings_is_used(context: DriverContext, provider: Provider) -> None:
+    with line_with(context, proxy=provider.url, private_addresses=False) as line:
         line.answer(post("http://graph.example/v23.0/1/messages", MESSAGE, HEADERS))
 
     assert provider.requests[0].headers["host"] == "graph.example"
 
 
-def test_no_descriptor_is_left_open(surroundings: DriverContext, message: Request) -> None:
+def test_no_descriptor_is_left_open(context: DriverContext, message: Request) -> None:
     before = os.listdir("/proc/self/fd")  # noqa: PTH208 - their number is all
-    with line_with(surroundings) as line:
+    with line_with(context) as line:
         line.ask(*[message] * 3)
     until(lambda: len(os.listdir("/proc/self/fd")) <= len(before))  # noqa: PTH208 - as above

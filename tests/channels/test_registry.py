@@ -17,8 +17,8 @@ from tests.channels.conftest import Memory
 
 
 @pytest.fixture
-def channels(surroundings: DriverContext) -> Channels:
-    return Channels(surroundings)
+def channels(context: DriverContext) -> Channels:
+    return Channels(context)
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from tests.provider import Provider
 
 @pytest.mark.parametrize("days", [-1, 1], ids=["expired", "vouched for by nobody"])
 def test_a_certificate_that_is_not_good_blocks_the_session(
-    surroundings: DriverContext, tmp_path: Path, days: int, monkeypatch: pytest.MonkeyPatch
+    context: DriverContext, tmp_path: Path, days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = certificate(tmp_path / "impostor.pem", days)
     if days < 0:
         monkeypatch.setattr("certifi.where", lambda: str(path))
     with (
-        line_with(surroundings) as line,
+        line_with(context) as line,
         _impostor(path) as port,
         pytest.raises(BlockedError) as caught,
     ):
@@ -36,14 +36,14 @@ def test_a_certificate_that_is_not_good_blocks_the_session(
 
 
 def test_over_tls_connections_are_kept(
-    surroundings: DriverContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: DriverContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # After its handshake a server sends tickets unasked: no reason to take it for out of step.
     path = certificate(tmp_path / "known.pem")
     monkeypatch.setattr("certifi.where", lambda: str(path))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    with Provider(context) as provider, line_with(surroundings) as line:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(path)
+    with Provider(tls) as provider, line_with(context) as line:
         message = post(f"{provider.url}/v23.0/106540352242922/messages", MESSAGE, HEADERS)
         for _ in range(5):
             assert line.answer(message).status == 200

@@ -163,20 +163,20 @@ def test_a_conversation_that_is_broken_off_lets_the_next_one_upload(
 # Over real HTTP: many conversations that want one file
 
 
-def send_all(surroundings: DriverContext, *sends: Conversation[str]) -> list[Talk]:
-    ended = carry_out(surroundings, {str(number): each for number, each in enumerate(sends)})
+def send_all(context: DriverContext, *sends: Conversation[str]) -> list[Talk]:
+    ended = carry_out(context, {str(number): each for number, each in enumerate(sends)})
     return list(ended.values())
 
 
 def test_a_picture_for_a_thousand_people_is_uploaded_once(
-    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path
+    opened: Opened, provider: Provider, context: DriverContext, tmp_path: Path
 ) -> None:
     driver = opened("whatsapp_cloud", base_url=provider.url)
     cake = picture(tmp_path)
     prepared = driver.prepare(cake)
 
     sends = [driver.send(RECIPIENT, prepared, f"d.{number}") for number in range(1000)]
-    ids = {each.result for each in send_all(surroundings, *sends)}
+    ids = {each.result for each in send_all(context, *sends)}
 
     assert len(ids) == len(provider.taken) == 1000
     assert len(provider.uploads) == 1
@@ -188,7 +188,7 @@ def test_a_picture_for_a_thousand_people_is_uploaded_once(
 def test_a_file_that_meta_has_forgotten_is_uploaded_again_once_for_all(
     opened: Opened,
     provider: Provider,
-    surroundings: DriverContext,
+    context: DriverContext,
     media_ids: Memory,
     tmp_path: Path,
 ) -> None:
@@ -198,13 +198,13 @@ def test_a_file_that_meta_has_forgotten_is_uploaded_again_once_for_all(
 
     sends = [driver.send(RECIPIENT, prepared, f"d.{number}") for number in range(100)]
 
-    assert {each.error for each in send_all(surroundings, *sends)} == {None}
+    assert {each.error for each in send_all(context, *sends)} == {None}
     assert len(provider.taken) == 100
     assert len(provider.uploads) == 1
 
 
 def test_conversations_that_wait_for_an_upload_share_its_failure(
-    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path
+    opened: Opened, provider: Provider, context: DriverContext, tmp_path: Path
 ) -> None:
     driver = opened("whatsapp_cloud", base_url=provider.url)
     prepared = driver.prepare(picture(tmp_path))
@@ -212,19 +212,19 @@ def test_conversations_that_wait_for_an_upload_share_its_failure(
 
     sends = [driver.send(RECIPIENT, prepared, f"d.{number}") for number in range(8)]
 
-    errors = [each.error for each in send_all(surroundings, *sends)]
+    errors = [each.error for each in send_all(context, *sends)]
     assert [getattr(each, "code", each) for each in errors] == ["http_503"] * 8
     assert len(provider.uploads) == 1
 
 
 def test_a_file_that_another_process_uploads_is_waited_for(
-    opened: Opened, provider: Provider, surroundings: DriverContext, tmp_path: Path
+    opened: Opened, provider: Provider, context: DriverContext, tmp_path: Path
 ) -> None:
     processes = [opened("whatsapp_cloud", base_url=provider.url) for _ in range(4)]
     cake = picture(tmp_path)
     provider.choose = _for_uploads(lies.late(0.3))
 
-    send_all(surroundings, *(each.send(RECIPIENT, each.prepare(cake), "d.0") for each in processes))
+    send_all(context, *(each.send(RECIPIENT, each.prepare(cake), "d.0") for each in processes))
 
     assert len(provider.taken) == 4
     assert len(provider.uploads) == 1

@@ -12,7 +12,7 @@ from service.channels.base import BlockedError, RetryableError, Text
 from service.channels.drivers.sandbox import Sandbox
 from service.channels.registry import UnknownChannelError
 from service.channels.steps import Conversation, Pause
-from service.core.accounts import Accounts, surroundings
+from service.core.accounts import Accounts, driver_context
 from service.core.vault import SealedError, Vault
 from service.dispatch.sending.uploads import StoredMediaIds
 from service.models import Broadcast
@@ -71,7 +71,7 @@ def test_drivers_see_of_the_settings_what_concerns_them(world: World) -> None:
     settings = replace(
         world.settings, connect_timeout=1.0, send_timeout=2.0, outgoing_proxy="http://proxy:3128"
     )
-    seen = surroundings(settings)
+    seen = driver_context(settings)
     assert seen.sandbox_store == settings.sandbox_store
     assert (seen.connect_timeout, seen.send_timeout) == (1.0, 2.0)
     assert seen.proxy == "http://proxy:3128"

@@ -120,7 +120,7 @@ class AfricasTalking:
     webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:  # noqa: ARG002 - as all
+    def __init__(self, account: Account, context: DriverContext) -> None:  # noqa: ARG002 - as all
         """Open the account; no call goes out yet."""
         settings = self._settings = account.settings
         base = str(settings.get("base_url", BASE_URL)).rstrip("/")

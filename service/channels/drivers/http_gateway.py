@@ -119,10 +119,10 @@ class HttpGateway:
     webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+    def __init__(self, account: Account, context: DriverContext) -> None:
         """Open the account; no call goes out yet."""
         settings = self._settings = account.settings
-        webhook = surroundings.webhook_url(account.session_id)
+        webhook = context.webhook_url(account.session_id)
         token = quote(str(settings.get("webhook_token") or ""))
         self._values = {
             **(settings.get("secrets") or {}),

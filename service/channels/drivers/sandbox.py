@@ -132,12 +132,12 @@ class Sandbox:
     webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+    def __init__(self, account: Account, context: DriverContext) -> None:
         """Create the driver; the first message creates the store."""
         self._session_id = account.session_id
         self._idempotent = bool(account.settings.get("idempotent", True))
         self._latency = float(account.settings.get("latency", 0.0))
-        self._path = surroundings.sandbox_store
+        self._path = context.sandbox_store
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Split a message into parts: the text first, then the rest in the guide's order."""

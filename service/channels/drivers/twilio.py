@@ -150,7 +150,7 @@ class Twilio:
     webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+    def __init__(self, account: Account, context: DriverContext) -> None:
         """Open the account; no call goes out yet."""
         settings = self._settings = account.settings
         sid, base = settings["account_sid"], str(settings.get("base_url", BASE_URL)).rstrip("/")
@@ -162,7 +162,7 @@ class Twilio:
         given = {
             "MessagingServiceSid": settings.get("messaging_service_sid"),
             "From": self._sender,
-            "StatusCallback": surroundings.webhook_url(account.session_id),
+            "StatusCallback": context.webhook_url(account.session_id),
         }
         self._common = urlencode({name: value for name, value in given.items() if value})
 

@@ -1,7 +1,7 @@
-"""The turn in which due deliveries become this process's own.
+"""The turn in which this process claims due deliveries.
 
-Active sessions and their broadcasts get even shares of the room there is, so that a small one is
-not kept waiting by a large one.
+Active sessions share the free room evenly, and so do the broadcasts of a session. A large broadcast
+therefore does not delay a small one.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _TURNS = 32
 """Broadcasts that share one claim."""
 
 _FRESH = 0.1
-"""Seconds for which a look at the active broadcasts is good, where the claim after it was full."""
+"""Seconds for which the list of active broadcasts stays valid while claims come back full."""
 
 
 class Claimable(NamedTuple):
-    """A broadcast of which may be claimed, and how many deliveries its session wants."""
+    """A broadcast with deliveries to claim, and how many deliveries its session can take."""
 
     active: Active
     broadcast: PreparedBroadcast
@@ -49,7 +49,7 @@ class Claimable(NamedTuple):
 
 
 class Claimer:
-    """The turns that fill the queue of what is claimed."""
+    """The turns that fill the queue of claimed deliveries."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Claimer:
         self.assigned: Callable[[], list[str]] | None = None
 
     def turn(self) -> float:
-        """Claim what there is room for; return the seconds until it is worth trying again."""
+        """Claim as many deliveries as fit; return the seconds to wait before the next turn."""
         self._recall()
         room = self._queue.room()
         if self.draining or room <= 0 or not self._context.lease.is_good():
@@ -93,16 +93,16 @@ class Claimer:
         self._queue.note_claim(seconds)
         self._queue.add(works)
         if len(works) < max(asked, 1) or self._cursor:
-            # One of them has no more, or others wait for their turn: look again.
+            # A broadcast ran out of deliveries, or others wait for their turn: query again.
             self._seen = []
         return 0.0 if works else self._settings.poll_interval
 
     def look_again(self) -> None:
-        """Claim next of what is active then: something is new."""
+        """Query the active broadcasts again before the next claim, because something is new."""
         self._seen_at = -math.inf
 
     def _recall(self) -> None:
-        """Give back what was claimed and may not be sent any more, or not soon."""
+        """Release claimed deliveries that may no longer be sent, or cannot be sent soon."""
         now = time.monotonic()
         if now < self._recalled_at + self._settings.poll_interval:
             return
@@ -129,15 +129,15 @@ class Claimer:
         return claimable
 
     def _active(self, turns: int) -> list[Active]:
-        """Return broadcasts as they are now or were just now."""
+        """Return the active broadcasts, from a recent query if there was one."""
         now = time.monotonic()
         if not self._seen or now > self._seen_at + _FRESH:
-            self._seen_at = now  # first: what is new meanwhile may not be among what is found
+            self._seen_at = now  # before the query, which may miss what arrives while it runs
             self._seen = self._next_active(turns)
         return self._seen
 
     def _next_active(self, turns: int) -> list[Active]:
-        """Look for due work after the last broadcast served, and from the start where none is."""
+        """Query due work after the last broadcast served; start over if there is none."""
         assigned = self.assigned() if self.assigned is not None else None
         now = now_ms()
         with self._database.reading() as db:
@@ -148,14 +148,14 @@ class Claimer:
         return active
 
     def _may_claim(self, active: Active) -> bool:
-        """Tell whether a session is not held, and its rate is not spoken for as it is."""
+        """Return whether a session is not held and has slots left in its rate."""
         spoken_for = self._paced.get((active.session_id, active.rate), 0)
         return spoken_for <= time.time_ns() // 1000 and self._context.holds.allow(
             active.session_id, active.broadcast_id
         )
 
     def _prepared(self, active: Active) -> PreparedBroadcast | None:
-        """Return a broadcast, or hold what stands in its way: the session or the broadcast."""
+        """Return a prepared broadcast. On failure, hold its session or the broadcast instead."""
         try:
             return self._broadcasts.get(
                 active.broadcast_id, active.session_version, active.expires_at, active.revision
@@ -168,17 +168,15 @@ class Claimer:
                 holding.hold_session(db, active.session_id, str(error), until=None, now=now_ms())
         except Exception as error:
             log.exception("a message cannot be prepared", broadcast_id=active.broadcast_id)
-            reason = (
-                f"This message cannot be prepared to be sent ({type(error).__name__}: {error})."
-            )
+            reason = f"Crier could not prepare this message ({type(error).__name__}: {error})."
             with self._database.writing() as db:
                 holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
         return None
 
     def _claim(self, claimable: dict[str, Claimable], room: int) -> tuple[list[Work], int]:
-        """Claim an even share of each broadcast, within the rates of their sessions.
+        """Claim an even share of each broadcast, within the rate of its session.
 
-        Return what was claimed, and how much was asked for.
+        Return the claimed deliveries, and how many were requested.
         """
         claim_id = self._context.lease.id
         actives = [each.active for each in claimable.values()]
@@ -207,9 +205,9 @@ class Claimer:
         return works, sum(limited.values())
 
     def _clear_doubts(self) -> None:
-        """Put back what was claimed in a commit whose answer was lost: nobody here has it.
+        """Release deliveries claimed by a commit whose answer was lost: no thread here has them.
 
-        To hold the dispatcher's row waits for that commit, should it still be under way.
+        If that commit is still running, locking the dispatcher's row waits for it.
         """
         for doubt in list(self._doubtful):
             claim_id, claimed_at = doubt
@@ -218,16 +216,16 @@ class Claimer:
                     dispatchers.hold(db, claim_id)
                     count = claims.release(db, claim_id, claimed_at, now=now_ms())
             except LostClaimError:
-                count = 0  # The sweep has them.
+                count = 0  # The sweep releases them.
             self._doubtful.remove(doubt)
             if count:
-                log.warning("a claim was stored though its answer was lost", deliveries=count)
+                log.warning("a claim was committed although its answer was lost", deliveries=count)
 
 
 def _forms(
     db: Db, claimed: Sequence[Claimed], claimable: dict[str, Claimable], now: int
 ) -> dict[str, PreparedBroadcast]:
-    """Return what is sent instead, by delivery, to people inside the service window."""
+    """Return the alternative broadcast for recipients inside the service window, by delivery."""
     forms: dict[str, PreparedBroadcast] = {}
     for broadcast_id, (active, broadcast, _) in claimable.items():
         if broadcast.inside is not None:

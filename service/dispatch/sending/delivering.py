@@ -1,4 +1,4 @@
-"""One delivery from its first part that is left to its decision."""
+"""One delivery, from its first unsent part to its decision."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from service.dispatch.sending.queue import Work
 log = structlog.get_logger(__name__)
 
 _SILENT = frozenset({"no_answer", "unreachable"})
-"""The codes of errors that say that the provider did not answer."""
+"""The error codes for a provider that did not answer."""
 
 
 Delivered = tuple[Decision, Response]
-"""What became of a delivery, and what that says about its session's limit."""
+"""The decision on a delivery, and how its end changes the session's limit."""
 
 
 def deliver(work: Work) -> Generator[Step, Any, Delivered]:
-    """Send what is left of a delivery, part by part; it raises nothing."""
+    """Send the remaining parts of a delivery, one after another; raises nothing."""
     delivery, broadcast = work.delivery, work.broadcast
     message_ids = delivery.message_ids.split() if delivery.message_ids else []
     taken: list[int] = []
@@ -50,7 +50,7 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
         decision = decide(delivery, message_ids, now=now_ms())
     except NotAllowedError:
         decision, response = given_back(work, message_ids), Response.NOTHING
-    except Exception as error:  # noqa: BLE001 - a thread never dies of a driver's defect
+    except Exception as error:  # noqa: BLE001 - a bug in a driver must not end the thread
         decision, response = _failed(error, work, message_ids), _response(error)
     if not broadcast.driver.echoes_references:
         decision = _with_names(work, decision, message_ids, taken)
@@ -58,18 +58,18 @@ def deliver(work: Work) -> Generator[Step, Any, Delivered]:
 
 
 def give_back(work: Work) -> Generator[Step, Any, Delivered]:
-    """Send nothing of a delivery."""
+    """Release a delivery without sending it."""
     yield from ()
     return given_back(work), Response.NOTHING
 
 
 def broken(work: Work, error: Exception) -> Delivered:
-    """Return what becomes of a delivery that was broken off by a defect."""
+    """Return the decision on a delivery that a bug interrupted."""
     return _failed(error, work, []), Response.NOTHING
 
 
 def given_back(work: Work, message_ids: list[str] | None = None) -> Decision:
-    """Return the decision on a delivery that may not be sent now. Accepted parts are kept."""
+    """Return the decision on a delivery that may not be sent now. It keeps its accepted parts."""
     outcome = retry.untried(work.delivery, now=now_ms())
     if message_ids is not None:
         outcome = outcome._replace(message_ids=" ".join(message_ids) or None)
@@ -79,13 +79,13 @@ def given_back(work: Work, message_ids: list[str] | None = None) -> Decision:
 def _failed(error: Exception, work: Work, message_ids: list[str]) -> Decision:
     try:
         return _judged(error, work, message_ids)
-    except Exception as defect:  # noqa: BLE001 - nor of an error that a driver made badly
+    except Exception as defect:  # noqa: BLE001 - nor may a malformed error from a driver
         return _judged(defect, work, message_ids)
 
 
 def _judged(error: Exception, work: Work, message_ids: list[str]) -> Decision:
     if not isinstance(error, SendError):
-        log.error("defect in a driver", delivery_id=work.delivery.id, exc_info=error)
+        log.error("bug in a driver", delivery_id=work.delivery.id, exc_info=error)
     broadcast = work.broadcast
     return retry.judge(
         error, work.delivery, message_ids, broadcast.policy, broadcast.session_id, now=now_ms()
@@ -93,7 +93,7 @@ def _judged(error: Exception, work: Work, message_ids: list[str]) -> Decision:
 
 
 def _response(error: Exception) -> Response:
-    """Tell what an error says about the session's limit."""
+    """Return how an error changes the session's limit."""
     if isinstance(error, BlockedError):
         return Response.TROUBLE
     is_silent = isinstance(error, SendError) and error.code in _SILENT
@@ -101,9 +101,9 @@ def _response(error: Exception) -> Response:
 
 
 def _one_word(message_id: Any) -> str:
-    """Return a provider's id as it is kept among others, with blanks between, whatever it is."""
+    """Return a provider's id as one word: ids are stored in a list separated by spaces."""
     words = message_id if type(message_id) is str else str(message_id or "")
-    if words.isascii() and words.isprintable() and " " not in words:  # as nearly all are
+    if words.isascii() and words.isprintable() and " " not in words:  # the usual case
         return words or NAMELESS
     return one_word(words) or NAMELESS
 
@@ -111,7 +111,7 @@ def _one_word(message_id: Any) -> str:
 def _with_names(
     work: Work, decision: Decision, message_ids: list[str], taken: list[int]
 ) -> Decision:
-    """Add the parts taken just now, where receipts will name them by the provider's id alone."""
+    """Add the parts just accepted, if receipts will name them only by the provider's id."""
     session_id, delivery_id = work.broadcast.session_id, work.delivery.id
     parts = (
         PartSent(session_id, message_ids[part], delivery_id, part)
@@ -122,7 +122,7 @@ def _with_names(
 
 
 def _until_slot(work: Work, number: int) -> float:
-    """Return the seconds until a part's slot, however the clock is set meanwhile."""
+    """Return the seconds until a part's slot, even if the clock was set meanwhile."""
     behind_first = number * work.interval
     left = work.moment + behind_first - time.time_ns() // 1000
     return min(max(0, left), behind_first) / 1e6

@@ -1,7 +1,7 @@
-"""Holds that this process learnt of before they are committed.
+"""Holds that this process knows before they are committed.
 
-A hold takes effect for all processes when it is written. What lies claimed in this one must not go
-out meanwhile.
+A hold takes effect in all processes when it is committed. Until then, this process must not send
+the deliveries that it has already claimed.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from service.core.decisions import Hold
 from service.database import now_ms
 
 _UNTIL_WRITTEN = 5_000
-"""Milliseconds after which the database speaks for a hold that is not over by then."""
+"""Milliseconds after which a local hold ends, because the database has it by then."""
 
 
 class LocalHolds:
-    """The sessions and broadcasts that are held for now."""
+    """The sessions and broadcasts that this process holds."""
 
     def __init__(self) -> None:
         self._until: dict[str, int] = {}
 
     def add(self, hold: Hold) -> None:
-        """Hold a session or a broadcast until the hold is over or known to all."""
+        """Hold a session or a broadcast until the hold ends or the database has it."""
         known = now_ms() + _UNTIL_WRITTEN
         until = known if hold.until is None else min(hold.until, known)
         for name in (hold.session_id, hold.broadcast_id):
@@ -28,7 +28,7 @@ class LocalHolds:
                 self._until[name] = max(self._until.get(name, 0), until)
 
     def allow(self, session_id: str, broadcast_id: str) -> bool:
-        """Tell whether neither a session nor a broadcast is held."""
+        """Return whether neither the session nor the broadcast is held."""
         return not self._until or (self._is_over(session_id) and self._is_over(broadcast_id))
 
     def _is_over(self, name: str) -> bool:

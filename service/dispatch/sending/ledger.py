@@ -1,14 +1,15 @@
-"""The ledger: which deliveries this process has under way, in a file that survives `kill -9`.
+"""The ledger: a file of the deliveries that this process is sending. It survives `kill -9`.
 
-Before the first byte of a message leaves, its delivery's id is written into a memory-mapped file;
-it is erased once the result is committed. Whoever takes over a dead dispatcher of the same machine
-and boot reads there what may have arrived. Everything else that was claimed goes back untouched.
+Before the first byte of a message leaves, its delivery's id is written into a memory-mapped file.
+The id is erased once the result is committed. When a dispatcher dies, another one on the same
+machine and boot reads its ledger: these deliveries may have arrived. All its other claims go back
+to the queue untouched.
 
-The file is a header and places of 32 bytes. A place holds a delivery's id and the end of it once
-more, or dashes. Any other content makes the file unreadable: then all that was claimed may have
-arrived. The kernel keeps the pages of a process that is killed; a power cut changes the boot id.
-A process locks its ledger for as long as it lives, so that nobody reads that of one which was
-taken for dead and goes on.
+The file has a header and places of 32 bytes. A place holds a delivery's id, followed by the end of
+that id again, or dashes. Any other content makes the file unreadable, and then every claimed
+delivery may have arrived. The kernel keeps the pages of a killed process. A power cut changes the
+boot id. A process locks its ledger while it lives, so that no other process reads the ledger of a
+dispatcher that was only presumed dead.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 Key = tuple[str, int]
-"""A delivery's id and the moment of its claim: one that was given back may be claimed anew before
-its place is erased."""
+"""A delivery's id and the time of its claim: a released delivery may be claimed again before its
+place is erased."""
 
 
 class Ledger:
-    """The ledger of this process; without a file, on a full disk, it notes nothing."""
+    """The ledger of this process. If the disk is full there is no file, and it records nothing."""
 
     def __init__(self, folder: Path, places: int) -> None:
         self._folder = folder
@@ -54,10 +55,10 @@ class Ledger:
         self._offsets: dict[Key, int] = {}
 
     def open(self, dispatcher_id: str) -> None:
-        """Have a file under a dispatcher's id; one that there is already gets that name, too.
+        """Create the file under a dispatcher's id, or give an existing file that name as well.
 
-        A process that was taken for dead goes on under a new id, and what it has under way may be
-        of either.
+        A process that was presumed dead continues under a new id. The deliveries that it is sending
+        may belong to either id.
         """
         path = self._folder / dispatcher_id
         try:
@@ -69,11 +70,11 @@ class Ledger:
             self._names.append(path)
         except OSError as error:
             log.warning(
-                "no ledger: after a crash all that was claimed is uncertain", cause=str(error)
+                "no ledger: after a crash, all claimed deliveries are uncertain", cause=str(error)
             )
 
     def mark(self, key: Key) -> bool:
-        """Note that a claimed delivery is under way; tell whether there was a place for it."""
+        """Record that a claimed delivery is being sent; return whether there was a free place."""
         if self._pages is None or key in self._offsets:
             return True
         try:
@@ -85,7 +86,7 @@ class Ledger:
         return True
 
     def erase(self, keys: Iterable[Key]) -> None:
-        """Forget deliveries whose results are committed."""
+        """Erase deliveries whose results are committed."""
         for key in keys:
             offset = self._offsets.pop(key, None)
             if offset is not None and self._pages is not None:
@@ -93,7 +94,7 @@ class Ledger:
                 self._free.append(offset)
 
     def close(self, *, all_written: bool = True) -> None:
-        """End; the file stays for whoever takes over, where a delivery is still claimed here."""
+        """Close the ledger. Keep the file for the next dispatcher if results are missing."""
         if all_written and not self._offsets:
             for path in self._names:
                 path.unlink(missing_ok=True)
@@ -102,7 +103,7 @@ class Ledger:
 
 
 def under_way(folder: Path, dispatcher_id: str) -> set[str] | None:
-    """Return the deliveries that a dead dispatcher had under way; None: nobody can tell."""
+    """Return the deliveries that a dead dispatcher was sending; None if that is unknown."""
     try:
         with (folder / dispatcher_id).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -124,9 +125,9 @@ def under_way(folder: Path, dispatcher_id: str) -> set[str] | None:
 
 
 def forget(folder: Path, dispatcher_id: str) -> None:
-    """Remove the file of a dead dispatcher of which nothing is left to take over.
+    """Remove the file of a dead dispatcher whose claims have all been released.
 
-    One that was taken for dead and lives needs its file under the next id.
+    A dispatcher that was only presumed dead keeps its file under its next id.
     """
     path = folder / dispatcher_id
     with suppress(OSError), path.open("rb") as file:
@@ -140,22 +141,22 @@ def kept(folder: Path) -> list[str]:
 
 
 def _create(path: Path, places: int) -> mmap.mmap:
-    """Make a file with room for all: a mapped file that grows on a full disk ends by SIGBUS.
+    """Create the file at full size: growing a mapped file on a full disk raises SIGBUS.
 
-    The header comes last. Some file systems can be neither locked nor mapped; the file that is left
-    there says nothing, instead of saying that nothing is under way.
+    The header is written last. Some file systems support neither locks nor mappings. The file left
+    there is then unreadable, rather than claiming that nothing was being sent.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"-" * _HEADER + _EMPTY * places)
     with path.open("r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the mapping keeps it: it has a duplicate
+        fcntl.flock(file, fcntl.LOCK_EX)  # the mapping keeps the lock: it duplicates the file
         pages = mmap.mmap(file.fileno(), 0)
     pages[:_HEADER] = _header(places)
     return pages
 
 
 def _header(places: int) -> bytes:
-    """Return what a file of this boot of this machine begins with."""
+    """Return the header of a file written in this boot of this machine."""
     boot = _BOOT_ID.read_text().strip().replace("-", "") if _BOOT_ID.exists() else "unknown"
     return f"{_MAGIC} {boot} {places}".ljust(_HEADER).encode()
 
@@ -165,8 +166,8 @@ def _is_whole(place: bytes) -> bool:
 
 
 def _is_half_written(place: bytes) -> bool:
-    """Tell whether a process died while it wrote: before it sent, or after it had committed.
+    """Return whether the process died while writing this place: before sending or after commit.
 
-    The processor stores sixteen bytes at a time, if not all of them.
+    The processor stores at least sixteen bytes at a time.
     """
     return _EMPTY[:_HALF] in {place[:_HALF], place[_HALF:]}

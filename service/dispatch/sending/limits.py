@@ -1,9 +1,9 @@
-"""How many messages may be under way, of each session and in all.
+"""The concurrency limiter: how many messages may be under way, per session and in all.
 
-One rule shares the room of a process. A session begins with a small share and gets a place more
-with each answer, up to its concurrency. Throttling and time-outs halve it. A message that waits too
-long is late, and does not count against other sessions any more. A session of which half is late is
-silent: it keeps its small share, or less where many are silent.
+All sessions of a process share one room. A session starts with a small share and gains one place
+with each answer, up to its concurrency. Throttling and time-outs halve its limit. A message that
+waits too long is late and no longer counts against other sessions. A session is silent when half of
+its messages are late. It then keeps only its small share, or less if many sessions are silent.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from enum import StrEnum
 from typing import Final
 
 PATIENCE: Final = 2.0
-"""Seconds without an answer after which a message is late, unless its session is known as slow."""
+"""Seconds without an answer after which a message is late, unless its session is usually slow."""
 
 _SLOWNESS: Final = 3.0
-"""A message is not late before so many times what its session's answers take at present."""
+"""A message is late only after this many times the session's current answer time."""
 
 _SHARES: Final = 64
-"""A session's small share is this part of the room."""
+"""A session's small share is the room divided by this."""
 
 _LEAST: Final = 8
-"""Places of a small share, at least; a smaller room is one share."""
+"""Minimum places of a small share. A smaller room is a single share."""
 
 _RESTS: Final = 4.0
-"""Seconds without a message after which a session begins anew: its connections are closed then."""
+"""Seconds without a message after which a session starts over: its connections are closed then."""
 
 _WEIGHT: Final = 0.1
-"""How much the newest answer counts in the average of what answers take."""
+"""Weight of the newest answer in the average answer time."""
 
 
 _FAST: Final = 0.02
-"""Seconds up to which a provider is fast: more under way would only wait for this machine."""
+"""Answer time in seconds of a fast provider. More messages would only wait for this machine."""
 
 _ENOUGH: Final = 32
 """Places that a fast provider always has."""
 
 _WINDOW: Final = 5.0
-"""Seconds after which the fastest answer is looked for anew."""
+"""Seconds after which the fastest answer is measured again."""
 
 
 class Response(StrEnum):
-    """What a provider's way of ending a message says about its session's limit."""
+    """How the end of a message changes its session's limit."""
 
-    ANSWER = "the provider keeps up: room for one more"
-    TROUBLE = "throttled, or no answer: half of it"
+    ANSWER = "the provider keeps up: one place more"
+    TROUBLE = "throttled, or no answer: half the limit"
     NOTHING = "the message was not sent"
 
 
@@ -61,7 +61,7 @@ class _Fastest:
     _until: float = 0.0
 
     def note(self, seconds: float, now: float) -> None:
-        """Take note of what an answer took."""
+        """Record how long an answer took."""
         if now > self._until:
             self.seconds, self._next, self._until = self._next, seconds, now + _WINDOW
         self._next = min(self._next, seconds)
@@ -70,9 +70,9 @@ class _Fastest:
 
 @dataclass(slots=True)
 class Limit:
-    """The concurrency of one session in this process; moments are of the monotonic clock.
+    """The concurrency of one session in this process. Times are from the monotonic clock.
 
-    `peak` is the most that was under way of late: what is not used does not grow.
+    `peak` is the most messages under way recently: an unused limit does not grow.
     """
 
     share: int
@@ -88,12 +88,12 @@ class Limit:
     _fastest: _Fastest = field(default_factory=_Fastest)
 
     def __post_init__(self) -> None:
-        """Begin with the small share."""
+        """Start with the small share."""
         self.allowed = min(self.share, self.most)
 
     @property
     def is_silent(self) -> bool:
-        """Tell whether the session does not answer: half of what it has under way is late."""
+        """Return whether the session is silent: half of its messages under way are late."""
         return bool(self.late) and 2 * self.late >= self.under_way
 
     def free(self, now: float) -> int:
@@ -103,19 +103,19 @@ class Limit:
         return int(self.allowed) - self.under_way
 
     def began(self, messages: int) -> None:
-        """Take note of messages that begin."""
+        """Record that messages begin."""
         self.under_way += messages
         self.peak = max(self.peak, self.under_way)
 
     def ended(self, response: Response, began: Sequence[float], now: float) -> None:
-        """Take note of how messages ended together that began at some moments."""
+        """Record messages that ended together, with the times at which they began."""
         self.under_way -= len(began)
         self.ended_at = now
         if response is Response.ANSWER:
             self._answered(began, now)
         elif response is Response.TROUBLE:
             self.answers = False
-            if max(began) > self._halved_at:  # once for all that was under way together
+            if max(began) > self._halved_at:  # once for all messages that were under way together
                 self.allowed = max(1.0, self.allowed / 2)
                 self._halved_at = now
 
@@ -131,29 +131,29 @@ class Limit:
             self.allowed = min(self.most, self.allowed + count)
 
     def _waits_for_us(self) -> bool:
-        """Tell whether answers get slower by how many are under way, not by their provider."""
+        """Return whether answers are slow because of our own concurrency, not the provider."""
         fastest = self._fastest.seconds
         return fastest < _FAST and self.latency > 2 * fastest + 0.001
 
     def be_late(self, messages: int) -> None:
-        """Take note of how many messages wait too long for their answers, again and again."""
+        """Record how many messages are late now; called repeatedly."""
         self.late = messages
         self.peak = self.under_way
 
     def shrink(self, most: int) -> None:
-        """Allow so many at most, until there are answers again."""
+        """Allow at most this many until answers arrive again."""
         self.allowed = min(self.allowed, most)
 
     def count_late(self, began: Sequence[float], now: float) -> int:
-        """Return how many messages wait too long, by the moments they began."""
+        """Return how many messages are late, given the times at which they began."""
         before = now - max(PATIENCE, _SLOWNESS * self.latency)
         return sum(moment < before for moment in began)
 
 
 class Limits:
-    """The limits of the sessions that this process sends for; `room` is for all of them together.
+    """The limits of the sessions that this process sends for; they share `room`.
 
-    Not locked: the queue that asks is.
+    Not thread-safe: the queue that calls it holds a lock.
     """
 
     def __init__(self, room: int) -> None:
@@ -165,7 +165,7 @@ class Limits:
         self.under_way = 0
 
     def of(self, session_id: str, concurrency: int | None = None) -> Limit:
-        """Return a session's limit; `concurrency` is the most that it may have under way."""
+        """Return a session's limit; `concurrency` is its maximum of messages under way."""
         most = min(concurrency or self._room, self._room)
         limit = self._limits.get(session_id)
         if limit is None:
@@ -176,26 +176,26 @@ class Limits:
         return limit
 
     def began(self, limit: Limit, messages: int) -> None:
-        """Take note of messages that begin."""
+        """Record that messages begin."""
         limit.began(messages)
         self.under_way += messages
 
     def ended(
         self, session_id: str, response: Response, began: Sequence[float], now: float
     ) -> None:
-        """Take note of messages of a session that ended together."""
+        """Record messages of a session that ended together."""
         self.under_way -= len(began)
         self._limits[session_id].ended(response, began, now)
 
     def free(self) -> int:
-        """Return how many more messages may begin, of whatever sessions.
+        """Return how many more messages may begin, over all sessions.
 
-        Late ones do not count, but never more than twice the room is under way.
+        Late messages do not count. The total never exceeds twice the room.
         """
         return self._room + min(self._late, self._room) - self.under_way
 
     def note_waits(self, sender: object, began: Mapping[str, Sequence[float]], now: float) -> None:
-        """See which of a sender's messages wait too long, by session and the moments they began."""
+        """Find a sender's late messages, given when the messages of each session began."""
         self._waits[sender] = {
             session_id: self._limits[session_id].count_late(moments, now)
             for session_id, moments in began.items()
@@ -208,7 +208,7 @@ class Limits:
             limit.be_late(late[session_id])
         silent = [limit for limit in self._limits.values() if limit.is_silent]
         for limit in silent:
-            # Together they get half of the room at most: all others live on the rest.
+            # All silent sessions together get at most half of the room.
             limit.shrink(max(1, min(self._share, self._room // (2 * len(silent)))))
 
     def forget(self, session_id: str) -> None:

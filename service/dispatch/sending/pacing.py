@@ -1,8 +1,8 @@
-"""Pacing: one rate per session, whatever the number of processes.
+"""Rate limiting: one rate per session, shared by all processes.
 
-The generic cell rate algorithm (GCRA) with one number a session, the moment up to which its rate
-is spoken for, kept on the session's row and moved in the transaction that claims. A claim reserves
-evenly spaced slots in the near future; the sender waits for the slot of each delivery.
+It is the generic cell rate algorithm (GCRA). The session's row stores the time up to which its rate
+is used. The claiming transaction moves that time. A claim reserves evenly spaced slots in the near
+future, and the sender waits for the slot of each delivery.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from sqlalchemy.orm import Session as Db
 from service.models import Session
 
 HORIZON = 1_000_000
-"""How far ahead slots are reserved, in microseconds: what a claim may hold without sending."""
+"""How far ahead slots are reserved, in microseconds. It bounds what a claim holds unsent."""
 
 WORTHWHILE = HORIZON // 4
-"""The least that is reserved at a time, in microseconds: a claim is a transaction."""
+"""The smallest reservation, in microseconds: each claim costs a transaction."""
 
 MARGIN = 0.965
-"""Part of the rate that is used, so that no second at the provider sees more than the rate."""
+"""Fraction of the rate that is used, so that no second at the provider exceeds the rate."""
 
 LATE = round(1_000_000 * (1 / MARGIN - 1))
-"""Microseconds after its slot in which a message may be sent: as many as the margin makes good."""
+"""Microseconds after its slot in which a message may be sent. The margin compensates for them."""
 
 LEAST_RATE = 0.001
-"""The lowest rate a second that is kept: a message in a quarter of an hour."""
+"""The lowest rate per second: about four messages an hour."""
 
 
 class Slots(NamedTuple):
-    """Evenly spaced moments to send at, in microseconds of Unix time."""
+    """Evenly spaced times to send at, in microseconds of Unix time."""
 
     first: int
     interval: int
     free: int
 
     def moment(self, number: int) -> int:
-        """Return the moment of a slot, counted from 0."""
+        """Return the time of a slot, counted from 0."""
         return self.first + number * self.interval
 
 
 def offer(paced_until: int, rate: float, now: int) -> Slots:
-    """Return the slots that are free within the horizon, for a rate a second; `now` in µs."""
+    """Return the free slots within the horizon; `rate` is per second, `now` in microseconds."""
     interval = math.ceil(1_000_000 / (max(rate, LEAST_RATE) * MARGIN))
     first = max(paced_until, now)
     room = now + HORIZON - first
@@ -52,12 +52,12 @@ def offer(paced_until: int, rate: float, now: int) -> Slots:
 
 
 def next_look(spoken_for: int) -> int:
-    """Return when it is worthwhile to ask again for slots of a rate that is spoken for so far."""
+    """Return when enough slots are free again for a rate that is used up to `spoken_for`."""
     return spoken_for - HORIZON + WORTHWHILE
 
 
 def offers(db: Db, rates: dict[str, float], *, now: int) -> dict[str, Slots]:
-    """Return the free slots of sessions by their rates, locked until the transaction ends."""
+    """Return the free slots of each session, and lock their rows until the transaction ends."""
     if not rates:
         return {}
     rows = (
@@ -70,8 +70,8 @@ def offers(db: Db, rates: dict[str, float], *, now: int) -> dict[str, Slots]:
 
 
 def reserve(db: Db, spoken_for: dict[str, int]) -> None:
-    """Say up to when, in microseconds of Unix time, the rates of sessions are used."""
+    """Store up to when the rate of each session is used, in microseconds of Unix time."""
     for session_id, until in spoken_for.items():
         reserved = update(Session).where(Session.id == session_id)
-        # Pacing is no change of the session that its owner should see.
+        # Keep `updated_at`: pacing is not a change that the client made.
         db.execute(reserved.values(paced_until=until, updated_at=Session.updated_at))

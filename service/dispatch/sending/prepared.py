@@ -1,4 +1,4 @@
-"""Broadcasts ready to be sent: everything that is the same for all their deliveries, made once."""
+"""Broadcasts ready to send: everything that all deliveries of a broadcast share, made once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from service.dispatch.sending.retry import Policy
 from service.models import Broadcast, Session
 
 _KEPT = 512
-"""Prepared broadcasts kept in memory; one holds its rendered message and no recipients."""
+"""Prepared broadcasts in the cache. Each holds its rendered message and no recipients."""
 
 
 class UndecryptableSessionError(Exception):
-    """This session cannot be opened."""
+    """Crier cannot decrypt this session's credentials."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedBroadcast:
     """A broadcast, its driver and its rendered parts.
 
-    `concurrency`: messages that its session may have under way; None: no limit but the room.
-    `worded` is set where a part differs from one recipient to the next. `inside` is what people get
-    who are inside the service window, where that is something else.
+    `concurrency` limits the messages that its session may have under way; None: only the room
+    limits them. `worded` is set if a part differs between recipients. `inside` is the alternative
+    for recipients inside the service window, if there is one.
     """
 
     broadcast_id: str
@@ -45,7 +45,7 @@ class PreparedBroadcast:
     inside: PreparedBroadcast | None = None
 
     def part(self, number: int, delivery: Claimed) -> Any:
-        """Return a rendered part as it goes to a recipient."""
+        """Return a part rendered for one recipient."""
         worded = self.worded
         if worded is None or not worded.differs(number):
             return self.parts[number]
@@ -54,7 +54,7 @@ class PreparedBroadcast:
 
 
 class PreparedBroadcasts:
-    """The broadcasts of this process, prepared when first needed and when their session changes."""
+    """A cache of this process's broadcasts, prepared on first use and after a session changes."""
 
     def __init__(self, settings: Settings, database: Database, accounts: Accounts) -> None:
         self._settings = settings
@@ -66,9 +66,9 @@ class PreparedBroadcasts:
     def get(
         self, broadcast_id: str, session_version: int, expires_at: int, revision: int = 0
     ) -> PreparedBroadcast:
-        """Return a broadcast as its session, its expiry and its message are now.
+        """Return a broadcast with its current session, expiry and message.
 
-        Raises UndecryptableSessionError, and whatever fails in preparing the message.
+        Raises UndecryptableSessionError, and any error from preparing the message.
         """
         key = (broadcast_id, session_version, expires_at, revision)
         if key in self._kept:
@@ -108,7 +108,7 @@ class PreparedBroadcasts:
         )
 
     def _driver(self, session: Session) -> Driver:
-        """Return the one driver of a session, so that its connections and locks are shared."""
+        """Return the only driver of a session, so that its connections and locks are shared."""
         version, driver = self._drivers.get(session.id, (-1, None))
         if driver is None or version != session.version:
             driver = self._opened(session)

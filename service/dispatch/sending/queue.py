@@ -1,4 +1,4 @@
-"""Claimed deliveries on their way to a sender: a lane for each session, within its limit."""
+"""The queue of claimed deliveries: one lane per session, within the session's limit."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from service.dispatch.sending.limits import Limit, Limits, Response
 from service.dispatch.sending.prepared import PreparedBroadcast
 
 _WEIGHT = 0.3
-"""How much the newest measurement counts in an average."""
+"""Weight of the newest measurement in an average."""
 
 _MEASURED = 0.1
-"""Seconds over which a lane's rate is measured, at least."""
+"""Minimum seconds over which a lane's rate is measured."""
 
 _AHEAD = 0.1
-"""Seconds of sending that are claimed ahead, at least: a claim costs nearly as much for few."""
+"""Minimum seconds of sending to claim ahead: a small claim costs nearly as much as a large one."""
 
 _KEPT = 60.0
-"""Seconds for which a session's limit is remembered when it sends nothing."""
+"""Seconds to keep the limit of a session that sends nothing."""
 
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """A claimed delivery with all that is needed to send it.
+    """A claimed delivery with everything needed to send it.
 
-    `moment` in microseconds of Unix time is its slot under the session's rate, 0 for at once;
-    `interval` in microseconds is kept between its parts; `began_at` is of the monotonic clock.
+    `moment` is its slot under the session's rate, in microseconds of Unix time; 0: at once.
+    `interval` separates its parts, in microseconds. `began_at` is a monotonic time.
     """
 
     delivery: Claimed
@@ -46,17 +46,17 @@ class Work:
     began_at: float = 0.0
 
     def is_late(self, now: int) -> bool:
-        """Tell whether its slot is over: what piled up would go out all at once."""
+        """Return whether its slot has passed: sending late deliveries would cause a burst."""
         return bool(self.moment) and now > self.moment + pacing.LATE
 
 
 Settled = Mapping[tuple[str, Response], Sequence[float]]
-"""When deliveries began that have ended, by session and how they ended."""
+"""The start times of ended deliveries, by session and response."""
 
 
 @dataclass(slots=True)
 class _Lane:
-    """What is claimed for one session: `due` has its slot now and goes ahead of `ready`."""
+    """The claimed deliveries of one session. Those in `due` have a slot now and go first."""
 
     limit: Limit
     due: deque[Work] = field(default_factory=deque)
@@ -70,7 +70,7 @@ class _Lane:
         return len(self.due) + len(self.ready) + self.waiting
 
     def take_due(self, now: int, mono: float) -> list[Work]:
-        """Take what has a place; what came too late is taken in any case, to be given back."""
+        """Take deliveries that have a place, and all late ones, which the sender releases."""
         free = self.limit.free(mono)
         works: list[Work] = []
         while self.due and (len(works) < free or self.due[0].is_late(now)):
@@ -78,12 +78,12 @@ class _Lane:
         return works
 
     def take_ready(self, most: int, mono: float) -> list[Work]:
-        """Take up to `most`, as far as there are places."""
+        """Take up to `most` deliveries, if there are places."""
         count = min(most, self.limit.free(mono), len(self.ready))
         return [self.ready.popleft() for _ in range(count)]
 
     def measure(self, now: float) -> None:
-        """See how many deliveries a second are taken from here at present."""
+        """Measure how many deliveries per second leave this lane."""
         seconds = now - self.measured_at
         if seconds >= _MEASURED:
             self.rate += _WEIGHT * (self.taken / seconds - self.rate)
@@ -93,9 +93,9 @@ class _Lane:
 class ClaimedQueue:
     """The deliveries that this process has claimed and not begun.
 
-    As many are claimed ahead as are sent in twice the time that a claim takes now, or in a tenth of
-    a second, and at least `batch` of a session that answers and may have many under way; never more
-    than twice `batch` in all.
+    It claims ahead what a session sends in a tenth of a second, or in twice the time of a claim if
+    that is longer. A session that answers and may have many under way gets at least `batch`. The
+    queue never holds more than twice `batch`.
     """
 
     def __init__(self, room: int, batch: int) -> None:
@@ -115,15 +115,15 @@ class ClaimedQueue:
         self.on_work: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
-        """Return how many deliveries wait here."""
+        """Return how many deliveries wait in the queue."""
         return self._count
 
     def room(self) -> int:
-        """Return how many more deliveries may be claimed in all."""
+        """Return how many more deliveries may be claimed, over all sessions."""
         return min(self._batch, self._most - self._count)
 
     def wanted(self, session_id: str, concurrency: int | None = None) -> int:
-        """Return how many more deliveries of a session to claim; 0 while half of them are here."""
+        """Return how many more deliveries of a session to claim; 0 while its lane is half full."""
         with self._lock:
             lane = self._lane(session_id, concurrency)
             lane.measure(time.monotonic())
@@ -131,19 +131,19 @@ class ClaimedQueue:
             return target - len(lane) if len(lane) <= target // 2 else 0
 
     def note_claim(self, seconds: float) -> None:
-        """Be told how long a claim took."""
+        """Record how long a claim took."""
         self._claim_seconds += _WEIGHT * (seconds - self._claim_seconds)
 
     def add(self, works: list[Work]) -> None:
-        """Take claimed deliveries in."""
+        """Add claimed deliveries."""
         with self._lock:
             self._put(works)
         self.on_work()
 
     def take(self, most: int) -> tuple[list[Work], float]:
-        """Take up to `most` deliveries that may be sent now, and all that has its slot now.
+        """Take up to `most` deliveries that may be sent now, and all whose slot is now.
 
-        Also return the seconds until the next slot, infinity without one.
+        Also return the seconds until the next slot, or infinity if there is none.
         """
         with self._lock:
             now, mono = time.time_ns() // 1000, time.monotonic()
@@ -163,25 +163,25 @@ class ClaimedQueue:
         return works, max(0.0, wait)
 
     def settle(self, settled: Settled) -> None:
-        """Be told how deliveries ended that were taken."""
+        """Record how taken deliveries ended."""
         with self._lock:
             now = time.monotonic()
             for (session_id, response), began in settled.items():
                 self._limits.ended(session_id, response, began, now)
 
     def note_waits(self, sender: object, began: Mapping[str, Sequence[float]]) -> None:
-        """Be told by a sender when the messages of each session began that it has under way."""
+        """Record when a sender's messages under way began, by session."""
         with self._lock:
             self._limits.note_waits(sender, began, time.monotonic())
             self._forget_idle()
 
     def broadcast_ids(self) -> set[str]:
-        """Return the broadcasts of which deliveries wait here."""
+        """Return the broadcasts with deliveries in the queue."""
         with self._lock:
             return {work.broadcast.broadcast_id for work in self._all()}
 
     def remove(self, which: Callable[[Work], bool]) -> list[Work]:
-        """Take out some deliveries, such as all of a broadcast."""
+        """Remove and return the deliveries that match, for example all of a broadcast."""
         gone: list[Work] = []
         kept: list[Work] = []
         with self._lock:
@@ -192,7 +192,7 @@ class ClaimedQueue:
         return gone
 
     def remove_excess(self) -> list[Work]:
-        """Take out what sessions that do not answer will not get to soon: others may."""
+        """Remove and return what silent sessions will not send soon: other processes may."""
         works = []
         with self._lock:
             for lane in self._lanes.values():
@@ -202,7 +202,7 @@ class ClaimedQueue:
         return works
 
     def close(self) -> list[Work]:
-        """Hand out nothing more; return all that waits."""
+        """Close the queue; return the deliveries that still wait."""
         self.is_closed = True
         works = self.remove(lambda _work: True)
         self.on_work()
@@ -232,7 +232,7 @@ class ClaimedQueue:
             self._active[work.broadcast.session_id] = lane
 
     def _take_ready(self, works: list[Work], room: int, mono: float) -> None:
-        """Take even shares of all sessions that have something ready and a place."""
+        """Take an even share from each session that has a ready delivery and a place."""
         lanes = [lane for lane in self._active.values() if lane.ready]
         while lanes and room > 0:
             share = max(1, room // len(lanes))
@@ -246,7 +246,7 @@ class ClaimedQueue:
             lanes = left
 
     def _let_others_begin(self) -> None:
-        """Put the lane that came first behind the others, and leave out the empty ones."""
+        """Move the first lane behind the others, and drop empty lanes."""
         lanes = [(name, lane) for name, lane in self._active.items() if lane.due or lane.ready]
         self._active = dict(lanes[1:] + lanes[:1])
 

@@ -1,4 +1,4 @@
-"""Results on their way into the database: gathered, and written many at a time."""
+"""The recorder collects results and writes them to the database in batches."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _IDLE = 0.5
 _PAUSE = 0.1
 
 MOST_UNWRITTEN = 2
-"""Batches that wait to be written before nothing more is sent: a crash makes no more uncertain."""
+"""Unwritten batches after which sending pauses. It bounds what a crash makes uncertain."""
 
 Result = tuple[str, Decision]
 
 
 class Recorder:
-    """The one thread that writes results, at most `flush_interval` after they came.
+    """The thread that writes results, at most `flush_interval` after they arrive.
 
-    A batch that cannot be written is kept and tried again: every write is fenced by the claim, so
-    that a repeat after a lost answer changes nothing twice. The thread wakes once for a batch: were
-    it woken by each result, every sender would wait for it to run.
+    If writing a batch fails, the thread keeps the batch and tries again. The claim fences every
+    write, so a repeat after a lost answer changes nothing twice. The thread wakes once per batch.
+    Waking it for each result would make every sender wait for it.
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
@@ -55,20 +55,20 @@ class Recorder:
         self.on_recorded: Callable[[Iterable[tuple[str, int]]], None] = lambda _recorded: None
 
     def put(self, claim_id: str, judged: Iterable[Decision]) -> None:
-        """Hand results in."""
+        """Add results."""
         self._results.extend([(claim_id, decision) for decision in judged])
         self._announce()
 
     def has_room(self) -> bool:
-        """Tell whether so few results are unwritten that more deliveries may begin."""
+        """Return whether more deliveries may begin: few enough results are unwritten."""
         return len(self._results) + len(self._batch) < self._most
 
     def is_empty(self) -> bool:
-        """Tell whether everything handed in is written."""
+        """Return whether every result is written."""
         return not self._batch and not self._results
 
     def drain(self, deadline: float) -> bool:
-        """Write all there is, until a monotonic moment; tell whether it was enough."""
+        """Write all results before a monotonic deadline; return whether that succeeded."""
         self.loop.stop()
         self.loop.join(deadline - time.monotonic())
         while not self.is_empty() and time.monotonic() < deadline:
@@ -87,10 +87,10 @@ class Recorder:
         return 0.0
 
     def _gather(self, wait: float) -> list[Result]:
-        """Wait for a first result, then until there is a batch or one interval is over."""
+        """Wait for a first result, then until a batch is full or one interval has passed."""
         if self._some.wait(wait):
             self._enough.wait(min(wait, self._settings.flush_interval))
-        # Cleared before the results are taken: what comes in between is announced anew.
+        # Clear before taking the results: one that arrives in between sets it again.
         self._some.clear()
         self._enough.clear()
         count = min(len(self._results), self._settings.flush_batch)
@@ -100,7 +100,7 @@ class Recorder:
         return batch
 
     def _announce(self) -> None:
-        """Wake the thread, unless it knows already."""
+        """Wake the thread, unless it is already awake."""
         if not self._some.is_set():
             self._some.set()
         if len(self._results) >= self._settings.flush_batch and not self._enough.is_set():
@@ -116,7 +116,7 @@ class Recorder:
             log.info("broadcast closed", status=broadcast.status, broadcast_id=broadcast.id)
 
     def _write_all(self, results: list[Result]) -> list[Closed]:
-        """Write results in one transaction; one that the database refuses goes alone."""
+        """Write results in one transaction. If the database refuses it, write them one by one."""
         try:
             with self._database.writing() as db:
                 closed = _write(db, results)
@@ -134,9 +134,9 @@ class Recorder:
         return closed
 
     def _leave_out(self, opted_out: list[Decision]) -> None:
-        """End what waits for people of whom a provider says that they have opted out.
+        """Fail the waiting deliveries of recipients whom the provider reports as opted out.
 
-        Should that fail, the provider says so again when the next one is sent.
+        If that fails, the provider reports the opt-out again at the next delivery.
         """
         if opted_out:
             with suppress(*OUT_OF_REACH), self._database.writing() as db:
@@ -158,12 +158,12 @@ def _write(db: Db, results: list[Result]) -> list[Closed]:
 
 
 def _plain(result: Result) -> Result:
-    """Leave out of a result the provider's own words; how many parts it took is kept."""
+    """Drop the provider's texts from a result; keep how many parts it accepted."""
     claim_id, decision = result
     taken = (decision.outcome.message_ids or "").split()
     outcome = decision.outcome._replace(
         message_ids=" ".join(NAMELESS for _ in taken) or None,
         code=None,
-        reason=decision.outcome.reason and "The provider's words could not be stored.",
+        reason=decision.outcome.reason and "The provider's error text could not be stored.",
     )
     return claim_id, Decision(outcome)

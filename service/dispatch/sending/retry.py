@@ -1,4 +1,4 @@
-"""What follows from a driver's word: done, again later, never, or not known."""
+"""The decision after a driver's answer: sent, retried, failed or uncertain."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from service.core.deliveries.transitions import Outcome, storable
 from service.models import DeliveryStatus, OnUncertain, Session
 
 _CLOSED_DOOR_WAIT = 5.0
-"""Seconds that a delivery of a blocked account rests, should that be mended at once."""
+"""Seconds before a delivery of a blocked account is due again, even if the account recovers."""
 
-_HELD = "WhatsApp holds this back until it has judged the quality of the template."
+_HELD = "WhatsApp holds this message until it has assessed the template's quality."
 
 _LONGEST_WAIT = 30 * 86400.0
-"""Seconds up to which a provider's wait is believed."""
+"""Longest wait, in seconds, that is accepted from a provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules that a broadcast's deliveries are tried by; times in seconds.
+    """The retry rules of a broadcast's deliveries; times in seconds.
 
-    `expires_at` in milliseconds of Unix time. `resend`: an uncertain part is offered again.
+    `expires_at` is in milliseconds of Unix time. `resend`: send an uncertain part again.
     """
 
     max_attempts: int
@@ -47,7 +47,7 @@ class Policy:
 
     @classmethod
     def of(cls, settings: Settings, session: Session, expires_at: int) -> Policy:
-        """Return the rules of a session's broadcast that expires at a moment."""
+        """Return the rules for a session's broadcast that expires at `expires_at`."""
         return cls(
             max_attempts=session.max_attempts or settings.max_attempts,
             retry_base=settings.retry_base,
@@ -60,7 +60,7 @@ class Policy:
 def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.random) -> float:
     """Return the seconds to wait after `attempts` attempts: exponential with full jitter.
 
-    Full jitter spreads those that failed together
+    Full jitter spreads deliveries that failed together
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
     ceiling = min(policy.retry_cap, policy.retry_base * 2.0 ** min(attempts - 1, 32))
@@ -68,14 +68,14 @@ def backoff(attempts: int, policy: Policy, draw: Callable[[], float] = random.ra
 
 
 def sent(delivery: Claimed, message_ids: list[str], *, now: int) -> Decision:
-    """Judge a delivery whose parts were all taken."""
+    """Decide on a delivery whose parts were all accepted."""
     taken, claimed_at = " ".join(message_ids), delivery.claimed_at
     fields = (delivery.id, DeliveryStatus.SENT, 1, now, now, taken, None, None, claimed_at)
     return construct(Decision, (construct(Outcome, fields), None, "", "", False, False, ()))
 
 
 def held(delivery: Claimed, message_ids: list[str], *, now: int) -> Decision:
-    """Return the decision on a delivery that the provider holds back: a receipt tells the rest."""
+    """Decide on a delivery that the provider holds: a receipt will report the result."""
     decision = sent(delivery, message_ids, now=now)
     return decision._replace(
         outcome=decision.outcome._replace(
@@ -85,13 +85,13 @@ def held(delivery: Claimed, message_ids: list[str], *, now: int) -> Decision:
 
 
 def untried(delivery: Claimed, *, now: int, due_at: int | None = None) -> Outcome:
-    """Put a delivery back as it was, for whoever claims it next."""
+    """Return the outcome that puts a delivery back unchanged, for the next claim."""
     due = now if due_at is None else due_at
     outcome = Outcome(delivery.id, DeliveryStatus.QUEUED, 0, now, due, delivery.message_ids)
     return outcome._replace(claimed_at=delivery.claimed_at)
 
 
-def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
+def judge(  # noqa: PLR0913 - the case, the rules, the clock and randomness
     error: Exception,
     delivery: Claimed,
     message_ids: list[str],
@@ -101,7 +101,7 @@ def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
     now: int,
     draw: Callable[[], float] = random.random,
 ) -> Decision:
-    """Judge a delivery that stopped at the part after `message_ids`."""
+    """Decide on a delivery that failed at the part after `message_ids`."""
     case = _Case(delivery, " ".join(message_ids) or None, policy, now, draw)
     match error:
         case BlockedError():
@@ -128,22 +128,22 @@ def judge(  # noqa: PLR0913 - the case, the rules and the two sources of chance
 
 
 def blocked(error: BlockedError, session_id: str, *, now: int) -> Hold:
-    """Judge a session by the provider's word that its account cannot send."""
+    """Return the hold on a session whose account the provider has blocked."""
     until = None if error.wait is None else now + _ms(error.wait)
     return Hold(storable(error.reason), session_id=session_id, until=until)
 
 
 def final(decision: Decision) -> Decision:
-    """Let a delivery fail that would be tried again, as its broadcast is over."""
+    """Fail a delivery instead of retrying it, because its broadcast has ended."""
     outcome = decision.outcome
     if outcome.status is not DeliveryStatus.QUEUED:
         return decision
-    reason = f"{outcome.reason} It is not sent again: the broadcast is over."
+    reason = f"{outcome.reason} Crier does not retry it: the broadcast has ended."
     return decision._replace(outcome=outcome._replace(status=DeliveryStatus.FAILED, reason=reason))
 
 
 def spared(decision: Decision) -> Decision:
-    """Queue a delivery again whose message was refused to another one, and is stopped already."""
+    """Queue a delivery again, because the broadcast is already paused for this refusal."""
     outcome = decision.outcome._replace(
         status=DeliveryStatus.QUEUED, tried=0, code=None, reason=None
     )
@@ -152,7 +152,7 @@ def spared(decision: Decision) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One delivery before the judge."""
+    """One delivery while it is decided."""
 
     delivery: Claimed
     message_ids: str | None
@@ -182,7 +182,7 @@ class _Case:
         )
 
     def again(self, error: SendError, wait: float) -> Outcome:
-        """Queue it once more, unless its attempts or its time are used up."""
+        """Queue it again, unless it has used all attempts or expires first."""
         case = self.doubting() if isinstance(error, UncertainError) else self
         attempts = self.delivery.attempts + 1
         due_at = self.now + _ms(max(backoff(attempts, self.policy, self.draw), wait))
@@ -193,23 +193,23 @@ class _Case:
         return case.ended(DeliveryStatus.QUEUED, error, due_at=due_at)
 
     def doubting(self) -> _Case:
-        """Return the same case, in which the provider may have what was sent last."""
+        """Return the same case, marked uncertain: the provider may have the last part."""
         message_ids = doubted((self.message_ids or "").split())
         return replace(self, message_ids=" ".join(message_ids))
 
     def given_up(self, error: SendError, why: str) -> Outcome:
-        """End it; what may have arrived has not failed, however often it was tried."""
+        """Close it: as uncertain if it may have arrived, as failed otherwise."""
         unknown = VOID in (self.message_ids or "").split()
         status = DeliveryStatus.UNCERTAIN if unknown else DeliveryStatus.FAILED
         return self.ended(status, error, reason=f"{error.reason} {why}")
 
 
 def _defect(error: Exception) -> SendError:
-    """Say in public that something of ours broke; the log has the rest."""
+    """Return the public error for a bug in Crier; the log has the details."""
     name = type(error).__name__
-    return RetryableError(f"The service met a defect of its own ({name}).", code="internal_error")
+    return RetryableError(f"Crier had an internal error ({name}).", code="internal_error")
 
 
 def _ms(seconds: float) -> int:
-    """Convert a wait, which may be any float: providers' answers are read into it."""
+    """Convert seconds to milliseconds. The wait may be any float that a provider sent."""
     return round(min(max(0.0, seconds), _LONGEST_WAIT) * 1000)

@@ -1,7 +1,7 @@
-"""Revoked claims: what this process has claimed and must not begin, as somebody has opted out.
+"""Revoked claims: claimed deliveries that must not begin, because the recipient has opted out.
 
-A web process that hears of an opt-out revokes the claims on that person's deliveries in the
-database, and answers once the dispatchers that hold them have heard: `await_end`.
+A web process that receives an opt-out revokes the claims on that recipient's deliveries in the
+database. It answers once the dispatchers that hold these claims have stopped them (`await_end`).
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from service.errors import BusyError
 log = structlog.get_logger(__name__)
 
 INTERVAL: Final = 0.1
-"""Seconds between two looks into the database."""
+"""Seconds between two queries."""
 
 _KEPT: Final = 10_000
-"""Revoked claims that are remembered; the oldest of more than these are over."""
+"""Revoked claims to remember. Older ones have ended."""
 
 _LONGEST: Final = 2.0
-"""Seconds for which whoever opts somebody out waits for the claims to end."""
+"""Seconds for which a request that adds an opt-out waits for the claims to end."""
 
 _GLANCE: Final = 0.01
 
 
 class UnheardError(BusyError):
-    """A process that may be sending to this person does not answer: send this request again."""
+    """A process that may be sending to this person does not respond. Send this request again."""
 
 
 class RevokedClaims:
-    """The revoked claims that this process has heard of."""
+    """The revoked claims that this process knows."""
 
     def __init__(self) -> None:
         self._keys: dict[ClaimKey, None] = {}
 
     def add(self, claims: Iterable[ClaimKey]) -> None:
-        """Let none of these begin from now on."""
+        """Stop these claims from beginning."""
         self._keys |= dict.fromkeys(claims)
         while len(self._keys) > _KEPT:
             self._keys.pop(next(iter(self._keys)))
 
     def has(self, work: Work) -> bool:
-        """Tell whether a delivery must not begin."""
+        """Return whether a delivery's claim is revoked."""
         delivery = work.delivery
         return bool(self._keys) and ClaimKey(delivery.id, delivery.claimed_at) in self._keys
 
 
 class Revocations:
-    """The turns in which this process hears what is revoked; `stop` ends what has not begun."""
+    """The turns that read revocations; `stop` releases the deliveries that have not begun."""
 
     def __init__(
         self, database: Database, lease: Lease, stop: Callable[[Sequence[ClaimKey]], None]
@@ -66,22 +66,21 @@ class Revocations:
         self._stop = stop
 
     def turn(self) -> float:
-        """Stop what is revoked and say so; return the seconds until the next look."""
+        """Stop revoked claims and acknowledge them; return the seconds until the next turn."""
         with self._database.reading() as db:
             revoked = revocations.of_dispatcher(db, self._lease.id)
         if revoked:
             self._stop(revoked)
             with self._database.writing() as db:
                 revocations.acknowledge(db, revoked)
-            log.info("claims given up: somebody has opted out", deliveries=len(revoked))
+            log.info("claims released after an opt-out", deliveries=len(revoked))
         return INTERVAL
 
 
 def await_end(database: Database, claims: Sequence[ClaimKey], *, longest: float = _LONGEST) -> None:
-    """Return once nothing of these claims can begin any more; raises UnheardError.
+    """Wait until no delivery of these claims can begin; raises UnheardError.
 
-    What was under way already has ended by then, too, unless its provider takes longer than
-    `longest` seconds.
+    It also waits for deliveries already under way, but at most `longest` seconds.
     """
     until = time.monotonic() + longest
     while claims:

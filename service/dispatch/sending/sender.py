@@ -1,9 +1,9 @@
-"""The threads that talk to providers: each has many deliveries under way at once.
+"""The sender threads, which call providers. Each has many deliveries under way at once.
 
-A delivery is a conversation (`delivering.deliver`). Before each message of it leaves, the ledger
-notes it and the lease is looked at, in this order: a process that is frozen in between and taken
-for dead either has the delivery in its ledger, or finds its lease over when it wakes.
-No database session is open while a provider is called.
+A delivery is a conversation (`delivering.deliver`). Before each message leaves, the sender writes
+the delivery to the ledger and then checks the lease. The order matters if the process freezes in
+between and is presumed dead: either its ledger has the delivery, or its lease has expired when it
+wakes. No database session is open during a call to a provider.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from service.models import DeliveryStatus
 log = structlog.get_logger(__name__)
 
 _LEVEL: Final = 64
-"""Deliveries that a thread has under way at first: behind a provider that answers at once more
-would only cost processor time, a third of it for 512."""
+"""Deliveries that a thread starts with. If a provider answers at once, more only cost processor
+time: 512 cost a third of it."""
 
 _IDLE: Final = 0.5
 _BUSY: Final = 0.2
-"""Parts of its time that a thread waits: above the one it takes twice as many, below the other
-half as many."""
+"""Fractions of its time that a thread waits. Above the first it doubles its deliveries; below the
+second it halves them."""
 
 _GLANCE: Final = 0.1
-"""Seconds between two looks at the messages that wait for their answers."""
+"""Seconds between two checks for late messages."""
 
 _FULL: Final = 0.01
-"""Seconds to wait where too many results are unwritten."""
+"""Seconds to wait while too many results are unwritten."""
 
 
 class SendingContext(NamedTuple):
-    """What all sender threads of a process share."""
+    """The state that all sender threads of a process share."""
 
-    surroundings: DriverContext
+    driver_context: DriverContext
     queue: ClaimedQueue
     recorder: Recorder
     lease: Lease
@@ -64,18 +64,18 @@ class SendingContext(NamedTuple):
     revoked: RevokedClaims
 
     def give_back(self, works: Iterable[Work]) -> None:
-        """Put deliveries that nobody has begun back into the database's queue."""
+        """Release deliveries that have not begun."""
         for work in works:
             self.recorder.put(work.claim_id, [given_back(work)])
 
     def hold(self, hold: Hold) -> None:
-        """Hold a session or a broadcast here before the database says so to all."""
+        """Hold a session or a broadcast in this process, before the hold is committed."""
         self.holds.add(hold)
         self.give_back(self.queue.remove(partial(_is_meant, hold)))
 
     def revoke(self, claims: Iterable[ClaimKey]) -> None:
-        """Let none of these claims begin: their recipients have opted out."""
-        # First, as a sender may take one of them out of the queue meanwhile.
+        """Stop these claims from beginning, because their recipients have opted out."""
+        # First: a sender may take one of them from the queue in the meantime.
         self.revoked.add(claims)
         self.give_back(self.queue.remove(self.revoked.has))
 
@@ -90,33 +90,33 @@ class Senders:
         context.queue.on_work = self.wake
 
     def start(self) -> None:
-        """Begin; threads and their connections are made here, after any fork."""
+        """Create the threads and their connections, after any fork."""
         self._senders = [Sender(self._context, number) for number in range(self._count)]
         for sender in self._senders:
             sender.thread.start()
 
     def wake(self) -> None:
-        """Have the queue looked at now."""
+        """Make the senders check the queue now."""
         for sender in self._senders:
             sender.wake()
 
     def has_died(self) -> bool:
-        """Tell whether a thread is gone, against all that was done to keep it."""
+        """Return whether a thread has ended unexpectedly."""
         return not all(sender.thread.is_alive() for sender in self._senders)
 
     def join(self, deadline: float) -> int:
-        """Wait until a monotonic moment for what is under way; return how much is not over."""
+        """Wait for deliveries under way until a monotonic deadline; return how many are left."""
         for sender in self._senders:
             sender.thread.join(max(0.0, deadline - time.monotonic()))
         return sum(len(sender) for sender in self._senders)
 
 
 class Sender:
-    """One thread and what it has under way."""
+    """One thread and its deliveries under way."""
 
     def __init__(self, context: SendingContext, number: int) -> None:
         self._context = context
-        self._conversations = Conversations(context.surroundings, self._may_begin)
+        self._conversations = Conversations(context.driver_context, self._may_begin)
         self._under_way: set[Work] = set()
         self._glanced_at = time.monotonic()
         self._level = _LEVEL
@@ -136,11 +136,11 @@ class Sender:
                 self._turn()
             except Exception:
                 log.exception("a sender's turn failed")
-                time.sleep(_GLANCE)  # a turn that goes on failing must not take the processor
+                time.sleep(_GLANCE)  # a turn that keeps failing must not use up the processor
         self._conversations.close()
 
     def _turn(self) -> None:
-        """Begin what may begin, wait until something moves, hand in what has ended."""
+        """Begin deliveries, wait for network events, report ended deliveries."""
         wait = self._begin_some()
         if self._context.queue.is_closed:
             self._conversations.break_pauses(NotAllowedError())
@@ -149,7 +149,7 @@ class Sender:
         self._glance()
 
     def _begin_some(self) -> float:
-        """Begin deliveries; return the seconds after which to look at the queue again."""
+        """Begin deliveries; return the seconds until the next check of the queue."""
         if not self._context.recorder.has_room():
             return _FULL
         works, wait = self._context.queue.take(self._level - len(self._under_way))
@@ -164,7 +164,7 @@ class Sender:
         return min(wait, _GLANCE) if self._under_way else wait
 
     def _find_level(self, elapsed: float) -> None:
-        """Have more under way while this thread mostly waits, and less when it hardly does."""
+        """Raise the level while this thread mostly waits; lower it when it hardly waits."""
         waited, self._waited = self._conversations.waited - self._waited, self._conversations.waited
         if waited > _IDLE * elapsed and self._is_full:
             self._level *= 2
@@ -173,7 +173,7 @@ class Sender:
         self._is_full = False
 
     def _may_begin(self, work: Work) -> bool:
-        """Tell whether a message of a delivery may leave; from here on it may have arrived."""
+        """Return whether a message may leave. From here on it may have arrived."""
         context, broadcast = self._context, work.broadcast
         return (
             context.ledger.mark((work.delivery.id, work.delivery.claimed_at))
@@ -183,7 +183,7 @@ class Sender:
         )
 
     def _hand_in(self, ended: list[Talk]) -> None:
-        """Hand in what became of deliveries: to the recorder, the meters and the limits."""
+        """Report ended deliveries to the recorder, the metrics and the limits."""
         now = time.monotonic()
         decisions: dict[str, list[Decision]] = {}
         settled: dict[tuple[str, Response], list[float]] = {}
@@ -209,10 +209,10 @@ class Sender:
             self._context.recorder.put(claim_id, each)
 
     def _weigh(self, work: Work, decision: Decision) -> Decision:
-        """Return a decision in the light of others on the same broadcast.
+        """Adjust a decision to the other decisions on the same broadcast.
 
-        An unknown code that comes too often pauses it. Who is refused while it is paused for that
-        already is not burnt, too.
+        An unknown code that repeats too often pauses the broadcast. A delivery refused after that
+        pause is queued again rather than failed.
         """
         context = self._context
         if decision.outcome.status is DeliveryStatus.SENT:
@@ -225,7 +225,7 @@ class Sender:
         return context.streaks.weigh(decision)
 
     def _glance(self) -> None:
-        """See which sessions do not answer."""
+        """Find the sessions that do not answer."""
         now = time.monotonic()
         if now < self._glanced_at + _GLANCE:
             return

@@ -9,12 +9,12 @@ from service.dispatch.sending import pacing
 
 
 def divide(actives: Sequence[Active], wanted: Mapping[str, int], room: int) -> dict[str, int]:
-    """Divide room evenly: among sessions up to what each wants, then among their broadcasts."""
+    """Divide room evenly among sessions, up to what each wants, then among their broadcasts."""
     groups: dict[str, list[Active]] = {}
     for active in actives:
         groups.setdefault(active.session_id, []).append(active)
     shares: dict[str, int] = {}
-    # The modest ones first: what they leave is for the others.
+    # Sessions that want the least go first: the others share what they leave.
     for place, session_id in enumerate(sorted(groups, key=wanted.__getitem__)):
         group = groups[session_id]
         part = min(wanted[session_id], room // (len(groups) - place))
@@ -26,7 +26,7 @@ def divide(actives: Sequence[Active], wanted: Mapping[str, int], room: int) -> d
 
 
 class SlotsTaken:
-    """The slots of the paced sessions of one claim, and how many of them are taken."""
+    """The slots of a claim's rate-limited sessions, and how many of them are taken."""
 
     def __init__(self, offers: Mapping[str, pacing.Slots]) -> None:
         self._offers = offers
@@ -35,14 +35,14 @@ class SlotsTaken:
         self._is_short: set[str] = set()
 
     def limit(self, actives: Sequence[Active], shares: Mapping[str, int]) -> dict[str, int]:
-        """Return the shares that are left, as a paced session gives no more than its slots."""
+        """Reduce shares to the free slots of each rate-limited session."""
         limited = {
             each.broadcast_id: self._promise(each, shares[each.broadcast_id]) for each in actives
         }
         return {broadcast_id: share for broadcast_id, share in limited.items() if share > 0}
 
     def take(self, active: Active) -> tuple[int, int]:
-        """Take the slots of one delivery, one a part; return its moment and their interval."""
+        """Take one slot per part of a delivery; return the first slot and the interval."""
         if active.session_id not in self._offers:
             return 0, 0
         slots = self._offers[active.session_id]
@@ -51,7 +51,7 @@ class SlotsTaken:
         return moment, slots.interval
 
     def spoken_for(self) -> dict[str, int]:
-        """Return up to when each session's rate is used now, where it was used."""
+        """Return up to when each session's rate is used, for sessions that used it."""
         return {
             session_id: self._offers[session_id].moment(taken)
             for session_id, taken in self._taken.items()
@@ -59,7 +59,7 @@ class SlotsTaken:
         }
 
     def next_looks(self) -> dict[str, int]:
-        """Return when it is worthwhile to look again at each session that gave all its slots."""
+        """Return when to query each session again that gave all its slots."""
         return {
             session_id: pacing.next_look(slots.moment(self._taken[session_id]))
             for session_id, slots in self._offers.items()
@@ -67,11 +67,11 @@ class SlotsTaken:
         }
 
     def _promise(self, active: Active, share: int) -> int:
-        """Promise a broadcast its share, or what the slots left in its session are enough for."""
+        """Promise a broadcast its share, or less if its session has too few slots left."""
         if active.session_id not in self._offers:
             return share
         free = self._offers[active.session_id].free - self._promised[active.session_id]
-        # A delivery whose last parts lie beyond the horizon may still begin within it.
+        # A delivery may begin within the horizon even if its last parts lie beyond it.
         enough = -(-free // active.parts)
         if share < enough:
             self._is_short.add(active.session_id)

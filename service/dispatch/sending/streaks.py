@@ -1,7 +1,7 @@
-"""Codes that nobody knows: whether they are about one person or all shows in how they follow.
+"""Streaks of unknown error codes. A streak means that the broadcast is refused, not one person.
 
-Kept by each process for itself. Answers and receipts have one each: while every message is taken,
-the receipts of the same messages may all be failures.
+Each process keeps its own. Answers and receipts have separate streaks: a provider may accept every
+message and still report each one as failed later.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 from service.core.decisions import Decision, Hold
 
 LONGEST: Final = 3
-"""People who are refused one after the other with an unknown code before a broadcast is paused."""
+"""Consecutive refusals with an unknown code after which a broadcast is paused."""
 
 _MOST: Final = 1_000
-"""Broadcasts of which a streak is kept."""
+"""Maximum broadcasts with a streak."""
 
 
 class _Streak(NamedTuple):
@@ -23,13 +23,13 @@ class _Streak(NamedTuple):
 
 
 class Streaks:
-    """The last refusals of each broadcast with a code that nobody knows."""
+    """The latest consecutive refusals of each broadcast with an unknown code."""
 
     def __init__(self) -> None:
         self._streaks: dict[str, _Streak] = {}
 
     def weigh(self, decision: Decision) -> Decision:
-        """Return a decision, which pauses the broadcast where its code has come too often."""
+        """Return the decision; add a pause of the broadcast if its code repeats too often."""
         if not decision.is_unknown:
             return decision
         code, broadcast_id = decision.outcome.code or "", decision.outcome.broadcast_id
@@ -43,7 +43,7 @@ class Streaks:
         return decision
 
     def end(self, broadcast_id: str) -> None:
-        """Take note that somebody got the message: it is not refused for all."""
+        """End a broadcast's streak, because a recipient got the message."""
         if self._streaks:
             self._streaks.pop(broadcast_id, None)
 

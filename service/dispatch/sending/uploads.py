@@ -1,4 +1,4 @@
-"""The memory of uploads that a driver is given: a file is uploaded once, for all processes."""
+"""The upload ids that drivers use: a file is uploaded once for all processes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from service.database import Database, milliseconds, now_ms
 class StoredMediaIds:
     """A session's uploads, shared by every process that sends for it.
 
-    What the database said once is believed until it expires: that another process had to upload a
-    file again shows when the provider does not know the old id, and then `forget` is called.
+    An id from the database is cached until it expires. If another process uploads the file again,
+    the provider rejects the old id, and the driver calls `forget`.
     """
 
     def __init__(self, database: Database, session_id: str) -> None:

@@ -63,7 +63,7 @@ class Callbacks:
     @cached_property
     def _conversations(self) -> Conversations:
         """Return what carries requests; made in the thread that uses it, after any fork."""
-        usual = self._accounts.channels.surroundings
+        usual = self._accounts.channels.context
         return Conversations(replace(usual, send_timeout=TIMEOUT, response_limit=_RESPONSE))
 
     def turn(self) -> float:
@@ -142,4 +142,4 @@ def _problem(error: Exception) -> str:
             return error.message
         case _:
             log.error("an event cannot be posted", exc_info=error)
-            return f"The service met a defect of its own ({type(error).__name__})."
+            return f"Crier had an internal error ({type(error).__name__})."

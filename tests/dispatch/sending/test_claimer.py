@@ -85,7 +85,7 @@ class Claiming:
         self.recorder = Returned(world)
         self.broadcasts = PreparedBroadcasts(world.settings, world.database, world.accounts)
         context = SendingContext(
-            world.accounts.channels.surroundings,
+            world.accounts.channels.context,
             self.shelf if queue is None else queue,
             self.recorder,
             self.lease,

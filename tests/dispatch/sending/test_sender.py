@@ -79,7 +79,7 @@ class Workshop:
         self.holds = LocalHolds()
         self.queue = ClaimedQueue(room, 1000)
         self.context = SendingContext(
-            world.accounts.channels.surroundings,
+            world.accounts.channels.context,
             self.queue,
             self.recorder,
             self.lease,

@@ -103,11 +103,11 @@ class Apprise:
     webhook: ClassVar[Webhook | None] = None
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+    def __init__(self, account: Account, context: DriverContext) -> None:
         """Create the driver, without any request."""
         self._url = str(account.settings["url"])
         self._service_name = services.service_of(self._url)
-        self._surroundings = surroundings
+        self._context = context
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Put all text into one part; files follow if the service supports them."""
@@ -155,7 +155,7 @@ class Apprise:
     def _notify(self, recipient: str, prepared: Prepared) -> None:
         service = self._allowed(recipient)
         files = _attached(prepared.file) if prepared.file else None
-        outlet = Outlet(self._surroundings)
+        outlet = Outlet(self._context)
         _log.lines = []
         with outlet.used():
             was_sent = service.notify(body=prepared.body, attach=files)
@@ -179,13 +179,13 @@ class Apprise:
 
     def _refuse_host(self) -> None:
         """Raise BlockedError if URLs with a host are not allowed."""
-        if not self._surroundings.private_addresses:
+        if not self._context.private_addresses:
             reason = (
                 "This session's URL names a host, which may be a private address. Crier uses it"
                 " only with PRIVATE_ADDRESSES=true."
             )
             raise BlockedError(reason, code="address")
-        if self._surroundings.proxy and self._service_name in services.NO_HTTP:
+        if self._context.proxy and self._service_name in services.NO_HTTP:
             reason = "This service does not use HTTP, so it cannot go through OUTGOING_PROXY."
             raise BlockedError(reason, code="proxy")
 
@@ -194,8 +194,8 @@ class Apprise:
         service = _service(self._url.replace(_PLACE, quote(recipient)))
         if service is None:
             raise BlockedError("Apprise does not understand the session's URL.", code="url")
-        service.socket_connect_timeout = self._surroundings.connect_timeout
-        service.socket_read_timeout = self._surroundings.send_timeout
+        service.socket_connect_timeout = self._context.connect_timeout
+        service.socket_read_timeout = self._context.send_timeout
         return service
 
 

@@ -24,11 +24,11 @@ from service.channels.base import DriverContext
 class Outlet:
     """The HTTP access of one message. `forbidden` is the refused address, if any."""
 
-    def __init__(self, surroundings: DriverContext) -> None:
+    def __init__(self, context: DriverContext) -> None:
         self.forbidden = ""
-        self._proxy = surroundings.proxy
-        self._is_guarded = not surroundings.private_addresses
-        self._timeout = surroundings.connect_timeout
+        self._proxy = context.proxy
+        self._is_guarded = not context.private_addresses
+        self._timeout = context.connect_timeout
 
     @contextmanager
     def used(self) -> Iterator[None]:

@@ -111,7 +111,7 @@ class Waha:
     webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:  # noqa: ARG002 - as all
+    def __init__(self, account: Account, context: DriverContext) -> None:  # noqa: ARG002 - as all
         """Create the driver, without any request."""
         settings = account.settings
         self._api = f"{str(settings['base_url']).rstrip('/')}/api"

@@ -123,7 +123,7 @@ class WhatsAppCloud:
     webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report, challenge)
     Settings: ClassVar[type[Schema]] = Settings
 
-    def __init__(self, account: Account, surroundings: DriverContext) -> None:
+    def __init__(self, account: Account, context: DriverContext) -> None:
         """Create the driver, without any request."""
         settings = account.settings
         base = str(settings.get("base_url", BASE_URL)).rstrip("/")
@@ -136,7 +136,7 @@ class WhatsAppCloud:
         self._preview_url = bool(settings.get("preview_url", False))
         self._credentials = (f"Authorization: Bearer {settings['access_token']}",)
         self._headers = (*self._credentials, "Content-Type: application/json")
-        self._uploads = Uploads(self._node, self._credentials, account.media, surroundings)
+        self._uploads = Uploads(self._node, self._credentials, account.media, context)
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Split a message into parts. Files that WhatsApp cannot show are sent as documents."""

@@ -54,12 +54,12 @@ class Uploads:
         node: str,
         credentials: Sequence[str],
         media_ids: MediaIds,
-        surroundings: DriverContext,
+        context: DriverContext,
     ) -> None:
         self._url = f"{node}/media"
         self._credentials = credentials
         self._media_ids = media_ids
-        self._timeout = surroundings.connect_timeout + surroundings.send_timeout
+        self._timeout = context.connect_timeout + context.send_timeout
         self._uploads: dict[str, _Upload] = {}
 
     def id_of(self, media: Media) -> Conversation[str]:
