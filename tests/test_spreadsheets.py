@@ -39,6 +39,7 @@ def test_csv_is_read_back_and_runs_nothing() -> None:
     assert read[:2] == [list(COLUMNS), ["12025550110", "1", ""]]
     assert read[2][2] == NASTY.replace("\ud800", "?")
     assert read[3] == ["x@g.us", "0", "'=1"]
+    assert next(spreadsheets.csv(["=HYPERLINK(1)"], [])) == b"'=HYPERLINK(1)\r\n"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])

@@ -156,7 +156,7 @@ def check_origin() -> None:
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         raise ForeignFormError
     origin = request.headers.get("Origin", "")
-    if origin and urlsplit(origin).netloc != request.host:
+    if origin and origin.partition("://")[2] != request.host:
         raise ForeignFormError
 
 
@@ -193,8 +193,11 @@ def _listed(reasons: Any) -> list[Any]:
 
 def came_from() -> str:
     """Return the address of the page whose form this is, the home page if it is unknown."""
-    referrer = urlsplit(request.headers.get("Referer", ""))
     home = url_for("console.home.show")
+    try:
+        referrer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return home
     if referrer.netloc != request.host or not referrer.path.startswith(home_path()):
         return home
     return f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path

@@ -74,4 +74,5 @@ def _redirect(address: str) -> Response:
 def _within_console(address: str) -> str:
     """Return an address of the console, the home page in the place of any other."""
     home = url_for("console.home.show")
-    return address if address.startswith(home) and "\\" not in address else home
+    is_plain = address.isprintable() and "\\" not in address
+    return address if is_plain and address.startswith(home) else home

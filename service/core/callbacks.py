@@ -41,9 +41,12 @@ def check_address(url: str, settings: Settings) -> None:
     that has no answer by then is checked when it is called, as every name is.
     """
     try:
-        host = urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise InvalidError(errors={"url": [f"Names no host: {error}."]}) from error
+    if not host or port == 0:
+        raise InvalidError(errors={"url": ["Names no host, or the port 0."]})
     if settings.private_addresses:
         return
     address = ""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
-from service.lists.base import MOST_UNPACKED, PIECE, ListError
+from service.lists.base import MOST_UNPACKED, PIECE, ListError, check_depth
 
 _BROKEN: Final = (
     zipfile.BadZipFile,
@@ -24,6 +24,12 @@ _BROKEN: Final = (
 """What `zipfile` raises for archives that are broken, encrypted or packed in unusual ways."""
 
 _REPAIR: Final = "Open it in a spreadsheet program and save it anew."
+
+MOST_ASIDE: Final = 32 * 1024 * 1024
+"""The most bytes of a part that has neither rows nor texts."""
+
+_LONGEST_TAG: Final = 1024 * 1024
+"""The most bytes of a tag, which the parser keeps until its end."""
 
 Handlers = tuple[
     Callable[[str, dict[str, str]], None], Callable[[str], None], Callable[[str], None]
@@ -44,12 +50,18 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._zip.NameToInfo
 
-    def pieces(self, name: str) -> Iterator[bytes]:
-        """Yield a part piece by piece; raises ListError."""
+    def pieces(self, name: str, most: int = MOST_UNPACKED) -> Iterator[bytes]:
+        """Yield a part of at most so many bytes piece by piece; raises ListError."""
+        left = most
         try:
             with self._zip.open(name) as part:
                 while piece := part.read(PIECE):
                     self._count(len(piece))
+                    if (left := left - len(piece)) < 0:
+                        raise ListError(
+                            f"The workbook's part {name[:80]!r} has more than {most:,} bytes."
+                            f" {_REPAIR}"
+                        )
                     yield piece
         except KeyError as error:
             raise ListError(f"The workbook lacks its part {name[:80]!r}. {_REPAIR}") from error
@@ -64,25 +76,55 @@ class Archive:
                 " as CSV."
             )
 
-    def parse(self, name: str, handlers: Handlers) -> Iterator[None]:
+    def parse(self, name: str, handlers: Handlers, most: int = MOST_UNPACKED) -> Iterator[None]:
         """Call the handlers for a part of XML, and yield after each piece; raises ListError.
 
         Names of elements and attributes are told without their namespace.
         """
         parser = _parser(handlers)
+        size = 0
         try:
-            for piece in self.pieces(name):
+            for piece in self.pieces(name, most):
                 parser.Parse(piece, False)  # noqa: FBT003 - expat takes it by position alone
+                size += len(piece)
+                _check_tag(name, size - parser.CurrentByteIndex)
                 yield
             parser.Parse(b"", True)  # noqa: FBT003 - as above
             yield
         except expat.ExpatError as error:
             raise ListError(f"The workbook's part {name[:80]!r} is no XML. {_REPAIR}") from error
 
-    def parse_whole(self, name: str, handlers: Handlers) -> None:
-        """Call the handlers for a small part."""
-        for _ in self.parse(name, handlers):
+    def parse_whole(self, name: str, handlers: Handlers, most: int = MOST_ASIDE) -> None:
+        """Call the handlers for a part that is not read row by row; raises ListError."""
+        for _ in self.parse(name, _counted(handlers), most):
             pass
+
+
+def _check_tag(name: str, unread: int) -> None:
+    if unread > _LONGEST_TAG:
+        raise ListError(
+            f"The workbook's part {name[:80]!r} has a tag of more than {_LONGEST_TAG:,} bytes."
+            f" {_REPAIR}"
+        )
+
+
+def _counted(handlers: Handlers) -> Handlers:
+    """Return handlers that also refuse elements that stand too deep one in another."""
+    start, end, text = handlers
+    depth = 0
+
+    def counted_start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        check_depth(depth)
+        start(name, attributes)
+
+    def counted_end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        end(name)
+
+    return counted_start, counted_end, text
 
 
 def _parser(handlers: Handlers) -> Any:

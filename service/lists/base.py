@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 MOST_COLUMNS: Final = 1_000
@@ -15,6 +16,12 @@ MOST_UNPACKED: Final = 1024 * 1024 * 1024
 
 PIECE: Final = 65_536
 """How many bytes are read at a time."""
+
+
+DEEPEST: Final = 256
+"""How many elements of XML may be open at once. Every one takes memory until it ends."""
+
+_NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 class ListError(Exception):
@@ -48,6 +55,20 @@ def letters(column: int) -> str:
         column, rest = divmod(column - 1, 26)
         name = chr(65 + rest) + name
     return name
+
+
+def storable(text: str) -> str:
+    """Return a text without what no database stores: zeros, and halves of surrogate pairs."""
+    return _NOT_STORABLE.sub("", text)
+
+
+def check_depth(depth: int) -> None:
+    """Raise ListError for XML whose elements stand too deep one in another."""
+    if depth > DEEPEST:
+        raise ListError(
+            f"The workbook has XML of more than {DEEPEST} levels, as no spreadsheet program writes:"
+            " save it anew."
+        )
 
 
 def check_width(row: int, columns: int) -> None:

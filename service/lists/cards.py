@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final, NamedTuple
 
-from service.lists.base import LONGEST_ROW, Entry, ListError, check_length
+from service.lists.base import LONGEST_ROW, Entry, ListError, check_length, storable
 
 COLUMNS: Final = ("name", "first_name", "last_name", "organisation", "email", "categories")
 """What is read of a card besides its numbers."""
@@ -48,7 +48,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
     whole = ""
     for line in iter(lambda: text.readline(LONGEST_ROW), ""):
         part = line.rstrip("\r\n")
-        if whole.endswith("=") and _is_quoted(whole):
+        if whole.endswith("=") and _is_quoted(whole[:_HEAD]):
             whole = whole[:-1] + part.lstrip("\t ")
         elif part[:1] in {" ", "\t"}:
             whole += part[1:]
@@ -56,13 +56,15 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
             yield whole
             whole = part
         # The rest of a photograph is passed over.
-        if len(whole) > _SHORT and _name(whole) not in _NEEDED:
+        if len(whole) > _SHORT and _name(whole[:_SHORT]) not in _NEEDED:
             whole = whole[:_SHORT]
         check_length(0, len(whole))
     yield whole
 
 
 _SHORT: Final = 100
+_HEAD: Final = 1_000
+"""Characters within which a property says how its value is written."""
 
 
 def _name(line: str) -> str:
@@ -77,7 +79,7 @@ def _is_quoted(line: str) -> bool:
 def _cards(lines: Iterable[str]) -> Iterator[list[_Property]]:
     """Yield the properties of each card; a card within another one is passed over."""
     card: list[_Property] = []
-    depth = count = 0
+    depth = count = length = 0
     for line in lines:
         name = _name(line)
         if name == "BEGIN":
@@ -87,10 +89,11 @@ def _cards(lines: Iterable[str]) -> Iterator[list[_Property]]:
             if depth == 0:
                 count += 1
                 yield card
-                card = []
+                card, length = [], 0
         elif depth == 1 and name in _NEEDED:
             card.append(_property(name, line))
-            check_length(count + 1, sum(len(each.value) for each in card))
+            length += len(line) + 1
+            check_length(count + 1, length)
     if depth:
         raise ListError(f"Card {count + 1} does not end: the file is broken off. Export it anew.")
 
@@ -120,7 +123,7 @@ def _unquoted(value: str, parameters: tuple[str, ...]) -> str:
     for encoding in (charset, "utf-8"):
         try:
             return raw.decode(encoding)
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, ValueError):  # no encoding, or not the one of this text
             continue
     return raw.decode("cp1252", "replace")
 
@@ -185,4 +188,4 @@ def _plain(value: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return text.replace("\0", "").strip()
+    return storable(text).strip()

@@ -31,6 +31,11 @@ _EAST_ASIAN: Final = {
 _OTHERS: Final = ["cp1251", "cp1253", "cp1255", "cp1256", *_EAST_ASIAN]
 """Encodings of other scripts."""
 
+_NOT_OF_FILES: Final = frozenset(
+    {"utf-7", "unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"}
+)
+"""Encodings that Python knows and no file is in. Some make halves of surrogate pairs."""
+
 _FOREIGN: Final = re.compile(rb"[\x80-\xff]+")
 _LONG_RUN: Final = 3
 _MOSTLY: Final = 0.6
@@ -57,14 +62,20 @@ def _by_mark(head: bytes) -> str | None:
 
 
 def _declared(name: str) -> str | None:
+    if not name:
+        return None
     try:
-        found = codecs.lookup(name) if name else None
-    except LookupError as error:
-        raise ListError(
-            f"The part's charset {name[:40]!r} is unknown: send the file as UTF-8."
-        ) from error
+        found = codecs.lookup(name)
+    except (LookupError, ValueError) as error:  # ValueError: it has a zero in it
+        raise _unknown(name) from error
+    if found.name.replace("_", "-") in _NOT_OF_FILES:
+        raise _unknown(name)
     # Beside encodings of text Python knows packings.
-    return found.name if found and getattr(found, "_is_text_encoding", True) else None
+    return found.name if getattr(found, "_is_text_encoding", True) else None
+
+
+def _unknown(name: str) -> ListError:
+    return ListError(f"The part's charset {name[:40]!r} is unknown: send the file as UTF-8.")
 
 
 def _by_zeros(head: bytes) -> str | None:

@@ -10,7 +10,7 @@ import xlrd
 from xlrd.sheet import Cell, Sheet
 
 from service.lists import values
-from service.lists.base import ListError, Row, check_length, check_width
+from service.lists.base import ListError, Row, check_length, check_width, storable
 from service.lists.spreads import Area, MergedCells
 
 MOST_BYTES: Final = 32 * 1024 * 1024
@@ -83,4 +83,4 @@ def _text(cell: Cell, datemode: int) -> str:
         return values.date(repr(cell.value), since_1904=bool(datemode))
     if cell.ctype == xlrd.XL_CELL_BOOLEAN:
         return "TRUE" if cell.value else "FALSE"
-    return str(cell.value) if cell.ctype == xlrd.XL_CELL_TEXT else ""
+    return storable(str(cell.value)) if cell.ctype == xlrd.XL_CELL_TEXT else ""

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final, NamedTuple
 
 from service.lists import values
-from service.lists.archives import Archive
-from service.lists.base import ListError, Row, check_length, check_width
+from service.lists.archives import MOST_ASIDE, Archive
+from service.lists.base import ListError, Row, check_depth, check_length, check_width
 from service.lists.spreads import Area, MergedCells
 
 _PART: Final = "content.xml"
 _HIDDEN: Final = frozenset({"collapse", "filter"})
 _MOST_REPEATED: Final = 1_048_576
+_MOST_COPIES: Final = 10_000_000
+"""The most cells of rows that are repeated."""
+
+_MOST_STYLES: Final = 65_536
 _ENCRYPTED: Final = b"encryption-data"
 
 
@@ -23,7 +27,7 @@ def read(file: BinaryIO) -> Iterator[Row]:
     """Yield the rows of the first sheet that is shown; raises ListError."""
     archive = Archive(file)
     manifest = "META-INF/manifest.xml"
-    if manifest in archive and _ENCRYPTED in b"".join(archive.pieces(manifest)):
+    if manifest in archive and _ENCRYPTED in b"".join(archive.pieces(manifest, MOST_ASIDE)):
         raise ListError("The spreadsheet is locked by a password: save it without one.")
     spread = MergedCells()
     return spread.fill(_Sheet(archive, spread).rows())
@@ -58,24 +62,38 @@ class _Sheet:
         self._known = ""
         self._paragraphs: list[str] = []
         self._is_text = 0
+        self._length = 0
         self._spans = (1, 1)
+        self._depth = self._copies = 0
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows that have something in them."""
         handlers = (self._start, self._end, self._text)
         for _ in self._archive.parse(_PART, handlers):
+            check_depth(self._depth)
             for each in self._done:
+                self._count_copies(each)
                 for below in range(each.times):
                     yield Row(each.number + below, [*each.cells], each.is_hidden)
             self._done = []
             if self._is_over:
                 return
 
+    def _count_copies(self, row: _Repeated) -> None:
+        self._copies += (row.times - 1) * len(row.cells)
+        if self._copies > _MOST_COPIES:
+            raise ListError(
+                f"Row {row.number} is repeated too often: the sheet has more than"
+                f" {_MOST_COPIES:,} cells that repeat others. Delete such rows."
+            )
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
         if name == "style":
             self._style = attributes.get("style:name", "")
         elif name == "table-properties" and attributes.get("table:display") == "false":
-            self._hidden_styles.add(self._style)
+            if len(self._hidden_styles) < _MOST_STYLES:
+                self._hidden_styles.add(self._style)
         elif name == "table" and not self._is_over:
             self._is_open = attributes.get("table:style-name") not in self._hidden_styles
         elif self._is_open:
@@ -99,7 +117,7 @@ class _Sheet:
     def _start_cell(self, attributes: dict[str, str]) -> None:
         self._columns = _count(attributes.get("table:number-columns-repeated"))
         self._known = _known(attributes)
-        self._paragraphs = []
+        self._paragraphs, self._length = [], 0
         self._spans = (
             _count(attributes.get("table:number-rows-spanned")),
             _count(attributes.get("table:number-columns-spanned")),
@@ -111,6 +129,7 @@ class _Sheet:
         elif name in {"p", "h"} and not self._aside:
             self._is_text += 1
             self._paragraphs.append("")
+            self._lengthen(1)
         elif name == "s":
             self._text(" " * min(_count(attributes.get("text:c")), 100))
         elif name in {"line-break", "tab"}:
@@ -119,8 +138,14 @@ class _Sheet:
     def _text(self, text: str) -> None:
         if self._is_text and not self._aside:
             self._paragraphs[-1] += text
+            self._lengthen(len(text))
+
+    def _lengthen(self, characters: int) -> None:
+        self._length += characters
+        check_length(self._next_row, self._length)
 
     def _end(self, name: str) -> None:
+        self._depth -= 1
         if not self._is_open:
             return
         if name in {"p", "h"} and not self._aside:

@@ -42,7 +42,9 @@ class MergedCells:
             raise ListError(
                 f"The sheet has more than {MOST_MERGED:,} merged areas: undo the merging."
             )
-        self._starting[area.top].append(area._replace(right=min(area.right, MOST_COLUMNS - 1)))
+        area = area._replace(right=min(area.right, MOST_COLUMNS - 1))
+        if area.left <= area.right:
+            self._starting[area.top].append(area)
 
     def hide(self, first: int, last: int) -> None:
         """Note hidden columns, counted from 0."""
@@ -66,10 +68,18 @@ class MergedCells:
     def _enter(self, row: Row) -> None:
         """Leave the areas that ended above a row, and enter those that begin in it."""
         self._open = [each for each in self._open if each[0].bottom >= row.number]
-        for area in self._starting.pop(row.number, ()):
+        entered = self._starting.pop(row.number, ())
+        for area in entered:
             text = row.cells[area.left] if area.left < len(row.cells) else ""
             if text:
                 self._open.append((area, text))
+        if entered and sum(map(_width, self._open)) > MOST_COLUMNS:
+            raise ListError(f"Row {row.number} has merged areas that overlap: undo the merging.")
+
+
+def _width(opened: tuple[Area, str]) -> int:
+    area, _ = opened
+    return area.right - area.left + 1
 
 
 def _fill(cells: list[str], area: Area, text: str) -> None:

@@ -14,7 +14,7 @@ from service.lists import looks
 from service.lists.base import LONGEST_ROW, ListError, Row, check_length, check_width
 
 _SEPARATORS: Final = ",;\t|"
-_NAMED: Final = re.compile(r"sep=(.)[,;\t]*\s*\Z", re.IGNORECASE)
+_NAMED: Final = re.compile(r"sep=([^\"\r\n])[,;\t]*\s*\Z", re.IGNORECASE)
 """The first line by which Excel is told the separator."""
 
 _FORMULA: Final = re.compile(r'="(.*)"\Z', re.DOTALL)
@@ -24,6 +24,8 @@ _KEPT: Final = re.compile(r"\A'(?=[=+\-@\t\r'])")
 """How an export keeps a spreadsheet from calculating what begins as a formula does."""
 
 _TRIED: Final = 100
+_MOST_RAW: Final = 4 * LONGEST_ROW
+"""The most characters of a row with its separators and quotation marks."""
 
 
 def read(file: BinaryIO, encoding: str) -> Iterator[Row]:
@@ -41,10 +43,12 @@ def read(file: BinaryIO, encoding: str) -> Iterator[Row]:
 
 def _rows(text: io.TextIOWrapper) -> Iterator[Row]:
     separator, start = _separator(text)
-    reader = csv.reader(_lines(text), delimiter=separator)
+    lines = _RowLines(text, start)
+    reader = csv.reader(lines, delimiter=separator)
     number = start
     try:
         for number, cells in enumerate(reader, start + 1):
+            lines.end_row(number)
             while cells and not cells[-1].strip():
                 cells.pop()
             if cells:
@@ -62,6 +66,29 @@ def _checked(number: int, cells: list[str]) -> list[str]:
     if '="' in joined or "'" in joined:
         return [_FORMULA.sub(r"\1", _KEPT.sub("", cell, count=1)) for cell in cells]
     return cells
+
+
+class _RowLines:
+    """Lines, as many as one row may have: of a quotation mark that never ends there is no end."""
+
+    def __init__(self, text: io.TextIOWrapper, row: int) -> None:
+        self._lines = _lines(text)
+        self._row = row
+        self._length = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._length += len(line)
+        if self._length > _MOST_RAW:
+            check_length(self._row + 1, self._length)
+        return line
+
+    def end_row(self, row: int) -> None:
+        """Begin a row anew."""
+        self._row, self._length = row, 0
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:

@@ -9,15 +9,27 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator
+from itertools import count
 from posixpath import join, normpath
 from typing import BinaryIO, Final
 
 from service.lists import values
 from service.lists.archives import Archive
-from service.lists.base import ListError, Row, check_length, check_width
+from service.lists.base import (
+    LONGEST_ROW,
+    MOST_UNPACKED,
+    ListError,
+    Row,
+    check_depth,
+    check_length,
+    check_width,
+    storable,
+)
 from service.lists.spreads import Area, MergedCells
 
-_MERGED: Final = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]+)(\d+):([A-Z]+)(\d+)"')
+_MERGED: Final = re.compile(
+    rb'<(?:\w{1,20}:)?mergeCell\s[^<>]{0,100}?ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"'
+)
 _OVERLAP: Final = 200
 _ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _MOST_TEXT: Final = 256 * 1024 * 1024
@@ -88,7 +100,7 @@ class _Texts:
         self._ends = array("I")
         self._in_text = self._in_reading = False
         if part in archive:
-            archive.parse_whole(part, (self._start, self._end, self._text))
+            archive.parse_whole(part, (self._start, self._end, self._text), MOST_UNPACKED)
 
     def __getitem__(self, place: str) -> str:
         index = int(place)
@@ -133,15 +145,18 @@ class _Sheet:
         self._type = self._style = ""
         self._is_value = False
         self._value = ""
+        self._depth = 0
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows that have something in them."""
         handlers = (self._start, self._end, self._text)
         for _ in self._archive.parse(self._book.sheet, handlers):
+            check_depth(self._depth)
             yield from self._done
             self._done = []
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
         if name == "c":
             ref = attributes.get("r")
             self._column = self._column_of(ref) if ref else self._column + 1
@@ -161,8 +176,11 @@ class _Sheet:
     def _text(self, text: str) -> None:
         if self._is_value:
             self._value += text
+            if len(self._value) > LONGEST_ROW:
+                check_length(self._number, len(self._value))
 
     def _end(self, name: str) -> None:
+        self._depth -= 1
         if name in {"v", "t"}:
             self._is_value = False
         elif name == "c":
@@ -216,7 +234,7 @@ def _dates(archive: Archive, part: str) -> set[str]:
     """Return the styles of cells whose numbers are moments."""
     codes: dict[str, str] = {}
     dates: set[str] = set()
-    styles = iter(range(1_000_000))
+    styles = count()
     inside: list[str] = []
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -262,8 +280,7 @@ def _unescaped(text: str) -> str:
     r"""Return a text in which `_x000A_` stands for a line break (ECMA-376, part 1, 22.9.2.19)."""
     if "_x" not in text:
         return text
-    unescaped = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
-    return "".join(sign for sign in unescaped if sign and not "\ud800" <= sign <= "\udfff")
+    return storable(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text))
 
 
 def _path(folder: str, target: str) -> str:

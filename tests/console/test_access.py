@@ -7,7 +7,7 @@ import re
 import pytest
 
 from service.app import Application
-from service.console import attempts, sign_ins
+from service.console import access, attempts, sign_ins
 from service.console.attempts import Attempts
 from service.core import sign_ins as verbs
 from service.core import tokens
@@ -119,6 +119,7 @@ def test_a_form_of_another_site_is_refused(acme: Tenant) -> None:
         ({"csrf": other}, {}),
         ({"csrf": word}, {"Origin": "https://evil.example"}),
         ({"csrf": word}, {"Origin": "null"}),
+        ({"csrf": word}, {"Origin": "http://["}),
         ({"csrf": word}, {"Sec-Fetch-Site": "cross-site"}),
     ]
     for fields, headers in forged:
@@ -153,11 +154,18 @@ def test_the_cookie_is_made_by_us_alone_and_worth_nothing_after_the_sign_out(
 def test_signing_in_leads_to_pages_of_the_console_only(acme: Tenant) -> None:
     visitor = ConsoleUser(acme)
     fields = {"token": acme.token}
-    for wanted in ("https://evil.example/", "//evil.example", "/console/\\evil", "/elsewhere"):
+    foreign = ("https://evil.example/", "//evil.example", "/console/\\evil", "/elsewhere")
+    for wanted in (*foreign, "/console/\r\nSet-Cookie: a=b", "http://["):
         answer = visitor.http.post("/console/sign-in", data={**fields, "next": wanted})
         assert answer.headers["Location"] == "/console/"
     answer = visitor.http.post("/console/sign-in", data={**fields, "next": "/console/broadcasts"})
     assert answer.headers["Location"] == "/console/broadcasts"
+
+
+def test_a_form_leads_back_to_no_page_but_one_of_ours(app: Application) -> None:
+    for referrer in ("http://[", "http://evil.example/console/broadcasts", "http://localhost/"):
+        with app.test_request_context(headers={"Referer": referrer}):
+            assert access.came_from() == "/console/"
 
 
 def test_a_wrong_token_is_told_and_too_many_have_to_wait(acme: Tenant, app: Application) -> None:

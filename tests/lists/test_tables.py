@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -260,10 +262,67 @@ def test_merged_cells_say_the_same_in_all_that_they_cover() -> None:
             "declares entities",
         ),
         (xlsx(["Phone"], ["x" * 70_000]), "more than 65,536 characters"),
+        (workbook("<a>" * 300 + " " * 70_000), "more than 256 levels"),
+        (workbook("", styles="<a>" * 300 + "</a>" * 300), "more than 256 levels"),
+        (workbook(f'<sheetData a="{"x" * 1_200_000}"/>'), "a tag of more than 1,048,576 bytes"),
+        (workbook("", styles=" " * 33 * 2**20), "more than 33,554,432 bytes"),
+        (
+            workbook(
+                '<sheetData><row r="1"><c t="str"><v>Phone</v></c></row></sheetData>'
+                + '<mergeCell ref="A1:XFD9"/>' * 2
+            ),
+            "merged areas that overlap",
+        ),
+        (
+            ods(
+                '<table:table-row table:number-rows-repeated="1000000" '
+                'table:visibility="collapse"><table:table-cell '
+                'table:number-columns-repeated="20"><text:p>1</text:p></table:table-cell>'
+                "</table:table-row>"
+            ),
+            "repeated too often",
+        ),
+        (
+            ods(f"<table:table-row><table:table-cell>{'<text:p/>' * 70_000}"),
+            "more than 65,536 characters",
+        ),
+        (ods("<text:a>" * 300 + " " * 70_000), "more than 256 levels"),
     ],
 )
 def test_a_workbook_that_no_program_writes_is_refused(content: bytes, reason: str) -> None:
     assert reason in refusal(content)
+
+
+def test_what_takes_a_parser_long_takes_no_longer_than_the_file_has_bytes() -> None:
+    ada = cells(1, ("A", "", ADA))
+    attacks = (
+        workbook(f"<sheetData>{ada}</sheetData>{'<mergeCell ' * 200_000}/>" + "<a/>" * 9),
+        workbook(f"<sheetData>{ada}</sheetData><mergeCell ref='A{'1' * 5_000}:B2'/>"),
+        "BEGIN:VCARD\n" + "TEL:\n" * 200_000 + "END:VCARD\n",
+        "BEGIN:VCARD\nFN\n" + "  \n" * 60_000 + "END:VCARD\n",
+        "Phone\n" + '"\nz",' * 200_000,
+    )
+    begin = time.process_time()
+    for attack in attacks:
+        with suppress(ListError):
+            entries(attack)
+    assert time.process_time() - begin < 5
+
+
+def test_what_no_database_stores_is_left_out_or_refused() -> None:
+    data = cells(1, ("A", ' t="str"', "Phone"), ("B", ' t="str"', "City_x0000_"))
+    data += cells(2, ("A", "", ADA), ("B", ' t="str"', "La_x0000__xD800_gos"))
+    assert entries(workbook(f"<sheetData>{data}</sheetData>")) == [
+        Entry(2, (ADA,), {"City": "Lagos"})
+    ]
+    quoted = "FN;ENCODING=QUOTED-PRINTABLE;CHARSET={}:A\\udc00da\nTEL:+" + ADA
+    for charset in ("UNICODE_ESCAPE", "IDNA", "UTF\0"):
+        [card] = entries(f"BEGIN:VCARD\n{'X:y' * 30_000}\n{quoted.format(charset)}\nEND:VCARD\n")
+        "".join(card.values.values()).encode()
+    for charset in ("utf-7", "unicode_escape", "punycode", "a\0b"):
+        with pytest.raises(ListError, match="is unknown"):
+            read(NAMED, charset)
+    assert people(f'sep="\nPhone\n{ADA}\n') == [(ADA,)]
 
 
 def test_a_zip_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,8 +113,16 @@ CODES: Final = fields.Dict(
     metadata={"description": "What the gateway's codes are about"},
 )
 
+_HEADER: Final = validate.Regexp(
+    r"(?i)(?!(host|content-length|transfer-encoding|connection|expect|te|trailer|upgrade"
+    r"|proxy-.*)\Z)[a-z0-9\-]{1,64}\Z",
+    error="Must be the name of a header, and none of those that frame or route a request.",
+)
+"""Whoever frames a request otherwise than it is sent can have the rest of it read as another one,
+on a connection that other sessions use too."""
+
 HEADERS: Final = fields.Dict(
-    keys=fields.String(validate=validate.Regexp(r"[A-Za-z0-9\-]{1,64}\Z")),
+    keys=fields.String(validate=_HEADER),
     values=fields.String(validate=_LINE),
     load_default=dict,
     validate=[validate.Length(max=20), small],
