@@ -26,6 +26,7 @@ from service.core import (
     sessions,
 )
 from service.core.intake import BroadcastRequest
+from service.core.numbering import Numbering
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.previews import Message
 from service.core.tokens import Scope
@@ -162,6 +163,8 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
         earlier=[progress.of(db, earlier)[each.id] for each in earlier],
         statuses=[*DeliveryStatus],
         sessions=accounts,
+        regions=formats.regions(),
+        home=visitor().caller.numbering.default_region,
         templates=templates,
         longest=crier().settings.max_text_chars,
         most_files=crier().settings.max_attachments,
@@ -181,6 +184,7 @@ def _like(broadcast: Broadcast) -> MultiDict[str, str]:
     given: MultiDict[str, str] = MultiDict({"text": message.get("text") or ""})
     if broadcast.personalisation:
         given["personalise"] = "yes"
+    given["default_region"] = Numbering.restore(broadcast.numbering).default_region
     given.setlist("attachment", message.get("attachments") or [])
     for name, value in (message.get("location") or {}).items():
         given[f"location.{name}"] = str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -91,6 +92,17 @@ def countries(counted: Mapping[str, int]) -> list[tuple[str, int]]:
     names = locale().territories
     by_size = sorted(counted.items(), key=lambda each: -each[1])
     return [(names.get(code, code or "?"), count) for code, count in by_size]
+
+
+def regions() -> list[tuple[str, str]]:
+    """Return the codes and names of all countries that have telephone numbers, by name."""
+    names = locale().territories
+    named = [(code, names.get(code, code)) for code in phonenumbers.SUPPORTED_REGIONS]
+    return sorted(named, key=lambda each: _without_accents(each[1]))
+
+
+def _without_accents(text: str) -> bytes:
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore")
 
 
 def local_input(milliseconds: int) -> str:

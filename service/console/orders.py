@@ -67,10 +67,14 @@ def _recipients(audience: str) -> dict[str, Any]:
     if audience == "groups":
         return {"to": request.form.getlist("group")}
     if audience == "list":
-        return {"to": json.loads(forms.text("list") or "[]")}
+        return {"to": json.loads(forms.text("list") or "[]"), **_region()}
     if audience == "broadcast":
         return {"audience": _audience()}
-    return {"to": request.form.get("to", "")}
+    return {"to": request.form.get("to", ""), **_region()}
+
+
+def _region() -> dict[str, Any]:
+    return {"default_region": forms.text("default_region")}
 
 
 def _audience() -> dict[str, Any]:

@@ -114,7 +114,7 @@ async function post(url, body) {
 /* Composing: counting, previewing, and files by drop. */
 document.addEventListener("alpine:init", () => {
   Alpine.data("compose", () => ({
-    numbers: true, list: false, groups: false, earlier: false, hasNames: false, later: false, text: "", length: "0", counted: "", blank: true,
+    numbers: true, list: false, written: true, groups: false, earlier: false, hasNames: false, later: false, text: "", length: "0", counted: "", blank: true,
     init() {
       this.choose_audience(this.$el.dataset.audience);
       this.later = this.$el.dataset.later === "yes";
@@ -126,6 +126,7 @@ document.addEventListener("alpine:init", () => {
     pick(event) { this.choose_audience(event.target.value); },
     choose_audience(name) {
       this.numbers = name === "numbers"; this.list = name === "list";
+      this.written = this.numbers || this.list;
       this.groups = name === "groups"; this.earlier = name === "broadcast";
     },
     dropList(event) { this.away(); this.readList(event.dataTransfer.files[0]); },

@@ -1,0 +1,37 @@
+"""Composing without scripts: recipients as somebody has them in a spreadsheet."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+
+from tests.conftest import Tenant, on_sqlite
+from tests.console.visiting import ConsoleUser
+
+pytestmark = on_sqlite
+"""The form becomes a request, which is tested on both databases."""
+
+EXCEL = "Prénom;Téléphone\r\nZoé;8031234560\r\nFrançois;8031234561\r\n".encode("cp1252")
+
+
+def test_a_spreadsheet_that_lost_its_zeros_is_sent_once_its_country_is_chosen(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    visitor = ConsoleUser(acme)
+    listed = visitor.post("/lists", file=(io.BytesIO(EXCEL), "parents.csv")).text
+    rows = re.search(r'name="list" value="([^"]*)"', listed)
+    assert rows
+    form = {"audience": "list", "list": html.unescape(rows[1]), "text": "Bonjour {{Prénom}}"}
+
+    refused = visitor.post("/compose", **form)
+    assert refused.status_code == 422
+    assert "has no known country calling code" in refused.text
+    assert visitor.post("/compose", **form, default_region="NG").status_code == 200
+    sent = visitor.post("/compose/send", **form, default_region="NG", key="k").location
+    [made] = acme.get("/broadcast").json["data"]
+    assert sent.endswith(made["_id"])
+    assert (made["default_region"], made["countries"]) == ("NG", {"NG": 2})
+
+    again = visitor.get(f"/compose?like={made['_id']}", headers={"Accept-Language": "fr"}).text
+    assert '<option value="NG" selected>Nigeria</option>' in again
+    assert again.index(">Égypte<") < again.index(">Espagne<")
