@@ -24,6 +24,7 @@ from service.core import (
     reasons,
     replies,
     reports,
+    variables,
 )
 from service.core.deliveries import progress as parts
 from service.core.deliveries import timelines
@@ -211,6 +212,7 @@ def _people(db: Db, broadcast: Broadcast) -> dict[str, Any]:
     page: Page[Delivery] = reports.page(db, broadcast, Filter(status, recipient, code), asked)
     return {
         "page": page,
+        "values": {each.id: [*variables.load(each.variables).values()] for each in page.items},
         "words": written,
         "status": status or "",
         "code": code,
