@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import g
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.blueprints.context import crier
 from service.blueprints.requests import Request
@@ -16,6 +17,7 @@ from service.errors import (
     InvalidError,
     MediaTypeError,
     SessionTokenError,
+    TooLargeError,
     UnauthorisedError,
 )
 from service.schemas import wordings
@@ -30,12 +32,12 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
     Raises UnauthorisedError without a valid token, ForbiddenError without the scope,
     SessionTokenError, UnknownSessionError, InvalidError, and the errors of an unreadable body.
     Tokens outside the body are checked before the body is read; a token in the body before the
-    body is parsed.
+    body is parsed or a file in it is stored.
     """
     outside = [secret for secret in (_bearer(request), *_query(request, "access_token")) if secret]
     callers = [_verify(secret) for secret in dict.fromkeys(outside)]
     request.is_trusted = bool(callers)
-    if not callers and not request.is_file_form:
+    if not callers:
         _screen(request)
     inside = _inside(request)
     if inside not in {"", *outside}:
@@ -59,7 +61,11 @@ def _reach(caller: Caller, scope: Scope, *, by_session: bool) -> str | None:
 def _screen(request: Request) -> None:
     """Raise UnauthorisedError before parsing a body that carries no valid token."""
     refusal = UnauthorisedError()
-    for secret in request.possible_tokens():
+    try:
+        secrets = request.possible_tokens()
+    except (RequestEntityTooLarge, TooLargeError) as error:
+        raise refusal from error
+    for secret in secrets:
         try:
             _verify(secret)
         except UnauthorisedError as error:

@@ -36,6 +36,12 @@ _TOKEN = re.compile(
 _MOST_TOKENS = 4
 """A session's settings may have a field of this name too. No valid request has more."""
 
+_MOST_SEARCHED = 4 * 1024 * 1024
+"""The most bytes of a body, unpacked, in which a token is looked for."""
+
+_HEAD = 64 * 1024
+"""The bytes at the start of a form with a file in which a token is looked for."""
+
 _MOST_PARTS = 16
 
 _FORM_FIELDS = frozenset({"session_id", "access_token", "file"})
@@ -95,6 +101,9 @@ class Request(flask.Request):
     is_trusted = False
     """Whether a valid token came outside of the body; without one no list goes to the disk."""
 
+    _is_searched = False
+    """Whether the token has to be in the body, which may then have fewer bytes."""
+
     @cached_property
     def document(self) -> dict[str, Any]:
         """The body as an object; raises UnreadableBodyError, MediaTypeError, TooLargeError."""
@@ -132,9 +141,10 @@ class Request(flask.Request):
     def _limit(self) -> int:
         """The most bytes of a body that is read into memory."""
         settings = crier().settings
+        limit = settings.max_body_bytes
         if self.is_upload:
-            return settings.max_attachment_bytes * 4 // 3 + _FORM_OVERHEAD  # in base64
-        return settings.max_body_bytes
+            limit = settings.max_attachment_bytes * 4 // 3 + _FORM_OVERHEAD  # in base64
+        return min(limit, _MOST_SEARCHED) if self._is_searched else limit
 
     @cached_property
     def raw(self) -> bytes:
@@ -152,11 +162,25 @@ class Request(flask.Request):
     def possible_tokens(self) -> list[str]:
         """Return strings of a body that may be its token, without parsing it.
 
-        Names or tokens with escapes are not found; no program writes them like that.
+        Names or tokens with escapes are not found; no program writes them like that. Raises
+        TooLargeError for a body of more than 4 MiB. Of a form with a file, only the start is read.
         """
-        matches = _TOKEN.finditer(bodies.as_utf8(self.unpacked))
+        self._is_searched = True
+        is_streamed = self.is_file_form and not self.headers.get("Content-Encoding")
+        matches = _TOKEN.finditer(self._head if is_streamed else bodies.as_utf8(self.unpacked))
         found = (next(filter(None, match.groups())).decode("latin-1") for match in matches)
         return list(dict.fromkeys(islice(found, _MOST_TOKENS)))
+
+    @property
+    def _head(self) -> bytes:
+        """The start of a form with a file; it stays in the stream."""
+        self.max_content_length = crier().settings.max_attachment_bytes + _FORM_OVERHEAD
+        return self._ahead.peek(_HEAD)
+
+    @cached_property
+    def _ahead(self) -> io.BufferedReader:
+        """The body as a stream that can be looked at before it is read."""
+        return io.BufferedReader(cast("io.RawIOBase", self.stream), _HEAD)
 
     def _read_form(self) -> dict[str, Any]:
         limit = crier().settings.max_attachment_bytes
@@ -195,7 +219,7 @@ class Request(flask.Request):
     def _get_stream_for_parsing(self) -> IO[bytes]:
         """Parse a form with a file as it arrives, decompressed if needed."""
         if not self.headers.get("Content-Encoding"):
-            return super()._get_stream_for_parsing()
+            return self._ahead
         stream = io.BytesIO(self.unpacked)
         del self.raw, self.unpacked
         return stream

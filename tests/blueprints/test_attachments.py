@@ -306,6 +306,19 @@ def test_a_form_may_carry_the_credentials(acme: Tenant) -> None:
     assert answer.status_code == 201
 
 
+@pytest.mark.parametrize(("names", "status"), [("tf", 201), ("ft", 401)])
+def test_a_token_in_a_form_comes_before_the_file(acme: Tenant, names: str, status: int) -> None:
+    """Nothing of a stranger's is parsed, nor written to the disk."""
+    token = b'Content-Disposition: form-data; name="access_token"\r\n\r\n' + acme.token.encode()
+    file = b'Content-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + PNG
+    parts = {"t": token, "f": file + bytes(200_000)}
+    body = b"".join(b"--x\r\n" + parts[name] + b"\r\n" for name in names) + b"--x--\r\n"
+    kind, nobody = "multipart/form-data; boundary=x", {"Authorization": ""}
+    answer = acme.post("/attachment", data=body, content_type=kind, headers=nobody)
+    assert answer.status_code == status
+    assert acme.crier.storage.folder.exists() == (status == 201)
+
+
 def test_a_form_may_say_each_thing_once(acme: Tenant) -> None:
     form = {"file": (io.BytesIO(PNG), "a.png"), "session_id": ["", ""]}
     answer = acme.post("/attachment", data=form, content_type="multipart/form-data")

@@ -128,6 +128,13 @@ def test_a_stranger_has_nothing_parsed(acme: Tenant, body: str, problem: str) ->
     assert refused(answer, 401, problem)
 
 
+@on_sqlite
+def test_a_token_in_a_body_is_looked_for_up_to_a_size(acme: Tenant) -> None:
+    padded = json.dumps({"access_token": acme.token}) + " " * 4 * 1024 * 1024
+    assert refused(acme.post("/contact", data=padded, headers=NOBODY), 401, "")
+    assert acme.post("/contact", data=padded).status_code == 422
+
+
 def test_a_token_in_a_body_opens_it_wherever_it_stands(acme: Tenant) -> None:
     account = {"name": "main", "channel": "waha", "settings": {"access_token": "of-another"}}
     document = json.dumps({**account, "access_token": acme.token}, indent=2)
