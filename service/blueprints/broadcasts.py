@@ -14,6 +14,7 @@ from service.core import (
     broadcasts,
     edits,
     fingerprints,
+    heads,
     intake,
     personalisation,
     previews,
@@ -83,12 +84,16 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
 @blueprint.pages(BroadcastPageSchema)
 @blueprint.answers(200, BroadcastSchema, "Broadcast fetched successfully!", many=True)
 def index(query: dict[str, Any]) -> Page[Shown]:
-    """Fetch all broadcasts, oldest first."""
+    """Fetch all broadcasts, oldest first.
+
+    A list shows the beginning of long recipients and messages. Fetch one broadcast to see all.
+    """
     wanted = {"within": within(), "deleted": query["deleted"]}
     with crier().database.reading() as db:
         found = broadcasts.page(db, caller().client_id, query["page"], **wanted)
         arrays = reports.arrays(db, found.items, reports.SHOWN_IN_LISTS)
-    return found.map(lambda broadcast: _shown(broadcast, arrays))
+        head = heads.read(db, [broadcast.id for broadcast in found.items])
+    return found.map(lambda each: Shown(_shown(each, arrays), **head[each.id]._asdict()))
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>", "getBroadcast")
@@ -290,6 +295,7 @@ def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
         failed=mine.failed,
         counts=reports.counts(broadcast),
         reason=mine.held or broadcast.reason,
+        message_truncated=False,
         **_personal(broadcast),
         **_numbering(broadcast),
     )

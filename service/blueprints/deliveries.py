@@ -6,7 +6,7 @@ from typing import Any
 
 from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier, within
-from service.core import delivery_log, histories, variables
+from service.core import delivery_log, heads, histories, variables
 from service.core.deliveries import progress
 from service.core.delivery_log import DeliveryScope, Entry
 from service.core.paging import Page
@@ -34,8 +34,8 @@ def index(query: dict[str, Any]) -> Page[Shown]:
     page, recipient = query["page"], query["recipient"]
     with crier().database.reading() as db:
         if recipient is None:
-            return delivery_log.page(db, scope, page).map(_shown)
-        return delivery_log.to_recipient(db, scope, recipient, page).map(_shown)
+            return delivery_log.page(db, scope, page).map(_listed)
+        return delivery_log.to_recipient(db, scope, recipient, page).map(_listed)
 
 
 @blueprint.get("/delivery/<id:delivery_id>", "getDelivery")
@@ -72,5 +72,13 @@ def _shown(entry: Entry) -> Shown:
         client_id=broadcast.client_id,
         session_id=broadcast.session_id,
         message=broadcast.message,
+        message_truncated=False,
         created_at=broadcast.created_at,
     )
+
+
+def _listed(entry: Entry) -> Shown:
+    """Return a delivery as a list shows it, with the beginning of a long message."""
+    message = heads.of_message(entry.broadcast.message)
+    is_cut = message != entry.broadcast.message
+    return Shown(_shown(entry), message=message, message_truncated=is_cut)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session as Db
+from sqlalchemy.orm import defer
 
 from service import ids
 from service.core import outbox, paging, samples, signals
@@ -51,8 +52,13 @@ def page(
     within: str | None = None,
     deleted: bool = False,
 ) -> paging.Page[Broadcast]:
-    """Return one page of a client's broadcasts, or only those of one session."""
-    return paging.fetch(db, _mine(client_id, within, deleted=deleted), Broadcast.id, request)
+    """Return one page of a client's broadcasts, or only those of one session.
+
+    Recipients and messages are not loaded: see `core.heads`.
+    """
+    mine = _mine(client_id, within, deleted=deleted)
+    light = mine.options(*map(defer, (Broadcast.to, Broadcast.message)))
+    return paging.fetch(db, light, Broadcast.id, request)
 
 
 def delete(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session as Db
 from service.core import (
     dispatchers,
     frozen,
+    heads,
     intake,
     owned,
     personalisation,
@@ -74,7 +75,9 @@ def merge(
         former = broadcast.send_at or broadcast.created_at
         expires_at += max(now, changes["send_at"]) - former
     to, send_type = (changes.get(name, getattr(broadcast, name)) for name in ("to", "send_type"))
+    to = heads.whole(to, broadcast.to, heads.of_to)
     message = changes.get("message", broadcast.message)
+    message = heads.whole(message, broadcast.message, heads.of_message)
     personal = personalisation.restore(broadcast.personalisation)
     if not changes.get("personalise", True):
         personal = None

@@ -369,6 +369,11 @@ class RetrySchema(CredentialsSchema, LenientSchema):
     )
 
 
+def _message_truncated() -> fields.Boolean:
+    about = "Whether a list shows only the beginning of the message"
+    return fields.Boolean(required=True, metadata={"description": about})
+
+
 class CountsSchema(Schema):
     """How many deliveries have each status. `pending` counts all that are not final."""
 
@@ -389,6 +394,7 @@ class BroadcastSchema(Schema):
     send_type = fields.String(required=True, metadata={"enum": list(SendType)})
     to = fields.Raw(required=True, metadata={"oneOf": _RECIPIENTS})
     message = fields.Dict(required=True, metadata={"description": "As it was given"})
+    message_truncated = _message_truncated()
     status = fields.String(required=True, metadata={"enum": list(BroadcastStatus)})
     sent = fields.List(fields.String(), required=True)
     pending = fields.List(fields.String(), required=True)
@@ -510,4 +516,5 @@ class LoggedDeliverySchema(DeliverySchema):
     client_id = id_field()
     session_id = id_field(allow_none=True)
     message = fields.Dict(required=True, metadata={"description": "As it was given"})
+    message_truncated = _message_truncated()
     created_at = created()

@@ -16,6 +16,7 @@ from service.database import now_ms
 from service.models import Broadcast, DeliveryStatus
 from tests.blueprints.test_attachments import send
 from tests.conftest import Tenant, on_sqlite
+from tests.world import numbers
 
 NUMBERS = ["2348179803743", "2349048988056", "447911123456"]
 LOCATION = {"lat": "6.556452", "lng": " 3.2774487 "}
@@ -474,6 +475,22 @@ def test_a_page_that_cannot_be_is_refused(acme: Tenant, query: str, field: str) 
     answer = acme.get(f"/broadcast?{query}")
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == [field]
+
+
+def test_lists_show_the_beginning_of_what_is_long(acme: Tenant) -> None:
+    to = [{"to": each, "variables": {"name": "x" * 100}} for each in numbers(120)]
+    text = "{{name}}" + "z" * 3_980
+    message = {"text": text, "location": {"lat": 1, "lng": 2, "name": "y" * 1_000}}
+    made = make(acme, to=to, message=message, send_at="2999-01-01T00:00:00Z")
+    assert (made["message"], made["to"], made["message_truncated"]) == (message, to, False)
+    [listed] = acme.get("/broadcast").json["data"]
+    assert listed["message"] == {"text": text}
+    assert listed["to"] == to[: len(listed["to"])] != to
+    assert (listed["message_truncated"], listed["to_truncated"]) == (True, True)
+    path = f"/broadcast/{made['_id']}"
+    assert acme.put(path, json=listed).json["data"]["message"] == message
+    again = acme.get(path).json["data"]
+    assert (again["to"], again["counts"]["total"]) == (to, len(to))
 
 
 LONG = "x" * 65_536
