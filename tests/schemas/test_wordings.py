@@ -18,7 +18,8 @@ SCHEMAS = [
     if isinstance(found, type) and issubclass(found, StrictSchema)
 ]
 NO_SUCH_PART = (
-    "Unknown field. This request takes text, attachments, file, location, contactId, template, category."
+    "Unknown field. This request takes text, attachments, file, location, contactId, template,"
+    " category."
 )
 
 
