@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from flask import url_for
 
 from service.channels.base import ContactCard, Location, Media, Part, Text
+from service.core import templates
 
 _KINDS = {"image", "video", "audio"}
 _LONGEST_TITLE = 120
@@ -64,7 +65,7 @@ def of_part(part: Part) -> Bubble:
         return _location(part.latitude, part.longitude, part.name)
     if isinstance(part, ContactCard):
         return _contact({"name": part.name, "phones": part.phones})
-    return _template({"name": part.name, "language": part.language})
+    return _template({"name": part.name, "language": part.language, "components": part.components})
 
 
 def first_line(text: str) -> str:
@@ -89,4 +90,6 @@ def _contact(contact: Mapping[str, Any]) -> Bubble:
 
 
 def _template(template: Mapping[str, Any]) -> Bubble:
-    return Bubble("template", template["name"], template["language"])
+    said = templates.parameters(template.get("components"))
+    texts = (str(parameter.get("text")) for _, parameter in said)
+    return Bubble("template", template["name"], " · ".join((template["language"], *texts)))

@@ -12,11 +12,10 @@ from werkzeug.datastructures import MultiDict
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import bubbles, formats, forms, notices, orders, progress
+from service.console import bubbles, formats, forms, notices, orders, progress, templates
 from service.console.access import Section, visitor
 from service.console.language import gettext as _
 from service.core import (
-    approved,
     attachments,
     broadcasts,
     groups,
@@ -151,7 +150,6 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
     mine = groups.page(db, client_id, _ALL).items
     earlier = overviews.newest(db, client_id, _EARLIER)
     accounts = sessions.page(db, client_id, _ALL).items
-    templates = [each for account in accounts for each in approved.page(db, account.id, _ALL).items]
     return render_template(
         "console/compose.html",
         given=given,
@@ -165,7 +163,7 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
         sessions=accounts,
         regions=formats.regions(),
         home=visitor().caller.numbering.default_region,
-        templates=templates,
+        **templates.picker(db, given),
         longest=crier().settings.max_text_chars,
         most_files=crier().settings.max_attachments,
     )
@@ -185,6 +183,8 @@ def _like(broadcast: Broadcast) -> MultiDict[str, str]:
     if broadcast.personalisation:
         given["personalise"] = "yes"
     given["default_region"] = Numbering.restore(broadcast.numbering).default_region
+    if template := message.get("template"):
+        given.update(templates.fields(template))
     given.setlist("attachment", message.get("attachments") or [])
     for name, value in (message.get("location") or {}).items():
         given[f"location.{name}"] = str(value)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints import broadcasts
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import formats, forms
+from service.console import formats, forms, templates
 from service.console.access import visitor
 from service.console.language import gettext as _
 from service.core import previews
@@ -89,12 +89,11 @@ def _audience() -> dict[str, Any]:
 
 def _message() -> dict[str, Any]:
     place = {name: forms.text(f"location.{name}") for name in _PLACE}
-    template = {"name": forms.text("template.name"), "language": forms.text("template.language")}
     message = {
         "text": request.form.get("text", "").replace("\r\n", "\n"),
         "attachments": request.form.getlist("attachment"),
         "location": place if place["lat"] or place["lng"] else {},
-        "template": template if template["name"] else {},
+        "template": templates.message(request.form),
         "contactId": forms.text("contact"),
     }
     return {name: value for name, value in message.items() if value}

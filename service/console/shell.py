@@ -31,6 +31,7 @@ from service.console import (
     rules,
     sessions,
     sign_ins,
+    templates,
     tokens,
 )
 from service.console.language import gettext as _
@@ -40,6 +41,7 @@ _NOUNS = (
     home,
     broadcasts,
     compose,
+    templates,
     lists,
     contacts,
     contact_files,
