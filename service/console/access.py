@@ -30,6 +30,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 COOKIE = "crier_console"
 _WORD = "csrf"
 _MOST_FIELDS = 2_000
+_ZERO = "A text contains the character \\u0000. Remove it."
 
 
 class ForeignFormError(ServiceError):
@@ -86,6 +87,7 @@ class Section(flask.Blueprint):
                 if method == "POST":
                     check_origin()
                     _check_word(visitor)
+                _check_texts()
                 return answer(*args, **kwargs)
 
             return cast("View", self._add(rule, method, wrapper, scope))
@@ -164,6 +166,14 @@ def _check_word(visitor: ConsoleUser) -> None:
     given = request.headers.get("X-Csrf", "") or request.form.get(_WORD, "")
     if not hmac.compare_digest(given.encode(), word(visitor).encode()):
         raise ForeignFormError
+
+
+def _check_texts() -> None:
+    """Raise InvalidError for an address or a form with a zero, which no database stores."""
+    fields = (*request.args.items(multi=True), *request.form.items(multi=True))
+    for name, text in (*fields, *(request.view_args or {}).items()):
+        if "\0" in name or "\0" in str(text):
+            raise InvalidError(errors={name.replace("\0", ""): [_ZERO]})
 
 
 def _answered(view: Callable[..., Any]) -> Callable[..., Any]:

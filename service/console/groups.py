@@ -14,6 +14,7 @@ from service.console.language import gettext as _
 from service.console.language import ngettext
 from service.core import contacts, groups
 from service.errors import InvalidError
+from service.schemas import wordings
 from service.schemas.contacts import NewContactSchema
 from service.schemas.groups import GroupChangeSchema, NewGroupSchema
 
@@ -24,6 +25,8 @@ blueprint = Section("groups", __name__)
 def create() -> Response:
     """Make an empty group."""
     fields = forms.check(NewGroupSchema, {"name": forms.text("name")})
+    if "name" not in fields:
+        raise InvalidError(errors={"name": [wordings.REQUIRED]})
     with crier().database.writing() as db:
         group = groups.create(db, visitor().client_id, fields)
     return _to(group.id)

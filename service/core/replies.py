@@ -85,7 +85,7 @@ def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[s
         "session_id": session.id,
         "message_id": one_word(inbound.message_id),
         "recipient": one_word(inbound.sender),
-        "forms": storable(" ".join(inbound.forms or (inbound.sender,))),
+        "forms": " ".join(map(one_word, inbound.forms or (inbound.sender,))),
         "name": storable(inbound.name) or None,
         "kind": storable(inbound.kind),
         "text": said or None,

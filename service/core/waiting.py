@@ -54,9 +54,13 @@ def row(session_id: str, word: Receipt | Notice, now: int) -> dict[str, Any]:
     }
 
 
+LONGEST_WORD: Final = 500
+"""Characters of a provider's id. An index of Postgres takes 2,704 bytes, four for a character."""
+
+
 def one_word(message_id: str) -> str:
     """Remove whitespace from a provider's id: stored ids are separated by spaces."""
-    return "".join(storable(message_id).split())
+    return "".join(storable(message_id, longest=LONGEST_WORD).split())
 
 
 def error(waiting: Row[Any], now: int) -> SendError | None:

@@ -168,6 +168,15 @@ def test_a_form_leads_back_to_no_page_but_one_of_ours(app: Application) -> None:
             assert access.came_from() == "/console/"
 
 
+def test_a_zero_is_refused_before_a_database_sees_it(acme: Tenant) -> None:
+    visitor = ConsoleUser(acme)
+    for path in ("/broadcasts?q=%00", "/contacts?%00=a", "/phones/%00", "/contacts?q=a&q=%00"):
+        assert visitor.get(path).status_code in {404, 422}, path
+    assert visitor.post("/groups/new", name="a\0b").status_code == 422
+    visitor.post("/groups/new", name=" ")
+    assert "This field is required." in visitor.said()
+
+
 def test_a_wrong_token_is_told_and_too_many_have_to_wait(acme: Tenant, app: Application) -> None:
     browser = app.test_client()
     for _ in range(attempts.MOST):

@@ -153,3 +153,12 @@ def test_what_no_database_takes_is_left_out_of_a_reply(world: World) -> None:
     write(world, session_id, Inbound("id \0", ADA, "text", odd, name=odd, payload=odd, answers=odd))
     (reply,) = kept(world)
     assert len(reply.text or "") <= replies.LONGEST_TEXT
+
+
+def test_ids_and_senders_of_any_length_are_kept(world: World) -> None:
+    session_id, now = world.session(), now_ms()
+    long = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(5_000))
+    write(world, session_id, Inbound(long, long, "text", "STOP", answers=long), now=now)
+    settle(world)
+    [reply] = kept(world)
+    assert (reply.message_id, reply.recipient) == (long[:500], long[:500])

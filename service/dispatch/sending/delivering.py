@@ -14,7 +14,7 @@ from service.channels.steps import Pause, Step
 from service.core.decisions import Decision
 from service.core.deliveries.progress import NAMELESS, unsent
 from service.core.sent_parts import PartSent
-from service.core.waiting import one_word
+from service.core.waiting import LONGEST_WORD, one_word
 from service.database import now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.limits import Response
@@ -103,7 +103,8 @@ def _response(error: Exception) -> Response:
 def _one_word(message_id: Any) -> str:
     """Return a provider's id as one word: ids are stored in a list separated by spaces."""
     words = message_id if type(message_id) is str else str(message_id or "")
-    if words.isascii() and words.isprintable() and " " not in words:  # the usual case
+    is_short = len(words) <= LONGEST_WORD
+    if is_short and words.isascii() and words.isprintable() and " " not in words:  # the usual case
         return words or NAMELESS
     return one_word(words) or NAMELESS
 

@@ -166,6 +166,7 @@ def test_a_defect_is_told_in_public_by_its_name_alone() -> None:
         ("", "- -"),
         (17, "17 17"),
         ("two words", "twowords twowords"),
+        ("x" * 60_000, f"{'x' * 500} {'x' * 500}"),
         ("nul\0\ud800", "nul? nul?"),
         ("wämid", "wämid wämid"),
     ],
