@@ -32,15 +32,19 @@ from service.core.delivery_log import DeliveryScope, Entry
 from service.core.paging import Page, PageRequest
 from service.core.reports import Filter
 from service.database import now_ms
+from service.errors import NotFoundError
 from service.models import Broadcast, BroadcastStatus, Delivery, DeliveryStatus
 
 blueprint = Section("broadcasts", __name__)
+
+_REMOVED: Final = "removed"
+"""The list of what was cancelled or deleted, until the operator purges it."""
 
 _STATES: Final = {
     "running": (BroadcastStatus.SENDING, BroadcastStatus.PAUSED),
     "scheduled": (BroadcastStatus.SCHEDULED,),
     "completed": (BroadcastStatus.COMPLETED,),
-    "cancelled": (BroadcastStatus.CANCELLED,),
+    _REMOVED: (),
 }
 """What the list can be narrowed to."""
 
@@ -55,7 +59,12 @@ def index() -> str:
     state = request.args.get("state", "")
     with crier().database.reading() as db:
         page = overviews.search(
-            db, visitor().client_id, words, _STATES.get(state, ()), listing.wanted()
+            db,
+            visitor().client_id,
+            words,
+            _STATES.get(state, ()),
+            listing.wanted(),
+            deleted=state == _REMOVED,
         )
         shown = progress.of(db, page.items)
         found = _to_number(db, words)
@@ -74,7 +83,7 @@ def index() -> str:
 def show(broadcast_id: str) -> str:
     """Show one broadcast, what it says and how everybody fares."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
+        broadcast = _readable(db, broadcast_id)
         facts = _facts(db, broadcast) | _people(db, broadcast)
         facts["bubbles"] = bubbles.of_content(broadcast.content)
         facts["answers"] = replies.answers(db, broadcast.id) if broadcast.replies else []
@@ -85,7 +94,7 @@ def show(broadcast_id: str) -> str:
 def live(broadcast_id: str) -> str:
     """Show what moves of one broadcast."""
     with crier().database.reading() as db:
-        facts = _facts(db, broadcasts.get(db, visitor().client_id, broadcast_id))
+        facts = _facts(db, _readable(db, broadcast_id))
     return render_template("console/_broadcast.html", **facts)
 
 
@@ -93,7 +102,7 @@ def live(broadcast_id: str) -> str:
 def people(broadcast_id: str) -> str:
     """Show some of the people of a broadcast."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
+        broadcast = _readable(db, broadcast_id)
         facts = _people(db, broadcast)
         shown = progress.of(db, [broadcast])[broadcast_id]
     return render_template("console/_people.html", shown=shown, **facts)
@@ -103,7 +112,7 @@ def people(broadcast_id: str) -> str:
 def delivery(delivery_id: str) -> str:
     """Show what became of one person."""
     with crier().database.reading() as db:
-        entry = delivery_log.get(db, DeliveryScope(visitor().client_id), delivery_id)
+        entry = _delivery(db, delivery_id)
         shown = progress.of(db, [entry.broadcast])[entry.broadcast.id]
         history = histories.read(db, entry)
     return render_template(
@@ -120,7 +129,7 @@ def delivery(delivery_id: str) -> str:
 def export(broadcast_id: str, kind: str) -> Response:
     """Send the recipients as a file, filtered as they are shown."""
     with crier().database.reading() as db:
-        broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
+        broadcast = _readable(db, broadcast_id)
     wanted = Filter(_status(), code=request.args.get("code"))
     return exports.answer(broadcast, wanted, exports.CSV if kind == "csv" else exports.XLSX)
 
@@ -146,12 +155,12 @@ def resume(broadcast_id: str) -> Response:
 
 @blueprint.action("/broadcasts/<id:broadcast_id>/cancel")
 def cancel(broadcast_id: str) -> Response:
-    """Cancel what has not been handed over, and take the broadcast off the list."""
+    """Cancel what has not been handed over; the broadcast is then among the removed ones."""
     with crier().database.writing() as db:
         broadcasts.delete(db, visitor().client_id, broadcast_id, now=now_ms())
     crier().dispatcher.wake()
     notices.give(_("Cancelled. Messages that were not sent yet will not be sent."))
-    return cast("Response", redirect(url_for("console.broadcasts.index"), 303))
+    return _to(broadcast_id)
 
 
 @blueprint.action("/broadcasts/<id:broadcast_id>/retry")
@@ -184,6 +193,23 @@ def _to_number(db: Db, words: str) -> Page[Entry] | None:
         return None
     scope = DeliveryScope(visitor().client_id)
     return delivery_log.to_recipient(db, scope, number, PageRequest(1, _NEWEST, descending=True))
+
+
+def _readable(db: Db, broadcast_id: str) -> Broadcast:
+    """Return a broadcast to be read, also one that was cancelled or deleted."""
+    try:
+        return broadcasts.get(db, visitor().client_id, broadcast_id)
+    except NotFoundError:
+        return broadcasts.get(db, visitor().client_id, broadcast_id, deleted=True)
+
+
+def _delivery(db: Db, delivery_id: str) -> Entry:
+    """Return a delivery to be read, also one of a broadcast that was cancelled or deleted."""
+    scope = DeliveryScope(visitor().client_id)
+    try:
+        return delivery_log.get(db, scope, delivery_id)
+    except NotFoundError:
+        return delivery_log.get(db, scope._replace(deleted=True), delivery_id)
 
 
 def _facts(db: Db, broadcast: Broadcast) -> dict[str, Any]:

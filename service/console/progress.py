@@ -62,23 +62,32 @@ class Progress:
         return self.counts["pending"] - self.counts["uncertain"]
 
     @property
+    def is_removed(self) -> bool:
+        """Whether it was cancelled or deleted: it can be read, and nothing else."""
+        return self.broadcast.deleted_at is not None
+
+    @property
     def may_pause(self) -> bool:
         """Whether `core.broadcasts.pause` takes it."""
-        return self.is_open and self.broadcast.status == BroadcastStatus.SENDING
+        return (
+            not self.is_removed
+            and self.is_open
+            and self.broadcast.status == BroadcastStatus.SENDING
+        )
 
     @property
     def may_resume(self) -> bool:
         """Whether `core.broadcasts.resume` takes it."""
-        return self.broadcast.status == BroadcastStatus.PAUSED
+        return not self.is_removed and self.broadcast.status == BroadcastStatus.PAUSED
 
     @property
     def may_cancel(self) -> bool:
         """Whether there is something left to cancel."""
-        return self.is_open and self.broadcast.status != BroadcastStatus.CANCELLED
+        return not self.is_removed and self.is_open
 
     def retriable(self, status: DeliveryStatus) -> int:
         """Return how many failed or uncertain people a retry would write to again."""
-        if self.session is None or self.broadcast.status == BroadcastStatus.CANCELLED:
+        if self.session is None or self.is_removed:
             return 0
         return self.counts[status]
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import Select, Text, cast, func, or_, select
 from sqlalchemy.orm import Session as Db
 
+from service.core.broadcasts import is_deleted
 from service.core.paging import Page, PageRequest, fetch
 from service.models import COUNTED, Broadcast, BroadcastStatus, TimelineBucket
 
@@ -68,14 +69,20 @@ def minutes(db: Db, client_id: str, *, now: int) -> list[tuple[int, int]]:
     return [(at, counted[at]) for at in range(first, now + 1, _MINUTE)]
 
 
-def search(
-    db: Db, client_id: str, words: str, statuses: Sequence[str], request: PageRequest
+def search(  # noqa: PLR0913 - three of them say whose broadcasts and which page, three what of them
+    db: Db,
+    client_id: str,
+    words: str,
+    statuses: Sequence[str],
+    request: PageRequest,
+    *,
+    deleted: bool = False,
 ) -> Page[Broadcast]:
     """Return one page of the broadcasts whose message has these words, in one of these states.
 
-    Empty words and no states leave all of them.
+    Empty words and no states leave all of them. With `deleted`, only deleted ones are found.
     """
-    wanted = _mine(client_id)
+    wanted = _mine(client_id, deleted=deleted)
     if statuses:
         wanted = wanted.where(Broadcast.status.in_(statuses))
     if words:
@@ -84,5 +91,5 @@ def search(
     return fetch(db, wanted, Broadcast.id, request)
 
 
-def _mine(client_id: str) -> Select[Broadcast]:
-    return select(Broadcast).where(Broadcast.client_id == client_id, Broadcast.deleted_at.is_(None))
+def _mine(client_id: str, *, deleted: bool = False) -> Select[Broadcast]:
+    return select(Broadcast).where(Broadcast.client_id == client_id, is_deleted(deleted=deleted))

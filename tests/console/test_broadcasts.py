@@ -1,6 +1,8 @@
-"""One broadcast, as somebody without scripts sees it."""
+"""Broadcasts, as somebody without scripts sees it."""
 
 from __future__ import annotations
+
+import re
 
 from service.models import DeliveryStatus
 from tests.blueprints.test_broadcasts import NUMBERS, deliver, make
@@ -20,3 +22,29 @@ def test_people_are_shown_with_the_values_that_they_brought(acme: Tenant) -> Non
     for page in (f"/broadcasts/{made}", f"/broadcasts/{made}/people?status=failed"):
         assert "Ada &lt;b&gt; · Lagos" in visitor.get(page).text
     assert "Lagos" not in visitor.get(f"/broadcasts/{made}/people?status=sent").text
+
+
+def test_a_cancelled_broadcast_can_be_found_and_read_but_not_changed(
+    acme: Tenant, globex: Tenant
+) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    order = {"send_type": "individual", "to": "12025550110", "send_at": "2999-07-01T12:00:00Z"}
+    order["expires_at"] = "2999-07-02T12:00:00Z"
+    made = acme.make("/broadcast", **order, message={"text": "Good evening"})
+    acme.make("/broadcast", **order, message={"text": "Good morning"})
+    visitor, stranger = ConsoleUser(acme), ConsoleUser(globex)
+    path = f"/broadcasts/{made['_id']}"
+    assert visitor.post(f"{path}/cancel").headers["Location"] == f"/console{path}"
+    page = visitor.get(path).text
+    assert "Removed from the list" in page
+    assert "Good evening" in page
+    assert not re.search(rf'action="/console{path}/', page)
+    for part in ("/live", "/people", "/recipients.csv"):
+        assert visitor.get(path + part).status_code == 200
+        assert stranger.get(path + part).status_code == 404
+    listed, removed = (visitor.get(f"/broadcasts{query}").text for query in ("", "?state=removed"))
+    assert ("Good evening" in listed, "Good morning" in listed) == (False, True)
+    assert ("Good evening" in removed, "Good morning" in removed) == (True, False)
+    assert "Good evening" in visitor.get("/broadcasts?state=removed&q=evening").text
+    assert "Good evening" not in stranger.get("/broadcasts?state=removed").text
+    assert visitor.post(f"{path}/pause").status_code == 404
