@@ -252,6 +252,7 @@ def order(document: dict[str, Any], body: dict[str, Any], key: str | None) -> Br
         syntax=syntax,
         variables=body.get("variables", {}),
         sample=body.get("sample"),
+        window=body.get("window"),
         audience=body.get("audience"),
         skips_invalid=body.get("on_invalid") == OnInvalid.SKIP,
         confirms_countries=body.get("confirm_countries", False),

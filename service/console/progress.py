@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session as Db
 from service.console import bars, bubbles
 from service.console.bars import Part
 from service.console.language import gettext as _
-from service.core import reports
+from service.core import openings, reports
+from service.database import now_ms
 from service.models import Broadcast, BroadcastStatus, DeliveryStatus, Session, SessionStatus
 
 
@@ -115,9 +116,20 @@ def _progress(broadcast: Broadcast, session: Session | None) -> Progress:
 
 def _hold(broadcast: Broadcast, session: Session | None) -> tuple[str, int | None]:
     is_sending = broadcast.status == BroadcastStatus.SENDING and broadcast.closed_at is None
-    if not is_sending or session is None or session.status == SessionStatus.READY:
+    if not is_sending or session is None:
         return "", None
+    if session.status == SessionStatus.READY:
+        return _closed(broadcast, session)
     return session.reason or _("Its session cannot send at the moment."), session.throttled_until
+
+
+def _closed(broadcast: Broadcast, session: Session) -> tuple[str, int | None]:
+    """Return why a broadcast waits for its windows, and until when; empty if they are open."""
+    now = now_ms()
+    opens_at = openings.opening(broadcast, session, now)
+    if opens_at == now:
+        return "", None
+    return _("It is outside of the hours in which it may be sent."), opens_at
 
 
 def _title(broadcast: Broadcast) -> str:

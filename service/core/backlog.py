@@ -46,7 +46,9 @@ _OLDEST = text(f"""
         (SELECT MIN(d.due_at) FROM deliveries AS d
          WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)) AS due_at
     FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
-    WHERE b.closed_at IS NULL AND b.status = 'sending' GROUP BY 1, 2
+    WHERE b.closed_at IS NULL AND b.status = 'sending'
+        AND b.opens_at <= :now AND b.closes_at > :now AND s.opens_at <= :now AND s.closes_at > :now
+    GROUP BY 1, 2
 """)  # noqa: S608 - as above
 
 
@@ -58,6 +60,7 @@ def depths(db: Db) -> list[QueueDepth]:
 def oldest(db: Db, *, now: int) -> list[OldestDue]:
     """Find the oldest due deliveries, by channel and session status.
 
-    Only sending broadcasts count: paused and scheduled ones wait on purpose.
+    Only sending broadcasts count: paused and scheduled ones wait on purpose, and so do those
+    outside of their window.
     """
     return [OldestDue._make(row) for row in db.execute(_OLDEST, {"now": now})]

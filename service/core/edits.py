@@ -47,6 +47,7 @@ _REPLACED = (
     "expires_at",
     "send_at",
     "sample",
+    *("window", "opens_at", "closes_at"),
 )
 _RECIPIENTS = (
     *("send_type", "to", "to_truncated", "audience"),
@@ -105,6 +106,7 @@ def merge(
         send_at=changes.get("send_at", broadcast.send_at),
         expires_at=expires_at,
         sample=changes.get("sample", broadcast.sample),
+        window=changes.get("window", broadcast.window),
         audience=broadcast.audience if to == broadcast.to else None,
     )
 

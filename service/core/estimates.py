@@ -5,13 +5,16 @@ Nothing is guessed: where no end can be told, there is none, and a sentence says
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Db
 
+from service.core import hours, openings
 from service.core.deliveries.timelines import Bucket
+from service.core.hours import Span
 from service.models import (
     COUNTED,
     Broadcast,
@@ -21,6 +24,8 @@ from service.models import (
     Session,
     SessionStatus,
 )
+
+TOO_SHORT: Final = "Its window is too short to send it within a year."
 
 _RECENT: Final = 60_000
 """Milliseconds over which the rate is taken, or a little more where buckets are wider."""
@@ -51,13 +56,21 @@ def make(db: Db, broadcast: Broadcast, observed: float, *, now: int) -> Estimate
     if reason := _obstacle(broadcast, session):
         return Estimate(reason=reason)
     paced = session.rate / broadcast.parts if session and session.rate else None
-    held_until = session.held_until if session else 0
-    begins = max(now, broadcast.send_at or 0, held_until)
+    begins = beginning(broadcast, session, now)
+    if begins is None:
+        return Estimate(reason=openings.NEVER)
     speed = min(filter(None, (paced, observed if begins == now else None)), default=None)
     if speed is None:
         waits = "It has not begun" if begins > now else "Nothing was sent in the last minute"
         return Estimate(reason=f"{waits}, so there is no rate to go by.")
-    return _at_speed(broadcast, speed, begins, _last_due(db, broadcast.id))
+    spans = hours.spans(openings.windows(broadcast, session), begins)
+    return _at_speed(broadcast, speed, spans, _last_due(db, broadcast.id))
+
+
+def beginning(broadcast: Broadcast, session: Session | None, now: int) -> int | None:
+    """Return when a broadcast can be sent, `now` at the earliest; None if its windows say never."""
+    held_until = session.held_until if session else 0
+    return openings.opening(broadcast, session, max(now, broadcast.send_at or 0, held_until))
 
 
 def _obstacle(broadcast: Broadcast, session: Session | None) -> str | None:
@@ -75,13 +88,19 @@ def _obstacle(broadcast: Broadcast, session: Session | None) -> str | None:
     return None
 
 
-def _at_speed(broadcast: Broadcast, speed: float, begins: int, last_due: int) -> Estimate:
+def _at_speed(broadcast: Broadcast, speed: float, spans: Iterable[Span], last_due: int) -> Estimate:
+    """Estimate the end of a broadcast that is sent at a speed, in messages a second, in `spans`."""
     pending = broadcast.total - sum(getattr(broadcast, name) for name in COUNTED)
-    ends_at = max(begins + round(pending * 1000 / speed), last_due)
-    if ends_at <= broadcast.expires_at:
-        return Estimate(ends_at)
-    in_time = int(max(0, broadcast.expires_at - begins) * speed / 1000)
-    return Estimate(broadcast.expires_at, max(0, pending - in_time))
+    left, expires_at = round(pending * 1000 / speed), broadcast.expires_at
+    for opens_at, closes_at in spans:
+        if opens_at + left <= closes_at or closes_at >= expires_at:
+            ends_at = max(opens_at + left, last_due)
+            if ends_at <= expires_at:
+                return Estimate(ends_at)
+            left -= max(0, expires_at - opens_at)
+            return Estimate(expires_at, max(0, math.ceil(left * speed / 1000)))
+        left -= closes_at - opens_at
+    return Estimate(reason=TOO_SHORT)
 
 
 def _last_due(db: Db, broadcast_id: str) -> int:

@@ -23,7 +23,10 @@ from service.core import (
     fingerprints,
     frozen,
     gaps,
+    hours,
+    moments,
     numbers,
+    openings,
     personalisation,
     reach,
     sessions,
@@ -72,6 +75,7 @@ class BroadcastRequest:
     syntax: Syntax = Syntax.BRACES
     variables: Mapping[str, Any] = field(default_factory=dict)
     sample: int | None = None
+    window: dict[str, Any] | None = None
     audience: dict[str, Any] | None = None
     skips_invalid: bool = False
     confirms_countries: bool = False
@@ -137,7 +141,10 @@ def prepare(
     )
     if not order.confirms_countries:
         faults.noted(wrong, reach.refuse_lost_zeros, order.people)
-    expires_at = faults.noted(wrong, _expiry, order, now, settings.expire_after)
+    opens_at = faults.noted(wrong, _opening, order, session, now)
+    expires_at = opens_at and faults.noted(
+        wrong, _expiry, order, now, opens_at, settings.expire_after
+    )
     if driver is None or resolved is None:
         raise InvalidError(errors=wrong)
     said = accounts.restored(resolved)
@@ -169,6 +176,8 @@ def prepare(
         expires_at=expires_at,
         send_at=order.send_at,
         sample=order.sample,
+        window=order.window,
+        **openings.span(order.window, _start(order, now))._asdict(),
         audience=order.audience,
         status=_first_status(order, now),
         idempotency_key=order.idempotency_key,
@@ -231,12 +240,27 @@ def _resolved(
     return content.resolve(db, client_id, message, within=order.within)
 
 
-def _expiry(order: BroadcastRequest, now: int, expire_after: float) -> int:
-    start = max(now, order.send_at or now)
+def _start(order: BroadcastRequest, now: int) -> int:
+    return max(now, order.send_at or now)
+
+
+def _opening(order: BroadcastRequest, session: Session, now: int) -> int:
+    """Return when sending may begin by the windows; raises InvalidError if never."""
+    windows_ = hours.read_all(order.window, session.window)
+    opens_at = hours.opening(windows_, _start(order, now))
+    if opens_at is None:
+        raise InvalidError(errors={"window": [openings.NEVER]})
+    return opens_at
+
+
+def _expiry(order: BroadcastRequest, now: int, opens_at: int, expire_after: float) -> int:
     if order.expires_at is None:
-        return start + milliseconds(expire_after)
-    if order.expires_at <= start:
+        return opens_at + milliseconds(expire_after)
+    if order.expires_at <= _start(order, now):
         raise InvalidError(errors={"expires_at": ["Must be later than `send_at` and than now."]})
+    if order.expires_at <= opens_at:
+        reason = f"Must be later than the window opens, {moments.show(opens_at)}."
+        raise InvalidError(errors={"expires_at": [reason]})
     return order.expires_at
 
 

@@ -81,11 +81,15 @@ def defer(db: Db, jobs: Sequence[Job]) -> None:
 
 
 # The time of the next work of a broadcast: now if deliveries are due or being sent (they may fail),
-# otherwise the next retry.
+# otherwise the next retry. A window that has closed is looked at again after the sweep moved it on.
+_REOPENING = 5_000
+"""Milliseconds until a closed window has a new opening; see `core.openings`."""
+
 _NEXT = f"""
     SELECT b.id, b.total, CASE
         WHEN b.status = 'scheduled' THEN b.send_at
-        ELSE greatest(s.held_until, CASE
+        ELSE greatest(s.held_until, b.opens_at, s.opens_at, CASE
+            WHEN least(b.closes_at, s.closes_at) <= :now THEN :now + {_REOPENING} END, CASE
             WHEN queued.due_at <= :now
                 OR EXISTS (SELECT FROM recipient_chunks WHERE broadcast_id = b.id)
                 OR EXISTS (SELECT FROM deliveries

@@ -77,7 +77,7 @@ class Preview:
     opted_out: Sequence[str]
     countries: Mapping[str, int]
     segments: Segments | None
-    begins_at: int
+    begins_at: int | None
     estimate: Estimate
     messages: Sequence[Message]
     cost: Cost | None
@@ -108,7 +108,7 @@ def make(
         opted_out=[each for each in people if each in opted_out],
         countries=numbers.countries([people[place] for place in places]),
         segments=Segments(sum(sizes), max(sizes)) if sizes else None,
-        begins_at=max(now, plan.broadcast.send_at or 0, plan.session.held_until),
+        begins_at=estimates.beginning(plan.broadcast, plan.session, now),
         estimate=estimates.make(db, plan.broadcast, 0.0, now=now),
         messages=[*_messages(plan, places[:SHOWN])],
         cost=_cost(prices, _sizes(plan, places)) if prices else None,

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import paging, recipients
+from service.core import openings, paging, recipients
 from service.core.reasons import REFUSED
 from service.database import now_ms
 from service.models import (
@@ -45,7 +45,7 @@ class Filter(NamedTuple):
 class Arrays:
     """The first recipients of a broadcast by status, in the order of `to`.
 
-    `held` is the reason why its session cannot send now.
+    `held` is what it waits for: its session, or the opening of a window.
     """
 
     sent: list[str]
@@ -95,18 +95,22 @@ def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arr
 
 
 def held(db: Db, broadcast: Broadcast) -> str | None:
-    """Return why the session of a broadcast cannot send, while the broadcast waits for that."""
+    """Return what a broadcast waits for: its session, or the opening of a window."""
     return _held(db, [broadcast]).get(broadcast.id)
 
 
 def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:
-    """Return why the sessions of sending broadcasts cannot send, by broadcast."""
-    waiting = {b.id: b.session_id for b in broadcasts if b.status == BroadcastStatus.SENDING}
-    held = select(Session.id, Session.hold_reason).where(
-        Session.id.in_(set(waiting.values())), Session.held_until > now_ms()
-    )
-    reasons = {row.id: row.hold_reason for row in db.execute(held)} if waiting else {}
-    return {each: reasons.get(session_id or "") for each, session_id in waiting.items()}
+    """Return what sending broadcasts wait for, by broadcast."""
+    waiting = [each for each in broadcasts if each.status == BroadcastStatus.SENDING]
+    wanted = {each.session_id for each in waiting}
+    found = db.scalars(select(Session).where(Session.id.in_(wanted))) if waiting else ()
+    sessions, now = {session.id: session for session in found}, now_ms()
+    return {each.id: _obstacle(each, sessions.get(each.session_id or ""), now) for each in waiting}
+
+
+def _obstacle(broadcast: Broadcast, session: Session | None, now: int) -> str | None:
+    reason = session.reason if session else None
+    return reason or openings.wait(broadcast, session, now)
 
 
 def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]:

@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session as Db
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.channels.settings import servers
-from service.core import faults, holding, keys, owned, paging, uses
+from service.core import faults, holding, keys, openings, owned, paging, uses
 from service.core.vault import Vault
 from service.database import now_ms
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
 from service.models import FOREVER, Session, UploadedMedia
 
-_OPTIONS = ("name", "rate", "concurrency", "max_attempts", "on_uncertain", "prices")
+_OPTIONS = ("name", "rate", "concurrency", "max_attempts", "on_uncertain", "prices", "window")
 
 
 def create(
@@ -38,6 +38,7 @@ def create(
         settings=public,
         **{name: fields[name] for name in _OPTIONS if name in fields},
     )
+    _open_window(session, fields)
     keys.seal(db, session, secret, vault)
     if fields.get("is_default") or _default(db, client_id) is None:
         _make_default(db, session)
@@ -116,6 +117,7 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
         for name in _OPTIONS:
             if name in fields:
                 setattr(session, name, fields[name])
+        _open_window(session, fields)
         if has_new_settings:
             session.held_until, session.hold_reason = 0, None
         elif session.held_until == FOREVER:
@@ -141,6 +143,12 @@ def delete(db: Db, client_id: str, session_id: str) -> Session:
     except IntegrityError as error:  # a broadcast was created just now
         raise InUseError("A new broadcast needs this session.") from error
     return session
+
+
+def _open_window(session: Session, fields: Mapping[str, Any]) -> None:
+    """Set when a session sends first by its new window."""
+    if "window" in fields:
+        session.opens_at, session.closes_at = openings.span(fields["window"], now_ms())
 
 
 def _default(db: Db, client_id: str) -> Session | None:

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.models.base import Base, Id, Moment, Object
+from service.models.sessions import FOREVER
 
 
 class SendType(StrEnum):
@@ -52,6 +53,7 @@ class Broadcast(Object, Base):
     `closed_at` is set while nothing is. `replies` are those of its recipients. `numbering`
     says how numbers in `to` are meant, `countries` how many recipients each country has (null: made
     before that was counted). `revision` counts how often message and recipients were replaced.
+    `window`, `opens_at` and `closes_at` are as those of a session.
     """
 
     __tablename__ = "broadcasts"
@@ -85,6 +87,11 @@ class Broadcast(Object, Base):
     reason: Mapped[str | None]
     send_at: Mapped[int | None] = mapped_column(Moment)
     expires_at: Mapped[int] = mapped_column(Moment)
+    window: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    opens_at: Mapped[int] = mapped_column(Moment, default=0, server_default=text("0"))
+    closes_at: Mapped[int] = mapped_column(
+        Moment, default=FOREVER, server_default=text(str(FOREVER))
+    )
     closed_at: Mapped[int | None] = mapped_column(Moment)
     deleted_at: Mapped[int | None] = mapped_column(Moment)
     idempotency_key: Mapped[str | None]

@@ -41,6 +41,8 @@ class Session(Object, Base):
     It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing. While it
     is blocked, `rests_until` and `rest_reason` are the hold that follows once it is mended.
     `prices` has a `currency` and the price of a message in some `countries`, for previews alone.
+    `window` has the days and hours at which it sends; claims read `opens_at` and `closes_at`, the
+    span of it that is open or the next one, which the sweep moves on.
     `health` is what the provider said last of the account's quality and limits; `templates_at` is
     when its templates were fetched.
     `token_digest` is the SHA-256 of the session's own token, None while it has none.
@@ -80,6 +82,11 @@ class Session(Object, Base):
         BigInteger().with_variant(Integer(), "sqlite"), default=0
     )
 
+    window: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    opens_at: Mapped[int] = mapped_column(Moment, default=0, server_default=text("0"))
+    closes_at: Mapped[int] = mapped_column(
+        Moment, default=FOREVER, server_default=text(str(FOREVER))
+    )
     health: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     templates_at: Mapped[int | None] = mapped_column(Moment)
 

@@ -29,6 +29,7 @@ from service.schemas.base import (
     updated,
     version,
 )
+from service.schemas.hours import SendingWindowSchema
 from service.schemas.numbering import NumberingSchema, columns
 
 _LATITUDE = r" *[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?) *"
@@ -290,6 +291,11 @@ class BroadcastOrderSchema(NumberingSchema, CredentialsSchema, LenientSchema):
             " others"
         },
     )
+    window = fields.Nested(
+        SendingWindowSchema,
+        allow_none=True,
+        metadata={"description": "Send on these days and hours only; so must the session's allow"},
+    )
     send_at = Moment(
         allow_none=True, metadata={"description": "When to start, with a time zone; empty: now"}
     )
@@ -418,8 +424,11 @@ class BroadcastSchema(Schema):
         required=True, metadata={"description": "Whether `to` shows only the first recipients"}
     )
     reason = fields.String(
-        required=True, allow_none=True, metadata={"description": "Why it is paused or cancelled"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why it is paused or cancelled, or what it waits for"},
     )
+    window = fields.Nested(SendingWindowSchema, required=True, allow_none=True)
     send_at = Moment(required=True, allow_none=True)
     expires_at = Moment(required=True)
     closed_at = Moment(required=True, allow_none=True, data_key="completedAt")

@@ -109,7 +109,7 @@ class PreviewSchema(Schema):
     )
     send_at = Moment(required=True, allow_none=True, attribute="plan.broadcast.send_at")
     expires_at = Moment(required=True, attribute="plan.broadcast.expires_at")
-    begins_at = Moment(required=True)
+    begins_at = Moment(required=True, allow_none=True)
     estimate = fields.Nested(EstimateSchema, required=True)
     messages = fields.List(fields.Nested(PreviewedMessageSchema), required=True)
     cost = fields.Nested(CostSchema, required=True, allow_none=True)

@@ -25,6 +25,7 @@ from service.schemas.base import (
     updated,
     version,
 )
+from service.schemas.hours import SendingWindowSchema
 
 _SLOWEST = 0.001
 _FASTEST = 10_000
@@ -85,6 +86,11 @@ class _SessionFields(CredentialsSchema):
         allow_none=True,
         metadata={"description": "What a message costs, for `POST /broadcast?dry_run=true`"},
     )
+    window = fields.Nested(
+        SendingWindowSchema,
+        allow_none=True,
+        metadata={"description": "Send on these days and hours only; null: at all times"},
+    )
     on_uncertain = fields.String(
         validate=validate.OneOf(list(OnUncertain)),
         metadata={
@@ -136,6 +142,7 @@ class SessionSchema(Schema):
     max_attempts = fields.Integer(required=True, allow_none=True)
     on_uncertain = fields.String(required=True, metadata={"enum": list(OnUncertain)})
     prices = fields.Nested(PricesSchema, required=True, allow_none=True)
+    window = fields.Nested(SendingWindowSchema, required=True, allow_none=True)
     is_default = fields.Boolean(required=True, data_key="default")
     status = fields.String(required=True, metadata={"enum": list(SessionStatus)})
     reason = fields.String(

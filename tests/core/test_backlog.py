@@ -33,6 +33,15 @@ def test_the_oldest_is_told_apart_by_what_its_session_can_do(world: World) -> No
     assert found == {"ready": now - 3_000, "blocked": now - 9_000}
 
 
+def test_what_waits_for_its_window_is_not_old(world: World) -> None:
+    world.session()
+    now = now_ms()
+    closed = world.ready(numbers(2), now=now)
+    world.tell("UPDATE broadcasts SET closes_at = :now WHERE id = :id", now=now, id=closed)
+    with world.database.reading() as db:
+        assert backlog.oldest(db, now=now) == []
+
+
 def test_what_is_due_later_is_not_old(world: World) -> None:
     world.session()
     now = now_ms()

@@ -122,6 +122,7 @@ VALUES: dict[str, Any] = {
     "url": "https://1.0.0.1/other",
     "variables": {"name": "Ada"},
     "welcome": "Hello again.",
+    "window": {"from": "00:00", "to": "24:00", "days": ["mon"], "zone": "Asia/Tokyo"},
     "words": ["enough"],
     **WRONG,
 }

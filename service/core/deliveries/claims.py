@@ -30,7 +30,8 @@ class Claimed(NamedTuple):
 
 
 MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
-    AND s.held_until <= :now"""
+    AND s.held_until <= :now AND s.opens_at <= :now AND s.closes_at > :now
+    AND b.opens_at <= :now AND b.closes_at > :now"""
 """The condition on a broadcast `b` and its session `s` for sending at `:now`."""
 
 # Select the rows once, into an array. With a join, the subquery could run once per outer row
@@ -145,7 +146,7 @@ _SENDABLE = text(f"""
 
 
 def sendable(db: Db, broadcast_ids: set[str], *, now: int) -> set[str]:
-    """Return the broadcasts that may send now: not paused, not held, not expired."""
+    """Return the broadcasts that may send now: not paused, held or expired, in their windows."""
     values = {"broadcast_ids": list(broadcast_ids), "now": now}
     return set(db.scalars(_SENDABLE, values))
 

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import RowMapping
 
 from service.config import Settings
-from service.core import dispatchers, overdue, samples, signals
+from service.core import dispatchers, openings, overdue, samples, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
@@ -44,6 +44,7 @@ class Sweep:
     def turn(self) -> float:
         """Sweep once; return the seconds until the next sweep."""
         self._start_due()
+        self._move_windows()
         self._end_samples()
         more = self._rescue()
         more |= self._wind_up()
@@ -60,6 +61,11 @@ class Sweep:
             log.info("broadcast sending", broadcast_id=broadcast_id)
         if started:
             self.on_ready()
+
+    def _move_windows(self) -> None:
+        """Set when windows that have closed open again."""
+        with self.database.writing() as db:
+            openings.move_on(db, now=now_ms())
 
     def _end_samples(self) -> None:
         """Pause the broadcasts that were sent to their sample."""
