@@ -158,6 +158,18 @@ def test_a_session_that_is_to_wait_is_looked_at_afterwards(queue: World) -> None
     assert looks(queue, broadcast_id) == {broadcast_id: until_then}
 
 
+def test_the_next_look_is_when_a_window_opens_or_soon_after_it_closed(queue: World) -> None:
+    broadcast_id = queue.ready(ADA)
+    opens = now_ms() + LATER
+    queue.tell("UPDATE broadcasts SET opens_at = :opens", opens=opens)
+    assert looks(queue, broadcast_id) == {broadcast_id: opens}
+    clear(queue)
+    assert defer_missing(queue) == 0
+    queue.tell("UPDATE broadcasts SET opens_at = 0, closes_at = :now", now=now_ms())
+    assert now_ms() < looks(queue, broadcast_id)[broadcast_id] < opens
+    assert defer_missing(queue) == 0
+
+
 def test_a_resumed_broadcast_has_a_job_again_and_a_paused_one_has_not(queue: World) -> None:
     broadcast_id = queue.ready([ADA])
     clear(queue)
