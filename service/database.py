@@ -1,7 +1,7 @@
-"""The database: one engine, and the two ways of using it, `reading` and `writing`.
+"""The database: one engine, and two ways to use it, `reading` and `writing`.
 
-SQLite and Postgres carry the same schema and the same statements wherever they can; where a
-statement has two forms, the verb in `core` that needs it holds both.
+SQLite and Postgres share the schema and nearly all statements. If a statement needs two forms, the
+function in `core` that runs it has both.
 """
 
 from __future__ import annotations
@@ -26,61 +26,61 @@ from service.config import MIB, Settings
 from service.metrics import meters
 
 OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
-"""What is raised when the database cannot be used now: it is away, silent, full, read-only, or
-others hold what is needed. It passes, so try again later.
+"""The errors of a database that cannot be used now: it is unreachable, silent, full, read-only or
+locked. They are temporary, so try again later.
 
-InternalError is among them: psycopg raises it where a server takes no writes (SQLSTATE 25006) or
-has ended a session that stood still in a transaction (25P03).
+InternalError is one of them: psycopg raises it if a server accepts no writes (SQLSTATE 25006) or
+has ended a session that was idle in a transaction (25P03).
 """
 
 _UNDEFINED = frozenset({"42P01", "42703"})
-"""How Postgres tells that there is no such table, or column."""
+"""Postgres's SQLSTATE codes for a missing table or column."""
 
 _NO_SUCH = ("no such table", "no such column")
-"""How SQLite tells the same."""
+"""SQLite's messages for the same errors."""
 
 _MUCH = 10
-"""How many times DATABASE_TIMEOUT a statement may take that changes many rows."""
+"""A statement that changes many rows may take this many times DATABASE_TIMEOUT."""
 
 _AT_ONCE = 500
-"""Rows inserted by one statement, of up to 60 columns: SQLite takes 32,766 values."""
+"""Rows inserted by one statement, with up to 60 columns: SQLite allows 32,766 values."""
 
 CACHE = "crier_cache"
-"""The place in a session's `info` for what a process remembers from one transaction to the next."""
+"""The key in a session's `info` for values that a process caches between transactions."""
 
 LANES = "crier_lanes"
-"""The place in a session's `info` for the most lanes of a broadcast; 0: no engine takes jobs."""
+"""The key in a session's `info` for the maximum lanes of a broadcast; 0: no engine takes jobs."""
 
 
 def lacks_tables(error: Exception) -> bool:
-    """Tell whether a statement failed for want of a table or a column: nobody has migrated."""
+    """Return whether a statement failed because a table or column is missing."""
     cause = getattr(error, "orig", None)
     return getattr(cause, "sqlstate", "") in _UNDEFINED or str(cause).startswith(_NO_SUCH)
 
 
 def now_ms() -> int:
-    """Return the time as the tables hold it: milliseconds of Unix time, UTC."""
+    """Return the time as the tables store it: milliseconds of Unix time."""
     return time.time_ns() // 1_000_000
 
 
 def milliseconds(seconds: float) -> int:
-    """Convert a span of time as settings give it."""
+    """Convert a duration from seconds, the unit of settings, to milliseconds."""
     return round(seconds * 1000)
 
 
 def is_postgres(db: Db) -> bool:
-    """Tell which form of a statement a session needs."""
+    """Return whether a session is on Postgres."""
     return db.get_bind().dialect.name == "postgresql"
 
 
 def rowcount(db: Db, statement: TextClause, values: dict[str, Any]) -> int:
-    """Carry out a statement; return how many rows it changed."""
+    """Execute a statement; return how many rows it changed."""
     result = cast("CursorResult[Any]", db.execute(statement, values))
     return result.rowcount
 
 
 def insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows that are not there yet."""
+    """Insert the rows that do not exist yet."""
     if rows:
         dialect = postgresql if is_postgres(db) else sqlite
         db.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
@@ -89,7 +89,7 @@ def insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:
 def insert_missing(
     db: Db, table: type, rows: list[dict[str, Any]], *returned: Any
 ) -> Sequence[Row[Any]]:
-    """Insert the rows that are not there yet; return these columns of each that was new."""
+    """Insert the rows that do not exist yet; return the given columns of each new row."""
     dialect = postgresql if is_postgres(db) else sqlite
     inserting = dialect.insert(table).on_conflict_do_nothing().returning(*returned)
     found: list[Row[Any]] = []
@@ -99,7 +99,7 @@ def insert_missing(
 
 
 class Database:
-    """An engine with its sessions; safe to make before a fork, `dispose` it in the child."""
+    """An engine with its sessions. If it was created before a fork, `dispose` it in the child."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -113,25 +113,25 @@ class Database:
                 LANES: settings.lanes if settings.dispatch == "procrastinate" else 0,
             },
         )
-        # SQLite has one writer at a time and lets the others poll with growing naps: within a
-        # process a lock hands the turn over at once instead.
+        # SQLite has one writer at a time, and the others poll with growing delays. Within a
+        # process, this lock hands over without delay.
         self._turn = threading.Lock() if self.is_sqlite else None
         self._timeout = settings.database_timeout
 
     @property
     def is_sqlite(self) -> bool:
-        """Tell whether this is the embedded database."""
+        """Return whether this is SQLite."""
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def reading(self) -> Iterator[Db]:
-        """Open a session for a look; nothing in it is kept."""
+        """Open a session for reading; its changes are discarded."""
         with self._reads() as db:
             yield db
 
     @contextmanager
     def writing(self) -> Iterator[Db]:
-        """Open a transaction: committed at the end of the block, undone by an exception."""
+        """Open a transaction: it commits at the end of the block and rolls back on an exception."""
         if self._turn is None:
             with self._writes.begin() as db:
                 yield db
@@ -144,25 +144,25 @@ class Database:
 
     @contextmanager
     def writing_much(self) -> Iterator[Db]:
-        """Do the same where one statement may change a million rows: it may take ten times as long.
+        """Open a transaction whose statements may take ten times as long, to change a million rows.
 
-        A silent server is noticed as late as that, where it was there when the block began.
+        If the server falls silent within the block, that is noticed only after this longer time.
         """
         with pg.waiting(_MUCH * self._timeout), self.writing() as db:
             yield db
 
     @contextmanager
     def _having(self, turn: threading.Lock) -> Iterator[float]:
-        """Have the turn to write; give what is left of the timeout for the file's own lock.
+        """Hold this process's write lock; yield the seconds left to wait for the file's lock.
 
-        Else each of those who wait here would wait a whole timeout more than the one before, where
-        a process that stands still holds that lock.
+        Without this budget, waits would add up if a stalled process held the file's lock: each
+        thread would wait a full timeout longer than the one before.
         """
         deadline = time.monotonic() + self._timeout
         left = self._timeout
         if not turn.acquire(blocking=False):
             if not turn.acquire(timeout=self._timeout):
-                raise PoolTimeoutError("The other writers of this process have not ended in time.")
+                raise PoolTimeoutError("Other writers of this process did not finish in time.")
             left = max(0.0, deadline - time.monotonic())
         try:
             yield left
@@ -171,7 +171,7 @@ class Database:
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
-        """Open a connection past any pooler, whose statements may take as long as they need."""
+        """Open a connection without statement timeouts that bypasses any pooler."""
         direct = self._settings.database_direct_url
         engine = pool.make_engine(direct, self._settings) if direct else self.engine
         writes = engine.execution_options(crier_writes=True)
@@ -181,12 +181,12 @@ class Database:
             engine.dispose()
 
     def dispose(self, *, close: bool = True) -> None:
-        """Drop the pool; with `close=False` in a forked child, whose parent owns the sockets."""
+        """Drop the pool. Use `close=False` in a forked child: its parent owns the sockets."""
         self.engine.dispose(close=close)
 
 
 def _engine(settings: Settings) -> Engine:
-    """Build the engine of either database."""
+    """Build the engine for SQLite or Postgres."""
     url = settings.database
     is_postgres = dsn.is_postgres(url)
     engine = pool.make_engine(url, settings) if is_postgres else _sqlite(url, settings)
@@ -197,14 +197,14 @@ def _engine(settings: Settings) -> Engine:
 
 
 def _sqlite(url: str, settings: Settings) -> Engine:
-    """Build an engine on a file in WAL mode whose writers queue up before they begin."""
+    """Build an engine on a file in WAL mode, whose writers queue before they begin."""
     named = dsn.sqlite_url(url)
     Path(str(named.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         named,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
-        # An error must not bring telephone numbers and texts into the log.
+        # Errors must not put phone numbers and message texts into the log.
         hide_parameters=True,
         pool_timeout=settings.database_timeout,
         connect_args={"timeout": settings.database_timeout, "check_same_thread": False},
@@ -215,11 +215,11 @@ def _sqlite(url: str, settings: Settings) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Set what SQLite forgets between connections.
+    """Set the options that SQLite keeps only per connection.
 
-    `synchronous=FULL`: what was answered 201 survives a power cut, as on Postgres.
+    With `synchronous=FULL`, a broadcast answered with 201 survives a power cut, as on Postgres.
     """
-    # pysqlite's own transaction handling would begin late and only for some statements.
+    # pysqlite's own transactions begin too late, and only for some statements.
     connection.isolation_level = None
     for pragma in (
         "journal_mode=WAL",
@@ -233,10 +233,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Begin as a writer where we shall write.
+    """Begin a writing transaction as a writer.
 
-    A read transaction that turns into a write fails at once with `database is locked` when
-    somebody else wrote in between, whatever the busy timeout (SQLITE_BUSY_SNAPSHOT).
+    If a read transaction starts to write after another writer committed, it fails at once with
+    `database is locked`, regardless of the busy timeout (SQLITE_BUSY_SNAPSHOT).
     """
     options = connection.get_execution_options()
     begin = "BEGIN IMMEDIATE" if options.get("crier_writes") else "BEGIN"

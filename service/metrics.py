@@ -1,9 +1,9 @@
-"""Metrics: what this process has done and is doing, added up with its neighbours on this machine.
+"""Prometheus metrics, summed over all processes on this machine.
 
-Each process counts in memory-mapped files of its own, in a folder that all of them share
-(`share`). A lock on a file tells whether the process behind a set of files still lives; what a dead
-one had counted moves into a common past, so that a sum never falls when a worker or a dispatcher is
-replaced. Before `share`, as in tests and single commands, a process counts for itself alone.
+Each process counts in its own memory-mapped files, in a folder that all processes share (`share`).
+A file lock shows whether a process still lives. When a process has died, its counts move into a
+common file of the past, so a sum never falls when a worker or a dispatcher is replaced. Without
+`share`, as in tests and single commands, a process counts only for itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 log = structlog.get_logger(__name__)
 
 _NOTED = "crier_noted"
-"""The place in a database session's `info` for what counts once the session has committed."""
+"""The key in a database session's `info` for counts that take effect when it commits."""
 
 _SEND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CLAIM = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -39,22 +39,21 @@ _REQUEST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1.0, 2.5, 10.0)
 
 _KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemin")
 _KEPT = ("counter", "histogram")
-"""The kinds that outlive their process; a gauge is about one that lives."""
+"""The types that outlive their process. A gauge describes a living process."""
 
 _FILE = 512 * 1024
-"""Bytes of one file: several times what all labels together take, for all of them are bounded.
+"""Bytes of one file: several times the space of all labels, which are bounded.
 
-They are allocated at once. A mapped file that has to grow on a full disk ends its process by
-SIGBUS.
+They are allocated at once: growing a mapped file on a full disk kills the process with SIGBUS.
 """
 
 _DUE = "crier_loop_due"
 _BROKEN = (RuntimeError, struct.error, ValueError)
-"""What a file raises that a power cut has left half written."""
+"""The errors of a file that a power cut left half written."""
 
 
 class Meters:
-    """All that is counted, for the process that it is made in."""
+    """All metrics of this process."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None
@@ -63,14 +62,14 @@ class Meters:
         self._make()
 
     def _make(self) -> None:
-        """Make every meter anew, of whatever class of value is in force."""
+        """Create every metric with the current value class."""
         self.registry = registry = CollectorRegistry()
         self._deliveries = Counter(
-            "crier_deliveries", "Deliveries that came to a state", ["channel", "status"],
+            "crier_deliveries", "Deliveries that reached a status", ["channel", "status"],
             registry=registry,
         )  # fmt: skip
         self._rescued = Counter(
-            "crier_rescued", "Deliveries taken back from processes that died: sent again or held",
+            "crier_rescued", "Deliveries recovered from dead processes: queued again or uncertain",
             ["outcome"], registry=registry,
         )  # fmt: skip
         self._retries = Counter(
@@ -87,11 +86,11 @@ class Meters:
         )  # fmt: skip
         self._claimed = Counter("crier_claimed_deliveries", "Deliveries claimed", registry=registry)
         self._claim = Histogram(
-            "crier_claim_seconds", "Time of one claim, which takes many deliveries",
+            "crier_claim_seconds", "Time of one claim of many deliveries",
             buckets=_CLAIM, registry=registry,
         )  # fmt: skip
         self._due = Gauge(
-            _DUE, "Seconds by which the turn of a loop is late or long, in the worst process",
+            _DUE, "Seconds by which a loop is overdue, in the worst process",
             ["loop"], multiprocess_mode="livemin", registry=registry,
         )  # fmt: skip
         self._connections = Gauge(
@@ -103,14 +102,14 @@ class Meters:
             registry=registry,
         )  # fmt: skip
         self._request = Histogram(
-            "crier_request_seconds", "Time to an answer", ["method", "route"],
+            "crier_request_seconds", "Time to answer a request", ["method", "route"],
             buckets=_REQUEST, registry=registry,
         )  # fmt: skip
 
     def share(self, folder: Path) -> None:
-        """Count in files of a folder from now on; call it once, after any fork.
+        """Count in files of a shared folder; call it once, after any fork.
 
-        Where that cannot be, as on a full disk, the process goes on counting for itself.
+        If that fails, for example on a full disk, the process counts only for itself.
         """
         token = secrets.token_hex(8)
         try:
@@ -122,8 +121,8 @@ class Meters:
             log.warning("metrics are not shared", folder=str(folder), error=str(error))
             return
         self.folder, self._lock = folder, lock
-        # The library's own way to name the files otherwise than by process ids, which are not
-        # unique where containers share a folder.
+        # The library's way to name files by something other than process ids, which are not
+        # unique if containers share a folder.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         values.ValueClass = values.MultiProcessValue(lambda: token)
         self._make()
@@ -131,25 +130,25 @@ class Meters:
     def note(
         self, info: MutableMapping[Any, Any], name: str, labels: tuple[str, ...], amount: int
     ) -> None:
-        """Keep an amount in the `info` of a database session, to be counted when it commits."""
+        """Store an amount in the `info` of a database session, to count when it commits."""
         info.setdefault(_NOTED, Tally())[name, labels] += amount
 
     def commit(self, info: MutableMapping[Any, Any]) -> None:
-        """Count what was noted in a database session that has committed."""
+        """Count the amounts noted in a database session that has committed."""
         counters = {"deliveries": self._deliveries, "rescued": self._rescued}
         for (name, labels), amount in info.pop(_NOTED, {}).items():
             counters[name].labels(*labels).inc(amount)
 
     def attempted(self, seconds: Mapping[str, list[float]]) -> None:
-        """Take note of how long attempts took, by channel. Cheap: see `tally`."""
+        """Record how long attempts took, by channel. It is cheap: see `tally`."""
         self._attempts.append(seconds)
 
     def retried(self, channel: str) -> None:
-        """Count an attempt after which a delivery is queued again."""
+        """Count a delivery that is queued again."""
         self._retries.labels(channel).inc()
 
     def tally(self) -> None:
-        """Count the attempts noted so far, all at once: one by one would take 5 µs each."""
+        """Count all recorded attempts at once: one by one, each would take 5 µs."""
         seconds: dict[str, list[float]] = {}
         with suppress(IndexError):
             while True:
@@ -164,24 +163,24 @@ class Meters:
             self._skipped.labels(cause).inc(elements)
 
     def claimed(self, deliveries: int, seconds: float) -> None:
-        """Count a claim of so many deliveries."""
+        """Count a claim and its deliveries."""
         self._claim.observe(seconds)
         self._claimed.inc(deliveries)
 
     def turn_due(self, loop: str, moment: float) -> None:
-        """Say when the next turn of a loop is due, by the monotonic clock; infinity: never."""
+        """Record when the next turn of a loop is due, as a monotonic time; infinity: never."""
         self._due.labels(loop).set(moment)
 
     def connection_taken(self, *_: Any) -> None:
-        """Count a connection that left the pool; fits the pool's own events."""
+        """Count a connection taken from the pool; a listener for pool events."""
         self._connections.inc()
 
     def connection_returned(self, *_: Any) -> None:
-        """Count a connection that came back to the pool, or left it for good."""
+        """Count a connection returned to the pool or discarded."""
         self._connections.dec()
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answer; `route` is a rule and never a path, of which there is no end."""
+        """Count an answer; `route` is a URL rule, because paths are unbounded."""
         self._requests.labels(method, route, status).inc()
         self._request.labels(method, route).observe(seconds)
 
@@ -192,20 +191,20 @@ class Meters:
             if metric.name == _DUE:
                 yield _lag(metric)
             elif metric.name in names:
-                # What another version has counted under a name that is no more is left out.
+                # Skip metrics of another version that no longer exist.
                 yield metric
 
 
 def _observe(histogram: Histogram, bounds: tuple[float, ...], seconds: list[float]) -> None:
-    """Put many values into a histogram at the price of one for each bucket."""
+    """Add many values to a histogram with one operation per bucket."""
     places = Tally(bisect_left(bounds, value) for value in seconds)
     for place, count in places.items():
-        histogram._buckets[place].inc(count)  # noqa: SLF001 - it has no other way for many
+        histogram._buckets[place].inc(count)  # noqa: SLF001 - there is no public way to add many
     histogram._sum.inc(sum(seconds))  # noqa: SLF001
 
 
 def _lag(due: Metric) -> Metric:
-    """Turn the moments at which turns were due into the seconds since then."""
+    """Convert the times at which turns were due into the seconds since then."""
     lag = GaugeMetricFamily("crier_loop_lag_seconds", due.documentation, labels=["loop"])
     now = time.monotonic()
     for sample in due.samples:
@@ -216,14 +215,14 @@ def _lag(due: Metric) -> Metric:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep all others from entering, leaving or adding up until the end of the block."""
+    """Lock the folder: no other process joins, leaves or sums up during the block."""
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _announce(folder: Path, token: str) -> IO[str]:
-    """Make the files of a process, and the lock that lasts as long as it lives."""
+    """Create the files of a process, and a lock that it holds while it lives."""
     alive = folder / f"{token}.alive"
     lock = alive.open("w")
     try:
@@ -238,7 +237,7 @@ def _announce(folder: Path, token: str) -> IO[str]:
 
 
 def _allocate(path: Path, size: int) -> None:
-    """Fill a new file with zeros, all of it or nothing."""
+    """Fill a new file with zeros, completely or not at all."""
     try:
         path.write_bytes(bytes(size))
     except OSError:
@@ -250,7 +249,7 @@ def _sums(folder: Path) -> Iterable[Metric]:
     with _alone(folder):
         for announced in folder.glob("*.alive"):
             if not _lives(announced):
-                # Where the past has no room, on a full disk, the files stay and go on counting.
+                # If the disk is too full for the past, the files stay and still count.
                 with suppress(OSError):
                     _bury(folder, announced)
         merged: Iterable[Metric] = MultiProcessCollector.merge(map(str, folder.glob("*.db")))
@@ -258,7 +257,7 @@ def _sums(folder: Path) -> Iterable[Metric]:
 
 
 def _lives(announced: Path) -> bool:
-    """Tell whether the process behind a file holds its lock: the kernel drops it at any death."""
+    """Return whether a file's process holds its lock: the kernel releases it when it dies."""
     with announced.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -268,7 +267,7 @@ def _lives(announced: Path) -> bool:
 
 
 def _bury(folder: Path, announced: Path) -> None:
-    """Add what a dead process has counted to the past, and remove its files."""
+    """Add the counts of a dead process to the past, and remove its files."""
     for kind in _KINDS:
         path = folder / f"{kind}_{announced.stem}.db"
         if kind in _KEPT and path.exists():
@@ -290,16 +289,16 @@ def _add(total: Path, part: Path) -> None:
 
 
 def _discard_broken(folder: Path) -> None:
-    """Remove the past where a power cut left it unreadable."""
+    """Remove the past if a power cut made it unreadable."""
     for kind in _KEPT:
         path = folder / f"{kind}_past.db"
         try:
             if path.exists():
                 list(MmapedDict.read_all_values_from_file(str(path)))
         except _BROKEN:
-            log.warning("what earlier processes counted is not readable", file=path.name)
+            log.warning("the counts of earlier processes are unreadable", file=path.name)
             path.unlink()
 
 
 meters = Meters()
-"""The meters of this process."""
+"""The metrics of this process."""

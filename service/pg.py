@@ -1,7 +1,7 @@
-"""Postgres: connections that are closed where the server leaves them without an answer.
+"""Postgres connections that close when the server does not answer in time.
 
-A server that is stopped, or behind a network that drops packets, closes no connection: a wait for
-it ends only if this side limits it. Every wait of this module is limited.
+A stopped server closes no connection, and neither does a network that drops packets. Only the
+client can end a wait for them. Every wait in this module has a limit.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from service.config import Settings
 Value = TypeVar("Value")
 
 _INTERVAL = 0.1
-"""How often, in seconds, a wait is interrupted to look at the time: psycopg's own interval."""
+"""Seconds between two checks of the clock during a wait: psycopg's own interval."""
 
 _MARGIN = 0.5
-"""Seconds that an answer may take beyond DATABASE_TIMEOUT: the server itself ends a wait for a
-lock after that time, and this side is still there to hear it."""
+"""Seconds that an answer may take beyond DATABASE_TIMEOUT. The server ends a lock wait after
+DATABASE_TIMEOUT, and the client must still be there to receive the error."""
 
 
 class SilentError(psycopg.OperationalError):
-    """The database server has not answered in time."""
+    """The database server did not answer in time."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*(args or (self.__doc__,)), **more)
 
 
 class _Limits(threading.local):
-    """What limits the waits of one thread, besides the patience of its connection."""
+    """Limits on the waits of one thread, in addition to its connection's patience."""
 
     connected_by: float | None = None
-    """When a connection must have been made and checked, by the monotonic clock."""
+    """The monotonic deadline for making and checking a connection."""
 
     patience: float | None = None
-    """Seconds within which each answer must come, instead of the connection's own patience."""
+    """Maximum seconds for each answer; it overrides the connection's patience."""
 
 
 _limits = _Limits()
@@ -53,7 +53,7 @@ _limits = _Limits()
 
 @contextmanager
 def connecting(seconds: float) -> Iterator[None]:
-    """Give all that it takes to get a connection, in this thread, so many seconds."""
+    """Limit the time to get a connection, in this thread."""
     before, _limits.connected_by = _limits.connected_by, monotonic() + seconds
     try:
         yield
@@ -63,7 +63,7 @@ def connecting(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def waiting(seconds: float = inf) -> Iterator[None]:
-    """Wait so many seconds for each answer, in this thread: for migrations and the like."""
+    """Wait up to `seconds` for each answer in this thread, for example in migrations."""
     before, _limits.patience = _limits.patience, seconds
     try:
         yield
@@ -72,7 +72,7 @@ def waiting(seconds: float = inf) -> Iterator[None]:
 
 
 def statement_timeout() -> dict[str, str]:
-    """Return the limit of statements that this thread has instead of its session's; or none."""
+    """Return this thread's own statement timeout, or an empty dict if it has none."""
     if _limits.patience is None:
         return {}
     return {"statement_timeout": "0" if _limits.patience == inf else _ms(_limits.patience)}
@@ -83,23 +83,23 @@ def _ms(seconds: float) -> str:
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that is closed, and so counts as lost, when an answer does not come in time."""
+    """A connection that closes, and so counts as lost, when an answer is late."""
 
     patience = inf
-    """Seconds within which each answer must come."""
+    """Maximum seconds for each answer."""
 
     is_pooled = False
-    """Whether a pooler such as PgBouncer gives this connection another session each transaction."""
+    """Whether a pooler such as PgBouncer changes this connection's session between transactions."""
 
     is_read_only = False
-    """Whether the server took no writes when this connection was opened."""
+    """Whether the server was read-only when this connection was opened."""
 
     def wait(
         self, gen: PQGen[Value], interval: float = _INTERVAL, timeout: float | None = None
     ) -> Value:
-        """Wait for an answer; a `timeout` of the caller's own, as for notifications, harms nothing.
+        """Wait for an answer; raises SilentError.
 
-        Raises SilentError.
+        If the caller sets a `timeout`, as for notifications, the connection survives it.
         """
         if timeout is not None:
             return super().wait(gen, interval, timeout)
@@ -116,8 +116,8 @@ class Connection(psycopg.Connection[Any]):
     def _seconds(self) -> float:
         """Return how long to wait for the next answer.
 
-        Of the time that is left to get a connection it has half: if a connection is found to be
-        dead, the other half is for a new one.
+        While getting a connection, this is half of the time that is left. If the connection turns
+        out to be dead, the other half remains for a new one.
         """
         if _limits.connected_by is not None:
             return _left() / 2
@@ -125,12 +125,12 @@ class Connection(psycopg.Connection[Any]):
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
-        """Connect in the time that is left; psycopg counts in whole seconds, two at least."""
+        """Connect in the time that is left; psycopg allows only whole seconds, at least two."""
         return _ending(super()._connect_gen(conninfo), monotonic() + _left())
 
 
 class AsyncConnection(psycopg.AsyncConnection[Any]):
-    """The same for asyncio, where the thread has no limits of its own."""
+    """The same for asyncio, without limits per thread."""
 
     patience: ClassVar[float]
 
@@ -140,7 +140,7 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
         interval: float = _INTERVAL,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own parameter
     ) -> Value:
-        """Wait for an answer, for so long as a caller wants or the patience lasts."""
+        """Wait for an answer until the caller's timeout or the patience ends."""
         if timeout is not None:
             return await super().wait(gen, interval, timeout)
         deadline = monotonic() + self.patience
@@ -158,16 +158,16 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
 
 
 def async_connection(settings: Settings) -> type[AsyncConnection]:
-    """Return the class of connections for a pool of asyncio."""
+    """Return the connection class for an asyncio pool."""
     patience = settings.database_timeout + _MARGIN
     return type("PatientConnection", (AsyncConnection,), {"patience": patience})
 
 
 def _ending(gen: PQGenConn[Value], deadline: float) -> PQGenConn[Value]:
-    """Pass on what a new connection waits for; at the deadline end it, and close its socket.
+    """Run the steps of a new connection until the deadline, then close its socket.
 
-    What psycopg itself gives up stays open until garbage is collected: the error that it raises
-    refers to the unfinished connection in a circle.
+    When psycopg itself gives up, the socket stays open until garbage collection: its error and the
+    unfinished connection refer to each other.
     """
     try:
         state = next(gen)
@@ -184,7 +184,7 @@ def _ending(gen: PQGenConn[Value], deadline: float) -> PQGenConn[Value]:
 
 
 def connect(url: str, settings: Settings) -> Connection:
-    """Connect to the server that a URL names, in autocommit mode; raises psycopg.Error."""
+    """Connect to the server of a URL, in autocommit mode; raises psycopg.Error."""
     with connecting(settings.database_timeout):
         connection = prepared(connect_parameters(url, settings), settings)
     connection.autocommit = True
@@ -192,7 +192,7 @@ def connect(url: str, settings: Settings) -> Connection:
 
 
 def connect_parameters(url: str, settings: Settings) -> dict[str, Any]:
-    """Return how libpq is to connect; what the URL says has the last word."""
+    """Return libpq's connection parameters; parameters in the URL take precedence."""
     return {
         "application_name": "crier",
         "keepalives_idle": 10,
@@ -217,7 +217,7 @@ def prepared(parameters: dict[str, Any], settings: Settings) -> Connection:
 def _attempts(parameters: dict[str, Any]) -> list[Any]:
     """Return the parameters for each address of each host; raises psycopg.OperationalError.
 
-    The names are looked up in another thread, as nothing can end a wait for a silent name server.
+    A separate thread resolves the names, because a wait for a silent name server cannot be ended.
     """
     answer: Future[list[Any]] = Future()
 
@@ -231,11 +231,11 @@ def _attempts(parameters: dict[str, Any]) -> list[Any]:
     try:
         return answer.result(_left())
     except TimeoutError:
-        raise SilentError("The name server has not answered in time.") from None
+        raise SilentError("The name server did not answer in time.") from None
 
 
 def _first_usable(attempts: list[Any]) -> Connection:
-    """Connect to the first address that is as asked for; each has an equal share of the time."""
+    """Connect to the first suitable address; each gets an equal share of the time."""
     failures: list[str] = []
     for number, attempt in enumerate(attempts):
         try:
@@ -245,20 +245,20 @@ def _first_usable(attempts: list[Any]) -> Connection:
             if len(attempts) == 1:
                 raise
             failures.append(f"{attempt.get('host')}: {error}")
-    raise psycopg.OperationalError("No host can be used. " + " ".join(failures))
+    raise psycopg.OperationalError("No database host is usable. " + " ".join(failures))
 
 
 def _left() -> float:
-    """Return the seconds that are left to this thread to get a connection."""
+    """Return the seconds left for this thread to get a connection."""
     if _limits.connected_by is None:
         return inf
     return max(0.0, _limits.connected_by - monotonic())
 
 
 def session_limits(settings: Settings) -> dict[str, str]:
-    """Return what the server is to limit by itself, in milliseconds, and how it writes times.
+    """Return the session settings: the server's own time limits, and UTC as its time zone.
 
-    A process that stands still in a transaction must not keep its rows for long.
+    A process that stalls in a transaction must not hold its row locks for long.
     """
     seconds = settings.database_timeout
     return {
@@ -277,10 +277,10 @@ _SET = """
 
 
 def _prepare(connection: Connection, limits: dict[str, str]) -> None:
-    """Give a session its limits, or find that it is none of ours alone.
+    """Set the limits of a session, or find that the connection is behind a pooler.
 
-    A pooler gives each transaction another session, and names none of them when one connects.
-    There limits hold for a transaction, and what was prepared in another session is not there.
+    A pooler uses a different session for each transaction, and its own process id at connection.
+    Limits then apply to one transaction, and prepared statements are not available.
     """
     connection.autocommit = True
     found = connection.execute(_SET, _session(connection, limits)).fetchone()
@@ -293,7 +293,7 @@ def _prepare(connection: Connection, limits: dict[str, str]) -> None:
 
 
 async def prepare(connection: AsyncConnection, settings: Settings) -> None:
-    """Do the same for a connection of asyncio; behind a pooler it is left without limits."""
+    """Set the limits of an asyncio connection; behind a pooler it has none."""
     await connection.set_autocommit(True)
     session = _session(connection, session_limits(settings))
     if await (await connection.execute(_SET, session)).fetchone() is None:
@@ -302,12 +302,12 @@ async def prepare(connection: AsyncConnection, settings: Settings) -> None:
 
 
 def _session(connection: psycopg.BaseConnection[Any], limits: dict[str, str]) -> dict[str, Any]:
-    """Return which session is to get which limits: none that the URL gives it otherwise."""
+    """Return the process id and the limits to set, without those that the URL already sets."""
     options = connection.info.get_parameters().get("options", "")
     values = {name: value for name, value in limits.items() if name not in options}
     return columns(values) | {"pid": connection.info.backend_pid}
 
 
 def columns(values: dict[str, str]) -> dict[str, Any]:
-    """Return settings as two arrays, as which they are handed to the server."""
+    """Return settings as two arrays, the form in which the statement takes them."""
     return {"names": list(values), "values": list(values.values())}

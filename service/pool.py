@@ -1,4 +1,4 @@
-"""The pool of connections to Postgres: what it gives is alive, takes writes, and comes in time."""
+"""The connection pool for Postgres. Its connections are alive and writable, and come in time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from service import pg
 from service.config import Settings
 
 _MOMENT = 0.1
-"""Seconds that others wait for the thread that asks a silent server: if it is back, it answers at
-once, and nobody is refused."""
+"""Seconds that other threads wait for the thread that tests a silent server. If the server is back,
+it answers within this time, and no thread is refused."""
 
 _READ_ONLY = "25006"
 """SQLSTATE read_only_sql_transaction: a standby, or a server with default_transaction_read_only."""
@@ -32,9 +32,9 @@ _SET_LOCAL = """
 
 
 class Outage:
-    """Whether the server is silent: then one thread at a time asks it, and the others are refused.
+    """A circuit breaker: while the server is silent, one thread tests it and others are refused.
 
-    Otherwise every thread of a web worker would soon be waiting for the server.
+    Without it, every thread of a web worker would soon wait for the server.
     """
 
     def __init__(self) -> None:
@@ -43,9 +43,9 @@ class Outage:
 
     @contextmanager
     def watching(self, seconds: float) -> Iterator[None]:
-        """Watch an attempt to get a connection that takes so many seconds if the server is silent.
+        """Watch an attempt to get a connection. It takes `seconds` if the server is silent.
 
-        Raises SilentError if it is known to be silent and another thread is asking it.
+        Raises SilentError if the server is known to be silent and another thread tests it.
         """
         asks = self._take_turn()
         began = monotonic()
@@ -62,7 +62,7 @@ class Outage:
                 self._asking.release()
 
     def _take_turn(self) -> bool:
-        """Tell whether this thread is the one that asks a silent server; no other may be."""
+        """Return whether this thread may test the silent server; only one may."""
         if not self._is_on.is_set():
             return False
         if not self._asking.acquire(timeout=_MOMENT):
@@ -74,30 +74,30 @@ class Outage:
 
 
 class Pool(QueuePool):
-    """A pool that gives a connection within its timeout, with all that this takes, or none."""
+    """A pool that returns a connection within its timeout, checks included, or raises."""
 
-    _sqla_logger_namespace = "sqlalchemy.pool.impl.QueuePool"  # its logs are named as before
+    _sqla_logger_namespace = "sqlalchemy.pool.impl.QueuePool"  # keeps the logger's name
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._outage = Outage()
 
     def connect(self) -> PoolProxiedConnection:
-        """Return a connection that has answered just now, or is new; raises psycopg.Error."""
+        """Return a connection that has just answered, or a new one; raises psycopg.Error."""
         seconds = self.timeout()
         with self._outage.watching(seconds), pg.connecting(seconds):
             return super().connect()
 
 
 def make_engine(url: str, settings: Settings) -> Engine:
-    """Build the engine for the server that a URL names."""
+    """Build the engine for the server of a URL."""
     limits = pg.session_limits(settings)
     engine = create_engine(
         "postgresql+psycopg://",
         poolclass=Pool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
-        # An error must not bring telephone numbers and texts into the log.
+        # Errors must not put phone numbers and message texts into the log.
         hide_parameters=True,
         pool_timeout=settings.database_timeout,
         pool_recycle=1800,
@@ -119,7 +119,7 @@ def make_engine(url: str, settings: Settings) -> Engine:
 
 
 def _limit(connection: Connection, limits: dict[str, str]) -> None:
-    """Give a transaction its limits where its session does not have them."""
+    """Set the limits of a transaction if its session does not have them."""
     session: Any = connection.connection.driver_connection
     local = (limits if session.is_pooled else {}) | pg.statement_timeout()
     if local:
@@ -127,12 +127,12 @@ def _limit(connection: Connection, limits: dict[str, str]) -> None:
 
 
 def _keep_no_read_only(connection: pg.Connection | None, record: ConnectionPoolEntry) -> None:
-    """Have a connection that was opened read-only used once: the next one may take writes."""
+    """Use a connection that was opened read-only only once: the next may be writable."""
     if connection is not None and connection.is_read_only:
         record.invalidate()
 
 
 def _replace_read_only(context: ExceptionContext) -> None:
-    """Have all connections replaced when one turns out to take no writes any more."""
+    """Replace all connections when one has become read-only."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True

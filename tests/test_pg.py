@@ -273,7 +273,7 @@ def test_of_several_hosts_the_one_that_takes_writes_is_used(
         database.dispose()
         cluster.stop()
         try:
-            with pytest.raises(OUT_OF_REACH, match="No host can be used"):
+            with pytest.raises(OUT_OF_REACH, match="No database host is usable"):
                 write(database)
         finally:
             cluster.start()

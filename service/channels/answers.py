@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
 
 def read(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in an answer's body, an empty one where there is none."""
+    """Return the JSON object in an answer's body, or an empty one."""
     try:
         said = _loads(body.decode())
     except (ValueError, RecursionError):
@@ -61,7 +61,7 @@ def read(body: bytes) -> dict[str, Any]:
 
 
 def _loads(text: str) -> Any:
-    """Read JSON; the standard function takes longer to look for blanks around a short answer."""
+    """Parse JSON; `json.loads` spends longer on the spaces around a short answer."""
     try:
         said, end = _decode(text)
     except ValueError:

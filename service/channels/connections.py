@@ -1,10 +1,10 @@
-"""One connection to one provider, on libcurl; what a broken exchange means is decided here.
+"""One connection to one provider, on libcurl. It also decides what a broken exchange means.
 
-libcurl sends a POST a second time, by itself and silently, when a connection that it used before
-breaks before the first byte of the answer: twice the same message if the provider had read it. It
-also repeats it on any other free connection that it finds. So every handle has one connection, in
-a pool of its own, and a request may use the open connection but not open one. Only where nothing
-was written yet is it given a new connection.
+libcurl silently repeats a POST if a reused connection breaks before the first byte of the answer.
+If the provider had read the first request, the message arrives twice. libcurl also repeats it on
+any other free connection. So every handle has one connection, in its own pool, and a request may
+use the open connection but not open another. It gets a new connection only if nothing was written
+yet.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from service.channels.steps import Form, Method, Request, construct
 USER_AGENT: Final = f"Crier/{VERSION}"
 
 IDLE_LIMIT: Final = 4
-"""Seconds for which an idle connection is used again: Node, and with it WAHA, closes at 5, and a
-request that meets the closing is uncertain."""
+"""Seconds for which an idle connection is reused. Node, and so WAHA, closes it after 5 seconds. A
+request sent at that moment becomes uncertain."""
 
 SLOWEST_UPLOAD: Final = 100_000
-"""Bytes per second below which an upload is given up."""
+"""Minimum bytes per second of an upload. A slower one is aborted."""
 
 _SMALL: Final = 16_000
-"""Bytes of a body that an open connection takes at once: the least that Linux keeps for it."""
+"""Bytes of a body that an open connection accepts at once: Linux's smallest send buffer."""
 
 _PROVEN: Final = 16
-"""Answers after which a connection is known to be kept alive by the other side."""
+"""Answers after which the other side is known to keep the connection alive."""
 
 _JUST_NOW: Final = 0.05
-"""Seconds after an answer in which nobody closes a connection that is kept alive."""
+"""Seconds after an answer in which no server closes a connection that it keeps alive."""
 
 _MENDABLE: Final = {
     pycurl.E_URL_MALFORMAT: "url",
     pycurl.E_UNSUPPORTED_PROTOCOL: "url",
     pycurl.E_PEER_FAILED_VERIFICATION: "certificate",
 }
-"""What stays wrong until somebody mends the session or the provider's server."""
+"""Errors that last until somebody corrects the session or the provider's server."""
 
 _BAD_REQUEST: Final = 400
 
@@ -61,9 +61,9 @@ _OPTIONS: Final = {Method.GET: pycurl.HTTPGET, Method.POST: pycurl.POST}
 
 
 class Connection:
-    """A curl handle with what all requests share set once, and the one socket that it uses.
+    """A curl handle and its one socket. Options that all requests share are set once.
 
-    `only_waits`: the request goes out at once, and its answer is all that is left.
+    `only_waits`: the request is written at once, so only its answer is left to wait for.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Connection:
             pycurl.FOLLOWLOCATION: 0,
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-            # Even empty ones: or else libcurl reads http_proxy and no_proxy.
+            # Set empty ones too: otherwise libcurl reads http_proxy and no_proxy.
             pycurl.PROXY: context.proxy,
             pycurl.NOPROXY: "",
             pycurl.CAINFO: certifi.where(),
@@ -115,7 +115,7 @@ class Connection:
             pycurl.CONNECTTIMEOUT_MS: int(context.connect_timeout * 1000),
             pycurl.TIMEOUT_MS: int(context.send_timeout * 1000),
             pycurl.MAXFILESIZE: context.response_limit,
-            # One connection: a dead one is not left behind to be found again.
+            # One connection: libcurl cannot pick up a dead one later.
             pycurl.MAXCONNECTS: 1,
             pycurl.MAXAGE_CONN: IDLE_LIMIT,
             pycurl.WRITEFUNCTION: self._chunks.append,
@@ -124,11 +124,11 @@ class Connection:
 
     @property
     def idle_since(self) -> float:
-        """When the last answer came, by the monotonic clock."""
+        """The monotonic time of the last answer."""
         return self._answered_at
 
     def begin(self, request: Request) -> None:
-        """Make ready for a request: on the connection that is open, or on a new one."""
+        """Prepare for a request on the open connection, or on a new one."""
         if request.url is not self._url:
             self.curl.setopt(pycurl.URL, request.url)
             self._url = request.url
@@ -147,14 +147,14 @@ class Connection:
         self._start(anew=not self._is_open())
 
     def needs_new(self) -> bool:
-        """Make ready for a new connection, if the request failed for the lack of one."""
+        """Prepare for a new connection if the request failed because it had none."""
         wants = self._wanted_to_open and not self.curl.getinfo(pycurl.REQUEST_SIZE)
         if wants:
             self._start(anew=True)
         return wants
 
     def answer(self) -> Answer:
-        """Return what came back."""
+        """Return the answer."""
         self._answers += 1
         self._answered_at = time.monotonic()
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
@@ -167,7 +167,7 @@ class Connection:
         return answer
 
     def failure(self, number: int, words: str) -> SendError:
-        """Return what libcurl's error means for the request."""
+        """Return the error of a request for an error of libcurl."""
         self._streak.broken()
         late = self._late() if number == pycurl.E_OPERATION_TIMEDOUT else ""
         was_sent = self._once and self._was_sent()
@@ -175,17 +175,17 @@ class Connection:
         self._answered_at = time.monotonic()
         self._drop_form()
         if was_sent:
-            reason = f"{late or 'No answer came whole'}: {words}."
+            reason = f"{late or 'The answer was incomplete'}: {words}."
             return UncertainError(reason, code="no_answer")
         if self._forbidden:
             return forbidden(self._forbidden)
         if number in _MENDABLE:
             return BlockedError(f"The provider cannot be called: {words}.", code=_MENDABLE[number])
-        reason = f"{late or 'The provider was not reached'}: {words}."
+        reason = f"{late or 'The provider could not be reached'}: {words}."
         return RetryableError(reason, code="unreachable")
 
     def close(self) -> None:
-        """Close the socket; the pool must go before the handle whose connection it holds."""
+        """Close the socket. The pool must close before the handle whose connection it holds."""
         self.curl.unsetopt(pycurl.SHARE)
         self._share.close()
         self.curl.close()
@@ -239,10 +239,10 @@ class Connection:
         return _Socket(name)
 
     def _is_open(self) -> bool:
-        """Tell whether the other side waits for a request; curl itself looks once a second.
+        """Return whether the other side waits for a request; curl itself checks once a second.
 
-        The look costs three system calls. It is left out where the last answer came just now by a
-        connection that is known to be kept alive.
+        The check costs three system calls. It is skipped if the last answer just arrived and the
+        connection is known to be kept alive.
         """
         if self._answers >= _PROVEN and time.monotonic() - self._answered_at < _JUST_NOW:
             return True
@@ -250,15 +250,15 @@ class Connection:
         return number >= 0 and _waits(number)
 
     def _late(self) -> str:
-        """Say for how long the provider was waited for: for less where no connection came about."""
+        """Return the text of a time-out. The limit is shorter if no connection was made."""
         has_begun = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
         seconds = self._patience if has_begun else min(self._connect_timeout, self._patience)
         return f"The provider did not answer within {seconds:g} seconds"
 
     def _was_sent(self) -> bool:
-        """Tell whether the last byte left; of less than the whole nobody can act.
+        """Return whether the last byte left: a provider cannot act on an incomplete request.
 
-        When curl wanted to begin again it has forgotten how much of the body went out before.
+        If curl tried to start over, it no longer knows how much of the body it had sent.
         """
         written: int = self.curl.getinfo(pycurl.REQUEST_SIZE)
         of_body: int = self.curl.getinfo(pycurl.SIZE_UPLOAD_T)
@@ -266,7 +266,7 @@ class Connection:
 
 
 class _Socket:
-    """A socket of which libcurl takes a duplicate; the original is closed when it is let go."""
+    """A socket that libcurl duplicates; the original closes with this object."""
 
     def __init__(self, name: pycurl.CurlSockAddr) -> None:
         self._number = socket.socket(name.family, name.socktype, name.protocol).detach()
@@ -279,12 +279,12 @@ class _Socket:
 
 
 def _waits(number: int) -> bool:
-    """Tell whether a socket is connected and silent: what came unasked is no request's answer."""
+    """Return whether a socket is connected and silent: unrequested data is not an answer."""
     looked_at = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
     try:
         return _is_established(looked_at) and _is_silent(looked_at)
     finally:
-        looked_at.detach()  # it is libcurl's
+        looked_at.detach()  # libcurl owns it
 
 
 def _is_silent(looked_at: socket.socket) -> bool:
@@ -298,7 +298,7 @@ def _is_silent(looked_at: socket.socket) -> bool:
 
 
 def _is_established(looked_at: socket.socket) -> bool:
-    """Ask the kernel: the first byte of Linux's `struct tcp_info` is the state, 1 is that."""
+    """Ask the kernel: the first byte of Linux's `struct tcp_info` is the state, and 1 means so."""
     try:
         return looked_at.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
     except OSError:

@@ -1,4 +1,4 @@
-"""Carries out the conversations of drivers: many at once in one thread, or one while one waits."""
+"""Runs the conversations of drivers: many at once in one thread, or a single one to its end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from service.channels.steps import Call, Conversation, Pause, Request, Step, T
 
 
 class NotAllowedError(Exception):
-    """A step that must not happen twice may not begin now."""
+    """A step that must not be repeated may not begin now."""
 
 
 @dataclass(slots=True, eq=False)
 class Talk:
-    """A conversation under a token; once it is over, its result or the error that ended it."""
+    """A conversation with its token. When it has ended, its result or its error."""
 
     token: Any
     conversation: Conversation[Any]
@@ -43,9 +43,8 @@ class _Pausing(NamedTuple):
 class Conversations:
     """The conversations of one thread.
 
-    `may_begin` is asked with the token before each step that must not happen twice; where it says
-    no, the conversation is resumed with NotAllowedError. `wake` alone may be called by other
-    threads.
+    `may_begin` is called with the token before each step that must not be repeated. If it returns
+    False, the conversation is resumed with NotAllowedError. Other threads may call only `wake`.
     """
 
     def __init__(
@@ -73,11 +72,11 @@ class Conversations:
 
     @property
     def waited(self) -> float:
-        """How many seconds were spent waiting, of all turns."""
+        """How many seconds all turns have spent waiting."""
         return self._exchanges.waited
 
     def turn(self, longest: float) -> list[Talk]:
-        """Wait up to so many seconds until something moves; return what has ended."""
+        """Wait up to `longest` seconds for events; return the ended conversations."""
         if self._ended or self._called:
             longest = 0.0
         elif self._pauses:
@@ -96,7 +95,7 @@ class Conversations:
         return ended
 
     def break_pauses(self, error: Exception) -> None:
-        """Resume the conversations whose pauses may break with an error: this process ends."""
+        """Raise an error in conversations whose pauses may break, because the process ends."""
         broken = [each.talk for each in self._pauses if each.may_break]
         self._pauses = [each for each in self._pauses if not each.may_break]
         heapq.heapify(self._pauses)
@@ -104,7 +103,7 @@ class Conversations:
             self._resume(talk, talk.conversation.throw, error)
 
     def _take_result(self, talk: Talk, done: Future[Any], waiting: Request | None) -> None:
-        """Resume a conversation with what a call returned, or begin the request that waited."""
+        """Resume a conversation with the result of a call, or begin the request after it."""
         if waiting is not None and not done.exception():
             self._resume(talk, lambda _result: waiting, None)
         elif error := done.exception():
@@ -113,7 +112,7 @@ class Conversations:
             self._resume(talk, talk.conversation.send, done.result())
 
     def _resume(self, talk: Talk, resume: Callable[[Any], Step], value: Any) -> None:
-        """Let a conversation go on to its next step, or its end; it never raises."""
+        """Run a conversation to its next step or its end; never raises."""
         while True:
             try:
                 step = resume(value)
@@ -121,13 +120,13 @@ class Conversations:
                 talk.result = stop.value
                 self._ended.append(talk)
                 return
-            except Exception as error:  # noqa: BLE001 - its token's owner is told
+            except Exception as error:  # noqa: BLE001 - the owner of the token gets it
                 talk.error = error
                 self._ended.append(talk)
                 return
             try:
                 self._begin_step(talk, step)
-            except Exception as error:  # noqa: BLE001 - the conversation is told
+            except Exception as error:  # noqa: BLE001 - the conversation gets it
                 resume, value = talk.conversation.throw, error
             else:
                 return
@@ -148,7 +147,7 @@ class Conversations:
             self._call(talk, step)
 
     def _call(self, talk: Talk, step: Call, waiting: Request | None = None) -> None:
-        """Carry a call out in a thread; `waiting` is the request that begins after it."""
+        """Run a call in a thread; `waiting` is the request that begins after it."""
         self._calling += 1
         done = step.workers.pool.submit(step.function)
         done.add_done_callback(partial(self._note_called, talk, waiting))
@@ -159,7 +158,7 @@ class Conversations:
 
 
 def talk(conversation: Conversation[T], context: DriverContext) -> T:
-    """Carry out one conversation and wait for its end; return its result or raise its error."""
+    """Run one conversation to its end; return its result or raise its error."""
     conversations = Conversations(context)
     try:
         conversations.begin(None, conversation)

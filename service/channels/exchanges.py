@@ -1,11 +1,12 @@
-"""HTTP exchanges of one thread: any number under way, carried by libcurl and watched by epoll.
+"""The HTTP exchanges of one thread: any number at once, with libcurl and epoll.
 
-`begin` starts an exchange and returns at once; `turn` waits until something moves and returns what
-has ended. Connections are kept for the next request to the same provider and closed when idle.
+`begin` starts an exchange and returns at once. `turn` waits for network events and returns the
+exchanges that ended. A connection is reused for the next request to the same provider, and closed
+when idle.
 
-libcurl resolves host names in up to 20 threads. A name whose server is silent keeps a thread busy
-for as long as the system waits for it. So one exchange at a time asks for a name, and all others to
-the same provider wait for it: one dead name takes one thread, however many messages it has.
+libcurl resolves host names in up to 20 threads. If a name server is silent, a name blocks its
+thread until the system gives up. So only one exchange at a time resolves a name, and all others to
+the same provider wait for it. A dead name then blocks one thread, even if many messages need it.
 """
 
 from __future__ import annotations
@@ -27,34 +28,35 @@ from service.channels.steps import Request
 from service.channels.transfers import Answering, Watched
 
 _LONGEST_WAIT: Final = 1.0
-"""Seconds after which a turn ends in any case."""
+"""Maximum seconds of a turn."""
 
 _MANY: Final = 64
 _GATHERING: Final = 0.002
-"""Seconds for which more answers are awaited where many are under way and all have been waited
-for: a turn costs nearly as much for one as for ten."""
+"""Seconds to collect more answers if many exchanges are under way and the thread had to wait: a
+turn
+costs nearly as much for one answer as for ten."""
 
 _REAPING: Final = 1.0
-"""Seconds between two looks for idle connections."""
+"""Seconds between two checks for idle connections."""
 
 _NAME_KEPT: Final = 50.0
-"""Seconds for which a host name counts as known: libcurl remembers its address for 60."""
+"""Seconds for which a host name counts as resolved: libcurl caches its address for 60."""
 
 Ended = list[tuple[Any, Answer | SendError]]
-"""Exchanges that are over, each with the token it was begun with."""
+"""Ended exchanges, each with the token that was passed to `begin`."""
 
 
 class _Asking(NamedTuple):
-    """The exchange that has a provider's name resolved, and those that wait for it."""
+    """The exchange that resolves a provider's name, and the exchanges that wait for it."""
 
     asker: Connection
     others: list[Connection]
 
 
 class Exchanges:
-    """The exchanges under way; `wake` alone may be called by other threads.
+    """The exchanges under way. Other threads may call only `wake`.
 
-    `waited` is how many seconds were spent waiting, of all turns.
+    `waited` is how many seconds all turns have spent waiting.
     """
 
     def __init__(self, context: DriverContext) -> None:
@@ -93,7 +95,7 @@ class Exchanges:
         self._start(connection)
 
     def turn(self, longest: float) -> Ended:
-        """Wait up to so many seconds until something moves; return what has ended."""
+        """Wait up to `longest` seconds for network events; return the ended exchanges."""
         self._reap()
         self._note(events := self._epoll.poll(0))
         ended = self._carry_on()
@@ -105,15 +107,15 @@ class Exchanges:
         return ended
 
     def wake(self) -> None:
-        """End the turn that waits, or the next one."""
+        """End the current wait, or the next one."""
         with self._bell_turn:
             if self._bell >= 0:
                 os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
-        """Close all connections; what is under way is broken off.
+        """Close all connections and abort the exchanges under way.
 
-        libcurl waits for the threads that ask for names: another thread waits in our place.
+        libcurl waits for its resolver threads, so a separate thread does the closing.
         """
         waiting = {each for asking in self._asking.values() for each in asking.others}
         for connection in self._under_way.values():
@@ -140,7 +142,7 @@ class Exchanges:
         return Connection(self._context, origin, self._streaks[origin], on_open)
 
     def _start(self, connection: Connection) -> None:
-        """Let an exchange go, or wait while another one has the provider's name resolved."""
+        """Start an exchange, or queue it while another one resolves the provider's name."""
         origin = connection.origin
         if connection.may_open and self._known.get(origin, 0.0) < time.monotonic():
             asking = self._asking.setdefault(origin, _Asking(connection, []))
@@ -170,7 +172,7 @@ class Exchanges:
                 self._answering.note(number)
 
     def _carry_on(self) -> Ended:
-        """Carry on what can be carried on; return what has ended."""
+        """Let libcurl process ready transfers; return the ended exchanges."""
         ended: Ended = []
         for transfers in (self._answering, self._watched):
             if not transfers:
@@ -194,7 +196,7 @@ class Exchanges:
         return connection.token, connection.answer()
 
     def _failed(self, curl: pycurl.Curl, number: int, words: str) -> Ended:
-        """End an exchange that failed, and all that waited for the name that it did not get."""
+        """End a failed exchange. If its name did not resolve, end all that waited for the name."""
         connection = self._under_way.pop(curl)
         error = connection.failure(number, words)
         connection.close()
@@ -208,13 +210,13 @@ class Exchanges:
         return ended
 
     def _note_open(self, origin: str) -> None:
-        """Take note that a socket opens: its provider's name is known."""
+        """Record that a socket opens: its provider's name is resolved."""
         if asking := self._asking.pop(origin, None):
             self._known[origin] = time.monotonic() + _NAME_KEPT
             self._startable += asking.others
 
     def _reap(self) -> None:
-        """Close the connections that are too old to be used again."""
+        """Close the connections that have been idle too long."""
         now = time.monotonic()
         if now < self._reap_at:
             return
@@ -230,5 +232,5 @@ class Exchanges:
 
 @lru_cache(1000)
 def _origin(url: str) -> str:
-    """Return the part of a URL that a connection belongs to."""
+    """Return the origin of a URL: its scheme, host and port."""
     return "/".join(url.split("/", 3)[:3])

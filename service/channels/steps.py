@@ -1,8 +1,8 @@
-"""What a driver asks of whoever carries out its conversation: a request, a pause, a call.
+"""The steps of a driver's conversation: a request, a pause or a call.
 
-A driver speaks no I/O. Its methods are generators: each yields a step and is resumed with the
-step's result, or with the `SendError` that says why there is none. So any number of steps reads
-from top to bottom, and thousands of conversations run in one thread.
+A driver does no I/O. Its methods are generators. A generator yields a step and is resumed with the
+result of that step, or with a `SendError`. The code of a driver therefore reads from top to bottom,
+and one thread runs thousands of conversations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Method(StrEnum):
-    """The kinds of request; of them POST alone must not be repeated."""
+    """The HTTP methods. Only POST must not be repeated."""
 
     GET = "GET"
     POST = "POST"
@@ -26,7 +26,7 @@ class Method(StrEnum):
 
 
 class Form(NamedTuple):
-    """A multipart form: plain fields, and one file that is read from disk while it is sent."""
+    """A multipart form: plain fields, and one file that is streamed from disk."""
 
     fields: Mapping[str, str]
     path: Path
@@ -37,9 +37,9 @@ class Form(NamedTuple):
 class Request(NamedTuple):
     """An HTTP request; its result is an `Answer`.
 
-    `headers` are `Name: value` lines. Hand in the same objects every time: URL and headers are
-    compared by identity, which makes a request cheap. `once`: it must not arrive twice, so a
-    failure after it left is an UncertainError; any other failure is a RetryableError.
+    `headers` are `Name: value` lines. Pass the same objects every time: URL and headers are
+    compared by identity, which makes a request cheap. `once`: the request must not arrive twice. A
+    failure after it was sent is then an UncertainError; any other failure is a RetryableError.
     """
 
     method: Method
@@ -51,13 +51,13 @@ class Request(NamedTuple):
 
 
 construct: Final = tuple.__new__
-"""Makes a named tuple in a third of the time that calling its class takes."""
+"""Creates a named tuple, three times as fast as calling its class."""
 
 
 class Pause(NamedTuple):
-    """A wait of so many seconds; it has no result.
+    """A wait in seconds, without a result.
 
-    `may_break`: nothing is lost where it ends early, as the process is about to end.
+    `may_break`: the wait may end early with an error when the process ends.
     """
 
     seconds: float
@@ -66,7 +66,7 @@ class Pause(NamedTuple):
 
 
 class Workers:
-    """Threads for calls that block, started when they are first needed."""
+    """A thread pool for blocking calls, started on first use."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
@@ -74,12 +74,12 @@ class Workers:
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
-        """Return the threads; made after any fork, as nothing is called before."""
+        """Return the thread pool. It is created after any fork, on the first call."""
         return ThreadPoolExecutor(self._threads, thread_name_prefix=f"crier-{self._name}")
 
 
 class Call(NamedTuple):
-    """A function that blocks, run in a thread; its result is the function's."""
+    """A blocking function that runs in a thread; its result is the function's."""
 
     workers: Workers
     function: Callable[[], Any]
@@ -93,17 +93,17 @@ Conversation = Generator[Step, Any, T]
 
 
 def post(url: str, body: bytes, headers: Sequence[str]) -> Request:
-    """Send what must not arrive twice."""
+    """Return a POST request that must not arrive twice."""
     return construct(Request, (Method.POST, url, headers, body, None, True))
 
 
 def get(url: str, headers: Sequence[str]) -> Request:
-    """Ask; a question may be asked twice."""
+    """Return a GET request, which may be repeated."""
     return Request(Method.GET, url, headers)
 
 
 def upload(url: str, form: Form, headers: Sequence[str]) -> Request:
-    """Send a file in a form; a second copy of it harms nobody."""
+    """Return a request that uploads a file. It may be repeated: a second copy does no harm."""
     return Request(Method.UPLOAD, url, headers, form=form)
 
 

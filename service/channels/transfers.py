@@ -1,9 +1,9 @@
-"""libcurl's multi handles: how the transfers of one thread are carried on, by epoll.
+"""libcurl's multi handles, which run the transfers of one thread with epoll.
 
-There are two kinds of transfer. One that opens its connection, or sends much, is watched as libcurl
-wishes (`Watched`): it calls Python for every change of a socket. A message on an open connection
-has only its answer to wait for (`Answering`): its socket is registered once for as long as it is
-open, libcurl calls nobody, and one call carries on all that is ready.
+There are two kinds of transfer. A transfer that opens a connection or sends much data is `Watched`:
+libcurl calls Python for every change of its socket. A message on an open connection only waits for
+its answer (`Answering`): its socket is registered once while it is open, libcurl makes no
+callbacks, and one call processes all ready transfers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _READY: Final = {
 _OUT: Final = select.EPOLLOUT
 
 _EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
-"""Told once for each change: an idle connection that was closed does not go on telling so."""
+"""Edge-triggered: an idle connection that was closed is reported only once."""
 
 _ALL: Final = 4
-"""All transfers are carried on where one in so many is ready: that is one call for all of them."""
+"""If at least one transfer in this many is ready, a single call processes all of them."""
 
 Failure = tuple[pycurl.Curl, int, str]
 
@@ -38,7 +38,7 @@ class _Transfers:
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
         self._multi = pycurl.CurlMulti()
-        # Of each pool; that of a handle's own MAXCONNECTS is not looked at here.
+        # Per pool. libcurl ignores a handle's own MAXCONNECTS here.
         self._multi.setopt(pycurl.M_MAXCONNECTS, 1)
         self._count = 0
 
@@ -46,7 +46,7 @@ class _Transfers:
         return self._count
 
     def close(self) -> None:
-        """Free the handle; it waits for the threads that resolve names."""
+        """Free the handle; this waits for libcurl's resolver threads."""
         self._multi.close()
 
     def add(self, curl: pycurl.Curl) -> None:
@@ -55,17 +55,17 @@ class _Transfers:
         self._count += 1
 
     def remove(self, curl: pycurl.Curl) -> None:
-        """Take out a transfer that has ended, or break it off."""
+        """Remove an ended transfer, or abort one."""
         self._multi.remove_handle(curl)
         self._count -= 1
 
     def patience(self) -> float:
-        """Return the seconds after which to carry on in any case."""
+        """Return the seconds after which libcurl must run, even without events."""
         milliseconds = self._multi.timeout() if self._count else -1
         return milliseconds / 1000 if milliseconds >= 0 else math.inf
 
     def ended(self) -> tuple[list[pycurl.Curl], list[Failure]]:
-        """Take out the transfers that have ended, well or badly."""
+        """Remove and return the transfers that succeeded, and those that failed."""
         more, good, bad = self._multi.info_read()
         while more:
             more, also_good, also_bad = self._multi.info_read()
@@ -80,7 +80,7 @@ class _Transfers:
 
 
 class Watched(_Transfers):
-    """Transfers whose sockets are watched as libcurl wishes."""
+    """Transfers whose sockets libcurl chooses to watch."""
 
     def __init__(self, epoll: select.epoll) -> None:
         super().__init__(epoll)
@@ -88,21 +88,21 @@ class Watched(_Transfers):
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
 
     def note(self, number: int, event: int) -> bool:
-        """Act on an event; return False where the socket is none of these transfers'."""
+        """Handle an event; return False if the socket belongs to no transfer here."""
         if number not in self._wanted:
             return False
         ready = pycurl.CSELECT_OUT if event & _OUT else 0
-        # A hang-up or an error is read like an answer.
+        # libcurl finds a hang-up or an error by reading.
         ready |= pycurl.CSELECT_IN if event & ~_OUT else 0
         self._multi.socket_action(number, ready)
         return True
 
     def carry_on(self) -> None:
-        """Begin what was added, and end what has taken too long."""
+        """Begin added transfers, and end those that time out."""
         self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
 
     def _watch(self, what: int, number: int, _multi: pycurl.CurlMulti, _data: object) -> None:
-        """Watch a socket; the kernel forgets it when it is closed."""
+        """Watch a socket; the kernel removes it when it closes."""
         if what == pycurl.POLL_REMOVE:
             self._wanted.discard(number)
             return
@@ -111,7 +111,7 @@ class Watched(_Transfers):
 
 
 class Answering(_Transfers):
-    """Transfers on open connections, each of which waits for its answer."""
+    """Transfers on open connections that wait for their answers."""
 
     def __init__(self, epoll: select.epoll) -> None:
         super().__init__(epoll)
@@ -125,19 +125,19 @@ class Answering(_Transfers):
         self._added += 1
 
     def watch(self, curl: pycurl.Curl) -> None:
-        """Watch a connection that was opened, for all of its transfers to come."""
+        """Watch an opened connection for all its future transfers."""
         number = curl.getinfo(pycurl.ACTIVESOCKET)
         if number >= 0:
             self._lines[number] = curl
             watch(self._epoll, number, _EDGES)
 
     def note(self, number: int) -> None:
-        """Take note of an event."""
+        """Record an event."""
         if curl := self._lines.get(number):
             self._ready.append(curl)
 
     def carry_on(self) -> None:
-        """Begin what was added, read the answers that are there, end what has taken too long."""
+        """Begin added transfers, read available answers, end transfers that time out."""
         if _ALL * (len(self._ready) + self._added) >= self._count:
             self._multi.perform()
         else:
@@ -149,7 +149,7 @@ class Answering(_Transfers):
 
 
 def watch(epoll: select.epoll, number: int, events: int) -> None:
-    """Watch a socket for these events from now on."""
+    """Watch a socket for these events."""
     try:
         epoll.modify(number, events)
     except FileNotFoundError:
@@ -157,7 +157,7 @@ def watch(epoll: select.epoll, number: int, events: int) -> None:
 
 
 def _let_run(curl: pycurl.Curl) -> None:
-    """Have a transfer looked at next; nothing is paused."""
+    """Make libcurl process a transfer next: unpausing it has that effect."""
     try:
         curl.unpause()
     except pycurl.error:  # it has ended

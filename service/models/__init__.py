@@ -1,4 +1,4 @@
-"""The tables, one file a noun."""
+"""The database tables: one file per noun."""
 
 from service.models.attachments import Attachment
 from service.models.base import Base

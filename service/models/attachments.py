@@ -1,4 +1,4 @@
-"""Attachments: the files that messages carry."""
+"""Attachments: the files that clients upload for messages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from service.models.base import Base, Id, Object
 
 
 class Attachment(Object, Base):
-    """A stored file; one without a client is shared by all and deleted by none.
+    """A stored file. A file without a client is shared by all clients, and no client can delete it.
 
-    `session_id` is set where a session's own token stored it: that token sees no other files of the
-    client. `type` is the ending of its stored name (`jpeg`), `filename` the client's own name for
-    it, `size` in bytes.
+    `session_id` is set if a session's own token stored the file: that token sees no other files of
+    the client. `type` is the extension of its stored name (`jpeg`). `filename` is the client's name
+    for it. `size` is in bytes.
     """
 
     __tablename__ = "attachments"

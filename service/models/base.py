@@ -1,4 +1,4 @@
-"""What every table has in common."""
+"""The base classes of all tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service import ids
 from service.database import now_ms
 
 Id = String(ids.LENGTH).with_variant(String(ids.LENGTH, collation="C"), "postgresql")
-"""An id, compared byte by byte on both databases, so that order and ranges agree."""
+"""An id. Both databases compare it byte by byte, so that order and ranges agree."""
 
 Moment = BigInteger().with_variant(Integer(), "sqlite")
 """Milliseconds of Unix time, UTC: the same number, order and arithmetic on both databases."""
@@ -33,15 +33,15 @@ class Base(DeclarativeBase):
 
 
 def next_version(current: int | None) -> int:
-    """Count the versions of an object from 0, as the guide's `__v` does."""
+    """Return the next version of an object, counted from 0 like `__v` in the API."""
     return 0 if current is None else current + 1
 
 
 class Object:
-    """An object of the API: an id that sorts by time, two moments and a version.
+    """An object of the API: an id that sorts by time, two timestamps and a version.
 
-    The version is checked by every ORM update: of two writers that read the same one, the second
-    gets StaleDataError.
+    Every ORM update checks the version. If two writers read the same version, the second gets
+    StaleDataError.
     """
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new, sort_order=-1)

@@ -1,4 +1,4 @@
-"""Broadcasts: one message for many recipients, and what is known of them all."""
+"""Broadcasts: one message for many recipients, with its counters."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from service.models.sessions import FOREVER
 
 
 class SendType(StrEnum):
-    """What the entries of `to` are."""
+    """The type of the entries in `to`."""
 
     INDIVIDUAL = "individual"
     GROUP = "group"
 
 
 class OnInvalid(StrEnum):
-    """What becomes of a broadcast some of whose entries are not valid."""
+    """The treatment of a broadcast with invalid entries in `to`."""
 
     REJECT = "reject"
     SKIP = "skip"
 
 
 class BroadcastStatus(StrEnum):
-    """Where a broadcast stands."""
+    """The status of a broadcast."""
 
     SCHEDULED = "scheduled"
     SENDING = "sending"
@@ -42,18 +42,18 @@ UNFINISHED = (BroadcastStatus.SCHEDULED, BroadcastStatus.SENDING, BroadcastStatu
 class Broadcast(Object, Base):
     """One message for many recipients.
 
-    `to` and `message` are as the client gave them (`to` cut after 1,000 entries, see
-    `to_truncated`); `content` is the message resolved, so that deleting a contact or renaming a
-    file changes nothing that was accepted. `personalisation` says how placeholders in it are read,
-    and null that there are none. `audience` is the request for the recipients of an earlier
-    broadcast. `sample` is how many recipients get it before it pauses, and null once it goes on:
-    until then the other recipients stay in their chunks. `parts` is how many provider messages each
-    delivery takes. `total` is frozen when the broadcast is accepted; the seven counters move with
-    the deliveries, in the same transactions, and what they leave of the total is still open.
-    `closed_at` is set while nothing is. `replies` are those of its recipients. `numbering`
-    says how numbers in `to` are meant, `countries` how many recipients each country has (null: made
-    before that was counted). `revision` counts how often message and recipients were replaced.
-    `window`, `opens_at` and `closes_at` are as those of a session.
+    `to` and `message` are stored as the client gave them; `to` is cut after 1,000 entries, see
+    `to_truncated`. `content` is the resolved message, so deleting a contact or renaming a file does
+    not change an accepted broadcast. `personalisation` configures its placeholders; null: it has
+    none. `audience` is a request for the recipients of an earlier broadcast. `sample` is how many
+    recipients get the message before the broadcast pauses, and null after it resumes. Until then
+    the other recipients stay in their chunks. `parts` is the number of provider messages of a
+    delivery. `total` is frozen when the broadcast is accepted. The seven counters change in the
+    same transactions as the deliveries. `total` minus their sum is the number of open deliveries,
+    and `closed_at` is set while that is 0. `replies` counts replies of its recipients. `numbering`
+    is the numbering plan for `to`. `countries` counts recipients by country; null: an older version
+    made it. `revision` counts how often its message and recipients were replaced. `window`,
+    `opens_at` and `closes_at` are like those of a session.
     """
 
     __tablename__ = "broadcasts"
@@ -110,7 +110,7 @@ class Broadcast(Object, Base):
 
 
 class BroadcastAttachment(Base):
-    """The use that a broadcast makes of an attachment; it is in the way of deleting the file."""
+    """A broadcast's use of an attachment. It prevents the deletion of the file."""
 
     __tablename__ = "broadcast_attachments"
     __table_args__ = (Index(None, "attachment_id"),)
@@ -122,12 +122,12 @@ class BroadcastAttachment(Base):
 
 
 class RecipientChunk(Base):
-    """A piece of a broadcast's frozen recipients that has no delivery rows yet.
+    """A part of a broadcast's frozen recipients that has no delivery rows yet.
 
-    `start` is the position of its first recipient in `to`, `recipients` are joined by commas, and
-    `variables` has a line of JSON for each of them, an empty one for none; it is null where nobody
-    has any. The transaction that makes the delivery rows deletes the chunk: fan-out resumes by
-    itself.
+    `start` is the position of its first recipient in `to`. `recipients` are joined by commas.
+    `variables` has a line of JSON per recipient, empty for a recipient without variables; it is
+    null if no recipient has any. The transaction that inserts the delivery rows deletes the chunk,
+    so an interrupted fan-out resumes by itself.
     """
 
     __tablename__ = "recipient_chunks"

@@ -1,4 +1,4 @@
-"""Callbacks: the addresses at which a client wants to be told, and what it is told."""
+"""Callbacks: the URLs of clients, and the events posted to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.models.base import Base, Id, Moment, Object
 
 
 class EventType(StrEnum):
-    """What a client can be told of."""
+    """The types of event that a client can receive."""
 
     BROADCAST_COMPLETED = "broadcast.completed"
     BROADCAST_PAUSED = "broadcast.paused"
@@ -25,7 +25,7 @@ class EventType(StrEnum):
 
 
 class EventStatus(StrEnum):
-    """Where an event stands."""
+    """The status of an event."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
@@ -33,10 +33,11 @@ class EventStatus(StrEnum):
 
 
 class Callback(Object, Base):
-    """An address of a client's, and the types of event that are posted to it.
+    """A URL of a client, and the types of event that Crier posts to it.
 
-    `secrets` holds the key of its signatures, encrypted as those of sessions are. It gets no events
-    from `paused_at` on, for `reason`. `failing_since` is the first failure since the last success.
+    `secrets` holds its signing key, encrypted like the secrets of sessions. From `paused_at` on it
+    gets no events, because of `reason`. `failing_since` is the first failure after the last
+    success.
     """
 
     __tablename__ = "callbacks"
@@ -53,11 +54,11 @@ class Callback(Object, Base):
 
 
 class CallbackEvent(Base):
-    """Something that a callback is told of, stored in the transaction that caused it.
+    """An event for a callback, stored in the transaction that caused it.
 
-    Events of one `subject`, a broadcast or a session, are posted in the order of `sequence`, then
-    of ids. `body` is what is posted, the same at each attempt; `problem` is what the last attempt
-    came to. It is given up at `expires_at`.
+    The events of one `subject`, a broadcast or a session, are posted in the order of `sequence` and
+    then of ids. `body` is posted unchanged at each attempt. `problem` is the error of the last
+    attempt. The event is dropped at `expires_at`.
     """
 
     __tablename__ = "callback_events"
@@ -90,9 +91,9 @@ class CallbackEvent(Base):
 
 
 class CallbackQueue(Base):
-    """The events of one subject that wait for one callback; the first is posted at `due_at`.
+    """The queued events of one subject for one callback. The first is posted at `due_at`.
 
-    Whoever posts it moves `due_at` on for as long as that may take, so that nobody else does.
+    The process that posts it first moves `due_at` past its time-out, so that no other posts it.
     """
 
     __tablename__ = "callback_queues"

@@ -11,11 +11,11 @@ from service.models.base import Base, Moment, Object
 
 
 class Client(Object, Base):
-    """Somebody who sends: everything else belongs to one of these.
+    """A tenant, which owns all other objects.
 
-    From `disabled_at` on, none of its tokens is accepted. `opt_out_policy` is what
-    `core.opt_out_policies` reads, null for the defaults. `numbering` says how its numbers are meant
-    where a broadcast does not: `core.numbering` reads it.
+    From `disabled_at` on, its tokens are refused. `core.opt_out_policies` reads `opt_out_policy`;
+    null: the defaults. `numbering` is the numbering plan of broadcasts that set no other:
+    `core.numbering` reads it.
     """
 
     __tablename__ = "clients"

@@ -1,4 +1,4 @@
-"""Contacts, and the groups they are in."""
+"""Contacts and their addresses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from service.models.base import Base, Id, Object
 
 
 class Contact(Object, Base):
-    """Somebody's card; phones are E.164 digits, and `number` is the first of them.
+    """A person's contact. `phones` are E.164 digits, and `number` is the first of them.
 
-    `fields` are texts under names of the client's own, `tags` its words for some of its contacts;
-    either is null on cards older than they are. `channel` is a word of the client's own: the
-    service only keeps it.
+    `fields` are texts under names that the client chooses, and `tags` are its labels. Both are null
+    on contacts from older versions. `channel` is the client's own text, which Crier only stores.
     """
 
     __tablename__ = "contacts"
@@ -31,6 +30,6 @@ class Contact(Object, Base):
 
     @validates("phones")
     def _keep_number(self, _: str, phones: list[str]) -> list[str]:
-        """Let `number`, by which a contact is found, follow its phones."""
+        """Update `number`, the lookup key of a contact, from its phones."""
         self.number = phones[0]
         return phones

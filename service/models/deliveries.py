@@ -12,10 +12,10 @@ from service.models.base import Base, Id, Moment
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands.
+    """The status of a delivery.
 
-    `uncertain`: the provider may have it, or may not. `held`: the provider has it and holds it back
-    until it has judged the message; a receipt tells what becomes of it.
+    `uncertain`: the provider may have the message. `held`: the provider has the message and holds
+    it until it has assessed it; a receipt reports the result.
     """
 
     QUEUED = "queued"
@@ -37,17 +37,17 @@ COUNTED: Final = (
     DeliveryStatus.CANCELLED,
     DeliveryStatus.UNCERTAIN,
 )
-"""The states of which a broadcast keeps a counter, by the same name."""
+"""The statuses that a broadcast counts, in counters of the same names."""
 
 
 class Delivery(Base):
     """One broadcast for one recipient.
 
-    The id comes from `ids.delivery`. `due_at` is when it may be sent next, `claim_id` the
-    dispatcher that is sending it now. `message_ids` are the provider's ids of the parts already
-    taken, with blanks between, in the order of the parts, and `progress` has a letter for each part
-    that a receipt spoke of: `core.deliveries.progress` reads both. `variables` is a JSON
-    object of texts that fill the message's placeholders for this recipient.
+    The id comes from `ids.delivery`. `due_at` is when it may be sent next. `claim_id` is the
+    dispatcher that is sending it. `message_ids` has the provider's ids of the accepted parts,
+    separated by spaces, in the order of the parts. `progress` has a letter for each part that has a
+    receipt. `core.deliveries.progress` reads both. `variables` is a JSON object of texts for the
+    placeholders of this recipient.
     """
 
     __tablename__ = "deliveries"

@@ -1,4 +1,4 @@
-"""Delivery events: the history of a delivery that its own row no longer tells."""
+"""Delivery events: the history of a delivery that its own row no longer shows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from service.models.base import Base, Id, Moment
 class EventKind(StrEnum):
     """What happened to a delivery.
 
-    `retrying`: an attempt failed, another one follows. `held`: its session or broadcast was held
-    before the provider took it. `reopened`: the provider reported a failure after it had taken the
-    message, and it is sent again. `failed` and `uncertain`: it had ended so, and a receipt said
-    otherwise. `retried`: it had ended, and somebody asked for a retry. `rescued`: its process died,
-    and it is sent again. `delivered` and `read`: a receipt for one of several parts.
+    `retrying`: an attempt failed, and another follows. `held`: its session or broadcast was held
+    before the provider accepted it. `reopened`: the provider reported a failure after it had
+    accepted the message, and Crier sends it again. `failed` and `uncertain`: this was its final
+    status until a receipt changed it. `retried`: it had ended, and a client asked for a retry.
+    `rescued`: its process died, and Crier sends it again. `delivered` and `read`: a receipt for one
+    of several parts.
     """
 
     RETRYING = "retrying"
@@ -32,11 +33,12 @@ class EventKind(StrEnum):
 
 
 class DeliveryEvent(Base):
-    """Something that happened to a delivery and that later changes of its row have overwritten.
+    """An event of a delivery that later changes of its row have overwritten.
 
-    A delivery that goes well has none. `part` counts from 0. `other_at` is a second moment: when
-    it is tried again, or for `retried` when it had ended. There is no foreign key: a check for each
-    of a million retries would take longer than the retry. Whoever deletes deliveries deletes these.
+    A delivery without problems has no events. `part` counts from 0. `other_at` is a second time:
+    the next attempt, or for `retried` the time at which the delivery had ended. There is no foreign
+    key, because checking it for a million retries would take longer than the retries. Code that
+    deletes deliveries must delete their events.
     """
 
     __tablename__ = "delivery_events"

@@ -8,11 +8,11 @@ from service.models.base import Base, Id, Moment
 
 
 class Dispatcher(Base):
-    """A process that sends; its id is the claim on the deliveries it is sending.
+    """A process that sends. Its id is the claim on the deliveries that it is sending.
 
-    `beats` counts its heartbeats: whoever sees the number stand still for a lease takes over.
-    `seen_at` is for people, no decision is taken on it, so that clocks need not agree. `host` and
-    `pid` let a process of the same machine see at once that this one is gone.
+    `beats` counts its heartbeats: if the number stays the same for a lease, another process takes
+    over. `seen_at` is for display only, so clocks need not agree. With `host` and `pid`, a process
+    on the same machine sees at once that this one has died.
     """
 
     __tablename__ = "dispatchers"

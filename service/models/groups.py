@@ -17,10 +17,10 @@ from service.models.base import Base, Id, Object
 
 
 class Group(Object, Base):
-    """A named list of contacts, made by hand or by a rule.
+    """A named list of contacts, maintained by hand or by a rule.
 
-    A rule says which tags and which fields its members have; `core.rules` reads it. `is_default` is
-    a mark of the client's own, which we only keep.
+    A rule selects members by tags and fields; `core.rules` reads it. `is_default` is a mark of the
+    client, which Crier only stores.
     """
 
     __tablename__ = "groups"
@@ -33,7 +33,7 @@ class Group(Object, Base):
 
 
 class GroupMember(Base):
-    """A contact's place in a group."""
+    """The membership of a contact in a group."""
 
     __tablename__ = "group_members"
     __table_args__ = (Index(None, "contact_id"),)

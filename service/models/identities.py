@@ -1,4 +1,4 @@
-"""Identities: the ids under which WhatsApp hides the numbers of people."""
+"""Identities: the user ids that WhatsApp uses in place of phone numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.models.base import Base, Id, Moment
 
 
 class Identity(Base):
-    """A person's user id (`CC.…`, one for each business), or a former number, and the number now.
+    """A person's user id (`CC.…`, one per business) or former number, with the current number.
 
     `number` is the WhatsApp id, in E.164 digits.
     """

@@ -1,4 +1,4 @@
-"""Opt-outs: who wants no more messages."""
+"""Opt-outs: people who want no more messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.models.base import Base, Id, Moment
 
 
 class OptOutSource(StrEnum):
-    """How somebody came to be opted out."""
+    """How an opt-out was made."""
 
     MANUAL = "manual"
     IMPORT = "import"
@@ -21,9 +21,9 @@ class OptOutSource(StrEnum):
 
 
 class OptOut(Base):
-    """A recipient who wants no more messages from a session; its broadcasts leave them out.
+    """A recipient who wants no more messages from a session; its broadcasts skip the recipient.
 
-    `source` is null where a version before 1.1 stored it.
+    `source` is null if a version before 1.1 stored it.
     """
 
     __tablename__ = "opt_outs"

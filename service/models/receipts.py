@@ -1,4 +1,4 @@
-"""Receipts: what providers say later, and what it takes to know whom they mean."""
+"""Receipts: later reports of providers, until they are applied."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from service.models.base import Base, Id, Moment
 
 
 class WaitingReceipt(Base):
-    """A provider's word that has arrived and is not applied yet.
+    """A receipt that has arrived and is not applied yet.
 
-    The webhook stores it and answers; a dispatcher applies it. `delivery_id` and `part` are known
-    where the provider gave our reference back, else `message_id` leads to them, with the help of
-    `recipients`: the forms of one recipient, with blanks between. `kind` is the class of the error,
-    where it is one, and `wait` its seconds. `due_at` moves on while the delivery it
-    speaks of is still being sent.
+    The webhook stores it and answers; a dispatcher applies it. `delivery_id` and `part` are set if
+    the provider returned our reference. Otherwise `message_id` identifies them, together with
+    `recipients`: the possible forms of the recipient, separated by spaces. For a failure, `kind` is
+    the class of the error and `wait` its seconds. `due_at` is postponed while the delivery is still
+    being sent.
     """
 
     __tablename__ = "waiting_receipts"

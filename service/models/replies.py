@@ -1,4 +1,4 @@
-"""Replies: what people write to a session."""
+"""Replies: messages from recipients to a session."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ _UNSETTLED = text("settled_at IS NULL")
 
 
 class Reply(Base):
-    """A message that somebody wrote to a session.
+    """A message from a person to a session.
 
-    `recipient` is the writer, in the form in which deliveries have them; `forms` are all forms in
-    which they may have been addressed, with blanks between. `word` is the text as keywords are
-    compared: replies of one word are counted together. `context_id` is the provider's id of the
-    message that was answered. `opt_out` is `stop` or `start` where the text was such a keyword, and
-    `confirmation` the text that is sent back. `written_at` is the provider's time.
+    `recipient` is the sender, in the form that deliveries use. `forms` has all forms under which
+    the sender may have been addressed, separated by spaces. `word` is the text, normalised for
+    comparison with keywords: replies with the same word are counted together. `context_id` is the
+    provider's id of the message that the reply quotes. `opt_out` is `stop` or `start` if the text
+    is such a keyword, and `confirmation` is the text sent back. `written_at` is the provider's
+    time.
 
-    `broadcast_id` and `delivery_id` are what the writer got last, or answered; null until
-    `settled_at`, and for somebody who got nothing.
+    `broadcast_id` and `delivery_id` are the quoted message, or the last one that the sender got.
+    They are null until `settled_at`, and for senders who got no message.
     """
 
     __tablename__ = "replies"

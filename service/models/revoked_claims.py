@@ -1,4 +1,4 @@
-"""Revoked claims: deliveries that a dispatcher holds and must not begin any more."""
+"""Revoked claims: claimed deliveries that a dispatcher must no longer begin."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from service.models.base import Base, Id, Moment
 
 
 class RevokedClaim(Base):
-    """A claim whose recipient has opted out since; its dispatcher deletes the row once it knows.
+    """A claim whose recipient has since opted out. Its dispatcher deletes the row after reading it.
 
-    `claimed_at` is the moment of the claim, which tells it from a later one on the same delivery.
+    `claimed_at` is the time of the claim. It distinguishes later claims on the same delivery.
     """
 
     __tablename__ = "revoked_claims"

@@ -1,4 +1,4 @@
-"""Sent parts: which delivery a provider's message id means."""
+"""Sent parts: the delivery that belongs to a provider's message id."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from service.models.base import Base, Id
 
 
 class SentPart(Base):
-    """Which part of which delivery a provider's message id means.
+    """The delivery and part that belong to a provider's message id.
 
-    Only for channels that do not give our reference back in their receipts.
+    Only channels whose receipts do not return our reference need it.
     """
 
     __tablename__ = "sent_parts"

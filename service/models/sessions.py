@@ -12,7 +12,7 @@ from service.database import now_ms
 from service.models.base import Base, Id, Moment, Object
 
 FOREVER = 253_402_300_799_999
-"""The `held_until` of what somebody has to mend: the last moment of the year 9999."""
+"""The `held_until` of a session that somebody has to repair: the last millisecond of 9999."""
 
 
 class SessionStatus(StrEnum):
@@ -24,7 +24,7 @@ class SessionStatus(StrEnum):
 
 
 class OnUncertain(StrEnum):
-    """What becomes of a delivery that the provider may or may not have taken."""
+    """The treatment of a delivery that the provider may have accepted."""
 
     HOLD = "hold"
     RESEND = "resend"
@@ -33,19 +33,19 @@ class OnUncertain(StrEnum):
 class Session(Object, Base):
     """A sending account: a channel, its credentials and its rate.
 
-    `settings` are the channel's public ones, `secrets` the rest of them, encrypted with the key of
-    the mark `sealed_by`; where that is null, an older version or nobody has encrypted them.
-    `rate` in provider messages a second, None for no limit of ours; `concurrency` is how many may
-    be under way at once in each process, None for the channel's own number; `paced_until` is the
-    time in microseconds up to which that rate is spoken for (GCRA's theoretical arrival time).
-    It is held until `held_until`, for `hold_reason`; what lies in the past holds nothing. While it
-    is blocked, `rests_until` and `rest_reason` are the hold that follows once it is mended.
-    `prices` has a `currency` and the price of a message in some `countries`, for previews alone.
-    `window` has the days and hours at which it sends; claims read `opens_at` and `closes_at`, the
-    span of it that is open or the next one, which the sweep moves on.
-    `health` is what the provider said last of the account's quality and limits; `templates_at` is
-    when its templates were fetched.
-    `token_digest` is the SHA-256 of the session's own token, None while it has none.
+    `settings` are the channel's public settings. `secrets` are the others, encrypted with the key
+    that `sealed_by` identifies; null: an older version encrypted them, or they are not encrypted.
+    `rate` is in provider messages per second; None: no limit. `concurrency` limits messages under
+    way in each process; None: the channel's default. `paced_until` is the time in microseconds up
+    to which the rate is used (GCRA's theoretical arrival time).
+    The session is held until `held_until`, because of `hold_reason`; a past time does not hold it.
+    While it is blocked, `rests_until` and `rest_reason` are the hold that follows the block.
+    `prices` has a `currency` and the price of a message in some `countries`, only for previews.
+    `window` has the days and hours at which it sends. Claims read `opens_at` and `closes_at`, its
+    open interval or the next one, which the sweep updates.
+    `health` is the provider's last report on the account's quality and limits. `templates_at` is
+    when its templates were fetched. `token_digest` is the SHA-256 of the session's own token; None:
+    it has no token.
     """
 
     __tablename__ = "sessions"
@@ -109,5 +109,5 @@ class Session(Object, Base):
 
     @property
     def throttled_until(self) -> int | None:
-        """When it goes on by itself, if it waits for that."""
+        """When it resumes by itself, if it is throttled."""
         return self.held_until if self.status == SessionStatus.THROTTLED else None

@@ -1,4 +1,4 @@
-"""Sign-ins: browsers that use the console, and links that let one in."""
+"""Sign-ins: browsers signed in to the console, and links that sign one in."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from service.models.base import Base, Id, Moment
 
 
 class SignIn(Base):
-    """A browser that has signed in, or with `is_link` a link that signs one in once.
+    """A signed-in browser or, with `is_link`, a link that signs in a browser once.
 
     `digest` is the SHA-256 of the secret in the cookie or the link. `token_id` is the token that
-    was used, null for a link. `scopes` are words with blanks between.
+    was used; null for a link. `scopes` are separated by spaces.
     """
 
     __tablename__ = "sign_ins"

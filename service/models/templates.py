@@ -11,10 +11,11 @@ from service.models.base import Base, Id, Moment
 
 
 class Template(Base):
-    """A template as the provider described it last.
+    """A template, as the provider last described it.
 
-    `status`, `category` and `quality` are the provider's words. `parameters` are the gaps of each
-    component; null where only a webhook spoke of the template. `reason` says why it cannot be used.
+    `status`, `category` and `quality` are the provider's terms. `parameters` are the placeholders
+    of each component; null if only a webhook has reported the template. `reason` says why it cannot
+    be used.
     """
 
     __tablename__ = "templates"

@@ -1,4 +1,4 @@
-"""Timeline buckets: how the counters of a broadcast moved over time."""
+"""Timeline buckets: how the counters of a broadcast changed over time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def _moved() -> Mapped[int]:
 
 
 class TimelineBucket(Base):
-    """By how much each counter of a broadcast moved in the span that begins at `start`.
+    """The change of each counter of a broadcast in the interval that begins at `start`.
 
-    A delivery that goes from sent to delivered moves both, so the sums of all buckets are the
+    A delivery that goes from sent to delivered changes both, so the sum of all buckets equals the
     counters.
     """
 

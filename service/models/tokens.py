@@ -12,9 +12,9 @@ from service.models.base import Base, Id, Moment, Object
 
 
 class Token(Object, Base):
-    """A credential of a client; only its SHA-256 is kept.
+    """A credential of a client. Only its SHA-256 is stored.
 
-    `scopes` are words with blanks between. `prefix` is the part that may be shown.
+    `scopes` are separated by spaces. `prefix` is the part that may be shown.
     """
 
     __tablename__ = "tokens"

@@ -208,7 +208,7 @@ def test_a_worker_outlives_what_befalls_its_database_and_can_be_stopped_meanwhil
         queue.await_status(first, "completed")
         second = begin(queue)
         with away(queue.database, postgres_server):
-            until(lambda: "the worker broke off" in workers.log(queue).read_text())
+            until(lambda: "the worker failed" in workers.log(queue).read_text())
         queue.await_status(second, "completed")
         third = queue.broadcast(GRACE)
         queue.await_status(third, "completed")

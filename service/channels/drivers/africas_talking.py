@@ -38,16 +38,16 @@ _TAKEN: Final = frozenset({100, 101, 102})
 CODES: Final = Codes(
     "Africa's Talking",
     {
-        401: Code(About.REQUEST, "Africa's Talking holds the message back as a risk."),
+        401: Code(About.REQUEST, "Africa's Talking held the message as a risk."),
         402: Code(About.ACCOUNT, "The sender is not registered for this account."),
         403: Code(About.RECIPIENT, "This is not a valid number."),
-        404: Code(About.RECIPIENT, "Numbers of this kind are not served."),
-        405: Code(About.ACCOUNT, "The account has not enough money."),
+        404: Code(About.RECIPIENT, "This type of number is not supported."),
+        405: Code(About.ACCOUNT, "The account's balance is too low."),
         406: Code(About.OPT_OUT, "This person wants no more messages from this sender."),
         407: Code(About.RECIPIENT, "There is no route to this number."),
         409: Code(About.RECIPIENT, "This number is on the carrier's do-not-disturb list."),
-        500: Code(About.PASSING, "Africa's Talking had a passing fault."),
-        501: Code(About.PASSING, "The carrier's gateway had a passing fault."),
+        500: Code(About.PASSING, "Africa's Talking had a temporary error."),
+        501: Code(About.PASSING, "The carrier's gateway had a temporary error."),
         502: Code(About.RECIPIENT, "The carrier's gateway refused the message."),
     },
 )
@@ -57,15 +57,15 @@ REASONS: Final = Codes(
     "Africa's Talking",
     {
         "DeliveryFailure": Code(About.RECIPIENT, "The carrier could not deliver the message."),
-        "DoNotDisturbRejection": Code(About.RECIPIENT, "This number takes no advertisements."),
+        "DoNotDisturbRejection": Code(About.RECIPIENT, "This number accepts no promotions."),
         "InsufficientCredit": Code(About.RECIPIENT, "The person's account has no credit."),
         "NotNetworkSubscriber": Code(About.RECIPIENT, "The carrier does not know this number."),
         "UserAccountSuspended": Code(About.RECIPIENT, "The person's account is suspended."),
         "UserDoesNotExist": Code(About.RECIPIENT, "The carrier does not know this number."),
         "UserInBlackList": Code(About.OPT_OUT, "This person wants no messages from this sender."),
-        "UserIsInactive": Code(About.RECIPIENT, "The telephone is not in use."),
-        "AbsentSubscriber": Code(About.RECIPIENT, "The telephone was out of reach."),
-        "Expired": Code(About.RECIPIENT, "The telephone was out of reach for too long."),
+        "UserIsInactive": Code(About.RECIPIENT, "The phone is not in use."),
+        "AbsentSubscriber": Code(About.RECIPIENT, "The phone was unreachable."),
+        "Expired": Code(About.RECIPIENT, "The phone was unreachable for too long."),
         "Failed": Code(About.RECIPIENT, "The message was not delivered."),
         "Rejected": Code(About.RECIPIENT, "The carrier refused the message."),
     },
@@ -82,7 +82,7 @@ _STATES: Final = {
 
 
 class Settings(SmsSettings):
-    """An application of Africa's Talking; `sandbox` names the one for trials."""
+    """An Africa's Talking application; `sandbox` is the one for tests."""
 
     username = fields.String(
         required=True,
@@ -96,7 +96,7 @@ class Settings(SmsSettings):
 
 
 def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
-    """Return what a delivery report or an inbound message says; raises UnreadableReportError."""
+    """Parse a delivery report or an inbound message; raises UnreadableReportError."""
     del settings
     said, report = reports.form(body), Report()
     if "text" in said and "from" in said:
@@ -121,7 +121,7 @@ class AfricasTalking:
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:  # noqa: ARG002 - as all
-        """Open the account; no call goes out yet."""
+        """Open the account without any request."""
         settings = self._settings = account.settings
         base = str(settings.get("base_url", BASE_URL)).rstrip("/")
         who = urlencode({"username": settings["username"]})
@@ -132,15 +132,15 @@ class AfricasTalking:
         self._headers = (f"apiKey: {settings['api_key']}", "Accept: application/json", FORM)
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Put the message into one text; raises UnsupportedContentError."""
+        """Convert the message to one text; raises UnsupportedContentError."""
         return messages.plan(content, self._settings)
 
     def segments(self, text: str) -> int | None:
-        """Return how many segments a text takes."""
+        """Return how many segments a text has."""
         return segments.count(text).segments
 
     def prepare(self, part: Part) -> bytes:
-        """Render the form but for the recipient."""
+        """Render the form without the recipient."""
         return f"{self._common}&{urlencode({'message': messages.body(part)})}&to=%2B".encode()
 
     def send(self, recipient: str, prepared: bytes, reference: str) -> Conversation[str]:  # noqa: ARG002 - it takes no reference
@@ -153,21 +153,21 @@ class AfricasTalking:
         raise refusal(answer) if code is None else CODES.error(code, str(said.get("status") or ""))
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Say no: a repeated request is sent a second time."""
+        """Return False: a repeated request is sent a second time."""
         return result(value=False)
 
     def check(self) -> Conversation[None]:
-        """Ask about the application; raises SendError if it cannot send."""
+        """Check the application; raises SendError if it cannot send."""
         answer = yield get(self._user, self._headers)
         if not answer.accepted:
             raise refusal(answer)
         if "UserData" not in reports.json_object(answer.body):
-            reason = "The address does not answer as Africa's Talking does; check the base URL."
+            reason = "This server does not answer like Africa's Talking. Check the base URL."
             raise BlockedError(reason, code="not_africas_talking")
 
 
 def _entry(answer: Answer) -> Mapping[str, Any]:
-    """Return what an answer says of its only recipient; raises SendError where it has none."""
+    """Return an answer's entry for its only recipient; raises SendError if it has none."""
     data = reports.json_object(answer.body).get("SMSMessageData")
     told = data if isinstance(data, dict) else {}
     recipients = told.get("Recipients")
@@ -177,7 +177,7 @@ def _entry(answer: Answer) -> Mapping[str, Any]:
 
 
 def _refused(answer: Answer, said: str) -> SendError:
-    """Return what an answer without recipients means: its message has the reason."""
+    """Return the error for an answer without recipients: its message has the reason."""
     if "InvalidSenderId" in said:
         return CODES.error(402)
     return refusal(answer, said)

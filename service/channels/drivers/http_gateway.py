@@ -1,4 +1,4 @@
-"""Any SMS gateway with an HTTP interface, by a description in the session.
+"""Any SMS gateway with an HTTP API, configured by a description in the session.
 
 `docs/gateways/` has descriptions of gateways. The idea is RapidPro's external channel
 (https://help.nyaruka.com/en/article/external-api-channels).
@@ -39,14 +39,14 @@ _PATH: Final = r"(/[!-~]{0,1024})?\Z"
 
 
 class Settings(SmsSettings):
-    """Where a gateway is, what it is told, and what its answers mean."""
+    """The description of a gateway: its URL, its requests and its answers."""
 
     base_url = BaseUrl(required=True)
     path = fields.String(load_default="", validate=validate.Regexp(_PATH))
     format = fields.String(
         load_default="json",
         validate=validate.OneOf(("json", "form", "query")),
-        metadata={"description": "How the body is sent; `query`: in the URL of a GET"},
+        metadata={"description": "The encoding of the body; `query`: in the URL of a GET"},
     )
     headers = descriptions.HEADERS
     body = fields.Dict(keys=fields.String(), required=True, validate=descriptions.small)
@@ -55,7 +55,7 @@ class Settings(SmsSettings):
     accepted = fields.Nested(descriptions.ConditionSchema)
     id = descriptions.Place(metadata={"description": "Where an answer has the message's id"})
     code = descriptions.Place(metadata={"description": "Where an answer has the error's code"})
-    reason = descriptions.Place(metadata={"description": "Where an answer has the error's words"})
+    reason = descriptions.Place(metadata={"description": "Where an answer has the error's text"})
     codes = descriptions.CODES
     receipt = fields.Nested(descriptions.ReceiptSchema)
     inbound = fields.Nested(descriptions.InboundSchema)
@@ -64,19 +64,19 @@ class Settings(SmsSettings):
 
     @validates_schema
     def knows_placeholders(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a placeholder that nothing fills, and a body that names nobody."""
+        """Refuse unknown placeholders, and a body without recipient or text."""
         known = descriptions.PLACEHOLDERS | data["secrets"].keys()
         for field in ("path", "headers", "body", "check"):
             if unknown := sorted(set(descriptions.names(data[field])) - known):
-                message = f"There is no value for {{{{{unknown[0]}}}}}: put it into `secrets`."
+                message = f"Unknown placeholder {{{{{unknown[0]}}}}}. Add its value to `secrets`."
                 raise ValidationError(message, field)
         if not {"to", "text"} <= {*descriptions.names([data["body"], data["path"]])}:
-            message = "Must have {{to}} and {{text}}."
+            message = "Must contain {{to}} and {{text}}."
             raise ValidationError(message, "body")
 
 
 def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
-    """Return what a report says, in JSON, in a form or in a query."""
+    """Parse a report in JSON, a form or a query."""
     report = Report()
     said = parsed(body) if body.lstrip()[:1] in {b"{", b"["} else reports.form(body)
     described = settings.get("inbound")
@@ -104,13 +104,13 @@ def _read_receipt(report: Report, said: Any, described: Mapping[str, Any]) -> No
     elif word in states:
         state = ReceiptState(states[word])
         reason = descriptions.find(said, described.get("reason") or "-")
-        error = PermanentError(reason or f"The gateway says: {word}.", code=word)
+        error = PermanentError(reason or f"The gateway reported {word}.", code=word)
         failed = state is ReceiptState.FAILED
         report.words.append(Receipt(known_as, state, error=error if failed else None))
 
 
 class HttpGateway:
-    """A driver for one account of a gateway that is described."""
+    """A driver for one account of a described gateway."""
 
     name: ClassVar[str] = "http_gateway"
     reaches_groups: ClassVar[bool] = False
@@ -120,7 +120,7 @@ class HttpGateway:
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:
-        """Open the account; no call goes out yet."""
+        """Open the account without any request."""
         settings = self._settings = account.settings
         webhook = context.webhook_url(account.session_id)
         token = quote(str(settings.get("webhook_token") or ""))
@@ -137,11 +137,11 @@ class HttpGateway:
         self._codes = descriptions.codes(settings.get("codes") or {})
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Put the message into one text; raises UnsupportedContentError."""
+        """Convert the message to one text; raises UnsupportedContentError."""
         return messages.plan(content, self._settings)
 
     def segments(self, text: str) -> int | None:
-        """Return how many segments a text takes."""
+        """Return how many segments a text has."""
         return segments.count(text).segments
 
     def prepare(self, part: Part) -> str:
@@ -149,7 +149,7 @@ class HttpGateway:
         return messages.body(part)
 
     def send(self, recipient: str, prepared: str, reference: str) -> Conversation[str]:
-        """Send one message and return the gateway's id of it; raises SendError."""
+        """Send one message and return the gateway's id for it; raises SendError."""
         number = f"+{recipient}" if self._settings.get("plus") else recipient
         alphabet = segments.alphabet_of(prepared)
         message = {
@@ -167,14 +167,14 @@ class HttpGateway:
             return reference
         if known_as := descriptions.find(said, at):
             return known_as
-        raise UncertainError("The gateway's answer has no id of the message.", code="no_id")
+        raise UncertainError("The gateway's answer has no message id.", code="no_id")
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Say no: a gateway sends a repeated request a second time."""
+        """Return False: a gateway sends a repeated request a second time."""
         return result(value=False)
 
     def check(self) -> Conversation[None]:
-        """Ask for what the description says, if anything; raises SendError if that is refused."""
+        """Send the description's check request, if any; raises SendError if it is refused."""
         path = self._settings.get("check")
         if path:
             url = self._base + descriptions.fill(path, {**self._values, **_NOBODY}, quote)
@@ -192,7 +192,7 @@ class HttpGateway:
         return post(url, encoded.encode(), self._headers)
 
     def _refused(self, answer: Answer, said: Any) -> SendError:
-        """Return what an answer means that accepted nothing."""
+        """Return the error for an answer that did not accept the message."""
         reason = descriptions.find(said, self._settings.get("reason") or "-")
         code = descriptions.find(said, self._settings.get("code") or "-")
         if code in self._codes or (code and answer.accepted):
@@ -204,7 +204,7 @@ _NOBODY: Final = dict.fromkeys(("to", "text", "reference", "alphabet"), "")
 
 
 def _read(body: bytes) -> Any:
-    """Return an answer's JSON, or its text where it is none."""
+    """Return an answer's JSON, or its text if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

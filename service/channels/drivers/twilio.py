@@ -46,7 +46,7 @@ CODES: Final = Codes(
         20003: Code(About.ACCOUNT, "Twilio refuses the account's credentials."),
         20005: Code(About.ACCOUNT, "The Twilio account is not active."),
         20429: Code(About.LIMIT, "Too many requests to Twilio at the same time."),
-        20500: Code(About.PASSING, "Twilio had a passing fault."),
+        20500: Code(About.PASSING, "Twilio had a temporary error."),
         20503: Code(About.PASSING, "Twilio is not available."),
         21211: Code(About.RECIPIENT, "This is not a valid number."),
         21212: Code(About.ACCOUNT, "The sender is not valid."),
@@ -62,10 +62,10 @@ CODES: Final = Codes(
         21660: Code(About.ACCOUNT, "The sender does not belong to this account."),
         30001: Code(About.LIMIT, "The sender's queue at Twilio is full."),
         30002: Code(About.ACCOUNT, "Twilio has suspended the account."),
-        30003: Code(About.RECIPIENT, "The telephone is unreachable or switched off."),
+        30003: Code(About.RECIPIENT, "The phone is unreachable or switched off."),
         30004: Code(About.RECIPIENT, "The person or the carrier blocks messages."),
         30005: Code(About.RECIPIENT, "The carrier does not know this number."),
-        30006: Code(About.RECIPIENT, "This is a landline, or its carrier is out of reach."),
+        30006: Code(About.RECIPIENT, "This is a landline, or its carrier is unreachable."),
         30007: Code(About.RECIPIENT, "The carrier filtered the message."),
         30008: Code(About.RECIPIENT, "The carrier gave no reason."),
         30010: Code(About.REQUEST, "The message costs more than the session's highest price."),
@@ -107,14 +107,14 @@ class Settings(SmsSettings):
 
     @validates_schema
     def has_sender(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse an account that has nothing to send from."""
+        """Refuse an account without a sender."""
         if not (data.get("sender") or data.get("messaging_service_sid")):
-            message = "Give a sender or a messaging_service_sid."
+            message = "Set `sender` or `messaging_service_sid`."
             raise ValidationError(message, "sender")
 
 
 def is_authentic(call: WebhookCall, settings: Mapping[str, Any]) -> bool:
-    """Tell whether Twilio signed a form: the URL, then each field by its name.
+    """Return whether Twilio signed a form: the URL, then all fields sorted by name.
 
     https://www.twilio.com/docs/usage/security#validating-requests
     """
@@ -125,7 +125,7 @@ def is_authentic(call: WebhookCall, settings: Mapping[str, Any]) -> bool:
 
 
 def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
-    """Return what a status callback or an inbound message says; raises UnreadableReportError."""
+    """Parse a status callback or an inbound message; raises UnreadableReportError."""
     del settings
     said, report = reports.form(body), Report()
     if "Body" in said and "From" in said:
@@ -151,7 +151,7 @@ class Twilio:
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:
-        """Open the account; no call goes out yet."""
+        """Open the account without any request."""
         settings = self._settings = account.settings
         sid, base = settings["account_sid"], str(settings.get("base_url", BASE_URL)).rstrip("/")
         pair = base64.b64encode(f"{sid}:{settings['auth_token']}".encode()).decode()
@@ -167,19 +167,19 @@ class Twilio:
         self._common = urlencode({name: value for name, value in given.items() if value})
 
     def plan(self, content: Content) -> tuple[Part, ...]:
-        """Put the message into one text; raises UnsupportedContentError."""
+        """Convert the message to one text; raises UnsupportedContentError."""
         return messages.plan(content, self._settings)
 
     def segments(self, text: str) -> int | None:
-        """Return how many segments a text takes."""
+        """Return how many segments a text has."""
         return segments.count(text).segments
 
     def prepare(self, part: Part) -> bytes:
-        """Render the form but for the recipient."""
+        """Render the form without the recipient."""
         return f"{self._common}&{urlencode({'Body': messages.body(part)})}&To=%2B".encode()
 
     def send(self, recipient: str, prepared: bytes, reference: str) -> Conversation[str]:  # noqa: ARG002 - Twilio takes no reference
-        """Send one message and return Twilio's id of it; raises SendError."""
+        """Send one message and return Twilio's id for it; raises SendError."""
         if reason := messages.refuse_name(self._sender, recipient):
             raise PermanentError(reason, code="sender")
         answer = yield post(self._messages, prepared + recipient.encode(), self._headers)
@@ -189,11 +189,11 @@ class Twilio:
         raise _refused(answer, said)
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Say no: Twilio sends a repeated request a second time."""
+        """Return False: Twilio sends a repeated request a second time."""
         return result(value=False)
 
     def check(self) -> Conversation[None]:
-        """Ask Twilio about the account; raises SendError if it cannot send."""
+        """Check the account at Twilio; raises SendError if it cannot send."""
         answer = yield get(f"{self._node}.json", self._headers)
         said = reports.json_object(answer.body)
         if not answer.accepted:
@@ -203,7 +203,7 @@ class Twilio:
 
 
 def _refused(answer: Answer, said: Mapping[str, Any]) -> SendError:
-    """Return what an answer means that accepted nothing."""
+    """Return the error for an answer that did not accept the message."""
     code = reports.number(said.get("code"))
     is_of_server = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if code is None or (code not in CODES and (is_of_server or answer.status == _TOO_MANY)):

@@ -1,1 +1,1 @@
-"""SMS: what all channels that send short messages have in common."""
+"""SMS: the code that all SMS channels share."""

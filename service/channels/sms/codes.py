@@ -1,4 +1,4 @@
-"""What a gateway's codes mean: tables of drivers, and the error that each entry stands for."""
+"""Tables of gateways' error codes, and the error for each code."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from service.channels.base import (
 
 
 class About(Enum):
-    """Whom or what a code is about."""
+    """The subject of an error code, which decides the error class."""
 
     RECIPIENT = "this recipient cannot be reached"
-    OPT_OUT = "this recipient wants no more messages"
-    REQUEST = "the message is refused for everybody"
+    OPT_OUT = "this recipient has opted out"
+    REQUEST = "the message is refused for all recipients"
     ACCOUNT = "the account cannot send until somebody fixes it"
-    LIMIT = "the account sends too much: it rests"
-    PASSING = "a fault that passes"
+    LIMIT = "the account exceeds a limit and must wait"
+    PASSING = "a temporary error"
 
 
 class Code(NamedTuple):
-    """An entry of a table: whom it is about, our words for it, if any, and seconds to wait."""
+    """A table entry: its subject, our text for it, if any, and the seconds to wait."""
 
     about: About
     reason: str = ""
@@ -36,18 +36,18 @@ class Code(NamedTuple):
 
 
 class Codes:
-    """A gateway's table of codes, which are numbers or words."""
+    """A gateway's table of error codes, which are numbers or words."""
 
     def __init__(self, gateway: str, table: Mapping[Any, Code]) -> None:
         self._gateway = gateway
         self._table = table
 
     def __contains__(self, word: object) -> bool:
-        """Tell whether a code is in the table."""
+        """Return whether a code is in the table."""
         return word in self._table
 
     def error(self, word: int | str, said: str = "", *, wait: float = 0.0) -> SendError:
-        """Return what a code means; `said` are the gateway's words, `wait` its seconds."""
+        """Return the error for a code; `said` is the gateway's text, `wait` its seconds."""
         code, name = self._table.get(word), str(word)
         if code is None:
             reason = said or f"{self._gateway} refused the message with the code {name}."

@@ -1,6 +1,6 @@
-"""Descriptions of gateways: how a request is written, and where its answer says what.
+"""Gateway descriptions: how to write a request, and where its answer has each value.
 
-All of it is data: a description loads nothing, runs nothing and has no patterns.
+A description is only data: it loads nothing, runs nothing and has no regular expressions.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from service.channels.sms.segments import Alphabet
 
 PLACEHOLDERS: Final = frozenset({"to", "text", "sender", "reference", "webhook", "alphabet"})
 MOST_BYTES: Final = 8_192
-"""Bytes of JSON that a description's body and headers may have."""
+"""Maximum bytes of JSON in a description's body and headers."""
 
 _GAP: Final = re.compile(r"\{\{([a-z0-9_]{1,32})\}\}")
 _LINE: Final = validate.Regexp(r"[ -~]{0,1024}\Z", error="Must be printable ASCII in one line.")
 _PATH: Final = validate.Regexp(
     r"[A-Za-z0-9_\-]{1,64}(\.[A-Za-z0-9_\-]{1,64}){0,9}\Z",
-    error="Must be names with dots between, such as messages.0.id.",
+    error="Must be names separated by dots, such as messages.0.id.",
 )
 
 
@@ -43,7 +43,7 @@ _MARK: Final = fields.String(validate=validate.Length(max=256))
 
 
 class Place(fields.Field[Any]):
-    """Where a value stands: a path in JSON or a form, or marks before and after it in a text."""
+    """The location of a value: a path in JSON or a form, or the texts before and after it."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> Any:
         del attr, data
@@ -57,7 +57,7 @@ class Place(fields.Field[Any]):
 
 
 class ConditionSchema(Schema):
-    """What stands at a place: one of these values."""
+    """A condition: the value at a place is one of these values."""
 
     at = Place(required=True)
     values = fields.List(
@@ -66,7 +66,7 @@ class ConditionSchema(Schema):
 
 
 class ReceiptSchema(Schema):
-    """Where a report says what; `each` is the list of reports, where there are several."""
+    """Where a report has each value; `each` is the path of a list of reports."""
 
     each = Place()
     id = Place(required=True)
@@ -80,9 +80,9 @@ class ReceiptSchema(Schema):
 
 
 class InboundSchema(Schema):
-    """Where a message that somebody wrote has what; `each` is the list, where there are several.
+    """Where an inbound message has each value; `each` is the path of a list of messages.
 
-    `where` tells it from a report on a message of ours, if both look alike.
+    `where` is a condition that distinguishes it from a delivery report.
     """
 
     where = fields.Nested(ConditionSchema)
@@ -93,7 +93,7 @@ class InboundSchema(Schema):
 
 
 def codes(given: Mapping[str, list[str]]) -> Codes:
-    """Return the table of codes that a description has, by whom they are about."""
+    """Return a description's table of codes; `given` lists codes by subject."""
     named = {about.name.lower(): about for about in About}
     table = {word: Code(named[name]) for name, words in given.items() for word in words}
     return Codes("The gateway", table)
@@ -103,14 +103,14 @@ ALPHABETS: Final = fields.Dict(
     keys=fields.String(validate=validate.OneOf(list(Alphabet))),
     values=fields.String(validate=_LINE),
     load_default=dict,
-    metadata={"description": "The gateway's words for `gsm-7` and `ucs-2`, for {{alphabet}}"},
+    metadata={"description": "The gateway's names of `gsm-7` and `ucs-2`, for {{alphabet}}"},
 )
 
 CODES: Final = fields.Dict(
     keys=fields.String(validate=validate.OneOf([about.name.lower() for about in About])),
     values=fields.List(fields.String(validate=_LINE), validate=validate.Length(1, 100)),
     load_default=dict,
-    metadata={"description": "What the gateway's codes are about"},
+    metadata={"description": "The gateway's error codes, by subject"},
 )
 
 _HEADER: Final = validate.Regexp(
@@ -152,8 +152,7 @@ def names(value: Any) -> Iterator[str]:
 def fill(value: Any, values: Mapping[str, str], write: Callable[[str], str] = str) -> Any:
     """Return a description with values in place of its placeholders.
 
-    Each text is read once: a value that looks like a placeholder stays as it is. `write` escapes a
-    value for its place.
+    A value that looks like a placeholder stays unchanged. `write` escapes a value for its place.
     """
     if isinstance(value, str):
         return _GAP.sub(lambda gap: write(values[gap[1]]), value)
@@ -163,7 +162,7 @@ def fill(value: Any, values: Mapping[str, str], write: Callable[[str], str] = st
 
 
 def find(said: Any, at: Any) -> str:
-    """Return the value at a place, as text; empty where there is none."""
+    """Return the value at a place as text, or an empty text."""
     if isinstance(at, Mapping):
         return _between(said, at) if isinstance(said, str) else ""
     for name in str(at).split("."):
@@ -172,12 +171,12 @@ def find(said: Any, at: Any) -> str:
 
 
 def holds(said: Any, condition: Mapping[str, Any] | None) -> bool:
-    """Tell whether one of the values stands at a condition's place; no condition always holds."""
+    """Return whether a condition is true; None is always true."""
     return not condition or find(said, condition["at"]) in condition["values"]
 
 
 def objects(said: Any, at: str | None) -> list[Any]:
-    """Return the reports of a list, or the only one."""
+    """Return the list of reports, or a list with the only report."""
     for name in at.split(".") if at else ():
         said = _inner(said, name)
     return said if isinstance(said, list) else [said]

@@ -1,4 +1,4 @@
-"""A message as SMS carries it: one text; files and places go as links."""
+"""A message as SMS: a single text. Files and locations become links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.channels.settings import Secret
 from service.channels.sms import segments
 
 MOST_SEGMENTS: Final = 10
-"""Segments of one message: what most carriers join, and Twilio's limit of 1,600 characters."""
+"""Maximum segments of a message: most carriers join ten, and Twilio allows 1,600 characters."""
 
 FORM: Final = "Content-Type: application/x-www-form-urlencoded"
 
@@ -22,13 +22,13 @@ _MAP: Final = "https://www.google.com/maps/search/?api=1&query="
 
 _SENDER: Final = r"(\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &.\-_+]{1,11})\Z"
 _SENDER_RULE: Final = (
-    "Must be a number of 3 to 15 digits, or a name of up to 11 letters, digits, blanks and & . - _"
+    "Must be a number of 3 to 15 digits, or a name of up to 11 letters, digits, spaces and & . - _"
     " + with at least one letter."
 )
 
 
 class SmsSettings(Schema):
-    """What every SMS channel lets a session choose."""
+    """The settings of every SMS channel."""
 
     sender = fields.String(
         load_default="",
@@ -42,21 +42,21 @@ class SmsSettings(Schema):
     tidy = fields.Boolean(
         load_default=False,
         metadata={
-            "description": "Replace typographic characters, such as curly quotes, that would halve"
+            "description": "Replace typographic characters, such as curly quotes, which halve"
             " the room of each segment"
         },
     )
     webhook_token = Secret(
         load_default="",
-        description="A word that the provider's reports carry as `?token=` in their URL",
+        description="A secret that the provider's webhook URL must have as `?token=`",
     )
 
 
 def plan(content: Content, settings: Mapping[str, Any]) -> tuple[Text, ...]:
-    """Put a message into one text; raises UnsupportedContentError for what SMS cannot carry."""
+    """Convert a message to one text; raises UnsupportedContentError if SMS cannot carry it."""
     if content.template or content.contact:
         field = "message.template" if content.template else "message.contactId"
-        raise UnsupportedContentError(field, "SMS carries text only: write it into the text.")
+        raise UnsupportedContentError(field, "SMS carries only text. Put this into `message.text`.")
     words = [content.text] if content.text else []
     words += _links(content, may_link=bool(settings.get("links")))
     text = "\n".join(words)
@@ -73,20 +73,20 @@ def plan(content: Content, settings: Mapping[str, Any]) -> tuple[Text, ...]:
 
 
 def body(part: Part) -> str:
-    """Return the words of a part that `plan` made."""
+    """Return the text of a part that `plan` made."""
     if not isinstance(part, Text):
-        raise UnsupportedContentError("message", "SMS carries text only.")
+        raise UnsupportedContentError("message", "SMS carries only text.")
     return part.body
 
 
 def refuse_name(sender: str, recipient: str) -> str:
-    """Return why a sender's name cannot reach a recipient, or an empty text.
+    """Return why a sender name cannot reach a recipient, or an empty text.
 
-    Carriers in the United States and Canada take numbers only
+    Carriers in the United States and Canada accept only numbers
     (https://help.twilio.com/articles/223133767).
     """
     if recipient.startswith("1") and any(each.isalpha() for each in sender):
-        return "The United States and Canada take no messages from a sender's name, only a number."
+        return "Carriers in the United States and Canada accept only numbers as senders, not names."
     return ""
 
 
@@ -94,13 +94,13 @@ def _links(content: Content, *, may_link: bool) -> Iterator[str]:
     for number, media in enumerate(content.media):
         if not (may_link and media.url):
             reason = (
-                "SMS carries no files. With `PUBLIC_URL` set, a session with `links` sends a link."
+                "SMS carries no files. Set `PUBLIC_URL` and the session's `links` to send a link."
             )
             raise UnsupportedContentError(f"message.attachments.{number}", reason)
         yield _link(media)
     if content.location:
         if not may_link:
-            reason = "SMS carries no locations. A session with `links` sends a link to a map."
+            reason = "SMS carries no locations. Set the session's `links` to send a link to a map."
             raise UnsupportedContentError("message.location", reason)
         yield _place(content.location)
 

@@ -1,4 +1,4 @@
-"""Reports of SMS gateways: forms with a few fields, each about one message."""
+"""Webhook reports of SMS gateways: forms with a few fields about one message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_FIELDS = 100
 
 
 def form(body: bytes) -> dict[str, str]:
-    """Read an encoded form or a query; raises UnreadableReportError."""
+    """Parse a URL-encoded form or query; raises UnreadableReportError."""
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except ValueError as error:  # not UTF-8, or too many fields
@@ -22,14 +22,14 @@ def form(body: bytes) -> dict[str, str]:
 
 
 def has_token(call: WebhookCall, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a report's URL has the session's `webhook_token`."""
+    """Return whether a report's URL has the session's `webhook_token`."""
     token = str(settings.get("webhook_token") or "")
     said = call.query.get("token", "")
     return bool(token) and hmac.compare_digest(said.encode(), token.encode())
 
 
 def json_object(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object of an answer, empty where there is none."""
+    """Return the JSON object of an answer, or an empty one."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -38,16 +38,16 @@ def json_object(body: bytes) -> Mapping[str, Any]:
 
 
 def number(said: object) -> int | None:
-    """Return a code that is given as a number or in digits, None for anything else."""
+    """Return a code given as a number or as digits; None for anything else."""
     text = str(said)[:9]
     return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def digits(number: str) -> str:
-    """Return a number as recipients are stored."""
+    """Return a number in the form in which recipients are stored."""
     return number.strip().removeprefix("+")
 
 
 def inbound(message_id: str, sender: str, text: str) -> Inbound:
-    """Return a message that somebody wrote to the account."""
+    """Return an inbound message to the account."""
     return Inbound(message_id, digits(sender), "text", text)

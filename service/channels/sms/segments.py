@@ -1,7 +1,7 @@
-"""Alphabets and segments: how a text is cut into short messages, which are paid one by one.
+"""Alphabets and segments: how a text is split into segments, which are priced one by one.
 
-A message has 140 bytes. In the GSM alphabet that is 160 characters of 7 bits, else 70 of UCS-2. A
-longer text is cut into segments, each with a header of 6 bytes that lets the telephone join them
+A segment has 140 bytes: 160 characters of 7 bits in the GSM alphabet, or 70 in UCS-2. A longer
+text is split into segments with a header of 6 bytes each, by which the phone joins them
 (3GPP TS 23.038, https://www.3gpp.org/dynareport/23038.htm, and TS 23.040, 9.2.3.24.1).
 """
 
@@ -15,7 +15,7 @@ BASIC: Final = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-"""The characters of the GSM alphabet, by their code; 0x1b leads to the extension."""
+"""The characters of the GSM alphabet, by code; 0x1b is the escape to the extension table."""
 
 EXTENSION: Final = {
     "\f": 0x0A,
@@ -29,13 +29,13 @@ EXTENSION: Final = {
     "|": 0x40,
     "€": 0x65,
 }
-"""The characters that take two places, with the code after the escape."""
+"""The characters of the extension table, with the code after the escape."""
 
 _ONE: Final = frozenset(BASIC) - {"\x1b"}
 
 
 class Alphabet(StrEnum):
-    """How the characters of a text are written."""
+    """The character encoding of a text."""
 
     GSM = "gsm-7"
     UCS2 = "ucs-2"
@@ -68,11 +68,11 @@ _PLAIN: Final = str.maketrans(
         "®": "(R)",
     }
 )
-"""Typographic characters, and what a typewriter has for them."""
+"""Typographic characters and their plain replacements."""
 
 
 def count(text: str) -> Counted:
-    """Count the segments of a text; a text without characters takes one."""
+    """Count the segments of a text; an empty text has one."""
     alphabet = alphabet_of(text)
     sizes = [*_sizes(text, alphabet)]
     units = sum(sizes)
@@ -82,7 +82,7 @@ def count(text: str) -> Counted:
 
 
 def split(text: str) -> list[str]:
-    """Cut a text into its segments; no character is cut in two."""
+    """Split a text into its segments, never within a character."""
     alphabet = alphabet_of(text)
     sizes = [*_sizes(text, alphabet)]
     if sum(sizes) <= _ALONE[alphabet]:
@@ -98,16 +98,16 @@ def alphabet_of(text: str) -> Alphabet:
 
 
 def tidied(text: str) -> str:
-    """Replace typographic characters: a single one makes a text twice as dear.
+    """Replace typographic characters: a single one can double the price of a text.
 
-    A text that needs UCS-2 for another reason stays as it is.
+    A text that needs UCS-2 for another reason stays unchanged.
     """
     plain = text.translate(_PLAIN)
     return plain if alphabet_of(plain) is Alphabet.GSM else text
 
 
 def encode_gsm(text: str) -> bytes:
-    """Write a text of the GSM alphabet, one character a byte, as SMPP takes it."""
+    """Encode a text in the GSM alphabet with one byte per character, as SMPP expects."""
     written = bytearray()
     for each in text:
         if each in EXTENSION:

@@ -1,1 +1,1 @@
-"""The engine `procrastinate`: broadcasts reach a process as jobs of a queue."""
+"""The engine `procrastinate`: a process gets broadcasts as jobs from a queue."""

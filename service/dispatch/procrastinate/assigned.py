@@ -1,7 +1,7 @@
-"""The broadcasts that this process has been given to look at; it claims of no others.
+"""The broadcasts assigned to this process; it claims from no others.
 
-A job assigns a broadcast and ends when it is put away again. A broadcast whose job was
-broken off, as happens when the database is away, stays assigned until its turn is over.
+A job assigns a broadcast and ends when the broadcast is released. If the job is interrupted, for
+example because the database is unreachable, the broadcast stays assigned until its turn ends.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from service.database import Database, now_ms
 from service.dispatch.loop import Loop
 
 TURN = 10.0
-"""Seconds after which a broadcast makes room where others wait for theirs."""
+"""Seconds after which a broadcast is released if others wait."""
 
 LONGEST_TURN = 30.0
-"""Seconds after which any broadcast is given back to the queue, if only to be taken up again."""
+"""Seconds after which every broadcast goes back to the queue, even if no other waits."""
 
 _MOST_DEFERRALS = 4
-"""How often the wait of a job that is put off doubles, from a second."""
+"""How many times the delay of a deferred job doubles, starting at one second."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A broadcast that came with a job; `done` lets the job end."""
+    """An assigned broadcast and its job; `done` ends the job."""
 
     job: Job
     done: Future[None]
     since: float = field(default_factory=time.monotonic)
 
     def age(self) -> float:
-        """Return how many seconds ago it came."""
+        """Return how many seconds ago the broadcast was assigned."""
         return time.monotonic() - self.since
 
     def rests(self, looks: dict[str, int], now: int) -> bool:
-        """Tell whether there is nothing to do for it, by the moments of the next looks."""
+        """Return whether it has nothing to do now; `looks` has the times of the next checks."""
         return looks.get(self.job.broadcast_id, math.inf) > now
 
 
 class AssignedBroadcasts:
-    """The broadcasts at hand; its loop puts away those with nothing to do."""
+    """The assigned broadcasts. Its loop releases those with nothing to do."""
 
     def __init__(
         self, settings: Settings, database: Database, on_taken: Callable[[], None]
@@ -64,17 +64,18 @@ class AssignedBroadcasts:
         self.loop = Loop("assigned", self.turn)
 
     def broadcast_ids(self) -> list[str]:
-        """Return the broadcasts of which may be claimed."""
+        """Return the broadcasts that may be claimed from."""
         with self._lock:
             return list(self._folders)
 
     def take(self, job: Job) -> Future[None]:
-        """Take a broadcast; return what is done when it is put away.
+        """Assign a broadcast; return a future that is done when the broadcast is released.
 
-        What lies here already is put off: to take it twice would keep another worker from it.
+        If the broadcast is already assigned here, the job is deferred: a second one would keep
+        other workers from it.
         """
         folder = _Folder(job, Future())
-        # From here on it cannot be cancelled with the job: `turn` will end it.
+        # From here on, cancelling the job does not cancel the future: `turn` ends it.
         folder.done.set_running_or_notify_cancel()
         with self._lock:
             if self._is_closed:
@@ -87,9 +88,9 @@ class AssignedBroadcasts:
         return folder.done
 
     def turn(self) -> float:
-        """Put away what has nothing to do or has had its turn; return seconds until the next look.
+        """Release broadcasts that are idle or had their turn; return seconds until the next turn.
 
-        What is to follow is left as a job before the present one ends.
+        The next job of a broadcast is deferred before its present job ends.
         """
         with self._lock:
             folders, refused = list(self._folders.values()), list(self._refused)
@@ -98,7 +99,7 @@ class AssignedBroadcasts:
         return self._settings.poll_interval
 
     def close(self) -> None:
-        """Leave everything to other workers, and take nothing more."""
+        """Release all broadcasts to other workers, and accept no more."""
         self.loop.stop()
         self.loop.join(self._settings.database_timeout)
         with self._lock:
@@ -139,14 +140,14 @@ class AssignedBroadcasts:
 
 
 def _others_wait(db: Db, folders: list[_Folder]) -> bool:
-    """Tell whether something waits for room that would have to be made."""
+    """Return whether other broadcasts wait and all places are taken."""
     return any(folder.age() > TURN for folder in folders) and jobs.are_waiting(db)
 
 
 def _following(
     folder: _Folder, looks: dict[str, int], now: int, renew: Callable[[Job, int], Job]
 ) -> Job | None:
-    """Return the job that a broadcast needs after the one that brought it here, if any."""
+    """Return the next job that a broadcast needs, if any."""
     job = folder.job
     if job.broadcast_id not in looks:
         return None
@@ -160,7 +161,7 @@ def _at_once(job: Job, _now: int) -> Job:
 
 
 def _put_off(job: Job, now: int) -> Job:
-    """Return a job for later: after a second, and twice as long each time it comes back."""
+    """Return the deferred job: after one second, doubling with each deferral."""
     wait = 2 ** min(job.deferrals, _MOST_DEFERRALS)
     return job._replace(at=now + 1000 * wait, deferrals=job.deferrals + 1)
 

@@ -1,10 +1,11 @@
-"""The engine `procrastinate`: a worker process that looks at the broadcasts that jobs name.
+"""The engine `procrastinate`: a worker process that sends the broadcasts named by its jobs.
 
-    POST → job ─(procrastinate)→ AssignedBroadcasts ─→ Dispatcher, which claims of these alone
-              ↖ what is to be looked at again, later or by others
+POST → job ─(procrastinate)→ AssignedBroadcasts ─→ Dispatcher, which claims only from these
+              ↖ jobs for broadcasts that need another turn, here or elsewhere
 
-It needs the extra `procrastinate` and is imported by those alone who run it. What a job says is in
-`service.core.jobs`; that nothing is sent twice or lost is the dispatcher's doing, as everywhere.
+It needs the extra `procrastinate`, and only commands that run it import it. `service.core.jobs`
+defines the jobs. As with the built-in engine, the dispatcher ensures that nothing is sent twice or
+lost.
 """
 
 from __future__ import annotations
@@ -37,31 +38,31 @@ from service.dispatch.procrastinate.assigned import LONGEST_TURN, AssignedBroadc
 log = structlog.get_logger(__name__)
 
 _AT_A_TIME = 256
-"""Broadcasts that a process looks at; each costs a waiting coroutine and a part of a query."""
+"""Broadcasts assigned to a process at once. Each costs a coroutine and a part of a query."""
 
 _CONNECTIONS = 4
-"""Connections for jobs: each is held for one short statement."""
+"""Connections for jobs. A job holds one for a single short statement."""
 
 _BEATS_PER_LEASE = 6
 _PAUSE = 1.0
-"""Seconds until a worker that broke off begins anew."""
+"""Seconds before a failed worker starts again."""
 
 _UNWIND = 2
-"""Seconds in which the jobs of a worker that breaks off may end by themselves."""
+"""Seconds in which the jobs of a failed worker may end by themselves."""
 
 _SWEEP = "crier.sweep"
 _URGENT = 100
-"""The priority of the sweep: when there is most to do, it must not stand in the queue."""
+"""The priority of the sweep: it must not wait behind other jobs under load."""
 
 _MINUTE = 60
 
 
 class EngineError(Exception):
-    """The engine cannot work here."""
+    """The engine cannot run with this configuration."""
 
 
 def set_up(database: Database) -> bool:
-    """Create procrastinate's tables; tell whether that was needed. Raises EngineError."""
+    """Create procrastinate's tables; return whether that was needed. Raises EngineError."""
     with database.reading() as db:
         problem = jobs.problem(db)
     if problem == jobs.NO_QUEUE:
@@ -74,10 +75,10 @@ def set_up(database: Database) -> bool:
 
 
 class Engine:
-    """A worker of procrastinate and a dispatcher, side by side in one process."""
+    """A procrastinate worker and a dispatcher in one process."""
 
     def __init__(self, settings: Settings, database: Database, dispatcher: Dispatcher) -> None:
-        # It tells of each job that begins and ends.
+        # It logs the start and end of each job.
         logging.getLogger("procrastinate").setLevel(logging.WARNING)
         self._settings = settings
         self._database = database
@@ -91,9 +92,9 @@ class Engine:
         self._app.periodic(cron=every(settings.sweep_interval))(sweep)
 
     async def run(self) -> bool:
-        """Work until SIGTERM or SIGINT; tell whether all sends under way could end in time.
+        """Work until SIGTERM or SIGINT; return whether all sends under way ended in time.
 
-        Raises EngineError where the database has no queue.
+        Raises EngineError if the database has no queue.
         """
         ended = _ending()
         with suppress(*OUT_OF_REACH):
@@ -109,13 +110,13 @@ class Engine:
         return in_time
 
     async def _stop(self, working: asyncio.Task[None]) -> bool:
-        """Leave what is not begun to others at once, then end as any dispatcher does."""
+        """Release unbegun deliveries to other workers, then stop the dispatcher."""
         self._dispatcher.drain()
         working.cancel()
         await self._try(self._assigned.close)
         [result] = await asyncio.gather(working, return_exceptions=True)
         in_time = await asyncio.to_thread(self._dispatcher.stop, self._settings.grace)
-        # What was claimed and not begun has gone back to the queue just now.
+        # Claims that had not begun are back in the queue now.
         await self._try(self._defer_missing)
         if isinstance(result, EngineError):
             raise result
@@ -125,13 +126,13 @@ class Engine:
         try:
             await asyncio.to_thread(parting)
         except OUT_OF_REACH:
-            log.warning("left without a word, the database is out of reach")
+            log.warning("stopped without unregistering: the database is unreachable")
 
     async def _work(self, ended: asyncio.Event) -> None:
-        """Run procrastinate's worker, again and again: it breaks off when its database is away.
+        """Run procrastinate's worker, and restart it when it loses its database.
 
-        The dispatcher goes on meanwhile with what is assigned. A worker that is cancelled
-        while it breaks off raises what broke it: that it is to end, `ended` alone tells for sure.
+        Meanwhile the dispatcher continues with the assigned broadcasts. A worker that is cancelled
+        while it fails raises its own error, so only `ended` reliably says that it must end.
         """
         asyncio.get_running_loop().set_exception_handler(_note)
         while not ended.is_set():
@@ -142,9 +143,9 @@ class Engine:
             except EngineError:
                 raise
             except (exceptions.ProcrastinateException, psycopg.Error, *OUT_OF_REACH) as error:
-                log.warning("the worker broke off", cause=str(error.__cause__ or error))
+                log.warning("the worker failed", cause=str(error.__cause__ or error))
             except Exception:
-                log.exception("the worker broke off")
+                log.exception("the worker failed")
             await asyncio.sleep(_PAUSE)
 
     def _options(self) -> WorkerOptions:
@@ -161,18 +162,18 @@ class Engine:
         }
 
     def _check(self) -> None:
-        """Raise EngineError where there is no queue to work at."""
+        """Raise EngineError if the database has no queue."""
         with self._database.reading() as db:
             if problem := jobs.problem(db):
                 raise EngineError(problem)
 
     async def _look(self, broadcast_id: str, lane: int = 0, put_off: int = 0) -> None:
-        """Have a broadcast assigned until it needs no more looking at."""
+        """Assign a broadcast until it has nothing more to do."""
         job = Job(broadcast_id, lane, deferrals=put_off)
         await asyncio.wrap_future(self._assigned.take(job))
 
     async def _sweep(self, timestamp: int) -> None:
-        """Put right what nobody else will: jobs without a worker, and broadcasts without a job."""
+        """Repair the queue: jobs without a worker, and broadcasts without a job."""
         del timestamp
         manager, lease = self._app.job_manager, self._settings.lease
         for job in await manager.get_stalled_jobs(queue=jobs.QUEUE, seconds_since_heartbeat=lease):
@@ -183,7 +184,7 @@ class Engine:
         await manager.prune_stalled_workers(lease)
 
     async def _retry(self, job_id: int | None) -> None:
-        """Give a job of a dead worker to another one, unless the same waits already."""
+        """Retry a job of a dead worker, unless an equal job already waits."""
         if job_id is None:
             return
         manager, now = self._app.job_manager, datetime.now(UTC)
@@ -204,13 +205,13 @@ class Engine:
 
 
 def every(seconds: float) -> str:
-    """Return the cron expression of an interval, seconds in its sixth place, a minute at most."""
+    """Return the cron expression of an interval of at most a minute, with seconds in field six."""
     whole = round(max(1.0, seconds))
     return f"* * * * * */{whole}" if whole < _MINUTE else "* * * * *"
 
 
 def _connector(settings: Settings) -> procrastinate.PsycopgConnector:
-    """Return connections with the limits of the service's own, past a pooler: they listen."""
+    """Return a connector with Crier's own limits. It bypasses a pooler, because it listens."""
     url = settings.database_direct_url or settings.database
     return procrastinate.PsycopgConnector(
         connection_class=pg.async_connection(settings),
@@ -223,7 +224,7 @@ def _connector(settings: Settings) -> procrastinate.PsycopgConnector:
 
 
 def _ending() -> asyncio.Event:
-    """Return what is set when this process is asked to end."""
+    """Return an event that is set on SIGTERM or SIGINT."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -231,7 +232,7 @@ def _ending() -> asyncio.Event:
 
 
 def _note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody awaits: the end of a job that could not be recorded, or was another's."""
+    """Log errors that no task awaits: a job's end that could not be recorded."""
     error = context.get("exception")
     cause = getattr(error, "__cause__", None) or error
     log.warning("a job ended without a record", cause=str(cause or context.get("message")))
