@@ -1,4 +1,4 @@
-"""Lists: files of people as spreadsheets, telephones and programs write them, read as a stream.
+"""Readers of contact lists: files from spreadsheets, phones and other programs, read as a stream.
 
-Nothing here knows a database, a request or what a telephone number is.
+These modules use no database and no request, and do not parse phone numbers.
 """

@@ -1,4 +1,4 @@
-"""Archives: the parts of a workbook, unpacked piece by piece and never more than a limit."""
+"""Archives: the parts of a workbook, unpacked in pieces and up to a limit."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _BROKEN: Final = (
     struct.error,
     ValueError,
 )
-"""What `zipfile` raises for archives that are broken, encrypted or packed in unusual ways."""
+"""The errors of `zipfile` for archives that are broken, encrypted or compressed unusually."""
 
-_REPAIR: Final = "Open it in a spreadsheet program and save it anew."
+_REPAIR: Final = "Open it in a spreadsheet program and save it again."
 
 MOST_ASIDE: Final = 32 * 1024 * 1024
-"""The most bytes of a part that has neither rows nor texts."""
+"""Maximum bytes of a part without rows and texts."""
 
 _LONGEST_TAG: Final = 1024 * 1024
-"""The most bytes of a tag, which the parser keeps until its end."""
+"""Maximum bytes of a tag, which the parser buffers until it ends."""
 
 Handlers = tuple[
     Callable[[str, dict[str, str]], None], Callable[[str], None], Callable[[str], None]
 ]
-"""What is called with a start of an element, an end of one, and a text."""
+"""The handlers of start tags, end tags and texts."""
 
 
 class Archive:
@@ -45,13 +45,13 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(file)
         except _BROKEN as error:
-            raise ListError(f"The workbook is broken off or damaged. {_REPAIR}") from error
+            raise ListError(f"The workbook is incomplete or damaged. {_REPAIR}") from error
 
     def __contains__(self, name: str) -> bool:
         return name in self._zip.NameToInfo
 
     def pieces(self, name: str, most: int = MOST_UNPACKED) -> Iterator[bytes]:
-        """Yield a part of at most so many bytes piece by piece; raises ListError."""
+        """Yield a part in pieces, up to `most` bytes; raises ListError."""
         left = most
         try:
             with self._zip.open(name) as part:
@@ -64,7 +64,7 @@ class Archive:
                         )
                     yield piece
         except KeyError as error:
-            raise ListError(f"The workbook lacks its part {name[:80]!r}. {_REPAIR}") from error
+            raise ListError(f"The workbook has no part {name[:80]!r}. {_REPAIR}") from error
         except _BROKEN as error:
             raise ListError(f"The workbook's part {name[:80]!r} is damaged. {_REPAIR}") from error
 
@@ -77,22 +77,22 @@ class Archive:
             )
 
     def parse(self, name: str, handlers: Handlers, most: int = MOST_UNPACKED) -> Iterator[None]:
-        """Call the handlers for a part of XML, and yield after each piece; raises ListError.
+        """Call the handlers for an XML part, and yield after each piece; raises ListError.
 
-        Names of elements and attributes are told without their namespace.
+        The names of elements and attributes come without namespaces.
         """
         parser = _parser(handlers)
         size = 0
         try:
             for piece in self.pieces(name, most):
-                parser.Parse(piece, False)  # noqa: FBT003 - expat takes it by position alone
+                parser.Parse(piece, False)  # noqa: FBT003 - expat takes only positional arguments
                 size += len(piece)
                 _check_tag(name, size - parser.CurrentByteIndex)
                 yield
             parser.Parse(b"", True)  # noqa: FBT003 - as above
             yield
         except expat.ExpatError as error:
-            raise ListError(f"The workbook's part {name[:80]!r} is no XML. {_REPAIR}") from error
+            raise ListError(f"The workbook's part {name[:80]!r} is not XML. {_REPAIR}") from error
 
     def parse_whole(self, name: str, handlers: Handlers, most: int = MOST_ASIDE) -> None:
         """Call the handlers for a part that is not read row by row; raises ListError."""
@@ -139,7 +139,7 @@ def _parser(handlers: Handlers) -> Any:
         end(name.rpartition(":")[2])
 
     def first_start(name: str, attributes: dict[str, str]) -> None:
-        # Where the root has no prefix, no element that matters has one: that saves a third.
+        # If the root has no prefix, no relevant element has one. Skipping this saves a third.
         is_prefixed = ":" in name
         parser.StartElementHandler = plain_start if is_prefixed else start
         parser.EndElementHandler = plain_end if is_prefixed else end
@@ -152,4 +152,6 @@ def _parser(handlers: Handlers) -> Any:
 
 
 def _refuse_doctype(*_: Any) -> None:
-    raise ListError(f"The workbook declares entities, as no spreadsheet program does. {_REPAIR}")
+    raise ListError(
+        f"The workbook declares XML entities, which no spreadsheet program does. {_REPAIR}"
+    )

@@ -1,4 +1,4 @@
-"""What all readers of lists share: rows, limits, and the failure that says what to do."""
+"""The types, limits and error that all readers of lists share."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from typing import Final, NamedTuple
 
 MOST_COLUMNS: Final = 1_000
-"""The last column that may hold something. A sheet of a spreadsheet has 16,384."""
+"""The last column that may have a value. Spreadsheets allow 16,384."""
 
 LONGEST_ROW: Final = 65_536
-"""The most characters of one row, card or record."""
+"""Maximum characters of one row, card or record."""
 
 MOST_UNPACKED: Final = 1024 * 1024 * 1024
-"""The most bytes that a workbook is unpacked to. A million rows of six columns take 350 MB."""
+"""Maximum bytes of an unpacked workbook. A million rows of six columns take 350 MB."""
 
 PIECE: Final = 65_536
-"""How many bytes are read at a time."""
+"""Bytes to read at a time."""
 
 
 DEEPEST: Final = 256
@@ -25,11 +25,11 @@ _NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 class ListError(Exception):
-    """A file that cannot be read as a list; its text says why and what to do."""
+    """A file that cannot be read as a list. The text says why and what to do."""
 
 
 class Row(NamedTuple):
-    """A row of a grid: its number, from 1 as a spreadsheet shows it, and the text of its cells."""
+    """A row of a grid: its number, counted from 1 as in spreadsheets, and the text of its cells."""
 
     number: int
     cells: list[str]
@@ -37,9 +37,9 @@ class Row(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A person of a list: the row, the numbers under which they may be reached, what else it says.
+    """A person in a list: the row, its candidate phone numbers and its other values.
 
-    `values` has no empty ones.
+    Empty values are left out.
     """
 
     row: int
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 def letters(column: int) -> str:
-    """Return what a spreadsheet calls a column, counted from 0: A, B, …, Z, AA."""
+    """Return a column's name in a spreadsheet, counted from 0: A, B, …, Z, AA."""
     name = ""
     column += 1
     while column:

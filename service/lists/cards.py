@@ -1,4 +1,4 @@
-"""Cards of contacts (vCard 2.1, 3.0 and 4.0), as telephones and mail programs export them."""
+"""Contact cards (vCard 2.1, 3.0 and 4.0), as exported by phones and mail programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, NamedTuple
 from service.lists.base import LONGEST_ROW, Entry, ListError, check_length, storable
 
 COLUMNS: Final = ("name", "first_name", "last_name", "organisation", "email", "categories")
-"""What is read of a card besides its numbers."""
+"""The values read from a card in addition to its numbers."""
 
 _NEEDED: Final = frozenset(
     {"BEGIN", "END", "FN", "N", "TEL", "EMAIL", "ORG", "CATEGORIES", "NICKNAME"}
@@ -22,7 +22,7 @@ _SEMICOLON: Final = re.compile(r"(?<!\\);")
 
 
 class _Property(NamedTuple):
-    """A line of a card: `TEL;TYPE=CELL:+1…`; parameters in capitals."""
+    """A line of a card, such as `TEL;TYPE=CELL:+1…`; its parameters are in capitals."""
 
     name: str
     parameters: tuple[str, ...]
@@ -30,7 +30,7 @@ class _Property(NamedTuple):
 
 
 def read(file: BinaryIO, encoding: str) -> Iterator[Entry]:
-    """Yield the people of a file of cards, those without a number too; raises ListError."""
+    """Yield the people in a file of cards, including those without a number; raises ListError."""
     text = io.TextIOWrapper(file, encoding, newline=None)
     try:
         for number, card in enumerate(_cards(_lines(text)), 1):
@@ -44,7 +44,7 @@ def read(file: BinaryIO, encoding: str) -> Iterator[Entry]:
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield whole lines of what is needed, put together again where they were folded."""
+    """Yield the lines that are needed, with folded lines joined."""
     whole = ""
     for line in iter(lambda: text.readline(LONGEST_ROW), ""):
         part = line.rstrip("\r\n")
@@ -55,7 +55,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         else:
             yield whole
             whole = part
-        # The rest of a photograph is passed over.
+        # Skip the rest of a photo.
         if len(whole) > _SHORT and _name(whole[:_SHORT]) not in _NEEDED:
             whole = whole[:_SHORT]
         check_length(0, len(whole))
@@ -68,7 +68,7 @@ _HEAD: Final = 1_000
 
 
 def _name(line: str) -> str:
-    """Return the name of a property, without the group that it is in."""
+    """Return the name of a property, without its group."""
     return re.split("[;:]", line, maxsplit=1)[0].rpartition(".")[2].strip().upper()
 
 
@@ -77,7 +77,7 @@ def _is_quoted(line: str) -> bool:
 
 
 def _cards(lines: Iterable[str]) -> Iterator[list[_Property]]:
-    """Yield the properties of each card; a card within another one is passed over."""
+    """Yield the properties of each card; skip nested cards."""
     card: list[_Property] = []
     depth = count = length = 0
     for line in lines:
@@ -107,7 +107,7 @@ def _property(name: str, line: str) -> _Property:
 
 
 def _halves(line: str) -> tuple[str, str]:
-    """Part a line at the colon that is not within quotation marks."""
+    """Split a line at the first colon outside quotation marks."""
     is_inside = False
     for at, sign in enumerate(line):
         if sign == '"':
@@ -142,7 +142,7 @@ def _entry(number: int, card: list[_Property]) -> Entry:
 
 
 def _values(by_name: dict[str, list[_Property]]) -> Iterator[str]:
-    """Yield what a card says, in the order of `COLUMNS`."""
+    """Yield the values of a card, in the order of `COLUMNS`."""
 
     def first(name: str) -> str:
         return by_name[name][0].value if name in by_name else ""
@@ -164,13 +164,13 @@ def _is_telephone(each: _Property) -> bool:
 
 
 def _rank(each: _Property) -> tuple[bool, bool]:
-    """Put mobile phones first, then what somebody prefers."""
+    """Return the sort key of a number: mobile phones first, then preferred numbers."""
     types = _types(each)
     return not types & {"CELL", "IPHONE"}, "PREF" not in types
 
 
 def _types(each: _Property) -> set[str]:
-    """Return the types of a telephone: `TYPE=CELL`, `TYPE=cell,voice`, `CELL`, `PREF=1`."""
+    """Return the types of a phone: `TYPE=CELL`, `TYPE=cell,voice`, `CELL`, `PREF=1`."""
     words: set[str] = set()
     for parameter in each.parameters:
         name, _, value = parameter.partition("=")
@@ -183,7 +183,7 @@ def _telephone(value: str) -> str:
 
 
 def _plain(value: str) -> str:
-    r"""Undo what is escaped: `\n` is a line break."""
+    r"""Unescape a value: `\n` is a line break."""
     return _ESCAPED.sub(lambda found: "\n" if found[1] in "nN" else found[1], value).strip()
 
 

@@ -1,6 +1,6 @@
-"""Columns: which row of a grid is the heading, and which column holds the numbers.
+"""Columns: find the heading row of a grid, and the columns with phone numbers.
 
-Both are taken from the first rows. What may be two things is asked about, never guessed.
+The first rows decide both. If there are two possibilities, the error asks; the code never guesses.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from service.lists import looks
 from service.lists.base import ListError, Row, letters
 
 SAMPLE: Final = 200
-"""How many rows are looked at."""
+"""How many rows are examined."""
 
 NUMBER: Final = "to"
-"""The name under which `columns` name the numbers."""
+"""The key of the numbers in `columns`."""
 
 _LONGEST_HEADING: Final = 100
 _SHOWN: Final = 30
@@ -24,17 +24,17 @@ _EXPORTED: Final = (
     frozenset({"phone 1 - value"}),  # Google's contacts
     frozenset({"first name", "last name", "mobile phone", "home phone"}),  # Outlook's
 )
-"""Headings by which a known export is told: its columns of numbers are all of one person."""
+"""Headings that identify a known export, whose number columns all belong to one person."""
 
 _SURE, _UNLIKELY = 0.8, 0.2
-"""Shares of real numbers by which a column of telephones is told from one of other numbers."""
+"""Shares of valid phone numbers that distinguish a phone column from other numbers."""
 
 
 class Layout(NamedTuple):
-    """What the columns of a grid are.
+    """The columns of a grid.
 
-    `heading` is the number of the row with the names, 0 without one. `names` has an empty text for
-    a column without one. `numbers` are the columns of numbers, the preferred one first.
+    `heading` is the number of the heading row, or 0. `names` has an empty text for a column without
+    a name. `numbers` are the columns with phone numbers, the preferred one first.
     """
 
     heading: int
@@ -48,10 +48,10 @@ def settle(
     is_number: Callable[[str], bool],
     names: list[str] | None = None,
 ) -> Layout:
-    """Return the layout of a grid by its first rows; `names` are the columns where these are known.
+    """Return the layout of a grid from its first rows; `names` are the columns, if known.
 
-    `wanted` maps names of values, and `to`, to headings or letters of columns; `is_number` tells
-    numbers in use. Raises ListError with what to do.
+    `wanted` maps names of values, and `to`, to headings or letters of columns. `is_number` returns
+    whether a text is a phone number in use. Raises ListError, which says what to do.
     """
     if not sample:
         raise ListError("The file has no rows with anything in them.")
@@ -65,7 +65,7 @@ def settle(
 
 
 def _heading(sample: Sequence[Row], wanted: Mapping[str, str]) -> Row | None:
-    """Return the row with the names of the columns: above the first number, if there is one."""
+    """Return the heading row: the one above the first number, if there is one."""
     given = {looks.plain(name) for name in wanted.values()}
     for row in sample:
         names = set(map(looks.plain, row.cells))
@@ -83,12 +83,12 @@ def _heading(sample: Sequence[Row], wanted: Mapping[str, str]) -> Row | None:
 
 
 def _is_title(row: Row, below: Sequence[Row]) -> bool:
-    """Tell a title, which is one text, be it merged over all columns, from a heading."""
+    """Return whether a row is a title, a single text that may be merged over all columns."""
     return len(_said(row)) == 1 and any(len(_said(other)) > 1 for other in below)
 
 
 def _is_heading(above: Row, row: Row) -> bool:
-    """Tell whether a row may name the columns of the one below: a row of data would say as much."""
+    """Return whether a row may be the heading of the row below, rather than data."""
     return 2 * len(_said(above)) >= len(_said(row))
 
 
@@ -97,7 +97,7 @@ def _said(row: Row) -> set[str]:
 
 
 def _names(heading: Row | None, data: Iterable[Row]) -> list[str]:
-    """Return the names of columns: their headings, or letters where there are none."""
+    """Return the names of columns: their headings, or else their letters."""
     if heading is None:
         return [letters(column) for column in range(max(len(row.cells) for row in data))]
     names = [" ".join(cell.split())[:_LONGEST_HEADING] for cell in heading.cells]
@@ -142,13 +142,13 @@ def _is_export(names: Sequence[str]) -> bool:
 def _by_content(
     names: Sequence[str], data: Sequence[Row], is_number: Callable[[str], bool]
 ) -> list[int]:
-    """Return the columns whose cells look like numbers, as few as can be told."""
+    """Return the columns whose cells look like phone numbers, narrowed down as far as possible."""
     alike = [
         at
         for at in range(max((len(row.cells) for row in data), default=0))
         if _share(data, at, looks.like_number) * 2 >= 1 and (at < len(names) and names[at])
     ]
-    if len(alike) < 2:  # noqa: PLR2004 - one column, or none, leaves nothing to tell apart
+    if len(alike) < 2:  # noqa: PLR2004 - fewer than two columns need no choice
         return alike
     weakly = [at for at in alike if looks.may_name_number(names[at])]
     if len(weakly) == 1:
@@ -160,13 +160,13 @@ def _by_content(
 
 
 def _share(data: Iterable[Row], column: int, fits: Callable[[str], bool]) -> float:
-    """Return the share of a column's cells that fit, of those with something in them."""
+    """Return the share of a column's non-empty cells that fit."""
     cells = [row.cells[column] for row in data if column < len(row.cells) and row.cells[column]]
     return sum(map(fits, cells)) / len(cells) if cells else 0.0
 
 
 def _only(names: Sequence[str], found: Sequence[int]) -> int:
-    """Return the one column that was found; raises ListError for none, and for several."""
+    """Return the only column found; raises ListError if there is none or more than one."""
     if len(found) == 1:
         return found[0]
     columns = [_shown(names, at) for at in found or range(len(names)) if names[at]][:_SHOWN]
@@ -200,7 +200,7 @@ def _find(names: Sequence[str], wanted: str) -> int:
 
 
 def _rename(names: list[str], wanted: Mapping[str, str]) -> None:
-    """Let columns have the names that were asked for."""
+    """Rename columns to the requested names."""
     for name, heading in wanted.items():
         if name != NUMBER:
             names[_find(names, heading)] = name

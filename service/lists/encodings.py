@@ -1,4 +1,4 @@
-"""Encodings of text files: by their marks, by what they are not, and at last by what is likely."""
+"""Detect the encoding of a text file: by its BOM, then by exclusion, then by likelihood."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _WESTERN: Final = ("cp1252", "cp1250", "mac_roman")
-"""Encodings of Latin letters, the most usual first."""
+"""Encodings of Latin letters, the most common first."""
 
 _EAST_ASIAN: Final = {
-    "cp932": re.compile(r"[\u3041-\u30ff]"),  # there is Kana in every Japanese text
-    "cp949": re.compile(r"\A[\x00-\x7f\uac00-\ud7a3]*\Z"),  # and Hangul alone in a Korean one
+    "cp932": re.compile(r"[\u3041-\u30ff]"),  # every Japanese text has Kana
+    "cp949": re.compile(r"\A[\x00-\x7f\uac00-\ud7a3]*\Z"),  # a Korean text has only Hangul
     "gb18030": re.compile(""),
     "big5": re.compile(""),
 }
-"""Encodings of which one reads the bytes of another, and by what a text in each is told."""
+"""Encodings that decode each other's bytes, and a pattern for texts in each."""
 
 _OTHERS: Final = ["cp1251", "cp1253", "cp1255", "cp1256", *_EAST_ASIAN]
 """Encodings of other scripts."""
@@ -43,9 +43,9 @@ _SAMPLE: Final = 32_768
 
 
 def find(file: BinaryIO, declared: str = "") -> str:
-    """Return the name of a file's encoding, `declared` where that is one; raises ListError.
+    """Return a file's encoding, or `declared` if that is a known encoding; raises ListError.
 
-    The file is read once to its end, and left at its beginning.
+    It reads the file once to its end, then rewinds it.
     """
     head = file.read(PIECE)
     found = _by_mark(head) or _declared(declared) or _by_zeros(head)
@@ -70,7 +70,7 @@ def _declared(name: str) -> str | None:
         raise _unknown(name) from error
     if found.name.replace("_", "-") in _NOT_OF_FILES:
         raise _unknown(name)
-    # Beside encodings of text Python knows packings.
+    # Python's codecs include compressions, which are not text encodings.
     return found.name if getattr(found, "_is_text_encoding", True) else None
 
 
@@ -79,19 +79,19 @@ def _unknown(name: str) -> ListError:
 
 
 def _by_zeros(head: bytes) -> str | None:
-    """Tell UTF-16 without a mark: in most scripts every second byte of it is zero."""
+    """Detect UTF-16 without a BOM: in most scripts every second byte is zero."""
     if b"\0" not in head:
         return None
     even, odd = head[::2].count(0), head[1::2].count(0)
     if max(even, odd) < len(head) / 8 or min(even, odd) > max(even, odd) / 8:
         raise ListError(
-            "The file is neither a text nor a spreadsheet: send CSV, XLSX, ODS, NDJSON or VCF."
+            "The file is neither text nor a spreadsheet: send CSV, XLSX, ODS, NDJSON or VCF."
         )
     return "utf-16-be" if even > odd else "utf-16-le"
 
 
 def _not_utf8(file: BinaryIO) -> bytes:
-    """Return lines that are not ASCII, of a file that is not UTF-8; of one that is, nothing."""
+    """Return the non-ASCII lines of a file that is not UTF-8, or nothing if it is UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     sample = bytearray()
     is_utf8 = True
@@ -114,7 +114,7 @@ def _decodes(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = 
 
 
 def _likely(sample: bytes) -> str:
-    """Return the most likely encoding; in Latin script few foreign letters stand together."""
+    """Return the most likely encoding; in Latin script, few accented letters are adjacent."""
     runs = _FOREIGN.findall(sample)
     foreign = sum(map(len, runs))
     western = max(_WESTERN, key=lambda name: _letters(sample, name))
@@ -135,7 +135,7 @@ def _fits(sample: bytes, east_asian: str) -> bool:
 
 
 def _letters(sample: bytes, encoding: str) -> int:
-    """Count the foreign letters that fit: a capital behind a small letter does not."""
+    """Count plausible non-ASCII letters: a capital after a small letter is not."""
     text = sample.decode(encoding, "replace")
     return sum(
         here.isalpha() and not (here.isupper() and before.islower())

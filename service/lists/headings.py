@@ -1,4 +1,4 @@
-"""Headings of what a contact has besides its numbers, in the languages of its programs."""
+"""The headings of a contact's other values, in many languages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.lists import looks
 
 
 def _listed(text: str) -> frozenset[str]:
-    """Return the headings of a text, with semicolons or line ends between them."""
+    """Return the headings in a text, separated by semicolons or line breaks."""
     each = (looks.plain(each) for line in text.splitlines() for each in line.split(";"))
     return frozenset(filter(None, each))
 
@@ -55,7 +55,7 @@ _AND: Final = re.compile(r"\s*(?:,|;|:::)\s*")
 
 
 class ParsedRow(NamedTuple):
-    """What a list says about somebody, under our names; `others` under its own."""
+    """A person's values in a list, under our names; `others` has the rest."""
 
     name: str
     numbers: list[str]
@@ -66,9 +66,9 @@ class ParsedRow(NamedTuple):
 
 
 def part(values: Mapping[str, str]) -> ParsedRow:
-    """Part the values of a row into what every contact has and what is the list's own.
+    """Split the values of a row into the fields of every contact and the list's own.
 
-    First and last names are among the latter, too, as a message may want only one of them.
+    First and last names are also among the list's own: a message may need only one of them.
     """
     taken: dict[str, str] = {}
     others: dict[str, str] = {}
@@ -90,7 +90,7 @@ def part(values: Mapping[str, str]) -> ParsedRow:
 
 
 def _line(text: str) -> str:
-    """Return a text in one line."""
+    """Return a text as one line."""
     return " ".join(text.split())
 
 

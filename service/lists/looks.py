@@ -1,4 +1,4 @@
-"""Looks: what by its form, or by the name of its column, is a telephone number."""
+"""Recognise phone numbers by their form, or by the name of their column."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _PHONE: Final = frozenset(
     همراه טלפון נייד फोन मोबाइल 전화 전화번호 휴대폰 휴대전화 핸드폰
     """.split()  # noqa: SIM905 - a list of them would be a page long
 )
-"""Words of which a column of numbers has one in its name, without accents."""
+"""Words in the names of phone columns, without accents."""
 
 _WITHIN: Final = ("電話", "电话", "手机", "手機", "携帯", "โทรศัพท", "มือถือ", "फ़ोन", "मोबाइल", "फोन")
-"""The same in scripts that have no blanks between words, or marks within them."""
+"""The same for scripts without spaces between words, or with marks within words."""
 
 _OTHERWISE: Final = frozenset(
     """
@@ -42,7 +42,7 @@ _OTHERWISE: Final = frozenset(
     verified status country code prefix vorwahl
     """.split()  # noqa: SIM905 - a list of them would be a page long
 )
-"""Words by which such a name means something about the telephone and not its number."""
+"""Words that make such a name mean something other than the number of a phone."""
 
 _WEAK: Final = frozenset(
     """
@@ -59,10 +59,10 @@ _MOBILE: Final = frozenset(
 
 
 def like_number(text: str) -> bool:
-    """Tell whether a text has the form of a telephone number, be it right or damaged."""
+    """Return whether a text looks like a phone number, even a damaged one."""
     text = _ascii(text.strip()) if len(text) <= _LONGEST else ""
     digits = sum("0" <= sign <= "9" for sign in text)
-    if digits < 2:  # noqa: PLR2004 - an exponent has as many at least
+    if digits < 2:  # noqa: PLR2004 - an exponent has at least two
         return False
     if _EXPONENT.fullmatch(text) or _LINK.match(text):
         return True
@@ -72,7 +72,7 @@ def like_number(text: str) -> bool:
 
 
 def names_number(name: str) -> bool:
-    """Tell whether a column of this name holds telephone numbers."""
+    """Return whether a column with this name has phone numbers."""
     words = _words(name)
     if not words & _OTHERWISE and any(part in name for part in _WITHIN):
         return True
@@ -81,17 +81,17 @@ def names_number(name: str) -> bool:
 
 
 def may_name_number(name: str) -> bool:
-    """Tell whether a column of this name may hold numbers, telephones or others."""
+    """Return whether a column with this name may have numbers, of phones or others."""
     return bool(_words(name)) and _words(name) <= _WEAK
 
 
 def names_mobile(name: str) -> bool:
-    """Tell whether a column of this name holds the numbers of mobile phones."""
+    """Return whether a column with this name has numbers of mobile phones."""
     return bool(_words(name) & _MOBILE)
 
 
 def plain(name: str) -> str:
-    """Return a name as it is compared: in small letters, without accents and outer blanks."""
+    """Normalise a name for comparison: lower case, without accents and outer spaces."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(sign for sign in decomposed if not unicodedata.combining(sign)).strip()
 
@@ -101,7 +101,7 @@ def _words(name: str) -> set[str]:
 
 
 def _ascii(text: str) -> str:
-    """Return a text with plain digits, blanks and dashes, and without what cannot be seen."""
+    """Return a text with ASCII digits, spaces and dashes, and without invisible characters."""
     if text.isascii():
         return text
     return "".join(map(_meant, text))

@@ -1,4 +1,4 @@
-"""Workbooks of Excel from 5.0 to 2003 (XLS), which have 65,536 rows at most."""
+"""Workbooks of Excel 5.0 to 2003 (XLS), which have at most 65,536 rows."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from service.lists.base import ListError, Row, check_length, check_width, storab
 from service.lists.spreads import Area, MergedCells
 
 MOST_BYTES: Final = 32 * 1024 * 1024
-"""The largest workbook of this kind: it is read into memory."""
+"""Maximum bytes of an XLS workbook, because it is read into memory."""
 
 _LOCKED: Final = "EncryptedPackage".encode("utf-16-le")
-"""How Excel since 2007 names the inside of a workbook with a password."""
+"""The name of the content in a password-protected workbook since Excel 2007."""
 
 
 def read(file: BinaryIO) -> Iterator[Row]:
-    """Yield the rows of the first sheet that is shown; raises ListError."""
+    """Yield the rows of the first visible sheet; raises ListError."""
     content = file.read(MOST_BYTES + 1)
     if _LOCKED in content:
-        raise ListError("The workbook is locked by a password: save it without one.")
+        raise ListError("The workbook is protected by a password: save it without one.")
     if len(content) > MOST_BYTES:
         raise ListError(
-            f"An XLS workbook may have {MOST_BYTES:,} bytes at most: save it as XLSX or CSV."
+            f"An XLS workbook may have at most {MOST_BYTES:,} bytes: save it as XLSX or CSV."
         )
     return _rows(content)
 
@@ -48,17 +48,17 @@ def _rows(content: bytes) -> Iterator[Row]:
         yield from spread.fill(_cells(sheet, book.datemode))
     except ListError:
         raise
-    # Its authors name no class for what a damaged file leads to.
+    # The library documents no exception class for damaged files.
     except Exception as error:
         locked = "encrypt" in str(error).lower()
-        reason = "is locked by a password" if locked else "is damaged"
-        raise ListError(f"The XLS workbook {reason}: save it anew, as XLSX or CSV.") from error
+        reason = "is protected by a password" if locked else "is damaged"
+        raise ListError(f"The XLS workbook {reason}: save it as XLSX or CSV.") from error
 
 
 def _first_shown(book: xlrd.Book) -> Sheet:
     sheet = next((each for each in book.sheets() if not each.visibility), None)
     if sheet is None:
-        raise ListError("The workbook has no sheet that is shown.")
+        raise ListError("The workbook has no visible sheet.")
     return sheet
 
 

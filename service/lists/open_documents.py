@@ -1,6 +1,6 @@
-"""Spreadsheets of LibreOffice and its like (ODS), read as a stream.
+"""Spreadsheets of LibreOffice and similar programs (ODS), read as a stream.
 
-OASIS OpenDocument 1.3, part 3, describes the format; its prefixes are the usual ones in every file.
+OASIS OpenDocument 1.3, part 3, describes the format. All files use its usual prefixes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _ENCRYPTED: Final = b"encryption-data"
 
 
 def read(file: BinaryIO) -> Iterator[Row]:
-    """Yield the rows of the first sheet that is shown; raises ListError."""
+    """Yield the rows of the first visible sheet; raises ListError."""
     archive = Archive(file)
     manifest = "META-INF/manifest.xml"
     if manifest in archive and _ENCRYPTED in b"".join(archive.pieces(manifest, MOST_ASIDE)):
-        raise ListError("The spreadsheet is locked by a password: save it without one.")
+        raise ListError("The spreadsheet is protected by a password: save it without one.")
     spread = MergedCells()
     return spread.fill(_Sheet(archive, spread).rows())
 
 
 class _Repeated(NamedTuple):
-    """Equal rows, one below the other."""
+    """Equal consecutive rows."""
 
     number: int
     times: int
@@ -43,7 +43,7 @@ class _Repeated(NamedTuple):
 
 
 class _Sheet:
-    """The first sheet that is shown, row by row."""
+    """The first visible sheet, row by row."""
 
     def __init__(self, archive: Archive, spread: MergedCells) -> None:
         self._archive = archive
@@ -67,7 +67,7 @@ class _Sheet:
         self._depth = self._copies = 0
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows that have something in them."""
+        """Yield the rows that are not empty."""
         handlers = (self._start, self._end, self._text)
         for _ in self._archive.parse(_PART, handlers):
             check_depth(self._depth)
@@ -181,7 +181,7 @@ class _Sheet:
 
 
 def _known(attributes: dict[str, str]) -> str:
-    """Return what a cell says in full, where it only shows something shorter."""
+    """Return the full value of a cell that displays a shorter one."""
     kind = attributes.get("office:value-type")
     if kind in {"float", "currency"}:
         return values.number(attributes.get("office:value", ""))
@@ -193,7 +193,7 @@ def _known(attributes: dict[str, str]) -> str:
 
 
 def _count(text: str | None) -> int:
-    """Return how often something is repeated, as often as a sheet has rows at most."""
+    """Return a repeat count, limited to the rows of a sheet."""
     if not text or not (text.isascii() and text.isdecimal()):
         return 1
     return min(int(text[:9]), _MOST_REPEATED)

@@ -1,4 +1,4 @@
-"""Records: JSON, an object a line (NDJSON), such as `{"to": "12025550110", "name": "Ada"}`."""
+"""Records: one JSON object per line (NDJSON), such as `{"to": "12025550110", "name": "Ada"}`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from service.lists.base import LONGEST_ROW, ListError, Row, check_length, check_
 
 _MOST_BRACKETS: Final = 100
 _NESTED: Final = ("variables", "fields")
-"""Members whose members count as the record's own, as in the entries of `to` and in contacts."""
+"""Objects whose members count as the record's own, as in entries of `to` and in contacts."""
 
 
 def read(file: BinaryIO, names: list[str]) -> Iterator[Row]:
-    """Yield records as rows, whose columns are `names`: it grows with each new name.
+    """Yield records as rows. Their columns are `names`, which grows with each new name.
 
     Raises ListError.
     """
@@ -43,7 +43,7 @@ def _record(number: int, line: bytes) -> dict[str, str]:
         value = documents.read(line, most_brackets=_MOST_BRACKETS)
     except UnreadableDocumentError as error:
         raise ListError(
-            f"Line {number} is not readable as JSON: {error}. Each line is an object by itself."
+            f"Line {number} is not valid JSON: {error}. Each line must be one object."
         ) from error
     if not isinstance(value, dict):
         raise ListError(f'Line {number} is not an object, such as {{"to": "12025550110"}}.')
@@ -67,4 +67,4 @@ def _text(number: int, name: str, value: Any) -> str:
         return str(value)
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return ", ".join(value)
-    raise ListError(f"Line {number}: {name[:64]!r} must be a text or a number.")
+    raise ListError(f"Line {number}: {name[:64]!r} must be a string or a number.")

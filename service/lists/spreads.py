@@ -1,4 +1,4 @@
-"""Spreads: cells that were merged say the same in every row and column that they cover."""
+"""Merged cells: their value counts for every row and column that they cover."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 from service.lists.base import MOST_COLUMNS, ListError, Row
 
 MOST_MERGED: Final = 100_000
-"""The most merged areas of one sheet."""
+"""Maximum merged areas of one sheet."""
 
 
 class Area(NamedTuple):
-    """A rectangle of merged cells: its first and last row from 1, its columns from 0."""
+    """A rectangle of merged cells: first and last row from 1, first and last column from 0."""
 
     top: int
     bottom: int
@@ -22,9 +22,9 @@ class Area(NamedTuple):
 
 
 class MergedCells:
-    """Fills the cells of merged areas with what stands in the first of each.
+    """Fills the cells of each merged area with the value of its first cell.
 
-    What is hidden is left out afterwards: an area may begin there.
+    Hidden cells are removed afterwards, because an area may begin in one.
     """
 
     def __init__(self, areas: Iterable[Area] = ()) -> None:
@@ -36,22 +36,22 @@ class MergedCells:
             self.add(area)
 
     def add(self, area: Area) -> None:
-        """Note an area, before its first row is filled; raises ListError for too many."""
+        """Add an area before its first row is filled; raises ListError if there are too many."""
         self._count += 1
         if self._count > MOST_MERGED:
             raise ListError(
-                f"The sheet has more than {MOST_MERGED:,} merged areas: undo the merging."
+                f"The sheet has more than {MOST_MERGED:,} merged areas: unmerge its cells."
             )
         area = area._replace(right=min(area.right, MOST_COLUMNS - 1))
         if area.left <= area.right:
             self._starting[area.top].append(area)
 
     def hide(self, first: int, last: int) -> None:
-        """Note hidden columns, counted from 0."""
+        """Add hidden columns, counted from 0."""
         self.hidden.update(range(first, min(last, MOST_COLUMNS) + 1))
 
     def fill(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows that are shown, their merged cells filled and hidden ones emptied."""
+        """Yield the visible rows, with merged cells filled and hidden cells emptied."""
         for row in rows:
             if self._starting or self._open:
                 self._enter(row)
@@ -66,7 +66,7 @@ class MergedCells:
                 yield row
 
     def _enter(self, row: Row) -> None:
-        """Leave the areas that ended above a row, and enter those that begin in it."""
+        """Drop the areas that ended above a row, and add those that begin in it."""
         self._open = [each for each in self._open if each[0].bottom >= row.number]
         entered = self._starting.pop(row.number, ())
         for area in entered:

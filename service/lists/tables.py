@@ -1,4 +1,4 @@
-"""Tables: a file of people, whatever its kind, as entries with numbers and values."""
+"""Tables: the people in a file of any kind, as entries with numbers and values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from service.lists.base import Entry, ListError, Row, letters
 from service.lists.kinds import Kind
 
 _SEVERAL: Final = re.compile(r"\s+:::\s+")
-"""What Google's contacts have between several numbers of one label."""
+"""The separator between numbers of one label in exports of Google Contacts."""
 
 _BINARY: Final = {
     Kind.XLSX: workbooks.read,
@@ -34,10 +34,10 @@ _BINARY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The people of a file.
+    """The people in a file.
 
-    `names` are those of its columns, an empty text for one without; `numbers` the columns of the
-    numbers. Of cards both are empty. `entries` are read while they are asked for.
+    `names` are the names of its columns, empty for a column without a name. `numbers` are the
+    columns with phone numbers. Both are empty for cards. `entries` is read lazily.
     """
 
     kind: Kind
@@ -46,7 +46,7 @@ class Table:
     entries: Iterator[Entry]
 
     def place(self, row: int) -> str:
-        """Say where the number of a row stands, as people look for it."""
+        """Return the place of a row's number, in words for people."""
         if self.kind == Kind.VCF:
             return f"Card {row}"
         if self.kind == Kind.NDJSON:
@@ -64,10 +64,10 @@ def read(
     is_number: Callable[[str], bool],
     charset: str = "",
 ) -> Table:
-    """Return the people of a file; what kind of file it is, is told from its bytes.
+    """Return the people in a file, whose bytes show its kind.
 
     `wanted` maps names of values, and `to`, to columns; see `columns.settle`. `charset` is the
-    encoding that a client declares for a text. Raises ListError, also while entries are read.
+    encoding that the client declares for a text. Raises ListError, also while entries are read.
     """
     kind = kinds.find(file)
     if kind in _BINARY:
@@ -118,7 +118,7 @@ def _each(found: list[str]) -> tuple[str, ...]:
 
 
 def _as_utf8(file: BinaryIO, encoding: str) -> BinaryIO:
-    """Return a file of JSON in UTF-8; one in another encoding is small enough to be made anew."""
+    """Return a JSON file in UTF-8; a file in another encoding is small enough to convert."""
     if encoding in {"utf-8", "utf-8-sig"}:
         return file
-    raise ListError(f"The file is {encoding.upper()}: JSON is written in UTF-8.")
+    raise ListError(f"The file is {encoding.upper()}: JSON must be UTF-8.")

@@ -1,4 +1,4 @@
-"""Text files whose cells stand between separators: CSV, TSV and their like."""
+"""Text files with separated cells: CSV, TSV and similar formats."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from service.lists.base import LONGEST_ROW, ListError, Row, check_length, check_
 
 _SEPARATORS: Final = ",;\t|"
 _NAMED: Final = re.compile(r"sep=([^\"\r\n])[,;\t]*\s*\Z", re.IGNORECASE)
-"""The first line by which Excel is told the separator."""
+"""A first line that tells Excel the separator."""
 
 _FORMULA: Final = re.compile(r'="(.*)"\Z', re.DOTALL)
-"""How a program keeps Excel from making a number of digits: it is read as what is in it."""
+"""A formula that keeps Excel from converting digits to a number; its text is the value."""
 
 _KEPT: Final = re.compile(r"\A'(?=[=+\-@\t\r'])")
-"""How an export keeps a spreadsheet from calculating what begins as a formula does."""
+"""A prefix by which exports keep spreadsheets from evaluating a text as a formula."""
 
 _TRIED: Final = 100
 _MOST_RAW: Final = 4 * LONGEST_ROW
@@ -62,7 +62,7 @@ def _checked(number: int, cells: list[str]) -> list[str]:
     joined = "".join(cells)
     check_length(number, len(joined))
     if "\0" in joined:
-        raise ListError(f"Row {number} has a character of code 0 in it: save the file as UTF-8.")
+        raise ListError(f"Row {number} contains a null character: save the file as UTF-8.")
     if '="' in joined or "'" in joined:
         return [_FORMULA.sub(r"\1", _KEPT.sub("", cell, count=1)) for cell in cells]
     return cells
@@ -92,14 +92,14 @@ class _RowLines:
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines; one that is too long is cut, so that its row is refused."""
+    """Yield lines; truncate a line that is too long, so that its row is refused."""
     return iter(lambda: text.readline(2 * LONGEST_ROW), "")
 
 
 def _separator(text: io.TextIOWrapper) -> tuple[str, int]:
-    """Return the separator of a text and how many rows stand before its first.
+    """Return the separator of a text and how many lines come before the first row.
 
-    The text is left where these end.
+    The text is positioned after these lines.
     """
     lines = list(islice(_lines(text), _TRIED))
     text.seek(0)
@@ -111,7 +111,7 @@ def _separator(text: io.TextIOWrapper) -> tuple[str, int]:
 
 
 def _fits(lines: list[str], separator: str) -> tuple[int, float, int]:
-    """Judge a separator: a column of numbers counts most, then rows of one width, then width."""
+    """Score a separator: by a column of numbers, then by rows of equal width, then by width."""
     try:
         rows = [row for row in csv.reader(lines, delimiter=separator) if any(row)]
     except csv.Error:
@@ -123,5 +123,5 @@ def _fits(lines: list[str], separator: str) -> tuple[int, float, int]:
 
 
 def _numbers(rows: Iterable[list[str]]) -> int:
-    """Count the rows in which some cell looks like a number."""
+    """Count the rows with a cell that looks like a phone number."""
     return sum(any(map(looks.like_number, row)) for row in rows)

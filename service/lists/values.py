@@ -1,4 +1,4 @@
-"""Values of cells as people read them: numbers in full, dates as ISO 8601 writes them."""
+"""The values of cells in readable form: numbers in full, dates in ISO 8601."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 _DATES: Final = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
-"""The formats of dates and times that every workbook has (ECMA-376, part 1, 18.8.30)."""
+"""The built-in formats of dates and times (ECMA-376, part 1, 18.8.30)."""
 
 _NOT_SHOWN: Final = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.|_.|\*.')
 _DATE_SIGNS: Final = re.compile(r"[dmyhs]", re.IGNORECASE)
-_EPOCH: Final = dt.datetime(1899, 12, 30)  # noqa: DTZ001 - a workbook knows no zones
+_EPOCH: Final = dt.datetime(1899, 12, 30)  # noqa: DTZ001 - workbooks have no time zones
 _EPOCH_1904: Final = dt.datetime(1904, 1, 1)  # noqa: DTZ001 - as above
 _LONGEST_NUMBER: Final = 40
 _DAY_SECONDS: Final = 86_400
 
 
 def is_date(format_id: int, code: str = "") -> bool:
-    """Tell whether a number in this format is a moment; `code` is that of a format of its own."""
+    """Return whether a format is for dates or times; `code` is the text of a custom format."""
     return format_id in _DATES or bool(_DATE_SIGNS.search(_NOT_SHOWN.sub("", code)))
 
 
@@ -31,7 +31,7 @@ def number(written: str) -> str:
         value = Decimal(written).normalize()
     except InvalidOperation:
         return written
-    # What a workbook keeps is a double: no digit behind the fifteenth is meant.
+    # A workbook stores a double, so digits after the fifteenth are noise.
     if not value.is_finite() or abs(value.adjusted()) >= _LONGEST_NUMBER:
         return written
     text = format(value.quantize(Decimal(1)) if value == value.to_integral_value() else value, "f")
@@ -43,7 +43,7 @@ def _rounded(value: Decimal) -> str:
 
 
 def date(written: str, *, since_1904: bool = False) -> str:
-    """Return the moment that a workbook counts in days; what is none stays as it is written."""
+    """Return the date of a day count in a workbook; anything else stays unchanged."""
     try:
         days = float(written)
         moment = (_EPOCH_1904 if since_1904 else _EPOCH) + dt.timedelta(
@@ -57,13 +57,13 @@ def date(written: str, *, since_1904: bool = False) -> str:
 
 
 def shown(moment: dt.datetime) -> str:
-    """Return a moment without the midnight that a date alone has."""
+    """Return a date and time, without the time if it is midnight."""
     is_day = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
     return moment.strftime("%Y-%m-%d") if is_day else moment.strftime("%Y-%m-%d %H:%M")
 
 
 def iso(written: str) -> str:
-    """Return a date of ISO 8601 as it is shown; anything else stays as it is."""
+    """Return an ISO 8601 date in display form; anything else stays unchanged."""
     try:
         return shown(dt.datetime.fromisoformat(written))
     except ValueError:

@@ -1,7 +1,7 @@
 """Workbooks of Excel since 2007 (XLSX, XLSM), read as a stream.
 
-A sheet of a million rows takes as much memory as its shared texts. What a formula came to is read,
-the formula is not. ECMA-376 describes the format.
+A sheet of a million rows needs only the memory of its shared texts. The result of a formula is
+read, not the formula. ECMA-376 describes the format.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LAST_COLUMN: Final = 16_384
 
 
 def read(file: BinaryIO) -> Iterator[Row]:
-    """Yield the rows of the first sheet that is shown; raises ListError."""
+    """Yield the rows of the first visible sheet; raises ListError."""
     archive = Archive(file)
     book = _Book(archive)
     spread = MergedCells(_merged(archive, book.sheet))
@@ -46,7 +46,7 @@ def read(file: BinaryIO) -> Iterator[Row]:
 
 
 class _Book:
-    """What stands outside of the sheet: which one it is, texts, and formats of dates."""
+    """The data outside the sheet: the sheet's name, the shared texts and the date formats."""
 
     def __init__(self, archive: Archive) -> None:
         self.sheet = ""
@@ -65,7 +65,7 @@ class _Book:
         archive.parse_whole(main, (self._workbook, _nothing, _nothing))
         shown = [self._parts[each] for each in self._sheets if each in self._parts]
         if not shown:
-            raise ListError("The workbook has no sheet that is shown.")
+            raise ListError("The workbook has no visible sheet.")
         self.sheet = _path(folder, shown[0])
         self.texts = _Texts(archive, self._path_of("sharedStrings", folder))
         styles = self._path_of("styles", folder)
@@ -110,7 +110,7 @@ class _Texts:
     def _start(self, name: str, _: dict[str, str]) -> None:
         if name == "t":
             self._in_text = not self._in_reading
-        elif name == "rPh":  # how a Japanese text is spoken
+        elif name == "rPh":  # phonetic text of Japanese
             self._in_reading = True
 
     def _end(self, name: str) -> None:
@@ -148,7 +148,7 @@ class _Sheet:
         self._depth = 0
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows that have something in them."""
+        """Yield the rows that are not empty."""
         handlers = (self._start, self._end, self._text)
         for _ in self._archive.parse(self._book.sheet, handlers):
             check_depth(self._depth)
@@ -210,7 +210,7 @@ class _Sheet:
             if self._style in self._book.dates:
                 return values.date(value, since_1904=self._book.since_1904)
             return values.number(value)
-        if kind == "e":  # such as #N/A: nobody wants to be sent that
+        if kind == "e":  # an error such as #N/A must not be sent
             return ""
         if kind == "b":
             return "TRUE" if value == "1" else "FALSE"
@@ -220,7 +220,7 @@ class _Sheet:
         try:
             return _unescaped(self._book.texts[place])
         except (IndexError, ValueError) as error:
-            raise ListError(f"Row {self._number} names a text that the workbook lacks.") from error
+            raise ListError(f"Row {self._number} refers to a missing shared text.") from error
 
     def _column_of(self, ref: str) -> int:
         name = ref.rstrip("0123456789")
@@ -231,7 +231,7 @@ class _Sheet:
 
 
 def _dates(archive: Archive, part: str) -> set[str]:
-    """Return the styles of cells whose numbers are moments."""
+    """Return the cell styles whose numbers are dates or times."""
     codes: dict[str, str] = {}
     dates: set[str] = set()
     styles = count()
@@ -254,7 +254,7 @@ def _dates(archive: Archive, part: str) -> set[str]:
 
 
 def _merged(archive: Archive, part: str) -> Iterator[Area]:
-    """Yield the merged areas, which a sheet names behind its rows."""
+    """Yield the merged areas, which a sheet lists after its rows."""
     rest = b""
     for piece in archive.pieces(part):
         rest += piece
@@ -272,7 +272,9 @@ def _column(name: str) -> int:
     for letter in name[:4].upper():
         number = number * 26 + ord(letter) - 64
     if not 0 < number <= _LAST_COLUMN:
-        raise ListError(f"The workbook has a cell in a column {name[:8]!r}, which there is not.")
+        raise ListError(
+            f"The workbook has a cell in the column {name[:8]!r}, which does not exist."
+        )
     return number - 1
 
 
@@ -288,7 +290,7 @@ def _path(folder: str, target: str) -> str:
 
 
 def _of(attributes: dict[str, str], name: str) -> str:
-    """Return an attribute with a namespace, whatever its prefix is."""
+    """Return a namespaced attribute, with any prefix."""
     return next((text for key, text in attributes.items() if key.endswith(f":{name}")), "")
 
 
@@ -297,4 +299,4 @@ def _whole(text: str | None) -> int:
 
 
 def _nothing(*_: object) -> None:
-    """Pass over what is not needed."""
+    """Ignore an event."""
