@@ -174,7 +174,7 @@ def test_rows_that_are_shorter_or_longer_than_the_heading_are_read() -> None:
     [
         (b"", "The file is empty."),
         ("\n\n,,\n", "no rows with anything"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(99), "image/png and no list"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(99), "image/png, not a list"),
         (b"PK\x03\x04 and no more", "incomplete or damaged"),
         (archive({"a.txt": "x"}), "an archive, not a spreadsheet"),
         (archive({"xl/workbook.bin": "x"}), "XLSB"),
@@ -247,22 +247,25 @@ def test_merged_cells_say_the_same_in_all_that_they_cover() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (workbook("<sheetData><row><c><v>1</v>"), "is no XML"),
-        (workbook("", sharedStrings="<sst"), "is no XML"),
+        (workbook("<sheetData><row><c><v>1</v>"), "is not XML"),
+        (workbook("", sharedStrings="<sst"), "is not XML"),
         (
             workbook('<sheetData><row><c t="s"><v>9</v></c></row></sheetData>'),
             "a missing shared text",
         ),
         (
             workbook('<sheetData><row><c r="ABCDE1"><v>9</v></c></row></sheetData>'),
-            "which there is",
+            "which does not exist",
         ),
-        (workbook('<sheetData><row><c r="ZZZ1"><v>9</v></c></row></sheetData>'), "which there is"),
+        (
+            workbook('<sheetData><row><c r="ZZZ1"><v>9</v></c></row></sheetData>'),
+            "which does not exist",
+        ),
         (workbook('<sheetData><row><c r="XFD1"><v>9</v></c></row></sheetData>'), "1,000 columns"),
         (workbook("", workbook="<workbook><sheets/></workbook>"), "no visible sheet"),
         (
             workbook("", **{"worksheets/sheet1": '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'}),
-            "declares entities",
+            "declares XML entities",
         ),
         (xlsx(["Phone"], ["x" * 70_000]), "more than 65,536 characters"),
         (workbook("<a>" * 300 + " " * 70_000), "more than 256 levels"),
