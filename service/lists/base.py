@@ -67,7 +67,7 @@ def check_depth(depth: int) -> None:
     if depth > DEEPEST:
         raise ListError(
             f"The workbook has XML of more than {DEEPEST} levels, as no spreadsheet program writes:"
-            " save it anew."
+            " save it again."
         )
 
 

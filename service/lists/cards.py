@@ -95,7 +95,7 @@ def _cards(lines: Iterable[str]) -> Iterator[list[_Property]]:
             length += len(line) + 1
             check_length(count + 1, length)
     if depth:
-        raise ListError(f"Card {count + 1} does not end: the file is broken off. Export it anew.")
+        raise ListError(f"Card {count + 1} does not end: the file is incomplete. Export it again.")
 
 
 def _property(name: str, line: str) -> _Property:

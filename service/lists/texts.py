@@ -87,7 +87,7 @@ class _RowLines:
         return line
 
     def end_row(self, row: int) -> None:
-        """Begin a row anew."""
+        """Start a new row."""
         self._row, self._length = row, 0
 
 
