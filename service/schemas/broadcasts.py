@@ -400,7 +400,6 @@ class BroadcastSchema(Schema):
     send_type = fields.String(required=True, metadata={"enum": list(SendType)})
     to = fields.Raw(required=True, metadata={"oneOf": _RECIPIENTS})
     message = fields.Dict(required=True, metadata={"description": "As it was given"})
-    message_truncated = _message_truncated()
     status = fields.String(required=True, metadata={"enum": list(BroadcastStatus)})
     sent = fields.List(fields.String(), required=True)
     pending = fields.List(fields.String(), required=True)
@@ -423,6 +422,7 @@ class BroadcastSchema(Schema):
     to_truncated = fields.Boolean(
         required=True, metadata={"description": "Whether `to` shows only the first recipients"}
     )
+    message_truncated = _message_truncated()
     reason = fields.String(
         required=True,
         allow_none=True,
