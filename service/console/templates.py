@@ -32,7 +32,7 @@ _FIELD: Final = "parameter"
 _FILES: Final = frozenset({"image", "video", "document"})
 
 
-class Gap(NamedTuple):
+class TemplateParameter(NamedTuple):
     """A parameter of a template as the form asks for it.
 
     `component` is `header`, `body` or `button`, `button` which one, and `kind` `text`, or the
@@ -82,7 +82,7 @@ def choice(template: Template) -> str:
     return f"{template.name}/{template.language}"
 
 
-def gaps(parameters: Any) -> list[Gap]:
+def gaps(parameters: Any) -> list[TemplateParameter]:
     """Return what is to be filled in, in the order in which the provider counts."""
     return [gap for component in parameters for gap in _of_component(component)]
 
@@ -113,43 +113,47 @@ def fields(template: Mapping[str, Any]) -> dict[str, str]:
     return said
 
 
-def _of_component(component: Mapping[str, Any]) -> Iterator[Gap]:
+def _of_component(component: Mapping[str, Any]) -> Iterator[TemplateParameter]:
     kind, index = str(component["component"]), int(component.get("index") or 0)
     names = [str(name) for name in component["names"]]
     if all(map(str.isdecimal, names)):
         names.sort(key=int)
     for name in names:
         is_file = kind == "header" and name in _FILES
-        yield Gap(kind, index, name if is_file else "text", name)
+        yield TemplateParameter(kind, index, name if is_file else "text", name)
 
 
-def _filled(given: MultiDict[str, str]) -> Iterator[tuple[Gap, str]]:
+def _filled(given: MultiDict[str, str]) -> Iterator[tuple[TemplateParameter, str]]:
     """Yield the parameters of a form with their values."""
     for field, value in given.items():
         prefix, *place = field.split("/")
-        if prefix == _FIELD and len(place) == len(Gap._fields) and place[1].isdecimal():
-            yield Gap(place[0], int(place[1]), place[2], place[3]), value.strip()
+        if (
+            prefix == _FIELD
+            and len(place) == len(TemplateParameter._fields)
+            and place[1].isdecimal()
+        ):
+            yield TemplateParameter(place[0], int(place[1]), place[2], place[3]), value.strip()
 
 
 def _read(
     component: Mapping[str, Any], number: int, parameter: Mapping[str, Any]
-) -> tuple[Gap, str]:
+) -> tuple[TemplateParameter, str]:
     """Return the gap that a parameter fills, and its value."""
     kind, button = str(parameter.get("type")), str(component.get("index") or 0)
     name = parameter.get("parameter_name") or (number if kind == "text" else kind)
     place = (str(component.get("type")).lower(), int(button) if button.isdecimal() else 0)
     value = parameter.get(kind)
     link = value.get("link") if isinstance(value, dict) else value
-    return Gap(*place, kind, str(name)), str(link or "")
+    return TemplateParameter(*place, kind, str(name)), str(link or "")
 
 
-def _component(gap: Gap) -> dict[str, Any]:
+def _component(gap: TemplateParameter) -> dict[str, Any]:
     if gap.component == "button":
         return {"type": "button", "sub_type": "url", "index": str(gap.button), "parameters": []}
     return {"type": gap.component, "parameters": []}
 
 
-def _parameter(gap: Gap, value: str) -> dict[str, Any]:
+def _parameter(gap: TemplateParameter, value: str) -> dict[str, Any]:
     if gap.kind in _FILES:
         return {"type": gap.kind, gap.kind: {"link": value}}
     named = {} if gap.name.isdecimal() else {"parameter_name": gap.name}

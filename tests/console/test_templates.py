@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from service.app import Application
 from service.console import templates
-from service.console.templates import Gap
+from service.console.templates import TemplateParameter
 from tests.acceptance.test_vendors import ACCOUNT, TEMPLATES
 from tests.console.visiting import ConsoleUser
 from tests.provider import Provider
@@ -32,9 +32,9 @@ def test_parameters_are_asked_for_in_the_order_in_which_they_count() -> None:
         {"component": "button", "index": 1, "names": ["code"]},
     ]
     assert templates.gaps(asked) == [
-        Gap("header", 0, "image", "image"),
-        *(Gap("body", 0, "text", name) for name in ("1", "2", "10")),
-        Gap("button", 1, "text", "code"),
+        TemplateParameter("header", 0, "image", "image"),
+        *(TemplateParameter("body", 0, "text", name) for name in ("1", "2", "10")),
+        TemplateParameter("button", 1, "text", "code"),
     ]
 
 
