@@ -274,7 +274,7 @@ def test_a_session_is_asked_about_when_it_is_made_and_whenever_one_likes(
     stale = sending.session(name="stale", settings={"access_token": "stale"})
     assert "no longer valid" in stale["problem"]
     away = sending.session(name="away", settings={"base_url": "http://127.0.0.1:1"})
-    assert ("not reached" in away["problem"], away["status"]) == (True, "ready")
+    assert ("could not be reached" in away["problem"], away["status"]) == (True, "ready")
     sending.provider.number = {"id": "1", "status": "CONNECTED"}
     checked = sending.client.post(f"/session/{made['_id']}/check").json["data"]
     assert (checked["problem"], checked["status"], checked["reason"]) == (None, "ready", None)

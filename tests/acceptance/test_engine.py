@@ -218,7 +218,7 @@ def test_a_worker_outlives_what_befalls_its_database_and_can_be_stopped_meanwhil
         begin(queue)
         said = workers.log(queue).stat().st_size
         with away(queue.database, postgres_server):
-            until(lambda: b"out of reach" in workers.log(queue).read_bytes()[said:])
+            until(lambda: b"unreachable" in workers.log(queue).read_bytes()[said:])
             process.send_signal(signal.SIGTERM)
             assert process.wait(LIMIT) in {0, 1}
 
