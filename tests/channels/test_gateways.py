@@ -200,11 +200,16 @@ def test_a_fault_is_told_for_what_it_is(
 
 
 def test_a_name_is_not_sent_to_where_carriers_take_numbers_only(tmp_path: Path) -> None:
-    driver = opened("twilio", {**TWILIO, "sender": "Crier"}, tmp_path)
-    (part,) = driver.plan(Content("Hi"))
-    held = converse(driver.send("12025550110", driver.prepare(part), REFERENCE))
-    assert isinstance(held.error, PermanentError)
-    assert held.requests == []
+    for channel, settings in (
+        ("twilio", {**TWILIO, "sender": "Crier"}),
+        ("africas_talking", AFRICA),
+        ("http_gateway", described("termii")),
+    ):
+        driver = opened(channel, settings, tmp_path)
+        (part,) = driver.plan(Content("Hi"))
+        held = converse(driver.send("12025550110", driver.prepare(part), REFERENCE))
+        assert isinstance(held.error, PermanentError)
+        assert held.requests == []
 
 
 def test_accounts_are_checked(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.channels import registry
-from service.channels.base import Account, DriverContext
+from service.channels.base import Account, Driver, DriverContext
 from service.channels.registry import (
     DRIVERS,
     EXTRAS,
@@ -30,6 +30,13 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_driver_bears_the_name_of_its_channel(channels: Channels) -> None:
     for name in channels.names():
         assert channels.driver_class(name).name == name
+
+
+def test_every_driver_has_all_that_drivers_have(channels: Channels) -> None:
+    members = [*Driver.__annotations__, *(each for each in vars(Driver) if each[0] != "_")]
+    for name in channels.names():
+        driver = channels.driver_class(name)
+        assert [each for each in members if not hasattr(driver, each)] == []
 
 
 def test_what_is_not_installed_is_not_among_the_names(channels: Channels, missing: None) -> None:

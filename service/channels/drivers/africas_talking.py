@@ -15,7 +15,6 @@ from service.channels.answers import Answer, refusal
 from service.channels.base import (
     Account,
     BlockedError,
-    Content,
     DriverContext,
     Part,
     Receipt,
@@ -25,10 +24,11 @@ from service.channels.base import (
     Webhook,
 )
 from service.channels.settings import BaseUrl, Secret
-from service.channels.sms import messages, reports, segments
+from service.channels.sms import messages, reports
 from service.channels.sms.codes import About, Code, Codes
+from service.channels.sms.driver import SmsDriver
 from service.channels.sms.messages import FORM, SmsSettings
-from service.channels.steps import Conversation, get, post, result
+from service.channels.steps import Conversation, get, post
 
 BASE_URL: Final = "https://api.africastalking.com"
 
@@ -110,34 +110,25 @@ def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
     return report
 
 
-class AfricasTalking:
+class AfricasTalking(SmsDriver):
     """A driver for one application of Africa's Talking."""
 
     name: ClassVar[str] = "africas_talking"
-    reaches_groups: ClassVar[bool] = False
-    echoes_references: ClassVar[bool] = False
     concurrency: ClassVar[int | None] = 32
     webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:  # noqa: ARG002 - as all
         """Open the account without any request."""
-        settings = self._settings = account.settings
+        super().__init__(account)
+        settings = account.settings
         base = str(settings.get("base_url", BASE_URL)).rstrip("/")
         who = urlencode({"username": settings["username"]})
         self._messages = f"{base}/version1/messaging"
         self._user = f"{base}/version1/user?{who}"
-        sender = settings.get("sender")
-        self._common = f"{who}&{urlencode({'from': sender})}" if sender else who
+        sender = urlencode({"from": self._sender}) if self._sender else ""
+        self._common = f"{who}&{sender}" if sender else who
         self._headers = (f"apiKey: {settings['api_key']}", "Accept: application/json", FORM)
-
-    def plan(self, content: Content) -> tuple[Part, ...]:
-        """Convert the message to one text; raises UnsupportedContentError."""
-        return messages.plan(content, self._settings)
-
-    def segments(self, text: str) -> int | None:
-        """Return how many segments a text has."""
-        return segments.count(text).segments
 
     def prepare(self, part: Part) -> bytes:
         """Render the form without the recipient."""
@@ -145,16 +136,13 @@ class AfricasTalking:
 
     def send(self, recipient: str, prepared: bytes, reference: str) -> Conversation[str]:  # noqa: ARG002 - it takes no reference
         """Send one message and return its id; raises SendError."""
+        self._check_sender(recipient)
         answer = yield post(self._messages, prepared + recipient.encode(), self._headers)
         said = _entry(answer)
         code = reports.number(said.get("statusCode"))
         if answer.accepted and code in _TAKEN and said.get("messageId"):
             return str(said["messageId"])
         raise refusal(answer) if code is None else CODES.error(code, str(said.get("status") or ""))
-
-    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Return False: a repeated request is sent a second time."""
-        return result(value=False)
 
     def check(self) -> Conversation[None]:
         """Check the application; raises SendError if it cannot send."""

@@ -16,7 +16,6 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from service.channels.answers import Answer, refusal
 from service.channels.base import (
     Account,
-    Content,
     DriverContext,
     Part,
     PermanentError,
@@ -30,8 +29,9 @@ from service.channels.base import (
 )
 from service.channels.settings import BaseUrl
 from service.channels.sms import descriptions, messages, reports, segments
+from service.channels.sms.driver import SmsDriver
 from service.channels.sms.messages import FORM, SmsSettings
-from service.channels.steps import Conversation, Request, get, post, result
+from service.channels.steps import Conversation, Request, get, post
 
 _JSON: Final = "Content-Type: application/json"
 _WRITTEN: Final = ("id", "sender", "text")
@@ -109,24 +109,23 @@ def _read_receipt(report: Report, said: Any, described: Mapping[str, Any]) -> No
         report.words.append(Receipt(known_as, state, error=error if failed else None))
 
 
-class HttpGateway:
+class HttpGateway(SmsDriver):
     """A driver for one account of a described gateway."""
 
     name: ClassVar[str] = "http_gateway"
-    reaches_groups: ClassVar[bool] = False
-    echoes_references: ClassVar[bool] = False
     concurrency: ClassVar[int | None] = 16
     webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:
         """Open the account without any request."""
-        settings = self._settings = account.settings
+        super().__init__(account)
+        settings = account.settings
         webhook = context.webhook_url(account.session_id)
         token = quote(str(settings.get("webhook_token") or ""))
         self._values = {
             **(settings.get("secrets") or {}),
-            "sender": str(settings.get("sender") or ""),
+            "sender": self._sender,
             "webhook": webhook and f"{webhook}?token={token}",
         }
         self._base = str(settings["base_url"]).rstrip("/")
@@ -136,20 +135,13 @@ class HttpGateway:
         self._headers = (*(f"{name}: {value}" for name, value in given.items()), *kind)
         self._codes = descriptions.codes(settings.get("codes") or {})
 
-    def plan(self, content: Content) -> tuple[Part, ...]:
-        """Convert the message to one text; raises UnsupportedContentError."""
-        return messages.plan(content, self._settings)
-
-    def segments(self, text: str) -> int | None:
-        """Return how many segments a text has."""
-        return segments.count(text).segments
-
     def prepare(self, part: Part) -> str:
         """Return the text of a part."""
         return messages.body(part)
 
     def send(self, recipient: str, prepared: str, reference: str) -> Conversation[str]:
         """Send one message and return the gateway's id for it; raises SendError."""
+        self._check_sender(recipient)
         number = f"+{recipient}" if self._settings.get("plus") else recipient
         alphabet = segments.alphabet_of(prepared)
         message = {
@@ -168,10 +160,6 @@ class HttpGateway:
         if known_as := descriptions.find(said, at):
             return known_as
         raise UncertainError("The gateway's answer has no message id.", code="no_id")
-
-    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Return False: a gateway sends a repeated request a second time."""
-        return result(value=False)
 
     def check(self) -> Conversation[None]:
         """Send the description's check request, if any; raises SendError if it is refused."""

@@ -19,10 +19,8 @@ from service.channels.answers import Answer, refusal
 from service.channels.base import (
     Account,
     BlockedError,
-    Content,
     DriverContext,
     Part,
-    PermanentError,
     Receipt,
     ReceiptState,
     Report,
@@ -31,10 +29,11 @@ from service.channels.base import (
     WebhookCall,
 )
 from service.channels.settings import BaseUrl, Secret
-from service.channels.sms import messages, reports, segments
+from service.channels.sms import messages, reports
 from service.channels.sms.codes import About, Code, Codes
+from service.channels.sms.driver import SmsDriver
 from service.channels.sms.messages import FORM, SmsSettings
-from service.channels.steps import Conversation, get, post, result
+from service.channels.steps import Conversation, get, post
 
 BASE_URL: Final = "https://api.twilio.com"
 SIGNATURE_HEADER: Final = "X-Twilio-Signature"
@@ -140,25 +139,23 @@ def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
     return report
 
 
-class Twilio:
+class Twilio(SmsDriver):
     """A driver for one sender of a Twilio account."""
 
     name: ClassVar[str] = "twilio"
-    reaches_groups: ClassVar[bool] = False
-    echoes_references: ClassVar[bool] = False
     concurrency: ClassVar[int | None] = 50  # https://help.twilio.com/articles/223180028
     webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:
         """Open the account without any request."""
-        settings = self._settings = account.settings
+        super().__init__(account)
+        settings = account.settings
         sid, base = settings["account_sid"], str(settings.get("base_url", BASE_URL)).rstrip("/")
         pair = base64.b64encode(f"{sid}:{settings['auth_token']}".encode()).decode()
         self._node = f"{base}/2010-04-01/Accounts/{sid}"
         self._messages = f"{self._node}/Messages.json"
         self._headers = (f"Authorization: Basic {pair}", FORM)
-        self._sender = str(settings.get("sender") or "")
         given = {
             "MessagingServiceSid": settings.get("messaging_service_sid"),
             "From": self._sender,
@@ -166,31 +163,18 @@ class Twilio:
         }
         self._common = urlencode({name: value for name, value in given.items() if value})
 
-    def plan(self, content: Content) -> tuple[Part, ...]:
-        """Convert the message to one text; raises UnsupportedContentError."""
-        return messages.plan(content, self._settings)
-
-    def segments(self, text: str) -> int | None:
-        """Return how many segments a text has."""
-        return segments.count(text).segments
-
     def prepare(self, part: Part) -> bytes:
         """Render the form without the recipient."""
         return f"{self._common}&{urlencode({'Body': messages.body(part)})}&To=%2B".encode()
 
     def send(self, recipient: str, prepared: bytes, reference: str) -> Conversation[str]:  # noqa: ARG002 - Twilio takes no reference
         """Send one message and return Twilio's id for it; raises SendError."""
-        if reason := messages.refuse_name(self._sender, recipient):
-            raise PermanentError(reason, code="sender")
+        self._check_sender(recipient)
         answer = yield post(self._messages, prepared + recipient.encode(), self._headers)
         said = reports.json_object(answer.body)
         if answer.accepted and (known_as := said.get("sid")):
             return str(known_as)
         raise _refused(answer, said)
-
-    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
-        """Return False: Twilio sends a repeated request a second time."""
-        return result(value=False)
 
     def check(self) -> Conversation[None]:
         """Check the account at Twilio; raises SendError if it cannot send."""

@@ -79,17 +79,6 @@ def body(part: Part) -> str:
     return part.body
 
 
-def refuse_name(sender: str, recipient: str) -> str:
-    """Return why a sender name cannot reach a recipient, or an empty text.
-
-    Carriers in the United States and Canada accept only numbers
-    (https://help.twilio.com/articles/223133767).
-    """
-    if recipient.startswith("1") and any(each.isalpha() for each in sender):
-        return "Carriers in the United States and Canada accept only numbers as senders, not names."
-    return ""
-
-
 def _links(content: Content, *, may_link: bool) -> Iterator[str]:
     for number, media in enumerate(content.media):
         if not (may_link and media.url):

@@ -1,0 +1,56 @@
+"""The base of SMS drivers."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from service.channels.base import (
+    Account,
+    Content,
+    Part,
+    PermanentError,
+    TemplateInfo,
+)
+from service.channels.sms import messages, segments
+from service.channels.steps import Conversation, result
+
+_NORTH_AMERICA: Final = "1"
+
+
+class SmsDriver:
+    """A driver whose messages are one text each, and whose provider sends a repeated one again."""
+
+    reaches_groups: ClassVar[bool] = False
+    reaches_user_ids: ClassVar[bool] = False
+    has_templates: ClassVar[bool] = False
+    echoes_references: ClassVar[bool] = False
+
+    def __init__(self, account: Account) -> None:
+        self._settings = account.settings
+        self._sender = str(account.settings.get("sender") or "")
+
+    def plan(self, content: Content) -> tuple[Part, ...]:
+        """Convert the message to one text; raises UnsupportedContentError."""
+        return messages.plan(content, self._settings)
+
+    def segments(self, text: str) -> int | None:
+        """Return how many segments a text has."""
+        return segments.count(text).segments
+
+    def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
+        """Return False: the provider sends a repeated request a second time."""
+        return result(value=False)
+
+    def templates(self) -> Conversation[list[TemplateInfo]]:
+        """Return none: SMS has no templates."""
+        return result([])
+
+    def _check_sender(self, recipient: str) -> None:
+        """Raise PermanentError if the sender's name cannot reach a recipient.
+
+        Carriers in the United States and Canada accept only numbers
+        (https://help.twilio.com/articles/223133767).
+        """
+        if recipient.startswith(_NORTH_AMERICA) and any(map(str.isalpha, self._sender)):
+            reason = "Carriers in the United States and Canada accept only numbers as senders."
+            raise PermanentError(reason, code="sender")
