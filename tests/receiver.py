@@ -1,4 +1,4 @@
-"""A receiver of events on the loopback: what it got, and what it answers to it."""
+"""A server on the loopback that takes what is posted to it: what it got, and what it answers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ class Got(NamedTuple):
 
 
 class Receiver:
-    """A server that keeps what it got; `answer` returns a status, or None for silence."""
+    """A server that keeps what it got.
+
+    `answer` returns a status, or None for silence; `says` returns the body.
+    """
 
     def __init__(self) -> None:
         self.got: list[Got] = []
         self.answer: Callable[[Got], int | None] = lambda _got: 204
+        self.says: Callable[[Got], bytes] = lambda _got: b""
         self._closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -58,8 +62,10 @@ class Receiver:
                     receiver._closing.wait(30)
                     return
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                said = receiver.says(got)
+                self.send_header("Content-Length", str(len(said)))
                 self.end_headers()
+                self.wfile.write(said)
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
