@@ -33,8 +33,7 @@ _LONGEST_WAIT: Final = 1.0
 _MANY: Final = 64
 _GATHERING: Final = 0.002
 """Seconds to collect more answers if many exchanges are under way and the thread had to wait: a
-turn
-costs nearly as much for one answer as for ten."""
+turn costs nearly as much for one answer as for ten."""
 
 _REAPING: Final = 1.0
 """Seconds between two checks for idle connections."""
@@ -100,7 +99,7 @@ class Exchanges:
         self._note(events := self._epoll.poll(0))
         ended = self._carry_on()
         if not (events or ended or self._startable) and longest > 0:
-            self._note(self._wait(longest))
+            self._wait(longest)
             ended = self._carry_on()
         while self._startable:
             self._start(self._startable.pop())
@@ -154,15 +153,16 @@ class Exchanges:
     def _transfers(self, connection: Connection) -> Answering | Watched:
         return self._answering if connection.only_waits else self._watched
 
-    def _wait(self, longest: float) -> list[tuple[int, int]]:
+    def _wait(self, longest: float) -> None:
         longest = min(longest, self._watched.patience(), self._answering.patience(), _LONGEST_WAIT)
         began = time.monotonic()
         events = self._epoll.poll(longest)
         if events and len(self._under_way) > _MANY:
             time.sleep(_GATHERING)
-            events += self._epoll.poll(0)
         self.waited += time.monotonic() - began
-        return events
+        self._note(events)
+        # Only now: until the bell is read, each poll reports it again.
+        self._note(self._epoll.poll(0))
 
     def _note(self, events: list[tuple[int, int]]) -> None:
         for number, event in events:

@@ -364,6 +364,23 @@ def test_a_turn_that_waits_is_ended_by_another_thread(
     waker.join()
 
 
+def test_a_turn_that_waits_for_many_is_ended_by_another_thread(
+    line: Line, monkeypatch: pytest.MonkeyPatch, message: Request
+) -> None:
+    """It polls twice, to collect more answers, and must read the bell only once."""
+
+    def ring_before_the_wait(_watched: transfers.Watched) -> float:
+        line.exchanges.wake()
+        return 60.0
+
+    monkeypatch.setattr(exchanges, "_MANY", 0)
+    monkeypatch.setattr(transfers.Watched, "patience", ring_before_the_wait)
+    line.exchanges.begin(message, "a message")
+    while not (ended := line.exchanges.turn(60.0)):
+        pass
+    assert [token for token, _ in ended] == ["a message"]
+
+
 def test_nobody_is_woken_after_the_end(context: DriverContext) -> None:
     """The descriptor may belong to somebody else by then."""
     with line_with(context) as line:
