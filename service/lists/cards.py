@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final, NamedTuple
 
+from service.lists import encodings
 from service.lists.base import LONGEST_ROW, Entry, ListError, check_length, storable
 
 COLUMNS: Final = ("name", "first_name", "last_name", "organisation", "email", "categories")
@@ -31,16 +32,9 @@ class _Property(NamedTuple):
 
 def read(file: BinaryIO, encoding: str) -> Iterator[Entry]:
     """Yield the people in a file of cards, including those without a number; raises ListError."""
-    text = io.TextIOWrapper(file, encoding, newline=None)
-    try:
+    with encodings.opened(file, encoding, newline=None) as text:
         for number, card in enumerate(_cards(_lines(text)), 1):
             yield _entry(number, card)
-    except UnicodeError as error:
-        raise ListError(
-            f"The file is not {encoding.upper()} throughout: save it as UTF-8."
-        ) from error
-    finally:
-        text.detach()
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:

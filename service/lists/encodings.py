@@ -1,9 +1,12 @@
-"""Detect the encoding of a text file: by its BOM, then by exclusion, then by likelihood."""
+"""Text files: their encoding, found by the BOM, then by exclusion, then by likelihood."""
 
 from __future__ import annotations
 
 import codecs
+import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from charset_normalizer import from_bytes
@@ -55,6 +58,20 @@ def find(file: BinaryIO, declared: str = "") -> str:
         found = _likely(sample) if sample else "utf-8"
     file.seek(0)
     return found
+
+
+@contextmanager
+def opened(file: BinaryIO, encoding: str, newline: str | None) -> Iterator[io.TextIOWrapper]:
+    """Read a file as text; the file stays open. Raises ListError for bytes of another encoding."""
+    text = io.TextIOWrapper(file, encoding, newline=newline)
+    try:
+        yield text
+    except UnicodeError as error:
+        raise ListError(
+            f"The file is not {encoding.upper()} throughout: save it as UTF-8."
+        ) from error
+    finally:
+        text.detach()
 
 
 def _by_mark(head: bytes) -> str | None:

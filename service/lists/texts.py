@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import BinaryIO, Final
 
-from service.lists import looks
+from service.lists import encodings, looks
 from service.lists.base import LONGEST_ROW, ListError, Row, check_length, check_width
 
 _SEPARATORS: Final = ",;\t|"
@@ -30,15 +30,8 @@ _MOST_RAW: Final = 4 * LONGEST_ROW
 
 def read(file: BinaryIO, encoding: str) -> Iterator[Row]:
     """Yield the rows of a text; raises ListError."""
-    text = io.TextIOWrapper(file, encoding, newline="")
-    try:
+    with encodings.opened(file, encoding, newline="") as text:
         yield from _rows(text)
-    except UnicodeError as error:
-        raise ListError(
-            f"The file is not {encoding.upper()} throughout: save it as UTF-8."
-        ) from error
-    finally:
-        text.detach()
 
 
 def _rows(text: io.TextIOWrapper) -> Iterator[Row]:

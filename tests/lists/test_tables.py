@@ -331,6 +331,13 @@ def test_what_no_database_stores_is_left_out_or_refused() -> None:
     assert people(f'sep="\nPhone\n{ADA}\n') == [(ADA,)]
 
 
+@pytest.mark.parametrize("start", ["Phone\n", "BEGIN:VCARD\nFN:"])
+def test_a_text_with_bytes_of_another_encoding_is_refused(start: str) -> None:
+    content = start.encode() + b"a" * 20_000 + "\nJürgen\nEND:VCARD\n".encode("cp1252")
+    with pytest.raises(ListError, match="not UTF-8 throughout"):
+        list(read(content, "utf-8").entries)
+
+
 def test_a_zip_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.lists.archives.MOST_UNPACKED", 1_000_000)
     data = f"<sheetData>{'<row><c/></row>' * 70_000}</sheetData>"
