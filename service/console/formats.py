@@ -105,11 +105,6 @@ def _without_accents(text: str) -> bytes:
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore")
 
 
-def local_input(milliseconds: int) -> str:
-    """Return a moment as a field for date and time takes it."""
-    return _local(milliseconds).strftime("%Y-%m-%dT%H:%M")
-
-
 def read_local(text: str) -> dt.datetime:
     """Return what a field for date and time says, in the viewer's zone; raises ValueError."""
     return dt.datetime.fromisoformat(text).replace(tzinfo=zone())
