@@ -6,7 +6,7 @@ is how others know that it has heard.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, delete, exists, select, tuple_
@@ -58,8 +58,7 @@ def of_dispatcher(db: Db, dispatcher_id: str) -> list[ClaimKey]:
 
 def acknowledge(db: Db, claims: Sequence[ClaimKey]) -> None:
     """Say that none of these will begin any more."""
-    for start in range(0, len(claims), _IN_ONE_STATEMENT):
-        some = claims[start : start + _IN_ONE_STATEMENT]
+    for some in _pieces(claims):
         heard = tuple_(RevokedClaim.delivery_id, RevokedClaim.claimed_at).in_(some)
         db.execute(delete(RevokedClaim).where(heard))
 
@@ -82,5 +81,12 @@ def _is_any(
     claims: Sequence[ClaimKey],
     *conditions: ColumnElement[bool],
 ) -> bool:
-    named = tuple_(delivery_id, claimed_at).in_(claims)
-    return bool(db.scalar(select(exists().where(named, *conditions))))
+    key = tuple_(delivery_id, claimed_at)
+    return any(
+        db.scalar(select(exists().where(key.in_(some), *conditions))) for some in _pieces(claims)
+    )
+
+
+def _pieces(claims: Sequence[ClaimKey]) -> Iterator[Sequence[ClaimKey]]:
+    for start in range(0, len(claims), _IN_ONE_STATEMENT):
+        yield claims[start : start + _IN_ONE_STATEMENT]

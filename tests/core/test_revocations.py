@@ -56,6 +56,13 @@ def test_a_claim_is_revoked_until_its_dispatcher_has_heard(world: World) -> None
         assert not revocations.are_over(db, [revoked])
 
 
+def test_any_number_of_revoked_claims_is_asked_about(world: World) -> None:
+    claims_ = [ClaimKey(f"{number:024x}", 1) for number in range(33_000)]
+    with world.database.reading() as db:
+        assert revocations.are_heard(db, claims_)
+        assert revocations.are_over(db, claims_)
+
+
 def back(world: World, claim: Claims, broadcast_id: str) -> None:
     """Queue what was claimed again, as a sender does that must try once more."""
     del broadcast_id
