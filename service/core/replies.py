@@ -133,6 +133,11 @@ class SettledReply(NamedTuple):
 _TABLE = cast("Table", Reply.__table__)
 
 
+def is_waiting(db: Db) -> bool:
+    """Return whether a reply waits to be settled."""
+    return db.scalar(select(Reply.id).where(Reply.settled_at.is_(None)).limit(1)) is not None
+
+
 def settle(db: Db, limit: int, *, now: int) -> list[SettledReply]:
     """Find out what up to `limit` replies answer, the oldest first, and count them."""
     open_ones = (

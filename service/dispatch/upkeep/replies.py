@@ -31,7 +31,13 @@ class Replies:
     accounts: Accounts
 
     def turn(self) -> float:
-        """Settle what has come; return the seconds until it is worth looking again."""
+        """Settle what has come; return the seconds until it is worth looking again.
+
+        If nothing has come, that is a query and no write: SQLite has one writer at a time.
+        """
+        with self.database.reading() as db:
+            if not replies.is_waiting(db):
+                return self.settings.poll_interval
         with self.database.writing() as db:
             settled = replies.settle(db, _BATCH, now=now_ms())
         for each in settled:
