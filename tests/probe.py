@@ -9,16 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 from marshmallow import Schema
 
 from service.channels import steps
-from service.channels.base import (
-    Account,
-    Content,
-    DriverContext,
-    Part,
-    TemplateInfo,
-    Text,
-    Webhook,
-)
+from service.channels.base import Account, DriverContext, TemplateInfo
+from service.channels.content import Content, Part, Text
 from service.channels.steps import Conversation, Workers, result
+from service.channels.webhooks import Webhook
 
 WORKERS = Workers("probe", 32)
 """Threads in which a test's way of sending may block."""

@@ -17,8 +17,8 @@ from service.core import clients, dispatchers, intake, recipients, sessions
 from service.core.accounts import Accounts
 from service.core.deliveries import chunks, claims, timelines
 from service.core.deliveries.claims import Claimed
+from service.core.entries import Given
 from service.core.intake import BroadcastRequest
-from service.core.recipients import Given
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher

@@ -27,7 +27,7 @@ from service.core.numbering import Numbering
 from service.core.paging import Page
 from service.core.placeholders import Syntax
 from service.core.previews import Preview
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -40,10 +40,10 @@ from service.schemas.broadcasts import (
     BroadcastFormSchema,
     BroadcastRequestSchema,
     BroadcastSchema,
-    DeliverySchema,
     IdempotencySchema,
     RetrySchema,
 )
+from service.schemas.deliveries import DeliverySchema
 from service.schemas.pages import BroadcastPageSchema, DeletedSchema, DeliveryPageSchema
 from service.schemas.previews import DryRunSchema, PreviewSchema
 

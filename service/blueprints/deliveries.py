@@ -13,7 +13,7 @@ from service.core.paging import Page
 from service.core.tokens import Scope
 from service.models import Delivery, DeliveryStatus
 from service.schemas.base import Shown
-from service.schemas.broadcasts import LoggedDeliverySchema
+from service.schemas.deliveries import LoggedDeliverySchema
 from service.schemas.pages import DeletedSchema, LogPageSchema
 from service.schemas.reports import DeliveryHistorySchema
 

@@ -12,7 +12,8 @@ from service.blueprints.requests import request
 from service.core import lists, recipients
 from service.core.deliveries import invalid
 from service.core.numbering import Numbering
-from service.core.recipients import Reading, Recipients
+from service.core.recipient_lists import Recipients
+from service.core.recipients import Reading
 from service.errors import InvalidError
 from service.lists import tables
 from service.lists.base import ListError

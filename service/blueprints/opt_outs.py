@@ -11,7 +11,7 @@ from flask import Response, stream_with_context
 
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, reachable, within
-from service.core import opt_out_policies, opt_outs, recipients
+from service.core import entries, opt_out_policies, opt_outs, recipients
 from service.core.deliveries.opted_out import OPTED_OUT
 from service.core.opt_out_policies import Policy
 from service.core.opt_outs import Imported, Row
@@ -168,7 +168,7 @@ def _delete(session_id: str | None, recipient: str) -> Shown:
         return _shown(opt_outs.delete(db, whose, recipient))
 
 
-def _bring(session_id: str | None, given: recipients.Given) -> Imported:
+def _bring(session_id: str | None, given: entries.Given) -> Imported:
     people = recipients.read(_first_column(given), most=_MOST_IMPORTED)
     if people.count > _MOST_IMPORTED:
         reason = f"Has more than {_MOST_IMPORTED:,} entries: import them in several requests."
@@ -180,7 +180,7 @@ def _bring(session_id: str | None, given: recipients.Given) -> Imported:
     return imported
 
 
-def _first_column(given: recipients.Given) -> recipients.Given:
+def _first_column(given: entries.Given) -> entries.Given:
     """Return the recipients of an exported file, or what was given where that is none."""
     if not isinstance(given, str) or not given.lstrip("\ufeff").startswith(_COLUMNS[0]):
         return given

@@ -11,7 +11,7 @@ from service.blueprints import bodies
 from service.blueprints.forms import Repeated
 from service.errors import InvalidError
 from service.schemas import wordings
-from service.schemas.broadcasts import Recipients
+from service.schemas.recipients import Recipients
 
 _WORDS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 """How forms write JSON booleans."""

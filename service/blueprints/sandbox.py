@@ -7,8 +7,8 @@ from typing import Any
 from service import ids
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
-from service.channels.base import Inbound
 from service.channels.drivers import sandbox
+from service.channels.webhooks import Inbound
 from service.core import numbers, replies, sessions
 from service.core.paging import Page
 from service.core.tokens import Scope

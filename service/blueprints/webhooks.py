@@ -11,7 +11,7 @@ from flask import Response
 from service.blueprints.api import Blueprint
 from service.blueprints.context import address, crier
 from service.blueprints.requests import request
-from service.channels.base import Report, WebhookCall
+from service.channels.webhooks import Report, WebhookCall
 from service.core import inbox, webhooks
 from service.database import now_ms
 from service.errors import (

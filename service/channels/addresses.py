@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from service.channels.base import BlockedError
+from service.channels.errors import BlockedError
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """The range that IANA allocates for the internet. All other IPv6 ranges are special."""

@@ -6,7 +6,7 @@ import json
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
     RequestError,
     RetryableError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from service.channels.base import Media, MediaKind, Text, UnsupportedContentError
+from service.channels.content import Media, MediaKind, Text, UnsupportedContentError
 
 CAPTION_LIMIT = 1024
 """The most UTF-16 units of a caption (the limit of the Cloud API)."""

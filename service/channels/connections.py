@@ -21,13 +21,8 @@ import pycurl
 from service import VERSION
 from service.channels.addresses import forbidden, is_public
 from service.channels.answers import Answer, SuccessStreak
-from service.channels.base import (
-    BlockedError,
-    DriverContext,
-    RetryableError,
-    SendError,
-    UncertainError,
-)
+from service.channels.base import DriverContext
+from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
 from service.channels.steps import Form, Method, Request, construct
 
 USER_AGENT: Final = f"Crier/{VERSION}"

@@ -22,8 +22,9 @@ from typing import Any, Final, NamedTuple
 import pycurl
 
 from service.channels.answers import Answer, SuccessStreak
-from service.channels.base import DriverContext, SendError
+from service.channels.base import DriverContext
 from service.channels.connections import IDLE_LIMIT, Connection
+from service.channels.errors import SendError
 from service.channels.steps import Request
 from service.channels.transfers import Answering, Watched
 

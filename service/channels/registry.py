@@ -8,7 +8,8 @@ from typing import cast
 
 from marshmallow import Schema
 
-from service.channels.base import Account, BlockedError, Driver, DriverContext
+from service.channels.base import Account, Driver, DriverContext
+from service.channels.errors import BlockedError
 
 DRIVERS = {
     "sandbox": "service.channels.drivers.sandbox:Sandbox",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from flask import url_for
 
-from service.channels.base import ContactCard, Location, Media, Part, Text
+from service.channels.content import ContactCard, Location, Media, Part, Text
 from service.core import templates
 
 _KINDS = {"image", "video", "audio"}

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from service.channels.base import Account, Content, Driver, DriverContext, MediaIds
+from service.channels.base import Account, Driver, DriverContext, MediaIds
+from service.channels.content import Content
 from service.channels.conversations import talk
 from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
 from service.config import Settings
-from service.core import content, personalisation, windows
+from service.core import content, personalisation, service_windows
 from service.core.personalisation import PersonalisedParts
 from service.core.vault import Vault
 from service.models import Broadcast, Session
@@ -57,7 +58,7 @@ class Accounts:
     def worded(self, broadcast: Broadcast, driver: Driver) -> PersonalisedParts:
         """Return the parts of a broadcast, with its gaps; raises UnsupportedContentError."""
         personal = personalisation.restore(broadcast.personalisation)
-        return windows.cut(driver, self.restored(broadcast.content), personal)
+        return service_windows.cut(driver, self.restored(broadcast.content), personal)
 
     def worded_content(
         self, broadcast: Broadcast, driver: Driver, content: Content

@@ -8,7 +8,8 @@ from typing import Any, Final
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import TemplateInfo, TemplateNotice
+from service.channels.base import TemplateInfo
+from service.channels.webhooks import TemplateNotice
 from service.core import paging
 from service.database import insert_new
 from service.errors import InvalidError

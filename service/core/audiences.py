@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session as Db
 
-from service.core import broadcasts, frozen, recipients, variables
+from service.core import broadcasts, entries, frozen, recipients, variables
 from service.core.deliveries import invalid
-from service.core.recipients import Reading, Recipients, Row
+from service.core.recipient_lists import Recipients
+from service.core.recipients import Reading, Row
 from service.errors import InvalidError, NotFoundError
 from service.models import Delivery, DeliveryStatus, Reply, SendType
 
@@ -83,7 +84,7 @@ def find(  # noqa: PLR0913 - three of them say whose, three what to return
 def _rows(db: Db, audience: Audience, send_type: str, *, is_bare: bool) -> Iterator[Row]:
     wanted = send_type == SendType.GROUP
     for position, (recipient, text) in enumerate(_found(db, audience)):
-        if recipients.is_whatsapp_group(recipient) == wanted:
+        if entries.is_whatsapp_group(recipient) == wanted:
             yield Row(position, recipient, None if is_bare else variables.load(text))
 
 

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row
 
-from service.channels.base import ReceiptState, SendError
+from service.channels.errors import SendError
+from service.channels.webhooks import ReceiptState
 from service.core import waiting
 from service.core.decisions import Decision
 from service.core.deliveries.claims import Claimed

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.core.variables import Variables
 from service.models import Contact
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.channels.base import ContactCard, Content, Location, Media, MediaKind, Template
+from service.channels.content import ContactCard, Content, Location, Media, MediaKind, Template
 from service.core import attachments, templates
 from service.core.vcard import render
 from service.errors import InvalidError

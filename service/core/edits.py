@@ -25,7 +25,7 @@ from service.core.deliveries import events, invalid
 from service.core.intake import BroadcastRequest
 from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.errors import ConflictError, InvalidError, StaleVersionError
 from service.models import (
     COUNTED,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.core import variables
 from service.core.deliveries import invalid
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.core.variables import Variables
 from service.models import Broadcast, Delivery, RecipientChunk
 

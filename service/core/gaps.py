@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from service.channels.base import Content, UnsupportedContentError
 from service.channels.captions import units
+from service.channels.content import Content, UnsupportedContentError
 from service.core import placeholders, templates
 from service.core.personalisation import Personalisation, texts
 from service.core.placeholders import Text
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.errors import InvalidError
 
 MOST_TOLD: Final = 1_000

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import Preference, Report, TemplateNotice
+from service.channels.webhooks import Preference, Report, TemplateNotice
 from service.core import approved, holding, identities, opt_outs, people, receipts, replies
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner

@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import undefer
 
 from service import ids
-from service.channels.base import BlockedError, Content, Driver, UnsupportedContentError
+from service.channels.base import Driver
+from service.channels.content import Content, UnsupportedContentError
+from service.channels.errors import BlockedError
 from service.config import Settings
 from service.core import (
     approved,
@@ -29,17 +31,17 @@ from service.core import (
     openings,
     personalisation,
     reach,
+    service_windows,
     sessions,
     signals,
     uses,
     variables,
-    windows,
 )
 from service.core.accounts import Accounts
 from service.core.deliveries import invalid
 from service.core.personalisation import Personalisation, PersonalisedParts
 from service.core.placeholders import Syntax
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.core.variables import UnusableVariablesError
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError
@@ -127,7 +129,6 @@ def prepare(
     resolved = faults.noted(wrong, _resolved, db, client_id, order, settings)
     personal = faults.noted(wrong, _personalisation, order)
     most, within = settings.max_recipients, order.within
-    skipping = order.skips_invalid
     people = faults.noted(
         wrong,
         reach.find,
@@ -137,7 +138,7 @@ def prepare(
         driver,
         within=within,
         most=most,
-        skipping=skipping,
+        skipping=order.skips_invalid,
     )
     if not order.confirms_countries:
         faults.noted(wrong, reach.refuse_lost_zeros, order.people)
@@ -158,22 +159,35 @@ def prepare(
     worded = None if wrong else faults.noted(wrong, _worded, driver, said, personal)
     if wrong or not (people and expires_at and worded):
         raise InvalidError(errors=wrong)
-    broadcast = Broadcast(
-        id=ids.new_broadcast(),
-        client_id=client_id,
+    broadcast = _row(
+        client_id,
+        order,
+        people,
+        now=now,
         session_id=session.id,
-        send_type=order.people.send_type,
-        to=order.people.shown,
-        to_truncated=order.people.is_truncated,
-        numbering=order.people.numbering.stored()
-        | {"on_invalid": OnInvalid.SKIP if skipping else OnInvalid.REJECT},
-        countries=numbers.countries(people.unique),
-        message=order.message,
         content=resolved,
         personalisation=personalisation.keep(personal),
         parts=len(worded.parts),
-        total=len(people.unique) + len(invalid.texts(people)),
         expires_at=expires_at,
+    )
+    return Plan(broadcast, people, session, driver, worded)
+
+
+def _row(
+    client_id: str, order: BroadcastRequest, people: Recipients, *, now: int, **found: Any
+) -> Broadcast:
+    """Return the row of a broadcast; `found` are the columns that its validation looked up."""
+    on_invalid = OnInvalid.SKIP if order.skips_invalid else OnInvalid.REJECT
+    return Broadcast(
+        id=ids.new_broadcast(),
+        client_id=client_id,
+        send_type=order.people.send_type,
+        to=order.people.shown,
+        to_truncated=order.people.is_truncated,
+        numbering=order.people.numbering.stored() | {"on_invalid": on_invalid},
+        countries=numbers.countries(people.unique),
+        message=order.message,
+        total=len(people.unique) + len(invalid.texts(people)),
         send_at=order.send_at,
         sample=order.sample,
         window=order.window,
@@ -184,8 +198,8 @@ def prepare(
         request_digest=order.fingerprint,
         created_at=now,
         updated_at=now,
+        **found,
     )
-    return Plan(broadcast, people, session, driver, worded)
 
 
 def _earlier(db: Db, client_id: str, order: BroadcastRequest) -> Broadcast | None:
@@ -246,8 +260,8 @@ def _start(order: BroadcastRequest, now: int) -> int:
 
 def _opening(order: BroadcastRequest, session: Session, now: int) -> int:
     """Return when sending may begin by the windows; raises InvalidError if never."""
-    windows_ = hours.read_all(order.window, session.window)
-    opens_at = hours.opening(windows_, _start(order, now))
+    windows = hours.read_all(order.window, session.window)
+    opens_at = hours.opening(windows, _start(order, now))
     if opens_at is None:
         raise InvalidError(errors={"window": [openings.NEVER]})
     return opens_at
@@ -307,13 +321,13 @@ class _Words:
         if personal.lengths.get(field, 0) > self.most and len(self.said.text) <= self.most:
             reason = f"This service takes {self.most} characters (MAX_TEXT_CHARS)."
             raise UnsupportedContentError(field, reason)
-        return windows.cut(self.driver, self.said, personal)
+        return service_windows.cut(self.driver, self.said, personal)
 
 
 def _worded(driver: Driver, said: Content, personal: Personalisation | None) -> PersonalisedParts:
     """Split the message into parts; raises InvalidError for unsupported content."""
     try:
-        return windows.cut(driver, said, personal)
+        return service_windows.cut(driver, said, personal)
     except UnsupportedContentError as error:
         raise InvalidError(errors={error.field: [error.reason]}) from error
     except BlockedError as error:

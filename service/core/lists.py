@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from service.core import contacts, recipients
-from service.core.recipients import SHOWN, Reading, Recipients, Row, Source
+from service.core.recipient_lists import SHOWN, Recipients, Source
+from service.core.recipients import Reading, Row
 from service.lists.base import Entry
 from service.lists.tables import Table
 

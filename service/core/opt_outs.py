@@ -13,18 +13,10 @@ from sqlalchemy import Select, literal, null, select, union_all
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
-from service.core import (
-    identities,
-    numbers,
-    outbox,
-    paging,
-    recipients,
-    revocations,
-    sessions,
-)
+from service.core import entries, identities, numbers, outbox, paging, revocations, sessions
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.core.revocations import ClaimKey
 from service.database import insert_new, now_ms
 from service.errors import InvalidError, NotFoundError
@@ -70,7 +62,7 @@ def page(
     place = _place(whose)
     mine = place.mine().order_by(request.order(place.table.created_at))
     if recipient:
-        mine = mine.where(place.table.recipient == (recipients.read_one(recipient) or recipient))
+        mine = mine.where(place.table.recipient == (entries.read_one(recipient) or recipient))
     return paging.fetch(db, mine, place.table.recipient, request)
 
 
@@ -82,7 +74,7 @@ def add(db: Db, whose: OptOutOwner, written: str, *, now: int) -> tuple[Row, lis
 
     Raises InvalidError unless it is a number or a WhatsApp group.
     """
-    recipient = recipients.read_one(written)
+    recipient = entries.read_one(written)
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
     people = identities.forms(db, whose.client_id, [recipient])
@@ -134,7 +126,7 @@ _UNSEEN = {"synchronize_session": False}
 
 def delete(db: Db, whose: OptOutOwner, written: str) -> Row:
     """Remove an opt-out; raises NotFoundError."""
-    recipient, place = recipients.read_one(written), _place(whose)
+    recipient, place = entries.read_one(written), _place(whose)
     found: Row | None = db.get(place.table, place.key(recipient)) if recipient else None
     if found is None:
         raise NotFoundError("opt-out", written)

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import Move, Person
 from service.channels.wa_ids import spellings
+from service.channels.webhooks import Move, Person
 from service.core import identities, opt_outs
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
-from service.core.recipients import is_user_id
+from service.core.entries import is_user_id
 from service.core.revocations import ClaimKey
 from service.models import ClientOptOut, Contact, OptOut, OptOutSource, Session
 

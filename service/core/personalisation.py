@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from service.channels.base import ContactCard, Content, Driver, Part, Template
+from service.channels.base import Driver
+from service.channels.content import ContactCard, Content, Part, Template
 from service.core import marks, placeholders, templates, vcard
 from service.core.marks import Marks, Wording
 from service.core.placeholders import Gap, MalformedTextError, Syntax, Text

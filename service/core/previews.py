@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import Driver, Part, Text
-from service.core import estimates, intake, numbers, windows
+from service.channels.base import Driver
+from service.channels.content import Part, Text
+from service.core import estimates, intake, numbers, service_windows
 from service.core.accounts import Accounts
 from service.core.estimates import Estimate
 from service.core.intake import BroadcastRequest, Plan
@@ -119,9 +120,9 @@ def make(
 def _window(db: Db, plan: Plan, people: Sequence[str], now: int) -> Window | None:
     """Count who is inside the service window, None if that makes no difference."""
     template = plan.broadcast.content["template"]
-    if not template or template.get("when") != windows.OUTSIDE:
+    if not template or template.get("when") != service_windows.OUTSIDE:
         return None
-    count = len(windows.inside(db, plan.session.id, people, now=now))
+    count = len(service_windows.inside(db, plan.session.id, people, now=now))
     return Window(count, len(people) - count)
 
 

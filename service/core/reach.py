@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Driver
 from service.channels.wa_ids import spellings
-from service.core import faults, groups, identities, lost_zeros, numbers, recipients
+from service.core import entries, faults, groups, identities, lost_zeros, numbers, recipients
 from service.core.numbering import INTERNATIONAL
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.core.variables import MOST_BYTES
 from service.errors import InvalidError, NotFoundError
 from service.models import SendType
@@ -64,7 +64,7 @@ def _known(db: Db, client_id: str, people: Recipients, driver: Driver | None) ->
 
     Somebody named by both is one recipient. Raises InvalidError if the channel takes no user ids.
     """
-    user_ids = [*filter(recipients.is_user_id, people.unique)]
+    user_ids = [*filter(entries.is_user_id, people.unique)]
     if driver and not driver.reaches_user_ids:
         places = people.places()
         reason = f"The channel {driver.name} takes numbers only, no WhatsApp user ids."
@@ -131,7 +131,7 @@ def _members(
     reached: dict[str, int] = {}
     wrong: dict[str, list[str]] = {}
     for place, entry in enumerate(people.unique):
-        if not recipients.is_whatsapp_group(entry):
+        if not entries.is_whatsapp_group(entry):
             for phone in faults.noted(wrong, _phones, db, client_id, entry, within) or ():
                 reached.setdefault(phone, place)
         elif driver and not driver.reaches_groups:

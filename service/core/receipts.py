@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple, cast
 from sqlalchemy import Row, Table, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import Notice, Receipt, SendError
+from service.channels.errors import SendError
+from service.channels.webhooks import Notice, Receipt
 from service.core import sent_parts, waiting
 from service.core.cases import Case, Judge
 from service.core.decisions import Decision

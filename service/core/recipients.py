@@ -6,57 +6,31 @@ recipients.
 
 from __future__ import annotations
 
-import re
 import zlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from random import Random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
-from service import ids
-from service.core import notations, numbers, variables
-from service.core.numbering import INTERNATIONAL, Numbering, Way
+from service.core import variables
+from service.core.entries import Given, pieces, read_piece, user_id, way
+from service.core.numbering import INTERNATIONAL, Numbering
+from service.core.recipient_lists import BadEntry, Recipients, Source
 from service.core.variables import MOST_BYTES, UnusableVariablesError, Variables
 from service.models import SendType
-
-Given = str | float | Sequence[str | float | Mapping[str, Any]]
-"""What `to` may be: a text, a number, or a list of these and of objects with `to` and `variables`.
-The text of a float has to be that which the client wrote."""
-
-SHOWN: Final = 1_000
-"""The most entries of `to` that answers repeat."""
-
-_MOST_CHARACTERS: Final = 200_000
-"""The most characters of `to` that answers repeat: a few numbers may have millions of spaces."""
 
 MOST_BAD: Final = 1_000
 """The most bad entries that are kept. After that, reading stops: a bad entry costs ten times as
 much as a good one."""
 
-_LONGEST_SHOWN: Final = 40
+
+LONGEST_SHOWN: Final = 40
 """The most characters of a bad entry that are kept."""
 
-_PIECE: Final = 65_536
-"""Characters of a string to split at a time."""
-
-_PIECE_OF_LIST: Final = 5_000
 
 _MEMBERS: Final = frozenset({"to", "variables"})
+
+
 _OTHERWISE: Final = "with other variables: keep one of them, or send each in a broadcast of its own"
-
-_SEPARATORS: Final = ";\u060c\u061b\u3001\uff0c\uff1b"
-"""Characters read as a comma: semicolons and Arabic, Chinese and Japanese commas."""
-
-_LINE_ENDS: Final = "\n\r\t\x0b\x0c\x85\u2028\u2029"
-"""Line ends. Tabs count too: text copied from a spreadsheet has tabs."""
-
-_USER_ID: Final = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
-_WHATSAPP_GROUP: Final = re.compile(r"[0-9][0-9-]{0,63}@g\.us")
-NO_GROUP: Final = (
-    "is not the id of a contact group (24 hexadecimal digits)"
-    " or of a WhatsApp group (ending in @g.us)"
-)
 
 
 NO_OBJECT: Final = "is no text, and no object with `to`, a text, and `variables`, an object"
@@ -72,120 +46,6 @@ class Row(NamedTuple):
     written: str
     variables: Mapping[str, Any] | None = None
     objection: str = ""
-
-
-class BadEntry(NamedTuple):
-    """A bad entry: its position in `to` from 0, its beginning, and the reason."""
-
-    position: int
-    entry: str
-    reason: str
-
-
-class Source(NamedTuple):
-    """Where entries come from: the field of the request, and how a place in it is called.
-
-    `place` returns words to go before an entry, empty where the position says it all.
-    """
-
-    field: str = "to"
-    place: Callable[[int], str] = lambda _: ""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipients:
-    """What `to` says: each recipient once, in the order of first mention, and the bad entries.
-
-    Numbers are E.164 digits without `+`. `bad` holds the first bad entries; more of them were found
-    where `bad_count` is higher, and then not all entries were read. `count` is that of the entries
-    that were read. `rows` are the positions of the unique ones, if they were noted, and `variables`
-    what they bring, None where nobody brings any. `numbering` says how numbers were meant.
-    """
-
-    unique: tuple[str, ...]
-    bad: tuple[BadEntry, ...] = ()
-    bad_count: int = field(default=0, compare=False)
-    count: int = field(default=0, compare=False)
-    given: Given = field(default="", compare=False, repr=False)
-    send_type: str = field(default=SendType.INDIVIDUAL, compare=False)
-    rows: Sequence[int] = field(default=(), compare=False, repr=False)
-    variables: Variables | None = field(default=None, compare=False, repr=False)
-    numbering: Numbering = field(default=INTERNATIONAL, compare=False)
-    source: Source = field(default=Source(), compare=False, repr=False)
-
-    @property
-    def duplicates(self) -> int:
-        """How many entries named somebody who is there already."""
-        return self.count - self.bad_count - len(self.unique)
-
-    @property
-    def is_truncated(self) -> bool:
-        """Return whether `to` is too long to repeat in answers."""
-        return self.count > SHOWN or _size(self.given) > _MOST_CHARACTERS
-
-    @property
-    def shown(self) -> Given:
-        """Return `to` as given, or its first recipients if it is too long."""
-        if not self.is_truncated:
-            return self.given
-        head = self.unique[:SHOWN]
-        return ",".join(head) if isinstance(self.given, str) else list(head)
-
-    def without(self, positions: Collection[int]) -> Recipients:
-        """Return the recipients without the entries at some positions."""
-        places = self.places()
-        kept = [at for at, each in enumerate(self.unique) if places[each] not in positions]
-        bad = tuple(each for each in self.bad if each.position not in positions)
-        return replace(
-            self,
-            unique=tuple(self.unique[at] for at in kept),
-            bad=bad,
-            bad_count=self.bad_count - len(self.bad) + len(bad),
-            rows=[places[self.unique[at]] for at in kept],
-            variables=self.variables and self.variables.chosen(kept),
-        )
-
-    def with_given(self) -> Recipients:
-        """Return the recipients as if a client had sent a list of them."""
-        brought = self.variables
-        given: list[str | Mapping[str, Any]] = [*self.unique[: SHOWN + 1]]
-        if brought:
-            texts = brought.texts[: SHOWN + 1]
-            given = [
-                {"to": each, "variables": variables.load(text)} if text else each
-                for each, text in zip(self.unique, texts, strict=False)
-            ]
-        return replace(self, given=given)
-
-    def sampled(self, size: int, chance: Random) -> Recipients:
-        """Return the recipients with a random sample in front of the others."""
-        first = sorted(chance.sample(range(len(self.unique)), size))
-        taken = set(first)
-        order = [*first, *(at for at in range(len(self.unique)) if at not in taken)]
-        return replace(
-            self,
-            unique=tuple(self.unique[at] for at in order),
-            rows=(),
-            variables=self.variables and self.variables.chosen(order),
-        )
-
-    def written(self) -> Iterator[str]:
-        """Yield the entries as they were written, those that are given back of a long file."""
-        for piece in _pieces(self.given):
-            yield from piece
-
-    def places(self) -> dict[str, int]:
-        """Return where each recipient is mentioned first, if need be by reading `to` once more."""
-        if self.rows:
-            return dict(zip(self.unique, self.rows, strict=True))
-        found: dict[str, int] = {}
-        read_ones = (each for piece in _pieces(self.given) for each in self._read(piece))
-        for position, recipient in enumerate(read_ones):
-            found.setdefault(recipient or "", position)
-        return found
-
-    def _read(self, piece: Sequence[str]) -> list[str | None]:
-        return _read_piece(piece, self.send_type, self.numbering)
 
 
 def read(  # noqa: PLR0913 - each says another thing about how entries are meant
@@ -206,12 +66,12 @@ def read(  # noqa: PLR0913 - each says another thing about how entries are meant
     if isinstance(to, list) and dict in {*map(type, to)}:
         reading = Reading(send_type, names, numbering, most_bad)
         return read_rows(_rows(to), reading, most=most, given=to)
-    _, reason = _way(send_type, numbering)
+    _, reason = way(send_type, numbering)
     unique: dict[str | None, None] = {}
     bad: list[BadEntry] = []
     bad_count = count = 0
-    for piece in _pieces(to):
-        found = _read_piece(piece, send_type, numbering)
+    for piece in pieces(to):
+        found = read_piece(piece, send_type, numbering)
         for recipient in found:
             unique[recipient] = None
         if None in unique:
@@ -219,7 +79,7 @@ def read(  # noqa: PLR0913 - each says another thing about how entries are meant
             wrong = [at for at, recipient in enumerate(found) if recipient is None]
             bad_count += len(wrong)
             for at in wrong[: most_bad - len(bad)]:
-                shown = piece[at].strip()[:_LONGEST_SHOWN]
+                shown = piece[at].strip()[:LONGEST_SHOWN]
                 bad.append(BadEntry(count + at, shown, reason(piece[at])))
         count += len(piece)
         if count > most or bad_count > most_bad:
@@ -266,7 +126,7 @@ class Reading:
         self.brought = Variables()
         self._send_type, self._names = send_type, names
         self._numbering, self._most_bad = numbering, most_bad
-        self._normalise, self._reason = _way(send_type, numbering)
+        self._normalise, self._reason = way(send_type, numbering)
         self._takes_ids = send_type == SendType.INDIVIDUAL
         self._found: dict[str, str] = {}
         self._rows = array("I")
@@ -305,7 +165,7 @@ class Reading:
 
     def read(self, written: str) -> str | None:
         """Return the recipient that an entry names, None for a bad one."""
-        return self._normalise(written) or (self._takes_ids and _user_id(written)) or None
+        return self._normalise(written) or (self._takes_ids and user_id(written)) or None
 
     def recipients(self, given: Given, source: Source) -> Recipients:
         """Return what was read."""
@@ -334,7 +194,7 @@ class Reading:
     def _refuse(self, row: Row, reason: str) -> None:
         self.bad_count += 1
         if len(self._bad) < self._most_bad:
-            self._bad.append(BadEntry(row.position, row.written.strip()[:_LONGEST_SHOWN], reason))
+            self._bad.append(BadEntry(row.position, row.written.strip()[:LONGEST_SHOWN], reason))
 
 
 class _Repeats:
@@ -388,99 +248,3 @@ def _row(position: int, entry: Mapping[str, Any]) -> Row:
         and isinstance(brought, dict | None)
     )
     return Row(position, str(written), brought) if is_fine else Row(position, "", None, NO_OBJECT)
-
-
-def is_user_id(recipient: str) -> bool:
-    """Return whether a recipient is WhatsApp's id of a person who may hide the number."""
-    return _USER_ID.fullmatch(recipient) is not None
-
-
-def _address(entry: str) -> str | None:
-    """Return a number, or a user id, as deliveries store it."""
-    return numbers.normalise(entry) or _user_id(entry)
-
-
-def _user_id(entry: str) -> str | None:
-    text = entry.strip()
-    return text if is_user_id(text) else None
-
-
-def _read_piece(piece: Sequence[str], send_type: str, numbering: Numbering) -> list[str | None]:
-    """Return the recipients of some entries, None for each bad one."""
-    found = list(map(_way(send_type, numbering)[0], piece))
-    if send_type == SendType.INDIVIDUAL and None in found:
-        return [each or _user_id(entry) for each, entry in zip(found, piece, strict=True)]
-    return found
-
-
-def is_whatsapp_group(recipient: str) -> bool:
-    """Return whether a recipient is a WhatsApp group."""
-    return recipient.endswith("@g.us")
-
-
-def read_one(written: str) -> str | None:
-    """Return a number or a WhatsApp group in the form that deliveries store."""
-    text = written.strip()
-    return text if _WHATSAPP_GROUP.fullmatch(text) else _address(written)
-
-
-def _size(to: Given) -> int:
-    """Return the number of characters in `to`."""
-    if isinstance(to, str):
-        return len(to)
-    return sum(len(str(entry)) for entry in to) if isinstance(to, Sequence) else 0
-
-
-def _pieces(to: Given) -> Iterator[Sequence[str]]:
-    """Yield the entries, some thousands at a time."""
-    if isinstance(to, str):
-        yield from _pieces_of_text(_with_commas(to))
-    elif isinstance(to, int | float):
-        yield [str(to)]
-    else:
-        for start in range(0, len(to), _PIECE_OF_LIST):
-            piece = to[start : start + _PIECE_OF_LIST]
-            is_plain = {*map(type, piece)} == {str}
-            yield cast("list[str]", piece) if is_plain else [*map(_written, piece)]
-
-
-def _written(entry: object) -> str:
-    return str(entry.get("to") if isinstance(entry, dict) else entry)
-
-
-def _with_commas(text: str) -> str:
-    """Replace all separators with commas."""
-    text = text.strip()
-    for separator in _SEPARATORS:
-        text = text.replace(separator, ",")
-    if any(end in text for end in _LINE_ENDS):
-        lines = (line.strip() for line in text.replace("\t", "\n").splitlines())
-        entries = (line.removeprefix(",").removesuffix(",").strip() for line in lines)
-        return ",".join(filter(None, entries))
-    return text.removesuffix(",")
-
-
-def _pieces_of_text(text: str) -> Iterator[list[str]]:
-    start = 0
-    while text and start <= len(text):
-        comma = text.find(",", start + _PIECE)
-        end = len(text) if comma < 0 else comma
-        yield text[start:end].split(",")
-        start = end + 1
-
-
-def _group(entry: str) -> str | None:
-    text = entry.strip()
-    if _WHATSAPP_GROUP.fullmatch(text):
-        return text
-    text = text.lower()
-    return text if ids.is_id(text) else None
-
-
-def _no_group(entry: str) -> str:
-    return NO_GROUP if entry.strip() else notations.EMPTY
-
-
-def _way(send_type: str, numbering: Numbering) -> Way:
-    """Return how entries are read, and what is wrong with those that cannot be."""
-    return (_group, _no_group) if send_type == SendType.GROUP else numbering.way()

@@ -14,7 +14,7 @@ from sqlalchemy import Row, Table, bindparam, func, select, text, update
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.channels.base import Inbound
+from service.channels.webhooks import Inbound
 from service.core import (
     identities,
     keywords,
@@ -28,9 +28,9 @@ from service.core import (
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import storable
+from service.core.entries import is_user_id, read_one
 from service.core.keywords import KeywordAction
 from service.core.opt_out_policies import Policy, Reach
-from service.core.recipients import is_user_id, read_one
 from service.core.revocations import ClaimKey
 from service.core.waiting import one_word
 from service.database import insert_missing

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import openings, paging, recipients
+from service.core import openings, paging, recipient_lists
 from service.core.reasons import REFUSED
 from service.database import now_ms
 from service.models import (
@@ -23,7 +23,7 @@ from service.models import (
     Session,
 )
 
-SHOWN = recipients.SHOWN
+SHOWN = recipient_lists.SHOWN
 """The most recipients in `sent`, `pending` and `failed` of one broadcast, as in `to`."""
 
 SHOWN_IN_LISTS = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.channels.base import ContactCard
+from service.channels.content import ContactCard
 from service.models import Contact
 
 _LINE_BYTES = 75

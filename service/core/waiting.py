@@ -8,17 +8,15 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
-    Notice,
     PermanentError,
-    Receipt,
-    ReceiptState,
     RequestError,
     RetryableError,
     SendError,
     UnknownCodeError,
 )
+from service.channels.webhooks import Notice, Receipt, ReceiptState
 from service.core.deliveries.transitions import storable
 
 ACCOUNT: Final = "account"

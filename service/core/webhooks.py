@@ -11,8 +11,8 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.channels.base import Report, UnreadableReportError, Webhook, WebhookCall
 from service.channels.registry import NotInstalledError
+from service.channels.webhooks import Report, UnreadableReportError, Webhook, WebhookCall
 from service.core.accounts import Accounts
 from service.core.vault import SealedError
 from service.errors import (

@@ -1,223 +1,34 @@
-"""Schemas of broadcasts and deliveries."""
+"""Schemas of broadcasts."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar
 
 from flask_smorest.fields import Upload
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.core.placeholders import Syntax
-from service.core.recipients import Given
 from service.models import BroadcastStatus, DeliveryStatus, OnInvalid, SendType
 from service.schemas.base import (
-    ID_PATTERN,
     CredentialsSchema,
-    Derived,
     Flag,
     LenientSchema,
     Matches,
     Moment,
-    StrictSchema,
     WholeSchema,
     created,
     id_field,
-    is_id,
     object_id,
     seen_version,
     updated,
     version,
 )
 from service.schemas.hours import SendingWindowSchema
+from service.schemas.messages import MessageSchema, message_truncated_field
 from service.schemas.numbering import NumberingSchema, columns
+from service.schemas.recipients import ABOUT_TO, MOST_CODES, RECIPIENTS, AudienceSchema, Recipients
 
-_LATITUDE = r" *[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?) *"
-_LONGITUDE = r" *[+-]?((1[0-7][0-9]|[0-9]{1,2})(\.[0-9]{1,20})?|180(\.0{1,20})?) *"
-_LONGEST_PLACE = 1_000
-_LONGEST_CODE = 100
-_MOST_CODES = 100
 _LARGEST_SAMPLE = 1_000_000
-_MOST_CODES = 100
-_RECIPIENTS: list[dict[str, Any]] = [
-    {"type": "string"},
-    {"type": "integer"},
-    {
-        "type": "array",
-        "items": {
-            "oneOf": [
-                {"type": ["string", "integer"]},
-                {
-                    "type": "object",
-                    "properties": {
-                        "to": {"type": ["string", "integer"]},
-                        "variables": {
-                            "type": "object",
-                            "additionalProperties": {"type": ["string", "number", "null"]},
-                        },
-                    },
-                    "required": ["to"],
-                    "additionalProperties": False,
-                },
-            ]
-        },
-    },
-]
-
-_ABOUT_TO = (
-    "Phone numbers in international form; for `group`, ids of groups. A number may contain `+`,"
-    " `00`, spaces, dashes, dots, brackets and `(0)`. It may use the digits of any script, be an"
-    " integer, or look like `tel:+1-202-555-0110`, `https://wa.me/12025550110` or"
-    " `12025550110@c.us`. In a string, commas, semicolons and line ends separate entries."
-    " Deliveries show only the digits"
-)
-
-
-class Coordinate(fields.Field[str | float]):
-    """Decimal degrees, as a number or a string such as `"6.556452"`. The value is kept as given.
-
-    `pattern` is the pattern of the strings, `most` the largest number.
-    """
-
-    def __init__(self, pattern: str, most: int, **kwargs: Any) -> None:
-        either = [
-            {"type": "string", "pattern": f"^{pattern}$"},
-            {"type": "number", "minimum": -most, "maximum": most},
-        ]
-        super().__init__(metadata={"oneOf": either}, **kwargs)
-        self._pattern = re.compile(pattern)
-        self._most = most
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        del attr, data, kwargs
-        if isinstance(value, str):
-            is_fine = self._pattern.fullmatch(value) is not None
-        else:
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            is_fine = is_number and abs(value) <= self._most
-        if not is_fine:
-            raise ValidationError(f"Must be decimal degrees from -{self._most} to {self._most}.")
-        return value
-
-
-class Recipients(fields.Field[Given]):
-    """A string with separators, a number, or a list of these and of objects; not parsed here.
-
-    There may be a million entries. `core.recipients` reads them, once.
-    """
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        del attr, data, kwargs
-        # Exactly these: to Python `True` is a number.
-        kinds = {*map(type, value)} - {dict} if isinstance(value, list) else {type(value)}
-        if not all(kind in {str, int} or issubclass(kind, float) for kind in kinds):
-            raise ValidationError(
-                "Must be a string with commas between recipients, or a list of strings and objects"
-                " with `to` and `variables`."
-            )
-        return value
-
-
-class LocationSchema(LenientSchema):
-    """A location on the map."""
-
-    name = fields.String(validate=validate.Length(max=_LONGEST_PLACE))
-    lat = Coordinate(_LATITUDE, 90, required=True)
-    lng = Coordinate(_LONGITUDE, 180, required=True)
-
-
-class TemplateSchema(LenientSchema):
-    """A message template that the provider has approved (WhatsApp Cloud API)."""
-
-    name = fields.String(required=True, validate=validate.Length(min=1, max=512))
-    language = fields.String(required=True, validate=validate.Length(min=2, max=16))
-    components = fields.List(
-        fields.Dict(keys=fields.String()),
-        metadata={"description": "Its parameters, in the provider's own JSON"},
-    )
-    tidy = Flag(
-        metadata={
-            "description": "Replace each run of spaces, tabs and line breaks in its parameters with"
-            " one space. WhatsApp accepts no line breaks, no tabs and at most four spaces in a row"
-        }
-    )
-    when = fields.String(
-        validate=validate.OneOf(["always", "outside_window"]),
-        metadata={
-            "description": "`outside_window`: people who wrote to the session in the last 24 hours"
-            " get the rest of the message instead, which must be one part, such as a text"
-        },
-    )
-    marketing = Flag(metadata={"description": "Send it by WhatsApp's API for marketing messages"})
-
-
-class MessageSchema(LenientSchema):
-    """The content of a message: at least one of these fields."""
-
-    text = fields.String(
-        allow_none=True,
-        metadata={
-            "description": "WhatsApp counts UTF-16 units; an emoji has two or more. The Cloud API"
-            " accepts 4,096. Up to 1,024 become the caption of the first image, video or document"
-        },
-    )
-    attachments = fields.List(
-        fields.String(validate=is_id, metadata={"pattern": ID_PATTERN}),
-        allow_none=True,
-        metadata={"description": "Ids of attachments, sent in this order"},
-    )
-    file = fields.String(
-        allow_none=True,
-        validate=is_id,
-        metadata={
-            "description": "Id of one more attachment, as the guide's client sends it",
-            "pattern": ID_PATTERN,
-        },
-    )
-    location = fields.Nested(LocationSchema, allow_none=True)
-    contactId = fields.String(  # noqa: N815 - the guide writes it so
-        allow_none=True,
-        validate=is_id,
-        metadata={
-            "description": "Id of a contact, to send as a contact card",
-            "pattern": ID_PATTERN,
-        },
-    )
-
-    template = fields.Nested(TemplateSchema, allow_none=True)
-    category = fields.String(
-        allow_none=True,
-        validate=validate.OneOf(["utility"]),
-        metadata={
-            "description": "Send the text by WhatsApp's Direct Send, outside a conversation and"
-            " without a template, for accounts that may"
-        },
-    )
-
-    @validates_schema
-    def say_something(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse an empty message."""
-        if not any(data.values()):
-            raise ValidationError(f"Needs at least one of {', '.join(self.fields)}.")
-
-
-class AudienceSchema(LenientSchema):
-    """Recipients of an earlier broadcast. Without `statuses`, `codes` and `replied`: all."""
-
-    broadcast = fields.String(
-        required=True, validate=is_id, metadata={"pattern": ID_PATTERN, "description": "Its id"}
-    )
-    statuses = fields.List(
-        fields.String(validate=validate.OneOf(list(DeliveryStatus))),
-        validate=validate.Length(max=len(DeliveryStatus)),
-        metadata={"description": "States of their deliveries"},
-    )
-    codes = fields.List(
-        fields.String(validate=validate.Length(min=1, max=_LONGEST_CODE)),
-        validate=validate.Length(max=_MOST_CODES),
-        metadata={"description": "Codes of their deliveries, such as `not_on_channel`"},
-    )
-    replied = Flag(metadata={"description": "Whether they have replied to it"})
 
 
 class BroadcastOrderSchema(NumberingSchema, CredentialsSchema, LenientSchema):
@@ -239,8 +50,8 @@ class BroadcastOrderSchema(NumberingSchema, CredentialsSchema, LenientSchema):
     send_type = fields.String(required=True, validate=validate.OneOf(list(SendType)))
     to = Recipients(
         metadata={
-            "oneOf": _RECIPIENTS,
-            "description": _ABOUT_TO,
+            "oneOf": RECIPIENTS,
+            "description": ABOUT_TO,
             "example": "12025550110,12025550111",
         },
     )
@@ -359,7 +170,7 @@ class RetrySchema(CredentialsSchema, LenientSchema):
     )
     codes = fields.List(
         fields.String(validate=validate.Length(max=1_000)),
-        validate=validate.Length(max=_MOST_CODES),
+        validate=validate.Length(max=MOST_CODES),
         load_default=list,
         metadata={
             "description": "Only deliveries that ended with one of these codes; an empty string is"
@@ -373,11 +184,6 @@ class RetrySchema(CredentialsSchema, LenientSchema):
             " the broadcast expires, whichever is later"
         },
     )
-
-
-def _message_truncated() -> fields.Boolean:
-    about = "Whether a list shows only the beginning of the message"
-    return fields.Boolean(required=True, metadata={"description": about})
 
 
 class CountsSchema(Schema):
@@ -398,7 +204,7 @@ class BroadcastSchema(Schema):
 
     client_id = id_field()
     send_type = fields.String(required=True, metadata={"enum": list(SendType)})
-    to = fields.Raw(required=True, metadata={"oneOf": _RECIPIENTS})
+    to = fields.Raw(required=True, metadata={"oneOf": RECIPIENTS})
     message = fields.Dict(required=True, metadata={"description": "As it was given"})
     status = fields.String(required=True, metadata={"enum": list(BroadcastStatus)})
     sent = fields.List(fields.String(), required=True)
@@ -422,7 +228,7 @@ class BroadcastSchema(Schema):
     to_truncated = fields.Boolean(
         required=True, metadata={"description": "Whether `to` shows only the first recipients"}
     )
-    message_truncated = _message_truncated()
+    message_truncated = message_truncated_field()
     reason = fields.String(
         required=True,
         allow_none=True,
@@ -469,61 +275,3 @@ class BroadcastChangeSchema(BroadcastOrderSchema, WholeSchema):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(partial=("send_type", "to", "message"), **kwargs)
-
-
-class DeliverySchema(StrictSchema):
-    """One broadcast for one recipient."""
-
-    id = object_id()
-    broadcast_id = id_field()
-    recipient = fields.String(required=True)
-    status = fields.String(required=True, metadata={"enum": list(DeliveryStatus)})
-    attempts = fields.Integer(
-        required=True, metadata={"description": "Attempts since the last retry"}
-    )
-    code = fields.String(
-        required=True, allow_none=True, metadata={"description": "The reason, for programs"}
-    )
-    reason = fields.String(
-        required=True, allow_none=True, metadata={"description": "The reason, for people"}
-    )
-    message_ids = fields.List(
-        fields.String(),
-        required=True,
-        metadata={"description": "The provider's message ids of the accepted parts"},
-    )
-    next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
-    sent_at = Moment(required=True, allow_none=True, data_key="sentAt")
-    delivered_at = Moment(required=True, allow_none=True, data_key="deliveredAt")
-    read_at = Moment(required=True, allow_none=True, data_key="readAt")
-    updated_at = updated()
-    variables = fields.Dict(
-        keys=fields.String(),
-        values=fields.String(),
-        required=True,
-        metadata={"description": "Values for the message's placeholders for this recipient"},
-    )
-    pricing = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "How the provider charges it: WhatsApp's model, type and category, and"
-            " `billable` or `free`",
-            "example": "PMP regular marketing billable",
-        },
-    )
-
-
-class LoggedDeliverySchema(DeliverySchema):
-    """A delivery and its message."""
-
-    number = Derived(
-        lambda delivery: delivery.recipient,
-        required=True,
-        metadata={"description": "The guide's word for `recipient`"},
-    )
-    client_id = id_field()
-    session_id = id_field(allow_none=True)
-    message = fields.Dict(required=True, metadata={"description": "As it was given"})
-    message_truncated = _message_truncated()
-    created_at = created()

@@ -10,8 +10,8 @@ from service.core.keywords import LANGUAGES
 from service.core.opt_out_policies import Reach
 from service.models import OptOutSource
 from service.schemas.base import CredentialsSchema, Line, Moment, Phone
-from service.schemas.broadcasts import Recipients
 from service.schemas.pages import SortedPageSchema
+from service.schemas.recipients import Recipients
 
 _LONGEST = 100
 _LONGEST_ANSWER = 1_000

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from service.channels.base import ContactCard, Location, Media, Part, Template, Text
+from service.channels.content import ContactCard, Location, Media, Part, Template, Text
 from service.schemas.base import Moment, StrictSchema, id_field
 from service.schemas.reports import EstimateSchema
 

@@ -6,7 +6,8 @@ from marshmallow import Schema, fields
 
 from service.models import BroadcastStatus
 from service.schemas.base import Moment, id_field
-from service.schemas.broadcasts import CountsSchema, LoggedDeliverySchema
+from service.schemas.broadcasts import CountsSchema
+from service.schemas.deliveries import LoggedDeliverySchema
 
 
 class ReasonSchema(Schema):

@@ -12,7 +12,7 @@ import pytest
 from service import logs
 from service.config import Settings
 from service.core import broadcasts, recipients, samples
-from service.core.recipients import Given
+from service.core.entries import Given
 from service.database import Database, now_ms
 from tests.waiting import until
 from tests.workers import pause, resume

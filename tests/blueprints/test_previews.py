@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.app import Application
-from service.channels.base import Text
+from service.channels.content import Text
 from service.channels.registry import DRIVERS
 from tests.conftest import Tenant, on_sqlite
 from tests.probe import Probe, Stage

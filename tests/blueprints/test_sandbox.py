@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from service.channels.base import Text
+from service.channels.content import Text
 from service.channels.conversations import talk
 from service.channels.drivers.sandbox import Sandbox
 from service.models import Session

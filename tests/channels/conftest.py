@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import Account, Driver, DriverContext, Media, MediaKind
+from service.channels.base import Account, Driver, DriverContext
+from service.channels.content import Media, MediaKind
 from service.channels.registry import Channels
 from tests.provider import Provider
 

@@ -9,8 +9,9 @@ from itertools import count
 from typing import Any, Generic, cast
 
 from service.channels.answers import Answer
-from service.channels.base import DriverContext, SendError
+from service.channels.base import DriverContext
 from service.channels.conversations import Conversations, Talk
+from service.channels.errors import SendError
 from service.channels.steps import Call, Conversation, Method, Pause, Request, Step, T
 
 _numbers = count(1)

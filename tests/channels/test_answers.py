@@ -6,7 +6,7 @@ import pytest
 
 from service.channels import answers
 from service.channels.answers import Answer, SuccessStreak, refusal
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
     RequestError,
     RetryableError,

@@ -10,23 +10,24 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from service.channels.base import (
-    Account,
-    BlockedError,
+from service.channels.base import Account, DriverContext
+from service.channels.content import (
     ContactCard,
     Content,
-    DriverContext,
     Location,
     Part,
-    PermanentError,
-    RetryableError,
-    SendError,
     Template,
     Text,
-    UncertainError,
     UnsupportedContentError,
 )
 from service.channels.conversations import NotAllowedError
+from service.channels.errors import (
+    BlockedError,
+    PermanentError,
+    RetryableError,
+    SendError,
+    UncertainError,
+)
 from tests import provider as lies
 from tests.channels.conftest import Memory, picture
 from tests.channels.conversing import carry_out, converse

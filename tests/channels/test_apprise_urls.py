@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from service.channels.base import Account, BlockedError, DriverContext, SendError, Text
+from service.channels.base import Account, DriverContext
+from service.channels.content import Text
+from service.channels.errors import BlockedError, SendError
 from tests.channels.conftest import Memory
 from tests.channels.conversing import converse
 from tests.provider import Provider, instead

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.channels.base import MediaKind, Text, UnsupportedContentError
 from service.channels.captions import CAPTION_LIMIT, arrange, refuse_long, units
+from service.channels.content import MediaKind, Text, UnsupportedContentError
 from tests.channels.conftest import picture
 
 

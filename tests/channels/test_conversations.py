@@ -14,8 +14,9 @@ import pycurl
 import pytest
 
 from service.channels.answers import Answer
-from service.channels.base import BlockedError, DriverContext, RetryableError, UncertainError
+from service.channels.base import DriverContext
 from service.channels.conversations import Conversations, NotAllowedError, Talk, talk
+from service.channels.errors import BlockedError, RetryableError, UncertainError
 from service.channels.steps import (
     Call,
     Conversation,

@@ -11,24 +11,26 @@ from typing import Any, NamedTuple
 import pytest
 
 from service.channels.answers import Answer
-from service.channels.base import (
-    BlockedError,
+from service.channels.base import DriverContext
+from service.channels.content import (
     ContactCard,
     Content,
-    DriverContext,
     Location,
     MediaKind,
-    PermanentError,
-    RequestError,
-    RetryableError,
-    SendError,
     Template,
-    UncertainError,
-    UnknownCodeError,
     UnsupportedContentError,
 )
 from service.channels.conversations import talk
 from service.channels.drivers.waha.message_ids import mint
+from service.channels.errors import (
+    BlockedError,
+    PermanentError,
+    RequestError,
+    RetryableError,
+    SendError,
+    UncertainError,
+    UnknownCodeError,
+)
 from tests import provider as lies
 from tests.channels.conftest import Opened, picture
 from tests.channels.conversing import Held, carry_out, converse, said

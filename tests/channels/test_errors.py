@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from service.channels.answers import Answer
-from service.channels.base import (
+from service.channels.drivers.whatsapp_cloud.errors import REASONS, VERDICTS, refused, reported
+from service.channels.errors import (
     BlockedError,
     PermanentError,
     RequestError,
@@ -16,7 +17,6 @@ from service.channels.base import (
     SendError,
     UnknownCodeError,
 )
-from service.channels.drivers.whatsapp_cloud.errors import REASONS, VERDICTS, refused, reported
 
 HOUR, DAY = 3_600.0, 86_400.0
 

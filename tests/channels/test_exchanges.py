@@ -21,14 +21,9 @@ import pytest
 
 from service.channels import answers, connections, exchanges, transfers
 from service.channels.answers import Answer
-from service.channels.base import (
-    BlockedError,
-    DriverContext,
-    RetryableError,
-    SendError,
-    UncertainError,
-)
+from service.channels.base import DriverContext
 from service.channels.connections import Connection
+from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
 from service.channels.exchanges import Exchanges
 from service.channels.steps import Form, Request, get, post, upload
 from tests import provider as lies

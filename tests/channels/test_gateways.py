@@ -19,24 +19,20 @@ import pytest
 from marshmallow import ValidationError
 
 from service.channels.answers import Answer
-from service.channels.base import (
-    Account,
+from service.channels.base import Account, Driver, DriverContext
+from service.channels.content import Content
+from service.channels.errors import (
     BlockedError,
-    Content,
-    Driver,
-    DriverContext,
     PermanentError,
-    Receipt,
-    Report,
     RequestError,
     RetryableError,
     SendError,
     UncertainError,
     UnknownCodeError,
-    WebhookCall,
 )
 from service.channels.registry import Channels
 from service.channels.steps import Request
+from service.channels.webhooks import Receipt, Report, WebhookCall
 from tests.channels.conftest import Memory
 from tests.channels.conversing import Held, converse, said
 

@@ -7,18 +7,10 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import (
-    BlockedError,
-    Notice,
-    PermanentError,
-    Receipt,
-    Report,
-    RetryableError,
-    UnreadableReportError,
-    Webhook,
-)
 from service.channels.drivers.waha import Waha
 from service.channels.drivers.whatsapp_cloud import WhatsAppCloud
+from service.channels.errors import BlockedError, PermanentError, RetryableError
+from service.channels.webhooks import Notice, Receipt, Report, UnreadableReportError, Webhook
 
 NUMBER = "106540352242922"
 SETTINGS = {"phone_number_id": NUMBER}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import BlockedError, Text
+from service.channels.content import Text
 from service.channels.drivers.waha import restrictions
+from service.channels.errors import BlockedError
 from tests.channels.conftest import Opened
 from tests.channels.conversing import converse, said
 

@@ -11,24 +11,25 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from service.channels.base import (
-    Account,
-    BlockedError,
+from service.channels.base import Account, DriverContext
+from service.channels.content import (
     ContactCard,
     Content,
-    DriverContext,
     Location,
     Media,
     MediaKind,
-    PermanentError,
-    RetryableError,
-    SendError,
     Template,
     Text,
-    UncertainError,
 )
 from service.channels.drivers import sandbox
 from service.channels.drivers.sandbox import Prepared, Sandbox
+from service.channels.errors import (
+    BlockedError,
+    PermanentError,
+    RetryableError,
+    SendError,
+    UncertainError,
+)
 from service.channels.steps import Call, Pause, Step
 from tests.channels.conftest import Memory
 from tests.channels.conversing import converse

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.channels.base import ContactCard, Content, Location, Template, UnsupportedContentError
+from service.channels.content import (
+    ContactCard,
+    Content,
+    Location,
+    Template,
+    UnsupportedContentError,
+)
 from service.channels.sms import messages, segments
 from service.channels.sms.segments import Alphabet, Counted
 from tests.channels.conftest import picture

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service.channels.base import BlockedError, DriverContext
+from service.channels.base import DriverContext
+from service.channels.errors import BlockedError
 from service.channels.steps import post
 from tests.certificates import certificate
 from tests.channels.test_exchanges import HEADERS, MESSAGE, line_with, statuses

@@ -13,22 +13,12 @@ import pytest
 from marshmallow import ValidationError
 
 from service.channels.answers import Answer
-from service.channels.base import (
-    BlockedError,
-    ContactCard,
-    Location,
-    Part,
-    Receipt,
-    ReceiptState,
-    Report,
-    RetryableError,
-    Text,
-    UncertainError,
-    WebhookCall,
-)
+from service.channels.content import ContactCard, Location, Part, Text
 from service.channels.drivers import waha
 from service.channels.drivers.waha.driver import Settings
 from service.channels.drivers.waha.message_ids import mint
+from service.channels.errors import BlockedError, RetryableError, UncertainError
+from service.channels.webhooks import Receipt, ReceiptState, Report, WebhookCall
 from tests.channels.conftest import Opened, picture
 from tests.channels.conversing import converse, said
 

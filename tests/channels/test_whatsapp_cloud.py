@@ -13,26 +13,21 @@ import pytest
 from marshmallow import ValidationError
 
 from service.channels.answers import Answer
-from service.channels.base import (
-    BlockedError,
-    Content,
-    DriverContext,
-    MediaKind,
-    PermanentError,
-    Receipt,
-    ReceiptState,
-    Report,
-    RequestError,
-    RetryableError,
-    SendError,
-    Template,
-    WebhookCall,
-)
+from service.channels.base import DriverContext
+from service.channels.content import Content, MediaKind, Template
 from service.channels.conversations import Talk
 from service.channels.drivers import whatsapp_cloud
 from service.channels.drivers.whatsapp_cloud import uploads
 from service.channels.drivers.whatsapp_cloud.driver import Settings
+from service.channels.errors import (
+    BlockedError,
+    PermanentError,
+    RequestError,
+    RetryableError,
+    SendError,
+)
 from service.channels.steps import Conversation
+from service.channels.webhooks import Receipt, ReceiptState, Report, WebhookCall
 from tests import provider as lies
 from tests.channels.conftest import SETTINGS, Memory, Opened, picture
 from tests.channels.conversing import carry_out, converse, said

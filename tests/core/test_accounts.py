@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 from cryptography.fernet import Fernet
 
-from service.channels.base import BlockedError, RetryableError, Text
+from service.channels.content import Text
 from service.channels.drivers.sandbox import Sandbox
+from service.channels.errors import BlockedError, RetryableError
 from service.channels.registry import UnknownChannelError
 from service.channels.steps import Conversation, Pause
 from service.core.accounts import Accounts, driver_context

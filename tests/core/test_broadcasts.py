@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service import ids
-from service.channels.base import Content, Part, UnsupportedContentError
+from service.channels.content import Content, Part, UnsupportedContentError
 from service.core import broadcasts, clients, contacts, groups, opt_outs, reports, sessions
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
     PermanentError,
-    ReceiptState,
     RequestError,
     RetryableError,
     SendError,
     UnknownCodeError,
 )
+from service.channels.webhooks import ReceiptState
 from service.core import broadcasts
 from service.core.deliveries import transitions
 from service.core.deliveries.progress import VOID

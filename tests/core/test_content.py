@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import Content, Location, MediaKind, Template
+from service.channels.content import Content, Location, MediaKind, Template
 from service.core import contacts, content
 from service.errors import InvalidError
 from service.models import Attachment

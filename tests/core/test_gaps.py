@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import Content, Template
+from service.channels.content import Content, Template
 from service.core import gaps, recipients
 from service.core.gaps import Plan
 from service.core.personalisation import Personalisation, PersonalisedParts
 from service.core.placeholders import Syntax
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.errors import InvalidError
 from tests.core.test_personalisation import ADA, BEN, CHANNELS
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from service.channels.base import PermanentError, ReceiptState, RetryableError
+from service.channels.errors import PermanentError, RetryableError
+from service.channels.webhooks import ReceiptState
 from service.core import broadcasts, delivery_log, histories
 from service.core.deliveries import claims, events
 from service.core.deliveries.transitions import Outcome

@@ -11,17 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.channels.base import (
-    Account,
-    ContactCard,
-    Content,
-    Driver,
-    DriverContext,
-    Location,
-    Media,
-    Template,
-    Text,
-)
+from service.channels.base import Account, Driver, DriverContext
+from service.channels.content import ContactCard, Content, Location, Media, Template, Text
 from service.channels.registry import Channels
 from service.core import personalisation
 from service.core.personalisation import Personalisation, PersonalisedParts

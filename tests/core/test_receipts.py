@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from service.channels.base import PermanentError, Receipt, ReceiptState
+from service.channels.errors import PermanentError
+from service.channels.webhooks import Receipt, ReceiptState
 from service.core import broadcasts, decisions, receipts, reports, sent_parts
 from service.core.deliveries import claims, transitions
 from service.core.deliveries.progress import NAMELESS, unsent

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core import numbers, recipients
-from service.core.recipients import BadEntry, Given, Reading, Recipients, Row
+from service.core import entries, numbers, recipients
+from service.core.entries import Given
+from service.core.recipient_lists import BadEntry, Recipients
+from service.core.recipients import Reading, Row
 from service.documents import WrittenNumber
 from service.models import SendType
 
@@ -30,7 +32,7 @@ fillers = st.sampled_from(["", "", "", " ", "-", " - ", "\u00a0", "\u2011"])
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> tuple[str, str]:
+def written_numbers(draw: st.DrawFn) -> tuple[str, str]:
     """Draw a number in use and a way in which somebody may write it."""
     number = f"2348030{draw(st.integers(0, 40)):06}"
     inside = "".join(digit + draw(fillers) for digit in number[:-1]) + number[-1]
@@ -85,7 +87,7 @@ def test_entries_of_a_million_characters_are_only_bad() -> None:
     assert {len(entry.entry) for entry in bad} == {40}
 
 
-@given(st.lists(entries()))
+@given(st.lists(written_numbers()))
 def test_each_number_comes_out_once_in_the_order_of_first_mention(
     drawn: list[tuple[str, str]],
 ) -> None:
@@ -94,7 +96,11 @@ def test_each_number_comes_out_once_in_the_order_of_first_mention(
     assert recipients.read(",".join(way for _, way in drawn)) == expected
 
 
-@given(st.lists(entries().map(lambda drawn: drawn[1]) | st.sampled_from(["", "x", "44", "0" * 50])))
+@given(
+    st.lists(
+        written_numbers().map(lambda drawn: drawn[1]) | st.sampled_from(["", "x", "44", "0" * 50])
+    )
+)
 def test_what_came_out_comes_out_again(to: list[str]) -> None:
     unique = recipients.read(to).unique
     assert recipients.read(",".join(unique)) == Recipients(unique, ())
@@ -211,14 +217,14 @@ def test_groups_are_ids_or_whatsapp_groups() -> None:
     to = f"{FIRST_GROUP}, {CHAT},{SECOND_GROUP},{OLD_CHAT},{FIRST_GROUP.upper()},"
     unique = (FIRST_GROUP, CHAT, SECOND_GROUP, OLD_CHAT)
     assert recipients.read(to, SendType.GROUP) == Recipients(unique, ())
-    assert [recipients.is_whatsapp_group(group) for group in unique] == [False, True, False, True]
+    assert [entries.is_whatsapp_group(group) for group in unique] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
     "entry", [ADA, "x@g.us", "@g.us", f"{CHAT}\n1@g.us", FIRST_GROUP[1:], "9" * 99 + "@g.us"]
 )
 def test_anything_else_is_no_group(entry: str) -> None:
-    bad = BadEntry(1, entry[:40], recipients.NO_GROUP)
+    bad = BadEntry(1, entry[:40], entries.NO_GROUP)
     assert recipients.read([FIRST_GROUP, entry], SendType.GROUP) == Recipients(
         (FIRST_GROUP,), (bad,)
     )

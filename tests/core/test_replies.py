@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.channels.base import Inbound
+from service.channels.webhooks import Inbound
 from service.core import opt_out_policies, opt_outs, paging, replies, retention
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.channels.base import Receipt, ReceiptState
+from service.channels.webhooks import Receipt, ReceiptState
 from service.core import sent_parts
 from service.core.sent_parts import PartSent, Place
 from tests.core.test_receipts import left

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import Receipt, ReceiptState, Report, WebhookCall
+from service.channels.webhooks import Receipt, ReceiptState, Report, WebhookCall
 from service.core import webhooks
 from service.errors import ForgedWebhookError, NotFoundError, TooLargeError, UnreadableBodyError
 from tests.world import World

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from service.channels.base import PermanentError, RetryableError
+from service.channels.errors import PermanentError, RetryableError
 from service.core import broadcasts, edits, exports
 from service.core.reports import Filter
 from service.database import now_ms

@@ -13,8 +13,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from service.channels.base import (
-    Account,
+from service.channels.base import Account
+from service.channels.errors import (
     BlockedError,
     PermanentError,
     RequestError,

@@ -12,8 +12,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from service import ids
-from service.channels.base import TemplateNotice
 from service.channels.drivers import sandbox
+from service.channels.webhooks import TemplateNotice
 from service.core import approved
 from service.models import DeliveryStatus
 from service.schemas import pages

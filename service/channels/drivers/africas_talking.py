@@ -12,23 +12,16 @@ from urllib.parse import urlencode
 from marshmallow import Schema, fields, validate
 
 from service.channels.answers import Answer, refusal
-from service.channels.base import (
-    Account,
-    BlockedError,
-    DriverContext,
-    Part,
-    Receipt,
-    ReceiptState,
-    Report,
-    SendError,
-    Webhook,
-)
+from service.channels.base import Account, DriverContext
+from service.channels.content import Part
+from service.channels.errors import BlockedError, SendError
 from service.channels.settings import BaseUrl, Secret
 from service.channels.sms import messages, reports
 from service.channels.sms.codes import About, Code, Codes
 from service.channels.sms.driver import SmsDriver
 from service.channels.sms.messages import FORM, SmsSettings
 from service.channels.steps import Conversation, get, post
+from service.channels.webhooks import Receipt, ReceiptState, Report, Webhook
 
 BASE_URL: Final = "https://api.africastalking.com"
 

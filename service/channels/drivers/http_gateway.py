@@ -14,24 +14,15 @@ from urllib.parse import quote, urlencode
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.channels.answers import Answer, refusal
-from service.channels.base import (
-    Account,
-    DriverContext,
-    Part,
-    PermanentError,
-    Receipt,
-    ReceiptState,
-    Report,
-    SendError,
-    UncertainError,
-    Webhook,
-    parsed,
-)
+from service.channels.base import Account, DriverContext
+from service.channels.content import Part
+from service.channels.errors import PermanentError, SendError, UncertainError
 from service.channels.settings import BaseUrl
 from service.channels.sms import descriptions, messages, reports, segments
 from service.channels.sms.driver import SmsDriver
 from service.channels.sms.messages import FORM, SmsSettings
 from service.channels.steps import Conversation, Request, get, post
+from service.channels.webhooks import Receipt, ReceiptState, Report, Webhook, parsed
 
 _JSON: Final = "Content-Type: application/json"
 _WRITTEN: Final = ("id", "sender", "text")

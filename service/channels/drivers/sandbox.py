@@ -28,22 +28,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 from marshmallow import Schema, fields, validate
 
 from service import ids
-from service.channels.base import (
-    Account,
-    BlockedError,
-    Content,
-    DriverContext,
-    Media,
-    Part,
-    PermanentError,
-    RetryableError,
-    Template,
-    TemplateInfo,
-    Text,
-    UncertainError,
-    Webhook,
-)
+from service.channels.base import Account, DriverContext, TemplateInfo
+from service.channels.content import Content, Media, Part, Template, Text
+from service.channels.errors import BlockedError, PermanentError, RetryableError, UncertainError
 from service.channels.steps import Call, Conversation, Pause, Workers, result
+from service.channels.webhooks import Webhook
 
 UNREACHABLE = "12025550101"
 RETRIED = "12025550102"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
     PermanentError,
     RequestError,

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from service.channels.base import ReceiptState
 from service.channels.sms.codes import About, Code, Codes
 from service.channels.sms.segments import Alphabet
+from service.channels.webhooks import ReceiptState
 
 PLACEHOLDERS: Final = frozenset({"to", "text", "sender", "reference", "webhook", "alphabet"})
 MOST_BYTES: Final = 8_192

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from service.channels.base import (
-    Account,
-    Content,
-    Part,
-    PermanentError,
-    TemplateInfo,
-)
+from service.channels.base import Account, TemplateInfo
+from service.channels.content import Content, Part
+from service.channels.errors import PermanentError
 from service.channels.sms import messages, segments
 from service.channels.steps import Conversation, result
 

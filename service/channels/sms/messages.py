@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from marshmallow import Schema, fields, validate
 
-from service.channels.base import Content, Location, Media, Part, Text, UnsupportedContentError
+from service.channels.content import Content, Location, Media, Part, Text, UnsupportedContentError
 from service.channels.settings import Secret
 from service.channels.sms import segments
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from service.channels.base import Inbound, UnreadableReportError, WebhookCall
+from service.channels.webhooks import Inbound, UnreadableReportError, WebhookCall
 
 _MOST_FIELDS = 100
 

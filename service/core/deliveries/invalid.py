@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core.recipients import Recipients
+from service.core.recipient_lists import Recipients
 from service.database import is_postgres
 from service.models import Broadcast
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from service.channels.base import ReceiptState
+from service.channels.webhooks import ReceiptState
 from service.models import DeliveryStatus
 
 NAMELESS: Final = "-"

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
-from service.core import dispatchers, holding, windows
+from service.core import dispatchers, holding, service_windows
 from service.core.deliveries import claims
 from service.core.deliveries.claims import Active, Claimed
 from service.core.dispatchers import LostClaimError
@@ -231,7 +231,7 @@ def _forms(
         if broadcast.inside is not None:
             mine = [each for each in claimed if each.broadcast_id == broadcast_id]
             people = [each.recipient for each in mine]
-            wrote = windows.inside(db, active.session_id, people, now=now)
+            wrote = service_windows.inside(db, active.session_id, people, now=now)
             forms |= {each.id: broadcast.inside for each in mine if each.recipient in wrote}
     return forms
 

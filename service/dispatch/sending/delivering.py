@@ -8,8 +8,9 @@ from typing import Any
 
 import structlog
 
-from service.channels.base import BlockedError, Held, SendError
+from service.channels.base import Held
 from service.channels.conversations import NotAllowedError
+from service.channels.errors import BlockedError, SendError
 from service.channels.steps import Pause, Step
 from service.core.decisions import Decision
 from service.core.deliveries.progress import NAMELESS, unsent

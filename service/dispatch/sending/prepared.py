@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy.orm import undefer
 
-from service.channels.base import BlockedError, Content, Driver
+from service.channels.base import Driver
+from service.channels.content import Content
+from service.channels.errors import BlockedError
 from service.config import Settings
-from service.core import variables, windows
+from service.core import service_windows, variables
 from service.core.accounts import Accounts
 from service.core.deliveries.claims import Claimed
 from service.core.personalisation import PersonalisedParts
@@ -85,7 +87,7 @@ class PreparedBroadcasts:
             session = db.get_one(Session, broadcast.session_id)
         driver = self._driver(session)
         content = self._accounts.restored(broadcast.content)
-        if halves := windows.split(content):
+        if halves := service_windows.split(content):
             made = self._made(broadcast, session, driver, halves.outside)
             return replace(made, inside=self._made(broadcast, session, driver, halves.inside))
         return self._made(broadcast, session, driver, content)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
     PermanentError,
     RequestError,

@@ -16,8 +16,8 @@ from typing import Final
 import structlog
 
 from service.channels.answers import Answer
-from service.channels.base import SendError
 from service.channels.conversations import Conversations, Talk
+from service.channels.errors import SendError
 from service.channels.steps import Conversation, post
 from service.core import callbacks, posting
 from service.core.accounts import Accounts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from service.channels.base import BlockedError, SendError
+from service.channels.errors import BlockedError, SendError
 from service.core import holding
 from service.core.accounts import Accounts
 from service.core.vault import SealedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.channels.base import SendError
+from service.channels.errors import SendError
 from service.core import approved
 from service.core.accounts import Accounts
 from service.core.vault import SealedError

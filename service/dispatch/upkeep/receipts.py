@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import load_only
 
-from service.channels.base import BlockedError
+from service.channels.errors import BlockedError
 from service.config import Settings
 from service.core import decisions, holding, receipts
 from service.core.cases import Failure, Judge

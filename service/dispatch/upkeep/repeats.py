@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import undefer
 
-from service.channels.base import SendError
+from service.channels.errors import SendError
 from service.core.accounts import Accounts
 from service.core.deliveries.progress import unsent
 from service.database import OUT_OF_REACH, Database

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from service.channels.base import Content, SendError
+from service.channels.content import Content
+from service.channels.errors import SendError
 from service.config import Settings
 from service.core import replies
 from service.core.accounts import Accounts

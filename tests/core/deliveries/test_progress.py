@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.channels.base import ReceiptState
+from service.channels.webhooks import ReceiptState
 from service.core.deliveries import progress
 from service.core.deliveries.progress import (
     NAMELESS,

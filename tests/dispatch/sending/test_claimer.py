@@ -13,7 +13,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import Account, Content, Part
+from service.channels.base import Account
+from service.channels.content import Content, Part
 from service.core import broadcasts, dispatchers, holding, sessions
 from service.core.decisions import Decision, Hold
 from service.core.deliveries.transitions import Outcome

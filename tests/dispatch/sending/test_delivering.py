@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from service.channels.base import (
+from service.channels.conversations import NotAllowedError
+from service.channels.errors import (
     BlockedError,
     PermanentError,
     RetryableError,
     SendError,
     UncertainError,
 )
-from service.channels.conversations import NotAllowedError
 from service.channels.steps import Conversation, Pause
 from service.core.decisions import Hold
 from service.core.deliveries.claims import Claimed

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import NoResultFound
 
 from service import ids
-from service.channels.base import Content, Part, UnsupportedContentError
+from service.channels.content import Content, Part, UnsupportedContentError
 from service.core import sessions
 from service.dispatch.sending.prepared import (
     PreparedBroadcast,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
     PermanentError,
     RequestError,

@@ -13,13 +13,8 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.pool import QueuePool
 
-from service.channels.base import (
-    Account,
-    BlockedError,
-    PermanentError,
-    RetryableError,
-    UncertainError,
-)
+from service.channels.base import Account
+from service.channels.errors import BlockedError, PermanentError, RetryableError, UncertainError
 from service.core import dispatchers
 from service.core.decisions import Decision, Hold
 from service.core.deliveries.claims import Claimed

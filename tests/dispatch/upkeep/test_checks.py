@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from cryptography.fernet import Fernet
 
-from service.channels.base import BlockedError, PermanentError, RetryableError, SendError
+from service.channels.errors import BlockedError, PermanentError, RetryableError, SendError
 from service.core import holding
 from service.core.accounts import Accounts
 from service.core.vault import Vault

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.channels.base import BlockedError
+from service.channels.errors import BlockedError
 from service.core import holding
 from service.database import now_ms
 from service.dispatch.upkeep.checkup import Checkup

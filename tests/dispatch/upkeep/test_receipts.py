@@ -6,15 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.channels.base import (
-    BlockedError,
-    Notice,
-    Receipt,
-    ReceiptState,
-    RetryableError,
-    SendError,
-    UnknownCodeError,
-)
+from service.channels.errors import BlockedError, RetryableError, SendError, UnknownCodeError
+from service.channels.webhooks import Notice, Receipt, ReceiptState
 from service.core import receipts
 from service.core.decisions import Hold
 from service.core.deliveries import transitions

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.channels.base import Part, RetryableError, Text
+from service.channels.content import Part, Text
+from service.channels.errors import RetryableError
 from service.database import now_ms
 from service.dispatch.upkeep.sweep import Sweep
 from tests.probe import Stage

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.channels.base import Inbound, RetryableError
+from service.channels.errors import RetryableError
+from service.channels.webhooks import Inbound
 from service.core import opt_out_policies, replies
 from service.database import now_ms
 from service.dispatch.upkeep.replies import Replies

@@ -23,30 +23,30 @@ from marshmallow import Schema, ValidationError, validates
 
 from service.channels.addresses import forbidden
 from service.channels.answers import Answer, refusal
-from service.channels.base import (
-    Account,
-    BlockedError,
+from service.channels.base import Account, DriverContext, TemplateInfo
+from service.channels.captions import refuse_long
+from service.channels.content import (
     ContactCard,
     Content,
-    DriverContext,
     Location,
     Media,
     Part,
+    Text,
+    UnsupportedContentError,
+)
+from service.channels.drivers.apprise import services
+from service.channels.drivers.apprise.outlet import Outlet
+from service.channels.errors import (
+    BlockedError,
     PermanentError,
     RequestError,
     RetryableError,
     SendError,
-    TemplateInfo,
-    Text,
     UncertainError,
-    UnsupportedContentError,
-    Webhook,
 )
-from service.channels.captions import refuse_long
-from service.channels.drivers.apprise import services
-from service.channels.drivers.apprise.outlet import Outlet
 from service.channels.settings import Secret
 from service.channels.steps import Call, Conversation, Workers, result
+from service.channels.webhooks import Webhook
 
 _THREADS: Final = 16
 """Messages at the same time: Apprise blocks, so each one needs a thread."""

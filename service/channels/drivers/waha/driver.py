@@ -15,27 +15,19 @@ from urllib.parse import quote, urlencode
 from marshmallow import Schema, fields, validate
 
 from service.channels.answers import read
-from service.channels.base import (
-    Account,
-    BlockedError,
+from service.channels.base import Account, DriverContext, TemplateInfo
+from service.channels.captions import arrange, refuse_long
+from service.channels.content import (
     ContactCard,
     Content,
-    DriverContext,
     Location,
     Media,
     MediaKind,
     Part,
-    PermanentError,
-    RequestError,
-    SendError,
     Template,
-    TemplateInfo,
     Text,
-    UncertainError,
     UnsupportedContentError,
-    Webhook,
 )
-from service.channels.captions import arrange, refuse_long
 from service.channels.drivers.waha import restrictions
 from service.channels.drivers.waha.errors import WORKING, failed, not_working, refused
 from service.channels.drivers.waha.message_ids import id_of, mint
@@ -43,8 +35,16 @@ from service.channels.drivers.waha.receipts import (
     is_authentic,
     parse_report,
 )
+from service.channels.errors import (
+    BlockedError,
+    PermanentError,
+    RequestError,
+    SendError,
+    UncertainError,
+)
 from service.channels.settings import BaseUrl, Secret
 from service.channels.steps import Conversation, Request, get, post, result
+from service.channels.webhooks import Webhook
 
 _PATHS: Final = {
     MediaKind.IMAGE: "sendImage",

@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from service.channels.answers import Answer, read, refusal
-from service.channels.base import BlockedError, PermanentError, RetryableError, SendError
 from service.channels.drivers.waha.restrictions import restricted
+from service.channels.errors import BlockedError, PermanentError, RetryableError, SendError
 
 STATUSES: Final = {
     "STOPPED": "The WAHA session is stopped; start it.",

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import Inbound, Report
 from service.channels.drivers.waha.message_ids import shortened
 from service.channels.wa_ids import spellings
+from service.channels.webhooks import Inbound, Report
 
 _PERSON: Final = ("@c.us", "@s.whatsapp.net", "@lid")
 _MOST_SECONDS: Final = 1e11

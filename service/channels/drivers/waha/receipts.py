@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import Notice, Receipt, ReceiptState, Report, WebhookCall, parsed
 from service.channels.drivers.waha.errors import WORKING, failed, not_working
 from service.channels.drivers.waha.message_ids import reference_of, shortened
 from service.channels.drivers.waha.messages import read_message
 from service.channels.drivers.waha.restrictions import of_account
+from service.channels.webhooks import Notice, Receipt, ReceiptState, Report, WebhookCall, parsed
 
 SIGNATURE_HEADER: Final = "X-Webhook-Hmac"
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from service.channels.base import BlockedError
+from service.channels.errors import BlockedError
 
 UNDATED: Final = 3_600.0
 """Seconds to hold a session whose restriction has no known end."""

@@ -9,21 +9,9 @@ from typing import ClassVar, Final, NamedTuple
 from marshmallow import Schema, fields, validate
 
 from service.channels.answers import Answer, read
-from service.channels.base import (
-    Account,
-    BlockedError,
-    Content,
-    DriverContext,
-    Held,
-    Media,
-    Part,
-    Template,
-    TemplateInfo,
-    Text,
-    UnsupportedContentError,
-    Webhook,
-)
+from service.channels.base import Account, DriverContext, Held, TemplateInfo
 from service.channels.captions import arrange, refuse_long
+from service.channels.content import Content, Media, Part, Template, Text, UnsupportedContentError
 from service.channels.drivers.whatsapp_cloud import templates
 from service.channels.drivers.whatsapp_cloud.errors import MediaGoneError, refused
 from service.channels.drivers.whatsapp_cloud.receipts import (
@@ -33,8 +21,10 @@ from service.channels.drivers.whatsapp_cloud.receipts import (
 )
 from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, render
 from service.channels.drivers.whatsapp_cloud.uploads import Uploads
+from service.channels.errors import BlockedError
 from service.channels.settings import BaseUrl, Secret
 from service.channels.steps import Conversation, get, post, result
+from service.channels.webhooks import Webhook
 
 BASE_URL: Final = "https://graph.facebook.com"
 VERSION: Final = "v26.0"

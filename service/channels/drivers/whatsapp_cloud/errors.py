@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from service.channels.answers import DEFAULT_HOLD, Answer, read, refusal
-from service.channels.base import (
+from service.channels.errors import (
     BlockedError,
     PermanentError,
     RequestError,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.channels.base import Inbound, Move, Person, Report
 from service.channels.wa_ids import spellings
+from service.channels.webhooks import Inbound, Move, Person, Report
 
 _MOVES: Final = {"user_changed_number", "customer_changed_number", "user_changed_user_id"}
 _FILES: Final = ("image", "video", "audio", "document", "sticker")

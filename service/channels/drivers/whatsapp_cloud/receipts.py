@@ -10,7 +10,11 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from service.channels.base import (
+from service.channels.drivers.whatsapp_cloud import updates
+from service.channels.drivers.whatsapp_cloud.errors import meaning, reported
+from service.channels.drivers.whatsapp_cloud.messages import read_messages
+from service.channels.wa_ids import spellings
+from service.channels.webhooks import (
     Notice,
     Person,
     Preference,
@@ -20,10 +24,6 @@ from service.channels.base import (
     WebhookCall,
     parsed,
 )
-from service.channels.drivers.whatsapp_cloud import updates
-from service.channels.drivers.whatsapp_cloud.errors import meaning, reported
-from service.channels.drivers.whatsapp_cloud.messages import read_messages
-from service.channels.wa_ids import spellings
 
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"
 

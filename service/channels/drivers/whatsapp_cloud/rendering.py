@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from service.channels.base import (
+from service.channels.content import (
     ContactCard,
     Location,
     Media,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from service.channels.base import BlockedError, Notice, Report, TemplateNotice
+from service.channels.errors import BlockedError
+from service.channels.webhooks import Notice, Report, TemplateNotice
 
 _OF_SENDING: Final = {
     "RESTRICTED_BIZ_INITIATED_MESSAGING": "start conversations",

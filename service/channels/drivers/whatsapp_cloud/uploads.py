@@ -13,17 +13,11 @@ from functools import partial
 from typing import Any, Final
 
 from service.channels.answers import read
-from service.channels.base import (
-    BlockedError,
-    DriverContext,
-    Media,
-    MediaIds,
-    RetryableError,
-    SendError,
-    UncertainError,
-)
+from service.channels.base import DriverContext, MediaIds
 from service.channels.connections import SLOWEST_UPLOAD
+from service.channels.content import Media
 from service.channels.drivers.whatsapp_cloud.errors import refused
+from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
 from service.channels.steps import Call, Conversation, Form, Pause, Workers, upload
 
 MEDIA_LIFETIME: Final = 29 * 86_400.0

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import Content, Driver, UnsupportedContentError
+from service.channels.base import Driver
+from service.channels.content import Content, UnsupportedContentError
 from service.core.personalisation import Personalisation, PersonalisedParts
 from service.models import Reply
 
