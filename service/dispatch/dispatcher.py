@@ -84,7 +84,9 @@ class Dispatcher:
         self._receiving = Loop("receipts", receipts.turn)
         answered = Replies(settings, database, accounts)
         self._answering = Loop("replies", answered.turn, patience=600.0)
-        revocations = Revocations(database, self._lease, self._context.revoke)
+        revocations = Revocations(
+            database, self._lease, self._context.revoke, self._senders.are_idle
+        )
         self._revoking = Loop("revocations", revocations.turn)
         checkup = Checkup(settings, database, accounts, self._claim_anew)
         self._checking = Loop("checkup", checkup.turn, patience=600.0)
@@ -129,7 +131,7 @@ class Dispatcher:
     def await_end(self, claims: Sequence[ClaimKey]) -> None:
         """Wait until no process can begin these revoked claims; raises UnheardError.
 
-        This process reads them at once, other processes within a tenth of a second.
+        This process reads them at once, others that have claimed something in a tenth of a second.
         """
         self._revoking.wake()
         await_end(self._database, claims)
