@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session as Db
 
 from service.core import outbox
@@ -169,12 +169,21 @@ def _note(db: Db, callback_id: str, result: Result, now: int) -> str | None:
     since = callback.failing_since if callback else None
     if since is not None and now - since >= outbox.TRIED_FOR:
         return f"It has failed for a day. The last problem: {result.problem}"
-    waiting = select(CallbackEvent.id).where(
-        CallbackEvent.callback_id == callback_id, CallbackEvent.status == "waiting"
-    )
-    if db.scalar(waiting.offset(MOST_WAITING).limit(1)):
-        return f"More than {MOST_WAITING:,} events wait for it."
     return None
+
+
+def pause_full(db: Db, *, now: int) -> list[Callback]:
+    """Pause the callbacks for which more than `MOST_WAITING` events wait; return them."""
+    waiting = (
+        select(CallbackEvent.callback_id)
+        .join(Callback, Callback.id == CallbackEvent.callback_id)
+        .where(CallbackEvent.status == "waiting", Callback.paused_at.is_(None))
+        .group_by(CallbackEvent.callback_id)
+        .having(func.count() > MOST_WAITING)
+        .order_by(CallbackEvent.callback_id)
+    )
+    reason = f"More than {MOST_WAITING:,} events wait for it."
+    return [_pause(db, each, reason, now) for each in db.scalars(waiting).all()]
 
 
 def _pause(db: Db, callback_id: str, reason: str, now: int) -> Callback:

@@ -25,6 +25,7 @@ from service.core.deliveries.transitions import storable
 from service.core.posting import DueEvent, Result
 from service.core.vault import SealedError
 from service.database import Database, now_ms
+from service.models import Callback
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,9 @@ _RESPONSE: Final = 65_536
 """Bytes of an answer that are read; nothing is done with them."""
 
 _GLANCE: Final = 0.2
-_FORGETTING: Final = 60_000
+_TIDYING: Final = 60_000
+"""Milliseconds between two looks for old events and for callbacks with too many."""
+
 _FORGOTTEN: Final = 1_000
 
 
@@ -58,7 +61,7 @@ class Callbacks:
         self._clock = clock
         self._draw = draw
         self._under_way: Counter[str] = Counter()
-        self._forget_at = 0
+        self._tidy_at = 0
 
     @cached_property
     def _conversations(self) -> Conversations:
@@ -68,7 +71,7 @@ class Callbacks:
 
     def turn(self) -> float:
         """Post what is due and write what has ended; return the seconds until the next look."""
-        self._forget()
+        self._tidy()
         for due in self._claim():
             self._begin(due)
         if not self._under_way.total():
@@ -124,14 +127,23 @@ class Callbacks:
             with self._database.writing() as db:
                 paused = posting.settle(db, result, now=self._clock(), draw=self._draw)
             if paused is not None:
-                log.warning("callback paused", callback_id=paused.id, reason=paused.reason)
+                _log_pause(paused)
 
-    def _forget(self) -> None:
-        """Delete old events, now and then."""
-        if (now := self._clock()) >= self._forget_at:
-            self._forget_at = now + _FORGETTING
-            with self._database.writing() as db:
-                posting.forget(db, before=now - posting.KEPT_FOR, limit=_FORGOTTEN)
+    def _tidy(self) -> None:
+        """Delete old events and pause the callbacks for which too many wait, once a minute."""
+        if (now := self._clock()) < self._tidy_at:
+            return
+        self._tidy_at = now + _TIDYING
+        with self._database.writing() as db:
+            posting.forget(db, before=now - posting.KEPT_FOR, limit=_FORGOTTEN)
+        with self._database.writing() as db:
+            full = posting.pause_full(db, now=now)
+        for callback in full:
+            _log_pause(callback)
+
+
+def _log_pause(callback: Callback) -> None:
+    log.warning("callback paused", callback_id=callback.id, reason=callback.reason)
 
 
 def _problem(error: Exception) -> str:
