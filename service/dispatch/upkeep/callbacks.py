@@ -130,12 +130,16 @@ class Callbacks:
                 _log_pause(paused)
 
     def _tidy(self) -> None:
-        """Delete old events and pause the callbacks for which too many wait, once a minute."""
+        """Delete old events and pause the callbacks for which too many wait, once a minute.
+
+        If more old events are left, the next turn goes on.
+        """
         if (now := self._clock()) < self._tidy_at:
             return
-        self._tidy_at = now + _TIDYING
         with self._database.writing() as db:
-            posting.forget(db, before=now - posting.KEPT_FOR, limit=_FORGOTTEN)
+            if posting.forget(db, before=now - posting.KEPT_FOR, limit=_FORGOTTEN) == _FORGOTTEN:
+                return
+        self._tidy_at = now + _TIDYING
         with self._database.writing() as db:
             full = posting.pause_full(db, now=now)
         for callback in full:

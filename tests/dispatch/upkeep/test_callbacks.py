@@ -300,6 +300,18 @@ def test_a_redirect_is_not_followed_and_what_is_old_is_forgotten(case: Case) -> 
     assert case.events() == []
 
 
+def test_however_many_events_are_old_all_are_forgotten(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.dispatch.upkeep.callbacks._FORGOTTEN", 1)
+    case.callback()
+    for number in range(5):
+        case.emit("a" * 24, number, at=case.now - posting.KEPT_FOR - 1)
+    for _ in range(3):
+        case.go_on()
+    assert case.events() == []
+
+
 def test_very_many_events_that_wait_pause_their_callback(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
