@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
 from typing import NamedTuple
@@ -146,11 +146,13 @@ class Cluster:
         pids = [self._process.pid, *_children(self._process.pid)]
         try:
             for pid in pids:
-                os.kill(pid, SIGSTOP)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, SIGSTOP)
             yield
         finally:
             for pid in pids:
-                os.kill(pid, SIGCONT)
+                with suppress(ProcessLookupError):  # a worker whose end was near
+                    os.kill(pid, SIGCONT)
 
     def close(self) -> None:
         """Stop the server and remove all that it kept."""

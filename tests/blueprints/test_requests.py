@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,14 @@ class Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(LIMIT)
         self.sock.connect(str(self._path))
+
+
+def is_listening(path: Path) -> bool:
+    """Tell whether a server takes connections: its socket is there a moment before it does."""
+    with suppress(OSError), closing(socket.socket(socket.AF_UNIX)) as probe:
+        probe.connect(str(path))
+        return True
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, token: str) -> Iterator[Pat
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + LIMIT
-    while not path.exists():
+    while not is_listening(path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
