@@ -89,13 +89,18 @@ class Workspace:
 def running(
     command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the end of the block; raises BenchmarkError if it failed by then."""
+    """Run a program until the end of the block; raises BenchmarkError if it failed by then.
+
+    So it does where the program has logged an error: figures taken beside one mean nothing.
+    """
     process = start(command, log, clean_environment() | dict(environment or {}))
     try:
         yield process
         ended = process.poll()
         if ended:
             raise BenchmarkError(f"{log.stem} ended with {ended}:\n{_tail(log)}")
+        if error := _error(log):
+            raise BenchmarkError(f"{log.stem} logged an error:\n{error}")
     finally:
         _end(process)
 
@@ -154,6 +159,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _error(log: Path) -> str:
+    """Return the first line of a log that tells an error of the service, or an empty text."""
+    lines = log.read_text(errors="replace").splitlines()
+    return next((line for line in lines if '"level": "error"' in line), "")
 
 
 def _tail(path: Path) -> str:

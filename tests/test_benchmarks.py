@@ -13,6 +13,8 @@ from benchmarks.figures import Report
 from benchmarks.neighbours import most_in_a_second
 from benchmarks.provider import noting
 from benchmarks.sentences import ROWS
+from benchmarks.workspace import BenchmarkError, running
+from tests.waiting import until
 
 MACHINE = {
     "taken_at": "2026-11-29T10:00:00+00:00",
@@ -26,6 +28,15 @@ MACHINE = {
 def test_messages_within_a_second_are_counted_wherever_it_begins() -> None:
     assert most_in_a_second([]) == 0
     assert most_in_a_second([0.0, 0.5, 0.99, 1.0, 1.2, 1.6]) == 4
+
+
+def test_a_service_that_logs_an_error_is_not_measured(tmp_path: Path) -> None:
+    line = '{"level": "error", "event": "a turn failed"}'
+    with (
+        pytest.raises(BenchmarkError, match="a turn failed"),
+        running(["sh", "-c", f"echo '{line}'; sleep 60"], tmp_path / "log"),
+    ):
+        until(lambda: line in (tmp_path / "log").read_text())
 
 
 @pytest.mark.parametrize("under_way", [3, 70])
