@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Engine, Row, TextClause, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -43,13 +43,22 @@ _MUCH = 10
 """A statement that changes many rows may take this many times DATABASE_TIMEOUT."""
 
 _AT_ONCE = 500
-"""Rows inserted by one statement, with up to 60 columns: SQLite allows 32,766 values."""
+"""Rows or values in one statement, rows of up to 60 columns: SQLite allows 32,766 values."""
 
 CACHE = "crier_cache"
 """The key in a session's `info` for values that a process caches between transactions."""
 
 LANES = "crier_lanes"
 """The key in a session's `info` for the maximum lanes of a broadcast; 0: no engine takes jobs."""
+
+
+T = TypeVar("T")
+
+
+def pieces(values: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
+    """Yield values in pieces of which each fits in a statement."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def lacks_tables(error: Exception) -> bool:
@@ -93,8 +102,8 @@ def insert_missing(
     dialect = postgresql if is_postgres(db) else sqlite
     inserting = dialect.insert(table).on_conflict_do_nothing().returning(*returned)
     found: list[Row[Any]] = []
-    for start in range(0, len(rows), _AT_ONCE):
-        found += db.execute(inserting.values(rows[start : start + _AT_ONCE])).all()
+    for some in pieces(rows):
+        found += db.execute(inserting.values(some)).all()
     return found
 
 

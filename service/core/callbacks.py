@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
 from service.channels.addresses import forbidden, private_address
@@ -63,8 +63,7 @@ def create(
 
     Raises ConflictError where the client has very many.
     """
-    count = select(func.count()).select_from(owned.mine(Callback, client_id).subquery())
-    if (db.scalar(count) or 0) >= MOST:
+    if paging.count(db, owned.mine(Callback, client_id)) >= MOST:
         raise ConflictError(f"You have {MOST} callbacks, the maximum. Delete one first.")
     callback = Callback(client_id=client_id, url=fields["url"], events=fields["events"])
     secret = _seal(db, callback, vault)

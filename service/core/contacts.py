@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Text, cast, func, or_, select
+from sqlalchemy import Text, cast, or_, select
 from sqlalchemy.orm import Session as Db
 
 from service.core import numbers, owned, paging, variables
@@ -66,8 +66,7 @@ def of_group(db: Db, group_id: str, request: paging.PageRequest) -> paging.Page[
 
 def count(db: Db, client_id: str) -> int:
     """Return how many contacts a client has."""
-    mine = select(func.count()).select_from(Contact).where(Contact.client_id == client_id)
-    return db.scalar(mine) or 0
+    return paging.count(db, owned.mine(Contact, client_id))
 
 
 def update(

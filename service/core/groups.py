@@ -6,7 +6,7 @@ a contact locks it and then its members.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
@@ -17,7 +17,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from service import ids
 from service.core import contacts, owned, paging, rules
-from service.database import now_ms
+from service.database import now_ms, pieces
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import Contact, Group, GroupMember
 
@@ -26,9 +26,6 @@ MOST_CONTACTS = 100_000
 
 SHOWN = 1_000
 """The most members of a group with a rule that are told with it."""
-
-_LOOKED_UP = 500
-"""Ids per statement (SQLite accepts 32,766 at most)."""
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
@@ -212,7 +209,7 @@ def _known(db: Db, client_id: str, wanted: Sequence[str]) -> list[str]:
     if len(unique) > MOST_CONTACTS:
         raise InvalidError(errors={"contacts": [f"A group has at most {MOST_CONTACTS} contacts."]})
     found = {
-        contact_id for some in _batches(sorted(unique)) for contact_id in _held(db, client_id, some)
+        contact_id for some in pieces(sorted(unique)) for contact_id in _held(db, client_id, some)
     }
     errors = {
         f"contacts.{position}": [f"You have no contact {contact_id[:64]!r}."]
@@ -230,10 +227,6 @@ def _held(db: Db, client_id: str, wanted: Sequence[str]) -> Sequence[str]:
     mine = select(Contact.id).where(Contact.client_id == client_id, Contact.id.in_(possible))
     locking = mine.order_by(Contact.id).with_for_update(read=True, key_share=True)
     return db.scalars(locking).all()
-
-
-def _batches(wanted: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (wanted[at : at + _LOOKED_UP] for at in range(0, len(wanted), _LOOKED_UP))
 
 
 def _fill(db: Db, group: Group, contacts: Sequence[str]) -> None:

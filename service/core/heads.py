@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
+from service.database import pieces
 from service.models import Broadcast
 
 LONGEST_MESSAGE: Final = 5_000
@@ -39,9 +40,8 @@ def read(db: Db, broadcast_ids: Sequence[str]) -> dict[str, Head]:
     """Return the heads of broadcasts, by id."""
     columns = (Broadcast.id, Broadcast.to, Broadcast.to_truncated, Broadcast.message)
     heads = {}
-    for at in range(0, len(broadcast_ids), _AT_ONCE):
-        some = Broadcast.id.in_(broadcast_ids[at : at + _AT_ONCE])
-        for row in db.execute(select(*columns).where(some)):
+    for some in pieces(broadcast_ids, _AT_ONCE):
+        for row in db.execute(select(*columns).where(Broadcast.id.in_(some))):
             to, message = of_to(row.to), of_message(row.message)
             is_cut = row.to_truncated or to != row.to
             heads[row.id] = Head(to, is_cut, message, message != row.message)

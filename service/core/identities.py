@@ -12,18 +12,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as Db
 
 from service.channels.wa_ids import spellings
-from service.database import is_postgres
+from service.database import is_postgres, pieces
 from service.models import Identity
-
-_IN_ONE_STATEMENT = 500
 
 
 def numbers(db: Db, client_id: str, user_ids: Collection[str]) -> dict[str, str]:
     """Return the numbers that are known of user ids."""
     wanted = list(user_ids)
     found: dict[str, str] = {}
-    for start in range(0, len(wanted), _IN_ONE_STATEMENT):
-        some = wanted[start : start + _IN_ONE_STATEMENT]
+    for some in pieces(wanted):
         mine = select(Identity.user_id, Identity.number).where(
             Identity.client_id == client_id, Identity.user_id.in_(some)
         )

@@ -18,7 +18,7 @@ from service import ids
 from service.core import contacts, variables
 from service.core.numbering import Numbering
 from service.core.variables import UnusableVariablesError
-from service.database import now_ms
+from service.database import now_ms, pieces
 from service.errors import InvalidError
 from service.lists import headings
 from service.lists.base import Entry
@@ -100,12 +100,9 @@ def read(table: Table, numbering: Numbering, tags: Sequence[str] = ()) -> Import
     return found
 
 
-def batches(found: Import) -> Iterator[list[tuple[str, Card]]]:
+def batches(found: Import) -> Iterator[Sequence[tuple[str, Card]]]:
     """Yield the cards by their numbers, as many at a time as are written together."""
-    cards = list(found.cards.items())
-    return (
-        cards[start : start + WRITTEN_TOGETHER] for start in range(0, len(cards), WRITTEN_TOGETHER)
-    )
+    return pieces(list(found.cards.items()), WRITTEN_TOGETHER)
 
 
 def write(db: Db, client_id: str, cards: Iterable[tuple[str, Card]]) -> Written:

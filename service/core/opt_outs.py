@@ -18,11 +18,10 @@ from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.recipient_lists import Recipients
 from service.core.revocations import ClaimKey
-from service.database import insert_new, now_ms
+from service.database import insert_new, now_ms, pieces
 from service.errors import InvalidError, NotFoundError
 from service.models import ClientOptOut, EventType, OptOut, OptOutSource, Session
 
-_IN_ONE_STATEMENT = 500
 _EXPORTED_AT_ONCE = 1_000
 
 Row = OptOut | ClientOptOut
@@ -96,7 +95,7 @@ def enforce(db: Db, whose: OptOutOwner, people: Sequence[str], *, now: int) -> l
     """Fail the waiting deliveries to opted-out recipients; return the revoked claims."""
     opted_out.changing(db)
     revoked: list[ClaimKey] = []
-    for some in _pieces(people):
+    for some in pieces(people):
         opted_out.leave_out(db, whose, some, now=now)
         revoked += revocations.revoke(db, whose, some)
     return revoked
@@ -108,7 +107,7 @@ def remember(
     """Store opt-outs, without a change to waiting deliveries."""
     place = _place(whose)
     common = {place.owner.key: place.owner_id, "created_at": now, "source": source}
-    for some in _pieces(people):
+    for some in pieces(people):
         with _telling(db, whose, some, now=now):
             insert_new(db, place.table, [{**common, "recipient": each} for each in some])
 
@@ -173,7 +172,7 @@ def among(db: Db, whose: OptOutOwner, people: Iterable[str]) -> set[str]:
     places = {_place(whose), _place(OptOutOwner(whose.client_id))}
     return {
         recipient
-        for some in _pieces(list(people))
+        for some in pieces(list(people))
         for place in places
         for recipient in db.scalars(
             select(place.table.recipient).where(
@@ -232,8 +231,3 @@ def export(db: Db, client_id: str, *, within: str | None = None) -> Iterator[Exp
         found = union_all(of_client, of_sessions).order_by("recipient")
     rows = db.execute(found, execution_options={"yield_per": _EXPORTED_AT_ONCE})
     return map(Exported._make, rows)
-
-
-def _pieces(people: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(people), _IN_ONE_STATEMENT):
-        yield people[start : start + _IN_ONE_STATEMENT]

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import moments
-from service.database import CACHE
+from service.database import CACHE, pieces
 from service.models import (
     COUNTED,
     Broadcast,
@@ -133,8 +133,7 @@ def _tell_deliveries(db: Db, row: Row[Any], delivery_ids: Sequence[str], now: in
     if not wanted(db, row.client_id, EventType.DELIVERY_UPDATED):
         return
     columns = (Delivery.id, Delivery.recipient, Delivery.status, Delivery.code, Delivery.reason)
-    for start in range(0, len(delivery_ids), MOST_DELIVERIES):
-        some = delivery_ids[start : start + MOST_DELIVERIES]
+    for some in pieces(delivery_ids, MOST_DELIVERIES):
         found = select(*columns, Delivery.updated_at).where(
             Delivery.id.in_(some), Delivery.status.in_(COUNTED)
         )

@@ -6,7 +6,7 @@ is how others know that it has heard.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, delete, exists, select, tuple_
@@ -15,10 +15,8 @@ from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
-from service.database import insert_new
+from service.database import insert_new, pieces
 from service.models import Delivery, DeliveryStatus, Dispatcher, RevokedClaim
-
-_IN_ONE_STATEMENT = 500
 
 
 class ClaimKey(NamedTuple):
@@ -58,7 +56,7 @@ def of_dispatcher(db: Db, dispatcher_id: str) -> list[ClaimKey]:
 
 def acknowledge(db: Db, claims: Sequence[ClaimKey]) -> None:
     """Say that none of these will begin any more."""
-    for some in _pieces(claims):
+    for some in pieces(claims):
         heard = tuple_(RevokedClaim.delivery_id, RevokedClaim.claimed_at).in_(some)
         db.execute(delete(RevokedClaim).where(heard))
 
@@ -83,10 +81,5 @@ def _is_any(
 ) -> bool:
     key = tuple_(delivery_id, claimed_at)
     return any(
-        db.scalar(select(exists().where(key.in_(some), *conditions))) for some in _pieces(claims)
+        db.scalar(select(exists().where(key.in_(some), *conditions))) for some in pieces(claims)
     )
-
-
-def _pieces(claims: Sequence[ClaimKey]) -> Iterator[Sequence[ClaimKey]]:
-    for start in range(0, len(claims), _IN_ONE_STATEMENT):
-        yield claims[start : start + _IN_ONE_STATEMENT]

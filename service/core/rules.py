@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.orm import Session as Db
 
-from service.core import owned
+from service.core import paging
 from service.database import is_postgres
 from service.errors import InvalidError
 from service.models import Contact
@@ -28,8 +28,7 @@ def matching(db: Db, client_id: str, rule: Rule) -> Select[Contact]:
 
 def count(db: Db, client_id: str, rule: Rule) -> int:
     """Return how many contacts a rule matches."""
-    matches = owned.mine(Contact, client_id).where(*_conditions(db, rule))
-    return db.scalar(select(func.count()).select_from(matches.subquery())) or 0
+    return paging.count(db, matching(db, client_id, rule))
 
 
 def check(db: Db, client_id: str, rule: Rule) -> None:
