@@ -78,7 +78,7 @@ def test() -> Response:
     """
     document = orders.document()
     number = forms.text("test_number")
-    values = json.loads(forms.text("values") or "{}")
+    values = forms.document("values", {})
     document["to"] = [{"to": number, "variables": values}] if values else number
     document["send_type"] = str(SendType.INDIVIDUAL)
     for name in ("send_at", "audience", "sample"):
@@ -158,7 +158,7 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
         attachments=[_attached(each) for each in chosen],
         groups=mine,
         sizes=groups.sizes(db, mine),
-        earlier=[progress.of(db, earlier)[each.id] for each in earlier],
+        earlier=[*progress.of(db, earlier).values()],
         statuses=[*DeliveryStatus],
         sessions=accounts,
         regions=formats.regions(),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import FileStorage
 
+from service import documents
 from service.blueprints.requests import request
 from service.console.language import gettext as _
 from service.core import faults
+from service.documents import UnreadableDocumentError
 from service.errors import InvalidError
 
 
@@ -46,6 +49,18 @@ def file(name: str) -> FileStorage:
     if upload is None or not upload.filename:
         raise InvalidError(errors={name: [_("Choose a file.")]})
     return upload
+
+
+def document(name: str, missing: Any) -> Any:
+    """Return a hidden field that carries JSON; raises InvalidError if it was damaged."""
+    if not (given := text(name)):
+        return missing
+    try:
+        found = json.loads(given)
+        documents.check_texts(found)
+    except (ValueError, RecursionError, UnreadableDocumentError) as error:
+        raise InvalidError(errors={name: [_("The form is damaged. Open it again.")]}) from error
+    return found
 
 
 def number(name: str, kind: type[int | float]) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any, Final
 
@@ -67,7 +66,7 @@ def _recipients(audience: str) -> dict[str, Any]:
     if audience == "groups":
         return {"to": request.form.getlist("group")}
     if audience == "list":
-        return {"to": json.loads(forms.text("list") or "[]"), **_region()}
+        return {"to": forms.document("list", []), **_region()}
     if audience == "broadcast":
         return {"audience": _audience()}
     return {"to": request.form.get("to", ""), **_region()}

@@ -6,6 +6,8 @@ import html
 import io
 import re
 
+import pytest
+
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 
@@ -35,3 +37,17 @@ def test_a_spreadsheet_that_lost_its_zeros_is_sent_once_its_country_is_chosen(ac
     again = visitor.get(f"/compose?like={made['_id']}", headers={"Accept-Language": "fr"}).text
     assert '<option value="NG" selected>Nigeria</option>' in again
     assert again.index(">Égypte<") < again.index(">Espagne<")
+
+
+_ZERO = r'[{"to": "12025550110", "variables": {"name": "\u0000"}}]'
+
+
+@pytest.mark.parametrize("damaged", ["{", "[" * 100_000, _ZERO, r'["\ud800"]', "7"])
+def test_a_hidden_field_that_is_damaged_is_refused(acme: Tenant, damaged: str) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    visitor = ConsoleUser(acme)
+    message = {"text": "Hi {{name|you}}", "personalise": "yes"}
+    assert visitor.post("/compose", audience="list", list=damaged, **message).status_code == 422
+    tested = visitor.post("/compose/test", test_number="12025550110", values=damaged, **message)
+    assert tested.location.endswith("/console/")
+    assert acme.get("/broadcast").json["data"] == []
