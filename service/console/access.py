@@ -201,6 +201,11 @@ def _listed(reasons: Any) -> list[Any]:
     return reasons if isinstance(reasons, list) else [reasons]
 
 
+def to_page(endpoint: str, **values: Any) -> Response:
+    """Lead a browser to a page of the console, as the answer to a form."""
+    return cast("Response", redirect(url_for(f"console.{endpoint}", **values), 303))
+
+
 def came_from() -> str:
     """Return the address of the page whose form this is, the home page if it is unknown."""
     home = url_for("console.home.show")

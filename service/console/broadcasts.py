@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints import exports
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import bars, bubbles, charts, listing, notices, progress
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
 from service.core import (
@@ -253,5 +253,4 @@ def _status() -> DeliveryStatus | None:
 
 
 def _to(broadcast_id: str) -> Response:
-    address = url_for("console.broadcasts.show", broadcast_id=broadcast_id)
-    return cast("Response", redirect(address, 303))
+    return to_page("broadcasts.show", broadcast_id=broadcast_id)

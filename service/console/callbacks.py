@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms, listing, notices
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import callbacks
 from service.core.paging import LARGEST_SIZE, PageRequest
@@ -65,7 +63,7 @@ def delete(callback_id: str) -> Response:
     with crier().database.writing() as db:
         callbacks.delete(db, visitor().client_id, callback_id)
     notices.give(_("Callback deleted."))
-    return cast("Response", redirect(url_for("console.callbacks.index"), 303))
+    return to_page("callbacks.index")
 
 
 @blueprint.action("/callbacks/<id:callback_id>/events/<id:event_id>/resend", Scope.ADMIN)
@@ -86,5 +84,4 @@ def _page(secret: str = "") -> str:
 
 
 def _to(callback_id: str) -> Response:
-    address = url_for("console.callbacks.show", callback_id=callback_id)
-    return cast("Response", redirect(address, 303))
+    return to_page("callbacks.show", callback_id=callback_id)

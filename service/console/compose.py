@@ -6,14 +6,14 @@ import json
 import secrets
 from typing import Any, cast
 
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template, url_for
 from sqlalchemy.orm import Session as Db
 from werkzeug.datastructures import MultiDict
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import bubbles, formats, forms, notices, orders, progress, templates
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import (
     attachments,
@@ -192,5 +192,4 @@ def _like(broadcast: Broadcast) -> MultiDict[str, str]:
 
 
 def _to(broadcast: Broadcast) -> Response:
-    address = url_for("console.broadcasts.show", broadcast_id=broadcast.id)
-    return cast("Response", redirect(address, 303))
+    return to_page("broadcasts.show", broadcast_id=broadcast.id)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms, listing, notices
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import contacts, groups
 from service.core.paging import LARGEST_SIZE, PageRequest
@@ -123,4 +123,4 @@ def _form(db: Db, contact: Contact | None, faults: dict[str, Any]) -> str:
 
 
 def _to_list() -> Response:
-    return cast("Response", redirect(url_for("console.contacts.index"), 303))
+    return to_page("contacts.index")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
 from service.console import forms, listing, notices
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
 from service.core import contacts, groups
@@ -84,7 +82,7 @@ def delete(group_id: str) -> Response:
     with crier().database.writing() as db:
         group = groups.delete(db, visitor().client_id, group_id)
     notices.give(_("Group %(name)s deleted. Its members are still contacts.", name=group.name))
-    return cast("Response", redirect(url_for("console.contacts.index"), 303))
+    return to_page("contacts.index")
 
 
 def _person(line: str) -> tuple[str, str]:
@@ -105,4 +103,4 @@ def _add(db: Db, group_id: str, person: tuple[str, str]) -> None:
 
 
 def _to(group_id: str) -> Response:
-    return cast("Response", redirect(url_for("console.groups.show", group_id=group_id), 303))
+    return to_page("groups.show", group_id=group_id)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints import sandbox as api_sandbox
 from service.blueprints.context import crier
 from service.channels.drivers import sandbox
 from service.console import bubbles, forms, listing
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.bubbles import Bubble
 from service.console.language import gettext as _
 from service.core import attachments, replies, sessions
@@ -62,7 +62,7 @@ def reply(number: str) -> Response:
         session = sessions.get(db, visitor().client_id, _last_session(db, number))
         revoked = replies.receive(db, session, [message], now=now_ms())
     crier().dispatcher.await_end(revoked)
-    return cast("Response", redirect(url_for("console.phones.show", number=number), 303))
+    return to_page("phones.show", number=number)
 
 
 def _last_session(db: Db, number: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms, notices
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import groups, rules
 from service.core.rules import Rule
@@ -109,4 +109,4 @@ def _page(group: Group | None, matches: dict[str, Any], faults: dict[str, Any]) 
 
 
 def _to(group_id: str) -> Response:
-    return cast("Response", redirect(url_for("console.groups.show", group_id=group_id), 303))
+    return to_page("groups.show", group_id=group_id)

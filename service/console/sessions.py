@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 from marshmallow import fields
 from sqlalchemy.orm import Session as Db
 
@@ -12,7 +12,7 @@ from service.blueprints.context import address, crier
 from service.blueprints.requests import request
 from service.channels.registry import NotInstalledError, UnknownChannelError
 from service.console import forms, listing, notices
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import opt_outs, sessions
 from service.core.deliveries.opted_out import OptOutOwner
@@ -130,7 +130,7 @@ def delete(session_id: str) -> Response:
     with crier().database.writing() as db:
         session = sessions.delete(db, visitor().client_id, session_id)
     notices.give(_("Session %(name)s deleted.", name=session.name))
-    return cast("Response", redirect(url_for("console.sessions.index"), 303))
+    return to_page("sessions.index")
 
 
 @blueprint.action("/sessions/<id:session_id>/opt-outs", Scope.ADMIN)
@@ -159,11 +159,7 @@ def _owner(db: Db, session_id: str) -> OptOutOwner:
 
 def _mine(session_id: str) -> Session:
     with crier().database.reading() as db:
-        return _get(db, session_id)
-
-
-def _get(db: Db, session_id: str) -> Session:
-    return sessions.get(db, visitor().client_id, session_id)
+        return sessions.get(db, visitor().client_id, session_id)
 
 
 def _ask(session: Session) -> None:
@@ -184,7 +180,7 @@ def _webhook(session: Session) -> str:
 
 
 def _to(session_id: str) -> Response:
-    return cast("Response", redirect(url_for("console.sessions.show", session_id=session_id), 303))
+    return to_page("sessions.show", session_id=session_id)
 
 
 def _fields(channel: str) -> dict[str, fields.Field[Any]]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from flask import Response, redirect, render_template, url_for
+from flask import Response, render_template
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms, notices
-from service.console.access import Section, visitor
+from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import owned, tokens
 from service.core.tokens import Scope
@@ -51,7 +49,7 @@ def revoke(token_id: str) -> Response:
         owned.get(db, Token, visitor().client_id, token_id)
         tokens.revoke(db, token_id, now_ms())
     notices.give(_("Token revoked."))
-    return cast("Response", redirect(url_for("console.tokens.index"), 303))
+    return to_page("tokens.index")
 
 
 def _page(secret: str = "") -> str:
