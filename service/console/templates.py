@@ -29,6 +29,7 @@ blueprint = Section("templates", __name__)
 
 _ALL: Final = PageRequest(1, LARGEST_SIZE)
 _FIELD: Final = "parameter"
+_MOST_DIGITS: Final = 3
 _FILES: Final = frozenset({"image", "video", "document"})
 
 
@@ -130,21 +131,26 @@ def _filled(given: MultiDict[str, str]) -> Iterator[tuple[TemplateParameter, str
         if (
             prefix == _FIELD
             and len(place) == len(TemplateParameter._fields)
-            and place[1].isdecimal()
+            and (button := _index(place[1])) is not None
         ):
-            yield TemplateParameter(place[0], int(place[1]), place[2], place[3]), value.strip()
+            yield TemplateParameter(place[0], button, place[2], place[3]), value.strip()
+
+
+def _index(text: str) -> int | None:
+    """Return which button a text means; None if it means none."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _read(
     component: Mapping[str, Any], number: int, parameter: Mapping[str, Any]
 ) -> tuple[TemplateParameter, str]:
     """Return the gap that a parameter fills, and its value."""
-    kind, button = str(parameter.get("type")), str(component.get("index") or 0)
+    kind, button = str(parameter.get("type")), _index(str(component.get("index"))) or 0
     name = parameter.get("parameter_name") or (number if kind == "text" else kind)
-    place = (str(component.get("type")).lower(), int(button) if button.isdecimal() else 0)
     value = parameter.get(kind)
     link = value.get("link") if isinstance(value, dict) else value
-    return TemplateParameter(*place, kind, str(name)), str(link or "")
+    place = str(component.get("type")).lower()
+    return TemplateParameter(place, button, kind, str(name)), str(link or "")
 
 
 def _component(gap: TemplateParameter) -> dict[str, Any]:

@@ -60,6 +60,15 @@ def test_a_template_that_the_form_cannot_say_is_taken_as_far_as_possible() -> No
     assert said == {"template": "sale/fr", "parameter/body/0/text/2": ""}
 
 
+def test_a_button_of_a_number_without_end_is_passed_over() -> None:
+    endless = "9" * 5_000
+    given = {"template": "sale/fr", f"parameter/button/{endless}/text/1": "cake"}
+    assert templates.message(MultiDict(given)) == {"name": "sale", "language": "fr"}
+    button = {"type": "button", "index": endless, "parameters": [{"type": "text", "text": "x"}]}
+    said = templates.fields({"name": "sale", "language": "fr", "components": [button]})
+    assert said["parameter/button/0/text/1"] == "x"
+
+
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_a_template_is_picked_filled_in_and_sent(make_app: Callable[..., Application]) -> None:
     with Provider() as provider:
