@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session as Db
 from service.channels.addresses import forbidden, private_address
 from service.channels.steps import Workers
 from service.config import Settings
-from service.core import keys, outbox, owned, paging
+from service.core import clients, keys, outbox, owned, paging
 from service.core.vault import Vault
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -63,6 +63,7 @@ def create(
 
     Raises ConflictError where the client has very many.
     """
+    clients.lock(db, client_id)
     if paging.count(db, owned.mine(Callback, client_id)) >= MOST:
         raise ConflictError(f"You have {MOST} callbacks, the maximum. Delete one first.")
     callback = Callback(client_id=client_id, url=fields["url"], events=fields["events"])

@@ -43,6 +43,15 @@ def get(db: Db, name: str) -> Client:
     return client
 
 
+def lock(db: Db, client_id: str) -> None:
+    """Let others who count what a client has wait for the end of this transaction.
+
+    SQLite has one writer at a time anyway. Rows that refer to the client may be added meanwhile.
+    """
+    mine = select(Client.id).where(Client.id == client_id)
+    db.execute(mine.with_for_update(key_share=True))
+
+
 def every(db: Db) -> Sequence[Client]:
     """Return all clients, oldest first."""
     return db.scalars(select(Client).order_by(Client.id)).all()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, delete, func, not_, select, update
 from sqlalchemy.orm import Session as Db
 
 from service.core import outbox
@@ -27,6 +27,9 @@ _LONGEST_WAIT: Final = 600_000
 _GONE: Final = 410
 """The status by which a receiver says that it wants no more events."""
 
+OF_ONE: Final = 4
+"""Requests that a process has under way to one callback; to one that fails, a single one."""
+
 
 class DueEvent(NamedTuple):
     """An event to be posted, by whoever moved its queue's `due_at` to this moment."""
@@ -38,6 +41,7 @@ class DueEvent(NamedTuple):
     url: str
     secrets: str
     body: str
+    is_failing: bool
 
 
 class Result(NamedTuple):
@@ -57,28 +61,47 @@ def is_due(db: Db, *, now: int) -> bool:
     return db.execute(_due(now).limit(1)).first() is not None
 
 
-def claim(
-    db: Db, *, limit: int, busy: Collection[str], share: Callable[[str, bool], int], now: int
-) -> list[DueEvent]:
-    """Take the first events of subjects that are due, but none for a callback that is `busy`.
+class Room(NamedTuple):
+    """How many requests a process may begin: in all, and to callbacks that fail."""
 
-    `share` says how many one callback may have, by its id and whether it is failing.
+    all: int
+    failing: int
+
+
+def claim(db: Db, *, room: Room, under_way: Mapping[str, int], now: int) -> list[DueEvent]:
+    """Take the first events of subjects that are due, as far as there is room for them.
+
+    `under_way` are the numbers of requests by callback. A callback that has its share is not even
+    looked at: what waits for it may be more than the limit of a query.
     """
+    full = [each for each, count in under_way.items() if count >= OF_ONE]
+    resting = not_(_is_failing()) if room.failing <= 0 else not_(_has_its_one(under_way))
     queues = (
         _due(now)
-        .where(Callback.id.not_in(busy))
+        .where(Callback.id.not_in(full), resting)
         .order_by(CallbackQueue.due_at)
-        .limit(limit)
+        .limit(room.all)
         .with_for_update(of=CallbackQueue, skip_locked=True)
     )
-    taken: dict[str, int] = {}
+    counts = dict(under_way)
+    left = room.failing
     found: list[DueEvent] = []
     for queue, callback in db.execute(queues).all():
-        count = taken.get(callback.id, 0)
-        if count < share(callback.id, callback.failing_since is not None):
-            taken[callback.id] = count + 1
+        count, is_failing = counts.get(callback.id, 0), callback.failing_since is not None
+        if count < (min(1, left) if is_failing else OF_ONE):
+            counts[callback.id] = count + 1
+            left -= is_failing
             found += _first(db, queue, callback, now)
     return found
+
+
+def _is_failing() -> Any:
+    return Callback.failing_since.is_not(None)
+
+
+def _has_its_one(under_way: Mapping[str, int]) -> Any:
+    """Return the condition that a callback fails and has a request under way already."""
+    return and_(_is_failing(), Callback.id.in_(list(under_way)))
 
 
 def _due(now: int) -> Any:
@@ -97,7 +120,8 @@ def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[D
         return []
     queue.due_at = now + LEASE
     place = (event.id, queue.callback_id, queue.subject, queue.due_at)
-    return [DueEvent(*place, callback.url, callback.secrets, event.body)]
+    is_failing = callback.failing_since is not None
+    return [DueEvent(*place, callback.url, callback.secrets, event.body, is_failing)]
 
 
 def settle(

@@ -1,7 +1,7 @@
 """The turn in which events are posted to callbacks.
 
 Many are under way at once in one thread. A receiver that never answers has one request at a time,
-and keeps nobody else waiting.
+and however many such receivers there are, half of the room is kept for those that answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from service.channels.steps import Conversation, post
 from service.core import callbacks, posting
 from service.core.accounts import Accounts
 from service.core.deliveries.transitions import storable
-from service.core.posting import DueEvent, Result
+from service.core.posting import DueEvent, Result, Room
 from service.core.vault import SealedError
 from service.database import Database, now_ms
 from service.models import Callback
@@ -33,8 +33,8 @@ TIMEOUT: Final = 10.0
 """Seconds within which a receiver must have answered."""
 
 _UNDER_WAY: Final = 128
-_OF_ONE: Final = 4
-"""Requests under way in a process: in all, and to one callback; to one that fails, one."""
+_OF_FAILING: Final = 64
+"""Requests under way in a process: in all, and to callbacks that fail."""
 
 _RESPONSE: Final = 65_536
 """Bytes of an answer that are read; nothing is done with them."""
@@ -61,6 +61,7 @@ class Callbacks:
         self._clock = clock
         self._draw = draw
         self._under_way: Counter[str] = Counter()
+        self._failing = 0
         self._tidy_at = 0
 
     @cached_property
@@ -87,21 +88,18 @@ class Callbacks:
 
     def _claim(self) -> list[DueEvent]:
         """Take what is due and has room; where nothing is, that is a look and no write."""
-        room = _UNDER_WAY - self._under_way.total()
-        if room <= 0:
+        room = Room(_UNDER_WAY - self._under_way.total(), _OF_FAILING - self._failing)
+        if room.all <= 0:
             return []
         with self._database.reading() as db:
             if not posting.is_due(db, now=self._clock()):
                 return []
-        busy = [each for each, count in self._under_way.items() if count >= _OF_ONE]
         with self._database.writing() as db:
-            return posting.claim(db, limit=room, busy=busy, share=self._share, now=self._clock())
-
-    def _share(self, callback_id: str, is_failing: bool) -> int:  # noqa: FBT001 - a fact, no flag
-        return (1 if is_failing else _OF_ONE) - self._under_way[callback_id]
+            return posting.claim(db, room=room, under_way=self._under_way, now=self._clock())
 
     def _begin(self, due: DueEvent) -> None:
         self._under_way[due.callback_id] += 1
+        self._failing += due.is_failing
         self._conversations.begin(due, self._post(due))
 
     def _post(self, due: DueEvent) -> Conversation[Answer]:
@@ -113,6 +111,7 @@ class Callbacks:
     def _result(self, ended: Talk) -> Result:
         due: DueEvent = ended.token
         self._under_way[due.callback_id] -= 1
+        self._failing -= due.is_failing
         if ended.error is not None:
             return Result(due, storable(_problem(ended.error)))
         answer: Answer = ended.result

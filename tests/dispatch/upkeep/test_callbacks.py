@@ -14,6 +14,7 @@ from service.core import broadcasts, callbacks, holding, opt_outs, outbox, posti
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
+from service.core.posting import Room
 from service.database import now_ms
 from service.dispatch.upkeep.callbacks import Callbacks
 from service.models import CallbackEvent, DeliveryStatus, EventType
@@ -219,6 +220,27 @@ def test_one_that_never_answers_costs_the_others_nothing(case: Case) -> None:
         duty.close()
 
 
+def test_however_much_waits_for_one_that_fails_the_others_have_their_turn(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.dispatch.upkeep.callbacks._UNDER_WAY", 6)
+    monkeypatch.setattr("service.dispatch.upkeep.callbacks._OF_FAILING", 3)
+    with Receiver() as silent:
+        silent.answer = lambda _got: None
+        for _ in range(5):
+            case.callback(url=silent.url)
+        for number in range(30):
+            case.emit(f"{number:024}", number, at=case.now - HOUR)
+        case.world.tell("UPDATE callbacks SET failing_since = 1")
+        case.callback()
+        for number in range(20):
+            case.emit(f"{number:024}", number, at=case.now - 1)
+        duty = case.duty()
+        until(lambda: duty.turn() == 0.0 and len(case.receiver.got) == 20)
+        assert len(silent.got) == 3
+        duty.close()
+
+
 def test_what_fails_for_a_day_is_given_up_and_pauses_its_callback(case: Case) -> None:
     callback_id, _ = case.callback()
     begin = case.now
@@ -261,7 +283,7 @@ def test_an_event_whose_poster_died_is_posted_by_another(case: Case) -> None:
     case.callback()
     case.emit("a" * 24, 1)
     with case.world.database.writing() as db:
-        claimed = posting.claim(db, limit=9, busy=(), share=lambda *_: 9, now=case.now)
+        claimed = posting.claim(db, room=Room(9, 9), under_way={}, now=case.now)
     case.go_on()
     assert (len(claimed), case.receiver.got) == (1, [])
     case.now += posting.LEASE
