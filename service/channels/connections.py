@@ -25,7 +25,8 @@ from service.channels.base import DriverContext
 from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
 from service.channels.steps import Form, Method, Request, construct
 
-USER_AGENT: Final = f"Crier/{VERSION}"
+USER_AGENT: Final = f"Crier/{VERSION.partition('.dev')[0]}"
+"""Meta's description of its API allows three numbers, and no `.dev0`."""
 
 IDLE_LIMIT: Final = 4
 """Seconds for which an idle connection is reused. Node, and so WAHA, closes it after 5 seconds. A
