@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select, text
 
+from service import ids
 from service.channels.drivers import sandbox
 from service.config import Settings
 from service.core import clients, dispatchers, intake, recipients, sessions
@@ -62,6 +63,13 @@ class World:
         other.accounts = Accounts(
             other.settings, self.vault, partial(StoredMediaIds, self.database)
         )
+        return other
+
+    def neighbour(self) -> World:
+        """Return the same world, in which another client acts."""
+        other = self.with_settings()
+        with self.database.writing() as db:
+            other.client_id = clients.create(db, f"Neighbour {ids.new()}").id
         return other
 
     def session(self, channel: str = "sandbox", **fields: Any) -> str:

@@ -28,6 +28,7 @@ from service.dispatch.sending.prepared import PreparedBroadcasts
 from service.dispatch.sending.queue import ClaimedQueue
 from service.dispatch.sending.recorder import MOST_UNWRITTEN, Recorder
 from service.dispatch.sending.revocations import Revocations, RevokedClaims, await_end
+from service.dispatch.sending.rooms import PLACES
 from service.dispatch.sending.sender import Senders, SendingContext
 from service.dispatch.sending.streaks import Streaks
 from service.dispatch.upkeep.callbacks import Callbacks
@@ -218,7 +219,9 @@ class Dispatcher:
 
 def _places(settings: Settings) -> int:
     """Return the maximum of deliveries that are under way or not yet recorded."""
-    return 2 * settings.in_flight + MOST_UNWRITTEN * settings.flush_batch + settings.claim_batch
+    return (
+        PLACES * settings.in_flight + MOST_UNWRITTEN * settings.flush_batch + settings.claim_batch
+    )
 
 
 def _check_resources(settings: Settings) -> None:
@@ -229,7 +232,7 @@ def _check_resources(settings: Settings) -> None:
             sender_threads=settings.sender_threads,
             used=_MOST_THREADS,
         )
-    needed = 2 * settings.in_flight + _DESCRIPTORS
+    needed = PLACES * settings.in_flight + _DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         log.warning("IN_FLIGHT needs more file descriptors: raise `ulimit -n`", needed=needed)

@@ -62,8 +62,9 @@ class Broadcast(Object, Base):
         Index(None, "session_id"),
         UniqueConstraint("client_id", "idempotency_key"),
         Index(
-            "ix_broadcasts_open",
+            "ix_broadcasts_unfinished",
             "status",
+            "session_id",
             "id",
             sqlite_where=text("closed_at IS NULL"),
             postgresql_where=text("closed_at IS NULL"),
@@ -127,14 +128,18 @@ class RecipientChunk(Base):
     `start` is the position of its first recipient in `to`. `recipients` are joined by commas.
     `variables` has a line of JSON per recipient, empty for a recipient without variables; it is
     null if no recipient has any. The transaction that inserts the delivery rows deletes the chunk,
-    so an interrupted fan-out resumes by itself.
+    so an interrupted fan-out resumes by itself. `client_id` and `session_id` are those of its
+    broadcast, by which the fan-out takes turns; empty: an older version stored it.
     """
 
     __tablename__ = "recipient_chunks"
+    __table_args__ = (Index(None, "client_id", "session_id", "broadcast_id"),)
 
     broadcast_id: Mapped[str] = mapped_column(
         Id, ForeignKey("broadcasts.id", ondelete="CASCADE"), primary_key=True
     )
     start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    client_id: Mapped[str] = mapped_column(Id, default="", server_default=text("''"))
+    session_id: Mapped[str] = mapped_column(Id, default="", server_default=text("''"))
     recipients: Mapped[str]
     variables: Mapped[str | None]

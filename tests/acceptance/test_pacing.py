@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from service.app import Application
-from service.dispatch.sending.queue import ClaimedQueue, Work
+from service.dispatch.sending.lanes import Work
+from service.dispatch.sending.queue import ClaimedQueue
 from tests.dispatch.sending.test_pacing import most_in_a_second
 from tests.provider import Provider
 from tests.sending import QUICK, Sending, dispatching

@@ -34,7 +34,7 @@ def elsewhere() -> dict[str, Any]:
 def active(world: World, now: int) -> list[str]:
     with world.database.reading() as db:
         return [
-            each.broadcast_id for each in claims.active(db, "", limit=9, assigned=None, now=now)
+            each.broadcast_id for each in claims.active(db, {}, turns=9, assigned=None, now=now)
         ]
 
 

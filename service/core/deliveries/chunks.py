@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import opted_out
@@ -34,10 +36,29 @@ _NEXT_CHUNK = text(f"""
     SELECT start, recipients, variables FROM recipient_chunks
     WHERE broadcast_id = :broadcast_id AND {_MAY_GO} ORDER BY start LIMIT 1
 """)  # noqa: S608 - the condition is ours
-_WAITING = text(f"""
-    SELECT broadcast_id FROM recipient_chunks
-    WHERE broadcast_id > :after AND {_MAY_GO} ORDER BY broadcast_id LIMIT 1
-""")  # noqa: S608 - the condition is ours
+
+
+def _after(column: str, last: str, among: str = "1 = 1") -> str:
+    """Return the SQL for the next value of a column after the last one, or for the first one."""
+    first = f"SELECT min({column}) FROM recipient_chunks WHERE {among} AND {_MAY_GO}"  # noqa: S608
+    return f"coalesce(({first} AND {column} > {last}), ({first}))"
+
+
+def _following(last: str) -> TextClause:
+    """Return the statement for whose turn it is; `last` is the SQL for a value of `:lasts`."""
+    session = _after("session_id", last.format("client.id"), "client_id = client.id")
+    of_session = "client_id = session.client_id AND session_id = session.id"
+    broadcast = _after("broadcast_id", last.format("session.id"), of_session)
+    return text(f"""
+        WITH client AS (SELECT {_after("client_id", ":client_id")} AS id),
+        session AS (SELECT id AS client_id, {session} AS id FROM client)
+        SELECT client_id, id AS session_id, {broadcast} AS broadcast_id
+        FROM session WHERE id IS NOT NULL
+    """)  # noqa: S608 - the conditions are ours
+
+
+_FOLLOWING_POSTGRES = _following("coalesce(CAST(:lasts AS jsonb) ->> {0}, '')")
+_FOLLOWING_SQLITE = _following("""coalesce(json_extract(:lasts, '$."' || {0} || '"'), '')""")
 _FAN_OUT_SQLITE = text("""
     INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
     SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, value, 'queued', 0, :now, :now
@@ -60,10 +81,23 @@ _DROP_CHUNK = text("""
 _IN_THE_BACKGROUND = text("SET LOCAL synchronous_commit = off")
 
 
-def waiting(db: Db, after: str) -> str | None:
-    """Return the next broadcast with recipients to fan out, in the order of ids after one."""
-    found: str | None = db.scalar(_WAITING, {"after": after})
-    return found
+class Place(NamedTuple):
+    """A broadcast with recipients to fan out, its session and its client."""
+
+    client_id: str
+    session_id: str
+    broadcast_id: str
+
+
+def following(db: Db, client_id: str, lasts: Mapping[str, str]) -> Place | None:
+    """Return whose turn it is after a client, in a cycle; None if nobody has recipients.
+
+    `lasts` has the last session of each client and the last broadcast of each session.
+    """
+    statement = _FOLLOWING_POSTGRES if is_postgres(db) else _FOLLOWING_SQLITE
+    values = {"client_id": client_id, "lasts": json.dumps(dict(lasts))}
+    found = db.execute(statement, values).one_or_none()
+    return None if found is None else Place(*found)
 
 
 def fan_out(db: Db, broadcast_id: str, *, now: int) -> int:

@@ -29,9 +29,10 @@ class Claimed(NamedTuple):
     variables: str | None = None
 
 
-MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
-    AND s.held_until <= :now AND s.opens_at <= :now AND s.closes_at > :now
+_SESSION_MAY_GO = "s.held_until <= :now AND s.opens_at <= :now AND s.closes_at > :now"
+_BROADCAST_MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
     AND b.opens_at <= :now AND b.closes_at > :now"""
+MAY_GO = f"{_BROADCAST_MAY_GO} AND {_SESSION_MAY_GO}"
 """The condition on a broadcast `b` and its session `s` for sending at `:now`."""
 
 # Select the rows once, into an array. With a join, the subquery could run once per outer row
@@ -109,34 +110,72 @@ class Active(NamedTuple):
     session_id: str
     session_version: int
     rate: float | None
-    revision: int = 0
+    revision: int
+    client_id: str
 
 
-_ACTIVE = text(f"""
-    SELECT b.id AS broadcast_id, b.parts, b.expires_at, s.id AS session_id,
-           s.version AS session_version, s.rate, b.revision
-    FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
-    WHERE b.id > :cursor AND {MAY_GO}
-        AND EXISTS (SELECT 1 FROM deliveries AS d
-                    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)
+# One index step per session with open broadcasts, however many broadcasts those are.
+_ABLE = f"""
+    WITH RECURSIVE open_session(id) AS (
+        SELECT min(session_id) FROM broadcasts WHERE status = 'sending' AND closed_at IS NULL
+        UNION ALL
+        SELECT (SELECT min(session_id) FROM broadcasts
+                WHERE status = 'sending' AND closed_at IS NULL AND session_id > open_session.id)
+        FROM open_session WHERE open_session.id IS NOT NULL),
+    able AS (
+        SELECT s.id, s.client_id, s.version, s.rate,
+            count(*) OVER (PARTITION BY s.client_id) AS siblings
+        FROM open_session JOIN sessions AS s ON s.id = open_session.id AND {_SESSION_MAY_GO})
+"""  # noqa: S608 - the condition is ours
+_COLUMNS = "b.id, b.parts, b.expires_at, s.id, s.version, s.rate, b.revision, s.client_id"
+_IS_DUE = """EXISTS (SELECT 1 FROM deliveries AS d
+    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)"""
+_IS_NEXT = "b.id > coalesce(CAST(:cursors AS jsonb) ->> s.id, '')"
+_ACTIVE_POSTGRES = text(f"""
+    {_ABLE} SELECT {_COLUMNS} FROM able AS s CROSS JOIN LATERAL (
+        SELECT b.id, b.parts, b.expires_at, b.revision FROM broadcasts AS b
+        WHERE b.session_id = s.id AND {_BROADCAST_MAY_GO} AND {_IS_NEXT} AND {_IS_DUE}
+        ORDER BY b.id LIMIT 1 + greatest(1, :turns / s.siblings)) AS b
+""")  # noqa: S608 - the conditions are ours
+_ACTIVE_ASSIGNED = text(f"""
+    SELECT {_COLUMNS} FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
+    WHERE b.id = ANY(:assigned) AND {MAY_GO} AND {_IS_NEXT} AND {_IS_DUE} ORDER BY b.id
+""")  # noqa: S608 - the conditions are ours
+_ABLE_SQLITE = text(f"{_ABLE} SELECT id, siblings FROM able")  # noqa: S608 - as above
+_ACTIVE_SQLITE = text(f"""
+    SELECT {_COLUMNS} FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
+    WHERE b.session_id = :session_id AND {_BROADCAST_MAY_GO} AND b.id > :cursor AND {_IS_DUE}
     ORDER BY b.id LIMIT :limit
-""")  # noqa: S608 - the condition is ours
-_ACTIVE_ASSIGNED = text(_ACTIVE.text.replace("WHERE", "WHERE b.id = ANY(:assigned) AND", 1))
+""")  # noqa: S608 - the conditions are ours
 
 
 def active(
-    db: Db, cursor: str, *, limit: int, assigned: list[str] | None, now: int
+    db: Db, cursors: Mapping[str, str], *, turns: int, assigned: list[str] | None, now: int
 ) -> list[Active]:
-    """List broadcasts with claimable deliveries, in id order after `cursor`.
+    """List broadcasts with claimable deliveries: of each client about `turns`.
 
-    With `assigned`, list only broadcasts in it.
+    The sessions of a client share these evenly. Of each session, the list has the broadcasts in id
+    order after its cursor, and one more than its share if there are more. With `assigned`, it has
+    all of those.
     """
-    values: dict[str, Any] = {"cursor": cursor, "limit": limit, "now": now}
-    wanted = _ACTIVE
-    if assigned is not None:
-        values["assigned"] = assigned
-        wanted = _ACTIVE_ASSIGNED
-    return [Active(*row) for row in db.execute(wanted, values)]
+    if not is_postgres(db):
+        return _active_sqlite(db, cursors, turns, now)
+    values: dict[str, Any] = {"cursors": json.dumps(dict(cursors)), "now": now}
+    if assigned is None:
+        rows = db.execute(_ACTIVE_POSTGRES, values | {"turns": turns})
+    else:
+        rows = db.execute(_ACTIVE_ASSIGNED, values | {"assigned": assigned})
+    return [Active(*row) for row in rows]
+
+
+def _active_sqlite(db: Db, cursors: Mapping[str, str], turns: int, now: int) -> list[Active]:
+    """List them with a statement per session: in SQLite, no limit can depend on a row."""
+    found: list[Active] = []
+    for session_id, siblings in db.execute(_ABLE_SQLITE, {"now": now}).all():
+        values = {"session_id": session_id, "cursor": cursors.get(session_id, ""), "now": now}
+        values["limit"] = 1 + max(1, turns // siblings)
+        found += [Active(*row) for row in db.execute(_ACTIVE_SQLITE, values)]
+    return found
 
 
 _SENDABLE = text(f"""

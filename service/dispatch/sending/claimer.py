@@ -1,7 +1,7 @@
 """The turn in which this process claims due deliveries.
 
-Active sessions share the free room evenly, and so do the broadcasts of a session. A large broadcast
-therefore does not delay a small one.
+Clients share the free room evenly, and so do the sessions of a client and the broadcasts of a
+session. Neither a large broadcast nor thousands of small ones therefore delay another client's.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -21,14 +22,15 @@ from service.core.deliveries.claims import Active, Claimed
 from service.core.dispatchers import LostClaimError
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.sending import pacing, shares
+from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.prepared import (
     PreparedBroadcast,
     PreparedBroadcasts,
     UndecryptableSessionError,
 )
-from service.dispatch.sending.queue import Work
 from service.dispatch.sending.sender import SendingContext
 from service.dispatch.sending.shares import SlotsTaken
+from service.dispatch.sending.turns import Turns
 from service.metrics import meters
 
 log = structlog.get_logger(__name__)
@@ -65,7 +67,7 @@ class Claimer:
         self._queue = context.queue
         self._broadcasts = broadcasts
         self._on_lost = on_lost
-        self._cursor = ""
+        self._turns = Turns()
         self._seen: list[Active] = []
         self._seen_at = self._recalled_at = -math.inf
         self._claimed_at = 0
@@ -77,22 +79,21 @@ class Claimer:
     def turn(self) -> float:
         """Claim as many deliveries as fit; return the seconds to wait before the next turn."""
         self._recall()
-        room = self._queue.room()
-        if self.draining or room <= 0 or not self._context.lease.is_good():
+        if self.draining or not self._context.lease.is_good():
             return self._settings.poll_interval
         self._clear_doubts()
-        claimable = self._claimable(room)
+        claimable = self._claimable()
         if not claimable:
             if not len(self._queue):
                 self._seen = []
             return self._settings.poll_interval
         began = time.perf_counter()
-        works, asked = self._claim(claimable, room)
+        works, asked = self._claim(claimable)
         seconds = time.perf_counter() - began
         meters.claimed(len(works), seconds)
         self._queue.note_claim(seconds)
         self._queue.add(works)
-        if len(works) < max(asked, 1) or self._cursor:
+        if len(works) < max(asked, 1) or self._turns.cursors:
             # A broadcast ran out of deliveries, or others wait for their turn: query again.
             self._seen = []
         return 0.0 if works else self._settings.poll_interval
@@ -116,42 +117,46 @@ class Claimer:
             gone = self._queue.remove(lambda work: work.broadcast.broadcast_id not in sendable)
             self._context.give_back(gone)
 
-    def _claimable(self, room: int) -> dict[str, Claimable]:
+    def _claimable(self) -> dict[str, Claimable]:
         """Return the broadcasts whose turn it is, by id."""
-        claimable = {}
-        for active in self._active(min(_TURNS, room)):
-            broadcast = self._prepared(active) if self._may_claim(active) else None
+        actives, claimable = self._active(), {}
+        rooms = self._queue.rooms(each.client_id for each in actives)
+        actives = [each for each in actives if rooms[each.client_id]]
+        for active in self._turns.choose(actives, _TURNS, self._may_claim):
+            broadcast = self._prepared(active)
             if broadcast is None:
                 continue
-            wanted = self._queue.wanted(active.session_id, broadcast.concurrency)
+            wanted = self._queue.wanted(broadcast)
             if wanted:
                 claimable[active.broadcast_id] = Claimable(active, broadcast, wanted)
         return claimable
 
-    def _active(self, turns: int) -> list[Active]:
+    def _active(self) -> list[Active]:
         """Return the active broadcasts, from a recent query if there was one."""
         now = time.monotonic()
         if not self._seen or now > self._seen_at + _FRESH:
             self._seen_at = now  # before the query, which may miss what arrives while it runs
-            self._seen = self._next_active(turns)
+            self._seen = self._next_active()
         return self._seen
 
-    def _next_active(self, turns: int) -> list[Active]:
-        """Query due work after the last broadcast served; start over if there is none."""
+    def _next_active(self) -> list[Active]:
+        """Query due work after the last broadcasts served; start over if there is none."""
         assigned = self.assigned() if self.assigned is not None else None
-        now = now_ms()
+        look = partial(claims.active, turns=_TURNS, assigned=assigned, now=now_ms())
         with self._database.reading() as db:
-            active = claims.active(db, self._cursor, limit=turns, assigned=assigned, now=now)
-            if not active and self._cursor:
-                active = claims.active(db, "", limit=turns, assigned=assigned, now=now)
-        self._cursor = active[-1].broadcast_id if len(active) == turns else ""
+            active = look(db, self._turns.cursors)
+            if not active and self._turns.cursors:
+                self._turns.restart()
+                active = look(db, self._turns.cursors)
         return active
 
     def _may_claim(self, active: Active) -> bool:
-        """Return whether a session is not held and has slots left in its rate."""
+        """Return whether a session is not held, has slots left in its rate, and little claimed."""
         spoken_for = self._paced.get((active.session_id, active.rate), 0)
-        return spoken_for <= time.time_ns() // 1000 and self._context.holds.allow(
-            active.session_id, active.broadcast_id
+        return (
+            spoken_for <= time.time_ns() // 1000
+            and self._context.holds.allow(active.session_id, active.broadcast_id)
+            and self._queue.is_low(active.session_id)
         )
 
     def _prepared(self, active: Active) -> PreparedBroadcast | None:
@@ -173,7 +178,7 @@ class Claimer:
                 holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
         return None
 
-    def _claim(self, claimable: dict[str, Claimable], room: int) -> tuple[list[Work], int]:
+    def _claim(self, claimable: dict[str, Claimable]) -> tuple[list[Work], int]:
         """Claim an even share of each broadcast, within the rate of its session.
 
         Return the claimed deliveries, and how many were requested.
@@ -182,7 +187,8 @@ class Claimer:
         actives = [each.active for each in claimable.values()]
         wanted = {each.active.session_id: each.wanted for each in claimable.values()}
         revisions = {each.broadcast_id: each.revision for each in actives}
-        even = shares.divide(actives, wanted, room)
+        rooms = self._queue.rooms(each.client_id for each in actives)
+        even = shares.divide(actives, wanted, rooms, self._settings.claim_batch)
         now = self._claimed_at = max(now_ms(), self._claimed_at + 1)
         try:
             with self._database.writing() as db:

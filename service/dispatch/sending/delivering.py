@@ -18,8 +18,8 @@ from service.core.sent_parts import PartSent
 from service.core.waiting import LONGEST_WORD, one_word
 from service.database import now_ms
 from service.dispatch.sending import retry
+from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.limits import Response
-from service.dispatch.sending.queue import Work
 
 log = structlog.get_logger(__name__)
 

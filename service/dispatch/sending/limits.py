@@ -1,16 +1,15 @@
-"""The concurrency limiter: how many messages may be under way, per session and in all.
+"""The concurrency limiter of a session: how many of its messages may be under way.
 
-All sessions of a process share one room. A session starts with a small share and gains one place
-with each answer, up to its concurrency. Throttling and time-outs halve its limit. A message that
-waits too long is late and no longer counts against other sessions. A session is silent when half of
-its messages are late. It then keeps only its small share, or less if many sessions are silent.
+A session starts with a small share of the room and gains one place with each answer, up to its
+concurrency. Throttling and time-outs halve its limit. A message that waits too long is late and no
+longer counts against other sessions. A session is silent when half of its messages are late. It
+then keeps only its small share, or less if many sessions are silent.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -20,12 +19,6 @@ PATIENCE: Final = 2.0
 
 _SLOWNESS: Final = 3.0
 """A message is late only after this many times the session's current answer time."""
-
-_SHARES: Final = 64
-"""A session's small share is the room divided by this."""
-
-_LEAST: Final = 8
-"""Minimum places of a small share. A smaller room is a single share."""
 
 _RESTS: Final = 4.0
 """Seconds without a message after which a session starts over: its connections are closed then."""
@@ -68,6 +61,19 @@ class _Fastest:
         self.seconds = min(self.seconds, seconds)
 
 
+@dataclass(slots=True, eq=False)
+class Client:
+    """The messages that a client has under way in this process, and how many of them are late."""
+
+    under_way: int = 0
+    late: int = 0
+
+    @property
+    def counted(self) -> int:
+        """Return how many messages count against other clients."""
+        return self.under_way - self.late
+
+
 @dataclass(slots=True)
 class Limit:
     """The concurrency of one session in this process. Times are from the monotonic clock.
@@ -77,6 +83,7 @@ class Limit:
 
     share: int
     most: int
+    client: Client = field(default_factory=Client)
     under_way: int = 0
     peak: int = 0
     late: int = 0
@@ -148,69 +155,3 @@ class Limit:
         """Return how many messages are late, given the times at which they began."""
         before = now - max(PATIENCE, _SLOWNESS * self.latency)
         return sum(moment < before for moment in began)
-
-
-class Limits:
-    """The limits of the sessions that this process sends for; they share `room`.
-
-    Not thread-safe: the queue that calls it holds a lock.
-    """
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._share = max(room // _SHARES, min(room, _LEAST))
-        self._limits: dict[str, Limit] = {}
-        self._waits: dict[object, dict[str, int]] = {}
-        self._late = 0
-        self.under_way = 0
-
-    def of(self, session_id: str, concurrency: int | None = None) -> Limit:
-        """Return a session's limit; `concurrency` is its maximum of messages under way."""
-        most = min(concurrency or self._room, self._room)
-        limit = self._limits.get(session_id)
-        if limit is None:
-            limit = self._limits[session_id] = Limit(self._share, most)
-        if most != limit.most:
-            limit.most = most
-            limit.allowed = min(limit.allowed, most)
-        return limit
-
-    def began(self, limit: Limit, messages: int) -> None:
-        """Record that messages begin."""
-        limit.began(messages)
-        self.under_way += messages
-
-    def ended(
-        self, session_id: str, response: Response, began: Sequence[float], now: float
-    ) -> None:
-        """Record messages of a session that ended together."""
-        self.under_way -= len(began)
-        self._limits[session_id].ended(response, began, now)
-
-    def free(self) -> int:
-        """Return how many more messages may begin, over all sessions.
-
-        Late messages do not count. The total never exceeds twice the room.
-        """
-        return self._room + min(self._late, self._room) - self.under_way
-
-    def note_waits(self, sender: object, began: Mapping[str, Sequence[float]], now: float) -> None:
-        """Find a sender's late messages, given when the messages of each session began."""
-        self._waits[sender] = {
-            session_id: self._limits[session_id].count_late(moments, now)
-            for session_id, moments in began.items()
-        }
-        late: Counter[str] = Counter()
-        for waits in self._waits.values():
-            late.update(waits)
-        self._late = late.total()
-        for session_id, limit in self._limits.items():
-            limit.be_late(late[session_id])
-        silent = [limit for limit in self._limits.values() if limit.is_silent]
-        for limit in silent:
-            # All silent sessions together get at most half of the room.
-            limit.shrink(max(1, min(self._share, self._room // (2 * len(silent)))))
-
-    def forget(self, session_id: str) -> None:
-        """Drop the limit of a session that has nothing under way."""
-        del self._limits[session_id]

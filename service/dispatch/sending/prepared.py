@@ -45,6 +45,7 @@ class PreparedBroadcast:
     concurrency: int | None = None
     worded: PersonalisedParts | None = None
     inside: PreparedBroadcast | None = None
+    client_id: str = ""
 
     def part(self, number: int, delivery: Claimed) -> Any:
         """Return a part rendered for one recipient."""
@@ -107,6 +108,7 @@ class PreparedBroadcasts:
             policy=Policy.of(self._settings, session, broadcast.expires_at),
             concurrency=session.concurrency or driver.concurrency,
             worded=worded if worded.is_personal else None,
+            client_id=broadcast.client_id,
         )
 
     def _driver(self, session: Session) -> Driver:

@@ -17,7 +17,7 @@ from service.core import revocations
 from service.core.revocations import ClaimKey
 from service.database import Database
 from service.dispatch.lease import Lease
-from service.dispatch.sending.queue import Work
+from service.dispatch.sending.lanes import Work
 from service.errors import BusyError
 
 log = structlog.get_logger(__name__)

@@ -24,9 +24,10 @@ from service.dispatch.lease import Lease
 from service.dispatch.sending import retry
 from service.dispatch.sending.delivering import broken, deliver, give_back, given_back
 from service.dispatch.sending.holds import LocalHolds
+from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.limits import Response
-from service.dispatch.sending.queue import ClaimedQueue, Work
+from service.dispatch.sending.queue import ClaimedQueue
 from service.dispatch.sending.recorder import Recorder
 from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.streaks import Streaks
@@ -124,6 +125,7 @@ class Sender:
         self._under_way: set[Work] = set()
         self._glanced_at = time.monotonic()
         self._level = _LEVEL
+        self._idle = 0
         self._is_full = False
         self._waited = 0.0
         self.wake = self._conversations.wake
@@ -156,14 +158,15 @@ class Sender:
         """Begin deliveries; return the seconds until the next check of the queue."""
         if not self._context.recorder.has_room():
             return _FULL
-        works, wait = self._context.queue.take(self._level - len(self._under_way))
+        # What waits for a slow provider costs no processor time, so it does not count.
+        works, wait = self._context.queue.take(self._level + self._idle - len(self._under_way))
         now, moment = time.monotonic(), time.time_ns() // 1000
         self._under_way.update(works)
         for work in works:
             work.began_at = now
             is_late = work.moment and work.is_late(moment)
             self._conversations.begin(work, give_back(work) if is_late else deliver(work))
-        if len(self._under_way) >= self._level:
+        if len(self._under_way) >= self._level + self._idle:
             self._is_full = True
         return min(wait, _GLANCE) if self._under_way else wait
 
@@ -238,6 +241,7 @@ class Sender:
         began: dict[str, list[float]] = {}
         for work in self._under_way:
             began.setdefault(work.broadcast.session_id, []).append(work.began_at)
+        self._idle = sum(each < now - _GLANCE for moments in began.values() for each in moments)
         self._context.queue.note_waits(self, began)
 
 

@@ -8,20 +8,33 @@ from service.core.deliveries.claims import Active
 from service.dispatch.sending import pacing
 
 
-def divide(actives: Sequence[Active], wanted: Mapping[str, int], room: int) -> dict[str, int]:
-    """Divide room evenly among sessions, up to what each wants, then among their broadcasts."""
-    groups: dict[str, list[Active]] = {}
-    for active in actives:
-        groups.setdefault(active.session_id, []).append(active)
+def even(wanted: Mapping[str, int], room: int) -> dict[str, int]:
+    """Divide room evenly, up to what each wants; what one leaves goes to the others."""
     shares: dict[str, int] = {}
-    # Sessions that want the least go first: the others share what they leave.
-    for place, session_id in enumerate(sorted(groups, key=wanted.__getitem__)):
-        group = groups[session_id]
-        part = min(wanted[session_id], room // (len(groups) - place))
-        room -= part
-        for number, active in enumerate(group):
-            shares[active.broadcast_id] = -(-part // (len(group) - number))
-            part -= shares[active.broadcast_id]
+    # Those that want the least go first: the others share what they leave.
+    for place, name in enumerate(sorted(wanted, key=wanted.__getitem__)):
+        shares[name] = min(wanted[name], -(-room // (len(wanted) - place)))
+        room -= shares[name]
+    return shares
+
+
+def divide(
+    actives: Sequence[Active], wanted: Mapping[str, int], rooms: Mapping[str, int], room: int
+) -> dict[str, int]:
+    """Divide room evenly among clients, then among their sessions, then among their broadcasts.
+
+    `wanted` is by session, and `rooms` is what there is for each client at most.
+    """
+    clients: dict[str, dict[str, list[str]]] = {}
+    for each in actives:
+        sessions = clients.setdefault(each.client_id, {})
+        sessions.setdefault(each.session_id, []).append(each.broadcast_id)
+    wants = {client: {each: wanted[each] for each in of} for client, of in clients.items()}
+    most = {client: min(rooms[client], sum(of.values())) for client, of in wants.items()}
+    shares: dict[str, int] = {}
+    for client, part in even(most, room).items():
+        for session, share in even(wants[client], part).items():
+            shares |= even(dict.fromkeys(clients[client][session], share), share)
     return shares
 
 

@@ -12,13 +12,17 @@ from service.database import Database, now_ms
 
 @dataclass(slots=True)
 class FanOut:
-    """Fans out one chunk per broadcast in turn, each in its own transaction."""
+    """Fans out chunks, each in its own transaction.
+
+    Clients take turns, and so do the sessions of a client and the broadcasts of a session.
+    """
 
     settings: Settings
     database: Database
     on_ready: Callable[[], None]
     draining: bool = field(default=False, init=False)
-    _cursor: str = field(default="", init=False)
+    _client_id: str = field(default="", init=False)
+    _lasts: dict[str, str] = field(default_factory=dict, init=False)
 
     def turn(self) -> float:
         """Fan out one chunk; return the seconds until the next turn."""
@@ -33,7 +37,12 @@ class FanOut:
         return 0.0
 
     def _next(self) -> str | None:
-        """Return the next broadcast with chunks, after the last one."""
+        """Return the broadcast whose turn it is, if any has chunks."""
         with self.database.reading() as db:
-            self._cursor = chunks.waiting(db, self._cursor) or chunks.waiting(db, "") or ""
-        return self._cursor or None
+            place = chunks.following(db, self._client_id, self._lasts)
+        if place is None:
+            self._lasts.clear()
+            return None
+        self._client_id = place.client_id
+        self._lasts |= {place.client_id: place.session_id, place.session_id: place.broadcast_id}
+        return place.broadcast_id

@@ -23,9 +23,10 @@ from service.dispatch.lease import Lease
 from service.dispatch.sending import pacing
 from service.dispatch.sending.claimer import Claimer
 from service.dispatch.sending.holds import LocalHolds
+from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
-from service.dispatch.sending.prepared import PreparedBroadcasts
-from service.dispatch.sending.queue import ClaimedQueue, Work
+from service.dispatch.sending.prepared import PreparedBroadcast, PreparedBroadcasts
+from service.dispatch.sending.queue import ClaimedQueue
 from service.dispatch.sending.recorder import Recorder
 from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.sender import SendingContext
@@ -45,12 +46,11 @@ class Shelf(ClaimedQueue):
         self.works: list[Work] = []
         self.free = room
 
-    def room(self) -> int:
-        return self.free
+    def rooms(self, client_ids: Iterable[str]) -> dict[str, int]:
+        return dict.fromkeys(client_ids, self.free)
 
-    def wanted(self, session_id: str, concurrency: int | None = None) -> int:
-        del session_id
-        return self.free if concurrency is None else min(self.free, concurrency)
+    def wanted(self, broadcast: PreparedBroadcast) -> int:
+        return min(self.free, broadcast.concurrency or self.free)
 
     def add(self, works: list[Work]) -> None:
         self.works += works
@@ -186,6 +186,50 @@ def test_a_small_broadcast_is_not_kept_waiting_by_many_large_ones(world: World) 
     assert small in claimed[1]
     assert claimed[0].keys() | claimed[1].keys() == {*large, small}
     assert max(Counter(claimed[0]).values()) == 1
+
+
+def test_another_clients_broadcast_takes_part_in_the_first_claim_beside_any_number(
+    world: World,
+) -> None:
+    for _ in range(4):
+        session_id = world.session()
+        for _ in range(40):
+            world.ready(numbers(3), session_id=session_id)
+    beside = world.neighbour()
+    beside.session()
+    small, large = beside.ready([ADA]), beside.ready(numbers(50))
+    claimed = Claiming(world, room=60).turn()
+    assert claimed[small] == 1
+    assert claimed[large] >= 20
+    assert 20 <= sum(claimed.values()) - claimed[small] - claimed[large] <= 60
+
+
+def test_every_broadcast_of_every_client_has_its_turn(world: World) -> None:
+    worlds = [world, *(world.neighbour() for _ in range(3))]
+    made = set()
+    for each in worlds:
+        for session_id in [each.session() for _ in range(3)]:
+            made |= {each.ready(numbers(3), session_id=session_id) for _ in range(20)}
+    claiming, claimed = Claiming(world, room=30), Counter[str]()
+    while turn := claiming.turn():
+        claimed.update(turn)
+    assert claimed == dict.fromkeys(made, 3)
+
+
+def test_of_a_client_whose_queue_is_full_nothing_is_claimed_and_of_others_is(world: World) -> None:
+    for _ in range(30):
+        world.ready(numbers(3), session_id=world.session())
+    beside = world.neighbour()
+    beside.session()
+    claiming = Claiming(world, queue=(queue := ClaimedQueue(64, 10)))
+    for _ in range(6):
+        claiming.claimer.turn()
+    assert len(queue) == 20
+    small = beside.ready([ADA])
+    claiming.claimer.look_again()
+    claiming.claimer.turn()
+    assert small in queue.broadcast_ids()
+    assert len(queue) == 21
 
 
 def test_only_what_may_be_sent_now_is_claimed(world: World) -> None:

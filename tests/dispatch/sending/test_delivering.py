@@ -23,9 +23,9 @@ from service.core.deliveries.claims import Claimed
 from service.core.sent_parts import PartSent
 from service.database import now_ms
 from service.dispatch.sending.delivering import Delivered, broken, deliver, give_back
+from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.limits import Response
 from service.dispatch.sending.prepared import PreparedBroadcast
-from service.dispatch.sending.queue import Work
 from service.dispatch.sending.retry import Policy
 from tests.channels.conversing import Held, converse
 

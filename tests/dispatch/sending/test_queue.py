@@ -12,24 +12,36 @@ import pytest
 
 from service.core.deliveries.claims import Claimed
 from service.dispatch.sending import pacing
+from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.limits import PATIENCE, Response
 from service.dispatch.sending.prepared import PreparedBroadcast
-from service.dispatch.sending.queue import ClaimedQueue, Work
+from service.dispatch.sending.queue import ClaimedQueue
 
 ONE, OTHER = "5" * 24, "6" * 24
+ACME, BELL = "a" * 24, "b" * 24
 HOUR = 3_600_000_000
 
 
-def work(
-    number: int = 0, moment: int = 0, session_id: str = ONE, concurrency: int | None = None
-) -> Work:
+def broadcast(
+    session_id: str = ONE, concurrency: int | None = None, client_id: str = ACME
+) -> PreparedBroadcast:
     nothing: Any = cast("Any", None)
     broadcast_id = f"b{session_id}"[:24]
-    broadcast = PreparedBroadcast(
-        broadcast_id, session_id, nothing, ("Hello",), nothing, concurrency
+    return PreparedBroadcast(
+        broadcast_id,
+        session_id,
+        nothing,
+        ("Hello",),
+        nothing,
+        concurrency,
+        client_id=client_id,
     )
-    claimed = Claimed(f"{number:024x}", broadcast_id, "2348179803743", 0, None)
-    return Work(claimed, broadcast, "c" * 24, moment)
+
+
+def work(number: int = 0, moment: int = 0, **of: Any) -> Work:
+    made = broadcast(**of)
+    claimed = Claimed(f"{number:024x}", made.broadcast_id, "2348179803743", 0, None)
+    return Work(claimed, made, "c" * 24, moment)
 
 
 def works(count: int, **changes: Any) -> list[Work]:
@@ -54,6 +66,11 @@ def take(queue: ClaimedQueue, most: int = 1_000) -> list[Work]:
 @pytest.fixture
 def queue() -> ClaimedQueue:
     return ClaimedQueue(room=64, batch=100)
+
+
+def room(queue: ClaimedQueue, client_id: str = ACME) -> int:
+    """Return how many more may be claimed for a client."""
+    return queue.rooms([client_id])[client_id]
 
 
 # What is taken
@@ -106,6 +123,69 @@ def test_no_more_is_taken_than_there_is_room_for_in_all() -> None:
     assert (len(taken), take(queue)) == (10, [])
     answered(queue, taken[:4])
     assert len(take(queue)) == 4
+
+
+# Clients beside each other
+
+
+def of_client(taken: list[Work]) -> Counter[str]:
+    return Counter(each.broadcast.client_id for each in taken)
+
+
+def sessions(count: int, each: int, client_id: str) -> list[Work]:
+    """Return deliveries of as many sessions of a client."""
+    ids = [f"{client_id[0]}{number:023x}" for number in range(count)]
+    return [work for name in ids for work in works(each, session_id=name, client_id=client_id)]
+
+
+def test_clients_get_even_shares_however_many_sessions_they_have(queue: ClaimedQueue) -> None:
+    queue.add(sessions(20, 5, ACME))
+    queue.add(sessions(2, 20, BELL))
+    assert of_client(take(queue, 16)) == {ACME: 8, BELL: 8}
+
+
+def test_what_one_client_cannot_use_goes_to_the_others(queue: ClaimedQueue) -> None:
+    queue.add(sessions(20, 5, ACME))
+    queue.add(sessions(1, 3, BELL))
+    assert of_client(take(queue, 16)) == {ACME: 13, BELL: 3}
+
+
+def test_where_there_is_one_place_the_client_with_the_fewest_messages_has_it(
+    queue: ClaimedQueue,
+) -> None:
+    queue.add(sessions(20, 5, ACME))
+    assert of_client(take(queue, 10)) == {ACME: 10}
+    queue.add(sessions(2, 6, BELL))
+    taken = [each for _ in range(12) for each in take(queue, 1)]
+    assert of_client(taken[:10]) == {BELL: 10}
+    assert of_client(taken[10:]) == {ACME: 1, BELL: 1}
+
+
+def test_a_client_begins_its_share_though_another_has_filled_the_room() -> None:
+    queue = ClaimedQueue(room=64, batch=1_000)
+    queue.add(sessions(20, 20, ACME))
+    assert of_client(take(queue)) == {ACME: 64}
+    assert take(queue) == []
+    queue.add(sessions(20, 5, BELL))
+    assert of_client(take(queue)) == {BELL: 32}
+    assert take(queue) == []
+
+
+def test_slots_are_kept_as_far_as_a_client_has_places() -> None:
+    """Another client finds its share, however many sessions with a rate there are."""
+    queue = ClaimedQueue(room=16, batch=1_000)
+    for number in range(20):
+        queue.add(works(8, session_id=f"{number:024x}", client_id=ACME, moment=in_microseconds()))
+    assert of_client(take(queue)) == {ACME: 32}
+    queue.add(sessions(1, 9, BELL))
+    assert of_client(take(queue)) == {BELL: 8}
+
+
+def test_a_full_queue_has_a_share_for_another_client(queue: ClaimedQueue) -> None:
+    queue.add(works(200, client_id=ACME))
+    assert (room(queue, ACME), room(queue, BELL)) == (0, 100)
+    queue.add(works(30, session_id=OTHER, client_id=BELL))
+    assert queue.rooms([ACME, BELL, "third"]) == {ACME: 0, BELL: 36, "third": 66}
 
 
 # Slots
@@ -179,20 +259,20 @@ def answering(queue: ClaimedQueue) -> None:
 
 def test_a_batch_is_wanted_of_a_session_that_may_have_many_under_way(queue: ClaimedQueue) -> None:
     answering(queue)
-    assert queue.wanted(ONE) == 100
-    assert queue.room() == 100
+    assert queue.wanted(broadcast()) == 100
+    assert room(queue) == 200
 
 
 def test_little_is_wanted_of_a_session_before_it_answers_and_when_it_ceases(
     queue: ClaimedQueue,
 ) -> None:
-    assert queue.wanted(ONE) == 16
+    assert queue.wanted(broadcast()) == 16
     answering(queue)
-    assert queue.wanted(ONE) == 100
+    assert queue.wanted(broadcast()) == 100
     queue.add(works(1))
     (last,) = take(queue)
     queue.settle({(last.broadcast.session_id, Response.TROUBLE): [time.monotonic()]})
-    assert queue.wanted(ONE) == 8
+    assert queue.wanted(broadcast()) == 8
 
 
 @pytest.mark.parametrize(("concurrency", "expected"), [(1, 2), (4, 8), (1000, 100)])
@@ -200,51 +280,51 @@ def test_twice_its_places_are_wanted_of_a_session_with_few(
     queue: ClaimedQueue, concurrency: int, expected: int
 ) -> None:
     answering(queue)
-    assert queue.wanted(ONE, concurrency) == expected
+    assert queue.wanted(broadcast(concurrency=concurrency)) == expected
 
 
 def test_nothing_is_wanted_while_more_than_half_is_here(queue: ClaimedQueue) -> None:
     answering(queue)
     queue.add(works(51))
-    assert queue.wanted(ONE) == 0
+    assert queue.wanted(broadcast()) == 0
     take(queue, 1)
-    assert queue.wanted(ONE) == 50
+    assert queue.wanted(broadcast()) == 50
 
 
 def test_the_faster_it_is_sent_the_more_are_wanted_ahead(
     queue: ClaimedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.dispatch.sending.queue._MEASURED", 1e-9)
+    monkeypatch.setattr("service.dispatch.sending.lanes._MEASURED", 1e-9)
     answering(queue)
-    assert queue.wanted(ONE) == 200
+    assert queue.wanted(broadcast()) == 200
 
 
 def test_the_slower_the_claims_the_more_are_wanted_ahead(
     queue: ClaimedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.dispatch.sending.queue._AHEAD", 0.0)
-    monkeypatch.setattr("service.dispatch.sending.queue._MEASURED", 1e-9)
-    monkeypatch.setattr("service.dispatch.sending.queue._WEIGHT", 1.0)
+    monkeypatch.setattr("service.dispatch.sending.lanes._MEASURED", 1e-9)
+    monkeypatch.setattr("service.dispatch.sending.lanes.WEIGHT", 1.0)
     answering(queue)
-    assert queue.wanted(ONE) == 100
+    assert queue.wanted(broadcast()) == 100
     queue.add(works(16))
     assert len(take(queue)) > 1
     queue.note_claim(1e6)
-    assert queue.wanted(ONE) == 200 - len(queue)
+    assert queue.wanted(broadcast()) == 200 - len(queue)
 
 
 def test_never_more_than_two_batches_lie_claimed(queue: ClaimedQueue) -> None:
     """Those that wait for their slots count as well."""
     queue.note_claim(1e9)
     for number in range(40):
-        room = queue.room()
-        assert 0 <= room <= 100
+        free = min(100, room(queue))
+        assert free >= 0
         moment = in_microseconds(3600) if number % 2 else 0
-        wanted = min(room, queue.wanted(f"{number:024x}"))
+        wanted = min(free, queue.wanted(broadcast(f"{number:024x}")))
         queue.add(works(wanted, session_id=f"{number:024x}", moment=moment))
         assert len(queue) <= 200
     assert len(queue) == 200
-    assert queue.room() == 0
+    assert room(queue) == 0
 
 
 def test_more_is_asked_for_when_little_is_left(queue: ClaimedQueue) -> None:
@@ -282,7 +362,7 @@ def test_what_a_silent_session_will_not_get_to_soon_goes_back(queue: ClaimedQueu
     gone = queue.remove_excess()
     assert len(gone) + len(queue) + len(taken) == 100
     assert 0 < len(queue) <= 2 * 8
-    assert queue.wanted(ONE) == 0
+    assert queue.wanted(broadcast()) == 0
 
 
 def test_a_silent_session_takes_no_room_from_others() -> None:
@@ -307,7 +387,7 @@ def test_a_session_that_sends_nothing_is_forgotten(
     (second,) = take(queue)
     answered(queue, [second])
     queue.note_waits("sender", {})
-    assert queue.wanted(ONE) == 16
+    assert queue.wanted(broadcast()) == 16
 
 
 # What is taken out again

@@ -22,9 +22,10 @@ from service.core.deliveries.transitions import Outcome
 from service.database import now_ms
 from service.dispatch.lease import Lease
 from service.dispatch.sending.holds import LocalHolds
+from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.prepared import PreparedBroadcast
-from service.dispatch.sending.queue import ClaimedQueue, Work
+from service.dispatch.sending.queue import ClaimedQueue
 from service.dispatch.sending.recorder import Recorder
 from service.dispatch.sending.retry import Policy
 from service.dispatch.sending.revocations import RevokedClaims

@@ -12,8 +12,8 @@ from service.dispatch.sending.shares import SlotsTaken, divide
 SECOND = 1_000_000
 
 
-def active(broadcast_id: str, session_id: str = "s", parts: int = 1) -> Active:
-    return Active(broadcast_id, parts, 0, session_id, 1, None)
+def active(broadcast_id: str, session_id: str = "s", parts: int = 1, client: str = "m") -> Active:
+    return Active(broadcast_id, parts, 0, session_id, 1, None, 0, client)
 
 
 ONE, TWO, THREE = active("a"), active("b"), active("c")
@@ -35,14 +35,35 @@ ELSEWHERE = active("x", "other")
 def test_room_is_divided_among_sessions_and_then_among_their_broadcasts(
     actives: list[Active], wanted: dict[str, int], room: int, expected: dict[str, int]
 ) -> None:
-    assert divide(actives, wanted, room) == expected
+    assert divide(actives, wanted, {"m": 1_000}, room) == expected
 
 
 @pytest.mark.parametrize("room", [0, 1, 7, 100])
 def test_never_more_is_given_than_there_is(room: int) -> None:
     actives = [active(str(number), f"s{number % 3}") for number in range(10)]
     wanted = {"s0": 5, "s1": 50, "s2": 500}
-    assert sum(divide(actives, wanted, room).values()) == min(room, 555)
+    shares = divide(actives, wanted, {"m": 1_000}, room)
+    assert sum(shares.values()) == min(room, 555)
+
+
+OF_ANOTHER = active("y", "another", client="n")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rooms", "expected"),
+    [
+        ({"s": 100, "other": 100, "another": 100}, {}, {"a": 13, "b": 12, "x": 25, "y": 50}),
+        ({"s": 100, "other": 100, "another": 10}, {}, {"a": 23, "b": 22, "x": 45, "y": 10}),
+        ({"s": 4, "other": 4, "another": 100}, {}, {"a": 2, "b": 2, "x": 4, "y": 92}),
+        ({"s": 100, "other": 100, "another": 100}, {"m": 8}, {"a": 2, "b": 2, "x": 4, "y": 92}),
+        ({"s": 100, "other": 100, "another": 100}, {"m": 0}, {"a": 0, "b": 0, "x": 0, "y": 100}),
+    ],
+)
+def test_room_is_divided_among_clients_first(
+    wanted: dict[str, int], rooms: dict[str, int], expected: dict[str, int]
+) -> None:
+    actives, most = [ONE, TWO, ELSEWHERE, OF_ANOTHER], {"m": 1_000, "n": 1_000, **rooms}
+    assert divide(actives, wanted, most, 100) == expected
 
 
 def slots(free: int) -> SlotsTaken:

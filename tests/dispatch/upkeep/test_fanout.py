@@ -50,6 +50,41 @@ def test_broadcasts_take_turns(small: World) -> None:
     assert len(small.deliveries(large)) == 10
 
 
+def test_clients_take_turns_however_many_broadcasts_and_sessions_they_have(small: World) -> None:
+    fan_out = FanOut(small.settings, small.database, Called())
+    for _ in range(5):
+        session_id = small.session()
+        for _ in range(5):
+            small.broadcast(numbers(5), session_id=session_id)
+    fan_out.turn()
+    beside = small.neighbour()
+    beside.session()
+    little = [beside.broadcast(numbers(5)) for _ in range(2)]
+    for _ in range(4):
+        fan_out.turn()
+    assert [len(small.deliveries(each)) for each in little] == [5, 5]
+
+
+def test_sessions_of_a_client_take_turns(small: World) -> None:
+    fan_out = FanOut(small.settings, small.database, Called())
+    for _ in range(5):
+        small.broadcast(numbers(5))
+    little = small.broadcast(numbers(5), session_id=small.session())
+    for _ in range(2):
+        fan_out.turn()
+    assert len(small.deliveries(little)) == 5
+
+
+def test_what_an_older_version_stored_takes_its_turn(small: World) -> None:
+    fan_out = FanOut(small.settings, small.database, Called())
+    old = small.broadcast(numbers(20))
+    small.tell("UPDATE recipient_chunks SET client_id = '', session_id = ''")
+    new = small.broadcast(numbers(20))
+    for _ in range(2):
+        fan_out.turn()
+    assert [len(small.deliveries(each)) for each in (old, new)] == [10, 10]
+
+
 def test_another_process_goes_on_where_the_first_one_stopped(small: World) -> None:
     broadcast_id = small.broadcast(numbers(30))
     FanOut(small.settings, small.database, Called()).turn()
