@@ -1,4 +1,4 @@
-"""Find the sessions and clients that have something to send, however many broadcasts it is."""
+"""Find the sessions that have something to send, however many broadcasts it is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ depends_on = None
 
 ID = sa.String(24).with_variant(sa.String(24, collation="C"), "postgresql")
 _OPEN = sa.text("closed_at IS NULL")
-_OWNERS = ("client_id", "session_id")
-_TURNS = "ix_recipient_chunks_client_id_session_id_broadcast_id"
+_WAITING = "ix_recipient_chunks_session_id_broadcast_id"
 
 
 def _index(name: str, columns: list[str]) -> None:
@@ -21,19 +20,17 @@ def _index(name: str, columns: list[str]) -> None:
 
 
 def upgrade() -> None:
-    """Order open broadcasts by session, and waiting recipients by client and session."""
+    """Order open broadcasts and waiting recipients by session."""
     _index("ix_broadcasts_unfinished", ["status", "session_id", "id"])
     op.drop_index("ix_broadcasts_open", "broadcasts")
-    for name in _OWNERS:
-        column = sa.Column(name, ID, server_default=sa.text("''"), nullable=False)
-        op.add_column("recipient_chunks", column)
-    op.create_index(_TURNS, "recipient_chunks", [*_OWNERS, "broadcast_id"])
+    column = sa.Column("session_id", ID, server_default=sa.text("''"), nullable=False)
+    op.add_column("recipient_chunks", column)
+    op.create_index(_WAITING, "recipient_chunks", ["session_id", "broadcast_id"])
 
 
 def downgrade() -> None:
     """Order both by broadcast alone."""
-    op.drop_index(_TURNS, "recipient_chunks")
-    for name in _OWNERS:
-        op.drop_column("recipient_chunks", name)
+    op.drop_index(_WAITING, "recipient_chunks")
+    op.drop_column("recipient_chunks", "session_id")
     _index("ix_broadcasts_open", ["status", "id"])
     op.drop_index("ix_broadcasts_unfinished", "broadcasts")

@@ -31,7 +31,6 @@ def keep(db: Db, broadcast: Broadcast, people: Recipients, chunk: int) -> None:
         {
             "broadcast_id": broadcast.id,
             "start": start,
-            "client_id": broadcast.client_id,
             "session_id": broadcast.session_id or "",
             "recipients": ",".join(people.unique[start:end]),
             "variables": "\n".join(texts[start:end]) or None,

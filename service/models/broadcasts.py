@@ -128,18 +128,17 @@ class RecipientChunk(Base):
     `start` is the position of its first recipient in `to`. `recipients` are joined by commas.
     `variables` has a line of JSON per recipient, empty for a recipient without variables; it is
     null if no recipient has any. The transaction that inserts the delivery rows deletes the chunk,
-    so an interrupted fan-out resumes by itself. `client_id` and `session_id` are those of its
-    broadcast, by which the fan-out takes turns; empty: an older version stored it.
+    so an interrupted fan-out resumes by itself. `session_id` is that of its broadcast, by
+    which the fan-out takes turns; empty: an older version stored it.
     """
 
     __tablename__ = "recipient_chunks"
-    __table_args__ = (Index(None, "client_id", "session_id", "broadcast_id"),)
+    __table_args__ = (Index(None, "session_id", "broadcast_id"),)
 
     broadcast_id: Mapped[str] = mapped_column(
         Id, ForeignKey("broadcasts.id", ondelete="CASCADE"), primary_key=True
     )
     start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    client_id: Mapped[str] = mapped_column(Id, default="", server_default=text("''"))
     session_id: Mapped[str] = mapped_column(Id, default="", server_default=text("''"))
     recipients: Mapped[str]
     variables: Mapped[str | None]

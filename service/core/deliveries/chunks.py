@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import opted_out
@@ -37,28 +37,25 @@ _NEXT_CHUNK = text(f"""
     WHERE broadcast_id = :broadcast_id AND {_MAY_GO} ORDER BY start LIMIT 1
 """)  # noqa: S608 - the condition is ours
 
-
-def _after(column: str, last: str, among: str = "1 = 1") -> str:
-    """Return the SQL for the next value of a column after the last one, or for the first one."""
-    first = f"SELECT min({column}) FROM recipient_chunks WHERE {among} AND {_MAY_GO}"  # noqa: S608
-    return f"coalesce(({first} AND {column} > {last}), ({first}))"
-
-
-def _following(last: str) -> TextClause:
-    """Return the statement for whose turn it is; `last` is the SQL for a value of `:lasts`."""
-    session = _after("session_id", last.format("client.id"), "client_id = client.id")
-    of_session = "client_id = session.client_id AND session_id = session.id"
-    broadcast = _after("broadcast_id", last.format("session.id"), of_session)
-    return text(f"""
-        WITH client AS (SELECT {_after("client_id", ":client_id")} AS id),
-        session AS (SELECT id AS client_id, {session} AS id FROM client)
-        SELECT client_id, id AS session_id, {broadcast} AS broadcast_id
-        FROM session WHERE id IS NOT NULL
-    """)  # noqa: S608 - the conditions are ours
-
-
-_FOLLOWING_POSTGRES = _following("coalesce(CAST(:lasts AS jsonb) ->> {0}, '')")
-_FOLLOWING_SQLITE = _following("""coalesce(json_extract(:lasts, '$."' || {0} || '"'), '')""")
+_WAITING = f"""
+    WITH RECURSIVE waiting(id) AS (
+        SELECT min(session_id) FROM recipient_chunks
+        UNION ALL
+        SELECT (SELECT min(session_id) FROM recipient_chunks WHERE session_id > waiting.id)
+        FROM waiting WHERE waiting.id IS NOT NULL),
+    place AS (
+        SELECT coalesce(s.client_id, '') AS client_id, waiting.id AS session_id, coalesce(
+            (SELECT min(broadcast_id) FROM recipient_chunks
+             WHERE session_id = waiting.id AND {_MAY_GO} AND broadcast_id > {{last}}),
+            (SELECT min(broadcast_id) FROM recipient_chunks
+             WHERE session_id = waiting.id AND {_MAY_GO})) AS broadcast_id
+        FROM waiting LEFT JOIN sessions AS s ON s.id = waiting.id)
+    SELECT client_id, session_id, broadcast_id FROM place WHERE broadcast_id IS NOT NULL
+"""  # noqa: S608 - the condition is ours
+_WAITING_POSTGRES = text(_WAITING.format(last="coalesce(CAST(:lasts AS jsonb) ->> waiting.id, '')"))
+_WAITING_SQLITE = text(
+    _WAITING.format(last="""coalesce(json_extract(:lasts, '$."' || waiting.id || '"'), '')""")
+)
 _FAN_OUT_SQLITE = text("""
     INSERT INTO deliveries (id, broadcast_id, recipient, status, attempts, due_at, updated_at)
     SELECT :head || printf('%06x', :start + key + 1), :broadcast_id, value, 'queued', 0, :now, :now
@@ -89,15 +86,13 @@ class Place(NamedTuple):
     broadcast_id: str
 
 
-def following(db: Db, client_id: str, lasts: Mapping[str, str]) -> Place | None:
-    """Return whose turn it is after a client, in a cycle; None if nobody has recipients.
+def waiting(db: Db, lasts: Mapping[str, str]) -> list[Place]:
+    """List a broadcast of each session that has some to fan out: the next after its last one.
 
-    `lasts` has the last session of each client and the last broadcast of each session.
+    After a session's newest one, its oldest follows.
     """
-    statement = _FOLLOWING_POSTGRES if is_postgres(db) else _FOLLOWING_SQLITE
-    values = {"client_id": client_id, "lasts": json.dumps(dict(lasts))}
-    found = db.execute(statement, values).one_or_none()
-    return None if found is None else Place(*found)
+    statement = _WAITING_POSTGRES if is_postgres(db) else _WAITING_SQLITE
+    return [Place(*row) for row in db.execute(statement, {"lasts": json.dumps(dict(lasts))})]
 
 
 def fan_out(db: Db, broadcast_id: str, *, now: int) -> int:

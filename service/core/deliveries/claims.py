@@ -128,8 +128,9 @@ _ABLE = f"""
         FROM open_session JOIN sessions AS s ON s.id = open_session.id AND {_SESSION_MAY_GO})
 """  # noqa: S608 - the condition is ours
 _COLUMNS = "b.id, b.parts, b.expires_at, s.id, s.version, s.rate, b.revision, s.client_id"
-_IS_DUE = """EXISTS (SELECT 1 FROM deliveries AS d
-    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now)"""
+# Not EXISTS: without statistics, Postgres would join it with all queued deliveries.
+_IS_DUE = """(SELECT d.id FROM deliveries AS d
+    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now LIMIT 1) IS NOT NULL"""
 _IS_NEXT = "b.id > coalesce(CAST(:cursors AS jsonb) ->> s.id, '')"
 _ACTIVE_POSTGRES = text(f"""
     {_ABLE} SELECT {_COLUMNS} FROM able AS s CROSS JOIN LATERAL (

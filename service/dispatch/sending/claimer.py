@@ -30,7 +30,7 @@ from service.dispatch.sending.prepared import (
 )
 from service.dispatch.sending.sender import SendingContext
 from service.dispatch.sending.shares import SlotsTaken
-from service.dispatch.sending.turns import Turns
+from service.dispatch.turns import Turns
 from service.metrics import meters
 
 log = structlog.get_logger(__name__)

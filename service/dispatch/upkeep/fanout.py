@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from service.config import Settings
 from service.core.deliveries import chunks
 from service.database import Database, now_ms
+from service.dispatch.turns import Turns
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class FanOut:
     database: Database
     on_ready: Callable[[], None]
     draining: bool = field(default=False, init=False)
-    _client_id: str = field(default="", init=False)
+    _turns: Turns = field(default_factory=Turns, init=False)
     _lasts: dict[str, str] = field(default_factory=dict, init=False)
 
     def turn(self) -> float:
@@ -39,10 +40,10 @@ class FanOut:
     def _next(self) -> str | None:
         """Return the broadcast whose turn it is, if any has chunks."""
         with self.database.reading() as db:
-            place = chunks.following(db, self._client_id, self._lasts)
-        if place is None:
-            self._lasts.clear()
-            return None
-        self._client_id = place.client_id
-        self._lasts |= {place.client_id: place.session_id, place.session_id: place.broadcast_id}
-        return place.broadcast_id
+            waiting = chunks.waiting(db, self._lasts)
+        sessions = {each.session_id for each in waiting}
+        self._lasts = {name: last for name, last in self._lasts.items() if name in sessions}
+        for place in self._turns.choose(waiting, 1):
+            self._lasts[place.session_id] = place.broadcast_id
+            return place.broadcast_id
+        return None

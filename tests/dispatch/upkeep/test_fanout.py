@@ -78,7 +78,7 @@ def test_sessions_of_a_client_take_turns(small: World) -> None:
 def test_what_an_older_version_stored_takes_its_turn(small: World) -> None:
     fan_out = FanOut(small.settings, small.database, Called())
     old = small.broadcast(numbers(20))
-    small.tell("UPDATE recipient_chunks SET client_id = '', session_id = ''")
+    small.tell("UPDATE recipient_chunks SET session_id = ''")
     new = small.broadcast(numbers(20))
     for _ in range(2):
         fan_out.turn()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from service.core.deliveries.claims import Active
-from service.dispatch.sending.turns import Turns
+from service.dispatch.turns import Turns
 
 
 def actives(client: str, sessions: int, broadcasts: int) -> list[Active]:
