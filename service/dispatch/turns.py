@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Waiting(Protocol):
+class WaitingBroadcast(Protocol):
     """A broadcast that waits for its turn."""
 
     @property
@@ -25,7 +25,7 @@ class Waiting(Protocol):
         """Which one it is."""
 
 
-W = TypeVar("W", bound=Waiting)
+W = TypeVar("W", bound=WaitingBroadcast)
 
 
 class Turns:

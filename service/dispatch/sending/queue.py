@@ -15,7 +15,7 @@ from service.dispatch.sending.lanes import WEIGHT, Lane, Work
 from service.dispatch.sending.limits import Response
 from service.dispatch.sending.prepared import PreparedBroadcast
 from service.dispatch.sending.rooms import Room
-from service.dispatch.sending.taking import Taking
+from service.dispatch.sending.taking import TakenDeliveries
 
 _AHEAD = 0.1
 """Minimum seconds of sending to claim ahead: a small claim costs nearly as much as a large one."""
@@ -98,16 +98,16 @@ class ClaimedQueue:
         with self._lock:
             now, mono = time.time_ns() // 1000, time.monotonic()
             self._find_due(now)
-            taking = Taking(self._room, mono)
-            taking.take_due(self._active.values(), now)
-            taking.take_ready(self._active.values(), most)
+            taken = TakenDeliveries(self._room, mono)
+            taken.take_due(self._active.values(), now)
+            taken.take_ready(self._active.values(), most)
             self._let_others_begin()
-            self._count -= len(taking.works)
-            is_low = any(map(self._is_low, taking.served))
+            self._count -= len(taken.works)
+            is_low = any(map(self._is_low, taken.served))
             wait = (self._slots[0][0] - now) / 1e6 if self._slots else math.inf
         if is_low:
             self.on_low()
-        return taking.works, max(0.0, wait)
+        return taken.works, max(0.0, wait)
 
     def settle(self, settled: Settled) -> None:
         """Record how taken deliveries ended."""

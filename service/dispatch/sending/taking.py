@@ -11,7 +11,7 @@ from service.dispatch.sending.limits import Client
 from service.dispatch.sending.rooms import Room
 
 
-class Taking:
+class TakenDeliveries:
     """The deliveries taken, and the lanes that they come from. `mono` is a monotonic time."""
 
     def __init__(self, room: Room, mono: float) -> None:
