@@ -11,8 +11,10 @@ from werkzeug.routing import Map
 import service
 from service import cli, config, parts
 from service.blueprints import (
+    actions,
     aliases,
     attachments,
+    audit,
     broadcasts,
     callbacks,
     contacts,
@@ -52,6 +54,7 @@ _NOUNS = (
     callbacks,
     replies,
     templates,
+    audit,
     sandbox,
     webhooks,
     files,
@@ -81,6 +84,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     equip(app, settings)
     traffic.register(app)
+    actions.register(app)
     metrics.register(app)
     origins.register(app)
     _publish(app)

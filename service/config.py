@@ -121,6 +121,9 @@ class Settings:
     outgoing_proxy: str = setting(
         "", "HTTP proxy for all calls to providers; it must refuse private addresses; empty: none"
     )
+    audit_retention: float = setting(
+        365 * 86_400.0, "How long `flask purge` keeps the entries of the audit log"
+    )
     metrics_token: str = setting(
         "",
         "Bearer token that `/metrics` asks for; empty: it answers only those who ask from this"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -131,6 +131,11 @@ class Database:
     def is_sqlite(self) -> bool:
         """Return whether this is SQLite."""
         return self.engine.dialect.name == "sqlite"
+
+    def listen(self, listeners: Mapping[str, Callable[..., None]]) -> None:
+        """Call functions at events of all writing sessions, by SQLAlchemy's names of events."""
+        for name, listener in listeners.items():
+            event.listen(self._writes, name, listener)
 
     @contextmanager
     def reading(self) -> Iterator[Db]:

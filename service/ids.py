@@ -59,6 +59,12 @@ new = _mint.new
 new_broadcast = _mint.new_broadcast
 
 
+def first(moment: int) -> str:
+    """Return the smallest id that is made at a moment, in Unix milliseconds, or later."""
+    tick = (moment << 16) // 1000
+    return f"{tick:012x}{0:012x}"
+
+
 def is_id(text: str) -> bool:
     """Tell whether a text has the form of an id."""
     return PATTERN.match(text) is not None

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, inspect, text
 
 from service import MIGRATIONS, logs
 from service.config import Settings
-from service.core import keys
+from service.core import audit, keys
 from service.core.accounts import Accounts
 from service.core.storage import Storage
 from service.core.vault import Vault
@@ -36,6 +36,7 @@ def build(settings: Settings) -> Crier:
     """Create the parts for these settings, without starting anything: servers fork later."""
     logs.configure(settings)
     database, vault = Database(settings), Vault(settings)
+    database.listen(audit.LISTENERS)
     accounts = Accounts(settings, vault, partial(StoredMediaIds, database))
     dispatcher = Dispatcher(settings, database, accounts)
     return Crier(settings, database, Storage(settings), vault, accounts, dispatcher)

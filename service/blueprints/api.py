@@ -17,7 +17,7 @@ from flask import jsonify, make_response
 from marshmallow import Schema
 from werkzeug.wrappers import Response
 
-from service.blueprints import aliases, auth, facts, paging, parsing
+from service.blueprints import actions, aliases, auth, facts, paging, parsing
 from service.blueprints.requests import ListForm, request
 from service.core.paging import Page
 from service.core.tokens import Scope
@@ -87,6 +87,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
                 parsing.refuse_rest(
                     takes_body=takes_body or request.is_upload, takes_query=takes_query
                 )
+                actions.begin_operation()
                 return view(*args, **kwargs)
 
             facts.note(wrapper, scope=scope, by_session=by_session)

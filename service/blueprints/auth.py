@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import g
@@ -44,7 +45,7 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
         callers.append(_verify(inside))
     if not callers:
         raise UnauthorisedError
-    g.caller = tokens.join(callers)
+    g.caller = replace(tokens.join(callers), token_id=tokens.used(callers, scope))
     g.within = _reach(g.caller, scope, by_session=by_session)
     g.session_id = _session(g.caller, _named(request))
 

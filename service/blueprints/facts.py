@@ -26,6 +26,12 @@ def scope_of(view: Callable[..., Any]) -> Scope | None:
     return scope
 
 
+def operation_of(view: Callable[..., Any]) -> str:
+    """Return the operationId of a view; at several rules it is the one of our own."""
+    operation: str = getattr(view, "_apidoc", {})["operation"]
+    return operation
+
+
 def note(view: Callable[..., Any], **facts: Any) -> None:
     """Add facts for the description. Decorated views share theirs, so copy them."""
     noted = {**deepcopy(getattr(view, "_apidoc", {})), **facts}

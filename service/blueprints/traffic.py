@@ -52,6 +52,7 @@ def _finish(response: Response) -> Response:
         status=response.status_code,
         ms=round((time.perf_counter() - g.began) * 1000, 1),
         client=caller.client_id if caller else None,
+        token=caller.token_id if caller else None,
     )
     return response
 

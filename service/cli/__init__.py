@@ -14,6 +14,7 @@ from flask import Flask
 from flask.cli import AppGroup
 
 _COMMANDS = {
+    "audit": "audit",
     "client": "clients",
     "console": "console",
     "dispatch": "processes",

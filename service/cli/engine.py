@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 from service.blueprints.context import crier
-from service.cli.terminal import Command, Group, insist_on_keys, insist_on_tables, paste
+from service.cli.terminal import Group, ProcessCommand, insist_on_keys, insist_on_tables, paste
 from service.dispatch import memory
 from service.metrics import meters
 
 engine = Group("engine", help="Set up the optional engine `procrastinate` (Postgres).")
 
 
-@click.command("worker", cls=Command)
+@click.command("worker", cls=ProcessCommand)
 def worker() -> None:
     """Process the jobs of DISPATCH=procrastinate, until SIGTERM or SIGINT."""
     parts = crier()

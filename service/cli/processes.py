@@ -9,12 +9,12 @@ import threading
 import click
 
 from service.blueprints.context import crier
-from service.cli.terminal import Command, insist_on_keys, insist_on_tables
+from service.cli.terminal import ProcessCommand, insist_on_keys, insist_on_tables
 from service.dispatch import memory, stop_notice
 from service.metrics import meters
 
 
-@click.command("dispatch", cls=Command)
+@click.command("dispatch", cls=ProcessCommand)
 def dispatch() -> None:
     """Send what the web workers accept, in a separate process, until SIGTERM or SIGINT."""
     parts = crier()

@@ -10,7 +10,7 @@ import click
 
 from service.blueprints.context import crier
 from service.cli.terminal import Command
-from service.database import now_ms
+from service.database import milliseconds, now_ms
 from service.dispatch.upkeep.purge import Purge
 from service.pg import waiting
 
@@ -43,12 +43,13 @@ class Age(click.ParamType[int]):
 def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a flag so
     """Delete broadcasts that were closed that long ago, with their deliveries.
 
-    Besides: replies of that age, receipts that name nothing of ours, and files that a crash left
-    behind.
+    Besides: replies of that age, receipts that name nothing of ours, files that a crash left
+    behind, and entries of the audit log that are older than AUDIT_RETENTION.
     """
     parts = crier()
     before = now_ms() - age
-    forgetting = Purge(parts.database, parts.storage, before=before)
+    audited_before = now_ms() - milliseconds(parts.settings.audit_retention)
+    forgetting = Purge(parts.database, parts.storage, before=before, audited_before=audited_before)
     with waiting():
         gone = forgetting.look() if dry_run else forgetting.run()
     moment = datetime.fromtimestamp(before / 1000, UTC)
@@ -56,4 +57,5 @@ def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a fla
         f"{'Would delete' if dry_run else 'Deleted'} {gone.broadcasts} broadcasts closed before"
         f" {moment:%Y-%m-%d %H:%M} UTC with {gone.deliveries} deliveries, {gone.receipts} receipts"
         f" and {gone.files} files; {gone.replies} replies from before then."
+        f" {gone.entries} entries of the audit log that are older than AUDIT_RETENTION."
     )

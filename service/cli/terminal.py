@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -17,19 +20,39 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
+from service.core import audit
+from service.core.audit import Action
 from service.database import OUT_OF_REACH, lacks_tables
 from service.errors import ServiceError
+from service.models import ActionSource
 from service.parts import migration_problem, unopened
 from service.schemas.base import LONGEST_LINE, is_line
 
 
 class Command(click.Command):
-    """A command that prints an error as a sentence and exits with status 1."""
+    """A command that prints an error as a sentence and exits with status 1.
+
+    What it changes is entered into the audit log.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        with plainly():
+        with plainly(), audit.doing(self._action(ctx)):
             return super().invoke(ctx)
+
+    def _action(self, ctx: click.Context) -> Action | None:
+        """Return the command for the audit log: `client.create` for `flask client create`."""
+        group = ctx.parent.command.name if ctx.parent else None
+        names = [group if isinstance(ctx.parent and ctx.parent.command, Group) else None, self.name]
+        return Action(".".join(filter(None, names)), ActionSource.COMMAND, address=_whereabouts())
+
+
+class ProcessCommand(Command):
+    """A command that runs until it is stopped: what its process does is nobody's action."""
+
+    def _action(self, ctx: click.Context) -> Action | None:
+        del ctx
+        return None
 
 
 class Line(click.ParamType[str]):
@@ -54,6 +77,15 @@ class Group(AppGroup):
     """Commands about one noun."""
 
     command_class = Command
+
+
+def _whereabouts() -> str:
+    """Return the user and the machine of this command, such as `root@db1`."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"#{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def writing() -> AbstractContextManager[Db]:

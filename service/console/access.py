@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import flask
 from flask import Response, g, redirect, url_for
 
+from service.blueprints import actions
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import notices
@@ -24,6 +25,7 @@ from service.core.sign_ins import ConsoleUser
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import ConflictError, ForbiddenError, InvalidError, ServiceError
+from service.models import ActionSource
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -52,28 +54,32 @@ class Section(flask.Blueprint):
         """Answer GET at an address, to whoever is signed in and has the scope."""
         return self._guarded(rule, "GET", scope)
 
-    def action(self, rule: str, scope: Scope = Scope.SEND) -> Callable[[View], View]:
+    def action(self, rule: str, name: str, scope: Scope = Scope.SEND) -> Callable[[View], View]:
         """Answer a form that a page of the console has sent.
 
-        What cannot be done now is told on the page from which the form came.
+        `name` is what the audit log calls it, as it calls the same operation of the API. What
+        cannot be done now is told on the page from which the form came.
         """
-        return self._guarded(rule, "POST", scope)
+        return self._guarded(rule, "POST", scope, name)
 
-    def public(self, rule: str, method: str = "GET") -> Callable[[View], View]:
-        """Answer anybody; a form has to come from this origin."""
+    def public(self, rule: str, method: str = "GET", name: str = "") -> Callable[[View], View]:
+        """Answer anybody; a form has to come from this origin, and `name` says what it does."""
 
         def decorate(view: View) -> View:
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 if method == "POST":
                     check_origin()
+                    actions.begin(name, ActionSource.CONSOLE)
                 return view(*args, **kwargs)
 
-            return cast("View", self._add(rule, method, wrapper, None))
+            return cast("View", self._add(rule, method, wrapper, None, name))
 
         return decorate
 
-    def _guarded(self, rule: str, method: str, scope: Scope) -> Callable[[View], View]:
+    def _guarded(
+        self, rule: str, method: str, scope: Scope, name: str = ""
+    ) -> Callable[[View], View]:
         def decorate(view: View) -> View:
             answer = _answered(view) if method == "POST" else view
 
@@ -88,14 +94,15 @@ class Section(flask.Blueprint):
                     check_origin()
                     _check_word(visitor)
                 _check_texts()
+                actions.begin(name, ActionSource.CONSOLE)
                 return answer(*args, **kwargs)
 
-            return cast("View", self._add(rule, method, wrapper, scope))
+            return cast("View", self._add(rule, method, wrapper, scope, name))
 
         return decorate
 
-    def _add(self, rule: str, method: str, view: Any, scope: Scope | None) -> Any:
-        view.console_scope = scope
+    def _add(self, rule: str, method: str, view: Any, scope: Scope | None, name: str) -> Any:
+        view.console_scope, view.console_action = scope, name
         return self.route(rule, methods=[method])(view)
 
 

@@ -134,7 +134,7 @@ def export(broadcast_id: str, kind: str) -> Response:
     return exports.answer(broadcast, wanted, exports.CSV if kind == "csv" else exports.XLSX)
 
 
-@blueprint.action("/broadcasts/<id:broadcast_id>/pause")
+@blueprint.action("/broadcasts/<id:broadcast_id>/pause", "broadcast.pause")
 def pause(broadcast_id: str) -> Response:
     """Hand nothing more over, until it is resumed."""
     with crier().database.writing() as db:
@@ -143,7 +143,7 @@ def pause(broadcast_id: str) -> Response:
     return _to(broadcast_id)
 
 
-@blueprint.action("/broadcasts/<id:broadcast_id>/resume")
+@blueprint.action("/broadcasts/<id:broadcast_id>/resume", "broadcast.resume")
 def resume(broadcast_id: str) -> Response:
     """Go on after a pause."""
     with crier().database.writing() as db:
@@ -153,7 +153,7 @@ def resume(broadcast_id: str) -> Response:
     return _to(broadcast_id)
 
 
-@blueprint.action("/broadcasts/<id:broadcast_id>/cancel")
+@blueprint.action("/broadcasts/<id:broadcast_id>/cancel", "broadcast.delete")
 def cancel(broadcast_id: str) -> Response:
     """Cancel what has not been handed over; the broadcast is then among the removed ones."""
     with crier().database.writing() as db:
@@ -163,7 +163,7 @@ def cancel(broadcast_id: str) -> Response:
     return _to(broadcast_id)
 
 
-@blueprint.action("/broadcasts/<id:broadcast_id>/retry")
+@blueprint.action("/broadcasts/<id:broadcast_id>/retry", "broadcast.retry")
 def retry(broadcast_id: str) -> Response:
     """Send again what failed or what is uncertain."""
     wanted = (DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN)

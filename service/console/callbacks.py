@@ -25,7 +25,7 @@ def index() -> str:
     return _page()
 
 
-@blueprint.action("/callbacks", Scope.ADMIN)
+@blueprint.action("/callbacks", "callback.create", Scope.ADMIN)
 def create() -> str:
     """Store a callback, and show its secret this once."""
     given = {"url": forms.text("url"), "events": request.form.getlist("event")}
@@ -47,7 +47,7 @@ def show(callback_id: str) -> str:
     return render_template("console/callback.html", callback=callback, page=page)
 
 
-@blueprint.action("/callbacks/<id:callback_id>/pause", Scope.ADMIN)
+@blueprint.action("/callbacks/<id:callback_id>/pause", "callback.update", Scope.ADMIN)
 def pause(callback_id: str) -> Response:
     """Pause a callback, or let it go on."""
     is_paused = forms.text("paused") == "yes"
@@ -57,7 +57,7 @@ def pause(callback_id: str) -> Response:
     return _to(callback_id)
 
 
-@blueprint.action("/callbacks/<id:callback_id>/delete", Scope.ADMIN)
+@blueprint.action("/callbacks/<id:callback_id>/delete", "callback.delete", Scope.ADMIN)
 def delete(callback_id: str) -> Response:
     """Delete a callback and its events."""
     with crier().database.writing() as db:
@@ -66,7 +66,9 @@ def delete(callback_id: str) -> Response:
     return to_page("callbacks.index")
 
 
-@blueprint.action("/callbacks/<id:callback_id>/events/<id:event_id>/resend", Scope.ADMIN)
+@blueprint.action(
+    "/callbacks/<id:callback_id>/events/<id:event_id>/resend", "callback_event.resend", Scope.ADMIN
+)
 def resend(callback_id: str, event_id: str) -> Response:
     """Post an event once more."""
     with crier().database.writing() as db:

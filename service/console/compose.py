@@ -51,7 +51,7 @@ def show() -> str:
         return _form(db, given, {})
 
 
-@blueprint.action("/compose", Scope.SEND)
+@blueprint.action("/compose", "broadcast.preview", Scope.SEND)
 def review() -> str | tuple[str, int]:
     """Show what would happen, before it happens; nothing is stored."""
     try:
@@ -63,14 +63,14 @@ def review() -> str | tuple[str, int]:
             return _form(db, request.form, error.errors), _INVALID
 
 
-@blueprint.action("/compose/edit", Scope.SEND)
+@blueprint.action("/compose/edit", "broadcast.preview", Scope.SEND)
 def edit() -> str:
     """Go back to the form with all that was filled in."""
     with crier().database.reading() as db:
         return _form(db, request.form, {})
 
 
-@blueprint.action("/compose/test", Scope.SEND)
+@blueprint.action("/compose/test", "broadcast.create", Scope.SEND)
 def test() -> Response:
     """Send the message to one number at once, as a broadcast of its own.
 
@@ -88,7 +88,7 @@ def test() -> Response:
     return _to(broadcast)
 
 
-@blueprint.action("/compose/send", Scope.SEND)
+@blueprint.action("/compose/send", "broadcast.create", Scope.SEND)
 def send() -> Response:
     """Accept the broadcast; the same form sent twice makes one."""
     asked = orders.order(orders.document(), key=forms.text("key"))
@@ -97,7 +97,7 @@ def send() -> Response:
     return _to(_accept(asked))
 
 
-@blueprint.action("/attachments", Scope.SEND)
+@blueprint.action("/attachments", "attachment.create", Scope.SEND)
 def attach() -> str:
     """Store a file, and answer with the field that carries its id."""
     upload = forms.file("file")

@@ -26,7 +26,7 @@ def new() -> str:
     return _page()
 
 
-@blueprint.action("/contacts/import")
+@blueprint.action("/contacts/import", "contact.import")
 def store() -> str | tuple[str, int]:
     """Store the contacts of a file, and show what became of its rows."""
     try:

@@ -45,7 +45,7 @@ def new() -> str:
         return _form(db, None, {})
 
 
-@blueprint.action("/contacts/new")
+@blueprint.action("/contacts/new", "contact.create")
 def create() -> Response | tuple[str, int]:
     """Store a contact."""
     try:
@@ -68,7 +68,7 @@ def show(contact_id: str) -> str:
         return _form(db, contacts.get(db, visitor().client_id, contact_id), {})
 
 
-@blueprint.action("/contacts/<id:contact_id>")
+@blueprint.action("/contacts/<id:contact_id>", "contact.update")
 def update(contact_id: str) -> Response | tuple[str, int]:
     """Change a contact."""
     try:
@@ -86,7 +86,7 @@ def update(contact_id: str) -> Response | tuple[str, int]:
     return _to_list()
 
 
-@blueprint.action("/contacts/<id:contact_id>/delete")
+@blueprint.action("/contacts/<id:contact_id>/delete", "contact.delete")
 def delete(contact_id: str) -> Response:
     """Delete a contact; what was sent stays as it was."""
     with crier().database.writing() as db:

@@ -19,7 +19,7 @@ from service.schemas.groups import GroupChangeSchema, NewGroupSchema
 blueprint = Section("groups", __name__)
 
 
-@blueprint.action("/groups/new")
+@blueprint.action("/groups/new", "group.create")
 def create() -> Response:
     """Make an empty group."""
     fields = forms.check(NewGroupSchema, {"name": forms.text("name")})
@@ -39,7 +39,7 @@ def show(group_id: str) -> str:
     return render_template(listing.template("group"), group=group, page=page)
 
 
-@blueprint.action("/groups/<id:group_id>")
+@blueprint.action("/groups/<id:group_id>", "group.update")
 def update(group_id: str) -> Response:
     """Give a group another name."""
     fields = forms.check(GroupChangeSchema, {"name": forms.text("name")})
@@ -49,7 +49,7 @@ def update(group_id: str) -> Response:
     return _to(group_id)
 
 
-@blueprint.action("/groups/<id:group_id>/people")
+@blueprint.action("/groups/<id:group_id>/people", "group.update")
 def add(group_id: str) -> Response:
     """Add people, a line each: a name, a comma and a number, or a number alone."""
     rows = [_person(line) for line in forms.lines("people")]
@@ -63,7 +63,7 @@ def add(group_id: str) -> Response:
     return _to(group_id)
 
 
-@blueprint.action("/groups/<id:group_id>/people/<id:contact_id>/remove")
+@blueprint.action("/groups/<id:group_id>/people/<id:contact_id>/remove", "group.update")
 def remove(group_id: str, contact_id: str) -> Response:
     """Take somebody out of a group; the contact stays."""
     with crier().database.writing() as db:
@@ -76,7 +76,7 @@ def remove(group_id: str, contact_id: str) -> Response:
     return _to(group_id)
 
 
-@blueprint.action("/groups/<id:group_id>/delete")
+@blueprint.action("/groups/<id:group_id>/delete", "group.delete")
 def delete(group_id: str) -> Response:
     """Delete a group, not the people in it."""
     with crier().database.writing() as db:

@@ -24,7 +24,7 @@ _SHOWN: Final = 3
 _MOST_VARIABLES: Final = 50
 
 
-@blueprint.action("/lists", Scope.SEND)
+@blueprint.action("/lists", "broadcast.preview", Scope.SEND)
 def read() -> str:
     """Read a file, and answer with its columns and the field that carries its rows."""
     upload = forms.file("file")

@@ -53,7 +53,7 @@ def show(number: str) -> str:
     )
 
 
-@blueprint.action("/phones/<number>/reply")
+@blueprint.action("/phones/<number>/reply", "sandbox_reply.create")
 def reply(number: str) -> Response:
     """Write back as the owner of a telephone would, to the session that wrote last."""
     given = forms.check(SandboxReplySchema, {"recipient": number, "text": forms.text("text")})

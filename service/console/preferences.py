@@ -18,7 +18,7 @@ THEMES: Final = ("light", "dark")
 _YEAR = 365 * 86_400
 
 
-@blueprint.public("/preferences", "POST")
+@blueprint.public("/preferences", "POST", "preference.update")
 def change() -> Response:
     """Keep the language and the colours that were chosen."""
     answer = redirect(access.came_from(), 303)

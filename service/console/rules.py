@@ -30,7 +30,7 @@ def new() -> str:
     return _page(None, {}, {})
 
 
-@blueprint.action("/groups/rule/preview")
+@blueprint.action("/groups/rule/preview", "group.preview")
 def preview() -> str:
     """Count whom a rule matches, and show the first ones."""
     try:
@@ -45,7 +45,7 @@ def preview() -> str:
     return _page(None, matches, {})
 
 
-@blueprint.action("/groups/rule")
+@blueprint.action("/groups/rule", "group.create")
 def create() -> Response | tuple[str, int]:
     """Store a group of whoever matches a rule."""
     try:
@@ -65,7 +65,7 @@ def edit(group_id: str) -> str:
         return _page(group, _matches(db, group.rule) if group.rule else {}, {})
 
 
-@blueprint.action("/groups/<id:group_id>/rule")
+@blueprint.action("/groups/<id:group_id>/rule", "group.update")
 def update(group_id: str) -> Response | tuple[str, int]:
     """Give a group another name or rule."""
     with crier().database.reading() as db:

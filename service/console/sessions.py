@@ -51,7 +51,7 @@ def new() -> str:
     return _form(channel, None, dict(request.args), {})
 
 
-@blueprint.action("/sessions/new", Scope.ADMIN)
+@blueprint.action("/sessions/new", "session.create", Scope.ADMIN)
 def create() -> Response | tuple[str, int]:
     """Store an account and ask its provider whether it could send."""
     channel = forms.text("channel")
@@ -93,7 +93,7 @@ def edit(session_id: str) -> str:
     return _form(session.channel, session, {}, {})
 
 
-@blueprint.action("/sessions/<id:session_id>/edit", Scope.ADMIN)
+@blueprint.action("/sessions/<id:session_id>/edit", "session.update", Scope.ADMIN)
 def update(session_id: str) -> Response | tuple[str, int]:
     """Change an account; one that was blocked is tried again."""
     session = _mine(session_id)
@@ -117,14 +117,14 @@ def update(session_id: str) -> Response | tuple[str, int]:
     return _to(session_id)
 
 
-@blueprint.action("/sessions/<id:session_id>/check", Scope.ADMIN)
+@blueprint.action("/sessions/<id:session_id>/check", "session.check", Scope.ADMIN)
 def check(session_id: str) -> Response:
     """Ask the provider whether this account could send."""
     _ask(_mine(session_id))
     return _to(session_id)
 
 
-@blueprint.action("/sessions/<id:session_id>/delete", Scope.ADMIN)
+@blueprint.action("/sessions/<id:session_id>/delete", "session.delete", Scope.ADMIN)
 def delete(session_id: str) -> Response:
     """Delete an account that nothing unfinished needs."""
     with crier().database.writing() as db:
@@ -133,7 +133,7 @@ def delete(session_id: str) -> Response:
     return to_page("sessions.index")
 
 
-@blueprint.action("/sessions/<id:session_id>/opt-outs", Scope.ADMIN)
+@blueprint.action("/sessions/<id:session_id>/opt-outs", "opt_out.create", Scope.ADMIN)
 def leave_out(session_id: str) -> Response:
     """Leave somebody out of what this account sends."""
     recipient = forms.text("recipient")
@@ -144,7 +144,7 @@ def leave_out(session_id: str) -> Response:
     return _to(session_id)
 
 
-@blueprint.action("/sessions/<id:session_id>/opt-outs/delete", Scope.ADMIN)
+@blueprint.action("/sessions/<id:session_id>/opt-outs/delete", "opt_out.delete", Scope.ADMIN)
 def let_in(session_id: str) -> Response:
     """Let somebody be written to again."""
     with crier().database.writing() as db:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import NotFound
 from service.blueprints.requests import request
 from service.console import (
     access,
+    audit,
     broadcasts,
     callbacks,
     compose,
@@ -51,6 +52,7 @@ _NOUNS = (
     phones,
     tokens,
     callbacks,
+    audit,
     sign_ins,
     preferences,
 )

@@ -27,7 +27,7 @@ def show() -> str:
     return _page(next_page=request.args.get("next", ""), link=request.args.get("link", ""))
 
 
-@blueprint.public("/sign-in", "POST")
+@blueprint.public("/sign-in", "POST", "sign_in.create")
 def begin() -> Response | tuple[str, int]:
     """Sign in; a wrong token or an old link is told on the same page."""
     address, now = request.remote_addr or "", now_ms()
@@ -43,11 +43,13 @@ def begin() -> Response | tuple[str, int]:
             )
     except UnauthorisedError as error:
         _attempts.note(address, now=now)
+        with crier().database.writing() as db:
+            sign_ins.refuse(db, link or token, error.message)
         return _page(next_page=request.form.get("next", ""), problem=error.message), 403
     return access.admit(_redirect(_within_console(request.form.get("next", ""))), secret)
 
 
-@blueprint.action("/sign-out", Scope.READ)
+@blueprint.action("/sign-out", "sign_in.delete", Scope.READ)
 def end() -> Response:
     """Sign this browser out."""
     with crier().database.writing() as db:
@@ -55,7 +57,7 @@ def end() -> Response:
     return access.dismiss(_redirect(url_for("console.sign_ins.show")))
 
 
-@blueprint.action("/sign-out-everywhere", Scope.READ)
+@blueprint.action("/sign-out-everywhere", "sign_in.delete", Scope.READ)
 def end_all() -> Response:
     """Sign out all browsers that came in as this one did."""
     with crier().database.writing() as db:

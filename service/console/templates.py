@@ -51,7 +51,7 @@ class TemplateParameter(NamedTuple):
         return "/".join((_FIELD, *map(str, self)))
 
 
-@blueprint.action("/compose/template", Scope.SEND)
+@blueprint.action("/compose/template", "template.list", Scope.SEND)
 def pick() -> str:
     """Show the templates of a session, and the parameters of the chosen one."""
     with crier().database.reading() as db:

@@ -27,7 +27,7 @@ def index() -> str:
     return _page()
 
 
-@blueprint.action("/tokens", Scope.ADMIN)
+@blueprint.action("/tokens", "token.create", Scope.ADMIN)
 def create() -> str:
     """Make a token, and show its secret this once."""
     name = forms.text("name")[:_LONGEST_NAME] or "default"
@@ -42,7 +42,7 @@ def create() -> str:
     return _page(secret)
 
 
-@blueprint.action("/tokens/<id:token_id>/revoke", Scope.ADMIN)
+@blueprint.action("/tokens/<id:token_id>/revoke", "token.revoke", Scope.ADMIN)
 def revoke(token_id: str) -> Response:
     """End a token at once, and whoever is signed in by it."""
     with crier().database.writing() as db:

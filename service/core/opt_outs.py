@@ -13,7 +13,7 @@ from sqlalchemy import Select, literal, null, select, union_all
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
-from service.core import entries, identities, numbers, outbox, paging, revocations, sessions
+from service.core import audit, entries, identities, numbers, outbox, paging, revocations, sessions
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.recipient_lists import Recipients
@@ -76,6 +76,7 @@ def add(db: Db, whose: OptOutOwner, written: str, *, now: int) -> tuple[Row, lis
     recipient = entries.read_one(written)
     if recipient is None:
         raise InvalidError(errors={"recipient": [f"{written[:40]!r} {numbers.reason(written)}."]})
+    audit.describe(audit.mask(recipient))
     people = identities.forms(db, whose.client_id, [recipient])
     revoked = stop(db, whose, people, OptOutSource.MANUAL, now=now)
     place = _place(whose)
@@ -129,6 +130,7 @@ def delete(db: Db, whose: OptOutOwner, written: str) -> Row:
     found: Row | None = db.get(place.table, place.key(recipient)) if recipient else None
     if found is None:
         raise NotFoundError("opt-out", written)
+    audit.describe(audit.mask(found.recipient))
     with _telling(db, whose, [found.recipient], now=now_ms()):
         db.delete(found)
         db.flush()

@@ -24,7 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session as Db
 
+from service import ids
 from service.models import (
+    AuditEntry,
     Broadcast,
     Delivery,
     DeliveryEvent,
@@ -59,15 +61,17 @@ class PurgeCount(NamedTuple):
     deliveries: int
     receipts: int
     replies: int
+    entries: int
 
 
-def extent(db: Db, *, before: int) -> PurgeCount:
-    """Count what was closed before a time, in Unix milliseconds."""
+def extent(db: Db, *, before: int, audited_before: int = 0) -> PurgeCount:
+    """Count what was closed before a time, in Unix milliseconds, and entries of the audit log."""
     found = select(func.count(), func.coalesce(func.sum(Broadcast.total), 0)).where(_old(before))
     broadcasts, deliveries = db.execute(found).one()
     waiting = select(func.count()).where(WaitingReceipt.received_at < before)
     replies = select(func.count()).where(Reply.created_at < before)
-    counted = [db.scalar(each) or 0 for each in (waiting, replies)]
+    entries = select(func.count()).where(_old_entries(audited_before))
+    counted = [db.scalar(each) or 0 for each in (waiting, replies, entries)]
     return PurgeCount(broadcasts, int(deliveries), *counted)
 
 
@@ -76,21 +80,21 @@ def hide(db: Db, *, before: int, after: str, limit: int, now: int) -> list[str]:
 
     Return at most `limit` ids; an empty list means the end.
     """
-    made_before = Broadcast.id < _first_id(before)
+    made_before = Broadcast.id < ids.first(before)
     next_ones = select(Broadcast.id).where(_old(before), Broadcast.id > after, made_before)
-    ids = db.scalars(_locked(next_ones.limit(limit))).all()
-    visible = update(Broadcast).where(Broadcast.id.in_(ids), Broadcast.deleted_at.is_(None))
+    found = db.scalars(_locked(next_ones.limit(limit))).all()
+    visible = update(Broadcast).where(Broadcast.id.in_(found), Broadcast.deleted_at.is_(None))
     hidden = visible.values(deleted_at=now, updated_at=now, version=Broadcast.version + 1)
     db.execute(hidden.execution_options(synchronize_session=False))
-    return list(ids)
+    return list(found)
 
 
-def forget(db: Db, ids: Sequence[str], *, before: int, limit: int) -> tuple[int, int]:
+def forget(db: Db, broadcast_ids: Sequence[str], *, before: int, limit: int) -> tuple[int, int]:
     """Delete up to `limit` deliveries of hidden broadcasts, then the empty broadcasts.
 
     Return the numbers of deleted deliveries and broadcasts; both are 0 if nothing can go now.
     """
-    mine = (_old(before), Broadcast.deleted_at.is_not(None), Broadcast.id.in_(ids))
+    mine = (_old(before), Broadcast.deleted_at.is_not(None), Broadcast.id.in_(broadcast_ids))
     closed = db.scalars(_locked(select(Broadcast.id).where(*mine))).all()
     some = select(Delivery.id).where(Delivery.broadcast_id.in_(closed)).limit(limit)
     free = db.scalars(some.with_for_update(skip_locked=True)).all()
@@ -127,18 +131,22 @@ def forget_receipts(db: Db, *, before: int, limit: int) -> int:
     return _count(db, _some(WaitingReceipt, (WaitingReceipt.id,), old, limit))
 
 
+def forget_audit(db: Db, *, before: int, limit: int) -> int:
+    """Delete up to `limit` entries of the audit log from before a time."""
+    return _count(db, _some(AuditEntry, (AuditEntry.id,), _old_entries(before), limit))
+
+
 def forget_replies(db: Db, *, before: int, limit: int) -> int:
     """Delete up to `limit` replies that came before a moment."""
     return _count(db, _some(Reply, (Reply.id,), Reply.created_at < before, limit))
 
 
-def _first_id(moment: int) -> str:
-    """Return the smallest id created after a time: ids begin with their time."""
-    return f"{moment // 1000:08x}"
-
-
 def _old(before: int) -> ColumnElement[bool]:
     return Broadcast.closed_at < before
+
+
+def _old_entries(before: int) -> ColumnElement[bool]:
+    return AuditEntry.id < ids.first(before)
 
 
 def _locked(broadcasts: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Db
 
-from service.core import tokens
+from service.core import audit, tokens
 from service.core.numbering import INTERNATIONAL, Numbering
 from service.core.tokens import Caller, Scope
 from service.errors import UnauthorisedError
@@ -41,11 +41,12 @@ class ConsoleUser:
     expires_at: int
     secret: str
     numbering: Numbering = INTERNATIONAL
+    token_id: str | None = None
 
     @property
     def caller(self) -> Caller:
         """The same as the API knows it."""
-        return Caller(self.client_id, self.scopes, numbering=self.numbering)
+        return Caller(self.client_id, self.scopes, numbering=self.numbering, token_id=self.token_id)
 
     def may(self, scope: Scope) -> bool:
         """Tell whether this visitor has a scope, or one that includes it."""
@@ -78,6 +79,13 @@ def by_link(db: Db, link: str, *, now: int) -> str:
     return _add(db, row.client_id, row.scopes, now, now + LASTS)
 
 
+def refuse(db: Db, secret: str, reason: str) -> None:
+    """Enter a refused sign-in into the audit log, of the token's client if there is one."""
+    token = db.scalar(select(Token).where(Token.digest == tokens.digest(secret)))
+    client_id, token_id = (token.client_id, token.id) if token else (None, None)
+    audit.refuse(db, "sign_in.refuse", reason, client_id=client_id, token_id=token_id)
+
+
 def link(db: Db, client_id: str, scope: Scope, *, now: int) -> str:
     """Make a link that signs one browser in; return its secret."""
     return _add(db, client_id, scope, now, now + LINK_LASTS, is_link=True)
@@ -103,7 +111,14 @@ def find(db: Db, secret: str, *, now: int) -> ConsoleUser | None:
     found, scopes = row.SignIn, tokens.included(row.SignIn.scopes)
     meant = Numbering.restore(row.numbering)
     return ConsoleUser(
-        found.client_id, row.name, row.token, scopes, found.expires_at, secret, meant
+        found.client_id,
+        row.name,
+        row.token,
+        scopes,
+        found.expires_at,
+        secret,
+        meant,
+        found.token_id,
     )
 
 

@@ -59,8 +59,8 @@ class Caller:
 
     `scopes` are those of the client token and apply to all objects of the client. `session_id` is
     the session of the session token, empty without one: that token reaches only this session's
-    objects. `expires_at`, in Unix milliseconds, is when the first of the tokens expires.
-    `numbering` says how the client means its numbers.
+    objects. `token_id` is the token that allows the request. `expires_at`, in Unix milliseconds,
+    is when the first of the tokens expires. `numbering` says how the client means its numbers.
     """
 
     client_id: str
@@ -68,6 +68,7 @@ class Caller:
     session_id: str = ""
     expires_at: int | None = None
     numbering: Numbering = INTERNATIONAL
+    token_id: str | None = None
 
     def may(self, scope: Scope) -> bool:
         """Return whether the client token has this scope, or one that includes it."""
@@ -128,7 +129,9 @@ def verify(db: Db, secret: str, now: int) -> Caller:
     token = find(db, secret, now)
     meant = Numbering.restore(_enabled(db, token.client_id).numbering)
     scopes = included(token.scopes)
-    return Caller(token.client_id, scopes, expires_at=token.expires_at, numbering=meant)
+    return Caller(
+        token.client_id, scopes, expires_at=token.expires_at, numbering=meant, token_id=token.id
+    )
 
 
 def is_of_session(secret: str) -> bool:
@@ -169,6 +172,12 @@ def join(callers: Sequence[Caller]) -> Caller:
     expires_at = min(expiries, default=None)
     client_id, meant = callers[0].client_id, callers[0].numbering
     return Caller(client_id, scopes, "".join(session_ids), expires_at, meant)
+
+
+def used(callers: Sequence[Caller], scope: Scope) -> str | None:
+    """Return the id of the token that allows a request: the client's, or else the session's."""
+    allowing = [each for each in callers if each.may(scope)] or callers
+    return allowing[-1].token_id
 
 
 def check_session(caller: Caller, session_id: str) -> None:

@@ -1,6 +1,7 @@
 """The database tables: one file per noun."""
 
 from service.models.attachments import Attachment
+from service.models.audit_entries import ActionSource, AuditEntry
 from service.models.base import Base
 from service.models.broadcasts import (
     UNFINISHED,
@@ -41,7 +42,9 @@ __all__ = [
     "COUNTED",
     "FOREVER",
     "UNFINISHED",
+    "ActionSource",
     "Attachment",
+    "AuditEntry",
     "Base",
     "Broadcast",
     "BroadcastAttachment",

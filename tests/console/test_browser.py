@@ -129,6 +129,7 @@ def screens(console: Console) -> list[str]:
         f"/phones/{ORDINARY[0]}",
         "/tokens",
         "/callbacks",
+        "/audit",
         "/nothing",
     ]
 

@@ -125,7 +125,7 @@ def test_the_extent_is_what_would_go(world: World, closed: str) -> None:
     close(world, world.ready(numbers(3)), at=now_ms() + 2 * DAY)
     with world.database.reading() as db:
         extent = retention.extent(db, before=now_ms() + DAY)
-    assert extent == (1, len(world.deliveries(closed)), 0, 0)
+    assert extent == (1, len(world.deliveries(closed)), 0, 0, 0)
 
 
 def test_the_ids_of_parts_go_with_their_deliveries_and_not_before(

@@ -59,6 +59,11 @@ WRONG = {"access_token": "crier_wrong", "session_id": "0" * 24}
 
 VALUES: dict[str, Any] = {
     "__v": 99,
+    "action": "nothing.happened",
+    "object_id": "0" * 24,
+    "token_id": "0" * 24,
+    "since": "2999-01-01T00:00:00Z",
+    "until": "2000-01-01T00:00:00Z",
     "broadcast_id": "0" * 24,
     "button": "yes-1",
     "audience": {"broadcast": "0" * 24},
@@ -128,7 +133,7 @@ VALUES: dict[str, Any] = {
 }
 """A value of each field that means something else than the field left out."""
 
-NEWEST_FIRST = {"listDeliveries", "listMessageLog", "listReplies"}
+NEWEST_FIRST = {"listAuditEntries", "listDeliveries", "listMessageLog", "listReplies"}
 """Lists that begin with the newest unless they are asked for the oldest."""
 
 PASSING = (

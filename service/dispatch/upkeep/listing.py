@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.channels.errors import SendError
-from service.core import approved
+from service.core import approved, audit
 from service.core.accounts import Accounts
 from service.core.vault import SealedError
 from service.database import Database, now_ms
@@ -27,5 +27,6 @@ def refresh(
         found = accounts.ask(driver.templates())
     except (SendError, SealedError) as error:
         raise ProviderError(f"The templates cannot be listed: {error}") from error
-    with database.writing() as db:
+    # What is kept of a provider's answer is nobody's action.
+    with audit.doing(None), database.writing() as db:
         approved.replace(db, session.id, found, now=now_ms())

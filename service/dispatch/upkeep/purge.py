@@ -32,6 +32,7 @@ class Purged:
     deliveries: int = 0
     receipts: int = 0
     replies: int = 0
+    entries: int = 0
     files: int = 0
 
 
@@ -44,19 +45,24 @@ class Purge:
         storage: Storage,
         *,
         before: int,
+        audited_before: int = 0,
         rest: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take the moment in milliseconds of Unix time, and what is called between two steps."""
+        """Take the moments in milliseconds of Unix time, and what is called between two steps.
+
+        `audited_before` is that of the audit log.
+        """
         self._database = database
         self._storage = storage
         self._before = before
+        self._audited_before = audited_before
         self._rest = rest
         self._done = Purged()
 
     def look(self) -> Purged:
         """Return what `run` would delete."""
         with self._database.reading() as db:
-            found = retention.extent(db, before=self._before)
+            found = retention.extent(db, before=self._before, audited_before=self._audited_before)
             files = attachments.sweep(db, self._storage, now=time.time(), remove=False)
         return Purged(*found, files)
 
@@ -73,6 +79,8 @@ class Purge:
         while self._step(self._forget_receipts):
             pass
         while self._step(self._forget_replies):
+            pass
+        while self._step(self._forget_entries):
             pass
         with self._database.reading() as db:
             self._done.files = attachments.sweep(db, self._storage, now=time.time())
@@ -112,4 +120,10 @@ class Purge:
         with self._database.writing() as db:
             count = retention.forget_replies(db, before=self._before, limit=_ROWS)
         self._done.replies += count
+        return count == _ROWS
+
+    def _forget_entries(self) -> bool:
+        with self._database.writing() as db:
+            count = retention.forget_audit(db, before=self._audited_before, limit=_ROWS)
+        self._done.entries += count
         return count == _ROWS

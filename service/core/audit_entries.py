@@ -1,0 +1,55 @@
+"""Audit entries: read by a client or the operator, and forgotten after a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session as Db
+
+from service import ids
+from service.core import paging
+from service.models import AuditEntry, Token
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries are wanted; None: all. Times are Unix milliseconds, `until` excluded."""
+
+    client_id: str | None = None
+    token_id: str | None = None
+    action: str | None = None
+    object_id: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def query(self) -> Select[AuditEntry]:
+        """Return a query for these entries. An id begins with its time, so that is looked for."""
+        query = select(AuditEntry)
+        for name in ("client_id", "token_id", "action", "object_id"):
+            if (wanted := getattr(self, name)) is not None:
+                query = query.where(getattr(AuditEntry, name) == wanted)
+        if self.since is not None:
+            query = query.where(AuditEntry.id >= ids.first(self.since))
+        if self.until is not None:
+            query = query.where(AuditEntry.id < ids.first(self.until))
+        return query
+
+
+def page(db: Db, wanted: AuditFilter, request: paging.PageRequest) -> paging.Page[AuditEntry]:
+    """Return one page of entries."""
+    return paging.fetch(db, wanted.query(), AuditEntry.id, request)
+
+
+def newest(db: Db, wanted: AuditFilter, limit: int) -> Sequence[AuditEntry]:
+    """Return the newest entries, the newest first."""
+    return db.scalars(wanted.query().order_by(AuditEntry.id.desc()).limit(limit)).all()
+
+
+def tokens_of(db: Db, entries: Iterable[AuditEntry]) -> dict[str, Token]:
+    """Return the tokens that entries name, by id, as far as they still exist."""
+    wanted = {entry.token_id for entry in entries} - {None}
+    found: Sequence[Any] = db.scalars(select(Token).where(Token.id.in_(wanted))).all()
+    return {token.id: token for token in found}
