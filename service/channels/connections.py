@@ -131,6 +131,8 @@ class Connection:
         if request.headers is not self._headers:
             self.curl.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
             self._headers = request.headers
+        if self._form is not None:
+            self._drop_form(self._form)
         if request.form:
             self._take_form(request.form)
         elif request.method is not self._method:
@@ -159,7 +161,6 @@ class Connection:
         wait = self.curl.getinfo(pycurl.RETRY_AFTER) if status >= _BAD_REQUEST else 0
         answer = construct(Answer, (status, body, wait, tuple(self._lines)))
         self._streak.answered(accepted=answer.accepted)
-        self._drop_form()
         return answer
 
     def failure(self, number: int, words: str) -> SendError:
@@ -169,7 +170,6 @@ class Connection:
         was_sent = self._once and self._was_sent()
         self._answers = 0
         self._answered_at = time.monotonic()
-        self._drop_form()
         if was_sent:
             reason = f"{late or 'The answer was incomplete'}: {words}."
             return UncertainError(reason, code="no_answer")
@@ -205,11 +205,10 @@ class Connection:
         self.curl.setopt(pycurl.MIMEPOST, mime)
         self._wait_for(self._timeout + form.path.stat().st_size / SLOWEST_UPLOAD)
 
-    def _drop_form(self) -> None:
-        if self._form is not None:
-            self._form.close()
-            self._form = self._method = None
-            self._wait_for(self._timeout)
+    def _drop_form(self, form: pycurl.CurlMime) -> None:
+        form.close()
+        self._form = self._method = None
+        self._wait_for(self._timeout)
 
     def _wait_for(self, seconds: float) -> None:
         self._patience = round(seconds, 1)

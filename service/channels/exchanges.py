@@ -26,7 +26,7 @@ from service.channels.base import DriverContext
 from service.channels.connections import IDLE_LIMIT, Connection
 from service.channels.errors import SendError
 from service.channels.steps import Request
-from service.channels.transfers import Answering, Watched
+from service.channels.transfers import Answering, Lines, Watched
 
 _LONGEST_WAIT: Final = 1.0
 """Maximum seconds of a turn."""
@@ -73,8 +73,9 @@ class Exchanges:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell_turn = threading.Lock()
         self._epoll.register(self._bell, select.EPOLLIN)
-        self._watched = Watched(self._epoll)
-        self._answering = Answering(self._epoll)
+        self._lines: Lines = {}
+        self._watched = Watched(self._epoll, self._lines)
+        self._answering = Answering(self._epoll, self._lines)
 
     def __len__(self) -> int:
         """Return how many exchanges are under way."""
@@ -92,7 +93,10 @@ class Exchanges:
             raise
         connection.token = token
         self._under_way[connection.curl] = connection
-        self._start(connection)
+        if connection.only_waits:
+            self._answering.add(connection.curl)
+        else:
+            self._start(connection)
 
     def turn(self, longest: float) -> Ended:
         """Wait up to `longest` seconds for network events; return the ended exchanges."""
@@ -120,7 +124,8 @@ class Exchanges:
         waiting = {each for asking in self._asking.values() for each in asking.others}
         for connection in self._under_way.values():
             if connection not in waiting:
-                self._transfers(connection).remove(connection.curl)
+                transfers = self._answering if connection.only_waits else self._watched
+                transfers.remove(connection.curl)
             connection.close()
         for connections in self._idle.values():
             for connection in connections:
@@ -142,17 +147,14 @@ class Exchanges:
         return Connection(self._context, origin, self._streaks[origin], on_open)
 
     def _start(self, connection: Connection) -> None:
-        """Start an exchange, or queue it while another one resolves the provider's name."""
+        """Start a watched exchange, or queue it while another one resolves its provider's name."""
         origin = connection.origin
         if connection.may_open and self._known.get(origin, 0.0) < time.monotonic():
             asking = self._asking.setdefault(origin, _Asking(connection, []))
             if asking.asker is not connection:
                 asking.others.append(connection)
                 return
-        self._transfers(connection).add(connection.curl)
-
-    def _transfers(self, connection: Connection) -> Answering | Watched:
-        return self._answering if connection.only_waits else self._watched
+        self._watched.add(connection.curl)
 
     def _wait(self, longest: float) -> None:
         longest = min(longest, self._watched.patience(), self._answering.patience(), _LONGEST_WAIT)
@@ -167,10 +169,12 @@ class Exchanges:
 
     def _note(self, events: list[tuple[int, int]]) -> None:
         for number, event in events:
-            if number == self._bell:
+            if curl := self._lines.get(number):
+                self._answering.ready.append(curl)
+            elif number == self._bell:
                 os.eventfd_read(self._bell)
-            elif not self._watched.note(number, event):
-                self._answering.note(number)
+            else:
+                self._watched.note(number, event)
 
     def _carry_on(self) -> Ended:
         """Let libcurl process ready transfers; return the ended exchanges."""

@@ -26,10 +26,13 @@ _OUT: Final = select.EPOLLOUT
 _EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 """Edge-triggered: an idle connection that was closed is reported only once."""
 
-_ALL: Final = 4
+_ALL: Final = 8
 """If at least one transfer in this many is ready, a single call processes all of them."""
 
 Failure = tuple[pycurl.Curl, int, str]
+
+Lines = dict[int, pycurl.Curl]
+"""The open connections by socket: whatever happens there is an answer."""
 
 
 class _Transfers:
@@ -82,20 +85,17 @@ class _Transfers:
 class Watched(_Transfers):
     """Transfers whose sockets libcurl chooses to watch."""
 
-    def __init__(self, epoll: select.epoll) -> None:
+    def __init__(self, epoll: select.epoll, lines: Lines) -> None:
         super().__init__(epoll)
-        self._wanted: set[int] = set()
+        self._lines = lines
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
 
-    def note(self, number: int, event: int) -> bool:
-        """Handle an event; return False if the socket belongs to no transfer here."""
-        if number not in self._wanted:
-            return False
+    def note(self, number: int, event: int) -> None:
+        """Handle an event."""
         ready = pycurl.CSELECT_OUT if event & _OUT else 0
         # libcurl finds a hang-up or an error by reading.
         ready |= pycurl.CSELECT_IN if event & ~_OUT else 0
         self._multi.socket_action(number, ready)
-        return True
 
     def carry_on(self) -> None:
         """Begin added transfers, and end those that time out."""
@@ -103,52 +103,38 @@ class Watched(_Transfers):
 
     def _watch(self, what: int, number: int, _multi: pycurl.CurlMulti, _data: object) -> None:
         """Watch a socket; the kernel removes it when it closes."""
-        if what == pycurl.POLL_REMOVE:
-            self._wanted.discard(number)
-            return
-        self._wanted.add(number)
-        watch(self._epoll, number, _READY[what])
+        if what != pycurl.POLL_REMOVE:
+            self._lines.pop(number, None)
+            _register(self._epoll, number, _READY[what])
 
 
 class Answering(_Transfers):
-    """Transfers on open connections that wait for their answers."""
+    """Transfers on open connections that wait for their answers. Those in `ready` have one."""
 
-    def __init__(self, epoll: select.epoll) -> None:
+    def __init__(self, epoll: select.epoll, lines: Lines) -> None:
         super().__init__(epoll)
-        self._lines: dict[int, pycurl.Curl] = {}
-        self._ready: list[pycurl.Curl] = []
-        self._added = 0
-
-    def add(self, curl: pycurl.Curl) -> None:
-        """Begin a transfer."""
-        super().add(curl)
-        self._added += 1
+        self._lines = lines
+        self.ready: list[pycurl.Curl] = []
 
     def watch(self, curl: pycurl.Curl) -> None:
         """Watch an opened connection for all its future transfers."""
         number = curl.getinfo(pycurl.ACTIVESOCKET)
         if number >= 0:
             self._lines[number] = curl
-            watch(self._epoll, number, _EDGES)
-
-    def note(self, number: int) -> None:
-        """Record an event."""
-        if curl := self._lines.get(number):
-            self._ready.append(curl)
+            _register(self._epoll, number, _EDGES)
 
     def carry_on(self) -> None:
         """Begin added transfers, read available answers, end transfers that time out."""
-        if _ALL * (len(self._ready) + self._added) >= self._count:
+        if _ALL * len(self.ready) >= self._count:
             self._multi.perform()
         else:
-            for curl in self._ready:
+            for curl in self.ready:
                 _let_run(curl)
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._ready.clear()
-        self._added = 0
+        self.ready.clear()
 
 
-def watch(epoll: select.epoll, number: int, events: int) -> None:
+def _register(epoll: select.epoll, number: int, events: int) -> None:
     """Watch a socket for these events."""
     try:
         epoll.modify(number, events)

@@ -33,6 +33,7 @@ MOST_UNWRITTEN = 2
 """Unwritten batches after which sending pauses. It bounds what a crash makes uncertain."""
 
 Result = tuple[str, Decision]
+"""The decision on a delivery that was claimed under an id."""
 
 
 class Recorder:
@@ -54,9 +55,9 @@ class Recorder:
         self.loop = Loop("recorder", self._turn)
         self.on_recorded: Callable[[Iterable[tuple[str, int]]], None] = lambda _recorded: None
 
-    def put(self, claim_id: str, judged: Iterable[Decision]) -> None:
+    def put(self, results: Iterable[Result]) -> None:
         """Add results."""
-        self._results.extend([(claim_id, decision) for decision in judged])
+        self._results.extend(results)
         self._announce()
 
     def has_room(self) -> bool:
@@ -95,13 +96,12 @@ class Recorder:
         self._enough.clear()
         count = min(len(self._results), self._settings.flush_batch)
         batch = [self._results.popleft() for _ in range(count)]
-        if self._results:
-            self._announce()
+        self._announce()
         return batch
 
     def _announce(self) -> None:
         """Wake the thread, unless it is already awake."""
-        if not self._some.is_set():
+        if self._results and not self._some.is_set():
             self._some.set()
         if len(self._results) >= self._settings.flush_batch and not self._enough.is_set():
             self._enough.set()

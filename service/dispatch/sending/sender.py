@@ -28,7 +28,7 @@ from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.limits import Response
 from service.dispatch.sending.queue import ClaimedQueue
-from service.dispatch.sending.recorder import Recorder
+from service.dispatch.sending.recorder import Recorder, Result
 from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.streaks import Streaks
 from service.metrics import meters
@@ -66,8 +66,7 @@ class SendingContext(NamedTuple):
 
     def give_back(self, works: Iterable[Work]) -> None:
         """Release deliveries that have not begun."""
-        for work in works:
-            self.recorder.put(work.claim_id, [given_back(work)])
+        self.recorder.put((work.claim_id, given_back(work)) for work in works)
 
     def hold(self, hold: Hold) -> None:
         """Hold a session or a broadcast in this process, before the hold is committed."""
@@ -192,7 +191,7 @@ class Sender:
     def _hand_in(self, ended: list[Talk]) -> None:
         """Report ended deliveries to the recorder, the metrics and the limits."""
         now = time.monotonic()
-        decisions: dict[str, list[Decision]] = {}
+        results: list[Result] = []
         settled: dict[tuple[str, Response], list[float]] = {}
         attempts: dict[str, list[float]] = {}
         for talk in ended:
@@ -201,7 +200,7 @@ class Sender:
                 work, talk.error or ValueError("no decision")
             )
             decision = self._weigh(work, decision)
-            decisions.setdefault(work.claim_id, []).append(decision)
+            results.append((work.claim_id, decision))
             settled.setdefault((work.broadcast.session_id, response), []).append(work.began_at)
             if decision.outcome.tried:
                 attempts.setdefault(work.broadcast.driver.name, []).append(now - work.began_at)
@@ -212,8 +211,7 @@ class Sender:
         self._under_way.difference_update([talk.token for talk in ended])
         self._context.queue.settle(settled)
         meters.attempted(attempts)
-        for claim_id, each in decisions.items():
-            self._context.recorder.put(claim_id, each)
+        self._context.recorder.put(results)
 
     def _weigh(self, work: Work, decision: Decision) -> Decision:
         """Adjust a decision to the other decisions on the same broadcast.

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session as Db
 from service.channels.base import Account
 from service.channels.content import Content, Part
 from service.core import broadcasts, dispatchers, holding, sessions
-from service.core.decisions import Decision, Hold
+from service.core.decisions import Hold
 from service.core.deliveries.transitions import Outcome
 from service.database import Database, now_ms
 from service.dispatch.lease import Lease
@@ -27,7 +27,7 @@ from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.prepared import PreparedBroadcast, PreparedBroadcasts
 from service.dispatch.sending.queue import ClaimedQueue
-from service.dispatch.sending.recorder import Recorder
+from service.dispatch.sending.recorder import Recorder, Result
 from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.sender import SendingContext
 from service.dispatch.sending.streaks import Streaks
@@ -63,9 +63,8 @@ class Returned(Recorder):
         super().__init__(world.settings, world.database)
         self.outcomes: list[Outcome] = []
 
-    def put(self, claim_id: str, decisions: Iterable[Decision]) -> None:
-        del claim_id
-        self.outcomes.extend(decision.outcome for decision in decisions)
+    def put(self, results: Iterable[Result]) -> None:
+        self.outcomes.extend(decision.outcome for _, decision in results)
 
 
 class Claiming:

@@ -44,7 +44,7 @@ def test_a_result_is_written_with_its_counter(world: World, recorder: Recorder) 
     broadcast_id = world.ready(numbers(2))
     claims = world.claim(broadcast_id, 1)
     recorder.loop.start()
-    recorder.put(claims.id, [sent(claims.deliveries[0])])
+    recorder.put([(claims.id, sent(claims.deliveries[0]))])
     until(lambda: world.get(broadcast_id).sent == 1)
     row = world.deliveries(broadcast_id)[0]
     assert (row.status, row.attempts, row.claim_id) == ("sent", 1, None)
@@ -58,7 +58,7 @@ def test_the_last_result_completes_the_broadcast(world: World, recorder: Recorde
     claims = world.claim(broadcast_id)
     recorder.loop.start()
     for claimed in claims.deliveries:
-        recorder.put(claims.id, [sent(claimed)])
+        recorder.put([(claims.id, sent(claimed))])
     world.await_status(broadcast_id, "completed")
     assert world.get(broadcast_id).closed_at is not None
     world.assert_counters_equal_rows([broadcast_id])
@@ -70,7 +70,7 @@ def test_many_results_make_few_transactions(world: World, recorder: Recorder) ->
     commits: list[object] = []
     event.listen(world.database.engine, "commit", commits.append)
     for claimed in claims.deliveries:
-        recorder.put(claims.id, [sent(claimed)])
+        recorder.put([(claims.id, sent(claimed))])
     assert recorder.drain(time.monotonic() + 60)
     assert world.get(broadcast_id).status == "completed"
     assert len(commits) == 1
@@ -83,8 +83,8 @@ def test_results_of_a_claim_that_was_taken_over_are_refused(
     frozen = world.claim(broadcast_id)
     world.tell("UPDATE deliveries SET status = 'queued', claim_id = NULL")
     other = world.claim(broadcast_id)
-    recorder.put(frozen.id, [refused(frozen.deliveries[0], "Too late.")])
-    recorder.put(other.id, [sent(other.deliveries[1])])
+    recorder.put([(frozen.id, refused(frozen.deliveries[0], "Too late."))])
+    recorder.put([(other.id, sent(other.deliveries[1]))])
     assert recorder.drain(time.monotonic() + 60)
     assert [row.status for row in world.deliveries(broadcast_id)] == ["sending", "sent"]
     world.assert_counters_equal_rows([broadcast_id])
@@ -94,7 +94,7 @@ def test_a_result_written_twice_counts_once(world: World, recorder: Recorder) ->
     broadcast_id = world.ready(numbers(2))
     claims = world.claim(broadcast_id)
     for _ in range(2):
-        recorder.put(claims.id, [sent(claims.deliveries[0])])
+        recorder.put([(claims.id, sent(claims.deliveries[0]))])
         assert recorder.drain(time.monotonic() + 60)
     assert world.get(broadcast_id).sent == 1
 
@@ -126,7 +126,7 @@ def test_results_are_kept_while_the_database_refuses_them(
     with world.database.writing() as db:
         db.execute(text("UPDATE broadcasts SET reason = 'in the way'"))
         for claimed in claims.deliveries:
-            impatient.put(claims.id, [sent(claimed)])
+            impatient.put([(claims.id, sent(claimed))])
         until(lambda: len(refusals) >= 2)
         assert not impatient.is_empty()
     world.await_status(broadcast_id, "completed")
@@ -138,7 +138,7 @@ def test_a_stopping_recorder_does_not_give_up_while_it_has_time(
 ) -> None:
     broadcast_id = world.ready(numbers(1))
     claims = world.claim(broadcast_id)
-    impatient.put(claims.id, [sent(claims.deliveries[0])])
+    impatient.put([(claims.id, sent(claims.deliveries[0]))])
     with world.database.writing() as db:
         db.execute(text("UPDATE broadcasts SET reason = 'in the way'"))
         assert not impatient.drain(time.monotonic() + 0.3)
@@ -154,9 +154,9 @@ def test_a_result_that_cannot_be_stored_does_not_keep_the_others_from_it(
     broadcast_id = world.ready(numbers(10))
     claims = world.claim(broadcast_id)
     good, (odd, *_) = claims.deliveries[1:], claims.deliveries
-    recorder.put(claims.id, [refused(odd, bad, "one two")])
+    recorder.put([(claims.id, refused(odd, bad, "one two"))])
     for claimed in good:
-        recorder.put(claims.id, [sent(claimed)])
+        recorder.put([(claims.id, sent(claimed))])
     assert recorder.drain(time.monotonic() + 60)
     rows = world.deliveries(broadcast_id)
     assert [row.status for row in rows] == ["failed"] + ["sent"] * 9
@@ -170,7 +170,7 @@ def test_a_hold_on_a_session_is_written(world: World, recorder: Recorder) -> Non
     broadcast_id = world.ready(numbers(1), session_id=session_id)
     claims = world.claim(broadcast_id)
     outcome = retry.untried(claims.deliveries[0], now=now_ms())
-    recorder.put(claims.id, [Decision(outcome, Hold("Logged out.", session_id=session_id))])
+    recorder.put([(claims.id, Decision(outcome, Hold("Logged out.", session_id=session_id)))])
     assert recorder.drain(time.monotonic() + 60)
     session = world.get_session(session_id)
     assert (session.status, session.reason) == ("blocked", "Logged out.")
@@ -181,7 +181,7 @@ def test_a_hold_on_a_broadcast_is_written(world: World, recorder: Recorder) -> N
     claims = world.claim(broadcast_id, 1)
     decision = refused(claims.deliveries[0], "Bad template.")
     hold = Hold("Bad template.", broadcast_id=broadcast_id)
-    recorder.put(claims.id, [Decision(decision.outcome, hold)])
+    recorder.put([(claims.id, Decision(decision.outcome, hold))])
     assert recorder.drain(time.monotonic() + 60)
     broadcast = world.get(broadcast_id)
     assert (broadcast.status, broadcast.reason) == ("paused", "Bad template.")
@@ -197,7 +197,7 @@ def test_what_is_recorded_is_told_once_it_is_committed(world: World, recorder: R
         assert world.statuses(broadcast_id) == {"sent": 3}
 
     recorder.on_recorded = note
-    recorder.put(claims.id, map(sent, claims.deliveries))
+    recorder.put((claims.id, sent(each)) for each in claims.deliveries)
     assert recorder.drain(time.monotonic() + 60)
     assert told == [(claimed.id, claimed.claimed_at) for claimed in claims.deliveries]
 
@@ -211,7 +211,7 @@ def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
     impatient.on_recorded = told.extend
     with world.database.writing() as db:
         db.execute(text("UPDATE broadcasts SET reason = 'in the way'"))
-        impatient.put(claims.id, [sent(claims.deliveries[0])])
+        impatient.put([(claims.id, sent(claims.deliveries[0]))])
         assert not impatient.drain(time.monotonic() + 0.2)
         assert refusals
         assert told == []
@@ -224,9 +224,9 @@ def test_there_is_no_room_while_too_many_results_are_unwritten(world: World) -> 
     recorder = Recorder(replace(world.settings, flush_batch=2), world.database)
     broadcast_id = world.ready(numbers(4))
     claims = world.claim(broadcast_id)
-    recorder.put(claims.id, map(sent, claims.deliveries[:3]))
+    recorder.put((claims.id, sent(each)) for each in claims.deliveries[:3])
     assert recorder.has_room()
-    recorder.put(claims.id, map(sent, claims.deliveries[3:]))
+    recorder.put((claims.id, sent(each)) for each in claims.deliveries[3:])
     assert not recorder.has_room()
     assert recorder.drain(time.monotonic() + 60)
     assert recorder.has_room()

@@ -26,7 +26,7 @@ from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.prepared import PreparedBroadcast
 from service.dispatch.sending.queue import ClaimedQueue
-from service.dispatch.sending.recorder import Recorder
+from service.dispatch.sending.recorder import Recorder, Result
 from service.dispatch.sending.retry import Policy
 from service.dispatch.sending.revocations import RevokedClaims
 from service.dispatch.sending.sender import Senders, SendingContext
@@ -51,9 +51,8 @@ class Kept(Recorder):
         self.given: list[Decision] = []
         self.is_full = False
 
-    def put(self, claim_id: str, decisions: Iterable[Decision]) -> None:
-        del claim_id
-        self.given.extend(decisions)
+    def put(self, results: Iterable[Result]) -> None:
+        self.given.extend(decision for _, decision in results)
 
     def has_room(self) -> bool:
         return not self.is_full
@@ -333,7 +332,7 @@ def test_what_may_not_be_sent_does_not_stay_in_the_ledger(
     recorded.on_recorded = workshop.ledger.erase
     workshop.lease.leave()
     (outcome,) = workshop.do(work := workshop.work())
-    recorded.put(work.claim_id, [Decision(outcome)])
+    recorded.put([(work.claim_id, Decision(outcome))])
     assert recorded.drain(time.monotonic() + 60)
     assert workshop.under_way() == set()
 
