@@ -166,7 +166,8 @@ class Provider:
     `script` holds what the next messages meet, None for the usual; `choose` decides where the
     script is empty. A connection that `lets_in` refuses is reset at once; `turned_away` counts
     those and the requests that met an early fault, or may have met a connection's end.
-    `engine_takes_ids`, `session_status` and `number` steer what it says of itself.
+    `files` are what people sent, by path. `engine_takes_ids`, `session_status` and `number` steer
+    what it says of itself.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -174,6 +175,7 @@ class Provider:
         self.requests: list[Request] = []
         self.taken: list[Taken] = []
         self.media: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
         self.script: deque[Fault | None] = deque()
         self.choose: Callable[[Request], Fault | None] = lambda _request: None
         self.lets_in: Callable[[], bool] = lambda: True
@@ -305,7 +307,24 @@ def _cloud_media(provider: Provider, request: Request, _takes: bool) -> Reply:  
     return Reply(200, {"id": media_id})
 
 
+def _cloud_file(provider: Provider, request: Request) -> Reply:
+    """Tell where a file is that somebody sent."""
+    path = f"/files/{request.path.rpartition('/')[2]}"
+    if path not in provider.files:
+        return Reply(400, graph_error(100, "Unsupported get request.", error_subcode=33))
+    return Reply(200, {"url": f"{provider.url}{path}?hash=x", "mime_type": "image/jpeg"})
+
+
+def _file(provider: Provider, request: Request, _takes: bool) -> Reply:  # noqa: FBT001
+    given = {request.headers.get("authorization"), request.headers.get("x-api-key")}
+    if request.path not in provider.files or given.isdisjoint({"Bearer EAAG-token", "waha-key"}):
+        return Reply(404, {"message": "Not found"})
+    return Reply(200, provider.files[request.path])
+
+
 def _cloud_number(provider: Provider, request: Request, _takes: bool) -> Reply:  # noqa: FBT001
+    if "phone_number_id" in request.query:
+        return _cloud_file(provider, request)
     if request.headers.get("authorization") != "Bearer EAAG-token":
         return Reply(401, graph_error(190, "Invalid OAuth access token"))
     return Reply(200, provider.number)
@@ -378,6 +397,7 @@ _ROUTES: list[tuple[str, Callable[[Provider, Request, bool], Reply]]] = [
     (r"POST /v[0-9.]+/[0-9]+/media", _cloud_media),
     (r"GET /v[0-9.]+/[0-9]+", _cloud_number),
     (r"GET /v[0-9.]+/[0-9]+/message_templates", _cloud_templates),
+    (r"GET (/api)?/files/.+", _file),
     (r"GET /api/contacts/check-exists", _waha_exists),
     (r"POST /api/send[A-Za-z]+", _waha_message),
     (r"GET /api/sessions/default", _waha_session),

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from marshmallow import Schema
 
 from service.channels.content import Content, Part
-from service.channels.steps import Conversation
+from service.channels.steps import Conversation, Sink
 from service.channels.webhooks import Webhook
 
 
@@ -99,6 +99,29 @@ class DriverContext:
     def webhook_url(self, session_id: str) -> str:
         """Return the address of a session's webhook, empty where `PUBLIC_URL` is not set."""
         return self.public_url and f"{self.public_url.rstrip('/')}/webhook/{session_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class InboundFile:
+    """A file that a person sent: what the webhook said of it, and where its bytes go.
+
+    `name` is the person's name for it, empty if there is none.
+    """
+
+    said: Mapping[str, str]
+    sink: Sink
+
+    @property
+    def name(self) -> str:
+        """Return the file's name as the person had it."""
+        return self.said.get("filename", "")
+
+
+class FetchesFiles(Protocol):
+    """A driver that can fetch what people send to the account."""
+
+    def fetch(self, file: InboundFile) -> Conversation[None]:
+        """Fetch a file into its sink; raises SendError."""
 
 
 class Driver(Protocol):

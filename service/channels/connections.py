@@ -22,8 +22,14 @@ from service import VERSION
 from service.channels.addresses import forbidden, is_public
 from service.channels.answers import Answer, SuccessStreak
 from service.channels.base import DriverContext
-from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
-from service.channels.steps import Form, Method, Request, construct
+from service.channels.errors import (
+    BlockedError,
+    PermanentError,
+    RetryableError,
+    SendError,
+    UncertainError,
+)
+from service.channels.steps import Form, Method, Request, Sink, construct
 
 USER_AGENT: Final = f"Crier/{VERSION.partition('.dev')[0]}"
 """Meta's description of its API allows three numbers, and no `.dev0`."""
@@ -33,7 +39,10 @@ IDLE_LIMIT: Final = 4
 request sent at that moment becomes uncertain."""
 
 SLOWEST_UPLOAD: Final = 100_000
-"""Minimum bytes per second of an upload. A slower one is aborted."""
+"""Minimum bytes per second of an upload or a download. A slower one is aborted."""
+
+_SILENT: Final = 1_000
+"""Bytes per second of a download that count as none."""
 
 _SMALL: Final = 16_000
 """Bytes of a body that an open connection accepts at once: Linux's smallest send buffer."""
@@ -76,6 +85,7 @@ class Connection:
         self._streak = streak
         self._on_open = on_open
         self._connect_timeout = context.connect_timeout
+        self._response_limit = context.response_limit
         self._timeout = self._patience = context.send_timeout
         self._guarded = not context.private_addresses and not context.proxy
         self._chunks: list[bytes] = []
@@ -85,6 +95,7 @@ class Connection:
         self._headers: Sequence[str] = ()
         self._method: Method | None = None
         self._form: pycurl.CurlMime | None = None
+        self._filling: _Filling | None = None
         self._once = False
         self._size = 0
         self._answers = 0
@@ -133,6 +144,8 @@ class Connection:
             self._headers = request.headers
         if self._form is not None:
             self._drop_form(self._form)
+        if self._filling is not None:
+            self._leave_sink()
         if request.form:
             self._take_form(request.form)
         elif request.method is not self._method:
@@ -140,6 +153,8 @@ class Connection:
         self._method, self._once, self._size = request.method, request.once, len(request.body)
         if request.body:
             self.curl.setopt(pycurl.POSTFIELDS, request.body)
+        if request.sink is not None:
+            self._fill(request.sink)
         if self._reads_lines is self._streak.is_long:
             self._read_lines(on=not self._streak.is_long)
         self._start(anew=not self._is_open())
@@ -170,6 +185,8 @@ class Connection:
         was_sent = self._once and self._was_sent()
         self._answers = 0
         self._answered_at = time.monotonic()
+        if self._filling and (problem := self._filling.problem(number)):
+            return problem
         if was_sent:
             reason = f"{late or 'The answer was incomplete'}: {words}."
             return UncertainError(reason, code="no_answer")
@@ -195,7 +212,8 @@ class Connection:
         if anew is not self.may_open:
             self.may_open = anew
             self.curl.setopt(pycurl.FRESH_CONNECT, int(anew))
-        self.only_waits = not anew and self._size <= _SMALL and self._form is None
+        has_file = self._form is not None or self._filling is not None
+        self.only_waits = not anew and self._size <= _SMALL and not has_file
 
     def _take_form(self, form: Form) -> None:
         mime = self._form = pycurl.CurlMime(self.curl)
@@ -208,6 +226,22 @@ class Connection:
     def _drop_form(self, form: pycurl.CurlMime) -> None:
         form.close()
         self._form = self._method = None
+        self._wait_for(self._timeout)
+
+    def _fill(self, sink: Sink) -> None:
+        """Let the answer's body go into a sink; end a download that is too large or too slow."""
+        self._filling = _Filling(sink)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._filling.write)
+        self.curl.setopt(pycurl.MAXFILESIZE, sink.most)
+        self.curl.setopt(pycurl.LOW_SPEED_LIMIT, _SILENT)
+        self.curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._timeout)))
+        self._wait_for(self._timeout + sink.most / SLOWEST_UPLOAD)
+
+    def _leave_sink(self) -> None:
+        self._filling = None
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
+        self.curl.setopt(pycurl.MAXFILESIZE, self._response_limit)
+        self.curl.setopt(pycurl.LOW_SPEED_LIMIT, 0)
         self._wait_for(self._timeout)
 
     def _wait_for(self, seconds: float) -> None:
@@ -258,6 +292,33 @@ class Connection:
         written: int = self.curl.getinfo(pycurl.REQUEST_SIZE)
         of_body: int = self.curl.getinfo(pycurl.SIZE_UPLOAD_T)
         return written > 0 and (written if self._wanted_to_open else of_body) >= self._size
+
+
+class _Filling:
+    """A sink while it is filled, and what went wrong with that."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write a piece; another number than its length makes curl stop."""
+        try:
+            self._sink.write(data)
+        except OSError as error:
+            self._error = error
+            return 0
+        return len(data)
+
+    def problem(self, number: int) -> SendError | None:
+        """Return why the sink could not take everything, for an error of libcurl."""
+        if self._error is not None:
+            reason = f"The file cannot be written ({self._error.strerror})."
+            return RetryableError(reason, code="disk")
+        if number == pycurl.E_FILESIZE_EXCEEDED:
+            most = self._sink.most
+            return PermanentError(f"The file has more than {most:,} bytes.", code="too_large")
+        return None
 
 
 class _Socket:

@@ -32,6 +32,14 @@ class Secret(fields.String):
         super().__init__(validate=checks, metadata=metadata, **options)
 
 
+class KeepFiles(fields.Boolean):
+    """Whether the files that people send to the account are fetched and kept."""
+
+    def __init__(self) -> None:
+        about = "Keep the files that people send to the account, as attachments of their replies"
+        super().__init__(load_default=False, metadata={"description": about})
+
+
 def servers(schema: type[Schema], settings: Mapping[str, Any]) -> dict[str, tuple[object, ...]]:
     """Return the server (scheme, host and port) of each URL in the settings."""
     return {

@@ -34,8 +34,15 @@ class Form(NamedTuple):
     mimetype: str
 
 
+class Sink(NamedTuple):
+    """Where the body of an answer goes, instead of into memory: at most `most` bytes."""
+
+    write: Callable[[bytes], Any]
+    most: int
+
+
 class Request(NamedTuple):
-    """An HTTP request; its result is an `Answer`.
+    """An HTTP request; its result is an `Answer`, without a body if that goes into a `sink`.
 
     `headers` are `Name: value` lines. Pass the same objects every time: URL and headers are
     compared by identity, which makes a request cheap. `once`: the request must not arrive twice. A
@@ -48,6 +55,7 @@ class Request(NamedTuple):
     body: bytes = b""
     form: Form | None = None
     once: bool = False
+    sink: Sink | None = None
 
 
 construct: Final = tuple.__new__
@@ -94,12 +102,17 @@ Conversation = Generator[Step, Any, T]
 
 def post(url: str, body: bytes, headers: Sequence[str]) -> Request:
     """Return a POST request that must not arrive twice."""
-    return construct(Request, (Method.POST, url, headers, body, None, True))
+    return construct(Request, (Method.POST, url, headers, body, None, True, None))
 
 
 def get(url: str, headers: Sequence[str]) -> Request:
     """Return a GET request, which may be repeated."""
     return Request(Method.GET, url, headers)
+
+
+def download(url: str, headers: Sequence[str], sink: Sink) -> Request:
+    """Return a GET request for a file; its answer has no body, whatever its status."""
+    return Request(Method.GET, url, headers, sink=sink)
 
 
 def upload(url: str, form: Form, headers: Sequence[str]) -> Request:

@@ -54,7 +54,8 @@ class Inbound:
     they may have been addressed. `kind` is `text`, `button` for what was chosen and not typed,
     or the provider's word for anything else. `payload` is a button's own data, `answers` the
     provider's id of the message that was answered, `written_at` milliseconds of Unix time,
-    0 where the provider does not say. `media` is what the driver needs to fetch the file.
+    0 where the provider does not say. `file` is what the driver needs to fetch a file that came
+    with it, None if none did.
     """
 
     message_id: str
@@ -66,7 +67,7 @@ class Inbound:
     payload: str = ""
     answers: str = ""
     written_at: int = 0
-    media: Mapping[str, Any] | None = None
+    file: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,11 @@ class Report:
                 yield element
             elif element is not None or isinstance(elements, list):
                 self.odd += 1
+
+
+def texts(said: Mapping[str, Any], *names: str) -> dict[str, str]:
+    """Return those of some fields of a JSON object that are texts."""
+    return {name: said[name] for name in names if isinstance(said.get(name), str)}
 
 
 _MOST_BRACKETS: Final = 100_000

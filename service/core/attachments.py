@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 
@@ -17,7 +17,7 @@ from service import ids
 from service.core import formats, paging, uses
 from service.core.storage import Incoming, Storage
 from service.errors import InUseError, InvalidError, NotFoundError, ServiceError
-from service.models import Attachment
+from service.models import Attachment, BroadcastAttachment, Reply
 
 _ALPHABET = string.ascii_uppercase + string.digits
 _NAME_LENGTH = 15
@@ -99,6 +99,9 @@ def delete(db: Db, client_id: str, attachment_id: str, *, within: str | None = N
     if attachment.client_id is None:
         raise SharedError
     uses.release_attachment(db, attachment_id)
+    if attachment.reply_id:
+        mine = update(Reply).where(Reply.id == attachment.reply_id).values(attachment_id=None)
+        db.execute(mine, execution_options={"synchronize_session": False})
     db.delete(attachment)
     try:
         db.flush()
@@ -116,6 +119,11 @@ def visible(client_id: str, within: str | None = None) -> ColumnElement[bool]:
     if within is not None:
         mine = and_(mine, Attachment.session_id == within)
     return or_(mine, Attachment.client_id.is_(None))
+
+
+def unused() -> ColumnElement[bool]:
+    """Return the condition for attachments that no broadcast has, not even a finished one."""
+    return ~exists().where(BroadcastAttachment.attachment_id == Attachment.id)
 
 
 def file_of(attachment: Attachment) -> str:

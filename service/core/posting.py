@@ -61,14 +61,14 @@ def is_due(db: Db, *, now: int) -> bool:
     return db.execute(_due(now).limit(1)).first() is not None
 
 
-class Room(NamedTuple):
+class PostingSlots(NamedTuple):
     """How many requests a process may begin: in all, and to callbacks that fail."""
 
     all: int
     failing: int
 
 
-def claim(db: Db, *, room: Room, under_way: Mapping[str, int], now: int) -> list[DueEvent]:
+def claim(db: Db, *, room: PostingSlots, under_way: Mapping[str, int], now: int) -> list[DueEvent]:
     """Take the first events of subjects that are due, as far as there is room for them.
 
     `under_way` are the numbers of requests by callback. A callback that has its share is not even

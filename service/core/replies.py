@@ -43,6 +43,9 @@ LONGEST_TEXT: Final = 4_096
 MOST_WORDS: Final = 100
 """Different answers that are counted for one broadcast, the most frequent ones."""
 
+_LONGEST_URL: Final = 4_096
+"""Characters that are kept of what a provider says of a file."""
+
 _TYPED: Final = {"text", "button"}
 """The kinds of which keywords are made."""
 
@@ -92,11 +95,19 @@ def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[s
         "word": word or None,
         "payload": storable(inbound.payload) or None,
         "context_id": one_word(inbound.answers) or None,
-        "media": dict(inbound.media) if inbound.media else None,
+        **_file(session, inbound, now),
         "opt_out": policy.wish(word),
         "written_at": inbound.written_at or now,
         "created_at": now,
     }
+
+
+def _file(session: Session, inbound: Inbound, now: int) -> dict[str, Any]:
+    """Return the columns by which a file that came with a reply is fetched, if it is to be kept."""
+    if inbound.file is None or not session.settings.get("keep_files"):
+        return {"media": None, "file_due_at": None}
+    said = {name: storable(value, longest=_LONGEST_URL) for name, value in inbound.file.items()}
+    return {"media": said, "file_due_at": now}
 
 
 def _heed(db: Db, row: dict[str, Any], policy: Policy, now: int) -> list[ClaimKey]:

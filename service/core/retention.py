@@ -25,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session as Db
 
 from service import ids
+from service.core import inbound_files
+from service.database import pieces
 from service.models import (
     AuditEntry,
     Broadcast,
@@ -137,8 +139,13 @@ def forget_audit(db: Db, *, before: int, limit: int) -> int:
 
 
 def forget_replies(db: Db, *, before: int, limit: int) -> int:
-    """Delete up to `limit` replies that came before a moment."""
-    return _count(db, _some(Reply, (Reply.id,), Reply.created_at < before, limit))
+    """Delete up to `limit` replies that came before a moment, with their files."""
+    old = db.scalars(select(Reply.id).where(Reply.created_at < before).limit(limit)).all()
+    for some in pieces(old):
+        inbound_files.forget(db, some)
+        db.flush()
+        _count(db, delete(Reply).where(Reply.id.in_(some)))
+    return len(old)
 
 
 def _old(before: int) -> ColumnElement[bool]:

@@ -17,6 +17,7 @@ import structlog
 from service.config import Settings
 from service.core.accounts import Accounts
 from service.core.revocations import ClaimKey
+from service.core.storage import Storage
 from service.database import OUT_OF_REACH, Database
 from service.dispatch.lease import Lease
 from service.dispatch.listener import Listener
@@ -34,6 +35,7 @@ from service.dispatch.sending.streaks import Streaks
 from service.dispatch.upkeep.callbacks import Callbacks
 from service.dispatch.upkeep.checkup import Checkup
 from service.dispatch.upkeep.fanout import FanOut
+from service.dispatch.upkeep.inbound_files import InboundFiles
 from service.dispatch.upkeep.receipts import Receipts
 from service.dispatch.upkeep.replies import Replies
 from service.dispatch.upkeep.sweep import Sweep
@@ -93,6 +95,8 @@ class Dispatcher:
         self._checking = Loop("checkup", checkup.turn, patience=600.0)
         self._callbacks = Callbacks(database, accounts)
         self._calling_back = Loop("callbacks", self._callbacks.turn)
+        self._files = InboundFiles(database, accounts, Storage(settings))
+        self._fetching = Loop("files", self._files.turn)
         self._listener = Listener(settings, database, self.wake)
         self._listening = Loop("listener", self._listener.turn)
         self._beating = Loop("lease", self._lease.turn)
@@ -172,6 +176,7 @@ class Dispatcher:
             loop.join(last - time.monotonic())
         self._listener.close()
         self._callbacks.close()
+        self._files.close()
         self._leave()
         self._ledger.close(all_written=all_written)
         self._started = False
@@ -203,6 +208,7 @@ class Dispatcher:
             self._revoking,
             self._checking,
             self._calling_back,
+            self._fetching,
             self._listening,
         )
 

@@ -19,6 +19,7 @@ class EventType(StrEnum):
     BROADCAST_HELD = "broadcast.held"
     DELIVERY_UPDATED = "delivery.updated"
     REPLY_RECEIVED = "reply.received"
+    REPLY_UPDATED = "reply.updated"
     SESSION_HELD = "session.held"
     SESSION_READY = "session.ready"
     OPT_OUT_CHANGED = "opt_out.changed"

@@ -11,6 +11,8 @@ from service import ids
 from service.models.base import Base, Id, Moment
 
 _UNSETTLED = text("settled_at IS NULL")
+_NONE_YET = text("0")
+_HAS_FILE = text("file_due_at IS NOT NULL")
 
 
 class Reply(Base):
@@ -25,6 +27,10 @@ class Reply(Base):
 
     `broadcast_id` and `delivery_id` are the quoted message, or the last one that the sender got.
     They are null until `settled_at`, and for senders who got no message.
+
+    `media` is what the provider said of a file that came with it, if the session keeps files. It is
+    fetched at `file_due_at`, tried `file_attempts` times so far, and becomes the attachment
+    `attachment_id`; `file_problem` says why it did not.
     """
 
     __tablename__ = "replies"
@@ -35,6 +41,12 @@ class Reply(Base):
         Index(None, "broadcast_id", "id"),
         Index(None, "created_at"),
         Index("ix_replies_unsettled", "id", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+        Index(
+            "ix_replies_of_files",
+            "file_due_at",
+            sqlite_where=_HAS_FILE,
+            postgresql_where=_HAS_FILE,
+        ),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new)
@@ -51,6 +63,9 @@ class Reply(Base):
     context_id: Mapped[str | None]
     media: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     attachment_id: Mapped[str | None] = mapped_column(Id)
+    file_due_at: Mapped[int | None] = mapped_column(Moment)
+    file_attempts: Mapped[int] = mapped_column(default=0, server_default=_NONE_YET)
+    file_problem: Mapped[str | None]
     opt_out: Mapped[str | None]
     confirmation: Mapped[str | None]
     broadcast_id: Mapped[str | None] = mapped_column(Id)

@@ -73,7 +73,20 @@ class ReplySchema(Schema):
         },
     )
     delivery_id = id_field(allow_none=True)
-    attachment_id = id_field(allow_none=True)
+    attachment_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "pattern": ID_PATTERN,
+            "description": "The file that came with it, if its session has `keep_files`; null:"
+            " none, or not fetched yet",
+        },
+    )
+    file_problem = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why the file that came with it was not kept"},
+    )
     opt_out = fields.String(
         required=True,
         allow_none=True,

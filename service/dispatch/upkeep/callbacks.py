@@ -7,24 +7,24 @@ and however many such receivers there are, half of the room is kept for those th
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from typing import Final
 
 import structlog
 
 from service.channels.answers import Answer
-from service.channels.conversations import Conversations, Talk
+from service.channels.base import DriverContext
+from service.channels.conversations import Talk
 from service.channels.errors import SendError
 from service.channels.steps import Conversation, post
 from service.core import callbacks, posting
 from service.core.accounts import Accounts
 from service.core.deliveries.transitions import storable
-from service.core.posting import DueEvent, Result, Room
+from service.core.posting import DueEvent, PostingSlots, Result
 from service.core.vault import SealedError
 from service.database import Database, now_ms
+from service.dispatch.upkeep.errands import Errands
 from service.models import Callback
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,6 @@ _OF_FAILING: Final = 64
 _RESPONSE: Final = 65_536
 """Bytes of an answer that are read; nothing is done with them."""
 
-_GLANCE: Final = 0.2
 _TIDYING: Final = 60_000
 """Milliseconds between two looks for old events and for callbacks with too many."""
 
@@ -60,47 +59,42 @@ class Callbacks:
         self._accounts = accounts
         self._clock = clock
         self._draw = draw
-        self._under_way: Counter[str] = Counter()
+        self._errands = Errands(self._context, _UNDER_WAY)
         self._failing = 0
         self._tidy_at = 0
 
-    @cached_property
-    def _conversations(self) -> Conversations:
-        """Return what carries requests; made in the thread that uses it, after any fork."""
+    def _context(self) -> DriverContext:
         usual = self._accounts.channels.context
-        return Conversations(replace(usual, send_timeout=TIMEOUT, response_limit=_RESPONSE))
+        return replace(usual, send_timeout=TIMEOUT, response_limit=_RESPONSE)
 
     def turn(self) -> float:
         """Post what is due and write what has ended; return the seconds until the next look."""
         self._tidy()
         for due in self._claim():
             self._begin(due)
-        if not self._under_way.total():
+        if not self._errands.counts:
             return self._accounts.settings.poll_interval
-        if results := [self._result(each) for each in self._conversations.turn(_GLANCE)]:
-            self._settle(results)
+        self._settle([self._result(each) for each in self._errands.turn()])
         return 0.0
 
     def close(self) -> None:
         """Break off what is under way; it is posted again after its lease."""
-        if "_conversations" in self.__dict__:
-            self._conversations.close()
+        self._errands.close()
 
     def _claim(self) -> list[DueEvent]:
         """Take what is due and has room; where nothing is, that is a look and no write."""
-        room = Room(_UNDER_WAY - self._under_way.total(), _OF_FAILING - self._failing)
+        room = PostingSlots(self._errands.room, _OF_FAILING - self._failing)
         if room.all <= 0:
             return []
         with self._database.reading() as db:
             if not posting.is_due(db, now=self._clock()):
                 return []
         with self._database.writing() as db:
-            return posting.claim(db, room=room, under_way=self._under_way, now=self._clock())
+            return posting.claim(db, room=room, under_way=self._errands.counts, now=self._clock())
 
     def _begin(self, due: DueEvent) -> None:
-        self._under_way[due.callback_id] += 1
         self._failing += due.is_failing
-        self._conversations.begin(due, self._post(due))
+        self._errands.begin(due.callback_id, due, self._post(due))
 
     def _post(self, due: DueEvent) -> Conversation[Answer]:
         secret = self._accounts.opened(due.secrets)["secret"]
@@ -110,7 +104,6 @@ class Callbacks:
 
     def _result(self, ended: Talk) -> Result:
         due: DueEvent = ended.token
-        self._under_way[due.callback_id] -= 1
         self._failing -= due.is_failing
         if ended.error is not None:
             return Result(due, storable(_problem(ended.error)))
@@ -121,7 +114,6 @@ class Callbacks:
         return Result(due, f"The receiver answered {answer.status}.", answer.status, wait)
 
     def _settle(self, results: list[Result]) -> None:
-        self._under_way += Counter()  # drops what is at zero
         for result in results:
             with self._database.writing() as db:
                 paused = posting.settle(db, result, now=self._clock(), draw=self._draw)

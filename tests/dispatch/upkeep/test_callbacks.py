@@ -14,7 +14,7 @@ from service.core import broadcasts, callbacks, holding, opt_outs, outbox, posti
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
-from service.core.posting import Room
+from service.core.posting import PostingSlots
 from service.database import now_ms
 from service.dispatch.upkeep.callbacks import Callbacks
 from service.models import CallbackEvent, DeliveryStatus, EventType
@@ -283,7 +283,7 @@ def test_an_event_whose_poster_died_is_posted_by_another(case: Case) -> None:
     case.callback()
     case.emit("a" * 24, 1)
     with case.world.database.writing() as db:
-        claimed = posting.claim(db, room=Room(9, 9), under_way={}, now=case.now)
+        claimed = posting.claim(db, room=PostingSlots(9, 9), under_way={}, now=case.now)
     case.go_on()
     assert (len(claimed), case.receiver.got) == (1, [])
     case.now += posting.LEASE

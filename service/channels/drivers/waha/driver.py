@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from marshmallow import Schema, fields, validate
 
 from service.channels.answers import read
-from service.channels.base import Account, DriverContext, TemplateInfo
+from service.channels.base import Account, DriverContext, InboundFile, TemplateInfo
 from service.channels.captions import arrange, refuse_long
 from service.channels.content import (
     ContactCard,
@@ -28,7 +28,7 @@ from service.channels.content import (
     Text,
     UnsupportedContentError,
 )
-from service.channels.drivers.waha import restrictions
+from service.channels.drivers.waha import downloads, restrictions
 from service.channels.drivers.waha.errors import WORKING, failed, not_working, refused
 from service.channels.drivers.waha.message_ids import id_of, mint
 from service.channels.drivers.waha.receipts import (
@@ -42,7 +42,7 @@ from service.channels.errors import (
     SendError,
     UncertainError,
 )
-from service.channels.settings import BaseUrl, Secret
+from service.channels.settings import BaseUrl, KeepFiles, Secret
 from service.channels.steps import Conversation, Request, get, post, result
 from service.channels.webhooks import Webhook
 
@@ -89,6 +89,7 @@ class Settings(Schema):
         validate=validate.OneOf(("link", "inline")),
         metadata={"description": "`link`: WAHA downloads files; `inline`: requests contain them"},
     )
+    keep_files = KeepFiles()
 
 
 class Prepared(NamedTuple):
@@ -196,6 +197,10 @@ class Waha:
     def templates(self) -> Conversation[list[TemplateInfo]]:
         """Return none: the channel has no templates."""
         return result([])
+
+    def fetch(self, file: InboundFile) -> Conversation[None]:
+        """Fetch a file that a person sent to the session; raises SendError."""
+        return downloads.fetch(file, self._api, self._headers[1:])
 
     def check(self) -> Conversation[None]:
         """Ask WAHA about the session; raises SendError if it cannot send."""

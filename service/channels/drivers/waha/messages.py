@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from service.channels.drivers.waha.message_ids import shortened
 from service.channels.wa_ids import spellings
-from service.channels.webhooks import Inbound, Report
+from service.channels.webhooks import Inbound, Report, texts
 
 _PERSON: Final = ("@c.us", "@s.whatsapp.net", "@lid")
 _MOST_SECONDS: Final = 1e11
@@ -24,7 +24,6 @@ def read_message(report: Report, payload: Mapping[str, Any]) -> None:
         report.odd += 1
     elif not payload.get("fromMe") and chat.endswith(_PERSON):
         number = next(filter(None, map(_number, _addresses(payload))), "")
-        media = payload.get("media")
         has_file = bool(payload.get("hasMedia"))
         report.inbound.append(
             Inbound(
@@ -36,9 +35,14 @@ def read_message(report: Report, payload: Mapping[str, Any]) -> None:
                 name=_name(payload),
                 answers=_answered(payload),
                 written_at=_moment(payload.get("timestamp")),
-                media=media if has_file and isinstance(media, Mapping) else None,
+                file=_file(payload) if has_file else None,
             )
         )
+
+
+def _file(payload: Mapping[str, Any]) -> dict[str, str]:
+    media = payload.get("media")
+    return texts(media, "url", "filename") if isinstance(media, Mapping) else {}
 
 
 def _addresses(payload: Mapping[str, Any]) -> list[str]:

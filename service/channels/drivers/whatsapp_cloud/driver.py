@@ -9,10 +9,11 @@ from typing import ClassVar, Final, NamedTuple
 from marshmallow import Schema, fields, validate
 
 from service.channels.answers import Answer, read
-from service.channels.base import Account, DriverContext, Held, TemplateInfo
+from service.channels.base import Account, DriverContext, Held, InboundFile, TemplateInfo
 from service.channels.captions import arrange, refuse_long
 from service.channels.content import Content, Media, Part, Template, Text, UnsupportedContentError
 from service.channels.drivers.whatsapp_cloud import templates
+from service.channels.drivers.whatsapp_cloud.downloads import Downloads
 from service.channels.drivers.whatsapp_cloud.errors import MediaGoneError, refused
 from service.channels.drivers.whatsapp_cloud.receipts import (
     challenge,
@@ -22,7 +23,7 @@ from service.channels.drivers.whatsapp_cloud.receipts import (
 from service.channels.drivers.whatsapp_cloud.rendering import dump, fitted, render
 from service.channels.drivers.whatsapp_cloud.uploads import Uploads
 from service.channels.errors import BlockedError
-from service.channels.settings import BaseUrl, Secret
+from service.channels.settings import BaseUrl, KeepFiles, Secret
 from service.channels.steps import Conversation, get, post, result
 from service.channels.webhooks import Webhook
 
@@ -83,6 +84,7 @@ class Settings(Schema):
     preview_url = fields.Boolean(
         load_default=False, metadata={"description": "Show a preview of a link in a text"}
     )
+    keep_files = KeepFiles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class WhatsAppCloud:
         self._preview_url = bool(settings.get("preview_url", False))
         self._credentials = (f"Authorization: Bearer {settings['access_token']}",)
         self._headers = (*self._credentials, "Content-Type: application/json")
+        self._downloads = Downloads(graph, str(settings["phone_number_id"]), self._credentials)
         self._uploads = Uploads(self._node, self._credentials, account.media, context)
 
     def plan(self, content: Content) -> tuple[Part, ...]:
@@ -180,6 +183,10 @@ class WhatsAppCloud:
             reason = "Set `business_account_id` in the session's settings to have its templates."
             raise BlockedError(reason, code="no_account")
         return (yield from templates.fetch(self._account, self._credentials))
+
+    def fetch(self, file: InboundFile) -> Conversation[None]:
+        """Fetch a file that a person sent to the number; raises SendError."""
+        return self._downloads.fetch(file)
 
     def check(self) -> Conversation[None]:
         """Ask Meta about the number; raises SendError if it cannot send."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from service.channels.wa_ids import spellings
-from service.channels.webhooks import Inbound, Move, Person, Report
+from service.channels.webhooks import Inbound, Move, Person, Report, texts
 
 _MOVES: Final = {"user_changed_number", "customer_changed_number", "user_changed_user_id"}
 _FILES: Final = ("image", "video", "audio", "document", "sticker")
@@ -54,7 +54,9 @@ def _read_message(report: Report, message: Mapping[str, Any], names: Mapping[str
             name=names.get(number) or names.get(user_id, ""),
             answers=_answered(message, said),
             written_at=_moment(message.get("timestamp")),
-            media=said if kind in _FILES and isinstance(said, Mapping) else None,
+            file=texts(said, "id", "filename")
+            if kind in _FILES and isinstance(said, Mapping)
+            else None,
         )
         report.inbound.append(inbound)
 

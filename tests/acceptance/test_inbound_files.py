@@ -1,0 +1,216 @@
+"""People send files with their replies: sessions that want them keep them as attachments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service.app import Application
+from service.core import retention
+from service.database import now_ms
+from tests.acceptance.test_opting_out import written
+from tests.provider import SILENCE, Fault, Provider, Request, instead
+from tests.sending import PICTURE, QUICK, Sending
+from tests.waiting import until
+from tests.world import ADA
+
+PDF = b"%PDF-1.7 " + b"page" * 1_000
+KEEPS = {"keep_files": True}
+
+
+def picture(media_id: str, message_id: str = "wamid.in", kind: str = "image", **more: Any) -> bytes:
+    """Return Meta's webhook of a file that Ada sent."""
+    file = {"id": media_id, "mime_type": "image/jpeg", "sha256": "x", **more}
+    content: dict[str, Any] = {"type": kind, kind: file}
+    return written("", message_id, **content)
+
+
+def of_waha(url: str | None, **more: Any) -> bytes:
+    """Return WAHA's webhook of a file that Ada sent."""
+    media = {"url": url, "mimetype": "application/pdf", "filename": None, **more}
+    payload = {
+        "id": f"false_{ADA}@c.us_AAAA",
+        "from": f"{ADA}@c.us",
+        "body": "Here",
+        "hasMedia": True,
+        "media": media,
+    }
+    return json.dumps({"event": "message", "session": "default", "payload": payload}).encode()
+
+
+def told(sending: Sending, session: dict[str, Any], body: bytes) -> None:
+    assert sending.report(session, body).status_code == 200
+
+
+def reply(sending: Sending) -> dict[str, Any]:
+    """Return the one reply."""
+    (shown,) = sending.client.get("/reply").json["data"]
+    found: dict[str, Any] = shown
+    return found
+
+
+def kept(sending: Sending) -> dict[str, Any]:
+    """Wait for the file of the reply, and return its attachment."""
+    until(lambda: reply(sending)["attachment_id"])
+    return sending.get(f"/attachment/{reply(sending)['attachment_id']}")
+
+
+def content(sending: Sending, attachment: dict[str, Any]) -> bytes:
+    path = f"/public/attachments/{attachment['name']}.{attachment['type']}"
+    data: bytes = sending.client.get(path).data
+    return data
+
+
+def test_a_picture_is_fetched_from_meta_and_kept_with_its_reply(sending: Sending) -> None:
+    session = sending.session(settings=KEEPS)
+    sending.provider.files["/files/4711"] = PICTURE
+    told(sending, session, picture("4711", caption="Look"))
+    with sending.running():
+        attachment = kept(sending)
+    assert (attachment["type"], attachment["size"]) == ("jpeg", len(PICTURE))
+    assert content(sending, attachment) == PICTURE
+    assert (reply(sending)["text"], reply(sending)["file_problem"]) == ("Look", None)
+    asked, fetched = (each for each in sending.provider.requests if "4711" in each.path)
+    assert asked.query == {"phone_number_id": [session["settings"]["phone_number_id"]]}
+    assert fetched.headers["authorization"] == "Bearer EAAG-token"
+    gone = sending.client.delete(f"/attachment/{attachment['_id']}")
+    assert (gone.status_code, reply(sending)["attachment_id"]) == (200, None)
+
+
+def test_a_file_of_waha_is_fetched_from_the_server_of_the_session(sending: Sending) -> None:
+    session = sending.session("waha", settings=KEEPS)
+    sending.provider.files["/api/files/default/AAAA.pdf"] = PDF
+    told(sending, session, of_waha("http://localhost:3000/api/files/default/AAAA.pdf"))
+    with sending.running():
+        attachment = kept(sending)
+    assert (attachment["type"], content(sending, attachment)) == ("pdf", PDF)
+    (fetched,) = [each for each in sending.provider.requests if "/files/" in each.path]
+    assert fetched.headers["x-api-key"] == "waha-key"
+
+
+def test_nothing_is_fetched_unless_the_session_asks_for_it(sending: Sending) -> None:
+    session = sending.session()
+    sending.provider.files["/files/4711"] = PICTURE
+    with sending.running():
+        sending.await_completed(sending.broadcast([ADA], session))
+        told(sending, session, picture("4711"))
+        until(lambda: reply(sending)["broadcast_id"])
+    shown = reply(sending)
+    assert (shown["kind"], shown["attachment_id"], shown["file_problem"]) == ("image", None, None)
+    assert [each for each in sending.provider.requests if "4711" in each.path] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        (b"<html><script>", "HTML, SVG and XML files are not supported, whatever their name."),
+        (b"\x7fELF" + bytes(100), "Unsupported file type"),
+        (PICTURE * 20, "The file has more than 50,000 bytes."),
+        (b"", "This file is empty."),
+        (None, "Unsupported get request."),
+    ],
+)
+def test_what_cannot_be_kept_has_a_reason(
+    make_app: Callable[..., Application], provider: Provider, file: bytes | None, problem: str
+) -> None:
+    sending = Sending(make_app(**QUICK, max_attachment_bytes=50_000), provider)
+    session = sending.session(settings=KEEPS)
+    if file is not None:
+        sending.provider.files["/files/4711"] = file
+    told(sending, session, picture("4711"))
+    with sending.running():
+        until(lambda: reply(sending)["file_problem"])
+    assert reply(sending)["file_problem"].startswith(problem)
+    assert reply(sending)["attachment_id"] is None
+    assert list(sending.crier.storage.folder.glob("*.*")) == []
+    assert list((sending.crier.storage.folder / "incoming").glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (None, "WAHA did not download the file."),
+        ("file:///etc/passwd", "WAHA did not download the file."),
+        ("http://127.0.0.1:1/api/files/x.pdf", ""),
+        ("http://127.0.0.1:1/api/files/../sessions", "The provider could not be reached"),
+    ],
+)
+def test_a_key_goes_to_wahas_own_files_alone(
+    sending: Sending, url: str | None, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.core.inbound_files.MOST_ATTEMPTS", 1)
+    session = sending.session("waha", settings=KEEPS)
+    sending.provider.files["/api/files/x.pdf"] = PDF
+    told(sending, session, of_waha(url))
+    with sending.running():
+        until(lambda: reply(sending)["file_problem"] or reply(sending)["attachment_id"])
+    assert (reply(sending)["file_problem"] or "").startswith(problem)
+    assert bool(reply(sending)["attachment_id"]) == (problem == "")
+    assert [each for each in sending.provider.requests if each.path == "/api/sessions"] == []
+
+
+def test_a_private_address_is_not_called(
+    make_app: Callable[..., Application], provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.core.inbound_files.MOST_ATTEMPTS", 1)
+    sending = Sending(make_app(**{**QUICK, "private_addresses": False}), provider)
+    session = sending.session("waha", settings={**KEEPS, "base_url": "http://127.0.0.1:1"})
+    told(sending, session, of_waha("http://169.254.169.254/latest"))
+    with sending.running():
+        until(lambda: reply(sending)["file_problem"])
+    assert reply(sending)["file_problem"].startswith("169.254.169.254 is a private address.")
+
+
+def test_one_that_never_answers_keeps_nobody_elses_file_waiting(sending: Sending) -> None:
+    def silent(request: Request) -> Fault | None:
+        return SILENCE if "/files/slow" in request.path else None
+
+    sending.provider.choose = silent
+    slow = sending.session("waha", settings=KEEPS)
+    quick = sending.session(settings=KEEPS)
+    for number in range(9):
+        path = f"/api/files/slow/{number}.pdf"
+        body = of_waha(path).replace(b"AAAA", f"AA{number}".encode())
+        told(sending, slow, body.replace(b'"/api', b'"http://x/api'))
+    sending.provider.files["/files/4711"] = PICTURE
+    told(sending, quick, picture("4711"))
+    with sending.running():
+        until(
+            lambda: any(each["attachment_id"] for each in sending.client.get("/reply").json["data"])
+        )
+        held = [each for each in sending.provider.requests if "/files/slow" in each.path]
+        assert len(held) == 2
+
+
+def test_a_failure_is_tried_again(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.core.inbound_files._FIRST_WAIT", 10)
+    session = sending.session(settings=KEEPS)
+    sending.provider.files["/files/4711"] = PICTURE
+    failures = [instead(503), instead(500), None]
+
+    def choose(request: Request) -> Fault | None:
+        return failures.pop(0) if request.path == "/files/4711" else None
+
+    sending.provider.choose = choose
+    told(sending, session, picture("4711"))
+    with sending.running():
+        assert kept(sending)["type"] == "jpeg"
+    assert failures == []
+
+
+def test_the_files_of_purged_replies_go_unless_a_broadcast_uses_them(sending: Sending) -> None:
+    session = sending.session(settings=KEEPS)
+    for number in ("1", "2"):
+        sending.provider.files[f"/files/{number}"] = PICTURE
+        told(sending, session, picture(number, f"wamid.{number}"))
+    with sending.running():
+        until(lambda: len(sending.client.get("/attachment").json["data"]) == 2)
+        first, _ = sending.client.get("/attachment").json["data"]
+        sending.await_completed(sending.broadcast([ADA], session, attachments=[first["_id"]]))
+    with sending.crier.database.writing() as db:
+        assert retention.forget_replies(db, before=now_ms() + 1, limit=10) == 2
+    left = sending.client.get("/attachment").json["data"]
+    assert [each["_id"] for each in left] == [first["_id"]]
