@@ -26,7 +26,7 @@ _OUT: Final = select.EPOLLOUT
 _EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 """Edge-triggered: an idle connection that was closed is reported only once."""
 
-_ALL: Final = 8
+_ALL: Final = 2
 """If at least one transfer in this many is ready, a single call processes all of them."""
 
 Failure = tuple[pycurl.Curl, int, str]

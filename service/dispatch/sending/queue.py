@@ -67,7 +67,7 @@ class ClaimedQueue:
             for lane in self._lanes.values():
                 counts[lane.client_id] += len(lane)
             names = {*client_ids}
-            share = self._most // len(names | {*+counts})
+            share = self._most // max(1, len(names | {*+counts}))
             free = self._most - self._count
             return {name: max(0, free, share - counts[name]) for name in names}
 

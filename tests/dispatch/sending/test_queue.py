@@ -313,6 +313,10 @@ def test_the_slower_the_claims_the_more_are_wanted_ahead(
     assert queue.wanted(broadcast()) == 200 - len(queue)
 
 
+def test_an_idle_queue_has_room_for_nobody(queue: ClaimedQueue) -> None:
+    assert queue.rooms([]) == {}
+
+
 def test_never_more_than_two_batches_lie_claimed(queue: ClaimedQueue) -> None:
     """Those that wait for their slots count as well."""
     queue.note_claim(1e9)
