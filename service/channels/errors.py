@@ -38,6 +38,10 @@ class RequestError(PermanentError):
     """The provider refuses the message itself, for every recipient."""
 
 
+class TemplateError(RequestError):
+    """The provider does not send this template now, but may do so again later."""
+
+
 class UnknownCodeError(PermanentError):
     """Refused with an unknown code: because of this recipient, or of the message."""
 

@@ -96,7 +96,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class TemplateNotice:
-    """A change of a template; an empty text: no change. `blocks`: it cannot be used any more."""
+    """A change of a template; an empty text: no change. `blocks`: it cannot be used any more.
+
+    `at` is when the provider said so, in milliseconds of Unix time, 0 where it does not say.
+    """
 
     name: str
     language: str
@@ -104,6 +107,7 @@ class TemplateNotice:
     quality: str = ""
     reason: str = ""
     blocks: bool = False
+    at: int = 0
 
 
 @dataclass(slots=True)

@@ -59,16 +59,23 @@ def page(db: Db, session_id: str, request: paging.PageRequest) -> paging.Page[Te
     return paging.fetch(db, by_name, Template.language, request)
 
 
-def note(db: Db, session_id: str, notice: TemplateNotice, *, now: int) -> None:
-    """Remember what a webhook said of a template."""
+def note(db: Db, session_id: str, notice: TemplateNotice, *, now: int) -> bool:
+    """Remember what a webhook said of a template; return whether it was news.
+
+    What is older than what is known, as webhooks come in any order, changes nothing.
+    """
+    said_at = min(notice.at or now, now)
     key = {"session_id": session_id, "name": notice.name, "language": notice.language}
-    insert_new(db, Template, [{**key, "status": notice.status or "UNKNOWN", "updated_at": now}])
+    insert_new(db, Template, [{**key, "status": notice.status or "UNKNOWN", "updated_at": said_at}])
     template = db.get_one(Template, key, populate_existing=True)
+    if template.updated_at > said_at:
+        return False
     template.status = notice.status or template.status
     template.quality = notice.quality or template.quality
     template.reason = (notice.reason or None) if notice.status else template.reason
-    template.updated_at = now
+    template.updated_at = said_at
     db.flush()
+    return True
 
 
 def check(db: Db, session: Session, template: Mapping[str, Any]) -> None:

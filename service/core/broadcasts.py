@@ -78,10 +78,15 @@ def delete(
 def pause(
     db: Db, client_id: str, broadcast_id: str, *, now: int, within: str | None = None
 ) -> Broadcast:
-    """Stop sending until `resume`; raises ConflictError unless it is sending."""
+    """Stop sending until `resume`; raises ConflictError unless it is sending.
+
+    One that is paused for its template would go on by itself, and does not any more.
+    """
     values = {"status": BroadcastStatus.PAUSED, "reason": "Paused by the client."}
     broadcast = get(db, client_id, broadcast_id, within=within)
-    _move(db, broadcast, BroadcastStatus.SENDING, values, now=now)
+    waits = broadcast.status == BroadcastStatus.PAUSED and broadcast.waits_for
+    expected = BroadcastStatus.PAUSED if waits else BroadcastStatus.SENDING
+    _move(db, broadcast, expected, values, now=now)
     outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_PAUSED, now=now)
     return broadcast
 
@@ -185,7 +190,7 @@ def _move(
     changed = (
         update(Broadcast)
         .where(*guard)
-        .values(**values, updated_at=now, version=Broadcast.version + 1)
+        .values(**values, waits_for=None, updated_at=now, version=Broadcast.version + 1)
         .returning(Broadcast.id)
         .execution_options(synchronize_session=False)
     )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy.orm import Session as Db
 
-from service.core import holding, opt_outs, sent_parts
+from service.core import holding, opt_outs, sent_parts, template_holds
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
 from service.core.revocations import ClaimKey
@@ -26,12 +26,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A reason to stop more than one delivery: of a session or a broadcast, for good or `until`."""
+    """A reason to stop more than one delivery: of a session or a broadcast, for good or `until`.
+
+    `of_template`: until the broadcast's template can be used again.
+    """
 
     reason: str
     session_id: str | None = None
     broadcast_id: str | None = None
     until: int | None = None
+    of_template: bool = False
 
 
 class Decision(NamedTuple):
@@ -87,7 +91,8 @@ def put_on_hold(db: Db, hold: Hold, *, now: int) -> None:
         holding.hold_session(db, hold.session_id, hold.reason, until=hold.until, now=now)
         log.warning("session held", session_id=hold.session_id, reason=hold.reason)
     if hold.broadcast_id:
-        holding.hold_broadcast(db, hold.broadcast_id, hold.reason, now=now)
+        stop = template_holds.hold if hold.of_template else holding.hold_broadcast
+        stop(db, hold.broadcast_id, hold.reason, now=now)
         log.warning("broadcast paused", broadcast_id=hold.broadcast_id, reason=hold.reason)
 
 

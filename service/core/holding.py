@@ -63,12 +63,18 @@ def _release(db: Db, session_id: str, now: int) -> None:
     db.execute(blocked.values(**before, updated_at=now))
 
 
-def hold_broadcast(db: Db, broadcast_id: str, reason: str, *, now: int) -> None:
-    """Pause a broadcast whose message the provider refuses, before all recipients fail."""
+def hold_broadcast(
+    db: Db, broadcast_id: str, reason: str, *, waits_for: str | None = None, now: int
+) -> None:
+    """Pause a broadcast whose message the provider refuses, before all recipients fail.
+
+    `waits_for` is what lets it go on by itself, if anything does.
+    """
     held = update(Broadcast).where(
         Broadcast.id == broadcast_id, Broadcast.status == BroadcastStatus.SENDING
     )
     values = {"status": BroadcastStatus.PAUSED, "reason": reason, "updated_at": now}
+    values["waits_for"] = waits_for
     changed = held.values(**values, version=Broadcast.version + 1).returning(Broadcast.client_id)
     client_id = db.scalar(changed.execution_options(synchronize_session=False))
     if client_id and outbox.wanted(db, client_id, EventType.BROADCAST_HELD):

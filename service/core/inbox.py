@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session as Db
 
-from service.channels.webhooks import Preference, Report, TemplateNotice
-from service.core import approved, holding, identities, opt_outs, people, receipts, replies
+from service.channels.webhooks import Preference, Report
+from service.core import identities, opt_outs, people, receipts, replies, template_holds
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.revocations import ClaimKey
-from service.models import Broadcast, BroadcastStatus, OptOutSource, Session
+from service.models import OptOutSource, Session
 
 
 def store(db: Db, session: Session, report: Report, *, now: int) -> list[ClaimKey]:
@@ -29,7 +29,7 @@ def store(db: Db, session: Session, report: Report, *, now: int) -> list[ClaimKe
     revoked += replies.receive(db, session, report.inbound, now=now)
     revoked += _prefer(db, session, report.preferences, now)
     for notice in report.templates:
-        _heed_template(db, session, notice, now)
+        template_holds.heed(db, session.id, notice, now=now)
     if report.health:
         health = {**(session.health or {}), **report.health}
         known = update(Session).where(Session.id == session.id).values(health=health)
@@ -49,22 +49,3 @@ def _prefer(
         else:
             opt_outs.forget(db, whose, forms)
     return revoked
-
-
-def _heed_template(db: Db, session: Session, notice: TemplateNotice, now: int) -> None:
-    """Remember the state of a template; pause its broadcasts when it cannot be used any more."""
-    approved.note(db, session.id, notice, now=now)
-    if not notice.blocks:
-        return
-    template = Broadcast.content["template"]
-    sending = select(Broadcast.id).where(
-        Broadcast.session_id == session.id,
-        Broadcast.closed_at.is_(None),
-        Broadcast.status == BroadcastStatus.SENDING,
-        template["name"].as_string() == notice.name,
-        template["language"].as_string() == notice.language,
-    )
-    said = f" ({notice.reason})" if notice.reason else ""
-    reason = f"WhatsApp says of the template {notice.name!r}: {notice.status.lower()}{said}."
-    for broadcast_id in db.scalars(sending).all():
-        holding.hold_broadcast(db, broadcast_id, reason, now=now)

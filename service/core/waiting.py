@@ -14,6 +14,7 @@ from service.channels.errors import (
     RequestError,
     RetryableError,
     SendError,
+    TemplateError,
     UnknownCodeError,
 )
 from service.channels.webhooks import Notice, Receipt, ReceiptState
@@ -29,6 +30,7 @@ _KINDS: Final[Mapping[str, type[SendError]]] = {
     "retryable": RetryableError,
     "permanent": PermanentError,
     "request": RequestError,
+    "template": TemplateError,
     "unknown": UnknownCodeError,
     "blocked": BlockedError,
 }

@@ -53,7 +53,8 @@ class Broadcast(Object, Base):
     and `closed_at` is set while that is 0. `replies` counts replies of its recipients. `numbering`
     is the numbering plan for `to`. `countries` counts recipients by country; null: an older version
     made it. `revision` counts how often its message and recipients were replaced. `window`,
-    `opens_at` and `closes_at` are like those of a session.
+    `opens_at` and `closes_at` are like those of a session. `waits_for` is `template` while it is
+    paused for no other reason than that its template cannot be used: `core.template_holds`.
     """
 
     __tablename__ = "broadcasts"
@@ -86,6 +87,7 @@ class Broadcast(Object, Base):
     parts: Mapped[int]
     status: Mapped[str]
     reason: Mapped[str | None]
+    waits_for: Mapped[str | None]
     send_at: Mapped[int | None] = mapped_column(Moment)
     expires_at: Mapped[int] = mapped_column(Moment)
     window: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -17,6 +17,7 @@ class EventType(StrEnum):
     BROADCAST_COMPLETED = "broadcast.completed"
     BROADCAST_PAUSED = "broadcast.paused"
     BROADCAST_HELD = "broadcast.held"
+    BROADCAST_RESUMED = "broadcast.resumed"
     DELIVERY_UPDATED = "delivery.updated"
     REPLY_RECEIVED = "reply.received"
     REPLY_UPDATED = "reply.updated"

@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.conftest import Tenant
+from tests.provider import graph_error, instead
 from tests.sending import PHONE_NUMBER_ID, VERIFY_TOKEN, Sending, sign
 from tests.waiting import until
 from tests.world import ADA, GRACE, numbers
@@ -169,23 +171,86 @@ def test_a_restriction_holds_the_session_until_it_ends(sending: Sending) -> None
     }
 
 
-def test_a_paused_template_pauses_its_broadcasts_with_the_reason(sending: Sending) -> None:
-    session = sending.session()
-    template = {"name": "sale", "language": "en_US"}
-    mine = sending.broadcast([ADA], session, template=template)
-    other = sending.broadcast([ADA], session, template={**template, "language": "fr"})
+SALE = {"name": "sale", "language": "en_US"}
+
+
+def of_template(event: str, at: int = 1739321024, **more: Any) -> bytes:
+    """Return the webhook of what happened to a template at a moment."""
     update = {
-        "event": "PAUSED",
+        "event": event,
         "message_template_id": 1,
-        "message_template_name": "sale",
-        "message_template_language": "en_US",
+        "message_template_name": SALE["name"],
+        "message_template_language": SALE["language"],
         "reason": "NONE",
-        "other_info": {"title": "FIRST_PAUSE", "description": "Paused for 3 hours."},
+        **more,
     }
-    told(sending, session, webhook("message_template_status_update", update, account="7"))
+    entry = webhook("message_template_status_update", update, account="7")
+    return entry.replace(b"1739321024", str(at).encode())
+
+
+PAUSE = {"title": "FIRST_PAUSE", "description": "Paused for 3 hours."}
+
+
+def state(sending: Sending, *broadcasts: str) -> list[str]:
+    return [sending.get(f"/broadcast/{each}")["status"] for each in broadcasts]
+
+
+def test_a_paused_template_pauses_its_broadcasts_until_it_can_be_used_again(
+    sending: Sending,
+) -> None:
+    session = sending.session()
+    mine = sending.broadcast([ADA], session, template=SALE)
+    other = sending.broadcast([ADA], session, template={**SALE, "language": "fr"})
+    by_client = sending.broadcast([ADA], session, template=SALE)
+    sending.client.post(f"/broadcast/{by_client}/pause")
+    kept = sending.broadcast([ADA], session, template=SALE)
+    told(sending, session, of_template("PAUSED", other_info=PAUSE))
     paused = sending.get(f"/broadcast/{mine}")
-    assert (paused["status"], sending.get(f"/broadcast/{other}")["status"]) == ("paused", "sending")
-    assert "'sale': paused (Paused for 3 hours.)" in paused["reason"]
+    assert state(sending, mine, other, kept) == ["paused", "sending", "paused"]
+    assert paused["reason"] == (
+        "WhatsApp says of the template 'sale': paused (Paused for 3 hours.). It goes on by itself"
+        " when WhatsApp says that the template can be used again."
+    )
+    assert sending.client.post(f"/broadcast/{kept}/pause").status_code == 200
+    told(sending, session, of_template("LOCKED"))
+    assert state(sending, mine) == ["paused"]
+    told(sending, session, of_template("APPROVED"))
+    assert state(sending, mine, by_client, kept) == ["sending", "paused", "paused"]
+    assert sending.get(f"/broadcast/{mine}")["reason"] is None
+
+
+def test_what_is_said_of_a_template_counts_in_the_order_in_which_it_happened(
+    sending: Sending,
+) -> None:
+    session = sending.session()
+    broadcast_id = sending.broadcast([ADA], session, template=SALE)
+    told(sending, session, of_template("PAUSED", at=2_000))
+    told(sending, session, of_template("APPROVED", at=1_000))
+    assert state(sending, broadcast_id) == ["paused"]
+    unpaused = {"title": "UNPAUSE", "description": "Unpaused."}
+    told(sending, session, of_template("UNLOCKED", at=3_000, other_info=unpaused))
+    told(sending, session, of_template("PAUSED", at=2_500))
+    assert state(sending, broadcast_id) == ["sending"]
+
+
+def test_a_template_that_was_refused_is_looked_for_in_the_list(sending: Sending) -> None:
+    callback = {"url": "https://1.1.1.1/hook", "events": ["broadcast.resumed"]}
+    path = f"/callback/{sending.client.make('/callback', **callback)['_id']}/event"
+    account = {"business_account_id": ACCOUNT}
+    session = sending.session(settings=account, concurrency=1)
+    sending.provider.templates = [{**SALE, "status": "APPROVED"}]
+    error = graph_error(132015, "Template is paused", "Paused for low quality.")
+    sending.provider.then(instead(400, error))
+    with sending.running():
+        broadcast_id = sending.broadcast([ADA, GRACE], session, template=SALE)
+        sending.await_state(f"/broadcast/{broadcast_id}", lambda shown: shown["reason"])
+        assert "It goes on by itself" in sending.get(f"/broadcast/{broadcast_id}")["reason"]
+        with sending.crier.database.writing() as db:
+            db.execute(text("UPDATE sessions SET templates_at = 0"))
+        sending.await_completed(broadcast_id)
+        (event,) = sending.client.get(path).json["data"]
+    assert event["type"] == "broadcast.resumed"
+    assert [each["code"] for each in sending.deliveries(broadcast_id)] == ["132015", None]
 
 
 def test_the_price_class_of_a_message_is_kept(sending: Sending) -> None:
@@ -345,7 +410,7 @@ def test_templates_are_listed_from_the_provider_and_kept(sending: Sending) -> No
     assert (refused.status_code, "business_account_id" in refused.text) == (502, True)
 
 
-def text(words: str) -> dict[str, str]:
+def words_of(words: str) -> dict[str, str]:
     return {"type": "text", "text": words}
 
 
@@ -371,7 +436,7 @@ IMAGE = {"type": "image", "image": {"link": "https://a.example/a.png"}}
             {
                 "name": "plain",
                 "language": "en_US",
-                "components": [{"type": "body", "parameters": [text("x")]}],
+                "components": [{"type": "body", "parameters": [words_of("x")]}],
             },
             "components",
             "The body takes 0 parameters; 1",
@@ -395,8 +460,8 @@ def test_a_template_with_its_parameters_is_taken(sending: Sending) -> None:
     session = sending.session(settings={"business_account_id": ACCOUNT})
     components = [
         {"type": "header", "parameters": [IMAGE]},
-        {"type": "body", "parameters": [text("Ada"), text("5 %")]},
-        {"type": "button", "sub_type": "url", "index": "0", "parameters": [text("x")]},
+        {"type": "body", "parameters": [words_of("Ada"), words_of("5 %")]},
+        {"type": "button", "sub_type": "url", "index": "0", "parameters": [words_of("x")]},
     ]
     template = {"name": "sale", "language": "en_US", "components": components}
     assert sending.broadcast([ADA], session, template=template)

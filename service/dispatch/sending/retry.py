@@ -12,6 +12,7 @@ from service.channels.errors import (
     RequestError,
     RetryableError,
     SendError,
+    TemplateError,
     UncertainError,
     UnknownCodeError,
 )
@@ -109,7 +110,11 @@ def judge(  # noqa: PLR0913 - the case, the rules, the clock and randomness
             rest = hold.until or now + _ms(_CLOSED_DOOR_WAIT)
             return Decision(case.ended(DeliveryStatus.QUEUED, error, tried=0, due_at=rest), hold)
         case RequestError():
-            hold = Hold(storable(error.reason), broadcast_id=delivery.broadcast_id)
+            hold = Hold(
+                storable(error.reason),
+                broadcast_id=delivery.broadcast_id,
+                of_template=isinstance(error, TemplateError),
+            )
             return Decision(case.ended(DeliveryStatus.FAILED, error), hold)
         case PermanentError():
             failed = Decision(case.ended(DeliveryStatus.FAILED, error))

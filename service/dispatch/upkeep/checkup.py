@@ -1,20 +1,22 @@
-"""The checkup: checks periodically whether blocked sessions can send again."""
+"""The checkup: checks periodically whether blocked sessions and templates can be used again."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
 from service.config import Settings
-from service.core import holding
+from service.core import holding, template_holds
 from service.core.accounts import Accounts
-from service.database import Database
-from service.dispatch.upkeep import checks
+from service.database import Database, now_ms
+from service.dispatch.upkeep import checks, listing
 from service.dispatch.upkeep.relapses import Relapses
+from service.errors import ProviderError
 from service.models import Session
 
 log = structlog.get_logger(__name__)
@@ -51,7 +53,17 @@ class Checkup:
         random.shuffle(sessions)
         while sessions and self.clock() < began + _LONGEST_TURN:
             self._check(sessions.pop())
+        self._list_templates(began)
         return self.settings.check_interval
+
+    def _list_templates(self, began: float) -> None:
+        """Ask about the templates that broadcasts wait for: a webhook may not tell."""
+        with self.database.reading() as db:
+            sessions = [*template_holds.outdated(db, now=now_ms())]
+        while sessions and self.clock() < began + _LONGEST_TURN:
+            with suppress(ProviderError):
+                listing.refresh(self.accounts, self.database, sessions.pop())
+                self.on_ready()
 
     def _check(self, session: Session) -> None:
         if checks.check(self.accounts, self.database, session) is None:

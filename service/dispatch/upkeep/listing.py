@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.channels.errors import SendError
-from service.core import approved, audit
+from service.core import approved, audit, template_holds
 from service.core.accounts import Accounts
 from service.core.vault import SealedError
 from service.database import Database, now_ms
@@ -30,3 +30,4 @@ def refresh(
     # What is kept of a provider's answer is nobody's action.
     with audit.doing(None), database.writing() as db:
         approved.replace(db, session.id, found, now=now_ms())
+        template_holds.release(db, session.id, now=now_ms())

@@ -17,6 +17,7 @@ from service.channels.errors import (
     RequestError,
     RetryableError,
     SendError,
+    TemplateError,
     UncertainError,
     UnknownCodeError,
 )
@@ -30,6 +31,7 @@ class Meaning(Enum):
     TRANSIENT = "a temporary error at Meta"
     RECIPIENT = "this recipient cannot be reached"
     REQUEST = "the message is refused for every recipient"
+    TEMPLATE = "the template cannot be used until Meta says that it can"
     ACCOUNT = "the account cannot send until somebody fixes it"
     UNKNOWN = "the code is not in this table"
 
@@ -43,9 +45,10 @@ _CODES: Final[dict[Meaning, tuple[int, ...]]] = {
         *(131020, 131041, 131201, 131207, 131208),  # groups
     ),
     Meaning.REQUEST: (
-        *(100, 131008, 131009, 131051, 131063, *range(132000, 132017), 132018, 132068),
+        *(100, 131008, 131009, 131051, 131063, *range(132000, 132015), 132018, 132068),
         139200,  # Direct Send is blocked; other messages still work
     ),
+    Meaning.TEMPLATE: (132015, 132016),
     Meaning.ACCOUNT: (
         *(0, 3, 10, 33, 104, 190, *range(200, 300), 368, 803),
         *(131005, 131031, 131037, 131042, 131045, 133010, 133016),
@@ -134,8 +137,9 @@ def meaning(error: Mapping[str, Any], *, status: int = 0, wait: float = 0.0) -> 
             return BlockedError(reason, code=code, wait=wait or None)
         case Meaning.RECIPIENT:
             return PermanentError(reason, code=code, opted_out=number == OPTED_OUT)
-        case Meaning.REQUEST:
-            return RequestError(reason, code=code)
+        case Meaning.REQUEST | Meaning.TEMPLATE as meant:
+            kind = TemplateError if meant is Meaning.TEMPLATE else RequestError
+            return kind(reason, code=code)
         case Meaning.UNKNOWN:
             return UnknownCodeError(reason, code=code)
 

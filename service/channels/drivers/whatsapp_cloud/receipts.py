@@ -65,7 +65,7 @@ def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
                     _read_value(report, change.get("value"), settings, _OF_NUMBER[word])
                 elif is_mine and word in _OF_ACCOUNT:
                     for value in report.objects(change.get("value")):
-                        _OF_ACCOUNT[word](report, value)
+                        _OF_ACCOUNT[word](report, value, updates.moment(entry.get("time")))
     return report
 
 

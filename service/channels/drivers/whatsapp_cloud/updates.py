@@ -27,11 +27,20 @@ _BLOCKING: Final = frozenset(
 )
 """The states in which a template cannot be used."""
 
-_USABLE: Final = {"REINSTATED": "APPROVED", "FLAGGED": "APPROVED"}
-"""The states that some events lead to; a flagged template can still be sent."""
+_LEADS_TO: Final = {
+    "REINSTATED": "APPROVED",
+    "UNPAUSED": "APPROVED",
+    "FLAGGED": "APPROVED",  # it can still be sent
+    "LOCKED": "",
+    "UNLOCKED": "",  # whether it can be edited
+}
+"""The states that events lead to which are no states themselves."""
+
+_UNPAUSED: Final = "UNPAUSE"
+"""The title of what is said of a template that is locked no longer."""
 
 
-def read_account(report: Report, value: Mapping[str, Any]) -> None:
+def read_account(report: Report, value: Mapping[str, Any], _at: int) -> None:
     """Read an `account_update`: a restriction until a date, a ban, or its end."""
     event = str(value.get("event") or "")
     ban = value.get("ban_info")
@@ -66,7 +75,7 @@ def _read_restriction(report: Report, restriction: Mapping[str, Any]) -> None:
     report.words.append(Notice(BlockedError(reason, code="restricted", wait=wait)))
 
 
-def read_quality(report: Report, value: Mapping[str, Any]) -> None:
+def read_quality(report: Report, value: Mapping[str, Any], _at: int) -> None:
     """Read a `phone_number_quality_update`: the number's quality, and how many it may write to."""
     news = {
         "number": value.get("display_phone_number"),
@@ -76,31 +85,45 @@ def read_quality(report: Report, value: Mapping[str, Any]) -> None:
     report.health |= {name: str(said)[:100] for name, said in news.items() if said}
 
 
-def read_template(report: Report, value: Mapping[str, Any]) -> None:
-    """Read a `message_template_status_update`."""
+def read_template(report: Report, value: Mapping[str, Any], at: int) -> None:
+    """Read a `message_template_status_update` of a moment in milliseconds of Unix time."""
     event = str(value.get("event") or "").upper()
     other = value.get("other_info")
-    detail = other.get("description") if isinstance(other, Mapping) else None
+    other = other if isinstance(other, Mapping) else {}
+    detail = other.get("description")
+    if other.get("title") == _UNPAUSED:
+        event = "UNPAUSED"
     said = value.get("reason")
     reason = str(detail or (said if said not in {None, "NONE"} else "") or "")
     _note(
         report,
         value,
-        status=_USABLE.get(event, event),
+        status=_LEADS_TO.get(event, event),
         reason=reason,
         blocks=event in _BLOCKING,
+        at=at,
     )
 
 
-def read_template_quality(report: Report, value: Mapping[str, Any]) -> None:
+def read_template_quality(report: Report, value: Mapping[str, Any], at: int) -> None:
     """Read a `message_template_quality_update`."""
-    _note(report, value, quality=str(value.get("new_quality_score") or ""))
+    _note(report, value, quality=str(value.get("new_quality_score") or ""), at=at)
 
 
 def _note(report: Report, value: Mapping[str, Any], **news: Any) -> None:
     name, language = value.get("message_template_name"), value.get("message_template_language")
     if isinstance(name, str) and isinstance(language, str) and name and language:
         report.templates.append(TemplateNotice(name, language, **news))
+
+
+def moment(said: object) -> int:
+    """Return a moment of Unix seconds, or of milliseconds, in milliseconds; 0 for anything else."""
+    try:
+        number = float(str(said))
+    except ValueError:
+        return 0
+    seconds = number / 1000 if number > _MOST_SECONDS else number
+    return int(seconds * 1000) if 0 < seconds < _MOST_SECONDS else 0
 
 
 def _seconds(said: object) -> float | None:
