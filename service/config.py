@@ -79,6 +79,26 @@ class Settings:
     max_text_chars: int = setting(4096, "Longest text of a message, in characters")
     max_message_bytes: int = setting(65_536, "Largest message as JSON")
     max_attachments: int = setting(10, "Most attachments of one message")
+    limit_requests: int = setting(200, "Requests a second of a client")
+    limit_burst: int = setting(1_000, "Requests of a client at once")
+    limit_recipients: int = setting(10_000_000, "Recipients a day of a client's broadcasts")
+    limit_bytes: int = setting(
+        20 * 1024 * MIB, "Attachments, contacts, messages and recipients that a client stores"
+    )
+    limit_broadcasts: int = setting(1_000, "Unfinished broadcasts of a client")
+    limit_sessions: int = setting(100, "Sessions of a client")
+    limit_contacts: int = setting(1_000_000, "Contacts of a client")
+    limit_groups: int = setting(1_000, "Groups of a client")
+    limit_members: int = setting(2_000_000, "Contacts in all groups of a client together")
+    limit_attachments: int = setting(10_000, "Attachments of a client")
+    limit_callbacks: int = setting(20, "Callbacks of a client")
+    limit_tokens: int = setting(100, "Valid tokens of a client")
+    limit_opt_outs: int = setting(
+        1_000_000, "Opt-outs that a client adds; those by keyword are never refused"
+    )
+    sign_in_failures: int = setting(
+        30, "Wrong tokens a minute from one address, in the API and the console"
+    )
     dispatch: str = setting(
         "threads",
         "`threads`: this process also sends; `off`: it only accepts; `procrastinate`: it only"
@@ -190,6 +210,11 @@ class Settings:
     def ledgers_dir(self) -> Path:
         """Return the folder in which the dispatchers of this machine note what is under way."""
         return self.data_dir.resolve() / "ledgers"
+
+    @property
+    def rates_dir(self) -> Path:
+        """Return the folder in which the processes of this machine count requests."""
+        return self.data_dir.resolve() / "rates"
 
     @property
     def metrics_dir(self) -> Path:

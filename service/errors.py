@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -44,6 +45,7 @@ class UnauthorisedError(ServiceError):
             f'Bearer realm="crier", error="{problem}"' if problem else 'Bearer realm="crier"'
         )
         super().__init__(message, headers={"WWW-Authenticate": challenge})
+        self.problem = problem
 
 
 class ForbiddenError(ServiceError):
@@ -107,6 +109,46 @@ class StaleVersionError(ConflictError):
 
 class InUseError(ConflictError):
     """An unfinished broadcast still uses this object."""
+
+
+class LimitError(ConflictError):
+    """A limit of this client is reached."""
+
+    def __init__(
+        self, limit: str, message: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """`limit` is the name of the limit."""
+        super().__init__(message, errors={limit: [message]}, headers=dict(headers or {}))
+        self.limit = limit
+
+
+class SizeLimitError(LimitError):
+    """More than a limit of this client has room for."""
+
+    status = 413
+
+
+class RateLimitError(LimitError):
+    """Too many of these in a time."""
+
+    status = 429
+
+    def __init__(self, limit: str, message: str, *, quota: int, window: int, wait: int) -> None:
+        """`quota` is allowed in `window` seconds, and something again after `wait` seconds."""
+        wait = max(1, wait)
+        fields = rate_limit_fields(limit, quota=quota, window=window, left=0, wait=wait)
+        super().__init__(limit, message, headers={"Retry-After": str(wait), **fields})
+
+
+def rate_limit_fields(
+    limit: str, *, quota: int, window: int, left: int, wait: int | None = None
+) -> dict[str, str]:
+    """Return the fields of draft-ietf-httpapi-ratelimit-headers-10; times are in seconds."""
+    later = "" if wait is None else f";t={wait}"
+    return {
+        "RateLimit-Policy": f'"{limit}";q={quota};w={window}',
+        "RateLimit": f'"{limit}";r={left}{later}',
+    }
 
 
 class TooLargeError(ServiceError):

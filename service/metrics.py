@@ -97,6 +97,10 @@ class Meters:
             "crier_database_connections_in_use", "Connections taken from the pools",
             multiprocess_mode="livesum", registry=registry,
         )  # fmt: skip
+        self._refused = Counter(
+            "crier_refusals", "Requests refused because of a limit of a client or an address",
+            ["limit"], registry=registry,
+        )  # fmt: skip
         self._requests = Counter(
             "crier_requests", "Requests answered", ["method", "route", "status"],
             registry=registry,
@@ -183,6 +187,10 @@ class Meters:
         """Count an answer; `route` is a URL rule, because paths are unbounded."""
         self._requests.labels(method, route, status).inc()
         self._request.labels(method, route).observe(seconds)
+
+    def refused(self, limit: str) -> None:
+        """Count a request that a limit refuses."""
+        self._refused.labels(limit).inc()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the sums over all processes of this machine, as the client library reads them."""

@@ -9,8 +9,11 @@ from sqlalchemy import Engine, inspect, text
 
 from service import MIGRATIONS, logs
 from service.config import Settings
-from service.core import audit, keys
+from service.core import audit, keys, shared_rates, usages
 from service.core.accounts import Accounts
+from service.core.allowances import Allowances, Lender
+from service.core.rate_table import RateTable
+from service.core.rates import DrawResult, Rate
 from service.core.storage import Storage
 from service.core.vault import Vault
 from service.database import Database
@@ -30,6 +33,8 @@ class Crier:
     vault: Vault
     accounts: Accounts
     dispatcher: Dispatcher
+    requests: Allowances
+    failures: Allowances
 
 
 def build(settings: Settings) -> Crier:
@@ -37,9 +42,27 @@ def build(settings: Settings) -> Crier:
     logs.configure(settings)
     database, vault = Database(settings), Vault(settings)
     database.listen(audit.LISTENERS)
+    database.listen(usages.listeners(settings))
     accounts = Accounts(settings, vault, partial(StoredMediaIds, database))
     dispatcher = Dispatcher(settings, database, accounts)
-    return Crier(settings, database, Storage(settings), vault, accounts, dispatcher)
+    requests, failures = (
+        Allowances(RateTable(settings.rates_dir / name), _lender(database, name))
+        for name in ("requests", "failures")
+    )
+    storage = Storage(settings)
+    return Crier(settings, database, storage, vault, accounts, dispatcher, requests, failures)
+
+
+def _lender(database: Database, name: str) -> Lender | None:
+    """Return what lends to this machine; an SQLite database has no other machines."""
+    if database.is_sqlite:
+        return None
+
+    def lend(key: str, rate: Rate) -> DrawResult:
+        with audit.doing(None), database.writing() as db:
+            return shared_rates.lend(db, f"{name} {key}", rate)
+
+    return lend
 
 
 def migration_problem(engine: Engine) -> str:

@@ -74,6 +74,22 @@ def scopes_of(crier: Crier, secret: str) -> set[Scope]:
 # Clients
 
 
+def test_a_client_gets_limits_of_its_own_and_loses_them(flask: Flask) -> None:
+    flask("client", "create", "acme")
+    told = printed(flask("client", "limits", "acme"))
+    assert "requests: 200 (LIMIT_REQUESTS)" in told
+    assert "sessions: 1 of 100 (LIMIT_SESSIONS)" in told
+    told = printed(flask("client", "limits", "acme", "--sessions", "7", "--opt-outs", "9"))
+    assert "sessions: 1 of 7 (its own)" in told
+    assert "opt_outs: 0 of 9 (its own)" in told
+    assert "sessions: 1 of 7" in printed(flask("client", "limits", "acme"))
+    told = printed(flask("client", "limits", "acme", "--default", "--groups", "3"))
+    assert "sessions: 1 of 100 (LIMIT_SESSIONS)" in told
+    assert "groups: 0 of 3 (its own)" in told
+    assert flask("client", "limits", "acme", "--groups", "0").exit_code == 2
+    assert flask("client", "limits", "nobody").exit_code == 1
+
+
 def test_a_new_client_can_try_the_sandbox_at_once(flask: Flask, crier: Crier) -> None:
     said = printed(flask("client", "create", "Acme"))
     with crier.database.reading() as db:

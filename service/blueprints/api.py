@@ -31,8 +31,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 GUIDE = [aliases.TAG]
 """The tags of an operation at one of the guide's routes."""
 
-_OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 503)
-"""Errors that can happen before a view runs: body, token, session, database."""
+_OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 429, 503)
+"""Errors that can happen before a view runs: body, token, session, rate, database."""
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not annotated

@@ -6,10 +6,10 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import address, caller, crier, within
 from service.blueprints.requests import request
 from service.core import attachments
-from service.core.attachments import SharedError
+from service.core.attachments import SharedError, StoredFile
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
-from service.errors import InUseError
+from service.errors import InUseError, LimitError
 from service.models import Attachment
 from service.schemas.attachments import AttachmentSchema, DataUrlSchema, UploadSchema
 from service.schemas.base import Shown
@@ -20,6 +20,7 @@ blueprint = Blueprint("attachments", __name__, description="Files to send with m
 @blueprint.post("/attachment", "createAttachment")
 @blueprint.uploads(UploadSchema, DataUrlSchema)
 @blueprint.scope(Scope.SEND, by_session=True)
+@blueprint.raises(LimitError)
 @blueprint.answers(201, AttachmentSchema, "Attachment created successfully!")
 def create() -> Shown:
     """Upload a file, as a form or as a data URL in JSON.
@@ -30,8 +31,7 @@ def create() -> Shown:
     """
     upload = request.upload
     stored = attachments.store(crier().storage, upload.file, upload.filename)
-    with crier().database.writing() as db:
-        return _shown(attachments.create(db, caller().client_id, stored, within=within()))
+    return _shown(keep(stored, within=within()))
 
 
 @blueprint.get("/attachment", "listAttachments")
@@ -63,6 +63,16 @@ def delete(attachment_id: str) -> Shown:
         attachment = attachments.delete(db, caller().client_id, attachment_id, within=within())
     crier().storage.remove(attachments.file_of(attachment))
     return _shown(attachment)
+
+
+def keep(stored: StoredFile, *, within: str | None = None) -> Attachment:
+    """Create the caller's attachment of a stored file; if that fails, remove the file."""
+    try:
+        with crier().database.writing() as db:
+            return attachments.create(db, caller().client_id, stored, within=within)
+    except BaseException:
+        crier().storage.remove(stored.file)
+        raise
 
 
 def _shown(attachment: Attachment) -> Shown:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import g
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from service.blueprints import limiting
 from service.blueprints.context import crier
 from service.blueprints.requests import Request
 from service.core import sessions, tokens
@@ -33,8 +34,22 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
     Raises UnauthorisedError without a valid token, ForbiddenError without the scope,
     SessionTokenError, UnknownSessionError, InvalidError, and the errors of an unreadable body.
     Tokens outside the body are checked before the body is read; a token in the body before the
-    body is parsed or a file in it is stored.
+    body is parsed or a file in it is stored. A wrong token counts against the caller's address, but
+    a valid one is taken from every address. Raises RateLimitError for too many of either.
     """
+    try:
+        callers = _callers(request)
+    except UnauthorisedError as error:
+        if error.problem:
+            limiting.note_failure()
+        raise
+    g.caller = replace(tokens.join(callers), token_id=tokens.used(callers, scope))
+    g.within = _reach(g.caller, scope, by_session=by_session)
+    g.session_id = _session(g.caller, _named(request))
+
+
+def _callers(request: Request) -> list[Caller]:
+    """Return the caller of each token of a request; there is at least one."""
     outside = [secret for secret in (_bearer(request), *_query(request, "access_token")) if secret]
     callers = [_verify(secret) for secret in dict.fromkeys(outside)]
     request.is_trusted = bool(callers)
@@ -45,9 +60,7 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
         callers.append(_verify(inside))
     if not callers:
         raise UnauthorisedError
-    g.caller = replace(tokens.join(callers), token_id=tokens.used(callers, scope))
-    g.within = _reach(g.caller, scope, by_session=by_session)
-    g.session_id = _session(g.caller, _named(request))
+    return callers
 
 
 def _reach(caller: Caller, scope: Scope, *, by_session: bool) -> str | None:
@@ -85,8 +98,11 @@ def _inside(request: Request) -> str:
 
 
 def _verify(secret: str) -> Caller:
+    """Return the caller of a token whose client may make another request."""
     with crier().database.reading() as db:
-        return tokens.verify(db, secret, now_ms())
+        caller = tokens.verify(db, secret, now_ms())
+    limiting.admit(caller)
+    return caller
 
 
 def _bearer(request: Request) -> str:

@@ -10,9 +10,9 @@ from flask import Response
 from service import spreadsheets
 from service.blueprints import lists
 from service.blueprints.context import caller, crier
-from service.core import contact_exports, contacts, imports
+from service.core import contact_exports, contacts, imports, usages
 from service.core.numbering import Numbering
-from service.database import Database
+from service.database import Database, now_ms
 from service.lists.tables import Table
 from service.models import Contact
 from service.schemas.contacts import MIMETYPES, Format
@@ -23,10 +23,13 @@ _COLUMNS: Final = ("number", "name", "other_numbers", "emails", "organisation", 
 def store(table: Table, numbering: Numbering, tags: Sequence[str]) -> dict[str, Any]:
     """Store the contacts of a list, and return what became of its rows.
 
-    Raises InvalidError under `contacts`.
+    Raises InvalidError under `contacts`, and LimitError.
     """
     with lists.told("contacts"):
         found = imports.read(table, numbering, tags)
+    with crier().database.reading() as db:
+        wanted = imports.amounts(db, caller().client_id, found)
+        usages.foresee(db, caller().client_id, crier().settings, now=now_ms(), **wanted)
     written = imports.Written()
     for cards in imports.batches(found):
         with crier().database.writing() as db:

@@ -16,7 +16,7 @@ from service.blueprints.requests import ListForm
 from service.core import contacts, groups, numbers, vcard
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
-from service.errors import InvalidError, StaleVersionError
+from service.errors import InvalidError, LimitError, StaleVersionError
 from service.models import Contact
 from service.schemas import wordings
 from service.schemas.base import Shown
@@ -42,6 +42,7 @@ IMPORT = ListForm(document="import", file="contacts")
 @blueprint.post("/contact", "createContact")
 @blueprint.scope(Scope.SEND)
 @blueprint.takes(NewContactSchema)
+@blueprint.raises(LimitError)
 @blueprint.answers(201, ContactSchema, "Contact created successfully!")
 def create(body: dict[str, Any]) -> Shown:
     """Store a contact."""
@@ -66,6 +67,7 @@ def index(page: PageRequest) -> Page[Shown]:
 @blueprint.takes_list(IMPORT, ImportFormSchema)
 @blueprint.scope(Scope.SEND)
 @blueprint.takes(ImportSchema)
+@blueprint.raises(LimitError)
 @blueprint.answers(200, ImportedSchema, "Contact imported successfully!")
 def import_(body: dict[str, Any]) -> dict[str, Any]:
     """Store the people of a file as contacts; those who are there by their number are added to.

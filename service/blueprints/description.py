@@ -29,10 +29,10 @@ _DESCRIPTIONS = {
     503: "The database or another part of the service is not available.",
 }
 _HEADERS = {
-    401: "WWW-Authenticate",
-    403: "WWW-Authenticate",
-    429: "Retry-After",
-    503: "Retry-After",
+    401: ("WWW-Authenticate",),
+    403: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
 }
 
 
@@ -82,8 +82,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it is not annotated
         for status, description in _DESCRIPTIONS.items():
             content = {"application/json": {"schema": FailureSchema}}
             response: dict[str, Any] = {"description": description, "content": content}
-            if header := _HEADERS.get(status):
-                response["headers"] = {header: {"schema": {"type": "string"}}}
+            if named := _HEADERS.get(status):
+                response["headers"] = {name: {"schema": {"type": "string"}} for name in named}
             self.spec.components.response(HTTPStatus(status).name, response, lazy=True)
 
     def _register_pagination_header(self) -> None:

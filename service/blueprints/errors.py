@@ -20,11 +20,13 @@ from service.database import OUT_OF_REACH, lacks_tables
 from service.errors import (
     BusyError,
     FullDiskError,
+    LimitError,
     NotMigratedError,
     ServiceError,
     StaleVersionError,
     UnreadableBodyError,
 )
+from service.metrics import meters
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,8 @@ def http_error(error: HTTPException) -> Response:
 
 
 def _service_error(error: ServiceError) -> Response:
+    if isinstance(error, LimitError):
+        meters.refused(error.limit)
     return failure(error.status, error.message, error.errors, error.headers)
 
 

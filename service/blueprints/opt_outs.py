@@ -18,7 +18,7 @@ from service.core.opt_outs import Imported, Row
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.database import now_ms
-from service.errors import BusyError, InvalidError
+from service.errors import BusyError, InvalidError, LimitError
 from service.schemas.base import Shown, show_moment
 from service.schemas.opt_outs import (
     NewOptOutSchema,
@@ -32,7 +32,7 @@ from service.schemas.opt_outs import (
 
 blueprint = Blueprint("opt-outs", __name__, description="People who want no more messages")
 
-_MOST_IMPORTED = 100_000
+MOST_IMPORTED = 100_000
 _COLUMNS = ("recipient", "session_id", "since", "source")
 _CREATED = "Opt-out created successfully!"
 _FETCHED = "Opt-out fetched successfully!"
@@ -43,7 +43,7 @@ _IMPORTED = "Opt-outs imported successfully!"
 @blueprint.post("/session/<id:session_id>/opt-out", "createOptOut")
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.takes(NewOptOutSchema)
-@blueprint.raises(BusyError)
+@blueprint.raises(BusyError, LimitError)
 @blueprint.answers(201, OptOutSchema, _CREATED)
 def create(body: dict[str, Any], session_id: str) -> Shown:
     """Add an opt-out: this session sends nothing more to that person.
@@ -74,7 +74,7 @@ def delete(session_id: str, recipient: str) -> Shown:
 @blueprint.post("/session/<id:session_id>/opt-out/import", "importOptOuts")
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.takes(OptOutImportSchema)
-@blueprint.raises(BusyError)
+@blueprint.raises(BusyError, LimitError)
 @blueprint.answers(200, OptOutImportedSchema, _IMPORTED)
 def bring(body: dict[str, Any], session_id: str) -> Imported:
     """Leave up to 100,000 people out of what this session sends."""
@@ -84,7 +84,7 @@ def bring(body: dict[str, Any], session_id: str) -> Imported:
 @blueprint.post("/opt-out", "createClientOptOut")
 @blueprint.scope(Scope.ADMIN)
 @blueprint.takes(NewOptOutSchema)
-@blueprint.raises(BusyError)
+@blueprint.raises(BusyError, LimitError)
 @blueprint.answers(201, OptOutSchema, _CREATED)
 def create_for_client(body: dict[str, Any]) -> Shown:
     """Leave somebody out of whatever your sessions send, now and later."""
@@ -111,7 +111,7 @@ def delete_for_client(recipient: str) -> Shown:
 @blueprint.post("/opt-out/import", "importClientOptOuts")
 @blueprint.scope(Scope.ADMIN)
 @blueprint.takes(OptOutImportSchema)
-@blueprint.raises(BusyError)
+@blueprint.raises(BusyError, LimitError)
 @blueprint.answers(200, OptOutImportedSchema, _IMPORTED)
 def bring_for_client(body: dict[str, Any]) -> Imported:
     """Leave up to 100,000 people out of whatever your sessions send."""
@@ -169,9 +169,9 @@ def _delete(session_id: str | None, recipient: str) -> Shown:
 
 
 def _bring(session_id: str | None, given: entries.Given) -> Imported:
-    people = recipients.read(_first_column(given), most=_MOST_IMPORTED)
-    if people.count > _MOST_IMPORTED:
-        reason = f"Has more than {_MOST_IMPORTED:,} entries: import them in several requests."
+    people = recipients.read(_first_column(given), most=MOST_IMPORTED)
+    if people.count > MOST_IMPORTED:
+        reason = f"Has more than {MOST_IMPORTED:,} entries: import them in several requests."
         raise InvalidError(errors={"recipients": [reason]})
     with crier().database.writing_much() as db:
         whose = opt_outs.owner(db, caller().client_id, session_id)

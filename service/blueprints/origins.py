@@ -15,7 +15,9 @@ from service.blueprints.requests import request
 _ACCEPTED = "Authorization, Content-Type, Idempotency-Key, X-Refresh, X-Request-Id"
 """Headers that a page may send. The guide's client sends `x-refresh`."""
 
-_EXPOSED = "Link, Retry-After, WWW-Authenticate, X-Pagination, X-Request-Id"
+_EXPOSED = (
+    "Link, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Pagination, X-Request-Id"
+)
 _SECONDS = "600"
 """Seconds for which a browser may cache a preflight; Chromium's limit."""
 

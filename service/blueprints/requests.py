@@ -36,10 +36,10 @@ _TOKEN = re.compile(
 _MOST_TOKENS = 4
 """A session's settings may have a field of this name too. No valid request has more."""
 
-_MOST_SEARCHED = 4 * 1024 * 1024
+MOST_SEARCHED = 4 * 1024 * 1024
 """The most bytes of a body, unpacked, in which a token is looked for."""
 
-_HEAD = 64 * 1024
+HEAD = 64 * 1024
 """The bytes at the start of a form with a file in which a token is looked for."""
 
 _MOST_PARTS = 16
@@ -144,7 +144,7 @@ class Request(flask.Request):
         limit = settings.max_body_bytes
         if self.is_upload:
             limit = settings.max_attachment_bytes * 4 // 3 + _FORM_OVERHEAD  # in base64
-        return min(limit, _MOST_SEARCHED) if self._is_searched else limit
+        return min(limit, MOST_SEARCHED) if self._is_searched else limit
 
     @cached_property
     def raw(self) -> bytes:
@@ -175,12 +175,12 @@ class Request(flask.Request):
     def _head(self) -> bytes:
         """The start of a form with a file; it stays in the stream."""
         self.max_content_length = crier().settings.max_attachment_bytes + _FORM_OVERHEAD
-        return self._ahead.peek(_HEAD)
+        return self._ahead.peek(HEAD)
 
     @cached_property
     def _ahead(self) -> io.BufferedReader:
         """The body as a stream that can be looked at before it is read."""
-        return io.BufferedReader(cast("io.RawIOBase", self.stream), _HEAD)
+        return io.BufferedReader(cast("io.RawIOBase", self.stream), HEAD)
 
     def _read_form(self) -> dict[str, Any]:
         limit = crier().settings.max_attachment_bytes

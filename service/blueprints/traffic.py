@@ -10,6 +10,7 @@ from flask import Flask, Response, g
 from werkzeug.http import http_date
 
 from service import ids
+from service.blueprints import limiting
 from service.blueprints.context import known_caller
 from service.blueprints.requests import request
 from service.core import tokens
@@ -41,6 +42,7 @@ def _finish(response: Response) -> Response:
     request.drain()
     response.headers["X-Request-Id"] = g.request_id
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    limiting.show_allowance(response)
     if caller is not None:
         response.headers.setdefault("Cache-Control", "no-store")
         _warn_of_expiry(response, caller.expires_at)

@@ -148,7 +148,7 @@ def texts(said: Mapping[str, Any], *names: str) -> dict[str, str]:
     return {name: said[name] for name in names if isinstance(said.get(name), str)}
 
 
-_MOST_BRACKETS: Final = 100_000
+MOST_BRACKETS: Final = 100_000
 """Enough for 5,000 of Meta's statuses, each with price, conversation and errors."""
 
 
@@ -161,7 +161,7 @@ def parsed(raw: bytes) -> Any:
     if not raw:
         raise UnreadableReportError
     try:
-        return documents.read(raw, most_brackets=_MOST_BRACKETS, storable=False)
+        return documents.read(raw, most_brackets=MOST_BRACKETS, storable=False)
     except UnreadableDocumentError as error:
         raise UnreadableReportError from error
 

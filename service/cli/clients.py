@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
 
 import click
 from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import crier
 from service.cli.terminal import Group, Line, paste, reading, writing
-from service.core import clients, sessions
+from service.config import Settings
+from service.core import clients, sessions, usages
+from service.core.limits import MOST, Limit, of
 from service.database import now_ms
+
+SETTINGS = {setting.name: setting for setting in fields(Settings)}
 
 client = Group("client", help="Create, list and disable clients (tenants).")
 
@@ -47,6 +52,36 @@ def numbers(name: str, default_region: str, regions: tuple[str, ...]) -> None:
     within = f"must be of {', '.join(meant.regions)}" if meant.regions else ""
     said = " and ".join(filter(None, (home, within))) or "are international and of all countries"
     click.echo(f"Numbers of client {name} {said}.")
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each limit."""
+    for each in reversed(Limit):
+        name = f"--{each.replace('_', '-')}"
+        about = SETTINGS[f"limit_{each}"].metadata["help"]
+        command = click.option(name, each, type=click.IntRange(1, MOST), help=about)(command)
+    return command
+
+
+@client.command("limits")
+@click.argument("name")
+@click.option("--default", "usual", is_flag=True, help="First drop all limits of its own.")
+@_options
+def limits(name: str, usual: bool, **given: int | None) -> None:  # noqa: FBT001 - click passes a flag so
+    """Show the limits of the client NAME and what it uses, and set those that are given.
+
+    Limits that are not given stay. A lower limit than what is used deletes nothing.
+    """
+    changes = dict.fromkeys(Limit) if usual else {}
+    changes |= {Limit(each): most for each, most in given.items() if most is not None}
+    with writing() as db:
+        changed = clients.limit(db, name, changes)
+        uses = usages.report(db, changed.id, crier().settings, now=now_ms())
+    own = changed.limits or {}
+    for each, most in of(crier().settings, own).items():
+        used = f"{uses[each].used:,} of " if each in uses else ""
+        source = "its own" if each in own else f"LIMIT_{each.upper()}"
+        click.echo(f"{each}: {used}{most:,} ({source})")
 
 
 @client.command("disable")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import flask
 from flask import Response, g, redirect, url_for
 
-from service.blueprints import actions
+from service.blueprints import actions, limiting
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import notices
@@ -115,6 +115,7 @@ def identify() -> ConsoleUser | None:
         found = sign_ins.find(db, secret, now=now_ms())
     if found is not None:
         g.visitor, g.caller, g.within, g.session_id = found, found.caller, None, ""
+        limiting.admit(found.caller, place="console")
     return found
 
 

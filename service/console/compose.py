@@ -10,6 +10,7 @@ from flask import Response, render_template, url_for
 from sqlalchemy.orm import Session as Db
 from werkzeug.datastructures import MultiDict
 
+from service.blueprints.attachments import keep
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import bubbles, formats, forms, notices, orders, progress, templates
@@ -102,8 +103,7 @@ def attach() -> str:
     """Store a file, and answer with the field that carries its id."""
     upload = forms.file("file")
     stored = attachments.store(crier().storage, cast("Any", upload.stream), upload.filename or "")
-    with crier().database.writing() as db:
-        attachment = attachments.create(db, visitor().client_id, stored)
+    attachment = keep(stored)
     return render_template("console/_attachment.html", attachment=_attached(attachment))
 
 

@@ -14,10 +14,14 @@ from markupsafe import Markup, escape
 
 from service.console.bars import words
 from service.console.language import choose, gettext, language, locale, zone
+from service.console.language import gettext as _
 from service.database import now_ms
 from service.schemas.base import show_moment
 
 _LEAST = 0.01
+_BITS = 10
+"""A unit of bytes is that power of 2 of the one before."""
+
 _SHORTEST, _LONGEST = 7, 15
 
 
@@ -29,6 +33,13 @@ def number(value: float) -> str:
 def decimal(value: float) -> str:
     """Return a number with one place after the point where it is small."""
     return number(round(value, 1) if value < 10 else round(value))  # noqa: PLR2004 - two digits
+
+
+def size(value: int) -> str:
+    """Return a number of bytes in a unit in which it is short."""
+    units = (_("%(n)s bytes"), _("%(n)s KiB"), _("%(n)s MiB"), _("%(n)s GiB"), _("%(n)s TiB"))
+    power = min(max(0, value.bit_length() - 1) // _BITS, len(units) - 1)
+    return units[power] % {"n": decimal(value / (1 << power * _BITS))}
 
 
 def percent(part: float, whole: float) -> str:

@@ -25,6 +25,7 @@ from service.console import (
     groups,
     home,
     language,
+    limits,
     lists,
     notices,
     phones,
@@ -53,6 +54,7 @@ _NOUNS = (
     tokens,
     callbacks,
     audit,
+    limits,
     sign_ins,
     preferences,
 )

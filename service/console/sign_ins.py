@@ -6,19 +6,17 @@ from typing import cast
 
 from flask import Response, redirect, render_template, url_for
 
+from service.blueprints import limiting
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import access
 from service.console.access import Section, visitor
-from service.console.attempts import Attempts
 from service.core import sign_ins
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import UnauthorisedError
 
 blueprint = Section("sign_ins", __name__)
-
-_attempts = Attempts()
 
 
 @blueprint.public("/sign-in")
@@ -30,9 +28,9 @@ def show() -> str:
 @blueprint.public("/sign-in", "POST", "sign_in.create")
 def begin() -> Response | tuple[str, int]:
     """Sign in; a wrong token or an old link is told on the same page."""
-    address, now = request.remote_addr or "", now_ms()
+    now = now_ms()
     token, link = request.form.get("token", "").strip(), request.form.get("link", "")
-    _attempts.check(address, now=now)
+    limiting.check_address()
     try:
         with crier().database.writing() as db:
             sign_ins.end(db, request.cookies.get(access.COOKIE, ""))
@@ -42,7 +40,7 @@ def begin() -> Response | tuple[str, int]:
                 else sign_ins.by_token(db, token, now=now)
             )
     except UnauthorisedError as error:
-        _attempts.note(address, now=now)
+        limiting.note_failure()
         with crier().database.writing() as db:
             sign_ins.refuse(db, link or token, error.message)
         return _page(next_page=request.form.get("next", ""), problem=error.message), 403

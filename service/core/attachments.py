@@ -44,6 +44,11 @@ class StoredFile:
     filename: str
     size: int
 
+    @property
+    def file(self) -> str:
+        """Return the file name on disk."""
+        return f"{self.name}.{self.type}"
+
 
 def store(storage: Storage, incoming: Incoming, filename: str) -> StoredFile:
     """Move an uploaded file to its final place; raises InvalidError, MediaTypeError.

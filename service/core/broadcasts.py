@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import defer
 
 from service import ids
-from service.core import outbox, paging, samples, signals
+from service.core import outbox, paging, samples, signals, usages
 from service.core.deliveries import transitions
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -148,6 +148,8 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
             "No delivery of this broadcast can be retried. Only failed and uncertain ones can,"
             f" except to people who have opted out.{_OF_CODES if codes else ''}"
         )
+    if broadcast.closed_at is not None:
+        usages.note(db, client_id, now=now, broadcasts=1)
     db.refresh(broadcast)
     later = max(broadcast.expires_at, now + milliseconds(expire_after))
     return _move(db, broadcast, None, {"expires_at": expires_at or later}, now=now)

@@ -17,14 +17,11 @@ from sqlalchemy.orm import Session as Db
 from service.channels.addresses import forbidden, private_address
 from service.channels.steps import Workers
 from service.config import Settings
-from service.core import clients, keys, outbox, owned, paging
+from service.core import keys, outbox, owned, paging
 from service.core.vault import Vault
 from service.database import now_ms
-from service.errors import ConflictError, InvalidError, NotFoundError
+from service.errors import InvalidError, NotFoundError
 from service.models import Callback, CallbackEvent, EventStatus
-
-MOST: Final = 20
-"""Callbacks of a client."""
 
 _RANDOM_BYTES: Final = 32
 _PREFIX: Final = "whsec_"
@@ -59,13 +56,7 @@ def check_address(url: str, settings: Settings) -> None:
 def create(
     db: Db, client_id: str, fields: Mapping[str, Any], *, vault: Vault
 ) -> tuple[Callback, str]:
-    """Create a callback from `url` and `events`; return it with its secret.
-
-    Raises ConflictError where the client has very many.
-    """
-    clients.lock(db, client_id)
-    if paging.count(db, owned.mine(Callback, client_id)) >= MOST:
-        raise ConflictError(f"You have {MOST} callbacks, the maximum. Delete one first.")
+    """Create a callback from `url` and `events`; return it with its secret."""
     callback = Callback(client_id=client_id, url=fields["url"], events=fields["events"])
     secret = _seal(db, callback, vault)
     db.add(callback)

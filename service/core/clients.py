@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Update, case, select, update
 from sqlalchemy.orm import Session as Db
 
+from service.core.limits import Limit
 from service.core.numbering import Numbering, is_region
 from service.errors import ConflictError, InvalidError, NowhereError
 from service.models import Broadcast, BroadcastStatus, Client
@@ -43,15 +44,6 @@ def get(db: Db, name: str) -> Client:
     return client
 
 
-def lock(db: Db, client_id: str) -> None:
-    """Let others who count what a client has wait for the end of this transaction.
-
-    SQLite has one writer at a time anyway. Rows that refer to the client may be added meanwhile.
-    """
-    mine = select(Client.id).where(Client.id == client_id)
-    db.execute(mine.with_for_update(key_share=True))
-
-
 def every(db: Db) -> Sequence[Client]:
     """Return all clients, oldest first."""
     return db.scalars(select(Client).order_by(Client.id)).all()
@@ -71,6 +63,19 @@ def mean(db: Db, name: str, default_region: str, regions: Sequence[str]) -> Numb
     client.numbering = meant.stored()
     db.flush()
     return meant
+
+
+def limit(db: Db, name: str, changes: Mapping[Limit, int | None]) -> Client:
+    """Give a client its own limits; None: the one of the settings. Raises NowhereError."""
+    client = get(db, name)
+    own = dict(client.limits or {})
+    for each, most in changes.items():
+        own.pop(each, None)
+        if most is not None:
+            own[each] = most
+    client.limits = own or None
+    db.flush()
+    return client
 
 
 def disable(db: Db, name: str, *, now: int) -> int:

@@ -18,6 +18,7 @@ from service.core import (
     personalisation,
     recipients,
     signals,
+    usages,
     uses,
 )
 from service.core.accounts import Accounts
@@ -140,6 +141,10 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     plan = intake.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
     made = plan.broadcast
     names = list(_REPLACED)
+    size = made.bytes
+    if keeps:
+        size = broadcast.bytes + intake.size_of(made.message) - intake.size_of(broadcast.message)
+    _count(db, broadcast, made, size, now)
     if keeps:
         _refuse_partial(broadcast, made)
     else:
@@ -157,6 +162,13 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     uses.hold_files(db, broadcast)
     signals.announce(db, broadcast)
     return broadcast
+
+
+def _count(db: Db, broadcast: Broadcast, made: Broadcast, size: int, now: int) -> None:
+    """Note what a changed broadcast takes in addition."""
+    more = {"recipients": max(0, made.total - broadcast.total), "bytes": size - broadcast.bytes}
+    usages.note(db, broadcast.client_id, now=now, **more)
+    broadcast.bytes = size
 
 
 def _locked(db: Db, broadcast_id: str) -> Broadcast:

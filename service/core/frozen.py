@@ -41,6 +41,12 @@ def keep(db: Db, broadcast: Broadcast, people: Recipients, chunk: int) -> None:
         db.execute(insert(RecipientChunk), rows)
 
 
+def size(people: Recipients) -> int:
+    """Return the bytes that recipients and their variables take."""
+    brought = people.variables.size if people.variables else 0
+    return sum(map(len, people.unique)) + len(people.unique) + brought
+
+
 def read(db: Db, broadcast_id: str) -> Recipients:
     """Return whom a broadcast reaches, with the variables that each has brought."""
     brought = Variables()

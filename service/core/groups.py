@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm.attributes import flag_modified
 
 from service import ids
-from service.core import contacts, owned, paging, rules
+from service.core import contacts, owned, paging, rules, usages
 from service.database import now_ms, pieces
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import Contact, Group, GroupMember
@@ -236,6 +236,7 @@ def _fill(db: Db, group: Group, contacts: Sequence[str]) -> None:
     ]
     if rows:
         db.execute(insert(GroupMember), rows)
+        usages.note(db, group.client_id, members=len(rows))
 
 
 def _flush(db: Db, group: Group) -> None:

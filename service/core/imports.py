@@ -7,6 +7,7 @@ that it had changed already.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -15,7 +16,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import contacts, variables
+from service.core import contacts, usages, variables
 from service.core.numbering import Numbering
 from service.core.variables import UnusableVariablesError
 from service.database import now_ms, pieces
@@ -114,7 +115,18 @@ def write(db: Db, client_id: str, cards: Iterable[tuple[str, Card]]) -> Written:
     db.flush()
     if new:
         db.execute(insert(Contact), new)
+        usages.note(db, client_id, contacts=len(new), bytes=sum(map(usages.size_of, new)))
     return Written(len(new), changed, len(known) - changed)
+
+
+def amounts(db: Db, client_id: str, found: Import) -> dict[str, int]:
+    """Return how many contacts an import makes, and their bytes, by the names of limits."""
+    counted: Counter[str] = Counter()
+    for cards in batches(found):
+        known = _numbers(db, client_id, [number for number, _ in cards])
+        new = [_row(client_id, card) for number, card in cards if number not in known]
+        counted.update(contacts=len(new), bytes=sum(map(usages.size_of, new)))
+    return dict(counted)
 
 
 def _take(found: Import, entry: Entry, normalise: Normalise, tags: Sequence[str]) -> None:
@@ -157,6 +169,11 @@ def _card(entry: Entry, normalise: Normalise, tags: Sequence[str]) -> Card:
         tags=list(dict.fromkeys((*tags, *said.tags)))[:_MOST_LISTED],
         fields=variables.settle(said.others),
     )
+
+
+def _numbers(db: Db, client_id: str, numbers: Iterable[str]) -> set[str | None]:
+    mine = select(Contact.number).where(Contact.client_id == client_id)
+    return set(db.scalars(mine.where(Contact.number.in_([*numbers]))))
 
 
 def _known(db: Db, client_id: str, numbers: Iterable[str]) -> dict[str, Contact]:
@@ -207,6 +224,7 @@ def _row(client_id: str, card: Card) -> dict[str, Any]:
         "number": card.phones[0],
         "emails": card.emails,
         "organisation": card.organisation,
+        "channel": None,
         "tags": card.tags,
         "fields": card.fields,
         "created_at": now,

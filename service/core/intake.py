@@ -34,6 +34,7 @@ from service.core import (
     service_windows,
     sessions,
     signals,
+    usages,
     uses,
     variables,
 )
@@ -51,6 +52,9 @@ from service.models import (
     OnInvalid,
     Session,
 )
+
+_MANY = 1_000
+"""From so many recipients on it is worth a query to know early that a limit refuses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +108,16 @@ def accept(
 ) -> Broadcast:
     """Accept a broadcast: validate everything, freeze the recipients, store one row.
 
-    Raises InvalidError with all errors at once, UnknownSessionError, ConflictError. A repeated
-    request with the same idempotency key returns the first broadcast.
+    Raises InvalidError with all errors at once, UnknownSessionError, ConflictError, LimitError. A
+    repeated request with the same idempotency key returns the first broadcast.
     """
     if earlier := _earlier(db, client_id, order):
         return earlier
+    if len(order.people.unique) >= _MANY:
+        many = len(order.people.unique)
+        usages.foresee(db, client_id, accounts.settings, now=now, recipients=many)
     plan = prepare(db, client_id, order, accounts=accounts, now=now)
-    return _store(db, plan, order, accounts.settings.fanout_chunk)
+    return _store(db, plan, order, accounts.settings.fanout_chunk, now=now)
 
 
 def prepare(
@@ -188,6 +195,7 @@ def _row(
         countries=numbers.countries(people.unique),
         message=order.message,
         total=len(people.unique) + len(invalid.texts(people)),
+        bytes=size_of(order.message) + frozen.size(people),
         send_at=order.send_at,
         sample=order.sample,
         window=order.window,
@@ -245,13 +253,18 @@ def _resolved(
     if len(message.get("attachments") or ()) > settings.max_attachments:
         faults["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
     # The message is stored as given, including fields that are not sent.
-    size = len(json.dumps(message, ensure_ascii=False, default=str).encode())
+    size = size_of(message)
     if size > settings.max_message_bytes:
         most = f"{settings.max_message_bytes:,} bytes as JSON (MAX_MESSAGE_BYTES)"
         faults["message"] = [f"Must have at most {most}; it has {size:,}."]
     if faults:
         raise InvalidError(errors=faults)
     return content.resolve(db, client_id, message, within=order.within)
+
+
+def size_of(message: dict[str, Any]) -> int:
+    """Return the bytes of a message as JSON."""
+    return len(json.dumps(message, ensure_ascii=False, default=str).encode())
 
 
 def _start(order: BroadcastRequest, now: int) -> int:
@@ -334,7 +347,7 @@ def _worded(driver: Driver, said: Content, personal: Personalisation | None) -> 
         raise InvalidError(errors={"session_id": [error.reason]}) from error
 
 
-def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int) -> Broadcast:
+def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int) -> Broadcast:
     """Store a broadcast, or return the one that another request created with the same key."""
     broadcast = plan.broadcast
     try:
@@ -349,5 +362,7 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int) -> Broadcast
         raise ConflictError(what) from error
     frozen.keep(db, broadcast, plan.people, chunk)
     invalid.keep(db, broadcast, plan.people)
+    amounts = {"broadcasts": 1, "bytes": broadcast.bytes, "recipients": len(plan.people.unique)}
+    usages.note(db, broadcast.client_id, now=now, **amounts)
     signals.announce(db, broadcast)
     return broadcast

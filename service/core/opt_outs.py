@@ -13,7 +13,17 @@ from sqlalchemy import Select, literal, null, select, union_all
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
-from service.core import audit, entries, identities, numbers, outbox, paging, revocations, sessions
+from service.core import (
+    audit,
+    entries,
+    identities,
+    numbers,
+    outbox,
+    paging,
+    revocations,
+    sessions,
+    usages,
+)
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.recipient_lists import Recipients
@@ -79,6 +89,7 @@ def add(db: Db, whose: OptOutOwner, written: str, *, now: int) -> tuple[Row, lis
     audit.describe(audit.mask(recipient))
     people = identities.forms(db, whose.client_id, [recipient])
     revoked = stop(db, whose, people, OptOutSource.MANUAL, now=now)
+    usages.note(db, whose.client_id, opt_outs=1)
     place = _place(whose)
     return db.get_one(place.table, place.key(recipient)), revoked
 
@@ -202,6 +213,7 @@ def bring(db: Db, whose: OptOutOwner, people: Recipients, *, now: int) -> Import
     before = _count(db, whose)
     revoked = stop(db, whose, people.unique, OptOutSource.IMPORT, now=now)
     added = _count(db, whose) - before
+    usages.note(db, whose.client_id, opt_outs=added)
     return Imported(added, len(people.unique) - added, revoked)
 
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import inbound_files
+from service.core import inbound_files, usages
 from service.database import pieces
 from service.models import (
     AuditEntry,
@@ -47,6 +47,9 @@ _ENDED = (DeliveryStatus.READ, DeliveryStatus.CANCELLED)
 _ECHOES = 7 * 86_400_000
 """Milliseconds for which ids of final deliveries are kept: providers repeat receipts for days, and
 without the id they would count as unknown."""
+
+
+_UNSEEN = {"synchronize_session": False}
 
 
 class PartKey(NamedTuple):
@@ -106,7 +109,10 @@ def forget(db: Db, broadcast_ids: Sequence[str], *, before: int, limit: int) -> 
         return deliveries, 0
     left = exists().where(Delivery.broadcast_id == Broadcast.id)
     empty = delete(Broadcast).where(Broadcast.id.in_(closed), ~left)
-    return deliveries, _count(db, empty)
+    gone = db.execute(empty.returning(Broadcast.client_id, Broadcast.bytes), _UNSEEN).all()
+    for client_id, size in gone:
+        usages.note(db, client_id, bytes=-size)
+    return deliveries, len(gone)
 
 
 def forget_parts(db: Db, *, after: PartKey, limit: int, now: int) -> PartKey | None:

@@ -7,6 +7,7 @@ SHA-256 of either.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,11 +43,18 @@ class ConsoleUser:
     secret: str
     numbering: Numbering = INTERNATIONAL
     token_id: str | None = None
+    limits: Mapping[str, int] | None = None
 
     @property
     def caller(self) -> Caller:
         """The same as the API knows it."""
-        return Caller(self.client_id, self.scopes, numbering=self.numbering, token_id=self.token_id)
+        return Caller(
+            self.client_id,
+            self.scopes,
+            numbering=self.numbering,
+            token_id=self.token_id,
+            limits=self.limits,
+        )
 
     def may(self, scope: Scope) -> bool:
         """Tell whether this visitor has a scope, or one that includes it."""
@@ -99,6 +107,7 @@ def find(db: Db, secret: str, *, now: int) -> ConsoleUser | None:
             Client.name,
             Client.disabled_at,
             Client.numbering,
+            Client.limits,
             Token.name.label("token"),
         )
         .join(Client, Client.id == SignIn.client_id)
@@ -119,6 +128,7 @@ def find(db: Db, secret: str, *, now: int) -> ConsoleUser | None:
         secret,
         meant,
         found.token_id,
+        row.limits,
     )
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Db
@@ -60,7 +61,8 @@ class Caller:
     `scopes` are those of the client token and apply to all objects of the client. `session_id` is
     the session of the session token, empty without one: that token reaches only this session's
     objects. `token_id` is the token that allows the request. `expires_at`, in Unix milliseconds,
-    is when the first of the tokens expires. `numbering` says how the client means its numbers.
+    is when the first of the tokens expires. `numbering` says how the client means its numbers, and
+    `limits` are its own, if it has any.
     """
 
     client_id: str
@@ -69,6 +71,7 @@ class Caller:
     expires_at: int | None = None
     numbering: Numbering = INTERNATIONAL
     token_id: str | None = None
+    limits: Mapping[str, int] | None = None
 
     def may(self, scope: Scope) -> bool:
         """Return whether the client token has this scope, or one that includes it."""
@@ -127,11 +130,9 @@ def verify(db: Db, secret: str, now: int) -> Caller:
     if is_of_session(secret):
         return _verify_session(db, secret)
     token = find(db, secret, now)
-    meant = Numbering.restore(_enabled(db, token.client_id).numbering)
     scopes = included(token.scopes)
-    return Caller(
-        token.client_id, scopes, expires_at=token.expires_at, numbering=meant, token_id=token.id
-    )
+    client = _enabled(db, token.client_id)
+    return _caller(client, scopes, expires_at=token.expires_at, token_id=token.id)
 
 
 def is_of_session(secret: str) -> bool:
@@ -170,8 +171,8 @@ def join(callers: Sequence[Caller]) -> Caller:
     scopes = frozenset[Scope]().union(*(caller.scopes for caller in callers))
     expiries = [caller.expires_at for caller in callers if caller.expires_at is not None]
     expires_at = min(expiries, default=None)
-    client_id, meant = callers[0].client_id, callers[0].numbering
-    return Caller(client_id, scopes, "".join(session_ids), expires_at, meant)
+    session_id = "".join(session_ids)
+    return replace(callers[0], scopes=scopes, session_id=session_id, expires_at=expires_at)
 
 
 def used(callers: Sequence[Caller], scope: Scope) -> str | None:
@@ -210,8 +211,12 @@ def _verify_session(db: Db, secret: str) -> Caller:
     session = db.scalar(select(Session).where(Session.token_digest == digest(secret)))
     if session is None:
         raise _refusal("This session token does not exist, or a newer one has replaced it.")
-    meant = Numbering.restore(_enabled(db, session.client_id).numbering)
-    return Caller(session.client_id, frozenset(), session.id, numbering=meant)
+    return _caller(_enabled(db, session.client_id), frozenset(), session_id=session.id)
+
+
+def _caller(client: Client, scopes: frozenset[Scope], **of_token: Any) -> Caller:
+    meant = Numbering.restore(client.numbering)
+    return Caller(client.id, scopes, numbering=meant, limits=client.limits, **of_token)
 
 
 def _enabled(db: Db, client_id: str) -> Client:

@@ -37,6 +37,7 @@ from service.models.templates import Template
 from service.models.timeline_buckets import TimelineBucket
 from service.models.tokens import Token
 from service.models.uploaded_media import UploadedMedia
+from service.models.usages import SharedRate, Usage
 
 __all__ = [
     "COUNTED",
@@ -76,10 +77,12 @@ __all__ = [
     "SentPart",
     "Session",
     "SessionStatus",
+    "SharedRate",
     "SignIn",
     "Template",
     "TimelineBucket",
     "Token",
     "UploadedMedia",
+    "Usage",
     "WaitingReceipt",
 ]

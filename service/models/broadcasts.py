@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.models.base import Base, Id, Moment, Object
@@ -52,9 +52,10 @@ class Broadcast(Object, Base):
     same transactions as the deliveries. `total` minus their sum is the number of open deliveries,
     and `closed_at` is set while that is 0. `replies` counts replies of its recipients. `numbering`
     is the numbering plan for `to`. `countries` counts recipients by country; null: an older version
-    made it. `revision` counts how often its message and recipients were replaced. `window`,
-    `opens_at` and `closes_at` are like those of a session. `waits_for` is `template` while it is
-    paused for no other reason than that its template cannot be used: `core.template_holds`.
+    made it. `bytes` is what its message and recipients take of the client's limit. `revision`
+    counts how often its message and recipients were replaced. `window`, `opens_at` and `closes_at`
+    are like those of a session. `waits_for` is `template` while it is paused for no other reason
+    than that its template cannot be used: `core.template_holds`.
     """
 
     __tablename__ = "broadcasts"
@@ -67,6 +68,12 @@ class Broadcast(Object, Base):
             "status",
             "session_id",
             "id",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index(
+            "ix_broadcasts_open_of_client",
+            "client_id",
             sqlite_where=text("closed_at IS NULL"),
             postgresql_where=text("closed_at IS NULL"),
         ),
@@ -110,6 +117,9 @@ class Broadcast(Object, Base):
     cancelled: Mapped[int] = mapped_column(default=0)
     uncertain: Mapped[int] = mapped_column(default=0)
     replies: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    bytes: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), default=0, server_default=text("0")
+    )
 
 
 class BroadcastAttachment(Base):

@@ -15,7 +15,8 @@ class Client(Object, Base):
 
     From `disabled_at` on, its tokens are refused. `core.opt_out_policies` reads `opt_out_policy`;
     null: the defaults. `numbering` is the numbering plan of broadcasts that set no other:
-    `core.numbering` reads it.
+    `core.numbering` reads it. `limits` has those that differ from the settings: `core.limits` reads
+    them.
     """
 
     __tablename__ = "clients"
@@ -24,3 +25,4 @@ class Client(Object, Base):
     disabled_at: Mapped[int | None] = mapped_column(Moment)
     opt_out_policy: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     numbering: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    limits: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))

@@ -24,7 +24,7 @@ from service.schemas.base import (
 )
 from service.schemas.pages import SortedPageSchema
 
-_LONGEST_URL = 2_048
+LONGEST_URL = 2_048
 _URL = r"https?://[A-Za-z0-9.\-_\[\]:]+([/?][!\"$-~]*)?"
 
 
@@ -33,7 +33,7 @@ def _url(**options: Any) -> fields.String:
         _URL, "Must be an http or https URL in ASCII, without a user and without a fragment."
     )
     return fields.String(
-        validate=[validate.Length(max=_LONGEST_URL), is_url],
+        validate=[validate.Length(max=LONGEST_URL), is_url],
         metadata={"description": "Where events are posted", "example": "https://example.com/crier"},
         **options,
     )

@@ -26,14 +26,14 @@ from service.schemas.base import (
 )
 from service.schemas.numbering import NumberingSchema, columns
 
-_MOST = 50
+MOST = 50
 
 
 class _ContactFields(CredentialsSchema):
     """The optional fields."""
 
     emails = fields.List(
-        fields.Email(validate=validate.Length(max=254)), validate=validate.Length(max=_MOST)
+        fields.Email(validate=validate.Length(max=254)), validate=validate.Length(max=MOST)
     )
     organisation = Line()
     number = Phone(
@@ -57,7 +57,7 @@ class _ContactFields(CredentialsSchema):
     )
     tags = fields.List(
         Name(),
-        validate=validate.Length(max=_MOST),
+        validate=validate.Length(max=MOST),
         metadata={"description": "Words of your own, for rules of groups", "example": ["customer"]},
     )
 
@@ -75,7 +75,7 @@ class NewContactSchema(_ContactFields, LenientSchema):
     name = Name(required=True)
     phones = fields.List(
         Phone(),
-        validate=validate.Length(min=1, max=_MOST),
+        validate=validate.Length(min=1, max=MOST),
         metadata={
             "description": "In international form, in any notation; required, here or as `number`."
             " Messages go to the first mobile phone",
@@ -127,7 +127,7 @@ class ContactChangeSchema(_ContactFields, WholeSchema):
     SHOWN = ContactSchema
 
     name = Name()
-    phones = fields.List(Phone(), validate=validate.Length(min=1, max=_MOST))
+    phones = fields.List(Phone(), validate=validate.Length(min=1, max=MOST))
     version = seen_version()
 
 
@@ -139,7 +139,7 @@ class ImportSchema(NumberingSchema, CredentialsSchema, LenientSchema):
     columns = columns()
     tags = fields.List(
         Name(),
-        validate=validate.Length(max=_MOST),
+        validate=validate.Length(max=MOST),
         metadata={"description": "Tags that all of them get besides their own"},
     )
 

@@ -9,19 +9,12 @@ from typing import Any
 import pytest
 
 from service.app import Application
-from service.console import sign_ins
-from service.console.attempts import Attempts
 from service.core.tokens import Scope
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 
 NUMBER = "12025550110"
 ORDER = {"send_type": "individual", "to": NUMBER, "message": {"text": "a private matter"}}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_ins, "_attempts", Attempts())
 
 
 Flask = Callable[..., str]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import socket
-import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from service.core import callbacks, outbox
 from service.database import now_ms
 from service.models import EventType
 from tests.conftest import Tenant
-from tests.waiting import until
 
 EVENTS = ["opt_out.changed", "session.held"]
 URL = "https://93.184.215.14/hook?key=1"
@@ -126,42 +123,6 @@ def test_events_are_listed_shown_and_sent_again(acme: Tenant, session: str) -> N
     other = acme.make("/callback", url=URL, events=EVENTS)
     strange = f"/callback/{other['_id']}/event/{oldest['_id']}"
     assert acme.get(strange).status_code == 404
-
-
-def test_only_so_many_callbacks_of_a_client_are_kept(acme: Tenant) -> None:
-    for _ in range(callbacks.MOST):
-        acme.make("/callback", url=URL, events=EVENTS)
-    answer = acme.post("/callback", json={"url": URL, "events": EVENTS})
-    assert answer.status_code == 409
-    assert answer.json["message"] == "You have 20 callbacks, the maximum. Delete one first."
-
-
-def test_two_requests_at_once_make_no_more_callbacks_than_one(
-    acme: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(callbacks, "MOST", 1)
-    database, done = acme.crier.database, threading.Event()
-    answers: list[int] = []
-
-    def ask() -> None:
-        answers.append(acme.post("/callback", json={"url": URL, "events": EVENTS}).status_code)
-        done.set()
-
-    def is_over_or_waits() -> bool:
-        if database.is_sqlite:
-            return True
-        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        with database.reading() as db:
-            return done.is_set() or bool(db.scalar(waiting))
-
-    other = threading.Thread(target=ask)
-    with database.writing() as db:
-        fields = {"url": URL, "events": EVENTS}
-        callbacks.create(db, acme.id, fields, vault=acme.crier.vault)
-        other.start()
-        until(is_over_or_waits)
-    other.join()
-    assert answers == [409]
 
 
 def test_who_wants_what_is_read_from_the_database_every_two_seconds_at_most(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import select
 
+from service.app import Application
 from service.core.tokens import Scope
 from service.models import Session
 from tests.blueprints.test_guide import upload
@@ -242,7 +244,12 @@ def expected(tokens: list[Known | None], session_id: str, whose: str, sends: boo
 
 @on_sqlite
 @pytest.mark.parametrize("sends", [False, True])
-def test_the_rules_hold_for_every_combination(acme: Tenant, globex: Tenant, sends: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_the_rules_hold_for_every_combination(
+    make_app: Callable[..., Application],
+    sends: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    app = make_app(sign_in_failures=1_000)
+    acme, globex = Tenant(app, "Acme"), Tenant(app, "Globex")
     first, second, theirs = own(acme, "first"), own(acme, "second"), own(globex)
     tokens: dict[str, Known | None] = {
         "": None,

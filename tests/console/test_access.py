@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from service.app import Application
-from service.console import access, attempts, sign_ins
-from service.console.attempts import Attempts
+from service.console import access
 from service.core import sign_ins as verbs
 from service.core import tokens
 from service.core.tokens import Scope
@@ -27,11 +24,6 @@ PUBLIC = {
     ("GET", "/console/<path:rest>"),
 }
 SCRIPT = "<script>alert('x')</script>"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_ins, "_attempts", Attempts())
 
 
 def routes(app: Application) -> list[tuple[str, str, Scope | None]]:
@@ -179,13 +171,15 @@ def test_a_zero_is_refused_before_a_database_sees_it(acme: Tenant) -> None:
 
 def test_a_wrong_token_is_told_and_too_many_have_to_wait(acme: Tenant, app: Application) -> None:
     browser = app.test_client()
-    for _ in range(attempts.MOST):
+    most = acme.crier.settings.sign_in_failures
+    for _ in range(most):
         wrong = browser.post("/console/sign-in", data={"token": "crier_wrong"})
         assert wrong.status_code == 403
         assert "does not exist" in wrong.text
     refused = browser.post("/console/sign-in", data={"token": acme.token})
     assert refused.status_code == 429
-    assert refused.headers["Retry-After"] == "60"
+    assert refused.headers["Retry-After"] == str(60 // most)
+    assert f"more than {most} wrong tokens" in refused.text
 
 
 def test_a_link_signs_in_by_a_click_and_not_by_being_looked_at(acme: Tenant) -> None:

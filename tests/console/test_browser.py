@@ -130,6 +130,7 @@ def screens(console: Console) -> list[str]:
         "/tokens",
         "/callbacks",
         "/audit",
+        "/limits",
         "/nothing",
     ]
 

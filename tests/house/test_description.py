@@ -53,7 +53,11 @@ def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Application]:
     basic = Settings(
-        data_dir=tmp_path_factory.mktemp("described"), dispatch="off", log_level="ERROR"
+        data_dir=tmp_path_factory.mktemp("described"),
+        dispatch="off",
+        log_level="ERROR",
+        limit_sessions=10_000,
+        limit_burst=100_000,
     )
     with fresh(basic, request) as settings_:
         app = create_app(settings_)

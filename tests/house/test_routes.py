@@ -37,7 +37,7 @@ NEEDED = {
 """The bodies of routes that read one before they look for the object."""
 
 
-NO_LISTS = {"/contact/export", "/opt-out/export", "/opt-out/policy"}
+NO_LISTS = {"/client", "/contact/export", "/opt-out/export", "/opt-out/policy"}
 """Routes of a client that answer something else than a list."""
 
 

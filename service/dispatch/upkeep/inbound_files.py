@@ -123,10 +123,11 @@ class InboundFiles:
         is_kept = False
         try:
             with self._database.writing() as db:
-                is_kept = inbound_files.keep(db, due, stored, now=self._clock())
+                is_needed = inbound_files.keep(db, due, stored, now=self._clock())
+            is_kept = is_needed
         finally:
             if not is_kept:
-                self._storage.remove(f"{stored.name}.{stored.type}")
+                self._storage.remove(stored.file)
 
     def _fail(self, due: DueFile, error: Exception) -> None:
         problem = FileFailure(storable(_reason(error)), _is_final(error))
