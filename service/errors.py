@@ -166,6 +166,15 @@ class TooManyReportsError(ServiceError):
         super().__init__(headers={"Retry-After": "60"})
 
 
+class TooManyQuestionsError(ServiceError):
+    """Too many questions of yours wait for answers of providers. Ask again in a few seconds."""
+
+    status = 429
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "5"})
+
+
 class MediaTypeError(ServiceError):
     """This file type or content type is not supported."""
 

@@ -11,8 +11,9 @@ from marshmallow import Schema
 from service.channels import steps
 from service.channels.base import Account, DriverContext, TemplateInfo
 from service.channels.content import Content, Part, Text
-from service.channels.steps import Conversation, Workers, result
+from service.channels.steps import Conversation, result
 from service.channels.webhooks import Webhook
+from service.channels.workers import Workers
 
 WORKERS = Workers("probe", 32)
 """Threads in which a test's way of sending may block."""

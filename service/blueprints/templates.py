@@ -10,7 +10,7 @@ from service.core import approved, sessions
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.dispatch.upkeep import listing
-from service.errors import ProviderError
+from service.errors import ProviderError, TooManyQuestionsError
 from service.models import Template
 from service.schemas.templates import ApprovedTemplateSchema, TemplatePageSchema
 
@@ -20,7 +20,7 @@ blueprint = Blueprint("templates", __name__, description="Messages that WhatsApp
 @blueprint.get("/session/<id:session_id>/template", "listTemplates")
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.pages(TemplatePageSchema)
-@blueprint.raises(ProviderError)
+@blueprint.raises(ProviderError, TooManyQuestionsError)
 @blueprint.answers(200, ApprovedTemplateSchema, "Template fetched successfully!", many=True)
 def index(wanted: dict[str, Any], session_id: str) -> Page[Template]:
     """Fetch the templates of a session's account, as the provider listed them in the last hour.

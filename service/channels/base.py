@@ -77,6 +77,7 @@ class Account:
     session_id: str
     settings: Mapping[str, Any] = field(repr=False)
     media: MediaIds
+    client_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

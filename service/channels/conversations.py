@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from service.channels.base import DriverContext
 from service.channels.exchanges import Exchanges
-from service.channels.names import LOOKING, Names
+from service.channels.names import LOOKING, Names, host_of
 from service.channels.steps import Call, Conversation, Pause, Request, Step, T
 
 
@@ -133,7 +133,9 @@ class Conversations:
 
     def _begin_step(self, talk: Talk, step: Step) -> None:
         if self._names and isinstance(step, Request) and not self._names.is_known(step.url):
-            self._call(talk, Call(LOOKING, partial(self._names.look_up, step.url)), step)
+            look_up = partial(self._names.look_up, step.url)
+            # A name that has no answer keeps no thread from another one.
+            self._call(talk, Call(LOOKING, look_up, owner=host_of(step.url)), step)
             return
         if step.once and not self._may_begin(talk.token):
             raise NotAllowedError
@@ -149,7 +151,7 @@ class Conversations:
     def _call(self, talk: Talk, step: Call, waiting: Request | None = None) -> None:
         """Run a call in a thread; `waiting` is the request that begins after it."""
         self._calling += 1
-        done = step.workers.pool.submit(step.function)
+        done = step.workers.submit(step.function, step.owner)
         done.add_done_callback(partial(self._note_called, talk, waiting))
 
     def _note_called(self, talk: Talk, waiting: Request | None, done: Future[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from service.channels.addresses import forbidden, private_address
-from service.channels.steps import Workers
+from service.channels.workers import Workers
 
 LOOKING: Final = Workers("names", 8)
 """Threads that wait for the resolver."""
@@ -32,7 +32,7 @@ class Names:
 
     def is_known(self, url: str) -> bool:
         """Return whether a URL's host is cached; raises BlockedError if it is private."""
-        until, address = self._found.get(_host(url), (0.0, ""))
+        until, address = self._found.get(host_of(url), (0.0, ""))
         if until < time.monotonic():
             return False
         if address:
@@ -41,7 +41,7 @@ class Names:
 
     def look_up(self, url: str) -> None:
         """Resolve a URL's host, and wait for the answer."""
-        host = _host(url)
+        host = host_of(url)
         address = private_address(host)
         if len(self._found) >= _MOST:
             self._found.clear()
@@ -49,7 +49,8 @@ class Names:
 
 
 @lru_cache(1_000)
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
+    """Return the host that a URL names, empty if it names none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:  # libcurl reports what is wrong

@@ -8,11 +8,11 @@ and one thread runs thousands of conversations.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
+
+from service.channels.workers import Workers
 
 T = TypeVar("T")
 
@@ -73,25 +73,16 @@ class Pause(NamedTuple):
     once: bool = False
 
 
-class Workers:
-    """A thread pool for blocking calls, started on first use."""
-
-    def __init__(self, name: str, threads: int) -> None:
-        self._name = name
-        self._threads = threads
-
-    @cached_property
-    def pool(self) -> ThreadPoolExecutor:
-        """Return the thread pool. It is created after any fork, on the first call."""
-        return ThreadPoolExecutor(self._threads, thread_name_prefix=f"crier-{self._name}")
-
-
 class Call(NamedTuple):
-    """A blocking function that runs in a thread; its result is the function's."""
+    """A blocking function that runs in a thread; its result is the function's.
+
+    `owner` is the client whose share of the threads it takes.
+    """
 
     workers: Workers
     function: Callable[[], Any]
     once: bool = False
+    owner: str = ""
 
 
 Step = Request | Pause | Call

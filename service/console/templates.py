@@ -22,7 +22,7 @@ from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.dispatch.upkeep import listing
-from service.errors import ProviderError, ServiceError
+from service.errors import ProviderError, ServiceError, TooManyQuestionsError
 from service.models import Session, Template
 
 blueprint = Section("templates", __name__)
@@ -180,6 +180,6 @@ def _refresh(session: Session) -> str:
     """Have the templates of a session at hand; return why that is not possible."""
     try:
         listing.refresh(crier().accounts, crier().database, session)
-    except ProviderError as error:
+    except (ProviderError, TooManyQuestionsError) as error:
         return error.message
     return ""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from service.channels.base import Account, Driver, DriverContext, MediaIds
 from service.channels.content import Content
 from service.channels.conversations import talk
+from service.channels.places import Places
 from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
 from service.config import Settings
 from service.core import content, personalisation, service_windows
 from service.core.personalisation import PersonalisedParts
 from service.core.vault import Vault
+from service.errors import TooManyQuestionsError
 from service.models import Broadcast, Session
+
+_QUESTIONS: Final = 4
+"""Requests of a process that may wait for providers at the same time: half of the default
+`WEB_THREADS`. One client has at most half of them."""
 
 
 class Accounts:
@@ -28,7 +36,9 @@ class Accounts:
     def __init__(self, settings: Settings, vault: Vault, media: Callable[[str], MediaIds]) -> None:
         self.settings = settings
         self.channels = Channels(driver_context(settings))
-        self._hasty = _hasty(self.channels.context, settings.check_timeout)
+        self.hasty = _hasty(self.channels.context, settings.check_timeout)
+        self._asking = Places(_QUESTIONS)
+        self._lock = threading.Lock()
         self._vault = vault
         self._media = media
 
@@ -41,7 +51,27 @@ class Accounts:
 
         Raises what the conversation raises.
         """
-        return talk(question, self._hasty)
+        return talk(question, self.hasty)
+
+    def ask_for(self, client_id: str, question: Conversation[T]) -> T:
+        """Ask like `ask` during a request of a client, whose thread waits for the answer.
+
+        Raises TooManyQuestionsError if too many threads wait already.
+        """
+        with self._place(client_id):
+            return self.ask(question)
+
+    @contextmanager
+    def _place(self, client_id: str) -> Iterator[None]:
+        with self._lock:
+            if len(self._asking) >= _QUESTIONS or self._asking.free(client_id) <= 0:
+                raise TooManyQuestionsError
+            self._asking.take(client_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking.give_back(client_id)
 
     def opened(self, secrets: str) -> dict[str, Any]:
         """Return stored secrets, decrypted; raises SealedError without their key."""
@@ -53,7 +83,8 @@ class Accounts:
         return {**session.settings, **secrets}
 
     def _account(self, session: Session) -> Account:
-        return Account(session.id, self.settings_of(session), self._media(session.id))
+        media = self._media(session.id)
+        return Account(session.id, self.settings_of(session), media, session.client_id)
 
     def worded(self, broadcast: Broadcast, driver: Driver) -> PersonalisedParts:
         """Return the parts of a broadcast, with its gaps; raises UnsupportedContentError."""

@@ -8,6 +8,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
 from service.channels.addresses import forbidden, private_address
-from service.channels.steps import Workers
+from service.channels.workers import Workers
 from service.config import Settings
 from service.core import keys, outbox, owned, paging
 from service.core.vault import Vault
@@ -48,7 +49,7 @@ def check_address(url: str, settings: Settings) -> None:
         return
     address = ""
     with suppress(TimeoutError):
-        address = _LOOKING.pool.submit(private_address, host).result(_LOOK_UP)
+        address = _LOOKING.submit(partial(private_address, host)).result(_LOOK_UP)
     if address:
         raise InvalidError(errors={"url": [forbidden(address).reason]})
 

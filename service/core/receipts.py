@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.errors import SendError
 from service.channels.webhooks import Notice, Receipt
-from service.core import sent_parts, waiting
+from service.core import sent_parts, shares, waiting
 from service.core.cases import Case, Judge
 from service.core.decisions import Decision
 from service.core.deliveries import events, opted_out, tallies, transitions
@@ -98,25 +98,33 @@ _SESSIONS = text("""
         UNION ALL
         SELECT (SELECT min(session_id) FROM waiting_receipts WHERE session_id > told.id)
         FROM told WHERE told.id IS NOT NULL)
-    SELECT id FROM told WHERE id IS NOT NULL AND EXISTS (
+    SELECT s.client_id, s.id AS session_id FROM told JOIN sessions AS s ON s.id = told.id
+    WHERE EXISTS (
         SELECT 1 FROM waiting_receipts AS w WHERE w.session_id = told.id AND w.due_at <= :now)
 """)
 
 
-def due(db: Db, *, now: int) -> Sequence[str]:
+class DueSession(NamedTuple):
+    """A session with due reports, and its client."""
+
+    client_id: str
+    session_id: str
+
+
+def due(db: Db, *, now: int) -> list[DueSession]:
     """Return the sessions with due reports: one index step per session."""
-    return db.scalars(_SESSIONS, {"now": now}).all()
+    return [DueSession(*row) for row in db.execute(_SESSIONS, {"now": now})]
 
 
-def apply(db: Db, sessions: Sequence[str], limit: int, judge: Judge, *, now: int) -> Applied:
-    """Apply up to `limit` due reports, an equal share per session.
+def apply(db: Db, sessions: Sequence[DueSession], limit: int, judge: Judge, *, now: int) -> Applied:
+    """Apply up to `limit` due reports, an equal share per client, then per session.
 
     The caller carries out the decisions on failures and the reports on accounts.
     """
     result = Applied()
     if rows := _take(db, sessions, limit, result, now):
         opted_out.queueing(db)
-        places = _places(db, rows)
+        places = _places(db, rows, sessions)
         named = {place.delivery_id for place in places.values()}
         found = _lock(db, named)
         sending = _existing(db, named - found.keys())
@@ -126,12 +134,19 @@ def apply(db: Db, sessions: Sequence[str], limit: int, judge: Judge, *, now: int
     return result
 
 
-def _take(db: Db, sessions: Sequence[str], limit: int, result: Applied, now: int) -> list[Row[Any]]:
-    """Lock the oldest reports of each session, an equal share each."""
-    chosen = random.sample(sessions, min(limit, len(sessions)))
-    share = limit // max(1, len(chosen))
+def _take(
+    db: Db, sessions: Sequence[DueSession], limit: int, result: Applied, now: int
+) -> list[Row[Any]]:
+    """Lock the oldest reports of each session, as far as its share goes.
+
+    In any order: if there are more sessions than reports in a batch, others get the next one.
+    """
     rows: list[Row[Any]] = []
-    for session_id in chosen:
+    in_any_order = random.sample(sessions, len(sessions))
+    for session_id, share in shares.among_sessions(in_any_order, limit).items():
+        if not share:
+            result.is_full = True
+            continue
         mine = (
             select(*_TABLE.columns)
             .where(WaitingReceipt.session_id == session_id, WaitingReceipt.due_at <= now)
@@ -145,7 +160,7 @@ def _take(db: Db, sessions: Sequence[str], limit: int, result: Applied, now: int
     return rows
 
 
-def _places(db: Db, rows: Sequence[Row[Any]]) -> dict[str, Place]:
+def _places(db: Db, rows: Sequence[Row[Any]], sessions: Sequence[DueSession]) -> dict[str, Place]:
     """Find the parts that reports are about: by our reference or the provider's id."""
     places: dict[str, Place] = {}
     nameless: dict[str, list[Row[Any]]] = {}
@@ -154,10 +169,11 @@ def _places(db: Db, rows: Sequence[Row[Any]]) -> dict[str, Place]:
             places[row.id] = Place(row.delivery_id, row.part or 0)
         elif row.state != waiting.ACCOUNT:
             nameless.setdefault(row.session_id, []).append(row)
+    owners = [each for each in sessions if each.session_id in nameless]
+    looks = shares.among_sessions(owners, sent_parts.MOST_LOOKS)
     for session_id, words in nameless.items():
-        known = sent_parts.find(
-            db, session_id, {row.message_id: row.recipients or "" for row in words}
-        )
+        forms = {row.message_id: row.recipients or "" for row in words}
+        known = sent_parts.find(db, session_id, forms, looks[session_id])
         places |= {row.id: known[row.message_id] for row in words if row.message_id in known}
     return places
 

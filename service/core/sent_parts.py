@@ -15,7 +15,7 @@ from service.models import SentPart
 MOST_BROADCASTS: Final = 1_000
 """How many of a session's newest broadcasts are searched for a recipient."""
 
-_LOOKS: Final = 20_000
+MOST_LOOKS: Final = 20_000
 """The most index look-ups at once: about 50 ms. Many receipts at once are about current messages;
 those that are not found are tried again later."""
 
@@ -41,20 +41,22 @@ def remember(db: Db, parts: Sequence[PartSent]) -> None:
     insert_new(db, SentPart, [part._asdict() for part in parts])
 
 
-def find(db: Db, session_id: str, recipients: dict[str, str]) -> dict[str, Place]:
+def find(
+    db: Db, session_id: str, recipients: dict[str, str], looks: int = MOST_LOOKS
+) -> dict[str, Place]:
     """Find the parts of a session's messages; `recipients` are by message id.
 
     Each value has the forms of one recipient, separated by spaces.
 
     Channels that return our reference have no row per message. For them, search the deliveries to
-    the recipient in the session's newest broadcasts, by index.
+    the recipient in the session's newest broadcasts, by index, with at most `looks` look-ups.
     """
     remembered = select(SentPart.message_id, SentPart.delivery_id, SentPart.part).where(
         SentPart.session_id == session_id, SentPart.message_id.in_(recipients)
     )
     found = {row[0]: Place(row[1], row[2]) for row in db.execute(remembered)}
     wanted = {each: who for each, who in recipients.items() if who and each not in found}
-    return found | _found_by_recipient(db, session_id, wanted)
+    return found | _found_by_recipient(db, session_id, wanted, looks)
 
 
 _BY_RECIPIENT = text("""
@@ -66,11 +68,13 @@ _BY_RECIPIENT = text("""
 """).bindparams(bindparam("recipients", expanding=True))
 
 
-def _found_by_recipient(db: Db, session_id: str, wanted: dict[str, str]) -> dict[str, Place]:
+def _found_by_recipient(
+    db: Db, session_id: str, wanted: dict[str, str], looks: int
+) -> dict[str, Place]:
     found: dict[str, Place] = {}
     if wanted:
         people = [*{form for forms in wanted.values() for form in forms.split()}]
-        newest = min(MOST_BROADCASTS, _LOOKS // len(people))
+        newest = min(MOST_BROADCASTS, looks // len(people))
         values = {"session_id": session_id, "newest": newest, "recipients": people}
         for delivery_id, message_ids in db.execute(_BY_RECIPIENT, values):
             for part, message_id in enumerate(message_ids.split()):

@@ -85,14 +85,14 @@ class Dispatcher:
         self._sweeping = Loop("sweep", sweep.turn)
         receipts = Receipts(settings, database, self._claim_anew, self._context.hold)
         self._receiving = Loop("receipts", receipts.turn)
-        answered = Replies(settings, database, accounts)
-        self._answering = Loop("replies", answered.turn, patience=600.0)
+        self._replies = Replies(settings, database, accounts)
+        self._answering = Loop("replies", self._replies.turn)
         revocations = Revocations(
             database, self._lease, self._context.revoke, self._senders.are_idle
         )
         self._revoking = Loop("revocations", revocations.turn)
-        checkup = Checkup(settings, database, accounts, self._claim_anew)
-        self._checking = Loop("checkup", checkup.turn, patience=600.0)
+        self._checkup = Checkup(settings, database, accounts, self._claim_anew)
+        self._checking = Loop("checkup", self._checkup.turn)
         self._callbacks = Callbacks(database, accounts)
         self._calling_back = Loop("callbacks", self._callbacks.turn)
         self._files = InboundFiles(database, accounts, Storage(settings))
@@ -177,6 +177,8 @@ class Dispatcher:
         self._listener.close()
         self._callbacks.close()
         self._files.close()
+        self._checkup.close()
+        self._replies.close()
         self._leave()
         self._ledger.close(all_written=all_written)
         self._started = False

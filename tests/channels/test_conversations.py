@@ -24,12 +24,12 @@ from service.channels.steps import (
     Pause,
     Request,
     Step,
-    Workers,
     get,
     post,
     result,
     upload,
 )
+from service.channels.workers import Workers
 from tests import provider as lies
 from tests.provider import Provider
 from tests.waiting import LIMIT

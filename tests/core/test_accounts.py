@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
 
@@ -12,12 +15,13 @@ from service.channels.content import Text
 from service.channels.drivers.sandbox import Sandbox
 from service.channels.errors import BlockedError, RetryableError
 from service.channels.registry import UnknownChannelError
-from service.channels.steps import Conversation, Pause
+from service.channels.steps import Call, Conversation, Pause, result
 from service.core.accounts import Accounts, driver_context
 from service.core.vault import SealedError, Vault
 from service.dispatch.sending.uploads import StoredMediaIds
+from service.errors import TooManyQuestionsError
 from service.models import Broadcast
-from tests.probe import Stage
+from tests.probe import WORKERS, Stage
 from tests.provider import SILENCE, Provider
 from tests.world import ADA, World
 
@@ -104,3 +108,31 @@ def test_a_question_is_answered_or_raises_what_its_driver_raises(world: World) -
     assert world.accounts.ask(asking(None)) == "yes"
     with pytest.raises(BlockedError):
         world.accounts.ask(asking(BlockedError("Logged out.")))
+
+
+def test_questions_of_requests_leave_threads_to_other_requests(world: World) -> None:
+    """And a client's questions leave some to another one's, however long they take."""
+    opened, begun = threading.Event(), threading.Semaphore(0)
+
+    def wait() -> str:
+        begun.release()
+        assert opened.wait(60.0)
+        return "answer"
+
+    def silence() -> Conversation[str]:
+        answer: str = yield Call(WORKERS, wait)
+        return answer
+
+    ask = world.accounts.ask_for
+    with ThreadPoolExecutor(12) as threads:
+        asked = [threads.submit(ask, "silent", silence()) for _ in range(12)]
+        refused = list(itertools.islice(as_completed(asked, 60.0), 10))
+        assert {type(each.exception()) for each in refused} == {TooManyQuestionsError}
+        assert ask("other", result("at once")) == "at once"
+        more = [threads.submit(ask, name, silence()) for name in ("other", "third")]
+        assert all(begun.acquire(timeout=60.0) for _ in range(4))
+        with pytest.raises(TooManyQuestionsError):
+            ask("fourth", result("at once"))
+        opened.set()
+        assert [each.result(60.0) for each in {*asked, *more} - {*refused}] == ["answer"] * 4
+    assert ask("silent", result("again")) == "again"

@@ -368,6 +368,7 @@ def test_a_batch_takes_no_more_than_its_limit_and_the_oldest_first(world: World)
         for each in words:
             receipts.store(db, sent.session_id, [each], now=now_ms())
         judge = judge_for(db, world.settings, now_ms())
-        assert receipts.apply(db, [sent.session_id], 4, judge, now=now_ms()).applied == 4
+        due = receipts.due(db, now=now_ms())
+        assert receipts.apply(db, due, 4, judge, now=now_ms()).applied == 4
     assert [each.status for each in sent.deliveries] == ["read"] * 4 + ["sent"] * 6
     assert sent.waiting() == 6

@@ -31,8 +31,9 @@ from service import ids
 from service.channels.base import Account, DriverContext, TemplateInfo
 from service.channels.content import Content, Media, Part, Template, Text
 from service.channels.errors import BlockedError, PermanentError, RetryableError, UncertainError
-from service.channels.steps import Call, Conversation, Pause, Workers, result
+from service.channels.steps import Call, Conversation, Pause, result
 from service.channels.webhooks import Webhook
+from service.channels.workers import Workers
 
 UNREACHABLE = "12025550101"
 RETRIED = "12025550102"

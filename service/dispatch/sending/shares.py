@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from service.core.deliveries.claims import Active
+from service.core.shares import even
 from service.dispatch.sending import pacing
-
-
-def even(wanted: Mapping[str, int], room: int) -> dict[str, int]:
-    """Divide room evenly, up to what each wants; what one leaves goes to the others."""
-    shares: dict[str, int] = {}
-    # Those that want the least go first: the others share what they leave.
-    for place, name in enumerate(sorted(wanted, key=wanted.__getitem__)):
-        shares[name] = min(wanted[name], -(-room // (len(wanted) - place)))
-        room -= shares[name]
-    return shares
 
 
 def divide(

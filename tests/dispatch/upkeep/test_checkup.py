@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from service.channels.errors import BlockedError
 from service.core import holding
 from service.database import now_ms
 from service.dispatch.upkeep.checkup import Checkup
 from service.models import SessionStatus
 from tests.probe import Stage
+from tests.provider import SILENCE, Provider
 from tests.world import ADA, World
 
 
-def blocked(world: World) -> str:
-    session_id = world.session("probe")
+def blocked(world: World, channel: str = "probe", **fields: Any) -> str:
+    session_id = world.session(channel, **fields)
     world.ready([ADA], session_id=session_id)
     with world.database.writing() as db:
         holding.hold_session(db, session_id, "Unpaid.", until=None, now=now_ms())
@@ -21,22 +24,29 @@ def blocked(world: World) -> str:
 
 def test_a_session_that_was_mended_goes_on_by_itself(world: World, stage: Stage) -> None:
     woken: list[bool] = []
-    checkup = Checkup(world.settings, world.database, world.accounts, lambda: woken.append(True))
+    now = 0.0
+    checkup = Checkup(
+        world.settings, world.database, world.accounts, lambda: woken.append(True), lambda: now
+    )
     session_id = blocked(world)
 
     def refuse() -> None:
         raise BlockedError("Still unpaid.")
 
     stage.check = refuse
-    assert checkup.turn() == world.settings.check_interval
+    assert 0 < checkup.turn() <= world.settings.check_interval
     session = world.get_session(session_id)
     assert (session.status, session.reason) == (SessionStatus.BLOCKED, "Still unpaid.")
     assert woken == []
 
     stage.check = lambda: None
+    assert checkup.turn() == world.settings.check_interval
+    assert woken == []
+    now = world.settings.check_interval
     checkup.turn()
     assert world.get_session(session_id).status == SessionStatus.READY
     assert woken == [True]
+    now *= 2
     checkup.turn()
     assert len(stage.opened) == 2 + 1  # one to plan the broadcast; nobody asks a ready session
 
@@ -72,3 +82,24 @@ def test_a_session_that_is_blocked_again_is_released_more_and_more_seldom(
             with world.database.writing() as db:
                 holding.hold_session(db, session_id, "Unpaid.", until=None, now=now_ms())
     assert released == [0, 1, 3, 7]
+
+
+def test_providers_that_do_not_answer_keep_no_other_one_waiting(world: World, stage: Stage) -> None:
+    """And they are not asked twice at the same time."""
+    del stage
+    hasty = world.with_settings(check_timeout=0.3, private_addresses=True)
+    now = 0.0
+    checkup = Checkup(hasty.settings, world.database, hasty.accounts, lambda: None, lambda: now)
+    with Provider() as provider:
+        provider.choose = lambda _request: SILENCE
+        settings = {"base_url": provider.url, "api_key": "waha-key"}
+        silent = [blocked(hasty, "waha", settings=settings) for _ in range(20)]
+        healthy = blocked(world.neighbour())
+        checkup.turn()
+        assert world.get_session(healthy).status == SessionStatus.READY
+        now = world.settings.check_interval
+        while checkup.turn() == 0.0:
+            pass
+        assert {world.get_session(each).status for each in silent} == {SessionStatus.BLOCKED}
+        assert len(provider.requests) == 20
+    checkup.close()

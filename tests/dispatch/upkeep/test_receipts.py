@@ -204,6 +204,30 @@ def test_a_session_that_is_flooded_takes_no_other_ones_turns(world: World, turns
     assert world.statuses(broadcast_id) == {"read": 200}
 
 
+def test_a_client_that_is_flooded_takes_no_other_clients_turns(world: World, turns: Turns) -> None:
+    """However many sessions it has; another client's receipts are half of the first batch."""
+    unknown = [Receipt(f"wamid.{number}", ReceiptState.READ) for number in range(500)]
+    for _ in range(20):
+        tell(world, world.session("probe"), *unknown, now=now_ms() - 1_000)
+    session_id, broadcast_id = left(world.neighbour(), DeliveryStatus.SENT, numbers(250))
+    said = [word(each.id, ReceiptState.READ) for each in world.deliveries(broadcast_id)]
+    tell(world, session_id, *said)
+    assert turns.take() == 0.0
+    assert world.statuses(broadcast_id) == {"read": 250}
+
+
+def test_however_many_sessions_there_are_each_ones_receipts_are_applied(
+    world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.dispatch.upkeep.receipts._BATCH", 2)
+    made = [left(world, DeliveryStatus.SENT, [ADA]) for _ in range(7)]
+    for session_id, broadcast_id in made:
+        tell(world, session_id, word(world.deliveries(broadcast_id)[0].id, ReceiptState.READ))
+    while turns.take() == 0.0:
+        pass
+    assert [world.statuses(broadcast_id) for _, broadcast_id in made] == [{"read": 1}] * 7
+
+
 def test_a_session_has_a_bound_on_what_waits(
     world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:

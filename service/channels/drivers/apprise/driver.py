@@ -45,11 +45,12 @@ from service.channels.errors import (
     UncertainError,
 )
 from service.channels.settings import Secret
-from service.channels.steps import Call, Conversation, Workers, result
+from service.channels.steps import Call, Conversation, result
 from service.channels.webhooks import Webhook
+from service.channels.workers import Workers
 
 _THREADS: Final = 16
-"""Messages at the same time: Apprise blocks, so each one needs a thread."""
+"""Messages of a client at the same time: Apprise blocks, so each one needs a thread."""
 
 _SENDING: Final = Workers("apprise", _THREADS)
 
@@ -106,6 +107,7 @@ class Apprise:
     def __init__(self, account: Account, context: DriverContext) -> None:
         """Create the driver, without any request."""
         self._url = str(account.settings["url"])
+        self._owner = account.client_id
         self._service_name = services.service_of(self._url)
         self._context = context
 
@@ -136,7 +138,8 @@ class Apprise:
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:  # noqa: ARG002
         """Send a message; Apprise returns no message id. Raises SendError."""
-        yield Call(_SENDING, partial(self._notify, recipient, prepared), once=True)
+        call = partial(self._notify, recipient, prepared)
+        yield Call(_SENDING, call, once=True, owner=self._owner)
         return ""
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers

@@ -18,7 +18,8 @@ from service.channels.connections import SLOWEST_UPLOAD
 from service.channels.content import Media
 from service.channels.drivers.whatsapp_cloud.errors import refused
 from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
-from service.channels.steps import Call, Conversation, Form, Pause, Workers, upload
+from service.channels.steps import Call, Conversation, Form, Pause, upload
+from service.channels.workers import Workers
 
 MEDIA_LIFETIME: Final = 29 * 86_400.0
 """Seconds for which a media id is reused. Meta keeps it for 30 days."""
