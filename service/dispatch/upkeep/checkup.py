@@ -12,7 +12,6 @@ import structlog
 
 from service.channels.conversations import Talk
 from service.channels.steps import Conversation
-
 from service.config import Settings
 from service.core import holding, template_holds
 from service.core.accounts import Accounts
@@ -23,6 +22,7 @@ from service.dispatch.upkeep.talks import Talks
 from service.models import Session
 
 log = structlog.get_logger(__name__)
+
 
 class _Question(NamedTuple):
     """A question to a session's provider. Those about the same session are the same."""
