@@ -6,7 +6,7 @@ dispatcher decides whether and when to try again, and what happens to the broadc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Protocol
 from marshmallow import Schema
 
 from service.channels.content import Content, Part
+from service.channels.links import Link, Links
 from service.channels.steps import Conversation, Sink
-from service.channels.webhooks import Webhook
+from service.channels.webhooks import Report, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class DriverContext:
 
     `private_addresses`: a session's URL may lead to this machine or its private network, for
     example to a self-hosted provider. Keep it off if you do not trust the clients.
-    `public_url` is where the internet reaches this service, empty where it does not.
+    `public_url` is where the internet reaches this service, empty where it does not. `links` are
+    the connections that this process keeps for sessions.
     """
 
     sandbox_store: Path
@@ -96,6 +98,7 @@ class DriverContext:
     proxy: str = ""
     private_addresses: bool = False
     public_url: str = ""
+    links: Links = field(default_factory=Links)
 
     def webhook_url(self, session_id: str) -> str:
         """Return the address of a session's webhook, empty where `PUBLIC_URL` is not set."""
@@ -178,3 +181,13 @@ class Driver(Protocol):
 
     def templates(self) -> Conversation[list[TemplateInfo]]:
         """Ask the provider for the account's templates; raises SendError."""
+
+
+class LinkedDriver(Driver, Protocol):
+    """A driver that sends through a link, which one process keeps for its session."""
+
+    def link(self, hear: Callable[[Report], None]) -> Link:
+        """Return a link for the account.
+
+        `hear` stores what the provider says. It blocks, and raises an error if nothing is stored.
+        """

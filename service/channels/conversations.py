@@ -16,11 +16,16 @@ from typing import Any, NamedTuple
 from service.channels.base import DriverContext
 from service.channels.exchanges import Exchanges
 from service.channels.names import LOOKING, Names, host_of
-from service.channels.steps import Call, Conversation, Pause, Request, Step, T
-
-
-class NotAllowedError(Exception):
-    """A step that must not be repeated may not begin now."""
+from service.channels.steps import (
+    Call,
+    Conversation,
+    NotAllowedError,
+    Pause,
+    Request,
+    Step,
+    T,
+    Wait,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -148,10 +153,10 @@ class Conversations:
         else:
             self._call(talk, step)
 
-    def _call(self, talk: Talk, step: Call, waiting: Request | None = None) -> None:
-        """Run a call in a thread; `waiting` is the request that begins after it."""
+    def _call(self, talk: Talk, step: Call | Wait, waiting: Request | None = None) -> None:
+        """Start a call or a wait; `waiting` is the request that begins after it."""
+        done = step.begin()
         self._calling += 1
-        done = step.workers.submit(step.function, step.owner)
         done.add_done_callback(partial(self._note_called, talk, waiting))
 
     def _note_called(self, talk: Talk, waiting: Request | None, done: Future[Any]) -> None:

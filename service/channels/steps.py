@@ -1,4 +1,4 @@
-"""The steps of a driver's conversation: a request, a pause or a call.
+"""The steps of a driver's conversation: a request, a pause, a call or a wait.
 
 A driver does no I/O. Its methods are generators. A generator yields a step and is resumed with the
 result of that step, or with a `SendError`. The code of a driver therefore reads from top to bottom,
@@ -8,6 +8,7 @@ and one thread runs thousands of conversations.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -15,6 +16,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 from service.channels.workers import Workers
 
 T = TypeVar("T")
+
+
+class NotAllowedError(Exception):
+    """A step that must not be repeated may not begin now. Nothing was sent."""
 
 
 class Method(StrEnum):
@@ -84,8 +89,22 @@ class Call(NamedTuple):
     once: bool = False
     owner: str = ""
 
+    def begin(self) -> Future[Any]:
+        """Start the function."""
+        return self.workers.submit(self.function, self.owner)
 
-Step = Request | Pause | Call
+
+class Wait(NamedTuple):
+    """A wait for something that `begin` starts elsewhere; its result is the future's.
+
+    `begin` may raise NotAllowedError. `once`: what it starts must not happen twice.
+    """
+
+    begin: Callable[[], Future[Any]]
+    once: bool = False
+
+
+Step = Request | Pause | Call | Wait
 
 Conversation = Generator[Step, Any, T]
 """Steps that end in a result of type T, or raise a SendError."""

@@ -7,7 +7,7 @@ settles it afterwards: it finds the broadcast that the writer got last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Row, Table, bindparam, func, select, text, update
@@ -149,11 +149,14 @@ def is_waiting(db: Db) -> bool:
     return db.scalar(select(Reply.id).where(Reply.settled_at.is_(None)).limit(1)) is not None
 
 
-def settle(db: Db, limit: int, *, now: int) -> list[SettledReply]:
-    """Find out what up to `limit` replies answer, the oldest first, and count them."""
+def settle(db: Db, limit: int, *, elsewhere: Collection[str] = (), now: int) -> list[SettledReply]:
+    """Find out what up to `limit` replies answer, the oldest first, and count them.
+
+    Other processes settle those to the sessions that are `elsewhere`.
+    """
     open_ones = (
         select(*_TABLE.columns)
-        .where(Reply.settled_at.is_(None))
+        .where(Reply.settled_at.is_(None), Reply.session_id.not_in(elsewhere))
         .order_by(Reply.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

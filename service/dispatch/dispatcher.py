@@ -36,6 +36,7 @@ from service.dispatch.upkeep.callbacks import Callbacks
 from service.dispatch.upkeep.checkup import Checkup
 from service.dispatch.upkeep.fanout import FanOut
 from service.dispatch.upkeep.inbound_files import InboundFiles
+from service.dispatch.upkeep.links import LinkKeeper
 from service.dispatch.upkeep.receipts import Receipts
 from service.dispatch.upkeep.replies import Replies
 from service.dispatch.upkeep.sweep import Sweep
@@ -97,6 +98,9 @@ class Dispatcher:
         self._calling_back = Loop("callbacks", self._callbacks.turn)
         self._files = InboundFiles(database, accounts, Storage(settings))
         self._fetching = Loop("files", self._files.turn)
+        self._keeper = LinkKeeper(database, accounts, self._lease, self.await_end)
+        self._linking = Loop("links", self._keeper.turn)
+        accounts.channels.context.links.on_up = self._claim_anew
         self._listener = Listener(settings, database, self.wake)
         self._listening = Loop("listener", self._listener.turn)
         self._beating = Loop("lease", self._lease.turn)
@@ -168,6 +172,8 @@ class Dispatcher:
         self._claiming.join(deadline - time.monotonic())
         self._context.give_back(self._queue.close())
         under_way = self._senders.join(deadline - 1.0)
+        self._linking.join(deadline - time.monotonic())
+        self._keeper.close()
         all_written = self._recorder.drain(deadline)
         self._listener.hush()
         self._beating.stop()
@@ -211,6 +217,7 @@ class Dispatcher:
             self._checking,
             self._calling_back,
             self._fetching,
+            self._linking,
             self._listening,
         )
 

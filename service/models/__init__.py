@@ -26,6 +26,7 @@ from service.models.delivery_events import DeliveryEvent, EventKind
 from service.models.dispatchers import Dispatcher
 from service.models.groups import Group, GroupMember
 from service.models.identities import Identity
+from service.models.links import SessionLink
 from service.models.opt_outs import ClientOptOut, OptOut, OptOutSource
 from service.models.receipts import WaitingReceipt
 from service.models.replies import Reply
@@ -76,6 +77,7 @@ __all__ = [
     "SendType",
     "SentPart",
     "Session",
+    "SessionLink",
     "SessionStatus",
     "SharedRate",
     "SignIn",

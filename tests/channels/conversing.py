@@ -12,7 +12,7 @@ from service.channels.answers import Answer
 from service.channels.base import DriverContext
 from service.channels.conversations import Conversations, Talk
 from service.channels.errors import SendError
-from service.channels.steps import Call, Conversation, Method, Pause, Request, Step, T
+from service.channels.steps import Call, Conversation, Method, Pause, Request, Step, T, Wait
 
 _numbers = count(1)
 
@@ -121,8 +121,8 @@ def _do(step: Step, held: Held[Any], script: list[Answer | SendError | None]) ->
     return _call(step)
 
 
-def _call(step: Call) -> Any:
+def _call(step: Call | Wait) -> Any:
     try:
-        return step.function()
+        return step.function() if isinstance(step, Call) else step.begin().result()
     except Exception as error:  # noqa: BLE001 - it is thrown into the conversation
         return error

@@ -20,7 +20,6 @@ from service.channels.content import (
     Text,
     UnsupportedContentError,
 )
-from service.channels.conversations import NotAllowedError
 from service.channels.errors import (
     BlockedError,
     PermanentError,
@@ -28,6 +27,7 @@ from service.channels.errors import (
     SendError,
     UncertainError,
 )
+from service.channels.steps import NotAllowedError
 from tests import provider as lies
 from tests.channels.conftest import Memory, picture
 from tests.channels.conversing import carry_out, converse

@@ -15,12 +15,13 @@ import pytest
 
 from service.channels.answers import Answer
 from service.channels.base import DriverContext
-from service.channels.conversations import Conversations, NotAllowedError, Talk, talk
+from service.channels.conversations import Conversations, Talk, talk
 from service.channels.errors import BlockedError, RetryableError, UncertainError
 from service.channels.steps import (
     Call,
     Conversation,
     Form,
+    NotAllowedError,
     Pause,
     Request,
     Step,

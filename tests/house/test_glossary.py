@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 GLOSSARY = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 TERMS = {
     word.lower() for term in re.findall(r"\*\*(.+?)\*\*", GLOSSARY) for word in term.split()
-} | {"api", "crier", "waha", "apprise", "gateway", "talking", "twilio"}
+} | {"api", "crier", "waha", "apprise", "gateway", "talking", "twilio", "smpp"}
 
 PROGRAMMING = """
     about action address age alphabet application archive area array attempt base blueprint
@@ -29,8 +29,8 @@ PROGRAMMING = """
 SHAPES = """
     active answering applied bubble change claimable claimed claimer closed counted depth
     derived due estimate export exported half health held imported in inbound incoming invalid
-    lenient marks matches moment move moved omitted out outage owner pause prepared purged reach
-    readiness received refused repeated replied shown strict watched whole written
+    lenient linked marks matches moment move moved omitted out outage owner pause prepared purged
+    reach readiness received refused repeated replied shown strict watched whole written
 """
 """States and shapes, which a class adds to the noun of its module, as in `purge.Purged`."""
 

@@ -112,6 +112,7 @@ class Active(NamedTuple):
     rate: float | None
     revision: int
     client_id: str
+    channel: str = ""
 
 
 # One index step per session with open broadcasts, however many broadcasts those are.
@@ -123,11 +124,13 @@ _ABLE = f"""
                 WHERE status = 'sending' AND closed_at IS NULL AND session_id > open_session.id)
         FROM open_session WHERE open_session.id IS NOT NULL),
     able AS (
-        SELECT s.id, s.client_id, s.version, s.rate,
+        SELECT s.id, s.client_id, s.version, s.rate, s.channel,
             count(*) OVER (PARTITION BY s.client_id) AS siblings
         FROM open_session JOIN sessions AS s ON s.id = open_session.id AND {_SESSION_MAY_GO})
 """  # noqa: S608 - the condition is ours
-_COLUMNS = "b.id, b.parts, b.expires_at, s.id, s.version, s.rate, b.revision, s.client_id"
+_COLUMNS = (
+    "b.id, b.parts, b.expires_at, s.id, s.version, s.rate, b.revision, s.client_id, s.channel"
+)
 # Not EXISTS: without statistics, Postgres would join it with all queued deliveries.
 _IS_DUE = """(SELECT d.id FROM deliveries AS d
     WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now LIMIT 1) IS NOT NULL"""
@@ -140,7 +143,8 @@ _ACTIVE_POSTGRES = text(f"""
 """)  # noqa: S608 - the conditions are ours
 _ACTIVE_ASSIGNED = text(f"""
     SELECT {_COLUMNS} FROM broadcasts AS b JOIN sessions AS s ON s.id = b.session_id
-    WHERE b.id = ANY(:assigned) AND {MAY_GO} AND {_IS_NEXT} AND {_IS_DUE} ORDER BY b.id
+    WHERE (b.id = ANY(:broadcast_ids) OR s.id = ANY(:session_ids)) AND {MAY_GO}
+        AND {_IS_NEXT} AND {_IS_DUE} ORDER BY b.id
 """)  # noqa: S608 - the conditions are ours
 _ABLE_SQLITE = text(f"{_ABLE} SELECT id, siblings FROM able")  # noqa: S608 - as above
 _ACTIVE_SQLITE = text(f"""
@@ -150,8 +154,15 @@ _ACTIVE_SQLITE = text(f"""
 """)  # noqa: S608 - the conditions are ours
 
 
+class Assigned(NamedTuple):
+    """The only broadcasts to claim from: these, and all of these sessions."""
+
+    broadcast_ids: list[str]
+    session_ids: list[str]
+
+
 def active(
-    db: Db, cursors: Mapping[str, str], *, turns: int, assigned: list[str] | None, now: int
+    db: Db, cursors: Mapping[str, str], *, turns: int, assigned: Assigned | None, now: int
 ) -> list[Active]:
     """List broadcasts with claimable deliveries: of each client about `turns`.
 
@@ -165,7 +176,7 @@ def active(
     if assigned is None:
         rows = db.execute(_ACTIVE_POSTGRES, values | {"turns": turns})
     else:
-        rows = db.execute(_ACTIVE_ASSIGNED, values | {"assigned": assigned})
+        rows = db.execute(_ACTIVE_ASSIGNED, values | assigned._asdict())
     return [Active(*row) for row in rows]
 
 

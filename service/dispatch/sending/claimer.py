@@ -15,10 +15,11 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy.orm import Session as Db
 
+from service.channels.registry import LINKED
 from service.config import Settings
 from service.core import dispatchers, holding, service_windows
 from service.core.deliveries import claims
-from service.core.deliveries.claims import Active, Claimed
+from service.core.deliveries.claims import Active, Assigned, Claimed
 from service.core.dispatchers import LostClaimError
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.sending import pacing, shares
@@ -65,6 +66,7 @@ class Claimer:
         self._database = database
         self._context = context
         self._queue = context.queue
+        self._links = context.driver_context.links
         self._broadcasts = broadcasts
         self._on_lost = on_lost
         self._turns = Turns()
@@ -141,7 +143,9 @@ class Claimer:
 
     def _next_active(self) -> list[Active]:
         """Query due work after the last broadcasts served; start over if there is none."""
-        assigned = self.assigned() if self.assigned is not None else None
+        assigned = None
+        if self.assigned is not None:
+            assigned = Assigned(self.assigned(), self._links.are_up())
         look = partial(claims.active, turns=_TURNS, assigned=assigned, now=now_ms())
         with self._database.reading() as db:
             active = look(db, self._turns.cursors)
@@ -151,12 +155,13 @@ class Claimer:
         return active
 
     def _may_claim(self, active: Active) -> bool:
-        """Return whether a session is not held, has slots left in its rate, and little claimed."""
+        """Return whether a session can send here, and has slots in its rate and little claimed."""
         spoken_for = self._paced.get((active.session_id, active.rate), 0)
         return (
             spoken_for <= time.time_ns() // 1000
             and self._context.holds.allow(active.session_id, active.broadcast_id)
             and self._queue.is_low(active.session_id)
+            and (active.channel not in LINKED or self._links.is_up(active.session_id))
         )
 
     def _prepared(self, active: Active) -> PreparedBroadcast | None:

@@ -9,9 +9,8 @@ from typing import Any
 import structlog
 
 from service.channels.base import Held
-from service.channels.conversations import NotAllowedError
 from service.channels.errors import BlockedError, SendError
-from service.channels.steps import Pause, Step
+from service.channels.steps import NotAllowedError, Pause, Step
 from service.core.decisions import Decision
 from service.core.deliveries.progress import NAMELESS, unsent
 from service.core.sent_parts import PartSent

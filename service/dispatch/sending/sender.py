@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 import structlog
 
 from service.channels.base import DriverContext
-from service.channels.conversations import Conversations, NotAllowedError, Talk
+from service.channels.conversations import Conversations, Talk
+from service.channels.steps import NotAllowedError
 from service.core.decisions import Decision, Hold
 from service.core.revocations import ClaimKey
 from service.dispatch.lease import Lease

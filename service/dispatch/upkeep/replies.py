@@ -10,7 +10,7 @@ from service.channels.content import Content
 from service.channels.errors import SendError
 from service.channels.steps import Conversation
 from service.config import Settings
-from service.core import replies
+from service.core import links, replies
 from service.core.accounts import Accounts
 from service.core.replies import SettledReply
 from service.database import Database, now_ms
@@ -25,6 +25,8 @@ _BATCH = 200
 @dataclass(slots=True)
 class Replies:
     """Settles replies, many in a transaction, and confirms opt-outs where the client wants it.
+
+    The process that keeps a session's link settles its replies: no other can send a confirmation.
 
     A confirmation is tried once: what becomes of it is logged and nothing depends on it.
     """
@@ -59,7 +61,8 @@ class Replies:
             if not replies.is_waiting(db):
                 return False
         with self.database.writing() as db:
-            settled = replies.settle(db, _BATCH, now=now_ms())
+            elsewhere = links.kept(db) - self.accounts.channels.context.links.kept()
+            settled = replies.settle(db, _BATCH, elsewhere=elsewhere, now=now_ms())
         for each in settled:
             if each.confirmation:
                 self._confirm(each, each.confirmation)

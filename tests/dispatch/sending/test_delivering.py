@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from service.channels.conversations import NotAllowedError
 from service.channels.errors import (
     BlockedError,
     PermanentError,
@@ -17,7 +16,7 @@ from service.channels.errors import (
     SendError,
     UncertainError,
 )
-from service.channels.steps import Conversation, Pause
+from service.channels.steps import Conversation, NotAllowedError, Pause
 from service.core.decisions import Hold
 from service.core.deliveries.claims import Claimed
 from service.core.sent_parts import PartSent
