@@ -105,6 +105,7 @@ lock: | $(BIN)/python ## Pin the requirements anew; UPGRADE=--upgrade takes the 
 	@$(COMPILE) requirements.txt pyproject.toml
 	@$(COMPILE) requirements-dev.txt pyproject.toml --group dev -c requirements.txt
 	@$(COMPILE) requirements-apprise.txt pyproject.toml --extra apprise -c requirements-dev.txt
+	@$(COMPILE) requirements-smpp.txt pyproject.toml --extra smpp -c requirements-dev.txt
 	@$(COMPILE) requirements-procrastinate.txt pyproject.toml --extra procrastinate \
 		-c requirements-dev.txt
 	@$(COMPILE) benchmarks/requirements.txt benchmarks/requirements.in

@@ -19,11 +19,15 @@ DRIVERS = {
     "twilio": "service.channels.drivers.twilio:Twilio",
     "africas_talking": "service.channels.drivers.africas_talking:AfricasTalking",
     "http_gateway": "service.channels.drivers.http_gateway:HttpGateway",
+    "smpp": "service.channels.drivers.smpp:Smpp",
 }
 """The module of each channel's driver, imported on first use."""
 
-EXTRAS = {"apprise": "apprise"}
+EXTRAS = {"apprise": "apprise", "smpp": "smpplib"}
 """The optional package that a channel needs."""
+
+LINKED = frozenset({"smpp"})
+"""The channels whose drivers send through a link (`LinkedDriver`)."""
 
 
 class UnknownChannelError(Exception):

@@ -14,9 +14,10 @@ _PORTS = {"http": 80, "https": 443}
 class BaseUrl(fields.String):
     """The base URL of a provider, without user, query or fragment."""
 
-    def __init__(self, **options: Any) -> None:
-        pattern = r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/%]*)?\Z"
-        message = "Must be an http or https URL without user, query and fragment."
+    def __init__(self, schemes: tuple[str, ...] = ("http", "https"), **options: Any) -> None:
+        named = "|".join(schemes)
+        pattern = rf"({named})://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/%]*)?\Z"
+        message = f"Must be an {' or '.join(schemes)} URL without user, query and fragment."
         checks = [validate.Length(max=512), validate.Regexp(pattern, error=message)]
         super().__init__(validate=checks, **options)
 

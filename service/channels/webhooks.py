@@ -134,6 +134,12 @@ class Report:
         """Return whether it says anything."""
         return bool(len(self) or self.people or self.moves or self.templates or self.health)
 
+    def add(self, other: Report) -> None:
+        """Add the messages of another report on the same account."""
+        self.words += other.words
+        self.inbound += other.inbound
+        self.odd += other.odd
+
     def objects(self, elements: object) -> Iterator[Mapping[str, Any]]:
         """Yield the objects of a JSON list, or a single object; null is an empty list."""
         for element in elements if isinstance(elements, list) else [elements]:

@@ -24,6 +24,12 @@ LOOKED_AT = {
         *("path", "format", "headers", "body", "plus", "alphabets", "check"),
         *("accepted", "id", "code", "reason", "codes", "receipt", "inbound"),
     },
+    "smpp": {
+        *SMS,
+        *("system_id", "system_type", "service_type"),
+        *("receipts", "receipt_ids", "source_ton", "source_npi"),
+        *("destination_ton", "destination_npi"),
+    },
 }
 """Settings that do not decide to which server secrets are sent."""
 

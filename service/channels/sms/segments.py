@@ -31,6 +31,8 @@ EXTENSION: Final = {
 }
 """The characters of the extension table, with the code after the escape."""
 
+_ESCAPE: Final = 0x1B
+_EXTENDED: Final = {code: character for character, code in EXTENSION.items()}
 _ONE: Final = frozenset(BASIC) - {"\x1b"}
 
 
@@ -111,10 +113,21 @@ def encode_gsm(text: str) -> bytes:
     written = bytearray()
     for each in text:
         if each in EXTENSION:
-            written += bytes((0x1B, EXTENSION[each]))
+            written += bytes((_ESCAPE, EXTENSION[each]))
         else:
             written.append(BASIC.index(each))
     return bytes(written)
+
+
+def decode_gsm(written: bytes) -> str:
+    """Decode a text in the GSM alphabet with one byte per character."""
+    said, codes = [], iter(written)
+    for code in codes:
+        if code == _ESCAPE:
+            said.append(_EXTENDED.get(next(codes, 0), " "))
+        else:
+            said.append(BASIC[code & 0x7F])
+    return "".join(said)
 
 
 def _sizes(text: str, alphabet: Alphabet) -> Iterable[int]:
