@@ -14,8 +14,10 @@ SMS = ("sender", "links", "tidy")
 
 LOOKED_AT = {
     "sandbox": {"idempotent", "latency"},
-    "waha": {"session", "files", "resolve"},
-    "whatsapp_cloud": {"phone_number_id", "business_account_id", "version", "preview_url"},
+    "waha": {"session", "files", "resolve", "keep_files"},
+    "whatsapp_cloud": {
+        *("phone_number_id", "business_account_id", "version", "preview_url", "keep_files"),
+    },
     "apprise": set(),
     "twilio": {"account_sid", "messaging_service_sid", *SMS},
     "africas_talking": {"username", *SMS},
