@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -15,8 +16,9 @@ from service.channels.drivers.smpp import errors, reports
 from service.channels.drivers.smpp.connection import Bind, Connection, bound
 from service.channels.drivers.smpp.pdus import Pdu
 from service.channels.errors import BlockedError, SendError
-from service.channels.steps import NotAllowedError, Workers
+from service.channels.steps import NotAllowedError
 from service.channels.webhooks import Notice, Report
+from service.channels.workers import Workers
 
 log = structlog.get_logger(__name__)
 
@@ -179,7 +181,7 @@ class SmppLink:
         return errors.OK
 
     async def _stored(self, report: Report) -> None:
-        await asyncio.get_running_loop().run_in_executor(_STORING.pool, self._hear, report)
+        await asyncio.wrap_future(_STORING.submit(partial(self._hear, report), self._bind.host))
 
 
 async def tried(bind: Bind, context: DriverContext) -> None:
