@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, within
-from service.core import broadcasts, estimates, reasons, reports
+from service.core import broadcasts, costs, estimates, reasons, reports
 from service.core.deliveries import timelines
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -39,4 +39,9 @@ def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by 
             timeline=timelines.points(broadcast, buckets, now=now),
             rate=round(rate, 3),
             estimate=estimates.make(db, broadcast, rate, now=now),
+            cost=costs.of_broadcast(db, broadcast, crier().accounts),
+            charges=[
+                {"pricing": pricing, "deliveries": count}
+                for pricing, count in costs.charges(db, broadcast.id).items()
+            ],
         )

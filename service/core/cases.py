@@ -10,7 +10,8 @@ from sqlalchemy import Row
 
 from service.channels.errors import SendError
 from service.channels.webhooks import ReceiptState
-from service.core import waiting
+from service.core import costs, waiting
+from service.core.costs import ChargeKey
 from service.core.decisions import Decision
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.events import Event
@@ -92,10 +93,27 @@ class Case:
             "new_due_at": self._due_at,
             "new_sent_at": self._now if after.status in _SETTLED else None,
             "new_updated_at": self._now,
-            "new_pricing": next((row.pricing for row, _ in self.words if row.pricing), None),
+            "new_pricing": self._pricing(),
             "new_delivered_at": self._arrived_at.get(DeliveryStatus.DELIVERED),
             "new_read_at": self._arrived_at.get(DeliveryStatus.READ),
         }
+
+    def charges(self) -> Counter[ChargeKey]:
+        """Return the changes to the counts of how the broadcast is charged."""
+        changes: Counter[ChargeKey] = Counter()
+        before, after = self.delivery.pricing, self._pricing()
+        if after and after != before:
+            place = costs.country(self.delivery.recipient)
+            changes[ChargeKey(self.delivery.broadcast_id, after, place)] += 1
+            if before:
+                changes[ChargeKey(self.delivery.broadcast_id, before, place)] -= 1
+        return changes
+
+    def _pricing(self) -> str | None:
+        """Return how the delivery is charged: as billable if one of its parts is."""
+        told = (row.pricing for row, _ in self.words)
+        known = filter(None, (self.delivery.pricing, *told))
+        return max(known, key=costs.is_billable, default=None)
 
     def gain(self) -> Counter[str]:
         """Return the changes to the broadcast's counters."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session as Db
 
-from service.channels.base import Driver
-from service.channels.content import Part, Text
-from service.core import estimates, intake, numbers, service_windows
+from service.channels.content import Part
+from service.core import costs, estimates, intake, numbers, service_windows
 from service.core.accounts import Accounts
+from service.core.costs import Cost
 from service.core.estimates import Estimate
 from service.core.intake import BroadcastRequest, Plan
 from service.errors import InvalidError
@@ -24,9 +24,6 @@ SHOWN: Final = 5
 
 _ROUNDS: Final = 5
 """How often invalid recipients are taken out before a list is refused as a whole."""
-
-_OTHERS: Final = "*"
-"""The name of all countries that have no price of their own."""
 
 
 class Message(NamedTuple):
@@ -49,14 +46,6 @@ class Segments(NamedTuple):
 
     total: int
     most: int
-
-
-class Cost(NamedTuple):
-    """What a broadcast would cost; `unpriced` recipients are in countries without a price."""
-
-    amount: str
-    currency: str
-    unpriced: int
 
 
 class Window(NamedTuple):
@@ -98,7 +87,7 @@ def make(
     opted_out = _opted_out(db, plan)
     people = plan.people.unique
     places = [place for place, recipient in enumerate(people) if recipient not in opted_out]
-    sizes = [size for _, size in _sizes(plan, places)] if _counts_segments(plan.driver) else []
+    sizes = [size for _, size in _sizes(plan, places)] if costs.counts_segments(plan.driver) else []
     prices = plan.session.prices
     return Preview(
         plan=plan,
@@ -189,32 +178,21 @@ def _messages(plan: Plan, places: Iterable[int]) -> Iterator[Message]:
 
 def _sizes(plan: Plan, places: Sequence[int]) -> Iterator[tuple[str, int]]:
     """Yield how many messages the provider counts, for the recipients at these places."""
-    if plan.worded.is_personal and _counts_segments(plan.driver):
+    if plan.worded.is_personal and costs.counts_segments(plan.driver):
         for message in _messages(plan, places):
-            yield message.recipient, _size(plan.driver, message.parts)
+            yield message.recipient, costs.size(plan.driver, message.parts)
     else:
-        same = _size(plan.driver, plan.worded.parts)
+        same = costs.size(plan.driver, plan.worded.parts)
         for place in places:
             yield plan.people.unique[place], same
 
 
-def _size(driver: Driver, parts: Iterable[Part]) -> int:
-    texts = (driver.segments(part.body) if isinstance(part, Text) else None for part in parts)
-    return sum(segments or 1 for segments in texts)
-
-
-def _counts_segments(driver: Driver) -> bool:
-    return driver.segments("") is not None
-
-
 def _cost(prices: Mapping[str, Any], sizes: Iterable[tuple[str, int]]) -> Cost:
     """Add up the prices of what the provider counts, by the countries of the recipients."""
-    amount, unpriced = Decimal(0), 0
-    by_country = {name: Decimal(str(price)) for name, price in prices["countries"].items()}
+    units: Counter[str] = Counter()
+    people: Counter[str] = Counter()
     for recipient, size in sizes:
-        price = by_country.get(numbers.region(recipient), by_country.get(_OTHERS))
-        if price is None:
-            unpriced += 1
-        else:
-            amount += price * size
-    return Cost(f"{amount.normalize():f}", prices["currency"], unpriced)
+        country = costs.country(recipient)
+        units[country] += size
+        people[country] += 1
+    return costs.add_up(prices, units, people)

@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.errors import SendError
 from service.channels.webhooks import Notice, Receipt
-from service.core import sent_parts, shares, waiting
+from service.core import costs, sent_parts, shares, waiting
 from service.core.cases import Case, Judge
+from service.core.costs import ChargeKey
 from service.core.decisions import Decision
 from service.core.deliveries import events, opted_out, tallies, transitions
 from service.core.sent_parts import Place
@@ -244,6 +245,7 @@ def _bring_forward(
     db: Db, cases: Sequence[Case], judge: Judge, result: Applied, *, now: int
 ) -> None:
     moves: list[dict[str, object]] = []
+    charges: Counter[ChargeKey] = Counter()
     gains: dict[str, Counter[str]] = {}
     for case in cases:
         case.hear(judge)
@@ -252,12 +254,14 @@ def _bring_forward(
         if case.has_moved():
             moves.append(case.move())
             gains.setdefault(broadcast_id, Counter()).update(case.gain())
+            charges.update(case.charges())
         if case.has_arrived():
             result.arrived.add(broadcast_id)
     events.keep(db, [event for case in cases for event in case.events])
     transitions.bring_forward(db, moves)
     touched = (str(move["delivery_id"]) for move in moves)
     tallies.move(db, gains, touched=touched, now=now)
+    costs.note(db, charges)
     queued = [
         str(move["delivery_id"]) for move in moves if move["new_status"] == DeliveryStatus.QUEUED
     ]

@@ -19,6 +19,7 @@ from service.models.callbacks import (
     EventStatus,
     EventType,
 )
+from service.models.charges import Charge
 from service.models.clients import Client
 from service.models.contacts import Contact
 from service.models.deliveries import COUNTED, Delivery, DeliveryStatus
@@ -54,6 +55,7 @@ __all__ = [
     "Callback",
     "CallbackEvent",
     "CallbackQueue",
+    "Charge",
     "Client",
     "ClientOptOut",
     "Contact",

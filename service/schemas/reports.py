@@ -51,6 +51,38 @@ class EstimateSchema(Schema):
     reason = fields.String(required=True, allow_none=True)
 
 
+class BroadcastCostSchema(Schema):
+    """What a broadcast costs, by the prices that its session has now."""
+
+    currency = fields.String(required=True)
+    expected = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "If every recipient gets it; null where that cannot be told, as for"
+            " personal SMS, which differ in length"
+        },
+    )
+    charged = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Of the deliveries that are billable by the provider's receipts so far;"
+            " null: no receipt has said how it charges"
+        },
+    )
+    unpriced = fields.Integer(
+        required=True, metadata={"description": "Recipients in countries without a price"}
+    )
+
+
+class ChargeSchema(Schema):
+    """How many deliveries the provider charges alike."""
+
+    pricing = fields.String(required=True, metadata={"example": "PMP regular marketing billable"})
+    deliveries = fields.Integer(required=True)
+
+
 class ReportSchema(Schema):
     """How a broadcast fares."""
 
@@ -75,6 +107,17 @@ class ReportSchema(Schema):
     )
     estimate = fields.Nested(EstimateSchema, required=True)
     replies = fields.Integer(required=True)
+    cost = fields.Nested(
+        BroadcastCostSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null if the session has no `prices`"},
+    )
+    charges = fields.List(
+        fields.Nested(ChargeSchema),
+        required=True,
+        metadata={"description": "How the provider charges deliveries, as its receipts say"},
+    )
 
 
 class HistoryEntrySchema(Schema):

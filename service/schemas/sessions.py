@@ -84,7 +84,7 @@ class _SessionFields(CredentialsSchema):
     prices = fields.Nested(
         PricesSchema,
         allow_none=True,
-        metadata={"description": "What a message costs, for `POST /broadcast?dry_run=true`"},
+        metadata={"description": "What a message costs, for dry runs and reports"},
     )
     window = fields.Nested(
         SendingWindowSchema,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.conftest import Tenant
-from tests.provider import graph_error, instead
+from tests.provider import Taken, graph_error, instead
 from tests.sending import PHONE_NUMBER_ID, VERIFY_TOKEN, Sending, sign
 from tests.waiting import until
 from tests.world import ADA, GRACE, numbers
@@ -253,29 +253,66 @@ def test_a_template_that_was_refused_is_looked_for_in_the_list(sending: Sending)
     assert [each["code"] for each in sending.deliveries(broadcast_id)] == ["132015", None]
 
 
-def test_the_price_class_of_a_message_is_kept(sending: Sending) -> None:
-    session = sending.session()
+def charged(taken: Taken, status: str, *, billable: bool) -> dict[str, Any]:
+    """Return a receipt that says how a message is charged."""
+    kind = ("regular", "marketing") if billable else ("free_customer_service", "service")
+    pricing = {"billable": billable, "pricing_model": "PMP", "type": kind[0], "category": kind[1]}
+    return {
+        "id": taken.message_id,
+        "status": status,
+        "timestamp": "1750030073",
+        "recipient_id": taken.recipient,
+        "pricing": pricing,
+    }
+
+
+def test_a_report_tells_what_a_broadcast_costs_and_how_it_is_charged(sending: Sending) -> None:
+    prices = {"currency": "EUR", "countries": {"NG": 0.05, "US": 0.1}}
+    session = sending.session(prices=prices)
+    america = numbers(1)[0]
     with sending.running():
-        broadcast_id = sending.broadcast([ADA], session)
+        broadcast_id = sending.broadcast([ADA, GRACE, america], session)
         sending.await_completed(broadcast_id)
-        (taken,) = sending.provider.taken
-        pricing = {
-            "billable": True,
-            "pricing_model": "PMP",
-            "type": "regular",
-            "category": "marketing",
-        }
-        status = {
-            "id": taken.message_id,
-            "status": "delivered",
-            "timestamp": "1750030073",
-            "recipient_id": ADA,
-            "recipient_user_id": USER_ID,
-            "pricing": pricing,
-        }
-        told(sending, session, webhook("messages", of_number(statuses=[status])))
-        until(lambda: sending.deliveries(broadcast_id)[0]["status"] == "delivered")
-    assert sending.deliveries(broadcast_id)[0]["pricing"] == "PMP regular marketing billable"
+        taken = {each.recipient: each for each in sending.provider.taken}
+        path = f"/broadcast/{broadcast_id}/report"
+        report = sending.get(path)
+        cost = {"currency": "EUR", "expected": "0.2", "charged": None, "unpriced": 0}
+        assert (report["cost"], report["charges"]) == (cost, [])
+
+        def tell(*statuses: dict[str, Any]) -> dict[str, Any]:
+            told(sending, session, webhook("messages", of_number(statuses=list(statuses))))
+            table = text("SELECT count(*) FROM waiting_receipts")
+
+            def is_applied() -> bool:
+                with sending.crier.database.reading() as db:
+                    return not db.scalar(table)
+
+            until(is_applied)
+            return sending.get(path)
+
+        report = tell(
+            charged(taken[ADA], "delivered", billable=True),
+            charged(taken[GRACE], "delivered", billable=False),
+            charged(taken[america], "delivered", billable=True),
+        )
+        assert report["cost"]["charged"] == "0.15"
+        assert report["charges"] == [
+            {"pricing": "PMP regular marketing billable", "deliveries": 2},
+            {"pricing": "PMP free_customer_service service free", "deliveries": 1},
+        ]
+        again = tell(
+            charged(taken[ADA], "delivered", billable=True),
+            charged(taken[ADA], "read", billable=True),
+        )
+        assert again["charges"] == report["charges"]
+        assert tell(charged(taken[GRACE], "read", billable=True))["charges"] == [
+            {"pricing": "PMP regular marketing billable", "deliveries": 3}
+        ]
+    assert {each["pricing"] for each in sending.deliveries(broadcast_id)} == {
+        "PMP regular marketing billable"
+    }
+    sending.client.put(f"/session/{session['_id']}", json={"prices": None})
+    assert sending.get(path)["cost"] is None
 
 
 def test_an_app_has_one_webhook_for_all_its_numbers(sending: Sending, globex: Tenant) -> None:
