@@ -72,10 +72,14 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A person's choice in the provider's own app: no more messages, or messages again."""
+    """A person's choice in the provider's own app: no more messages, or messages again.
+
+    `at` is when, in milliseconds of Unix time, 0 where the provider does not say.
+    """
 
     forms: tuple[str, ...]
     stops: bool
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +199,10 @@ class Webhook:
     """The webhook of a provider. Each function gets the session's settings as last argument.
 
     `challenge` answers the set-up request from its query, or returns None to refuse it.
+    `signed_with` is the setting with which the provider signs, where sessions may share a webhook.
     """
 
     is_authentic: Callable[[WebhookCall, Mapping[str, Any]], bool]
     parse: Callable[[bytes, Mapping[str, Any]], Report]
     challenge: Callable[[Mapping[str, str], Mapping[str, Any]], str | None] | None = None
+    signed_with: str = ""

@@ -36,6 +36,21 @@ def forms(db: Db, client_id: str, addresses: Collection[str]) -> list[str]:
     return [*dict.fromkeys([*addresses, *known])]
 
 
+def people(db: Db, client_id: str, addresses: Collection[str]) -> dict[str, list[str]]:
+    """Return, for each of some addresses, all addresses of the person who has it."""
+    groups: dict[str, dict[str, None]] = {}
+    for some in pieces(list(addresses)):
+        either = or_(Identity.user_id.in_(some), Identity.number.in_(some))
+        mine = select(Identity.user_id, Identity.number).where(
+            Identity.client_id == client_id, either
+        )
+        for row in db.execute(mine):
+            group = groups.setdefault(row.number, dict.fromkeys(spellings(row.number)))
+            group[row.user_id] = None
+    known = {form: group for group in groups.values() for form in group}
+    return {each: [*dict.fromkeys([each, *known.get(each, ())])] for each in addresses}
+
+
 def put(db: Db, client_id: str, news: Mapping[str, str], *, now: int) -> None:
     """Store the numbers of user ids."""
     dialect = postgresql if is_postgres(db) else sqlite
@@ -45,8 +60,9 @@ def put(db: Db, client_id: str, news: Mapping[str, str], *, now: int) -> None:
         for user_id, number in sorted(news.items())
     ]
     changed = {"number": insert.excluded.number, "updated_at": now}
-    db.execute(
-        insert.values(rows).on_conflict_do_update(
-            index_elements=["client_id", "user_id"], set_=changed
+    for some in pieces(rows):
+        db.execute(
+            insert.values(some).on_conflict_do_update(
+                index_elements=["client_id", "user_id"], set_=changed
+            )
         )
-    )

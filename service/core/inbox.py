@@ -44,8 +44,10 @@ def _prefer(
     whose, revoked = OptOutOwner(session.client_id, session.id), list[ClaimKey]()
     for each in preferences:
         forms = identities.forms(db, session.client_id, each.forms)
+        chosen_at = min(each.at or now, now)
         if each.stops:
-            revoked += opt_outs.stop(db, whose, forms, OptOutSource.PREFERENCE, now=now)
+            revoked += opt_outs.stop(db, whose, forms, OptOutSource.PREFERENCE, now=chosen_at)
         else:
-            opt_outs.forget(db, whose, forms)
+            # Webhooks come in any order: a later wish to stop counts.
+            opt_outs.forget(db, whose, forms, until=chosen_at)
     return revoked

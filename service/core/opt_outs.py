@@ -124,12 +124,16 @@ def remember(
             insert_new(db, place.table, [{**common, "recipient": each} for each in some])
 
 
-def forget(db: Db, whose: OptOutOwner, people: Sequence[str]) -> None:
-    """Remove the opt-outs of some recipients, if there are any."""
+def forget(db: Db, whose: OptOutOwner, people: Sequence[str], *, until: int | None = None) -> None:
+    """Remove the opt-outs of some recipients, if there are any that are not newer than `until`."""
     place = _place(whose)
-    gone = place.owner == place.owner_id, place.table.recipient.in_(people)
-    with _telling(db, whose, people, now=now_ms()):
-        db.execute(sql_delete(place.table).where(*gone), execution_options=_UNSEEN)
+    old = [] if until is None else [place.table.created_at <= until]
+    for some in pieces(people):
+        gone = sql_delete(place.table).where(
+            place.owner == place.owner_id, place.table.recipient.in_(some), *old
+        )
+        with _telling(db, whose, some, now=now_ms()):
+            db.execute(gone, execution_options=_UNSEEN)
 
 
 _UNSEEN = {"synchronize_session": False}

@@ -16,26 +16,23 @@ from sqlalchemy.orm import Session as Db
 from service import ids
 from service.channels.webhooks import Inbound
 from service.core import (
-    identities,
     keywords,
     opt_out_policies,
-    opt_outs,
     outbox,
     owned,
     paging,
     sent_parts,
+    wishes,
 )
 from service.core.deliveries import opted_out
-from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import storable
 from service.core.entries import is_user_id, read_one
-from service.core.keywords import KeywordAction
-from service.core.opt_out_policies import Policy, Reach
+from service.core.opt_out_policies import Policy
 from service.core.revocations import ClaimKey
 from service.core.waiting import one_word
 from service.database import insert_missing
 from service.errors import NotFoundError
-from service.models import Broadcast, EventType, OptOutSource, Reply, Session
+from service.models import Broadcast, EventType, Reply, Session
 
 LONGEST_TEXT: Final = 4_096
 """Characters that are kept of a reply; WhatsApp's have up to so many."""
@@ -65,18 +62,12 @@ def receive(db: Db, session: Session, inbound: Sequence[Inbound], *, now: int) -
         return []
     policy = opt_out_policies.get(db, session.client_id)
     rows = [_row(session, each, policy, now) for each in inbound]
-    for row in rows:
-        if is_user_id(row["recipient"]):
-            # The number may be known from other messages.
-            row["forms"] = " ".join(identities.forms(db, session.client_id, row["forms"].split()))
+    wishes.complete(db, session.client_id, [row for row in rows if is_user_id(row["recipient"])])
     if any(row["opt_out"] for row in rows):
         opted_out.changing(db)
     new = {row.id for row in insert_missing(db, Reply, rows, Reply.id)}
-    revoked: list[ClaimKey] = []
-    for row in rows:
-        if row["opt_out"] and row["id"] in new:
-            revoked += _heed(db, row, policy, now)
-    return revoked
+    asking = [row for row in rows if row["opt_out"] and row["id"] in new]
+    return wishes.heed(db, session, asking, policy, now=now) if asking else []
 
 
 def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[str, Any]:
@@ -97,7 +88,7 @@ def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[s
         "context_id": one_word(inbound.answers) or None,
         **_file(session, inbound, now),
         "opt_out": policy.wish(word),
-        "written_at": inbound.written_at or now,
+        "written_at": min(inbound.written_at or now, now),
         "created_at": now,
     }
 
@@ -108,25 +99,6 @@ def _file(session: Session, inbound: Inbound, now: int) -> dict[str, Any]:
         return {"media": None, "file_due_at": None}
     said = {name: storable(value, longest=_LONGEST_URL) for name, value in inbound.file.items()}
     return {"media": said, "file_due_at": now}
-
-
-def _heed(db: Db, row: dict[str, Any], policy: Policy, now: int) -> list[ClaimKey]:
-    """Stop or start messages to a writer, who is told so where the client wants it."""
-    of_session = OptOutOwner(row["client_id"], row["session_id"])
-    whose = of_session if policy.reach == Reach.SESSION else OptOutOwner(row["client_id"])
-    people = identities.forms(db, row["client_id"], row["forms"].split())
-    was_out = bool(opt_outs.among(db, of_session, people))
-    revoked: list[ClaimKey] = []
-    if row["opt_out"] is KeywordAction.STOP:
-        revoked = opt_outs.stop(db, whose, people, OptOutSource.KEYWORD, now=now)
-        answer = "" if was_out else policy.confirmation
-    else:
-        for each in (of_session, OptOutOwner(row["client_id"])):
-            opt_outs.forget(db, each, people)
-        answer = policy.welcome if was_out else ""
-    if answer:
-        db.execute(update(Reply).where(Reply.id == row["id"]).values(confirmation=answer))
-    return revoked
 
 
 class SettledReply(NamedTuple):

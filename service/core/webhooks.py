@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Select, select
@@ -26,8 +27,17 @@ from service.models import Session
 MOST_WORDS: Final = 5_000
 """The most reports in one webhook. Meta sends up to 1,000."""
 
+MOST_CHOICES: Final = 500
+"""The most people with another address or preference in one webhook: each takes some queries."""
+
 _NAMED: Final = re.compile(rb'"phone_number_id"\s*:\s*"?([0-9]{1,32})')
 """The phone numbers in the webhook of an app, found before anything is parsed."""
+
+_MOST_NAMED: Final = 1_000
+"""The most phone numbers that are looked up for one webhook."""
+
+_MOST_HASHED: Final = 256 * 1024 * 1024
+"""Bytes that are hashed to find out who signed a webhook: a quarter of a second."""
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """The most bytes of one webhook. Meta's have up to 3 MB
@@ -94,7 +104,8 @@ def read_of_app(
     webhook = accounts.channels.driver_class(channel).webhook
     if webhook is None:
         raise NowhereError("webhook", channel)
-    named = {number.decode() for number in _NAMED.findall(call.body)}
+    found = {match[1].decode(): None for match in _NAMED.finditer(call.body)}
+    named = list(islice(found, _MOST_NAMED))
     signers = _signers(db.scalars(_on(channel, named)), webhook, call, accounts)
     if named and not signers:
         # An app may have numbers that no session has: what it says of them is passed over.
@@ -107,9 +118,21 @@ def read_of_app(
 def _signers(
     sessions: Iterable[Session], webhook: Webhook, call: WebhookCall, accounts: Accounts
 ) -> list[tuple[Session, Mapping[str, Any]]]:
-    """Return the sessions, with their settings, whose secret has signed a webhook."""
-    opened = ((session, _opened(accounts, session)) for session in sessions)
-    return [each for each in opened if webhook.is_authentic(call, each[1])]
+    """Return the sessions, with their settings, whose secret has signed a webhook.
+
+    Each secret is tried once: the sessions of an app share it. A stranger's report is compared with
+    so many secrets only as a quarter of a second allows, some 60 if it has 4 MB.
+    """
+    verdicts: dict[str, bool] = {}
+    signers = []
+    for session in sessions:
+        settings = _opened(accounts, session)
+        secret = str(settings.get(webhook.signed_with) or "")
+        if secret not in verdicts and len(verdicts) * len(call.body) <= _MOST_HASHED:
+            verdicts[secret] = webhook.is_authentic(call, settings)
+        if verdicts.get(secret):
+            signers.append((session, settings))
+    return signers
 
 
 def _on(channel: str, numbers: Collection[str] = ()) -> Select[Session]:
@@ -138,7 +161,9 @@ def _parsed(webhook: Webhook, call: WebhookCall, settings: Mapping[str, Any]) ->
         report = webhook.parse(call.body, settings)
     except UnreadableReportError as error:
         raise UnreadableBodyError("The body is not a report of the session's provider.") from error
-    if len(report) > MOST_WORDS:
+    sizes = (len(report), len(report.people), len(report.templates))
+    choices = max(len(report.moves), len(report.preferences))
+    if max(sizes) > MOST_WORDS or choices > MOST_CHOICES:
         raise TooLargeError(f"A webhook may report on at most {MOST_WORDS:,} messages.")
     return report
 

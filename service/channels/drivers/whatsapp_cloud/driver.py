@@ -112,7 +112,9 @@ class WhatsAppCloud:
     has_templates: ClassVar[bool] = True
     echoes_references: ClassVar[bool] = True
     concurrency: ClassVar[int | None] = None
-    webhook: ClassVar[Webhook | None] = Webhook(is_authentic, parse_report, challenge)
+    webhook: ClassVar[Webhook | None] = Webhook(
+        is_authentic, parse_report, challenge, signed_with="app_secret"
+    )
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:

@@ -98,7 +98,8 @@ def _read_preferences(report: Report, said: Mapping[str, Any]) -> None:
         value = str(each.get("value") or "").lower()
         if value in {"stop", "resume"} and (number or user_id):
             forms = tuple(filter(None, (*spellings(number), user_id)))
-            report.preferences.append(Preference(forms, stops=value == "stop"))
+            at = updates.moment(each.get("timestamp"))
+            report.preferences.append(Preference(forms, stops=value == "stop", at=at))
         else:
             report.odd += 1
 
@@ -129,6 +130,8 @@ def _read_status(report: Report, status: Mapping[str, Any]) -> None:
             pricing=_pricing(status.get("pricing")),
         )
         report.words.append(receipt)
+        if number and user_id:
+            report.people.append(Person(number, user_id))
 
 
 def _pricing(said: object) -> str:
