@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0026_count_charges"
-down_revision = "0025_limit_clients"
+revision = "0027_count_charges"
+down_revision = "0026_keep_links"
 branch_labels = None
 depends_on = None
 
