@@ -21,8 +21,8 @@ from benchmarks.workspace import PYTHON, ROOT, Workspace, answers, until
 from service.config import Settings
 from service.core import broadcasts, clients, intake, sessions, tokens
 from service.core.accounts import Accounts
+from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import chunks
-from service.core.intake import BroadcastRequest
 from service.core.recipients import read as read_recipients
 from service.core.vault import Vault
 from service.database import Database, now_ms

@@ -73,3 +73,13 @@ def is_id(text: str) -> bool:
 def delivery(broadcast_id: str, position: int) -> str:
     """Return the id of the delivery to the recipient at a position of `to`, counted from 0."""
     return f"{broadcast_id[:-_TAIL]}{position + 1:06x}"
+
+
+def head(broadcast_id: str) -> str:
+    """Return what the ids of a broadcast and of all its deliveries begin with."""
+    return broadcast_id[:-_TAIL]
+
+
+def moved(delivery_id: str, broadcast_id: str) -> str:
+    """Return the id of the delivery at the same place of another broadcast."""
+    return f"{broadcast_id[:-_TAIL]}{delivery_id[-_TAIL:]}"

@@ -16,10 +16,10 @@ from service.channels.drivers import sandbox
 from service.config import Settings
 from service.core import clients, dispatchers, intake, recipients, sessions
 from service.core.accounts import Accounts
+from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import chunks, claims, timelines
 from service.core.deliveries.claims import Claimed
 from service.core.entries import Given
-from service.core.intake import BroadcastRequest
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher

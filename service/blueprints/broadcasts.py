@@ -13,6 +13,7 @@ from service.core import (
     audiences,
     broadcasts,
     edits,
+    fallbacks,
     fingerprints,
     heads,
     intake,
@@ -22,7 +23,7 @@ from service.core import (
     sessions,
 )
 from service.core.audiences import Audience
-from service.core.intake import BroadcastRequest
+from service.core.broadcast_requests import BroadcastRequest
 from service.core.numbering import Numbering
 from service.core.paging import Page
 from service.core.placeholders import Syntax
@@ -127,6 +128,8 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
     changes = {**body, "session_id": named_session()}
     if "message" in body:
         changes["message"] = request.document["message"]
+    if "fallback" in request.document:  # an empty one removes the steps
+        changes["fallback"] = _fallback(body, request.document)
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
     most, now = crier().settings.max_recipients, now_ms()
@@ -190,8 +193,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
     """Send failed deliveries again, uncertain ones, or both; except to people who opted out.
 
     With `codes`, only what ended with one of them: the report of a broadcast lists its codes.
-    A retry uses the session of the broadcast, because its provider reports on the earlier
-    messages. A `session_id` of another session is a 422.
+    With the `session_id` of another session, they go out by that session, as one more way.
     """
     with crier().database.writing_much() as db:
         broadcast = broadcasts.retry(
@@ -202,7 +204,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
             codes=body["codes"],
             session_id=named_session(),
             expires_at=body.get("expires_at"),
-            expire_after=crier().settings.expire_after,
+            accounts=crier().accounts,
             now=now_ms(),
             within=within(),
         )
@@ -239,10 +241,11 @@ def _know_templates(asked: BroadcastRequest) -> None:
 def order(document: dict[str, Any], body: dict[str, Any], key: str | None) -> BroadcastRequest:
     """Return the client's request. `message` is kept as given, not as validated in `body`."""
     message, syntax = document["message"], Syntax(body.get("syntax") or Syntax.BRACES)
+    kept = _fallback(body, document)
     return BroadcastRequest(
         session_id=named_session(),
         within=within(),
-        people=_people(body, personalisation.names(message, syntax)),
+        people=_people(body, personalisation.names(message, syntax, *fallbacks.messages(kept))),
         message=message,
         send_at=body.get("send_at"),
         expires_at=body.get("expires_at"),
@@ -256,7 +259,16 @@ def order(document: dict[str, Any], body: dict[str, Any], key: str | None) -> Br
         audience=body.get("audience"),
         skips_invalid=body.get("on_invalid") == OnInvalid.SKIP,
         confirms_countries=body.get("confirm_countries", False),
+        fallback=fallbacks.restore(kept),
     )
+
+
+def _fallback(body: dict[str, Any], document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps of a fallback, with their messages as given."""
+    steps = zip(body.get("fallback") or (), document.get("fallback") or (), strict=True)
+    return [
+        step | ({"message": given["message"]} if "message" in step else {}) for step, given in steps
+    ]
 
 
 def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
@@ -297,6 +309,8 @@ def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
         counts=reports.counts(broadcast),
         reason=mine.held or broadcast.reason,
         message_truncated=False,
+        fallback=broadcast.fallback or [],
+        ways=mine.ways,
         **_personal(broadcast),
         **_numbering(broadcast),
     )

@@ -6,11 +6,12 @@ from typing import Any
 
 from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier, within
-from service.core import delivery_log, heads, histories, variables
+from service.core import delivery_log, heads, histories, variables, ways
 from service.core.deliveries import progress
 from service.core.delivery_log import DeliveryScope, Entry
 from service.core.paging import Page
 from service.core.tokens import Scope
+from service.core.ways import Taken
 from service.models import Delivery, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.deliveries import LoggedDeliverySchema
@@ -51,7 +52,9 @@ def show(deleted: bool, delivery_id: str) -> Shown:  # noqa: FBT001 - given by i
     with crier().database.reading() as db:
         scope = DeliveryScope(caller().client_id, within(), deleted)
         entry = delivery_log.get(db, scope, delivery_id)
-        return Shown(_shown(entry), history=histories.read(db, entry))
+        taken = ways.taken(db, entry.broadcast, entry.delivery)
+        history = histories.read(db, entry, taken)
+        return Shown(_shown(entry), history=history, ways=[*map(_way, taken)])
 
 
 def shown(delivery: Delivery) -> Shown:
@@ -63,6 +66,10 @@ def shown(delivery: Delivery) -> Shown:
         next_attempt_at=delivery.due_at if waits else None,
         variables=variables.load(delivery.variables),
     )
+
+
+def _way(way: Taken) -> Shown:
+    return Shown(shown(way.delivery), step=way.step, session_id=way.session_id)
 
 
 def _shown(entry: Entry) -> Shown:

@@ -36,6 +36,7 @@ def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by 
             counts=reports.counts(broadcast),
             reason=reports.held(db, broadcast) or broadcast.reason,
             reasons=reasons.grouped(db, broadcast),
+            ways=reports.shown_ways(db, broadcast),
             timeline=timelines.points(broadcast, buckets, now=now),
             rate=round(rate, 3),
             estimate=estimates.make(db, broadcast, rate, now=now),

@@ -25,6 +25,7 @@ from service.core import (
     replies,
     reports,
     variables,
+    ways,
 )
 from service.core.deliveries import progress as parts
 from service.core.deliveries import timelines
@@ -114,7 +115,8 @@ def delivery(delivery_id: str) -> str:
     with crier().database.reading() as db:
         entry = _delivery(db, delivery_id)
         shown = progress.of(db, [entry.broadcast])[entry.broadcast.id]
-        history = histories.read(db, entry)
+        taken = ways.taken(db, entry.broadcast, entry.delivery)
+        history = histories.read(db, entry, taken)
     return render_template(
         listing.template("delivery"),
         delivery=entry.delivery,
@@ -177,7 +179,7 @@ def retry(broadcast_id: str) -> Response:
             broadcast_id,
             statuses,
             codes=request.form.getlist("code"),
-            expire_after=crier().settings.expire_after,
+            accounts=crier().accounts,
             now=now_ms(),
         )
         again = reports.counts(broadcast)["pending"] - broadcast.uncertain - before

@@ -25,7 +25,7 @@ from service.core import (
     previews,
     sessions,
 )
-from service.core.intake import BroadcastRequest
+from service.core.broadcast_requests import BroadcastRequest
 from service.core.numbering import Numbering
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.previews import Message

@@ -15,7 +15,7 @@ from service.console import formats, forms, templates
 from service.console.access import visitor
 from service.console.language import gettext as _
 from service.core import previews
-from service.core.intake import BroadcastRequest
+from service.core.broadcast_requests import BroadcastRequest
 from service.database import now_ms
 from service.errors import InvalidError
 from service.models import SendType

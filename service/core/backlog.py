@@ -37,7 +37,7 @@ _DEPTHS = text(f"""
     SELECT COALESCE(s.channel, 'none') AS channel, b.status,
         SUM(b.total - {" - ".join(f"b.{name}" for name in COUNTED)}) AS deliveries
     FROM broadcasts AS b LEFT JOIN sessions AS s ON s.id = b.session_id
-    WHERE b.closed_at IS NULL GROUP BY 1, 2
+    WHERE b.closed_at IS NULL AND b.parent_id IS NULL GROUP BY 1, 2
 """)  # noqa: S608 - the names are ours
 _OLDEST = text(f"""
     SELECT s.channel, CASE WHEN s.held_until <= :now THEN '{SessionStatus.READY}'

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, Select, and_, select, update
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import defer
 
 from service import ids
-from service.core import outbox, paging, samples, signals, usages
-from service.core.deliveries import transitions
+from service.core import fallbacks, outbox, paging, samples, sessions, signals, usages, ways
+from service.core.accounts import Accounts
+from service.core.deliveries import due_ways, retries
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import (
@@ -69,6 +70,7 @@ def delete(
     The row stays, hidden, until its deliveries are final and the operator purges it.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
+    due_ways.hasten(db, broadcast, after=now, now=now)
     values: dict[str, Any] = {"deleted_at": now, "sample": None}
     if broadcast.status in UNFINISHED:
         values["status"] = BroadcastStatus.CANCELLED
@@ -102,6 +104,7 @@ def resume(
     broadcast = get(db, client_id, broadcast_id, within=within)
     if samples.is_sent(db, broadcast):
         values["sample"] = None
+    due_ways.hasten(db, broadcast, after=broadcast.expires_at - 1, now=now)
     return _move(db, broadcast, BroadcastStatus.PAUSED, values, now=now)
 
 
@@ -114,35 +117,37 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     codes: Sequence[str] = (),
     session_id: str = "",
     expires_at: int | None = None,
-    expire_after: float,
+    accounts: Accounts,
     now: int,
     within: str | None = None,
 ) -> Broadcast:
     """Send failed or uncertain deliveries again, with new attempts and a new expiry.
 
-    With `codes` only what ended with one of these. Without `expires_at` the broadcast expires in
-    `expire_after` seconds, unless it does so later already.
+    With `codes` only what ended with one of these; with another session's id, by that session, as
+    one more way. Without `expires_at` the broadcast expires in `EXPIRE_AFTER`, unless it does so
+    later already.
 
     People who have opted out are left out. Raises ConflictError if nothing is left to send, the
-    broadcast was cancelled or its session is gone, and InvalidError for another session.
+    broadcast was cancelled or its session is gone, UnknownSessionError, and InvalidError for a
+    session that cannot send the message.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
     if broadcast.session_id is None:
         raise ConflictError("The session of this broadcast was deleted. Create a new broadcast.")
-    if session_id not in {"", broadcast.session_id}:
-        reason = (
-            f"A retry uses the session of its broadcast, {broadcast.session_id!r}. Send its id or"
-            " none. To use another session, create a new broadcast to the failed recipients."
-        )
-        raise InvalidError(errors={"session_id": [reason]})
     if broadcast.status == BroadcastStatus.CANCELLED:
         raise ConflictError("A cancelled broadcast cannot be retried. Create a new one.")
     if expires_at is not None and expires_at <= now:
         raise InvalidError(errors={"expires_at": ["Must be in the future."]})
     _check_files(db, broadcast)
-    again = sum(
-        transitions.requeue(db, broadcast_id, status, codes=codes, now=now) for status in statuses
-    )
+    if session_id in {"", broadcast.session_id}:
+        counts = [retries.requeue(db, broadcast, each, codes=codes, now=now) for each in statuses]
+    else:
+        session = sessions.choose(db, client_id, session_id)
+        way = fallbacks.add(db, broadcast, session, accounts=accounts)
+        counts = [
+            retries.pass_on(db, broadcast, way, each, codes=codes, now=now) for each in statuses
+        ]
+    again = sum(counts)
     if not again:
         raise ConflictError(
             "No delivery of this broadcast can be retried. Only failed and uncertain ones can,"
@@ -151,7 +156,7 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     if broadcast.closed_at is not None:
         usages.note(db, client_id, now=now, broadcasts=1)
     db.refresh(broadcast)
-    later = max(broadcast.expires_at, now + milliseconds(expire_after))
+    later = max(broadcast.expires_at, now + milliseconds(accounts.settings.expire_after))
     return _move(db, broadcast, None, {"expires_at": expires_at or later}, now=now)
 
 
@@ -169,13 +174,14 @@ def _check_files(db: Db, broadcast: Broadcast) -> None:
 
 
 def _mine(client_id: str, within: str | None, *, deleted: bool) -> Select[Broadcast]:
-    mine = select(Broadcast).where(Broadcast.client_id == client_id, is_deleted(deleted=deleted))
+    mine = select(Broadcast).where(Broadcast.client_id == client_id, is_shown(deleted=deleted))
     return mine if within is None else mine.where(Broadcast.session_id == within)
 
 
-def is_deleted(*, deleted: bool) -> ColumnElement[bool]:
-    """Return the condition on a broadcast to be deleted, or not to be."""
-    return Broadcast.deleted_at.is_not(None) if deleted else Broadcast.deleted_at.is_(None)
+def is_shown(*, deleted: bool) -> ColumnElement[bool]:
+    """Return the condition on a broadcast to be one that clients know, deleted or not."""
+    is_wanted = Broadcast.deleted_at.is_not(None) if deleted else Broadcast.deleted_at.is_(None)
+    return and_(Broadcast.parent_id.is_(None), is_wanted)
 
 
 def _move(
@@ -200,5 +206,6 @@ def _move(
         wrong = f"{broadcast.status}, not {expected}" if expected else "changing. Try again"
         raise ConflictError(f"This broadcast is {wrong}.")
     db.refresh(broadcast)
-    signals.announce(db, broadcast)
+    ways.align(db, broadcast)
+    signals.announce(db, broadcast, *ways.of(db, broadcast))
     return broadcast

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Driver
@@ -97,7 +97,7 @@ def of_broadcast(db: Db, broadcast: Broadcast, accounts: Accounts) -> BroadcastC
     people, each = broadcast.countries or {}, _size_of_each(broadcast, session, accounts)
     units = {name: count * (each or 0) for name, count in people.items()}
     expected = add_up(session.prices, units, people)
-    billable = _billable(db, broadcast.id)
+    billable = _billable(db, broadcast)
     charged = None if billable is None else add_up(session.prices, billable, billable).amount
     is_known = each is not None and broadcast.countries is not None
     amount = expected.amount if is_known else None
@@ -105,9 +105,11 @@ def of_broadcast(db: Db, broadcast: Broadcast, accounts: Accounts) -> BroadcastC
 
 
 def charges(db: Db, broadcast_id: str) -> dict[str, int]:
-    """Count the deliveries of a broadcast by how they are charged, the most frequent way first."""
+    """Count deliveries of a broadcast, in all ways, by how they are charged; the most first."""
     count = func.sum(Charge.deliveries)
-    mine = select(Charge.pricing, count).where(Charge.broadcast_id == broadcast_id)
+    or_ways = or_(Broadcast.id == broadcast_id, Broadcast.parent_id == broadcast_id)
+    of_all = Charge.broadcast_id.in_(select(Broadcast.id).where(or_ways))
+    mine = select(Charge.pricing, count).where(of_all)
     rows = db.execute(mine.group_by(Charge.pricing).order_by(count.desc(), Charge.pricing)).all()
     return {pricing: int(number) for pricing, number in rows if number}
 
@@ -139,9 +141,10 @@ def _size_of_each(broadcast: Broadcast, session: Session, accounts: Accounts) ->
     return None if worded.is_personal else size(driver, worded.parts)
 
 
-def _billable(db: Db, broadcast_id: str) -> Counter[str] | None:
-    """Count what is billable by country, None if no receipt has said anything of it."""
-    rows = db.scalars(select(Charge).where(Charge.broadcast_id == broadcast_id)).all()
+def _billable(db: Db, broadcast: Broadcast) -> Counter[str] | None:
+    """Count what its own session is billed by country, None if no receipt has said anything."""
+    mine = Charge.broadcast_id.in_((broadcast.id, broadcast.first_way_id))
+    rows = db.scalars(select(Charge).where(mine)).all()
     found: Counter[str] = Counter()
     for row in rows:
         if is_billable(row.pricing):

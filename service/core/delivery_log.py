@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import identities
-from service.core.broadcasts import is_deleted
+from service.core.broadcasts import is_shown
 from service.core.paging import Page, PageRequest, count
 from service.errors import NotFoundError
 from service.models import Broadcast, Delivery, RecipientChunk
@@ -84,7 +84,7 @@ def get(db: Db, scope: DeliveryScope, delivery_id: str) -> Entry:
 def _mine(what: Any, scope: DeliveryScope) -> Select[Any]:
     """Return the query for something of the broadcasts that are in a scope."""
     of_client = Broadcast.client_id == scope.client_id
-    wanted = select(what).where(of_client, is_deleted(deleted=scope.deleted))
+    wanted = select(what).where(of_client, is_shown(deleted=scope.deleted))
     return wanted if scope.within is None else wanted.where(Broadcast.session_id == scope.within)
 
 

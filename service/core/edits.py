@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.core import (
     dispatchers,
+    fallbacks,
     frozen,
     heads,
     intake,
@@ -22,8 +23,9 @@ from service.core import (
     uses,
 )
 from service.core.accounts import Accounts
+from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import events, invalid
-from service.core.intake import BroadcastRequest
+from service.core.fittings import size_of
 from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
 from service.core.recipient_lists import Recipients
@@ -49,6 +51,7 @@ _REPLACED = (
     "send_at",
     "sample",
     *("window", "opens_at", "closes_at"),
+    "fallback",
 )
 _RECIPIENTS = (
     *("send_type", "to", "to_truncated", "audience"),
@@ -85,6 +88,7 @@ def merge(
         personal = None
     syntax = Syntax(changes.get("syntax") or (personal.syntax if personal else Syntax.BRACES))
     numbering = Numbering.restore(broadcast.numbering).merged(changes)
+    kept = changes.get("fallback", broadcast.fallback)
     skips = changes.get("on_invalid", _on_invalid(broadcast)) == OnInvalid.SKIP
     return BroadcastRequest(
         session_id=changes.get("session_id") or broadcast.session_id or "",
@@ -93,7 +97,7 @@ def merge(
             to,
             send_type,
             most=most,
-            names=personalisation.names(message, syntax),
+            names=personalisation.names(message, syntax, *fallbacks.messages(kept)),
             numbering=numbering,
             most_bad=invalid.MOST if skips else recipients.MOST_BAD,
         ),
@@ -108,6 +112,7 @@ def merge(
         expires_at=expires_at,
         sample=changes.get("sample", broadcast.sample),
         window=changes.get("window", broadcast.window),
+        fallback=fallbacks.restore(kept),
         audience=broadcast.audience if to == broadcast.to else None,
     )
 
@@ -143,7 +148,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     names = list(_REPLACED)
     size = made.bytes
     if keeps:
-        size = broadcast.bytes + intake.size_of(made.message) - intake.size_of(broadcast.message)
+        size = broadcast.bytes + size_of(made.message) - size_of(broadcast.message)
     _count(db, broadcast, made, size, now)
     if keeps:
         _refuse_partial(broadcast, made)
@@ -160,6 +165,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     db.flush()
     db.execute(delete(BroadcastAttachment).where(BroadcastAttachment.broadcast_id == broadcast.id))
     uses.hold_files(db, broadcast)
+    fallbacks.renew(db, broadcast, plan.steps)
     signals.announce(db, broadcast)
     return broadcast
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import events
 from service.core.delivery_log import Entry
+from service.core.ways import Taken
 from service.models import Delivery, DeliveryEvent, DeliveryStatus, EventKind
 
 
 class HistoryEntry(NamedTuple):
-    """One line of a history: `what` is for programs, `text` for people."""
+    """One line of a history: `what` is for programs, `text` for people.
+
+    `session_id` is that of the way in which it happened, None for the broadcast as a whole.
+    """
 
     at: int
     what: str
@@ -22,6 +26,7 @@ class HistoryEntry(NamedTuple):
     reason: str | None = None
     part: int | None = None
     next_attempt_at: int | None = None
+    session_id: str | None = None
 
 
 _TEXTS: Final = {
@@ -40,6 +45,7 @@ _TEXTS: Final = {
     EventKind.REOPENED: "The provider reported a failure later; it is sent again.",
     EventKind.RETRIED: "A retry was asked for; it is sent again.",
     EventKind.RESCUED: "The process that had it under way stopped; it is sent again.",
+    EventKind.PASSED_ON: "It goes on by the next way.",
 }
 _OF_A_PART: Final = {
     "delivered": "A part of the message was delivered.",
@@ -54,14 +60,20 @@ _ENDS: Final = {
 }
 
 
-def read(db: Db, entry: Entry) -> list[HistoryEntry]:
-    """Return what happened to a delivery, the first thing first."""
-    kept = events.read(db, entry.delivery.id)
+def read(db: Db, entry: Entry, taken: Sequence[Taken]) -> list[HistoryEntry]:
+    """Return what happened to a delivery in the ways that it has taken, the first thing first."""
     happenings = [*_accepted(entry)]
-    for event in kept:
-        happenings += _told(event)
-    happenings += _of_row(entry.delivery)
+    for way in taken:
+        mine = [*_kept(db, way.delivery), *_of_row(way.delivery)]
+        if way.delivery is not entry.delivery and way.step == 0:
+            mine += _kept(db, entry.delivery)
+        happenings += [each._replace(session_id=way.session_id) for each in mine]
     return sorted(happenings, key=lambda each: each.at)
+
+
+def _kept(db: Db, delivery: Delivery) -> Iterator[HistoryEntry]:
+    for event in events.read(db, delivery.id):
+        yield from _told(event)
 
 
 def _accepted(entry: Entry) -> Iterator[HistoryEntry]:
@@ -75,6 +87,8 @@ def _told(event: DeliveryEvent) -> Iterator[HistoryEntry]:
     if event.kind == EventKind.RETRIED:
         if event.reason and event.other_at is not None:
             yield _line(event.other_at, "ended", event.code, event.reason)
+        yield _line(event.at, event.kind)
+    elif event.kind == EventKind.PASSED_ON:
         yield _line(event.at, event.kind)
     elif event.kind in _OF_A_PART:
         yield _line(event.at, event.kind)._replace(text=_OF_A_PART[event.kind], part=event.part)

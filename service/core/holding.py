@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, exists, select, text, update
 from sqlalchemy.orm import Session as Db
 
-from service.core import moments, outbox
+from service.core import moments, outbox, ways
 from service.models import FOREVER, Broadcast, BroadcastStatus, EventType, Session
 
 
@@ -68,8 +68,13 @@ def hold_broadcast(
 ) -> None:
     """Pause a broadcast whose message the provider refuses, before all recipients fail.
 
-    `waits_for` is what lets it go on by itself, if anything does.
+    One of whose ways that is true pauses as a whole. `waits_for` is what lets it go on by itself,
+    if anything does.
     """
+    way = db.execute(_WAY, {"id": broadcast_id}).one_or_none()
+    if way is not None:
+        broadcast_id = way.parent_id
+        reason = f"Step {way.step} of the fallback: {reason}" if way.step else reason
     held = update(Broadcast).where(
         Broadcast.id == broadcast_id, Broadcast.status == BroadcastStatus.SENDING
     )
@@ -77,9 +82,14 @@ def hold_broadcast(
     values["waits_for"] = waits_for
     changed = held.values(**values, version=Broadcast.version + 1).returning(Broadcast.client_id)
     client_id = db.scalar(changed.execution_options(synchronize_session=False))
+    if client_id:
+        ways.align(db, db.get_one(Broadcast, broadcast_id, populate_existing=True))
     if client_id and outbox.wanted(db, client_id, EventType.BROADCAST_HELD):
         broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
         outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_HELD, now=now)
+
+
+_WAY = text("SELECT parent_id, step FROM broadcasts WHERE id = :id AND parent_id IS NOT NULL")
 
 
 def blocked(db: Db) -> Sequence[Session]:

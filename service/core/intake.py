@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -14,36 +13,28 @@ from sqlalchemy.orm import undefer
 
 from service import ids
 from service.channels.base import Driver
-from service.channels.content import Content, UnsupportedContentError
-from service.channels.errors import BlockedError
-from service.config import Settings
 from service.core import (
-    approved,
-    contact_values,
-    content,
+    fallbacks,
     faults,
     fingerprints,
     frozen,
-    gaps,
     hours,
     moments,
     numbers,
     openings,
-    personalisation,
     reach,
-    service_windows,
     sessions,
     signals,
     usages,
     uses,
-    variables,
 )
 from service.core.accounts import Accounts
+from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import invalid
-from service.core.personalisation import Personalisation, PersonalisedParts
-from service.core.placeholders import Syntax
+from service.core.fallbacks import StepPlan
+from service.core.fittings import Fitting, size_of
+from service.core.personalisation import PersonalisedParts
 from service.core.recipient_lists import Recipients
-from service.core.variables import UnusableVariablesError
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError
 from service.models import (
@@ -58,41 +49,6 @@ _MANY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class BroadcastRequest:
-    """A client's request for a broadcast. Times are Unix milliseconds.
-
-    `people` are parsed before a transaction is open: a million take a second.
-    `fingerprint`: an idempotency key may only be reused with the same one.
-    `within` is set for a session token: the broadcast may then use only objects of that session.
-    `variables` are the values of recipients who have none of their own. `skips_invalid`: entries
-    that are not valid become failed deliveries. `confirms_countries`: numbers are not suspected to
-    have lost their zeros.
-    """
-
-    session_id: str
-    people: Recipients
-    message: dict[str, Any]
-    send_at: int | None = None
-    expires_at: int | None = None
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-    within: str | None = None
-    personalise: bool = False
-    syntax: Syntax = Syntax.BRACES
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    sample: int | None = None
-    window: dict[str, Any] | None = None
-    audience: dict[str, Any] | None = None
-    skips_invalid: bool = False
-    confirms_countries: bool = False
-
-    @property
-    def is_personal(self) -> bool:
-        """Whether the message has placeholders."""
-        return self.personalise or self.people.variables is not None
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """A validated request: the broadcast, not stored yet, its recipients and its parts."""
 
@@ -101,6 +57,7 @@ class Plan:
     session: Session
     driver: Driver
     worded: PersonalisedParts
+    steps: Sequence[StepPlan] = ()
 
 
 def accept(
@@ -130,21 +87,16 @@ def prepare(
     settings = accounts.settings
     session = sessions.choose(db, client_id, order.session_id)
     wrong: dict[str, Any] = {}
-    driver = faults.noted(wrong, _open, accounts, session)
-    if (template := order.message.get("template")) and driver and driver.has_templates:
-        faults.noted(wrong, approved.check, db, session, template)
-    resolved = faults.noted(wrong, _resolved, db, client_id, order, settings)
-    personal = faults.noted(wrong, _personalisation, order)
-    most, within = settings.max_recipients, order.within
+    fitting = Fitting.start(db, order, session, accounts, wrong)
     people = faults.noted(
         wrong,
         reach.find,
         db,
         client_id,
         order.people,
-        driver,
-        within=within,
-        most=most,
+        fitting.driver,
+        within=order.within,
+        most=settings.max_recipients,
         skipping=order.skips_invalid,
     )
     if not order.confirms_countries:
@@ -153,31 +105,20 @@ def prepare(
     expires_at = opens_at and faults.noted(
         wrong, _expiry, order, now, opens_at, settings.expire_after
     )
-    if driver is None or resolved is None:
+    fitted = fitting.finish(db, people, wrong)
+    if wrong or not (expires_at and fitted):
         raise InvalidError(errors=wrong)
-    said = accounts.restored(resolved)
-    parsed = personal and faults.noted(wrong, personal.parse_all, said)
-    if personal and parsed and people:
-        if within is None:
-            names = personalisation.names_in(parsed.values())
-            people = contact_values.supply(db, client_id, people, names)
-        words = _Words(driver, said, settings.max_text_chars)
-        personal = faults.noted(wrong, gaps.check, said, parsed, people, personal, words.plan)
-    worded = None if wrong else faults.noted(wrong, _worded, driver, said, personal)
-    if wrong or not (people and expires_at and worded):
-        raise InvalidError(errors=wrong)
+    steps, people = fallbacks.plan(db, client_id, order, fitted, accounts=accounts)
     broadcast = _row(
         client_id,
         order,
         people,
         now=now,
-        session_id=session.id,
-        content=resolved,
-        personalisation=personalisation.keep(personal),
-        parts=len(worded.parts),
         expires_at=expires_at,
+        fallback=[step.kept() for step in steps] or None,
+        **fitted.columns(),
     )
-    return Plan(broadcast, people, session, driver, worded)
+    return Plan(broadcast, people, session, fitted.driver, fitted.worded, steps)
 
 
 def _row(
@@ -242,31 +183,6 @@ def _check_same(broadcast: Broadcast, order: BroadcastRequest) -> None:
     )
 
 
-def _resolved(
-    db: Db, client_id: str, order: BroadcastRequest, settings: Settings
-) -> dict[str, Any]:
-    """Look up the objects that a message names, and check its size."""
-    message = order.message
-    faults = {}
-    if len(message.get("text") or "") > settings.max_text_chars:
-        faults["message.text"] = [f"Longer than {settings.max_text_chars} characters."]
-    if len(message.get("attachments") or ()) > settings.max_attachments:
-        faults["message.attachments"] = [f"More than {settings.max_attachments} attachments."]
-    # The message is stored as given, including fields that are not sent.
-    size = size_of(message)
-    if size > settings.max_message_bytes:
-        most = f"{settings.max_message_bytes:,} bytes as JSON (MAX_MESSAGE_BYTES)"
-        faults["message"] = [f"Must have at most {most}; it has {size:,}."]
-    if faults:
-        raise InvalidError(errors=faults)
-    return content.resolve(db, client_id, message, within=order.within)
-
-
-def size_of(message: dict[str, Any]) -> int:
-    """Return the bytes of a message as JSON."""
-    return len(json.dumps(message, ensure_ascii=False, default=str).encode())
-
-
 def _start(order: BroadcastRequest, now: int) -> int:
     return max(now, order.send_at or now)
 
@@ -296,57 +212,6 @@ def _first_status(order: BroadcastRequest, now: int) -> BroadcastStatus:
     return BroadcastStatus.SCHEDULED if later else BroadcastStatus.SENDING
 
 
-def _open(accounts: Accounts, session: Session) -> Driver:
-    """Return a session's driver; raises InvalidError if its settings cannot be used."""
-    try:
-        return accounts.open(session)
-    except BlockedError as error:
-        raise InvalidError(errors={"session_id": [error.reason]}) from error
-
-
-def _personalisation(order: BroadcastRequest) -> Personalisation | None:
-    """Return how a message is personalised, without its lengths; None if it is not."""
-    if not order.is_personal:
-        if order.variables or order.syntax != Syntax.BRACES:
-            field = "variables" if order.variables else "syntax"
-            reason = 'Needs "personalise": true, or a recipient with variables.'
-            raise InvalidError(errors={field: [reason]})
-        return None
-    try:
-        common = variables.settle(order.variables)
-    except UnusableVariablesError as error:
-        raise InvalidError(errors={"variables": [f"The broadcast {error}."]}) from error
-    template = order.message.get("template") or {}
-    return Personalisation(order.syntax, common, {}, bool(template.get("tidy")))
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """A personal message and the limits on its length."""
-
-    driver: Driver
-    said: Content
-    most: int
-
-    def plan(self, personal: Personalisation) -> PersonalisedParts:
-        """Split the message into parts; raises UnsupportedContentError."""
-        field = "message.text"
-        if personal.lengths.get(field, 0) > self.most and len(self.said.text) <= self.most:
-            reason = f"This service takes {self.most} characters (MAX_TEXT_CHARS)."
-            raise UnsupportedContentError(field, reason)
-        return service_windows.cut(self.driver, self.said, personal)
-
-
-def _worded(driver: Driver, said: Content, personal: Personalisation | None) -> PersonalisedParts:
-    """Split the message into parts; raises InvalidError for unsupported content."""
-    try:
-        return service_windows.cut(driver, said, personal)
-    except UnsupportedContentError as error:
-        raise InvalidError(errors={error.field: [error.reason]}) from error
-    except BlockedError as error:
-        raise InvalidError(errors={"session_id": [error.reason]}) from error
-
-
 def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int) -> Broadcast:
     """Store a broadcast, or return the one that another request created with the same key."""
     broadcast = plan.broadcast
@@ -362,6 +227,7 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int)
         raise ConflictError(what) from error
     frozen.keep(db, broadcast, plan.people, chunk)
     invalid.keep(db, broadcast, plan.people)
+    fallbacks.keep(db, broadcast, plan.steps)
     amounts = {"broadcasts": 1, "bytes": broadcast.bytes, "recipients": len(plan.people.unique)}
     usages.note(db, broadcast.client_id, now=now, **amounts)
     signals.announce(db, broadcast)

@@ -28,7 +28,9 @@ _STUCK = text("""
     WHERE closed_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
         AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-                        WHERE d.broadcast_id = b.id AND d.status IN ('queued', 'sending', 'held'))
+                        WHERE d.broadcast_id = b.id
+                            AND d.status IN ('queued', 'sending', 'held', 'fallback'))
+        AND NOT EXISTS (SELECT 1 FROM due_ways AS w WHERE w.broadcast_id = b.id)
 """)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import Select, Text, cast, func, or_, select
 from sqlalchemy.orm import Session as Db
 
-from service.core.broadcasts import is_deleted
+from service.core.broadcasts import is_shown
 from service.core.paging import Page, PageRequest, fetch
 from service.models import COUNTED, Broadcast, BroadcastStatus, TimelineBucket
 
@@ -45,7 +45,7 @@ def since(db: Db, client_id: str, moment: int) -> dict[str, int]:
     names = ("total", *COUNTED)
     sums = [func.coalesce(func.sum(getattr(Broadcast, name)), 0).label(name) for name in names]
     wanted = select(func.count().label("broadcasts"), *sums).where(
-        Broadcast.client_id == client_id, Broadcast.id >= first, Broadcast.deleted_at.is_(None)
+        Broadcast.client_id == client_id, Broadcast.id >= first, is_shown(deleted=False)
     )
     return {name: int(value) for name, value in db.execute(wanted).mappings().one().items()}
 
@@ -92,4 +92,4 @@ def search(  # noqa: PLR0913 - three of them say whose broadcasts and which page
 
 
 def _mine(client_id: str, *, deleted: bool = False) -> Select[Broadcast]:
-    return select(Broadcast).where(Broadcast.client_id == client_id, is_deleted(deleted=deleted))
+    return select(Broadcast).where(Broadcast.client_id == client_id, is_shown(deleted=deleted))

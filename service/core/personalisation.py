@@ -58,11 +58,14 @@ def names_in(parsed: Iterable[Text]) -> set[str]:
     return {value.name for text in parsed for value in placeholders.values(text)}
 
 
-def names(message: Mapping[str, Any], syntax: Syntax) -> frozenset[str] | None:
-    """Return the names of all gaps that a message may have; None: any, as a contact is named."""
-    if message.get("contactId"):
+def names(
+    message: Mapping[str, Any], syntax: Syntax, *others: Mapping[str, Any]
+) -> frozenset[str] | None:
+    """Return the names of all gaps that messages may have; None: any, as a contact is named."""
+    said = (message, *others)
+    if any(each.get("contactId") for each in said):
         return None
-    return frozenset(_written(message, syntax))
+    return frozenset(name for each in said for name in _written(each, syntax))
 
 
 def written_names(broadcast: Broadcast) -> list[str]:

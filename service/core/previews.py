@@ -11,11 +11,15 @@ from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session as Db
 
 from service.channels.content import Part
+from service.channels.registry import Channels
 from service.core import costs, estimates, intake, numbers, service_windows
 from service.core.accounts import Accounts
+from service.core.broadcast_requests import BroadcastRequest
 from service.core.costs import Cost
+from service.core.deliveries.obstacles import unreachable
 from service.core.estimates import Estimate
-from service.core.intake import BroadcastRequest, Plan
+from service.core.fallbacks import StepPlan
+from service.core.intake import Plan
 from service.errors import InvalidError
 from service.models import COUNTED, ClientOptOut, OptOut
 
@@ -55,6 +59,22 @@ class Window(NamedTuple):
     outside: int
 
 
+class WayPreview(NamedTuple):
+    """What a step of the fallback would do for those whom no way before it reaches.
+
+    `recipients` and `cost` are for the worst case: that nobody is reached before it.
+    """
+
+    session_id: str
+    after: str
+    minutes: int | None
+    parts: int
+    recipients: int
+    skipped: int
+    messages: Sequence[Message]
+    cost: Cost | None
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What a broadcast would do."""
@@ -72,6 +92,7 @@ class Preview:
     messages: Sequence[Message]
     cost: Cost | None
     window: Window | None = None
+    fallback: Sequence[WayPreview] = ()
 
 
 def make(
@@ -88,6 +109,7 @@ def make(
     people = plan.people.unique
     places = [place for place, recipient in enumerate(people) if recipient not in opted_out]
     sizes = [size for _, size in _sizes(plan, places)] if costs.counts_segments(plan.driver) else []
+    fallback = [_way(db, plan, step, accounts.channels) for step in plan.steps]
     prices = plan.session.prices
     return Preview(
         plan=plan,
@@ -103,6 +125,30 @@ def make(
         messages=[*_messages(plan, places[:SHOWN])],
         cost=_cost(prices, _sizes(plan, places)) if prices else None,
         window=_window(db, plan, [people[place] for place in places], now),
+        fallback=fallback,
+    )
+
+
+def _way(db: Db, plan: Plan, step: StepPlan, channels: Channels) -> WayPreview:
+    """Preview a step for everybody to whom it could be sent."""
+    fitted, people = step.fitted, plan.people.unique
+    mine = replace(plan, session=fitted.session, driver=fitted.driver, worded=fitted.worded)
+    out = _opted_out(db, mine)
+    places = [
+        place
+        for place, recipient in enumerate(people)
+        if recipient not in out and not unreachable(channels, fitted.session.channel, recipient)
+    ]
+    prices = fitted.session.prices
+    return WayPreview(
+        fitted.session.id,
+        step.step.after,
+        step.step.minutes,
+        len(fitted.worded.parts),
+        len(places),
+        len(people) - len(places),
+        [*_messages(mine, places[:SHOWN])],
+        _cost(prices, _sizes(mine, places)) if prices else None,
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 from sqlalchemy import Row, Table, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session as Db
 
+from service import ids
 from service.channels.errors import SendError
 from service.channels.webhooks import Notice, Receipt
 from service.core import costs, sent_parts, shares, waiting
@@ -128,6 +129,8 @@ def apply(db: Db, sessions: Sequence[DueSession], limit: int, judge: Judge, *, n
         places = _places(db, rows, sessions)
         named = {place.delivery_id for place in places.values()}
         found = _lock(db, named)
+        _redirect(db, places, found)
+        named = {place.delivery_id for place in places.values()}
         sending = _existing(db, named - found.keys())
         fates = [(row, _fate(row, places.get(row.id), found, sending, now)) for row in rows]
         _bring_forward(db, _cases(fates, places, found, now), judge, result, now=now)
@@ -182,13 +185,30 @@ def _places(db: Db, rows: Sequence[Row[Any]], sessions: Sequence[DueSession]) ->
 def _lock(db: Db, delivery_ids: Iterable[str]) -> dict[str, Row[Any]]:
     """Lock deliveries that are not being sent, skipping those that are locked already."""
     rows = db.execute(
-        select(*Delivery.__table__.columns, Broadcast.parts, Broadcast.session_id)
+        select(*Delivery.__table__.columns, *_OF_BROADCAST)
         .join(Broadcast, Broadcast.id == Delivery.broadcast_id)
         .where(Delivery.id.in_(delivery_ids), Delivery.status != DeliveryStatus.SENDING)
         .order_by(Delivery.id)
         .with_for_update(of=Delivery, skip_locked=True)
     )
     return {row.id: cast("Row[Any]", row) for row in rows}
+
+
+_OF_BROADCAST = (Broadcast.parts, Broadcast.session_id, Broadcast.first_way_id)
+
+
+def _redirect(db: Db, places: dict[str, Place], found: dict[str, Row[Any]]) -> None:
+    """Apply reports on deliveries that have gone on by another way to their first way."""
+    firsts = {
+        row.id: ids.moved(row.id, row.first_way_id) for row in found.values() if row.first_way_id
+    }
+    if not firsts:
+        return
+    gone_on = _existing(db, firsts.values())
+    found |= _lock(db, gone_on)
+    for row_id, place in places.items():
+        if (first := firsts.get(place.delivery_id)) in gone_on:
+            places[row_id] = Place(str(first), place.part)
 
 
 def _existing(db: Db, delivery_ids: Iterable[str]) -> set[str]:

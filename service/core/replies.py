@@ -188,7 +188,7 @@ def _found(db: Db, session_id: str, rows: Sequence[Row[Any]]) -> dict[str, _Got]
     answers = {row.context_id: row.forms for row in rows if row.context_id}
     places = sent_parts.find(db, session_id, answers) if answers else {}
     named = {place.delivery_id for place in places.values()}
-    got = {each.delivery_id: each for each in _named(db, named)} if named else {}
+    got = _named(db, named) if named else {}
     last = _last(db, session_id, {form for row in rows for form in row.forms.split()})
     found: dict[str, _Got] = {}
     for row in rows:
@@ -199,22 +199,28 @@ def _found(db: Db, session_id: str, rows: Sequence[Row[Any]]) -> dict[str, _Got]
     return found
 
 
-_NAMED = text("SELECT id, broadcast_id, recipient FROM deliveries WHERE id IN :ids").bindparams(
-    bindparam("ids", expanding=True)
-)
+# What was sent by a way answers the broadcast and the delivery that the client knows.
+_KNOWN = """COALESCE(substr(b.parent_id, 1, 18) || substr(d.id, 19), d.id) AS known_id,
+    COALESCE(b.parent_id, b.id) AS broadcast_id, d.recipient"""
+
+_NAMED = text(f"""
+    SELECT d.id, {_KNOWN} FROM deliveries AS d JOIN broadcasts AS b ON b.id = d.broadcast_id
+    WHERE d.id IN :ids
+""").bindparams(bindparam("ids", expanding=True))  # noqa: S608 - the columns are ours
 
 
-def _named(db: Db, delivery_ids: Iterable[str]) -> list[_Got]:
-    return [_Got(*row) for row in db.execute(_NAMED, {"ids": list(delivery_ids)})]
+def _named(db: Db, delivery_ids: Iterable[str]) -> dict[str, _Got]:
+    rows = db.execute(_NAMED, {"ids": list(delivery_ids)})
+    return {row[0]: _Got(*row[1:]) for row in rows}
 
 
-_LAST = text("""
-    SELECT d.id, d.broadcast_id, d.recipient, COALESCE(d.sent_at, d.updated_at) AS at
-    FROM (SELECT id FROM broadcasts WHERE session_id = :session_id ORDER BY id DESC LIMIT :newest)
-        AS b
+_LAST = text(f"""
+    SELECT {_KNOWN}, COALESCE(d.sent_at, d.updated_at) AS at
+    FROM (SELECT id, parent_id FROM broadcasts WHERE session_id = :session_id
+          ORDER BY id DESC LIMIT :newest) AS b
     JOIN deliveries AS d ON d.broadcast_id = b.id AND d.recipient IN :people
     WHERE d.status IN ('sending', 'sent', 'delivered', 'read', 'uncertain', 'held')
-""").bindparams(bindparam("people", expanding=True))
+""").bindparams(bindparam("people", expanding=True))  # noqa: S608 - the columns are ours
 
 
 def _last(db: Db, session_id: str, people: set[str]) -> list[_Got]:

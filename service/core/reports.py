@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import openings, paging, recipient_lists
+from service.core import openings, paging, recipient_lists, ways
 from service.core.reasons import REFUSED
 from service.database import now_ms
 from service.models import (
@@ -41,17 +41,27 @@ class Filter(NamedTuple):
     code: str | None = None
 
 
+class ShownWay(NamedTuple):
+    """What a way has done with the deliveries that went on by it."""
+
+    step: int
+    session_id: str | None
+    counts: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Arrays:
     """The first recipients of a broadcast by status, in the order of `to`.
 
-    `held` is what it waits for: its session, or the opening of a window.
+    `held` is what it waits for: its session, or the opening of a window. `ways` are those that
+    follow its session.
     """
 
     sent: list[str]
     pending: list[str]
     failed: list[str]
     held: str | None
+    ways: list[ShownWay]
 
 
 _ARRAYS = {
@@ -60,6 +70,7 @@ _ARRAYS = {
         DeliveryStatus.QUEUED,
         DeliveryStatus.SENDING,
         DeliveryStatus.HELD,
+        DeliveryStatus.FALLBACK,
         DeliveryStatus.UNCERTAIN,
     ),
     "failed": (DeliveryStatus.FAILED, DeliveryStatus.CANCELLED),
@@ -85,6 +96,7 @@ def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arr
     return {
         broadcast.id: Arrays(
             held=held.get(broadcast.id),
+            ways=shown_ways(db, broadcast),
             **{
                 name: _in_state(db, broadcast, name, limit)
                 for name in ("sent", "pending", "failed")
@@ -92,6 +104,12 @@ def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arr
         )
         for broadcast in broadcasts
     }
+
+
+def shown_ways(db: Db, broadcast: Broadcast) -> list[ShownWay]:
+    """Return the ways that follow the session of a broadcast."""
+    following = ways.of(db, broadcast)[1:]
+    return [ShownWay(each.step or 0, each.session_id, counts(each)) for each in following]
 
 
 def held(db: Db, broadcast: Broadcast) -> str | None:
@@ -187,7 +205,7 @@ def _known(db: Db, broadcast: Broadcast, status: DeliveryStatus | None) -> int |
         return None
     claimed = select(func.count()).where(
         Delivery.broadcast_id == broadcast.id,
-        Delivery.status.in_((DeliveryStatus.SENDING, DeliveryStatus.HELD)),
+        Delivery.status.in_((DeliveryStatus.SENDING, DeliveryStatus.HELD, DeliveryStatus.FALLBACK)),
     )
     counted: int = sum(getattr(broadcast, each) for each in COUNTED)
     return broadcast.total - counted - (db.scalar(claimed) or 0)

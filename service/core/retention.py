@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Delete,
+    and_,
     delete,
     exists,
     func,
@@ -88,7 +89,7 @@ def hide(db: Db, *, before: int, after: str, limit: int, now: int) -> list[str]:
     made_before = Broadcast.id < ids.first(before)
     next_ones = select(Broadcast.id).where(_old(before), Broadcast.id > after, made_before)
     found = db.scalars(_locked(next_ones.limit(limit))).all()
-    visible = update(Broadcast).where(Broadcast.id.in_(found), Broadcast.deleted_at.is_(None))
+    visible = update(Broadcast).where(_of(found), Broadcast.deleted_at.is_(None))
     hidden = visible.values(deleted_at=now, updated_at=now, version=Broadcast.version + 1)
     db.execute(hidden.execution_options(synchronize_session=False))
     return list(found)
@@ -99,7 +100,7 @@ def forget(db: Db, broadcast_ids: Sequence[str], *, before: int, limit: int) -> 
 
     Return the numbers of deleted deliveries and broadcasts; both are 0 if nothing can go now.
     """
-    mine = (_old(before), Broadcast.deleted_at.is_not(None), Broadcast.id.in_(broadcast_ids))
+    mine = (Broadcast.closed_at < before, Broadcast.deleted_at.is_not(None), _of(broadcast_ids))
     closed = db.scalars(_locked(select(Broadcast.id).where(*mine))).all()
     some = select(Delivery.id).where(Delivery.broadcast_id.in_(closed)).limit(limit)
     free = db.scalars(some.with_for_update(skip_locked=True)).all()
@@ -155,7 +156,12 @@ def forget_replies(db: Db, *, before: int, limit: int) -> int:
 
 
 def _old(before: int) -> ColumnElement[bool]:
-    return Broadcast.closed_at < before
+    return and_(Broadcast.closed_at < before, Broadcast.parent_id.is_(None))
+
+
+def _of(broadcast_ids: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition for broadcasts and their ways."""
+    return or_(Broadcast.id.in_(broadcast_ids), Broadcast.parent_id.in_(broadcast_ids))
 
 
 def _old_entries(before: int) -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
-from service.core import outbox
+from service.core import outbox, ways
 from service.models import Broadcast, EventType
 
 SENT: Final = "The sample has been sent. Resume the broadcast to send it to the other recipients."
@@ -18,7 +18,8 @@ _IS_SENT: Final = """sample IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c
                     WHERE c.broadcast_id = broadcasts.id AND c.start < sample)
     AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-                    WHERE d.broadcast_id = broadcasts.id AND d.status IN ('queued', 'sending'))"""
+                    WHERE d.broadcast_id = broadcasts.id
+                        AND d.status IN ('queued', 'sending', 'fallback'))"""
 _PAUSE = text(f"""
     UPDATE broadcasts SET status = 'paused', reason = :reason, updated_at = :now,
         version = version + 1
@@ -36,6 +37,7 @@ def pause(db: Db, *, now: int) -> Sequence[str]:
     paused = db.scalars(_PAUSE, {"reason": SENT, "now": now}).all()
     for broadcast_id in paused:
         broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
+        ways.align(db, broadcast)
         outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_PAUSED, now=now)
     return paused
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import JSON, Select, func, inspect, or_, select, text
+from sqlalchemy import JSON, Select, and_, func, inspect, or_, select, text
 from sqlalchemy.orm import Session as Db
 
 from service.config import Settings
@@ -207,7 +207,7 @@ def _how_many(table: Any) -> Select[int]:
 
 
 def _broadcasts(client_id: str, _now: int) -> list[Select[int]]:
-    mine = Broadcast.client_id == client_id
+    mine = and_(Broadcast.client_id == client_id, Broadcast.parent_id.is_(None))
     return [_how_many(Broadcast).where(mine, Broadcast.closed_at.is_(None))]
 
 

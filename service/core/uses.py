@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session as Db
+from sqlalchemy.orm import aliased
 
 from service.errors import InUseError
 from service.models import UNFINISHED, Broadcast, BroadcastAttachment, BroadcastStatus
@@ -38,14 +41,24 @@ def release_session(db: Db, session_id: str) -> None:
 
 
 def _finished() -> ColumnElement[bool]:
-    """Return the condition for broadcasts that no longer need their session and files."""
-    winding_up = and_(Broadcast.status == BroadcastStatus.CANCELLED, Broadcast.closed_at.is_(None))
-    return ~or_(Broadcast.status.in_(UNFINISHED), winding_up)
+    """Return the condition for broadcasts that no longer need their session and files.
+
+    A way needs them as long as its broadcast may go on by it.
+    """
+    whole = aliased(Broadcast)
+    goes_on = exists().where(whole.id == Broadcast.parent_id, _is_open(whole))
+    return ~or_(_is_open(Broadcast), goes_on)
+
+
+def _is_open(broadcast: Any) -> ColumnElement[bool]:
+    winding_up = and_(broadcast.status == BroadcastStatus.CANCELLED, broadcast.closed_at.is_(None))
+    return or_(broadcast.status.in_(UNFINISHED), winding_up)
 
 
 def _refuse(db: Db, noun: str, using: ColumnElement[bool]) -> None:
     """Raise InUseError if broadcasts use an object; it names one of them."""
-    one = select(Broadcast.id, Broadcast.deleted_at).where(using)
+    known_id = func.coalesce(Broadcast.parent_id, Broadcast.id).label("id")
+    one = select(known_id, Broadcast.deleted_at).where(using)
     # Prefer one that was not deleted: it will need the object for longer.
     row = db.execute(one.order_by(Broadcast.deleted_at.is_not(None)).limit(1)).one_or_none()
     if row is None:

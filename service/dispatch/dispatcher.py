@@ -34,6 +34,7 @@ from service.dispatch.sending.sender import Senders, SendingContext
 from service.dispatch.sending.streaks import Streaks
 from service.dispatch.upkeep.callbacks import Callbacks
 from service.dispatch.upkeep.checkup import Checkup
+from service.dispatch.upkeep.courses import Courses
 from service.dispatch.upkeep.fanout import FanOut
 from service.dispatch.upkeep.inbound_files import InboundFiles
 from service.dispatch.upkeep.links import LinkKeeper
@@ -88,6 +89,8 @@ class Dispatcher:
         self._receiving = Loop("receipts", receipts.turn)
         self._replies = Replies(settings, database, accounts)
         self._answering = Loop("replies", self._replies.turn)
+        courses = Courses(settings, database, accounts.channels, self._claim_anew)
+        self._going_on = Loop("courses", courses.turn)
         revocations = Revocations(
             database, self._lease, self._context.revoke, self._senders.are_idle
         )
@@ -212,6 +215,7 @@ class Dispatcher:
             self._claiming,
             self._recorder.loop,
             self._receiving,
+            self._going_on,
             self._answering,
             self._revoking,
             self._checking,

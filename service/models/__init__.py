@@ -11,6 +11,7 @@ from service.models.broadcasts import (
     OnInvalid,
     RecipientChunk,
     SendType,
+    StepCondition,
 )
 from service.models.callbacks import (
     Callback,
@@ -25,6 +26,7 @@ from service.models.contacts import Contact
 from service.models.deliveries import COUNTED, Delivery, DeliveryStatus
 from service.models.delivery_events import DeliveryEvent, EventKind
 from service.models.dispatchers import Dispatcher
+from service.models.due_ways import DueWay
 from service.models.groups import Group, GroupMember
 from service.models.identities import Identity
 from service.models.links import SessionLink
@@ -63,6 +65,7 @@ __all__ = [
     "DeliveryEvent",
     "DeliveryStatus",
     "Dispatcher",
+    "DueWay",
     "EventKind",
     "EventStatus",
     "EventType",
@@ -83,6 +86,7 @@ __all__ = [
     "SessionStatus",
     "SharedRate",
     "SignIn",
+    "StepCondition",
     "Template",
     "TimelineBucket",
     "Token",

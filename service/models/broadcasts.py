@@ -36,6 +36,16 @@ class BroadcastStatus(StrEnum):
     COMPLETED = "completed"
 
 
+class StepCondition(StrEnum):
+    """What a step of a fallback waits for in the way before it.
+
+    `failed`: its failure. `undelivered`: that too, or some minutes without a receipt.
+    """
+
+    FAILED = "failed"
+    UNDELIVERED = "undelivered"
+
+
 UNFINISHED = (BroadcastStatus.SCHEDULED, BroadcastStatus.SENDING, BroadcastStatus.PAUSED)
 
 
@@ -56,12 +66,22 @@ class Broadcast(Object, Base):
     counts how often its message and recipients were replaced. `window`, `opens_at` and `closes_at`
     are like those of a session. `waits_for` is `template` while it is paused for no other reason
     than that its template cannot be used: `core.template_holds`.
+    `fallback` are the steps that follow, in order: who is not reached gets the message through
+    their sessions. Each step is a way: a hidden broadcast with `parent_id`, whose `step` counts
+    from 1. `first_way_id` is the way with step 0, which keeps what the broadcast's own session did
+    with the deliveries that were passed on; null: the broadcast has no ways.
     """
 
     __tablename__ = "broadcasts"
     __table_args__ = (
         Index(None, "client_id", "id"),
         Index(None, "session_id"),
+        Index(
+            "ix_broadcasts_parent_id",
+            "parent_id",
+            sqlite_where=text("parent_id IS NOT NULL"),
+            postgresql_where=text("parent_id IS NOT NULL"),
+        ),
         UniqueConstraint("client_id", "idempotency_key"),
         Index(
             "ix_broadcasts_unfinished",
@@ -90,6 +110,10 @@ class Broadcast(Object, Base):
     content: Mapped[dict[str, Any]] = mapped_column(JSON, deferred=True)
     personalisation: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     audience: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    fallback: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    parent_id: Mapped[str | None] = mapped_column(Id)
+    step: Mapped[int | None]
+    first_way_id: Mapped[str | None] = mapped_column(Id)
     sample: Mapped[int | None]
     parts: Mapped[int]
     status: Mapped[str]

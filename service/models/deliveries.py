@@ -15,7 +15,8 @@ class DeliveryStatus(StrEnum):
     """The status of a delivery.
 
     `uncertain`: the provider may have the message. `held`: the provider has the message and holds
-    it until it has assessed it; a receipt reports the result.
+    it until it has assessed it; a receipt reports the result. `fallback`: another way has it, or
+    is about to get it.
     """
 
     QUEUED = "queued"
@@ -27,6 +28,7 @@ class DeliveryStatus(StrEnum):
     CANCELLED = "cancelled"
     UNCERTAIN = "uncertain"
     HELD = "held"
+    FALLBACK = "fallback"
 
 
 COUNTED: Final = (

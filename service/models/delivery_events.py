@@ -18,7 +18,7 @@ class EventKind(StrEnum):
     accepted the message, and Crier sends it again. `failed` and `uncertain`: this was its final
     status until a receipt changed it. `retried`: it had ended, and a client asked for a retry.
     `rescued`: its process died, and Crier sends it again. `delivered` and `read`: a receipt for one
-    of several parts.
+    of several parts. `passed_on`: it was not reached, and goes on by another way.
     """
 
     RETRYING = "retrying"
@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     RESCUED = "rescued"
     DELIVERED = "delivered"
     READ = "read"
+    PASSED_ON = "passed_on"
 
 
 class DeliveryEvent(Base):

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 from flask_smorest.fields import Upload
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from service.core.fallbacks import MOST as MOST_STEPS
 from service.core.placeholders import Syntax
-from service.models import BroadcastStatus, DeliveryStatus, OnInvalid, SendType
+from service.models import BroadcastStatus, DeliveryStatus, OnInvalid, SendType, StepCondition
 from service.schemas.base import (
+    ID_PATTERN,
     CredentialsSchema,
     Flag,
     LenientSchema,
@@ -18,6 +20,7 @@ from service.schemas.base import (
     WholeSchema,
     created,
     id_field,
+    is_id,
     object_id,
     seen_version,
     updated,
@@ -29,6 +32,42 @@ from service.schemas.numbering import NumberingSchema, columns
 from service.schemas.recipients import ABOUT_TO, MOST_CODES, RECIPIENTS, AudienceSchema, Recipients
 
 _LARGEST_SAMPLE = 1_000_000
+
+_LONGEST_WAIT = 10_080
+"""Minutes of a week."""
+
+
+class FallbackStepSchema(LenientSchema):
+    """A session through which those get the message who were not reached before."""
+
+    session_id = fields.String(
+        required=True, validate=is_id, metadata={"pattern": ID_PATTERN, "description": "Its id"}
+    )
+    after = fields.String(
+        required=True,
+        validate=validate.OneOf(list(StepCondition)),
+        metadata={
+            "description": "`failed`: those whom the way before failed to reach. `undelivered`:"
+            " also those of whom no receipt came within `minutes`"
+        },
+    )
+    minutes = fields.Integer(
+        strict=True,
+        validate=validate.Range(min=1, max=_LONGEST_WAIT),
+        metadata={"description": "With `undelivered`: how long to wait for a receipt"},
+    )
+    message = fields.Nested(
+        MessageSchema, metadata={"description": "Another message for this way; left out: the same"}
+    )
+
+    @validates_schema
+    def has_minutes(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse minutes where nothing is waited for, and none where something is."""
+        waits = data.get("after") == StepCondition.UNDELIVERED
+        if waits and "minutes" not in data:
+            raise ValidationError("Needed with `undelivered`: how long to wait.", "minutes")
+        if not waits and "minutes" in data:
+            raise ValidationError("Only with `undelivered`: a failure needs no wait.", "minutes")
 
 
 class BroadcastOrderSchema(NumberingSchema, CredentialsSchema, LenientSchema):
@@ -106,6 +145,18 @@ class BroadcastOrderSchema(NumberingSchema, CredentialsSchema, LenientSchema):
         SendingWindowSchema,
         allow_none=True,
         metadata={"description": "Send on these days and hours only; so must the session's allow"},
+    )
+    fallback = fields.List(
+        fields.Nested(FallbackStepSchema),
+        allow_none=True,
+        validate=validate.Length(max=MOST_STEPS),
+        metadata={
+            "description": "The ways that follow, in order: who is not reached by the session gets"
+            " the message through the next one",
+            "example": [
+                {"session_id": "64a00ec7c5e487d95dcb0d5e", "after": "undelivered", "minutes": 120}
+            ],
+        },
     )
     send_at = Moment(
         allow_none=True, metadata={"description": "When to start, with a time zone; empty: now"}
@@ -199,6 +250,23 @@ class CountsSchema(Schema):
     uncertain = fields.Integer(required=True)
 
 
+class ShownStepSchema(Schema):
+    """A step of a fallback."""
+
+    session_id = id_field()
+    after = fields.String(required=True, metadata={"enum": list(StepCondition)})
+    minutes = fields.Integer()
+    message = fields.Dict(metadata={"description": "As it was given"})
+
+
+class BroadcastWaySchema(Schema):
+    """How many deliveries went on by a way, and what it did with them."""
+
+    step = fields.Integer(required=True, metadata={"description": "Counted from 1"})
+    session_id = id_field(allow_none=True)
+    counts = fields.Nested(CountsSchema, required=True)
+
+
 class BroadcastSchema(Schema):
     """One message to many recipients. The arrays show the first ones; `counts` is complete."""
 
@@ -235,6 +303,8 @@ class BroadcastSchema(Schema):
         metadata={"description": "Why it is paused or cancelled, or what it waits for"},
     )
     window = fields.Nested(SendingWindowSchema, required=True, allow_none=True)
+    fallback = fields.List(fields.Nested(ShownStepSchema), required=True)
+    ways = fields.List(fields.Nested(BroadcastWaySchema), required=True)
     send_at = Moment(required=True, allow_none=True)
     expires_at = Moment(required=True)
     closed_at = Moment(required=True, allow_none=True, data_key="completedAt")

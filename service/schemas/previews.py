@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from service.channels.content import ContactCard, Location, Media, Part, Template, Text
+from service.models import StepCondition
 from service.schemas.base import Moment, StrictSchema, id_field
 from service.schemas.reports import EstimateSchema
 
@@ -84,6 +85,22 @@ class WindowSchema(Schema):
     outside = fields.Integer(required=True, metadata={"description": "Get the template"})
 
 
+class WayPreviewSchema(Schema):
+    """What a step of the fallback would do if nobody were reached before it."""
+
+    session_id = id_field()
+    after = fields.String(required=True, metadata={"enum": list(StepCondition)})
+    minutes = fields.Integer(required=True, allow_none=True)
+    parts = fields.Integer(required=True)
+    recipients = fields.Integer(required=True)
+    skipped = fields.Integer(
+        required=True,
+        metadata={"description": "Recipients who have opted out, or whom the channel cannot reach"},
+    )
+    messages = fields.List(fields.Nested(PreviewedMessageSchema), required=True)
+    cost = fields.Nested(CostSchema, required=True, allow_none=True)
+
+
 class PreviewSchema(Schema):
     """What a broadcast would do."""
 
@@ -119,3 +136,4 @@ class PreviewSchema(Schema):
         allow_none=True,
         metadata={"description": "Null unless the template is for people outside the window"},
     )
+    fallback = fields.List(fields.Nested(WayPreviewSchema), required=True)

@@ -6,8 +6,8 @@ from marshmallow import Schema, fields
 
 from service.models import BroadcastStatus
 from service.schemas.base import Moment, id_field
-from service.schemas.broadcasts import CountsSchema
-from service.schemas.deliveries import LoggedDeliverySchema
+from service.schemas.broadcasts import BroadcastWaySchema, CountsSchema
+from service.schemas.deliveries import DeliverySchema, LoggedDeliverySchema
 
 
 class ReasonSchema(Schema):
@@ -97,6 +97,7 @@ class ReportSchema(Schema):
         required=True,
         metadata={"description": "Why deliveries failed or are uncertain, the commonest first"},
     )
+    ways = fields.List(fields.Nested(BroadcastWaySchema), required=True)
     timeline = fields.List(
         fields.Nested(PointSchema),
         required=True,
@@ -128,7 +129,8 @@ class HistoryEntrySchema(Schema):
         required=True,
         metadata={
             "description": "For programs: accepted, scheduled, sending, retrying, held, sent,"
-            " delivered, read, failed, uncertain, cancelled, ended, retried, reopened, rescued"
+            " delivered, read, failed, uncertain, cancelled, ended, retried, reopened, rescued,"
+            " passed_on"
         },
     )
     text = fields.String(required=True, metadata={"description": "The same for people"})
@@ -140,9 +142,27 @@ class HistoryEntrySchema(Schema):
         metadata={"description": "Which part of the message it was about, counted from 0"},
     )
     next_attempt_at = Moment(required=True, allow_none=True, data_key="nextAttemptAt")
+    session_id = id_field(allow_none=True)
+
+
+class DeliveryWaySchema(DeliverySchema):
+    """What one way did with a delivery."""
+
+    class Meta(DeliverySchema.Meta):
+        exclude = ("id", "broadcast_id", "recipient", "variables")
+
+    step = fields.Integer(
+        required=True, metadata={"description": "0 for the session of the broadcast"}
+    )
+    session_id = id_field(allow_none=True)
 
 
 class DeliveryHistorySchema(LoggedDeliverySchema):
     """A delivery, what was sent, and all that happened to it."""
 
+    ways = fields.List(
+        fields.Nested(DeliveryWaySchema),
+        required=True,
+        metadata={"description": "The ways that it has taken, in order; the last one counts"},
+    )
     history = fields.List(fields.Nested(HistoryEntrySchema), required=True)

@@ -317,16 +317,107 @@ def test_empty_fields_make_no_other_request(acme: Tenant) -> None:
     assert len(acme.get("/broadcast").json["data"]) == 1
 
 
-def test_a_retry_by_another_session_is_refused_in_words(acme: Tenant) -> None:
+def test_a_retry_by_another_session_needs_one_that_is_there(acme: Tenant) -> None:
     made = make(acme)
-    other = acme.make("/session", name="other", channel="sandbox")["_id"]
     path = f"/broadcast/{made['_id']}/retry"
-    answer = acme.post(path, json={"session_id": other})
+    answer = acme.post(path, json={"session_id": "0" * 24})
+    assert (answer.status_code, list(answer.json["errors"])) == (404, ["session_id"])
+    other = acme.make("/session", name="other", channel="sandbox")["_id"]
+    for session_id in (made["session_id"], other):
+        same = acme.post(path, json={"session_id": session_id})
+        assert same.status_code == 409  # nothing of it has failed
+    assert acme.get(f"/broadcast/{made['_id']}").json["data"]["ways"] == []
+
+
+@pytest.mark.parametrize(
+    ("step", "field"),
+    [
+        ({"after": "failed"}, "fallback.0.session_id"),
+        ({"session_id": "0" * 24, "after": "failed"}, "fallback.0.session_id"),
+        ({"session_id": "OTHER", "after": "never"}, "fallback.0.after"),
+        ({"session_id": "OTHER", "after": "undelivered"}, "fallback.0.minutes"),
+        ({"session_id": "OTHER", "after": "undelivered", "minutes": 0}, "fallback.0.minutes"),
+        ({"session_id": "OTHER", "after": "undelivered", "minutes": 10_081}, "fallback.0.minutes"),
+        ({"session_id": "OTHER", "after": "failed", "minutes": 5}, "fallback.0.minutes"),
+        ({"session_id": "OWN", "after": "failed"}, "fallback.0.session_id"),
+        (
+            {"session_id": "OTHER", "after": "failed", "message": {"text": "{{a}}"}},
+            "fallback.0.message.text",
+        ),
+        ({"session_id": "OTHER", "after": "failed", "more": 1}, "fallback.0.more"),
+    ],
+)
+def test_a_step_of_a_fallback_that_makes_no_sense_is_refused(
+    acme: Tenant, step: dict[str, Any], field: str
+) -> None:
+    own = acme.make("/session", name="own", channel="sandbox")["_id"]
+    other = acme.make("/session", name="other", channel="sandbox")["_id"]
+    known = {"OWN": own, "OTHER": other}
+    named = {**step, "session_id": known.get(step.get("session_id", ""), step.get("session_id"))}
+    asked = order(session_id=own, personalise=True, fallback=[named])
+    answer = acme.post("/broadcast", json=asked)
+    assert answer.status_code == 422, answer.json
+    assert field in answer.json["errors"]
+
+
+def test_a_fallback_has_three_steps_at_most_and_each_session_once(acme: Tenant) -> None:
+    make(acme)
+    others = [
+        acme.make("/session", name=f"way {number}", channel="sandbox")["_id"] for number in range(4)
+    ]
+    steps = [{"session_id": each, "after": "failed"} for each in others]
+    assert "fallback" in acme.post("/broadcast", json=order(fallback=steps)).json["errors"]
+    twice = [steps[0], steps[1], steps[0]]
+    refused = acme.post("/broadcast", json=order(fallback=twice))
+    assert list(refused.json["errors"]) == ["fallback.2.session_id"]
+    made = acme.make("/broadcast", **order(fallback=steps[:3]))
+    assert made["fallback"] == steps[:3]
+    assert [each["session_id"] for each in made["ways"]] == others[:3]
+    listed = acme.get("/broadcast").json["data"]
+    assert len(listed) == 2
+    assert listed[1]["ways"] == made["ways"]
+
+
+def test_a_broadcast_keeps_sessions_of_its_fallback_and_may_change_them(acme: Tenant) -> None:
+    make(acme)
+    first, second = (
+        acme.make("/session", name=name, channel="sandbox")["_id"] for name in ("one", "two")
+    )
+    step = {"session_id": first, "after": "undelivered", "minutes": 120}
+    made = acme.make("/broadcast", **order(fallback=[step], send_at="2999-01-01T00:00:00Z"))
+    path = f"/broadcast/{made['_id']}"
+    refused = acme.delete(f"/session/{first}")
+    assert refused.status_code == 409
+    assert made["_id"] in refused.json["message"]
+    other = {"session_id": second, "after": "failed"}
+    changed = acme.put(path, json={"fallback": [other]})
+    assert changed.json["data"]["fallback"] == [other]
+    assert acme.delete(f"/session/{first}").status_code == 200
+    assert acme.put(path, json={"fallback": []}).json["data"]["ways"] == []
+
+
+def test_a_sessions_own_token_leads_to_no_other_session(acme: Tenant) -> None:
+    make(acme)
+    session = acme.make("/session", name="own", channel="sandbox")
+    other = acme.make("/session", name="other", channel="sandbox")["_id"]
+    credentials = {"session_id": session["_id"], "access_token": session["access_token"]}
+    asked = order(**credentials, fallback=[{"session_id": other, "after": "failed"}])
+    answer = acme.ask("POST", "/broadcast", json=asked, headers={"Authorization": ""})
     assert answer.status_code == 422
-    [reason] = answer.json["errors"]["session_id"]
-    assert f"the session of its broadcast, {made['session_id']!r}. Send its id" in reason
-    same = acme.post(path, json={"session_id": made["session_id"]})
-    assert same.status_code == 409  # nothing of it has failed
+    assert list(answer.json["errors"]) == ["fallback"]
+
+
+def test_a_dry_run_previews_the_steps_of_a_fallback(acme: Tenant) -> None:
+    make(acme)
+    prices = {"currency": "EUR", "countries": {"*": 0.05}}
+    other = acme.make("/session", name="other", channel="sandbox", prices=prices)["_id"]
+    step = {"session_id": other, "after": "failed", "message": {"text": "By the other way"}}
+    asked = order(fallback=[step], to=numbers(2))
+    said = acme.post("/broadcast?dry_run=true", json=asked).json["data"]["fallback"]
+    (way,) = said
+    assert (way["session_id"], way["recipients"], way["skipped"]) == (other, 2, 0)
+    assert way["cost"] == {"amount": "0.1", "currency": "EUR", "unpriced": 0}
+    assert way["messages"][0]["parts"] == [{"type": "text", "text": "By the other way"}]
 
 
 def test_keys_are_each_clients_own_and_an_empty_one_is_none(acme: Tenant, globex: Tenant) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from service.channels.errors import PermanentError, RetryableError
 from service.channels.webhooks import ReceiptState
-from service.core import broadcasts, delivery_log, histories
+from service.core import broadcasts, delivery_log, histories, ways
 from service.core.deliveries import claims, events
 from service.core.deliveries.transitions import Outcome
 from service.core.delivery_log import DeliveryScope
@@ -36,7 +36,7 @@ def told(sent: Sent) -> list[str]:
 def history(sent: Sent) -> list[histories.HistoryEntry]:
     with sent.world.database.reading() as db:
         entry = delivery_log.get(db, DeliveryScope(sent.world.client_id), sent.only.id)
-        return histories.read(db, entry)
+        return histories.read(db, entry, ways.taken(db, entry.broadcast, entry.delivery))
 
 
 def again(sent: Sent, status: DeliveryStatus, **changes: Any) -> None:
@@ -57,7 +57,7 @@ def retry(sent: Sent, *codes: str) -> None:
             sent.broadcast_id,
             [DeliveryStatus.FAILED],
             codes=codes,
-            expire_after=60,
+            accounts=sent.world.accounts,
             now=now_ms(),
         )
 

@@ -293,7 +293,7 @@ def retry(sent: Sent, *statuses: DeliveryStatus) -> None:
             sent.world.client_id,
             sent.broadcast_id,
             statuses,
-            expire_after=3_600.0,
+            accounts=sent.world.accounts,
             now=now_ms(),
         )
 

@@ -77,7 +77,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(codes=st.sampled_from([[], ["131026"], ["131000", ""], ["other"]]))
     def retry(self, codes: list[str]) -> None:
         statuses = [DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN]
-        self.ask("retry", statuses, codes=codes, expire_after=60)
+        self.ask("retry", statuses, codes=codes, accounts=self.world.accounts)
 
     @rule()
     def edit(self) -> None:

@@ -258,7 +258,7 @@ def test_an_uncertain_delivery_is_held_and_settled_by_a_retry(
             world.client_id,
             broadcast_id,
             [DeliveryStatus.UNCERTAIN],
-            expire_after=3600,
+            accounts=world.accounts,
             now=now_ms(),
         )
     dispatcher.wake()

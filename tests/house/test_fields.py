@@ -82,6 +82,7 @@ VALUES: dict[str, Any] = {
     "emails": ["ada@example.com"],
     "events": ["session.held"],
     "expires_at": "2999-01-01T00:00:00Z",
+    "fallback": [{"session_id": "0" * 24, "after": "failed"}],
     "fields": {"city": "Lagos"},
     "file": as_url(PNG + b"more"),
     "filename": "cake.png",

@@ -108,6 +108,10 @@ class Settings(Schema):
         validate=validate.Range(min=0, max=60),
         metadata={"description": "Seconds that the answer to each message takes"},
     )
+    unreachable = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Refuse every recipient, as if none were on the channel"},
+    )
 
 
 class Sandbox:
@@ -127,6 +131,7 @@ class Sandbox:
         self._session_id = account.session_id
         self._idempotent = bool(account.settings.get("idempotent", True))
         self._latency = float(account.settings.get("latency", 0.0))
+        self._unreachable = bool(account.settings.get("unreachable"))
         self._path = context.sandbox_store
 
     def plan(self, content: Content) -> tuple[Part, ...]:
@@ -152,6 +157,8 @@ class Sandbox:
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
         """Store a part and return its id, or do what the special recipient stands for."""
         offer = 0
+        if self._unreachable:
+            _refuse(UNREACHABLE, 1)
         if recipient in MAGIC:
             offer = yield Call(_STORING, partial(self._count_offer, reference))
             if recipient == SLOW and offer == 1:

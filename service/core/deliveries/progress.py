@@ -35,6 +35,9 @@ _RANKS: Final = {_UNKNOWN: 0, "s": 1, "f": 2, "d": 3, "r": 4}
 _FIXED: Final = {DeliveryStatus.SENDING, DeliveryStatus.CANCELLED}
 """Statuses that receipts do not change."""
 
+_GIVEN_UP: Final = {DeliveryStatus.FAILED, DeliveryStatus.FALLBACK}
+"""Statuses in which nothing is sent again, whatever receipts say."""
+
 
 class PartReport(NamedTuple):
     """A provider's report on a part. `message_id` is the provider's id, or empty.
@@ -97,7 +100,7 @@ def advance(state: State, word: PartReport, parts: int) -> State:
     is_news = _RANKS[letter] > _RANKS[progress[word.part]]
     if state.status in _FIXED or not is_news or _is_stale(word, state):
         return state
-    if word.again and state.status is not DeliveryStatus.FAILED:
+    if word.again and state.status not in _GIVEN_UP:
         return _reopened(state, word, parts)
     after = state._replace(
         progress=progress[: word.part] + letter + progress[word.part + 1 :],

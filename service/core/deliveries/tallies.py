@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session as Db
 
 from service.core import outbox
-from service.core.deliveries import timelines
+from service.core.deliveries import due_ways, timelines
 from service.core.deliveries.timelines import Moved
 from service.database import is_postgres
 from service.metrics import meters
@@ -26,49 +27,119 @@ class Closed(NamedTuple):
 
 
 _DONE = " + ".join(f"{name} + :{name}" for name in COUNTED)
+_SIZE = "total + :added"
+_SHOWN = """id, client_id, version, status, total, closed_at, created_at, send_at, expires_at,
+    parent_id, first_way_id, fallback,
+    (SELECT channel FROM sessions WHERE sessions.id = broadcasts.session_id) AS channel"""
 _MOVE = text(f"""
     UPDATE broadcasts SET
-        {", ".join(f"{name} = {name} + :{name}" for name in COUNTED)},
+        {", ".join(f"{name} = {name} + :{name}" for name in COUNTED)}, total = {_SIZE},
         updated_at = :now, version = version + 1,
-        closed_at = CASE WHEN total = {_DONE} THEN COALESCE(closed_at, :now) END,
-        status = CASE WHEN total = {_DONE} AND status <> 'cancelled' THEN 'completed'
-                      WHEN total <> {_DONE} AND status = 'completed'
-                          THEN CASE WHEN send_at > :now THEN 'scheduled' ELSE 'sending' END
+        closed_at = CASE WHEN {_SIZE} = {_DONE} AND first_way_id IS NULL
+                             THEN COALESCE(closed_at, :now)
+                         WHEN {_SIZE} = {_DONE} THEN closed_at END,
+        status = CASE WHEN {_SIZE} = {_DONE} AND first_way_id IS NULL AND status <> 'cancelled'
+                          THEN 'completed'
+                      WHEN {_SIZE} <> {_DONE} AND status = 'completed'
+                          THEN CASE WHEN send_at > :now THEN 'scheduled' ELSE COALESCE(
+                              (SELECT CASE p.status WHEN 'completed' THEN 'sending' ELSE p.status
+                               END FROM broadcasts AS p WHERE p.id = broadcasts.parent_id),
+                              'sending') END
                       ELSE status END
     WHERE id = :id
-    RETURNING id, client_id, version, status, total, closed_at, created_at, send_at,
-        (SELECT channel FROM sessions WHERE sessions.id = broadcasts.session_id) AS channel
+    RETURNING {_SHOWN}
+""")  # noqa: S608 - the names are ours
+
+# The counters are locked by now. So this statement sees what others have committed before, and of
+# two that do the last work of a broadcast, one closes it.
+_CLOSE = text(f"""
+    UPDATE broadcasts SET closed_at = :now,
+        status = CASE status WHEN 'cancelled' THEN status ELSE 'completed' END
+    WHERE id = :id AND closed_at IS NULL AND total = {" + ".join(COUNTED)}
+        AND NOT EXISTS (SELECT 1 FROM due_ways WHERE broadcast_id = :id)
+    RETURNING {_SHOWN}
 """)  # noqa: S608 - the names are ours
 
 
-def move(
-    db: Db, gains: Mapping[str, Counter[str]], *, touched: Iterable[str] = (), now: int
+class _Change(NamedTuple):
+    """A broadcast whose counters have moved, as a row, and by how much."""
+
+    row: Row[Any]
+    gain: dict[str, int]
+
+
+def move(  # noqa: PLR0913 - what moved, what is new, who follows, and when
+    db: Db,
+    gains: Mapping[str, Counter[str]],
+    *,
+    touched: Iterable[str] = (),
+    added: Mapping[str, int] = MappingProxyType({}),
+    follows: bool = True,
+    now: int,
 ) -> list[Closed]:
     """Add to the counters of broadcasts, by id and status; return the ones that closed now.
 
-    Callbacks are told of `touched`, the ids of the deliveries that moved, perhaps too many.
+    Callbacks are told of `touched`, the ids of the deliveries that moved, perhaps too many. `added`
+    is how many deliveries are new, by broadcast. `follows`: other ways take over from what failed.
 
     A completed broadcast that has something open again, by a retry or a receipt, goes on sending,
     or waits for its time: nobody may be left of a scheduled one before that comes.
 
     In the order of ids, so that two processes never wait for each other.
     """
-    closed, moved, rows = [], [], []
+    changes = []
     for broadcast_id in sorted(gains):
         gain: dict[str, int] = {name: gains[broadcast_id][name] for name in COUNTED}
-        row = db.execute(_MOVE, {"id": broadcast_id, "now": now, **gain}).one_or_none()
-        if row is None:
-            continue
-        rows.append(row)
-        moved.append(Moved(row.id, timelines.began(row.created_at, row.send_at), gain))
+        if change := _change(db, broadcast_id, gain, now, added.get(broadcast_id, 0)):
+            changes.append(change)
+    if any(row.first_way_id or row.parent_id for row, _ in changes):
+        touched = [*touched]
+        changes = [_led(db, each, touched if follows else (), now) for each in changes]
+    if follows:
+        _measure(db, changes)
+    shown = [each for each in changes if each.row.parent_id is None]
+    timelines.keep(db, [_moved(each) for each in shown], now=now)
+    outbox.moved(db, [row for row, _ in shown], touched, now=now)
+    return [
+        Closed(row.id, BroadcastStatus(row.status), row.total)
+        for row, _ in shown
+        if row.closed_at == now
+    ]
+
+
+def _change(
+    db: Db, broadcast_id: str, gain: dict[str, int], now: int, added: int = 0
+) -> _Change | None:
+    values = {"id": broadcast_id, "now": now, "added": added, **gain}
+    row = db.execute(_MOVE, values).one_or_none()
+    return None if row is None else _Change(row, gain)
+
+
+def _led(db: Db, change: _Change, touched: Sequence[str], now: int) -> _Change:
+    """Have other ways take over from what failed; close a broadcast of which no way is open."""
+    row, gain = change
+    passed = due_ways.note(db, row, touched, now=now)
+    if passed and (less := _change(db, row.id, _failed(-passed), now)):
+        row, gain = less.row, gain | {"failed": gain["failed"] - passed}
+    if row.first_way_id:
+        row = db.execute(_CLOSE, {"id": row.id, "now": now}).one_or_none() or row
+    return _Change(row, gain)
+
+
+def _failed(count: int) -> dict[str, int]:
+    return dict.fromkeys(map(str, COUNTED), 0) | {"failed": count}
+
+
+def _measure(db: Db, changes: Iterable[_Change]) -> None:
+    for row, gain in changes:
         for status, count in gain.items():
             if count > 0:
                 meters.note(db.info, "deliveries", (row.channel or "none", status), count)
-        if row.closed_at == now:
-            closed.append(Closed(row.id, BroadcastStatus(row.status), row.total))
-    timelines.keep(db, moved, now=now)
-    outbox.moved(db, rows, touched, now=now)
-    return closed
+
+
+def _moved(change: _Change) -> Moved:
+    row = change.row
+    return Moved(row.id, timelines.began(row.created_at, row.send_at), change.gain)
 
 
 _RECOUNT = text("""

@@ -7,16 +7,14 @@ the same transaction. Lists of rows are passed as arrays on Postgres and as JSON
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
 from service.core.deliveries import events, opted_out, tallies
 from service.core.deliveries.events import Event
-from service.core.deliveries.progress import VOID
 from service.database import is_postgres, rowcount
 from service.models import DeliveryStatus, EventKind
 
@@ -186,82 +184,6 @@ def withdraw(  # noqa: PLR0913 - a row has that many columns to set
     moved = db.execute(_WITHDRAW, values | {"broadcast_id": broadcast_id}).all()
     tallies.move(db, tallies.gains(moved), touched=[row.id for row in moved], now=now)
     return len(moved)
-
-
-_REQUEUED = """
-    broadcast_id = :broadcast_id AND status = :status AND COALESCE(code, '') <> 'invalid'
-    {of_codes} AND NOT EXISTS (
-        SELECT 1 FROM opt_outs WHERE opt_outs.recipient = deliveries.recipient
-            AND session_id = (SELECT session_id FROM broadcasts WHERE id = :broadcast_id))
-    AND NOT EXISTS (
-        SELECT 1 FROM client_opt_outs WHERE client_opt_outs.recipient = deliveries.recipient
-            AND client_id = (SELECT client_id FROM broadcasts WHERE id = :broadcast_id))
-"""
-_REQUEUE = """
-    UPDATE deliveries SET
-        status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL,
-        message_ids = CASE WHEN progress LIKE '%f%' THEN ({marked})
-                           WHEN status = 'uncertain'
-                                THEN trim(COALESCE(message_ids, '') || ' ' || :void)
-                           ELSE message_ids END
-    WHERE {requeued}
-"""
-_MARKED_POSTGRES = """
-    SELECT string_agg(
-        CASE substr(progress, CAST(place AS int), 1) WHEN 'f' THEN :void || word ELSE word END,
-        ' ' ORDER BY place)
-    FROM unnest(string_to_array(message_ids, ' ')) WITH ORDINALITY AS m(word, place)"""
-_MARKED_SQLITE = """
-    SELECT group_concat(
-        CASE substr(progress, place, 1) WHEN 'f' THEN :void || word ELSE word END, ' ')
-    FROM (SELECT value AS word, key + 1 AS place FROM json_each(
-          '[' || replace(json_quote(message_ids), ' ', '","') || ']') ORDER BY key)"""
-
-
-class _Requeue(NamedTuple):
-    """The two statements of a retry, in this order."""
-
-    remember: TextClause
-    move: TextClause
-
-    @classmethod
-    def of(cls, marked: str, of_codes: str = "") -> _Requeue:
-        where = _REQUEUED.format(of_codes=of_codes)
-        move = text(_REQUEUE.format(marked=marked, requeued=where))
-        return cls(events.keeping(EventKind.RETRIED, where), move)
-
-
-# A delivery without a code has the empty one here.
-_OF_CODES_POSTGRES = "AND COALESCE(code, '') = ANY(CAST(:codes AS text[]))"
-_OF_CODES_SQLITE = "AND COALESCE(code, '') IN (SELECT value FROM json_each(:codes))"
-_REQUEUE_ALL = (_Requeue.of(_MARKED_SQLITE), _Requeue.of(_MARKED_POSTGRES))
-_REQUEUE_SOME = (
-    _Requeue.of(_MARKED_SQLITE, _OF_CODES_SQLITE),
-    _Requeue.of(_MARKED_POSTGRES, _OF_CODES_POSTGRES),
-)
-
-
-def requeue(
-    db: Db, broadcast_id: str, status: DeliveryStatus, *, codes: Sequence[str] = (), now: int
-) -> int:
-    """Queue failed or uncertain deliveries again with new attempts; return how many.
-
-    Only those with one of these codes, where there are any; the empty one is that of a delivery
-    without a code. Those to people who have opted out, and to what is no recipient, stay failed.
-
-    Parts that the provider accepted are not sent again, unless they failed later: their ids are
-    marked, so that a repeated receipt does not count for the new attempt. Uncertain parts are
-    marked too, so that they do not count as failed if the new attempts fail.
-    """
-    opted_out.queueing(db)
-    requeue = (_REQUEUE_SOME if codes else _REQUEUE_ALL)[is_postgres(db)]
-    values: dict[str, Any] = {"broadcast_id": broadcast_id, "status": status, "now": now}
-    if codes:
-        values["codes"] = list(codes) if is_postgres(db) else json.dumps(list(codes))
-    db.execute(requeue.remember, values | {"most": events.MOST})
-    count = rowcount(db, requeue.move, values | {"void": VOID})
-    tallies.move(db, {broadcast_id: Counter({status: -count})}, now=now)
-    return count
 
 
 _DOUBT_HELD = text("""

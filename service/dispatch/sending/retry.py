@@ -138,12 +138,12 @@ def blocked(error: BlockedError, session_id: str, *, now: int) -> Hold:
     return Hold(storable(error.reason), session_id=session_id, until=until)
 
 
-def final(decision: Decision) -> Decision:
-    """Fail a delivery instead of retrying it, because its broadcast has ended."""
+def final(decision: Decision, why: str) -> Decision:
+    """Fail a delivery instead of retrying it."""
     outcome = decision.outcome
     if outcome.status is not DeliveryStatus.QUEUED:
         return decision
-    reason = f"{outcome.reason} Crier does not retry it: the broadcast has ended."
+    reason = f"{outcome.reason} Crier does not retry it: {why}."
     return decision._replace(outcome=outcome._replace(status=DeliveryStatus.FAILED, reason=reason))
 
 

@@ -14,6 +14,7 @@ from service.config import Settings
 from service.core import decisions, holding, receipts
 from service.core.cases import Failure, Judge
 from service.core.decisions import Decision, Hold
+from service.core.deliveries import looks
 from service.core.receipts import AccountReport, Applied
 from service.database import Database, now_ms
 from service.dispatch.sending import retry
@@ -26,7 +27,12 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 500
 
-_OF_BROADCAST = [load_only(Broadcast.status, Broadcast.expires_at, Broadcast.deleted_at)]
+_OF_BROADCAST = [
+    load_only(
+        *(Broadcast.status, Broadcast.expires_at, Broadcast.deleted_at),
+        *(Broadcast.parent_id, Broadcast.step),
+    )
+]
 """The columns that a judge needs: the message may be large."""
 
 
@@ -109,7 +115,11 @@ def judge_for(db: Db, settings: Settings, now: int) -> Judge:
             session.id,
             now=now,
         )
-        return retry.final(decision) if _is_over(broadcast, now) else decision
+        if _is_over(broadcast, now):
+            return retry.final(decision, "the broadcast has ended")
+        if broadcast.parent_id and looks.is_left(db, broadcast, failure.delivery.id):
+            return retry.final(decision, "another way has it")
+        return decision
 
     return judge
 

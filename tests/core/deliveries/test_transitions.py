@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from service import ids
 from service.core import broadcasts, dispatchers, reports, variables
-from service.core.deliveries import chunks, claims, transitions
+from service.core.deliveries import chunks, claims, retries, transitions
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.progress import taken
 from service.core.deliveries.tallies import Closed
@@ -23,7 +23,7 @@ from service.core.paging import Page, PageRequest
 from service.core.reports import Filter
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
-from service.models import COUNTED, Delivery, DeliveryStatus
+from service.models import COUNTED, Broadcast, Delivery, DeliveryStatus
 from tests.world import ADA, GRACE, JOAN, Claims, World, numbers
 
 HOUR = 3_600_000
@@ -440,14 +440,16 @@ def test_what_is_requeued_has_a_new_set_of_attempts_and_keeps_its_parts(world: W
     assert world.get(broadcast_id).status == "completed"
     now = now_ms()
     with world.database.writing() as db:
-        assert transitions.requeue(db, broadcast_id, DeliveryStatus.FAILED, now=now) == 1
+        broadcast = db.get_one(Broadcast, broadcast_id)
+        assert retries.requeue(db, broadcast, DeliveryStatus.FAILED, now=now) == 1
     rows = world.deliveries(broadcast_id)
     assert [row.status for row in rows] == ["queued", "uncertain", "sent"]
     assert (rows[0].attempts, rows[0].due_at, rows[0].message_ids) == (0, now, "one")
     assert world.get(broadcast_id).closed_at is None
     world.assert_counters_equal_rows([broadcast_id])
     with world.database.writing() as db:
-        assert transitions.requeue(db, broadcast_id, DeliveryStatus.FAILED, now=now) == 0
+        broadcast = db.get_one(Broadcast, broadcast_id)
+        assert retries.requeue(db, broadcast, DeliveryStatus.FAILED, now=now) == 0
 
 
 # Pages
@@ -601,7 +603,12 @@ class Story:
         try:
             with self._world.database.writing() as db:
                 broadcasts.retry(
-                    db, client_id, broadcast_id, [status], expire_after=60, now=now_ms()
+                    db,
+                    client_id,
+                    broadcast_id,
+                    [status],
+                    accounts=self._world.accounts,
+                    now=now_ms(),
                 )
         except ConflictError:
             assert self._world.statuses(broadcast_id).get(status, 0) == 0

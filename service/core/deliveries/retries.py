@@ -1,0 +1,242 @@
+"""Retries: what failed or is uncertain is sent again, or goes on by one more way."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.orm import Session as Db
+
+from service import ids
+from service.core import ways
+from service.core.deliveries import events, opted_out, tallies
+from service.core.deliveries.progress import VOID
+from service.database import is_postgres, rowcount
+from service.models import Broadcast, DeliveryStatus, EventKind
+
+_RETRIED = """
+    broadcast_id = :broadcast_id AND status = :status AND COALESCE(code, '') <> 'invalid'
+    {{of_codes}} {{of_ways}} AND NOT EXISTS (
+        SELECT 1 FROM opt_outs WHERE opt_outs.recipient = deliveries.recipient
+            AND session_id = (SELECT session_id FROM broadcasts WHERE id = {by}))
+    AND NOT EXISTS (
+        SELECT 1 FROM client_opt_outs WHERE client_opt_outs.recipient = deliveries.recipient
+            AND client_id = (SELECT client_id FROM broadcasts WHERE id = {by}))
+"""
+_REQUEUED = _RETRIED.format(by=":broadcast_id")
+_REQUEUE = """
+    UPDATE deliveries SET
+        status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL,
+        message_ids = CASE WHEN progress LIKE '%f%' THEN ({marked})
+                           WHEN status = 'uncertain'
+                                THEN trim(COALESCE(message_ids, '') || ' ' || :void)
+                           ELSE message_ids END
+    WHERE {requeued}
+"""
+_MARKED_POSTGRES = """
+    SELECT string_agg(
+        CASE substr(progress, CAST(place AS int), 1) WHEN 'f' THEN :void || word ELSE word END,
+        ' ' ORDER BY place)
+    FROM unnest(string_to_array(message_ids, ' ')) WITH ORDINALITY AS m(word, place)"""
+_MARKED_SQLITE = """
+    SELECT group_concat(
+        CASE substr(progress, place, 1) WHEN 'f' THEN :void || word ELSE word END, ' ')
+    FROM (SELECT value AS word, key + 1 AS place FROM json_each(
+          '[' || replace(json_quote(message_ids), ' ', '","') || ']') ORDER BY key)"""
+
+
+class _Requeue(NamedTuple):
+    """The two statements of a retry, in this order."""
+
+    remember: TextClause
+    move: TextClause
+
+    @classmethod
+    def of(cls, *, is_postgres: bool, of_codes: str = "", of_ways: str = "") -> _Requeue:
+        where = _REQUEUED.format(of_codes=of_codes, of_ways=of_ways)
+        marked = _MARKED_POSTGRES if is_postgres else _MARKED_SQLITE
+        move = text(_REQUEUE.format(marked=marked, requeued=where))
+        return cls(events.keeping(EventKind.RETRIED, where), move)
+
+
+# A delivery without a code has the empty one here.
+_OF_CODES: Final = {
+    True: "AND COALESCE(code, '') = ANY(CAST(:codes AS text[]))",
+    False: "AND COALESCE(code, '') IN (SELECT value FROM json_each(:codes))",
+}
+_ROW_OF_WAY: Final = """broadcasts AS way JOIN deliveries AS row
+    ON row.id = substr(way.id, 1, 18) || substr(deliveries.id, 19)"""
+"""The rows of a delivery in its ways."""
+
+_OF_LAST: Final = f"""AND NOT EXISTS (
+    SELECT 1 FROM {_ROW_OF_WAY} WHERE way.parent_id = :parent_id AND way.step > :step)"""  # noqa: S608 - the tables are ours
+_REQUEUES: Final = {
+    (has_codes, has_ways, on_postgres): _Requeue.of(
+        is_postgres=on_postgres,
+        of_codes=_OF_CODES[on_postgres] if has_codes else "",
+        of_ways=_OF_LAST if has_ways else "",
+    )
+    for has_codes in (False, True)
+    for has_ways in (False, True)
+    for on_postgres in (False, True)
+}
+
+
+def requeue(
+    db: Db, broadcast: Broadcast, status: DeliveryStatus, *, codes: Sequence[str] = (), now: int
+) -> int:
+    """Queue failed or uncertain deliveries again with new attempts; return how many.
+
+    Only those with one of these codes, where there are any; the empty one is that of a delivery
+    without a code. Those to people who have opted out, and to what is no recipient, stay failed. A
+    delivery that has gone on by other ways is sent again by the last one.
+
+    Parts that the provider accepted are not sent again, unless they failed later: their ids are
+    marked, so that a repeated receipt does not count for the new attempt. Uncertain parts are
+    marked too, so that they do not count as failed if the new attempts fail.
+    """
+    opted_out.queueing(db)
+    counts = {broadcast.id: _requeue(db, broadcast, status, codes, now)}
+    for way in ways.of(db, broadcast)[1:]:
+        counts[way.id] = _requeue(db, way, status, codes, now)
+    total = sum(counts.values())
+    if total > counts[broadcast.id]:
+        counts[broadcast.id] += _await(db, broadcast.id, status, now)
+    gains = {each: Counter({str(status): -count}) for each, count in counts.items() if count}
+    tallies.move(db, {broadcast.id: Counter(), **gains}, now=now)
+    return total
+
+
+def _requeue(
+    db: Db, broadcast: Broadcast, status: DeliveryStatus, codes: Sequence[str], now: int
+) -> int:
+    family_id = broadcast.parent_id or (broadcast.first_way_id and broadcast.id)
+    requeue = _REQUEUES[bool(codes), bool(family_id), is_postgres(db)]
+    values: dict[str, Any] = {"broadcast_id": broadcast.id, "status": status, "now": now}
+    if codes:
+        values["codes"] = _list(db, codes)
+    if family_id:
+        step = -1 if broadcast.step is None else broadcast.step
+        values |= {"parent_id": family_id, "step": step}
+    db.execute(requeue.remember, values | {"most": events.MOST})
+    return rowcount(db, requeue.move, values | {"void": VOID})
+
+
+def _list(db: Db, values: Sequence[str]) -> Any:
+    return list(values) if is_postgres(db) else json.dumps(list(values))
+
+
+_AWAIT = text(f"""
+    UPDATE deliveries SET status = 'fallback', updated_at = :now
+    WHERE broadcast_id = :broadcast_id AND status = :status AND EXISTS (
+        SELECT 1 FROM {_ROW_OF_WAY}
+        WHERE way.parent_id = :broadcast_id AND row.status = 'queued')
+""")  # noqa: S608 - the tables are ours
+
+
+def _await(db: Db, broadcast_id: str, status: DeliveryStatus, now: int) -> int:
+    """Let deliveries wait for what becomes of their last ways; return how many."""
+    values = {"broadcast_id": broadcast_id, "status": status, "now": now}
+    return rowcount(db, _AWAIT, values)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryWay:
+    """A way that a retry leads to, and which kinds of recipients its channel takes."""
+
+    way: Broadcast
+    takes_groups: bool
+    takes_user_ids: bool
+
+    def values(self, broadcast: Broadcast) -> dict[str, Any]:
+        """Return what the statements need to know of it."""
+        return {
+            "way_id": self.way.id,
+            "way_head": ids.head(self.way.id),
+            "first_id": broadcast.first_way_id,
+            "first_head": ids.head(broadcast.first_way_id or ""),
+            "takes_groups": self.takes_groups,
+            "takes_user_ids": self.takes_user_ids,
+        }
+
+
+_ENTERED: Final = """EXISTS (
+    SELECT 1 FROM deliveries AS row
+    WHERE row.id = :way_head || substr(deliveries.id, 19) AND row.status = 'queued')"""
+_ENTER: Final = f"""
+    INSERT INTO deliveries
+        (id, broadcast_id, recipient, status, attempts, due_at, updated_at, variables)
+    SELECT :way_head || substr(id, 19), :way_id, recipient, 'queued', 0, :now, :now, variables
+    FROM (SELECT id, recipient, variables FROM deliveries
+          WHERE {_RETRIED.format(by=":way_id")}
+              AND (:takes_groups OR recipient NOT LIKE '%@g.us')
+              AND (:takes_user_ids OR substr(recipient, 1, 1) BETWEEN '0' AND '9')
+          ORDER BY id {{locked}}) AS chosen
+"""  # noqa: S608 - the conditions are ours
+_NOT_THERE: Final = """AND NOT EXISTS (
+    SELECT 1 FROM deliveries AS row WHERE row.id = :way_head || substr(deliveries.id, 19))"""
+_ENTERS: Final = {
+    (has_codes, on_postgres): text(
+        _ENTER.format(
+            of_codes=_OF_CODES[on_postgres] if has_codes else "",
+            of_ways=_NOT_THERE,
+            locked="FOR UPDATE" if on_postgres else "",
+        )
+    )
+    for has_codes in (False, True)
+    for on_postgres in (False, True)
+}
+_KEPT: Final = """recipient, attempts, due_at, message_ids, progress, code, reason, pricing,
+    sent_at, delivered_at, read_at, updated_at, variables"""
+_BEGIN: Final = text(f"""
+    INSERT INTO deliveries (id, broadcast_id, status, {_KEPT})
+    SELECT :first_head || substr(id, 19), :first_id, 'failed', {_KEPT} FROM deliveries
+    WHERE broadcast_id = :broadcast_id AND status = :status AND {_ENTERED} AND NOT EXISTS (
+        SELECT 1 FROM deliveries AS row WHERE row.id = :first_head || substr(deliveries.id, 19))
+""")  # noqa: S608 - the conditions are ours
+_LEAVE: Final = text(f"""
+    UPDATE deliveries SET status = 'failed', updated_at = :now
+    WHERE broadcast_id = :left_id AND status = 'uncertain' AND {_ENTERED}
+""")  # noqa: S608 - the condition is ours
+_REMEMBER: Final = events.keeping(
+    EventKind.PASSED_ON, f"broadcast_id = :broadcast_id AND status = :status AND {_ENTERED}"
+)
+
+
+def pass_on(  # noqa: PLR0913 - of what, to where, which of it, and when
+    db: Db,
+    broadcast: Broadcast,
+    entered_by: RetryWay,
+    status: DeliveryStatus,
+    *,
+    codes: Sequence[str] = (),
+    now: int,
+) -> int:
+    """Let failed or uncertain deliveries go on by one more way; return how many do.
+
+    Those that are in that way already are sent again there. The others are chosen as by `requeue`,
+    without those that the channel cannot reach.
+    """
+    opted_out.queueing(db)
+    way = entered_by.way
+    values = {**entered_by.values(broadcast), "broadcast_id": broadcast.id, "status": status}
+    values |= {"now": now, "codes": _list(db, codes), "most": events.MOST}
+    again = _requeue(db, way, status, codes, now)
+    entered = rowcount(db, _ENTERS[bool(codes), is_postgres(db)], values)
+    begun = rowcount(db, _BEGIN, values)
+    gains = {way.id: Counter({str(status): -again})}
+    for left in ways.of(db, broadcast)[1:]:
+        if left.id != way.id:
+            count = rowcount(db, _LEAVE, values | {"left_id": left.id})
+            gains[left.id] = Counter({"uncertain": -count, "failed": count})
+    db.execute(_REMEMBER, values)
+    count = _await(db, broadcast.id, status, now)
+    gains |= {broadcast.id: Counter({str(status): -count})}
+    gains |= {str(broadcast.first_way_id): Counter({"failed": begun})}
+    added = {way.id: entered, str(broadcast.first_way_id): begun}
+    tallies.move(db, gains, added=added, now=now)
+    return again + entered

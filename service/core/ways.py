@@ -1,0 +1,57 @@
+"""The ways of a broadcast: read, and kept in step with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session as Db
+
+from service import ids
+from service.models import Broadcast, Delivery
+
+
+def of(db: Db, broadcast: Broadcast) -> Sequence[Broadcast]:
+    """Return the ways of a broadcast, in order; none if it has no fallback."""
+    if broadcast.first_way_id is None:
+        return ()
+    mine = select(Broadcast).where(Broadcast.parent_id == broadcast.id)
+    return db.scalars(mine.order_by(Broadcast.step)).all()
+
+
+class Taken(NamedTuple):
+    """What a way did with a delivery: with step 0 the session of the broadcast."""
+
+    step: int
+    session_id: str | None
+    delivery: Delivery
+
+
+def taken(db: Db, broadcast: Broadcast, delivery: Delivery) -> list[Taken]:
+    """Return the ways that a delivery has taken, in order."""
+    steps = {ids.moved(delivery.id, way.id): way for way in of(db, broadcast)}
+    rows = select(Delivery).where(Delivery.id.in_(steps)) if steps else None
+    found = db.scalars(rows).all() if rows is not None else ()
+    mine = [Taken(steps[row.id].step or 0, steps[row.id].session_id, row) for row in found]
+    return sorted(mine, key=_step) or [Taken(0, broadcast.session_id, delivery)]
+
+
+def _step(way: Taken) -> int:
+    return way.step
+
+
+_ALIGN = text("""
+    UPDATE broadcasts SET
+        status = CASE WHEN broadcasts.status = 'completed' THEN 'completed'
+                      WHEN p.status = 'completed' THEN 'sending' ELSE p.status END,
+        reason = p.reason, expires_at = p.expires_at, deleted_at = p.deleted_at,
+        updated_at = p.updated_at, version = broadcasts.version + 1
+    FROM broadcasts AS p WHERE broadcasts.parent_id = p.id AND p.id = :id
+""")
+
+
+def align(db: Db, broadcast: Broadcast) -> None:
+    """Let the ways of a broadcast go, wait and end with it; what is closed stays so."""
+    if broadcast.first_way_id is not None:
+        db.execute(_ALIGN, {"id": broadcast.id})
