@@ -34,6 +34,7 @@ from service.blueprints import (
     sandbox,
     sessions,
     templates,
+    tokens,
     traffic,
     webhooks,
 )
@@ -51,6 +52,7 @@ _NOUNS = (
     contacts,
     groups,
     sessions,
+    tokens,
     opt_outs,
     callbacks,
     clients,

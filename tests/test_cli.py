@@ -17,7 +17,7 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 
 from service.app import Application
-from service.core import clients, sessions, sign_ins, tokens
+from service.core import callers, clients, sessions, sign_ins
 from service.core.paging import PageRequest
 from service.core.tokens import Scope
 from service.database import Database, now_ms
@@ -68,7 +68,7 @@ def complaint(result: Result) -> str:
 
 def scopes_of(crier: Crier, secret: str) -> set[Scope]:
     with crier.database.reading() as db:
-        return set(tokens.verify(db, secret, now_ms()).scopes)
+        return set(callers.verify(db, secret, now_ms()).scopes)
 
 
 # Clients
@@ -146,9 +146,9 @@ def test_a_token_expires_within_a_year_unless_it_is_to_last_forever(
     forever = printed(flask("token", "create", "Acme", "--forever"))
     over = now_ms() + 366 * 86_400_000
     with crier.database.reading() as db:
-        tokens.verify(db, forever, over)
+        callers.verify(db, forever, over)
         with pytest.raises(UnauthorisedError):
-            tokens.verify(db, usual, over)
+            callers.verify(db, usual, over)
 
 
 def test_a_list_of_tokens_tells_which_expire_soon(flask: Flask) -> None:
@@ -156,8 +156,25 @@ def test_a_list_of_tokens_tells_which_expire_soon(flask: Flask) -> None:
     for days in ("29", "40"):
         flask("token", "create", "Acme", "--days", days)
     soon, late = printed(flask("token", "list", "Acme")).splitlines()
-    assert soon.endswith(", soon")
-    assert not late.endswith(", soon")
+    assert soon.endswith(", soon  never used")
+    assert "soon" not in late
+
+
+def test_a_token_is_replaced_and_the_list_tells_until_when_the_former_is_valid(
+    flask: Flask, crier: Crier
+) -> None:
+    flask("client", "create", "Acme")
+    former = printed(flask("token", "create", "Acme", "--scope", "read"))
+    new = printed(flask("token", "rotate", former, "--overlap", "3600", "--forever"))
+    assert scopes_of(crier, former) == scopes_of(crier, new) == {Scope.READ}
+    first, second = printed(flask("token", "list", "Acme")).splitlines()
+    assert "replaced" in first
+    assert "does not expire" in second
+    assert "replaced already" in complaint(flask("token", "rotate", former))
+    last = printed(flask("token", "rotate", new, "--overlap", "0"))
+    with pytest.raises(UnauthorisedError, match="newer token has replaced"):
+        scopes_of(crier, new)
+    assert scopes_of(crier, last) == {Scope.READ}
 
 
 def test_a_disabled_client_is_marked_until_it_is_enabled(flask: Flask) -> None:
@@ -174,9 +191,9 @@ def test_a_token_may_expire(flask: Flask, crier: Crier) -> None:
     secret = printed(flask("token", "create", "Acme", "--days", "2"))
     almost, over = (now_ms() + round(days * 86_400_000) for days in (1.99, 2.01))
     with crier.database.reading() as db:
-        tokens.verify(db, secret, almost)
+        callers.verify(db, secret, almost)
         with pytest.raises(UnauthorisedError):
-            tokens.verify(db, secret, over)
+            callers.verify(db, secret, over)
 
 
 def test_a_list_of_tokens_tells_them_apart_and_no_secret(flask: Flask) -> None:
@@ -200,7 +217,7 @@ def test_a_revoked_token_ends(flask: Flask, crier: Crier, named_by: str) -> None
     names = {"secret": secret, "prefix": secret[:12], "id": line.split()[0]}
     assert secret not in printed(flask("token", "revoke", names[named_by]))
     with crier.database.reading() as db, pytest.raises(UnauthorisedError):
-        tokens.verify(db, secret, now_ms())
+        callers.verify(db, secret, now_ms())
     assert "revoked" in printed(flask("token", "list"))
 
 

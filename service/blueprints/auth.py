@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from flask import g
@@ -11,8 +10,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from service.blueprints import limiting
 from service.blueprints.context import crier
 from service.blueprints.requests import Request
-from service.core import sessions, tokens
-from service.core.tokens import Caller, Scope
+from service.core import callers, sessions
+from service.core.callers import Caller
+from service.core.tokens import Scope
 from service.database import now_ms
 from service.errors import (
     ForbiddenError,
@@ -38,12 +38,12 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
     a valid one is taken from every address. Raises RateLimitError for too many of either.
     """
     try:
-        callers = _callers(request)
+        found = _callers(request)
     except UnauthorisedError as error:
         if error.problem:
             limiting.note_failure()
         raise
-    g.caller = replace(tokens.join(callers), token_id=tokens.used(callers, scope))
+    g.caller = callers.join(found, scope)
     g.within = _reach(g.caller, scope, by_session=by_session)
     g.session_id = _session(g.caller, _named(request))
 
@@ -51,16 +51,16 @@ def identify(request: Request, scope: Scope, *, by_session: bool) -> None:
 def _callers(request: Request) -> list[Caller]:
     """Return the caller of each token of a request; there is at least one."""
     outside = [secret for secret in (_bearer(request), *_query(request, "access_token")) if secret]
-    callers = [_verify(secret) for secret in dict.fromkeys(outside)]
-    request.is_trusted = bool(callers)
-    if not callers:
+    found = [_verify(secret) for secret in dict.fromkeys(outside)]
+    request.is_trusted = bool(found)
+    if not found:
         _screen(request)
     inside = _inside(request)
     if inside not in {"", *outside}:
-        callers.append(_verify(inside))
-    if not callers:
+        found.append(_verify(inside))
+    if not found:
         raise UnauthorisedError
-    return callers
+    return found
 
 
 def _reach(caller: Caller, scope: Scope, *, by_session: bool) -> str | None:
@@ -100,7 +100,7 @@ def _inside(request: Request) -> str:
 def _verify(secret: str) -> Caller:
     """Return the caller of a token whose client may make another request."""
     with crier().database.reading() as db:
-        caller = tokens.verify(db, secret, now_ms())
+        caller = callers.verify(db, secret, now_ms())
     limiting.admit(caller)
     return caller
 
@@ -130,7 +130,7 @@ def _session(caller: Caller, session_id: str) -> str:
 
     A session token always selects its own session.
     """
-    tokens.check_session(caller, session_id)
+    callers.check_session(caller, session_id)
     if caller.session_id or not session_id:
         return caller.session_id
     with crier().database.reading() as db:

@@ -6,7 +6,7 @@ from typing import cast
 
 from flask import current_app, g, request
 
-from service.core.tokens import Caller
+from service.core.callers import Caller
 from service.errors import NotFoundError
 from service.parts import Crier
 

@@ -10,9 +10,9 @@ from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.core import limits, refusals
 from service.core.allowances import Allowance
+from service.core.callers import Caller
 from service.core.limits import Limit
 from service.core.rates import SECOND
-from service.core.tokens import Caller
 from service.core.usages import LimitState
 from service.errors import RateLimitError, rate_limit_fields
 

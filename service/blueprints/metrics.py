@@ -21,7 +21,7 @@ from sqlalchemy.sql.functions import count
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.channels.registry import DRIVERS
-from service.core import backlog
+from service.core import backlog, token_uses
 from service.database import now_ms
 from service.errors import ServiceError, UnauthorisedError
 from service.metrics import meters
@@ -46,7 +46,7 @@ class Collector:
         yield from meters.collect()
         try:
             with crier().database.reading() as db:
-                families = [*_backlog(db), _dispatchers(db)]
+                families = [*_backlog(db), _dispatchers(db), _tokens(db)]
         except SQLAlchemyError:
             families = []
         yield from families
@@ -140,6 +140,12 @@ def _dispatchers(db: Session) -> Metric:
     number = db.scalar(select(count()).select_from(Dispatcher)) or 0
     about = "Sending processes on all machines, including dead ones not detected yet"
     return GaugeMetricFamily("crier_dispatchers", about, value=number)
+
+
+def _tokens(db: Session) -> Metric:
+    about = "Valid tokens that expire within 30 days and that no other has replaced"
+    number = token_uses.expiring(db, now=now_ms())
+    return GaugeMetricFamily("crier_tokens_expiring", about, value=number)
 
 
 def _count(response: Response) -> Response:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.orm import Session as Db
+
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, reachable, within
-from service.core import keys, sessions, tokens
+from service.core import keys, sessions, token_uses, tokens
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.core.vault import SealedError
+from service.database import milliseconds, now_ms
 from service.dispatch.upkeep import checks
 from service.errors import ConflictError, InUseError
 from service.models import Session, SessionStatus
@@ -22,6 +25,7 @@ from service.schemas.sessions import (
     SessionSchema,
     SessionTokenSchema,
 )
+from service.schemas.tokens import NewSessionTokenSchema
 
 blueprint = Blueprint("sessions", __name__, description="Accounts to send messages from")
 
@@ -54,23 +58,29 @@ def create(body: dict[str, Any]) -> Shown:
         session = sessions.create(
             db, caller().client_id, body, channels=parts.accounts.channels, vault=parts.vault
         )
-        secret = tokens.issue(db, session)
+        secret = tokens.issue(db, session, tokens.in_days(now=now_ms()), now=now_ms())
     return Shown(_checked(session), access_token=secret)
 
 
 @blueprint.post("/session/<id:session_id>/token", "createSessionToken")
 @blueprint.scope(Scope.ADMIN)
+@blueprint.takes(NewSessionTokenSchema, required=False)
+@blueprint.raises(ConflictError)
 @blueprint.answers(201, SessionTokenSchema, "Session token created successfully!")
-def create_token(session_id: str) -> Shown:
-    """Create a new session token. The answer shows it once; the previous token ends.
+def create_token(body: dict[str, Any], session_id: str) -> Shown:
+    """Create a new session token. The answer shows it once; the previous ones end.
 
-    Send it as `access_token`, with the session's id as `session_id`, in the body or the query
-    string. It sends through this session, and reads and manages its broadcasts, deliveries,
-    opt-outs and files. It reaches no contact, no group and no other session.
+    They end at once, or after `overlap` seconds; `GET /token` lists them all. Send the new one as
+    `access_token`, with the session's id as `session_id`, in the body or the query string. It
+    sends through this session, and reads and manages its broadcasts, deliveries, opt-outs and
+    files. It reaches no contact, no group and no other session.
     """
+    now, overlap = now_ms(), milliseconds(body["overlap"])
     with crier().database.writing() as db:
         session = sessions.get(db, caller().client_id, session_id)
-        return Shown(session, access_token=tokens.issue(db, session))
+        expires_at = tokens.in_days(body["days"], now=now)
+        secret = tokens.issue(db, session, expires_at, overlap=overlap, now=now)
+    return Shown(session, access_token=secret, has_token=True)
 
 
 @blueprint.post("/session/<id:session_id>/check", "checkSession")
@@ -93,7 +103,9 @@ def check(session_id: str) -> Shown:
 def index(page: PageRequest) -> Page[Shown]:
     """Fetch all sessions, oldest first."""
     with crier().database.reading() as db:
-        return sessions.page(db, caller().client_id, page, within=within()).map(_shown)
+        found = sessions.page(db, caller().client_id, page, within=within())
+        having = token_uses.sessions_with(db, [each.id for each in found.items], now=now_ms())
+    return found.map(lambda session: _shown(session, having))
 
 
 @blueprint.get("/session/<id:session_id>", "getSession")
@@ -102,7 +114,8 @@ def index(page: PageRequest) -> Page[Shown]:
 def show(session_id: str) -> Shown:
     """Fetch one session and its status."""
     with crier().database.reading() as db:
-        return _shown(sessions.get(db, caller().client_id, reachable(session_id)))
+        session = sessions.get(db, caller().client_id, reachable(session_id))
+        return _shown(session, _having_token(db, session))
 
 
 @blueprint.put("/session/<id:session_id>", "updateSession")
@@ -125,8 +138,9 @@ def update(body: dict[str, Any], session_id: str) -> Shown:
             channels=crier().accounts.channels,
             vault=crier().vault,
         )
+        having = _having_token(db, session)
     crier().dispatcher.wake()
-    return _shown(session)
+    return _shown(session, having)
 
 
 @blueprint.delete("/session/<id:session_id>", "deleteSession")
@@ -136,7 +150,8 @@ def update(body: dict[str, Any], session_id: str) -> Shown:
 def delete(session_id: str) -> Shown:
     """Delete a session, unless an unfinished broadcast needs it."""
     with crier().database.writing() as db:
-        return _shown(sessions.delete(db, caller().client_id, session_id))
+        having = token_uses.sessions_with(db, [session_id], now=now_ms())
+        return _shown(sessions.delete(db, caller().client_id, session_id), having)
 
 
 def _checked(session: Session) -> Shown:
@@ -145,12 +160,17 @@ def _checked(session: Session) -> Shown:
     problem = checks.check(parts.accounts, parts.database, session)
     parts.dispatcher.wake()
     with parts.database.reading() as db:
-        return _shown(sessions.get(db, session.client_id, session.id), problem=problem)
+        session = sessions.get(db, session.client_id, session.id)
+        return _shown(session, _having_token(db, session), problem=problem)
 
 
-def _shown(session: Session, **added: Any) -> Shown:
+def _having_token(db: Db, session: Session) -> set[str]:
+    return token_uses.sessions_with(db, [session.id], now=now_ms())
+
+
+def _shown(session: Session, having_token: set[str], **added: Any) -> Shown:
     """Return a session, as blocked if this process cannot decrypt its secrets."""
     if not keys.can_open(session, crier().vault):
         added |= {"status": SessionStatus.BLOCKED, "throttled_until": None}
         added |= {"reason": SealedError().message}
-    return Shown(session, **added)
+    return Shown(session, has_token=session.id in having_token, **added)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
+from functools import partial
 
 import structlog
 from flask import Flask, Response, g
@@ -11,10 +13,11 @@ from werkzeug.http import http_date
 
 from service import ids
 from service.blueprints import limiting
-from service.blueprints.context import known_caller
+from service.blueprints.context import crier, known_caller
 from service.blueprints.requests import request
-from service.core import tokens
-from service.database import now_ms
+from service.core import audit, moments, token_uses, tokens
+from service.core.callers import Caller
+from service.database import OUT_OF_REACH, Database, now_ms
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +48,9 @@ def _finish(response: Response) -> Response:
     limiting.show_allowance(response)
     if caller is not None:
         response.headers.setdefault("Cache-Control", "no-store")
-        _warn_of_expiry(response, caller.expires_at)
+        _warn_of_expiry(response, caller)
+        if caller.unnoted:
+            response.call_on_close(partial(_note_uses, crier().database, caller))
     log.info(
         "request",
         method=request.method,
@@ -59,10 +64,25 @@ def _finish(response: Response) -> Response:
     return response
 
 
-def _warn_of_expiry(response: Response, expires_at: int | None) -> None:
-    """Add `Token-Expires` if the caller's token expires soon."""
-    if expires_at is not None and tokens.expires_soon(expires_at, now=now_ms()):
-        response.headers["Token-Expires"] = http_date(expires_at / 1000)
+def _warn_of_expiry(response: Response, caller: Caller) -> None:
+    """Add `Token-Expires` if the caller's token expires soon, and log it once a day."""
+    now, expires_at = now_ms(), caller.expires_at
+    if expires_at is None or not tokens.expires_soon(expires_at, now=now):
+        return
+    response.headers["Token-Expires"] = http_date(expires_at / 1000)
+    if any(token_uses.is_first_today(token, now=now) for token in caller.unnoted):
+        log.warning(
+            "a token expires soon",
+            client=caller.client_id,
+            token=caller.token_id,
+            expires_at=moments.show(expires_at),
+        )
+
+
+def _note_uses(database: Database, caller: Caller) -> None:
+    """Note when the caller's tokens were used, after the answer: at most every ten minutes."""
+    with suppress(*OUT_OF_REACH), audit.doing(None), database.writing() as db:
+        token_uses.note(db, [token.id for token in caller.unnoted], now=now_ms())
 
 
 def _path() -> str:

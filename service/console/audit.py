@@ -84,7 +84,7 @@ def verbs() -> dict[str, str]:
         "resume": _("resumed"),
         "retry": _("retried"),
         "revoke": _("revoked"),
-        "rotate": _("replaced"),
+        "rotate": _("rotated"),
         "update": _("changed"),
     }
 

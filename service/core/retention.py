@@ -36,6 +36,7 @@ from service.models import (
     DeliveryStatus,
     Reply,
     SentPart,
+    Token,
     WaitingReceipt,
 )
 
@@ -143,6 +144,12 @@ def forget_receipts(db: Db, *, before: int, limit: int) -> int:
 def forget_audit(db: Db, *, before: int, limit: int) -> int:
     """Delete up to `limit` entries of the audit log from before a time."""
     return _count(db, _some(AuditEntry, (AuditEntry.id,), _old_entries(before), limit))
+
+
+def forget_tokens(db: Db, *, before: int, limit: int) -> int:
+    """Delete up to `limit` tokens that were revoked or expired before a time."""
+    ended = or_(Token.revoked_at < before, Token.expires_at < before)
+    return _count(db, _some(Token, (Token.id,), ended, limit))
 
 
 def forget_replies(db: Db, *, before: int, limit: int) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Db
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.channels.settings import servers
-from service.core import faults, holding, keys, openings, owned, paging, uses
+from service.core import faults, holding, keys, openings, owned, paging, tokens, uses
 from service.core.vault import Vault
 from service.database import now_ms
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
@@ -137,6 +137,7 @@ def delete(db: Db, client_id: str, session_id: str) -> Session:
     if session.is_default and db.scalar(others.limit(1)) is not None:
         raise ConflictError("This is the default session. Make another session the default first.")
     uses.release_session(db, session_id)
+    tokens.revoke_of_session(db, session_id, now_ms())
     db.delete(session)
     try:
         db.flush()

@@ -14,9 +14,10 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Db
 
-from service.core import audit, tokens
+from service.core import audit, token_uses, tokens
+from service.core.callers import Caller
 from service.core.numbering import INTERNATIONAL, Numbering
-from service.core.tokens import Caller, Scope
+from service.core.tokens import Scope
 from service.errors import UnauthorisedError
 from service.models import Client, SignIn, Token
 
@@ -66,9 +67,10 @@ def by_token(db: Db, token: str, *, now: int) -> str:
 
     Raises UnauthorisedError.
     """
-    if tokens.is_of_session(token):
+    found, _client = tokens.find(db, token, now)
+    if found.session_id:
         raise UnauthorisedError(_OF_SESSION)
-    found = tokens.find(db, token, now)
+    token_uses.note(db, [found.id], now=now)
     expires_at = min(now + LASTS, found.expires_at or now + LASTS)
     return _add(db, found.client_id, found.scopes, now, expires_at, token_id=found.id)
 
@@ -111,7 +113,7 @@ def find(db: Db, secret: str, *, now: int) -> ConsoleUser | None:
             Token.name.label("token"),
         )
         .join(Client, Client.id == SignIn.client_id)
-        .outerjoin(Token, (Token.id == SignIn.token_id) & Token.revoked_at.is_(None))
+        .outerjoin(Token, (Token.id == SignIn.token_id) & tokens.is_live(now))
         .where(SignIn.digest == tokens.digest(secret), ~SignIn.is_link, SignIn.expires_at > now)
     )
     row = db.execute(wanted).one_or_none()

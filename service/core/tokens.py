@@ -1,38 +1,48 @@
-"""Tokens: authenticate callers and limit what they may do.
+"""Tokens: what clients and their sessions authenticate with.
 
-There are two kinds. A client token is `crier_` and 160 random bits in hex; a session token is
-`crier_session_` and as many. Only the SHA-256 is stored: with that much randomness no slower hash
-is needed, and an index finds it. The first characters of a client token are kept, so that people
-can tell their tokens apart. The rest still has 136 secret bits.
+A client token is `crier_` and 160 random bits in hex; a session token is `crier_session_` and as
+many. Only the SHA-256 is stored: with that much randomness no slower hash is needed, and an index
+finds it. The first characters are kept, so that people can tell their tokens apart. The rest still
+has 136 secret bits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session as Db
 
-from service.core.numbering import INTERNATIONAL, Numbering
+from service.core import owned, paging
 from service.errors import ConflictError, InvalidError, NowhereError, UnauthorisedError
 from service.models import Client, Session, Token
 
 _PREFIX = "crier_"
 _SESSION_PREFIX = "crier_session_"
 _RANDOM_BYTES = 20
-_SHOWN = len(_PREFIX) + 6
+_SHOWN_BYTES = 6
 
+MOST_OF_SESSION: Final = 20
+"""Valid tokens of a session at a time."""
 
-USUAL_DAYS = 365
+USUAL_DAYS: Final = 365
 """Default lifetime of a token in days."""
+
+MOST_DAYS: Final = 36_500
+
+USUAL_OVERLAP: Final = 86_400
+"""Seconds for which a replaced token stays valid by default."""
+
+MOST_OVERLAP: Final = 30 * 86_400
 
 _DAY = 86_400_000
 _SOON = 30 * _DAY
+
+_FORMER = "A newer token has replaced this one."
 
 
 class Scope(StrEnum):
@@ -54,49 +64,63 @@ _INCLUDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The caller of a request, identified by a client token, a session token, or both.
-
-    `scopes` are those of the client token and apply to all objects of the client. `session_id` is
-    the session of the session token, empty without one: that token reaches only this session's
-    objects. `token_id` is the token that allows the request. `expires_at`, in Unix milliseconds,
-    is when the first of the tokens expires. `numbering` says how the client means its numbers, and
-    `limits` are its own, if it has any.
-    """
-
-    client_id: str
-    scopes: frozenset[Scope]
-    session_id: str = ""
-    expires_at: int | None = None
-    numbering: Numbering = INTERNATIONAL
-    token_id: str | None = None
-    limits: Mapping[str, int] | None = None
-
-    def may(self, scope: Scope) -> bool:
-        """Return whether the client token has this scope, or one that includes it."""
-        return scope in self.scopes
-
-
 def create(
     db: Db, client_id: str, name: str, scopes: Iterable[str], expires_at: int | None = None
 ) -> tuple[Token, str]:
-    """Create a token; return it with its secret, which is not stored.
+    """Create a client's token; return it with its secret, which is not stored.
 
     `expires_at` is in Unix milliseconds. Raises InvalidError for an unknown scope.
     """
-    secret = _new(_PREFIX)
-    token = Token(
-        client_id=client_id,
-        name=name,
-        prefix=secret[:_SHOWN],
-        digest=digest(secret),
-        scopes=" ".join(_known(scopes)),
-        expires_at=expires_at,
-    )
-    db.add(token)
+    return _add(db, _PREFIX, Token(client_id=client_id, name=name, expires_at=expires_at), scopes)
+
+
+def _check_room(db: Db, session_id: str | None, now: int) -> None:
+    """Raise ConflictError if a session has very many tokens; `core.usages` counts the client's."""
+    mine = select(Token).where(Token.session_id == session_id, is_live(now))
+    if session_id and paging.count(db, mine) >= MOST_OF_SESSION:
+        raise ConflictError(
+            f"This session has {MOST_OF_SESSION} valid tokens, the maximum. Revoke one first."
+        )
+
+
+def issue(
+    db: Db, session: Session, expires_at: int | None = None, *, overlap: int = 0, now: int
+) -> str:
+    """Create a new session token and return its secret; the others end after the overlap.
+
+    `overlap` is in milliseconds. The session's version stays the same, so that its driver and
+    connections are kept.
+    """
     db.flush()
-    return token, secret
+    _check_room(db, session.id, now)
+    made = Token(client_id=session.client_id, session_id=session.id, name=session.name)
+    made.expires_at = expires_at
+    token, secret = _add(db, _SESSION_PREFIX, made, ())
+    former = select(Token).where(Token.session_id == session.id, Token.id != token.id)
+    for each in db.scalars(former.where(is_live(now))):
+        _replace(each, token, until=now + overlap)
+    db.flush()
+    return secret
+
+
+def rotate(
+    db: Db, token: Token, expires_at: int | None, *, overlap: int, now: int
+) -> tuple[Token, str]:
+    """Create a token that may do the same; the former ends after `overlap` milliseconds.
+
+    Return the new one with its secret. Raises ConflictError if the former was replaced already or
+    has ended.
+    """
+    if _problem(token, now) or token.replaced_by:
+        raise ConflictError(_problem(token, now) or "This token was replaced already.")
+    _check_room(db, token.session_id, now)
+    kind = _SESSION_PREFIX if token.session_id else _PREFIX
+    made = Token(client_id=token.client_id, session_id=token.session_id, name=token.name)
+    made.expires_at = expires_at
+    new, secret = _add(db, kind, made, token.scopes.split())
+    _replace(token, new, until=now + overlap)
+    db.flush()
+    return new, secret
 
 
 def in_days(days: int = USUAL_DAYS, *, now: int) -> int:
@@ -106,33 +130,12 @@ def in_days(days: int = USUAL_DAYS, *, now: int) -> int:
 
 def expires_soon(expires_at: int | None, *, now: int) -> bool:
     """Return whether a token expires within 30 days."""
-    return expires_at is not None and expires_at - now < _SOON
+    return expires_at is not None and expires_at < soon(now=now)
 
 
-def issue(db: Db, session: Session) -> str:
-    """Create a new session token and return it; the previous one ends.
-
-    The session's version stays the same, so that its driver and connections are kept.
-    """
-    secret = _new(_SESSION_PREFIX)
-    db.flush()
-    kept = update(Session).where(Session.id == session.id).values(token_digest=digest(secret))
-    db.execute(kept.execution_options(synchronize_session=False))
-    db.refresh(session)
-    return secret
-
-
-def verify(db: Db, secret: str, now: int) -> Caller:
-    """Return the caller of a token; raises UnauthorisedError if it is unknown or has ended.
-
-    `now` is in Unix milliseconds.
-    """
-    if is_of_session(secret):
-        return _verify_session(db, secret)
-    token = find(db, secret, now)
-    scopes = included(token.scopes)
-    client = _enabled(db, token.client_id)
-    return _caller(client, scopes, expires_at=token.expires_at, token_id=token.id)
+def soon(*, now: int) -> int:
+    """Return the time before which a token expires soon: in 30 days."""
+    return now + _SOON
 
 
 def is_of_session(secret: str) -> bool:
@@ -140,17 +143,20 @@ def is_of_session(secret: str) -> bool:
     return secret.startswith(_SESSION_PREFIX)
 
 
-def find(db: Db, secret: str, now: int) -> Token:
-    """Return the client's token of this secret; raises UnauthorisedError unless it is valid."""
+def find(db: Db, secret: str, now: int) -> tuple[Token, Client]:
+    """Return the token of this secret and its client; raises UnauthorisedError unless it is valid.
+
+    `now` is in Unix milliseconds.
+    """
     token = db.scalar(select(Token).where(Token.digest == digest(secret)))
     if token is None:
-        raise _refusal("This token does not exist.")
-    _enabled(db, token.client_id)
-    if token.revoked_at is not None:
-        raise _refusal("This token was revoked.")
-    if token.expires_at is not None and token.expires_at <= now:
-        raise _refusal("This token has expired.")
-    return token
+        raise refusal("This token does not exist.")
+    client = db.get_one(Client, token.client_id)
+    if client.disabled_at is not None:
+        raise refusal("The operator has disabled this client.")
+    if problem := _problem(token, now):
+        raise refusal(problem)
+    return token, client
 
 
 def included(scopes: str) -> frozenset[Scope]:
@@ -158,33 +164,18 @@ def included(scopes: str) -> frozenset[Scope]:
     return frozenset[Scope]().union(*(_INCLUDED[Scope(word)] for word in scopes.split()))
 
 
-def join(callers: Sequence[Caller]) -> Caller:
-    """Merge the callers of several tokens: the result may do what each of them may.
-
-    Raises UnauthorisedError unless all belong to one client and at most one session.
-    """
-    if len({caller.client_id for caller in callers}) > 1:
-        raise _refusal("These tokens belong to different clients.")
-    session_ids = {caller.session_id for caller in callers} - {""}
-    if len(session_ids) > 1:
-        raise _refusal("These tokens belong to different sessions. Send only one of them.")
-    scopes = frozenset[Scope]().union(*(caller.scopes for caller in callers))
-    expiries = [caller.expires_at for caller in callers if caller.expires_at is not None]
-    expires_at = min(expiries, default=None)
-    session_id = "".join(session_ids)
-    return replace(callers[0], scopes=scopes, session_id=session_id, expires_at=expires_at)
+def is_live(now: int) -> ColumnElement[bool]:
+    """Return the condition of tokens that are neither revoked nor expired."""
+    return Token.revoked_at.is_(None) & or_(Token.expires_at.is_(None), Token.expires_at > now)
 
 
-def used(callers: Sequence[Caller], scope: Scope) -> str | None:
-    """Return the id of the token that allows a request: the client's, or else the session's."""
-    allowing = [each for each in callers if each.may(scope)] or callers
-    return allowing[-1].token_id
-
-
-def check_session(caller: Caller, session_id: str) -> None:
-    """Raise UnauthorisedError if a session token comes with another session's id."""
-    if caller.session_id and session_id not in {"", caller.session_id}:
-        raise _refusal("This token belongs to another session than `session_id`.")
+def status(token: Token, *, now: int) -> str:
+    """Return `valid`, `expiring`, `expired` or `revoked`."""
+    if token.revoked_at is not None:
+        return "revoked"
+    if _problem(token, now):
+        return "expired"
+    return "expiring" if expires_soon(token.expires_at, now=now) else "valid"
 
 
 def revoke(db: Db, token: str, now: int) -> Token:
@@ -192,11 +183,22 @@ def revoke(db: Db, token: str, now: int) -> Token:
 
     Raises NowhereError, and ConflictError if two tokens share the prefix.
     """
-    found = _named(db, token)
+    found = named(db, token)
     if found.revoked_at is None:
         found.revoked_at = now
         db.flush()
     return found
+
+
+def revoke_of_session(db: Db, session_id: str, now: int) -> None:
+    """Revoke the tokens of a session."""
+    mine = update(Token).where(Token.session_id == session_id, Token.revoked_at.is_(None))
+    db.execute(mine.values(revoked_at=now).execution_options(synchronize_session=False))
+
+
+def get(db: Db, client_id: str, token_id: str) -> Token:
+    """Return a client's token; raises NotFoundError."""
+    return owned.get(db, Token, client_id, token_id)
 
 
 def every(db: Db, client_id: str | None = None) -> Sequence[Token]:
@@ -207,27 +209,27 @@ def every(db: Db, client_id: str | None = None) -> Sequence[Token]:
     return db.scalars(query).all()
 
 
-def _verify_session(db: Db, secret: str) -> Caller:
-    session = db.scalar(select(Session).where(Session.token_digest == digest(secret)))
-    if session is None:
-        raise _refusal("This session token does not exist, or a newer one has replaced it.")
-    return _caller(_enabled(db, session.client_id), frozenset(), session_id=session.id)
+def _add(db: Db, prefix: str, token: Token, scopes: Iterable[str]) -> tuple[Token, str]:
+    secret = f"{prefix}{secrets.token_hex(_RANDOM_BYTES)}"
+    token.prefix, token.digest = secret[: len(prefix) + _SHOWN_BYTES], digest(secret)
+    token.scopes = " ".join(_known(scopes))
+    db.add(token)
+    db.flush()
+    return token, secret
 
 
-def _caller(client: Client, scopes: frozenset[Scope], **of_token: Any) -> Caller:
-    meant = Numbering.restore(client.numbering)
-    return Caller(client.id, scopes, numbering=meant, limits=client.limits, **of_token)
+def _replace(token: Token, new: Token, *, until: int) -> None:
+    token.replaced_by = new.id
+    token.expires_at = min(until, token.expires_at or until)
 
 
-def _enabled(db: Db, client_id: str) -> Client:
-    client = db.get_one(Client, client_id)
-    if client.disabled_at is not None:
-        raise _refusal("The operator has disabled this client.")
-    return client
-
-
-def _new(prefix: str) -> str:
-    return f"{prefix}{secrets.token_hex(_RANDOM_BYTES)}"
+def _problem(token: Token, now: int) -> str | None:
+    """Say why a token is not valid any more."""
+    if token.revoked_at is not None:
+        return "This token was revoked."
+    if token.expires_at is not None and token.expires_at <= now:
+        return _FORMER if token.replaced_by else "This token has expired."
+    return None
 
 
 def digest(secret: str) -> str:
@@ -235,7 +237,8 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _refusal(sentence: str) -> UnauthorisedError:
+def refusal(sentence: str) -> UnauthorisedError:
+    """Return the error of a request whose token is not accepted."""
     return UnauthorisedError(sentence, problem="invalid_token")
 
 
@@ -247,13 +250,16 @@ def _known(scopes: Iterable[str]) -> list[Scope]:
         raise InvalidError(errors={"scopes": [f"{error}. Use one of: {known}."]}) from error
 
 
-def _named(db: Db, name: str) -> Token:
-    """Find the token that `name` identifies."""
+def named(db: Db, name: str) -> Token:
+    """Return the token of an id, a prefix or a secret.
+
+    Raises NowhereError, and ConflictError if two tokens share the prefix.
+    """
     matches = (Token.id == name) | (Token.prefix == name) | (Token.digest == digest(name))
     found = db.scalars(select(Token).where(matches)).all()
     if not found:
         noun = "token"
-        raise NowhereError(noun, name[:_SHOWN])
+        raise NowhereError(noun, name[: len(_PREFIX) + _SHOWN_BYTES])
     if len(found) > 1:
         sentence = "Several tokens begin like this. Use the token's id."
         raise ConflictError(sentence)

@@ -147,11 +147,16 @@ def _watch(db: Db, _context: Any) -> None:
     for rows, sign in ((db.new, 1), (db.deleted, -1)):
         for row in rows:
             limit = _ROWS.get(type(row))
-            if limit and row.client_id:
+            if limit and row.client_id and not _is_of_session(row):
                 note(db, row.client_id, **{str(limit): sign, "bytes": sign * _bytes(row)})
     for row in db.dirty:
         if isinstance(row, Contact):
             note(db, row.client_id, bytes=_bytes(row) - size_of(_before(row)))
+
+
+def _is_of_session(row: Any) -> bool:
+    """Return whether a row is a session's token: its session counts."""
+    return isinstance(row, Token) and row.session_id is not None
 
 
 def _bytes(row: Any) -> int:
@@ -224,7 +229,8 @@ def _opt_outs(client_id: str, _now: int) -> list[Select[int]]:
 
 def _tokens(client_id: str, now: int) -> list[Select[int]]:
     lasts = or_(Token.expires_at.is_(None), Token.expires_at > now)
-    mine = _how_many(Token).where(Token.client_id == client_id, lasts)
+    of_client = (Token.client_id == client_id, Token.session_id.is_(None))
+    mine = _how_many(Token).where(*of_client, lasts)
     return [mine.where(Token.revoked_at.is_(None))]
 
 

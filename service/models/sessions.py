@@ -44,8 +44,7 @@ class Session(Object, Base):
     `window` has the days and hours at which it sends. Claims read `opens_at` and `closes_at`, its
     open interval or the next one, which the sweep updates.
     `health` is the provider's last report on the account's quality and limits. `templates_at` is
-    when its templates were fetched. `token_digest` is the SHA-256 of the session's own token; None:
-    it has no token.
+    when its templates were fetched.
     """
 
     __tablename__ = "sessions"
@@ -58,11 +57,9 @@ class Session(Object, Base):
             sqlite_where=text("is_default"),
             postgresql_where=text("is_default"),
         ),
-        Index("uq_sessions_token_digest", "token_digest", unique=True),
     )
 
     client_id: Mapped[str] = mapped_column(Id, ForeignKey("clients.id", ondelete="CASCADE"))
-    token_digest: Mapped[str | None]
     name: Mapped[str]
     channel: Mapped[str]
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -89,11 +86,6 @@ class Session(Object, Base):
     )
     health: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     templates_at: Mapped[int | None] = mapped_column(Moment)
-
-    @property
-    def has_token(self) -> bool:
-        """Whether it has a token of its own."""
-        return self.token_digest is not None
 
     @property
     def status(self) -> SessionStatus:

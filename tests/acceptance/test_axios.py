@@ -11,7 +11,7 @@ import pytest
 
 from service.core import clients, sessions, tokens
 from service.core.tokens import Scope
-from service.database import Database
+from service.database import Database, now_ms
 from tests.conftest import on_sqlite
 from tests.node import needs_node, run
 from tests.serving import Server, running
@@ -86,7 +86,7 @@ def own(world: World) -> Session:
     session_id = world.session()
     with world.database.writing() as db:
         session = sessions.get(db, world.client_id, session_id)
-        return Session(session_id, tokens.issue(db, session))
+        return Session(session_id, tokens.issue(db, session, now=now_ms()))
 
 
 def strangers(world: World) -> Session:
@@ -96,7 +96,7 @@ def strangers(world: World) -> Session:
     with world.database.writing() as db:
         stranger = clients.create(db, "Globex").id
         session = sessions.create(db, stranger, wanted, channels=channels, vault=vault)
-        return Session(session.id, tokens.issue(db, session))
+        return Session(session.id, tokens.issue(db, session, now=now_ms()))
 
 
 def walk(client: Client) -> list[tuple[str, int, Any]]:

@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from service.app import Application
+from service.core import tokens
 from service.core.tokens import Scope
+from service.database import now_ms
 from service.models import Session
 from tests.blueprints.test_guide import upload
 from tests.conftest import Tenant, on_sqlite
@@ -65,7 +67,7 @@ def test_a_new_token_ends_the_one_before(acme: Tenant) -> None:
 def test_a_session_of_before_has_no_token_until_one_is_made(acme: Tenant) -> None:
     token = own(acme)
     with acme.crier.database.writing() as db:
-        db.scalars(select(Session)).one().token_digest = None
+        tokens.revoke_of_session(db, token.session_id, now_ms())
     path = f"/session/{token.session_id}"
     assert acme.get(path).json["data"]["has_token"] is False
     assert ask(acme, "GET", "/broadcast", token).status_code == 401

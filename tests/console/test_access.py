@@ -7,7 +7,6 @@ import re
 from service.app import Application
 from service.console import access
 from service.core import sign_ins as verbs
-from service.core import tokens
 from service.core.tokens import Scope
 from service.database import now_ms
 from tests.conftest import Tenant, on_sqlite
@@ -35,12 +34,6 @@ def routes(app: Application) -> list[tuple[str, str, Scope | None]]:
     ]
 
 
-def one_of_everything(tenant: Tenant) -> dict[str, str]:
-    with tenant.crier.database.reading() as db:
-        token = tokens.every(db, tenant.id)[0]
-    return one_of_each(tenant) | {"token_id": token.id}
-
-
 def fill(rule: str, made: dict[str, str]) -> str:
     rule = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule)
     filled = re.sub(r"<id:(\w+)>", lambda match: made[match[1]], rule)
@@ -52,7 +45,7 @@ def test_every_page_asks_for_a_scope_or_is_known_to_be_public(app: Application) 
 
 
 def test_nobody_gets_in_without_a_sign_in(acme: Tenant, app: Application) -> None:
-    made, stranger = one_of_everything(acme), app.test_client()
+    made, stranger = one_of_each(acme), app.test_client()
     for method, rule, scope in routes(app):
         if scope is not None:
             answer = stranger.open(f"/console{fill(rule, made)}", method=method)
@@ -61,7 +54,7 @@ def test_nobody_gets_in_without_a_sign_in(acme: Tenant, app: Application) -> Non
 
 
 def test_no_page_lets_in_a_lesser_scope(acme: Tenant, app: Application) -> None:
-    made = one_of_everything(acme)
+    made = one_of_each(acme)
     reader = ConsoleUser(acme, acme.new_token(Scope.READ))
     for method, rule, scope in routes(app):
         if scope in {Scope.SEND, Scope.ADMIN}:
@@ -72,8 +65,8 @@ def test_no_page_lets_in_a_lesser_scope(acme: Tenant, app: Application) -> None:
 def test_another_clients_objects_are_not_there(
     acme: Tenant, globex: Tenant, app: Application
 ) -> None:
-    made, stranger = one_of_everything(acme), ConsoleUser(globex)
-    other = one_of_everything(globex)
+    made, stranger = one_of_each(acme), ConsoleUser(globex)
+    other = one_of_each(globex)
     mixed = made | {"group_id": made["group_id"], "contact_id": other["contact_id"]}
     for method, rule, scope in routes(app):
         if "<id:" in rule and scope is not None:
@@ -88,7 +81,7 @@ def test_another_clients_objects_are_not_there(
 def test_every_page_of_ones_own_is_there_with_headers_that_guard_it(
     acme: Tenant, app: Application
 ) -> None:
-    made, visitor = one_of_everything(acme), ConsoleUser(acme)
+    made, visitor = one_of_each(acme), ConsoleUser(acme)
     for method, rule, scope in routes(app):
         if method == "GET" and scope is not None:
             answer = visitor.get(fill(rule, made))
@@ -102,7 +95,7 @@ def test_every_page_of_ones_own_is_there_with_headers_that_guard_it(
 
 
 def test_a_form_of_another_site_is_refused(acme: Tenant) -> None:
-    made, visitor = one_of_everything(acme), ConsoleUser(acme)
+    made, visitor = one_of_each(acme), ConsoleUser(acme)
     path = f"/console/broadcasts/{made['broadcast_id']}/pause"
     word = visitor.word()
     other = ConsoleUser(acme).word()

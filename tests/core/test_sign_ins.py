@@ -11,6 +11,7 @@ from service.core import clients, sign_ins, tokens
 from service.core.tokens import Scope
 from service.database import Database
 from service.errors import UnauthorisedError
+from service.models import Session
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
@@ -80,10 +81,17 @@ def test_a_link_lets_one_browser_in_within_an_hour(db: Db, client_id: str) -> No
             sign_ins.by_link(db, used, now=now)
 
 
+def of_a_session(db: Db, client_id: str) -> str:
+    """Return the token of a new session."""
+    session = Session(client_id=client_id, name="main", channel="sandbox", settings={})
+    db.add(session)
+    return tokens.issue(db, session, now=NOW)
+
+
 def test_neither_a_sessions_token_nor_a_cookie_signs_anybody_in(db: Db, client_id: str) -> None:
     _, secret = by_new_token(db, client_id)
     with pytest.raises(UnauthorisedError, match="session's own token"):
-        sign_ins.by_token(db, "crier_session_0", now=NOW)
+        sign_ins.by_token(db, of_a_session(db, client_id), now=NOW)
     with pytest.raises(UnauthorisedError):
         sign_ins.by_token(db, secret, now=NOW)
     with pytest.raises(UnauthorisedError):

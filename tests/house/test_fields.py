@@ -43,6 +43,7 @@ BASES: dict[str, dict[str, Any]] = {
     "importOptOuts": {"recipients": ADA},
     "importClientOptOuts": {"recipients": ADA},
     "createSession": {"name": "second", "channel": "sandbox"},
+    "createToken": {"name": "shop"},
     "previewGroup": {"rule": {"tags": ["vip"]}},
 }
 """The least that each operation takes."""
@@ -51,7 +52,7 @@ PEOPLE = f"Phone,Other\n+{ADA},{BEN}\n0151 23456789,x\n".encode()
 LISTS = {"importContacts": ("import", "contacts"), "createBroadcast": ("broadcast", "recipients")}
 """Operations that take a list of people, and the parts of their forms: a document and a file."""
 
-ELSEWHERE = {"Idempotency-Key", "confirm_countries"}
+ELSEWHERE = {"Idempotency-Key", "confirm_countries", "days", "overlap"}
 """Fields that matter in special cases alone, which have tests of their own."""
 
 WRONG = {"access_token": "crier_wrong", "session_id": "0" * 24}
@@ -77,6 +78,7 @@ VALUES: dict[str, Any] = {
     "contacts": ["0" * 24],
     "default": True,
     "default_region": "DE",
+    "days": 2,
     "deleted": "true",
     "dry_run": "true",
     "emails": ["ada@example.com"],
@@ -98,6 +100,7 @@ VALUES: dict[str, Any] = {
     "on_invalid": "skip",
     "on_uncertain": "resend",
     "organisation": "Acme",
+    "overlap": 77,
     "page": 2,
     "page_size": 3,
     "paused": True,
@@ -112,6 +115,7 @@ VALUES: dict[str, Any] = {
     "rule": {"tags": ["nobody"]},
     "sample": 1,
     "refresh": "true",
+    "scope": "read",
     "send_at": "2998-01-01T00:00:00Z",
     "send_type": "group",
     "settings": {"latency": 1},
@@ -144,6 +148,9 @@ PASSING = (
     "updatedAt",
     "completedAt",
     "expires_at",
+    "expiresAt",
+    "access_token",
+    "prefix",
     "since",
     "received_at",
 )
@@ -273,7 +280,16 @@ def a_callback(acme: Tenant) -> str:
     return str(acme.make("/callback", **CALLBACK)["_id"])
 
 
-MAKERS = {"delivery": a_delivery, "attachment": an_attachment, "callback": a_callback}
+def a_token(acme: Tenant) -> str:
+    return str(acme.make("/token", name="shop")["_id"])
+
+
+MAKERS = {
+    "delivery": a_delivery,
+    "attachment": an_attachment,
+    "callback": a_callback,
+    "token": a_token,
+}
 
 
 def ask(acme: Tenant, operation: Operation, place: str, field: str, value: Any) -> TestResponse:

@@ -124,6 +124,33 @@ _SESSION = text("""
 """)
 
 
+def test_the_token_of_a_session_is_one_of_the_tokens_afterwards(empty: Database) -> None:
+    migrate(empty, BEFORE_TOKENS)
+    with empty.writing() as db:
+        db.execute(_CLIENT, {"id": "c" * 24})
+        for number, digest in enumerate(("a" * 64, None)):
+            values = {"id": f"{number:024}", "client": "c" * 24, "digest": digest}
+            db.execute(_SESSION_WITH_TOKEN, values | {"name": str(number)})
+    migrate(empty, TOKENS)
+    with empty.reading() as db:
+        kept = db.execute(text("SELECT session_id, digest, scopes, expires_at FROM tokens")).all()
+    assert [tuple(row) for row in kept] == [("0" * 24, "a" * 64, "", None)]
+    migrate(empty, "-1", down=True)
+    with empty.reading() as db:
+        digests = db.scalars(text("SELECT token_digest FROM sessions ORDER BY id")).all()
+        assert digests == ["a" * 64, None]
+        assert db.scalar(text("SELECT count(*) FROM tokens")) == 0
+
+
+TOKENS = next(each for each in REVISIONS if each.endswith("_list_tokens"))
+BEFORE_TOKENS = REVISIONS[REVISIONS.index(TOKENS) - 1]
+_SESSION_WITH_TOKEN = text("""
+    INSERT INTO sessions (id, client_id, name, channel, settings, secrets, on_uncertain, is_default,
+        token_digest, paced_until, created_at, updated_at, version)
+    VALUES (:id, :client, :name, 'sandbox', '{}', '', 'hold', FALSE, :digest, 0, 0, 0, 0)
+""")
+
+
 def shape(database: Database) -> dict[str, object]:
     """Return what a schema has that does not depend on the kind of database."""
     with database.engine.connect() as connection:

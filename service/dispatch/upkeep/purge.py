@@ -82,6 +82,8 @@ class Purge:
             pass
         while self._step(self._forget_entries):
             pass
+        while self._step(self._forget_tokens):
+            pass
         with self._database.reading() as db:
             self._done.files = attachments.sweep(db, self._storage, now=time.time())
         return self._done
@@ -127,3 +129,8 @@ class Purge:
             count = retention.forget_audit(db, before=self._audited_before, limit=_ROWS)
         self._done.entries += count
         return count == _ROWS
+
+    def _forget_tokens(self) -> bool:
+        """Forget ended tokens when the audit log has forgotten what they did."""
+        with self._database.writing() as db:
+            return retention.forget_tokens(db, before=self._audited_before, limit=_ROWS) == _ROWS
