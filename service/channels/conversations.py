@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from service.channels.base import DriverContext
 from service.channels.exchanges import Exchanges
 from service.channels.names import LOOKING, Names, host_of
 from service.channels.steps import (
+    BatchEntry,
     Call,
     Conversation,
     NotAllowedError,
@@ -30,12 +31,16 @@ from service.channels.steps import (
 
 @dataclass(slots=True, eq=False)
 class Talk:
-    """A conversation with its token. When it has ended, its result or its error."""
+    """A conversation with its token. When it has ended, its result or its error.
+
+    `members` are the conversations that a batch sends for.
+    """
 
     token: Any
     conversation: Conversation[Any]
     result: Any = None
     error: Exception | None = None
+    members: tuple[Talk, ...] = ()
 
 
 class _Pausing(NamedTuple):
@@ -64,12 +69,14 @@ class Conversations:
         is_checked = context.proxy and not context.private_addresses
         self._names = Names() if is_checked else None
         self._ended: list[Talk] = []
+        self._gathered: dict[Hashable, dict[Hashable, tuple[Talk, BatchEntry]]] = {}
         self.wake = self._exchanges.wake
         self.close = self._exchanges.close
 
     def __len__(self) -> int:
         """Return how many conversations are under way."""
-        return len(self._exchanges) + len(self._pauses) + self._calling
+        gathered = sum(map(len, self._gathered.values()))
+        return len(self._exchanges) + len(self._pauses) + self._calling + gathered
 
     def begin(self, token: Any, conversation: Conversation[Any]) -> None:
         """Start a conversation; `turn` returns its end."""
@@ -81,7 +88,12 @@ class Conversations:
         return self._exchanges.waited
 
     def turn(self, longest: float) -> list[Talk]:
-        """Wait up to `longest` seconds for events; return the ended conversations."""
+        """Wait up to `longest` seconds for events; return the ended conversations.
+
+        First, batches leave: whatever began since the last turn goes together.
+        """
+        for key in list(self._gathered):
+            self._send_off(key)
         if self._ended or self._called:
             longest = 0.0
         elif self._pauses:
@@ -123,11 +135,11 @@ class Conversations:
                 step = resume(value)
             except StopIteration as stop:
                 talk.result = stop.value
-                self._ended.append(talk)
+                self._end(talk)
                 return
             except Exception as error:  # noqa: BLE001 - the owner of the token gets it
                 talk.error = error
-                self._ended.append(talk)
+                self._end(talk)
                 return
             try:
                 self._begin_step(talk, step)
@@ -142,7 +154,7 @@ class Conversations:
             # A name that has no answer keeps no thread from another one.
             self._call(talk, Call(LOOKING, look_up, owner=host_of(step.url)), step)
             return
-        if step.once and not self._may_begin(talk.token):
+        if step.once and not all(self._may_begin(each.token) for each in talk.members or (talk,)):
             raise NotAllowedError
         if isinstance(step, Request):
             self._exchanges.begin(step, talk)
@@ -150,8 +162,43 @@ class Conversations:
             until = time.monotonic() + step.seconds
             number = next(self._numbers)
             heapq.heappush(self._pauses, _Pausing(until, number, talk, step.may_break))
+        elif isinstance(step, BatchEntry):
+            self._gather(talk, step)
         else:
             self._call(talk, step)
+
+    def _gather(self, talk: Talk, entry: BatchEntry) -> None:
+        """Let a message wait for others until the next turn, or until a batch is full."""
+        if entry.name in self._gathered.get(entry.key, {}):
+            self._send_off(entry.key)
+        gathered = self._gathered.setdefault(entry.key, {})
+        gathered[entry.name] = talk, entry
+        if len(gathered) >= entry.most:
+            self._send_off(entry.key)
+
+    def _send_off(self, key: Hashable) -> None:
+        """Send a batch, without the messages that may not leave any more."""
+        allowed = []
+        for talk, entry in self._gathered.pop(key).values():
+            if self._may_begin(talk.token):
+                allowed.append((talk, entry))
+            else:
+                self._resume(talk, talk.conversation.throw, NotAllowedError())
+        if allowed:
+            conversation = allowed[0][1].send([entry.value for _, entry in allowed])
+            batch = Talk(None, conversation, members=tuple(talk for talk, _ in allowed))
+            self._resume(batch, conversation.send, None)
+
+    def _end(self, talk: Talk) -> None:
+        """Keep an ended conversation for its owner, or hand out the results of a batch."""
+        if not talk.members:
+            self._ended.append(talk)
+            return
+        outcomes = [talk.error] * len(talk.members) if talk.error else talk.result
+        for member, outcome in zip(talk.members, outcomes, strict=True):
+            failed = isinstance(outcome, Exception)
+            conversation = member.conversation
+            self._resume(member, conversation.throw if failed else conversation.send, outcome)
 
     def _call(self, talk: Talk, step: Call | Wait, waiting: Request | None = None) -> None:
         """Start a call or a wait; `waiting` is the request that begins after it."""

@@ -1,4 +1,4 @@
-"""The steps of a driver's conversation: a request, a pause, a call or a wait.
+"""The steps of a driver's conversation: a request, a pause, a call, a wait or an entry of a batch.
 
 A driver does no I/O. Its methods are generators. A generator yields a step and is resumed with the
 result of that step, or with a `SendError`. The code of a driver therefore reads from top to bottom,
@@ -7,7 +7,7 @@ and one thread runs thousands of conversations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
 from pathlib import Path
@@ -104,7 +104,22 @@ class Wait(NamedTuple):
     once: bool = False
 
 
-Step = Request | Pause | Call | Wait
+class BatchEntry(NamedTuple):
+    """A message that goes in one request with others of the same key.
+
+    `send` gets the values of up to `most` messages, no two of the same name. Its result is a list:
+    a result or a SendError for each.
+    """
+
+    key: Hashable
+    name: Hashable
+    most: int
+    value: Any
+    send: Callable[[list[Any]], Conversation[list[Any]]]
+    once: bool = False
+
+
+Step = Request | Pause | Call | Wait | BatchEntry
 
 Conversation = Generator[Step, Any, T]
 """Steps that end in a result of type T, or raise a SendError."""

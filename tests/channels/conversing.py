@@ -12,7 +12,17 @@ from service.channels.answers import Answer
 from service.channels.base import DriverContext
 from service.channels.conversations import Conversations, Talk
 from service.channels.errors import SendError
-from service.channels.steps import Call, Conversation, Method, Pause, Request, Step, T, Wait
+from service.channels.steps import (
+    BatchEntry,
+    Call,
+    Conversation,
+    Method,
+    Pause,
+    Request,
+    Step,
+    T,
+    Wait,
+)
 
 _numbers = count(1)
 
@@ -118,6 +128,7 @@ def _do(step: Step, held: Held[Any], script: list[Answer | SendError | None]) ->
     if isinstance(step, Pause):
         held.pauses.append(step.seconds)
         return None
+    assert not isinstance(step, BatchEntry), "batches need real conversations"
     return _call(step)
 
 

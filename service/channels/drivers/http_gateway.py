@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 from urllib.parse import quote, urlencode
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -16,16 +16,23 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from service.channels.answers import Answer, refusal
 from service.channels.base import Account, DriverContext
 from service.channels.content import Part
-from service.channels.errors import PermanentError, SendError, UncertainError
+from service.channels.errors import SendError, UncertainError
 from service.channels.settings import BaseUrl
-from service.channels.sms import descriptions, messages, reports, segments
+from service.channels.sms import (
+    batches,
+    described_reports,
+    descriptions,
+    messages,
+    reports,
+    segments,
+)
+from service.channels.sms.batches import Batch, BatchSchema, Outcome
 from service.channels.sms.driver import SmsDriver
 from service.channels.sms.messages import FORM, SmsSettings
-from service.channels.steps import Conversation, Request, get, post
-from service.channels.webhooks import Receipt, ReceiptState, Report, Webhook, parsed
+from service.channels.steps import BatchEntry, Conversation, Request, get, post
+from service.channels.webhooks import Webhook
 
 _JSON: Final = "Content-Type: application/json"
-_WRITTEN: Final = ("id", "sender", "text")
 _PATH: Final = r"(/[!-~]{0,1024})?\Z"
 
 
@@ -48,6 +55,7 @@ class Settings(SmsSettings):
     code = descriptions.Place(metadata={"description": "Where an answer has the error's code"})
     reason = descriptions.Place(metadata={"description": "Where an answer has the error's text"})
     codes = descriptions.CODES
+    batch = fields.Nested(BatchSchema)
     receipt = fields.Nested(descriptions.ReceiptSchema)
     inbound = fields.Nested(descriptions.InboundSchema)
     check = fields.String(load_default="", validate=validate.Regexp(_PATH))
@@ -64,40 +72,8 @@ class Settings(SmsSettings):
         if not {"to", "text"} <= {*descriptions.names([data["body"], data["path"]])}:
             message = "Must contain {{to}} and {{text}}."
             raise ValidationError(message, "body")
-
-
-def parse_report(body: bytes, settings: Mapping[str, Any]) -> Report:
-    """Parse a report in JSON, a form or a query."""
-    report = Report()
-    said = parsed(body) if body.lstrip()[:1] in {b"{", b"["} else reports.form(body)
-    described = settings.get("inbound")
-    if described and descriptions.holds(said, described.get("where")):
-        _read_inbound(report, said, described)
-    if (described := settings.get("receipt")) and not report.inbound:
-        for each in descriptions.objects(said, described.get("each")):
-            _read_receipt(report, each, described)
-    return report
-
-
-def _read_inbound(report: Report, said: Any, described: Mapping[str, Any]) -> None:
-    for each in descriptions.objects(said, described.get("each")):
-        known_as, sender, text = (descriptions.find(each, described[at]) for at in _WRITTEN)
-        if known_as and sender and text:
-            report.inbound.append(reports.inbound(known_as, sender, text))
-
-
-def _read_receipt(report: Report, said: Any, described: Mapping[str, Any]) -> None:
-    known_as = descriptions.find(said, described["id"])
-    word = descriptions.find(said, described["status"])
-    states = {word: name for name, words in described["states"].items() for word in words}
-    if not known_as or not word:
-        report.odd += 1
-    elif word in states:
-        state = ReceiptState(states[word])
-        reason = descriptions.find(said, described.get("reason") or "-")
-        error = PermanentError(reason or f"The gateway reported {word}.", code=word)
-        failed = state is ReceiptState.FAILED
-        report.words.append(Receipt(known_as, state, error=error if failed else None))
+        if data.get("batch"):
+            batches.check(data)
 
 
 class HttpGateway(SmsDriver):
@@ -105,7 +81,7 @@ class HttpGateway(SmsDriver):
 
     name: ClassVar[str] = "http_gateway"
     concurrency: ClassVar[int | None] = 16
-    webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, parse_report)
+    webhook: ClassVar[Webhook | None] = Webhook(reports.has_token, described_reports.parse)
     Settings: ClassVar[type[Schema]] = Settings
 
     def __init__(self, account: Account, context: DriverContext) -> None:
@@ -125,6 +101,8 @@ class HttpGateway(SmsDriver):
         given = descriptions.fill(settings.get("headers") or {}, {**self._values, **_NOBODY})
         self._headers = (*(f"{name}: {value}" for name, value in given.items()), *kind)
         self._codes = descriptions.codes(settings.get("codes") or {})
+        described = settings.get("batch")
+        self._batch = Batch(described, settings["body"], self._codes) if described else None
 
     def prepare(self, part: Part) -> str:
         """Return the text of a part."""
@@ -141,7 +119,13 @@ class HttpGateway(SmsDriver):
             "reference": reference,
             "alphabet": (self._settings.get("alphabets") or {}).get(alphabet, alphabet),
         }
-        answer = yield self._request({**self._values, **message})
+        values = {**self._values, **message}
+        if self._batch:
+            key = (self, *self._batch.key(values))
+            entry = BatchEntry(key, recipient, self._batch.most, values, self._send_batch)
+            known_as: str = yield entry
+            return known_as
+        answer = yield self._request(values, descriptions.fill(self._settings["body"], values))
         said = _read(answer.body)
         if not (answer.accepted and descriptions.holds(said, self._settings.get("accepted"))):
             raise self._refused(answer, said)
@@ -152,6 +136,15 @@ class HttpGateway(SmsDriver):
             return known_as
         raise UncertainError("The gateway's answer has no message id.", code="no_id")
 
+    def _send_batch(self, messages: list[Mapping[str, str]]) -> Conversation[list[Outcome]]:
+        """Send messages in one request; return what became of each. Raises SendError for all."""
+        batch = cast("Batch", self._batch)
+        answer = yield self._request(messages[0], batch.body(messages))
+        said = _read(answer.body)
+        if not (answer.accepted and descriptions.holds(said, self._settings.get("accepted"))):
+            raise self._refused(answer, said)
+        return batch.outcomes(said, messages)
+
     def check(self) -> Conversation[None]:
         """Send the description's check request, if any; raises SendError if it is refused."""
         path = self._settings.get("check")
@@ -161,9 +154,8 @@ class HttpGateway(SmsDriver):
             if not answer.accepted:
                 raise self._refused(answer, _read(answer.body))
 
-    def _request(self, values: Mapping[str, str]) -> Request:
+    def _request(self, values: Mapping[str, str], body: Any) -> Request:
         url = self._base + descriptions.fill(self._settings.get("path") or "", values, quote)
-        body = descriptions.fill(self._settings["body"], values)
         if self._format == "query":
             asked = get(f"{url}?{urlencode(body)}", self._headers)
             return asked._replace(once=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -54,6 +55,10 @@ class Place(fields.Field[Any]):
             return {name: _MARK.deserialize(each) for name, each in value.items()}
         message = 'Must be a path such as "messages.0.id", or {"after": "…", "until": "…"}.'
         raise ValidationError(message)
+
+
+PATH: Final = partial(fields.String, validate=_PATH)
+"""A field with a path in JSON."""
 
 
 class ConditionSchema(Schema):
