@@ -13,7 +13,7 @@ from service.channels.settings import BaseUrl, servers
 SMS = ("sender", "links", "tidy")
 
 LOOKED_AT = {
-    "sandbox": {"idempotent", "latency"},
+    "sandbox": {"idempotent", "latency", "unreachable"},
     "waha": {"session", "files", "resolve", "keep_files"},
     "whatsapp_cloud": {
         *("phone_number_id", "business_account_id", "version", "preview_url", "keep_files"),
@@ -24,7 +24,7 @@ LOOKED_AT = {
     "http_gateway": {
         *SMS,
         *("path", "format", "headers", "body", "plus", "alphabets", "check"),
-        *("accepted", "id", "code", "reason", "codes", "receipt", "inbound"),
+        *("accepted", "id", "code", "reason", "codes", "receipt", "inbound", "batch"),
     },
     "smpp": {
         *SMS,
