@@ -27,6 +27,7 @@ from benchmarks import (
     pressure,
     provider,
     results,
+    returning,
     task_queues,
     throughput,
 )
@@ -44,6 +45,7 @@ _MEASURES: dict[str, Callable[..., None]] = {
     "large": large.measure,
     "pressure": pressure.measure,
     "pickup": pickup.measure,
+    "returning": returning.measure,
 }
 _AT_FULL_SPEED = ("throughput", "pressure")
 """What a stub of our own would be the limit of."""

@@ -31,8 +31,11 @@ from tests.serving import free_port
 
 DATABASES = ("Postgres", "SQLite")
 
+APP_SECRET = "s"  # noqa: S105 - that of a stub
+"""With which the provider of all sessions on the Cloud API signs its webhooks."""
+
 _ACCOUNTS: dict[str, dict[str, str]] = {
-    "whatsapp_cloud": {"phone_number_id": "1", "access_token": "t"},
+    "whatsapp_cloud": {"phone_number_id": "1", "access_token": "t", "app_secret": APP_SECRET},
     "waha": {"session": "default"},
 }
 
@@ -69,6 +72,13 @@ class Crier:
             "LOG_LEVEL": "WARNING",
             "PRIVATE_ADDRESSES": "true",
         }
+
+    @property
+    def first_session(self) -> str:
+        """The id of the default session."""
+        query = text("SELECT id FROM sessions WHERE is_default")
+        with self.database.reading() as db:
+            return str(db.scalar(query))
 
     def session(
         self, provider_url: str, rate: float | None = None, channel: str = "whatsapp_cloud"
@@ -126,6 +136,11 @@ class Crier:
         """Return how many deliveries of all broadcasts are recorded as sent."""
         with self.database.reading() as db:
             return db.scalar(text("SELECT sum(sent) FROM broadcasts")) or 0
+
+    def arrived(self) -> int:
+        """Return how many deliveries providers have, whatever is known of them since."""
+        with self.database.reading() as db:
+            return db.scalar(text("SELECT sum(sent + delivered + read) FROM broadcasts")) or 0
 
     def is_fanned_out(self, broadcast_id: str) -> bool:
         """Tell whether all rows of a broadcast exist."""

@@ -2,36 +2,50 @@
 
     python -m benchmarks.finding [--deliveries N] [--database sqlite|postgres]
 
-One broadcast has half of all deliveries, a tenth of them failed; the rest are in broadcasts of
-1,000. Everything is asked of the service in this process, on SQLite and on Postgres.
+One broadcast has half of all deliveries, a million at most, a tenth of them failed; the rest are in
+broadcasts of 1,000. Everything is asked of the service in this process, on SQLite and on Postgres:
+first while nothing is sent, then while a dispatcher of its own sends as fast as it can.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
-from alembic import command
-from alembic.config import Config
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from benchmarks.workspace import ROOT, BenchmarkError, Workspace
+from benchmarks import crier, limits, provider
+from benchmarks.crier import Crier
+from benchmarks.figures import Report
+from benchmarks.rates import wait_for
+from benchmarks.workspace import BenchmarkError, Workspace
 from service import ids
 from service.app import create_app
-from service.config import Settings
-from service.core import clients, tokens
-from service.core.tokens import Scope
 from service.database import Database, now_ms
 
 _SMALL: Final = 1_000
-_ASKED: Final = 200
+_LARGE: Final = 1_000_000
+_ASKED: Final = 100
+_REPORTS: Final = 20
+_BETWEEN: Final = 0.05
+"""Seconds between two requests."""
+
+_ALONE: Final = 4.0
+_LONGEST: Final = 15.0
+_BACKLOG: Final = 600_000
+"""More than is sent in the time of a measurement."""
+
 _FIRST: Final = 12_025_500_000
 
 _BROADCAST = text("""
@@ -72,53 +86,86 @@ def main() -> None:
     parser.add_argument("--deliveries", type=int, default=1_000_000)
     parser.add_argument("--database", choices=("sqlite", "postgres"))
     options = parser.parse_args()
+    limits.as_usual()
     with ExitStack() as stack:
         workspace = Workspace(stack)
-        with workspace.new_database() as url:
-            if options.database != "postgres":
-                _measure(Settings(data_dir=workspace.new_folder()), options.deliveries)
-            if options.database != "sqlite":
-                _measure(_postgres(workspace, url), options.deliveries)
+        stub = stack.enter_context(provider.serving(workspace))
+        for kind in crier.DATABASES:
+            if options.database in {None, kind.lower()}:
+                with crier.installed(workspace, kind, stub.url()) as service:
+                    _measure(workspace, service, kind, options.deliveries)
 
 
-def _postgres(workspace: Workspace, url: str) -> Settings:
-    return Settings(data_dir=workspace.new_folder(), database_url=url)
-
-
-def _measure(settings: Settings, count: int) -> None:
-    app = create_app(settings)
-    database: Database = app.extensions["crier"].database
-    config = Config(ROOT / "alembic.ini")
-    with database.migrating() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+def _measure(workspace: Workspace, service: Crier, kind: str, count: int) -> None:
     began = time.monotonic()
-    token, large = _fill(database, count)
-    kind = "SQLite" if database.is_sqlite else "Postgres"
+    large = _fill(service, count)
     print(f"{kind}, {count:,} deliveries, made in {time.monotonic() - began:.0f} s")
-    http = app.test_client()
-    headers = {"Authorization": f"Bearer {token}"}
-    _search(http, headers, count)
-    _ask(http, headers, f"/broadcast/{large}/report", "report")
-    for ending in ("csv", "ndjson", "xlsx"):
-        _export(http, headers, f"/broadcast/{large}/delivery.{ending}", count // 2)
-    database.dispose()
+    app = create_app(replace(service.settings, log_level="WARNING"))
+    http, headers = app.test_client(), {"Authorization": f"Bearer {service.token}"}
+    asked = _Asked(http, headers, large, count)
+    for ask in _KINDS.values():
+        ask(asked)
+    asked = asked._replace(longest=_LONGEST)
+    report = Report()
+    backlog = service.accept(_BACKLOG)
+    with service.dispatching(workspace, GRACE="1"):
+        service.resume(backlog)
+        wait_for(lambda: service.ended(backlog)[0], 1)
+        speed = _Speed(service, backlog)
+        before = speed.alone()
+        for name, ask in _KINDS.items():
+            beside = speed.during(partial(ask, asked))
+            after = speed.alone()
+            alone = (before + after) / 2
+            note = f"{beside:,.0f}/s beside it, {alone:,.0f}/s alone"
+            report.add(f"{kind}, sending", name, beside / alone, "times", least=0.5, note=note)
+            before = after
+    app.extensions["crier"].database.dispose()
 
 
-def _fill(database: Database, count: int) -> tuple[str, str]:
-    """Make a client with deliveries; return its token and the id of its large broadcast."""
-    with database.writing() as db:
-        client = clients.create(db, "Acme")
-        _, token = tokens.create(db, client.id, "bench", [Scope.READ], None)
-    large, half = ids.new_broadcast(), count // 2
-    _add(database, client.id, large, half, count)
-    for _ in range(half // _SMALL):
-        _add(database, client.id, ids.new_broadcast(), _SMALL, count)
+class _Speed:
+    """How fast the backlog is sent."""
+
+    def __init__(self, service: Crier, backlog: str) -> None:
+        self._service = service
+        self._backlog = backlog
+
+    def alone(self) -> float:
+        """Return how many are sent a second while nothing is asked."""
+        return self.during(lambda: time.sleep(_ALONE))
+
+    def during(self, work: Callable[[], None]) -> float:
+        """Return how many are sent a second while something is done."""
+        sent, began = self._service.ended(self._backlog)[0], time.perf_counter()
+        work()
+        return (self._service.ended(self._backlog)[0] - sent) / (time.perf_counter() - began)
+
+
+class _Asked(NamedTuple):
+    """Who asks about what: `people` may have deliveries, very many are in the broadcast `large`.
+
+    An export is read for `longest` seconds.
+    """
+
+    http: FlaskClient
+    headers: dict[str, str]
+    large: str
+    people: int
+    longest: float = math.inf
+
+
+def _fill(service: Crier, count: int) -> str:
+    """Make deliveries of the client; return the id of its large broadcast."""
+    database, client_id = service.database, service.client_id
+    large, size = ids.new_broadcast(), min(_LARGE, count // 2)
+    _add(database, client_id, large, size, count)
+    for _ in range((count - size) // _SMALL):
+        _add(database, client_id, ids.new_broadcast(), _SMALL, count)
     if not database.is_sqlite:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as bare:
             bare.exec_driver_sql("SET statement_timeout = 0")
             bare.exec_driver_sql("VACUUM ANALYZE")
-    return token, large
+    return large
 
 
 def _add(database: Database, client_id: str, broadcast_id: str, size: int, people: int) -> None:
@@ -129,52 +176,64 @@ def _add(database: Database, client_id: str, broadcast_id: str, size: int, peopl
     with database.writing() as db:
         counts = {"total": size, "sent": size - failed, "failed": failed}
         db.execute(_BROADCAST, common | counts | {"client_id": client_id})
-    for start in range(1, size + 1, 50_000):
-        end = min(size, start + 49_999)
+    for start in range(1, size + 1, 20_000):
+        end = min(size, start + 19_999)
         place = {"head": broadcast_id[:18], "start": start, "end": end}
-        with database.writing() as db:
+        with database.writing_much() as db:
             db.execute(rows, common | place | {"first": first, "people": people})
 
 
-def _search(http: FlaskClient, headers: dict[str, str], people: int) -> None:
+def _search(asked: _Asked) -> None:
     seconds = []
     for _ in range(_ASKED):
-        number = _FIRST + random.randrange(2 * people)  # noqa: S311 - as above
+        number = _FIRST + random.randrange(2 * asked.people)  # noqa: S311 - as above
         began = time.perf_counter()
-        _get(http, headers, f"/delivery?recipient={number}")
+        _get(asked, f"/delivery?recipient={number}")
         seconds.append(time.perf_counter() - began)
+        time.sleep(_BETWEEN)
     seconds.sort()
     median, late = statistics.median(seconds), seconds[int(len(seconds) * 0.99)]
     print(f"  search: median {median * 1000:.1f} ms, p99 {late * 1000:.1f} ms")
 
 
-def _ask(http: FlaskClient, headers: dict[str, str], path: str, what: str) -> None:
+def _report(asked: _Asked) -> None:
     seconds = []
-    for _ in range(5):
+    for _ in range(_REPORTS):
         began = time.perf_counter()
-        _get(http, headers, path)
+        _get(asked, f"/broadcast/{asked.large}/report")
         seconds.append(time.perf_counter() - began)
-    print(f"  {what}: {statistics.median(seconds) * 1000:.1f} ms")
+        time.sleep(_BETWEEN)
+    print(f"  report: {statistics.median(seconds) * 1000:.1f} ms")
 
 
-def _get(http: FlaskClient, headers: dict[str, str], path: str) -> None:
-    answer = http.get(path, headers=headers)
+def _get(asked: _Asked, path: str) -> None:
+    answer = asked.http.get(path, headers=asked.headers)
     if answer.status_code != HTTPStatus.OK:
         raise BenchmarkError(f"{path}: {answer.text}")
 
 
-def _export(http: FlaskClient, headers: dict[str, str], path: str, rows: int) -> None:
+def _export(ending: str, asked: _Asked) -> None:
+    path = f"/broadcast/{asked.large}/delivery.{ending}"
     before, began = _memory(), time.perf_counter()
-    pieces = http.get(path, headers=headers).iter_encoded()
+    pieces = asked.http.get(path, headers=asked.headers).iter_encoded()
     size = len(next(pieces))
     first = time.perf_counter() - began
     for piece in pieces:
         size += len(piece)
+        if time.perf_counter() > began + asked.longest:
+            break
     seconds = time.perf_counter() - began
     print(
-        f"  {path.rpartition('.')[2]} of {rows:,}: first byte {first * 1000:.0f} ms,"
-        f" {seconds:.1f} s, {size / 1e6:.0f} MB, memory +{_memory() - before:.0f} MB"
+        f"  {ending}: first byte {first * 1000:.0f} ms, {size / 1e6:.0f} MB in {seconds:.1f} s,"
+        f" memory +{_memory() - before:.0f} MB"
     )
+
+
+_KINDS: Final[dict[str, Callable[[_Asked], None]]] = {
+    "beside 20 searches a second": _search,
+    "beside reports": _report,
+    **{f"beside an export as {each}": partial(_export, each) for each in ("csv", "ndjson", "xlsx")},
+}
 
 
 def _memory() -> float:
