@@ -129,6 +129,19 @@ def test_what_cannot_be_kept_has_a_reason(
     assert list((sending.crier.storage.folder / "incoming").glob("*")) == []
 
 
+def test_a_client_without_room_keeps_no_files(
+    make_app: Callable[..., Application], provider: Provider
+) -> None:
+    sending = Sending(make_app(**QUICK, limit_bytes=1_000), provider)
+    session = sending.session(settings=KEEPS)
+    sending.provider.files["/files/4711"] = PICTURE
+    told(sending, session, picture("4711"))
+    with sending.running():
+        until(lambda: reply(sending)["file_problem"])
+    assert "1,000" in reply(sending)["file_problem"]
+    assert list(sending.crier.storage.folder.glob("*.*")) == []
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [

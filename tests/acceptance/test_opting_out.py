@@ -54,7 +54,9 @@ def test_nothing_goes_out_after_the_webhook_with_stop_was_answered(sending: Send
         assert sending.report(session, written("Stop!", "wamid.stop")).status_code == 200
         answered_at = time.monotonic()
         again = sending.broadcast([ADA], session)
-        of_ada = listed(sending.client, f"/delivery?recipient={ADA}")
+        path = f"/delivery?recipient={ADA}"
+        until(lambda: len(listed(sending.client, path)) == 6)
+        of_ada = listed(sending.client, path)
         until(lambda: len(sending.provider.taken) > 500)
         for broadcast_id in made:
             sending.client.delete(f"/broadcast/{broadcast_id}")

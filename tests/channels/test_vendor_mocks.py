@@ -7,6 +7,7 @@ server), and `prism` comes from npm (@stoplight/prism-cli 5).
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,15 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from service.channels.base import Driver, DriverContext
+from service.channels.base import Driver, DriverContext, InboundFile
 from service.channels.content import Content, Location, Template
 from service.channels.conversations import talk
+from service.channels.drivers.whatsapp_cloud import WhatsAppCloud
 from service.channels.errors import SendError
-from service.channels.steps import Conversation
+from service.channels.steps import Conversation, Sink
 from tests.channels.conftest import Opened
 from tests.channels.test_drivers import DELIVERY, LINK, MESSAGES, PARAMETERS, RECIPIENT
 from tests.machine import inherited, running
@@ -140,7 +142,7 @@ TEMPLATE = Template(
 @pytest.mark.parametrize("mock", ["whatsapp_cloud"], indirect=True)
 def test_metas_mock_takes_every_kind_of_request(mock: Mock, opened: Opened, tmp_path: Path) -> None:
     account = {"base_url": mock.url, "business_account_id": "102290129340398"}
-    driver = opened("whatsapp_cloud", **account)
+    driver = cast("WhatsAppCloud", opened("whatsapp_cloud", **account))
     mock.ask(driver.check())
     mock.ask(driver.templates())
     for message in MESSAGES.values():
@@ -151,6 +153,7 @@ def test_metas_mock_takes_every_kind_of_request(mock: Mock, opened: Opened, tmp_
         mock.send(driver, Content(location=Location("6.5", "3.2", "Lagos")), to)
         mock.send(driver, Content(template=TEMPLATE), to)
     mock.send(driver, Content(template=replace(TEMPLATE, marketing=True)))
+    mock.ask(driver.fetch(InboundFile({"id": "4490709327384033"}, Sink(io.BytesIO().write, 1))))
 
 
 @pytest.mark.parametrize("files", ["link", "inline"])
