@@ -386,6 +386,14 @@ SENT: list[tuple[str, str, Reads, dict[str, Any], Answer, str]] = [
         "0A01",
     ),
     (
+        "plivo",
+        "https://api.plivo.com/v1/Account/your-auth-id/Message/",
+        body,
+        {"src": "Crier", "dst": RECIPIENT, "text": TEXT, "url": TOLD, "method": "POST"},
+        said(202, {"message": "message(s) queued", "message_uuid": ["db3ce55a"], "api_id": "1"}),
+        "db3ce55a",
+    ),
+    (
         "kannel",
         "http://127.0.0.1:13013/cgi-bin/sendsms",
         query,
@@ -479,6 +487,11 @@ RECEIPTS: list[tuple[str, bytes, tuple[str, str, str]]] = [
         b'{"results":[{"messageId":"i1","status":{"groupName":"DELIVERED"}}]}',
         ("i1", "delivered", ""),
     ),
+    (
+        "plivo",
+        b"MessageUUID=db3ce55a&Type=sms&Status=undelivered&ErrorCode=420&From=1&To=2",
+        ("db3ce55a", "failed", "undelivered"),
+    ),
     ("vonage", b"messageId=0A01&status=rejected&err-code=9", ("0A01", "failed", "rejected")),
     ("kannel", b"token=x&reference=64ac.0&status=1", ("64ac.0", "delivered", "")),
     ("jasmin", b"id=07033084&level=3&message_status=UNDELIV", ("07033084", "failed", "UNDELIV")),
@@ -506,6 +519,9 @@ def test_a_described_inbound_message_is_taken() -> None:
     raw = b'{"type":"inbound","message_id":"7","sender":"2348179803743","message":"STOP"}'
     (inbound,) = report("http_gateway", raw, described("termii")).inbound
     assert (inbound.message_id, inbound.sender, inbound.text) == ("7", RECIPIENT, "STOP")
+    written = b"MessageUUID=8&Type=sms&From=2348179803743&To=1&Text=STOP"
+    (inbound,) = report("http_gateway", written, described("plivo")).inbound
+    assert (inbound.message_id, inbound.sender, inbound.text) == ("8", RECIPIENT, "STOP")
 
 
 ANSWERS: list[tuple[str, Answer, type[SendError], str]] = [
