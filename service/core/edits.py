@@ -25,7 +25,6 @@ from service.core import (
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import events, invalid
-from service.core.fittings import size_of
 from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
 from service.core.recipient_lists import Recipients
@@ -148,7 +147,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     names = list(_REPLACED)
     size = made.bytes
     if keeps:
-        size = broadcast.bytes + size_of(made.message) - size_of(broadcast.message)
+        size = broadcast.bytes + _size(made) - _size(broadcast)
     _count(db, broadcast, made, size, now)
     if keeps:
         _refuse_partial(broadcast, made)
@@ -175,6 +174,11 @@ def _count(db: Db, broadcast: Broadcast, made: Broadcast, size: int, now: int) -
     more = {"recipients": max(0, made.total - broadcast.total), "bytes": size - broadcast.bytes}
     usages.note(db, broadcast.client_id, now=now, **more)
     broadcast.bytes = size
+
+
+def _size(broadcast: Broadcast) -> int:
+    """Return the bytes of the messages of a broadcast."""
+    return fallbacks.size(broadcast.message, broadcast.fallback)
 
 
 def _locked(db: Db, broadcast_id: str) -> Broadcast:

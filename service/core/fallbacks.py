@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core import fittings, personalisation, sessions, uses, ways
+from service.core import fittings, personalisation, sessions, usages, uses, ways
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest, FallbackStep
 from service.core.deliveries.retries import RetryWay
@@ -47,6 +47,12 @@ class StepPlan:
 def restore(kept: Sequence[dict[str, Any]] | None) -> list[FallbackStep]:
     """Return the steps that were stored with a broadcast."""
     return [FallbackStep(**each) for each in kept or ()]
+
+
+def size(message: dict[str, Any], kept: Sequence[dict[str, Any]] | None) -> int:
+    """Return the bytes of the messages of a broadcast and of its steps, each stored by itself."""
+    said = [message, *(each.get("message") or message for each in kept or ())]
+    return sum(map(fittings.size_of, said))
 
 
 def messages(kept: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
@@ -171,6 +177,9 @@ def add(db: Db, broadcast: Broadcast, session: Session, *, accounts: Accounts) -
         parts=len(worded.parts),
     )
     db.add(way)
+    more = fittings.size_of(broadcast.message)
+    broadcast.bytes += more
+    usages.note(db, broadcast.client_id, bytes=more)
     db.flush()
     uses.hold_files(db, way)
     return RetryWay(way, *kinds)

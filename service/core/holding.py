@@ -72,23 +72,32 @@ def hold_broadcast(
     if anything does.
     """
     way = db.execute(_WAY, {"id": broadcast_id}).one_or_none()
-    if way is not None:
-        broadcast_id = way.parent_id
-        reason = f"Step {way.step} of the fallback: {reason}" if way.step else reason
+    if way is None:
+        _hold_whole(db, broadcast_id, reason, waits_for, now)
+        return
+    said = f"Step {way.step} of the fallback: {reason}" if way.step else reason
+    _hold_whole(db, way.parent_id, said, waits_for and WAY, now)
+    db.execute(_WAIT, {"id": broadcast_id, "waits_for": waits_for})
+
+
+def _hold_whole(db: Db, broadcast_id: str, reason: str, waits_for: str | None, now: int) -> None:
     held = update(Broadcast).where(
         Broadcast.id == broadcast_id, Broadcast.status == BroadcastStatus.SENDING
     )
     values = {"status": BroadcastStatus.PAUSED, "reason": reason, "updated_at": now}
     values["waits_for"] = waits_for
     changed = held.values(**values, version=Broadcast.version + 1).returning(Broadcast.client_id)
-    client_id = db.scalar(changed.execution_options(synchronize_session=False))
-    if client_id:
-        ways.align(db, db.get_one(Broadcast, broadcast_id, populate_existing=True))
-    if client_id and outbox.wanted(db, client_id, EventType.BROADCAST_HELD):
+    if client_id := db.scalar(changed.execution_options(synchronize_session=False)):
         broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
-        outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_HELD, now=now)
+        ways.align(db, broadcast)
+        if outbox.wanted(db, client_id, EventType.BROADCAST_HELD):
+            outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_HELD, now=now)
 
 
+WAY = "way"
+"""The `waits_for` of a broadcast that waits for what one of its ways waits for."""
+
+_WAIT = text("UPDATE broadcasts SET waits_for = :waits_for WHERE id = :id")
 _WAY = text("SELECT parent_id, step FROM broadcasts WHERE id = :id AND parent_id IS NOT NULL")
 
 

@@ -32,7 +32,7 @@ from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import invalid
 from service.core.fallbacks import StepPlan
-from service.core.fittings import Fitting, size_of
+from service.core.fittings import Fitting
 from service.core.personalisation import PersonalisedParts
 from service.core.recipient_lists import Recipients
 from service.database import milliseconds
@@ -136,7 +136,7 @@ def _row(
         countries=numbers.countries(people.unique),
         message=order.message,
         total=len(people.unique) + len(invalid.texts(people)),
-        bytes=size_of(order.message) + frozen.size(people),
+        bytes=fallbacks.size(order.message, found["fallback"]) + frozen.size(people),
         send_at=order.send_at,
         sample=order.sample,
         window=order.window,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session as Db
 
 from service.channels.webhooks import TemplateNotice
-from service.core import approved, holding, outbox, signals
+from service.core import approved, holding, outbox, signals, ways
+from service.core.deliveries import due_ways
 from service.models import Broadcast, BroadcastStatus, Client, EventType, Session, Template
 
 TEMPLATE: Final = "template"
@@ -55,17 +56,21 @@ def release(db: Db, session_id: str, *, now: int) -> None:
         Template.status.in_(approved.USABLE),
     )
     is_disabled = exists().where(Client.id == Broadcast.client_id, Client.disabled_at.is_not(None))
-    waiting = update(Broadcast).where(_waits(), Broadcast.session_id == session_id)
+    mine = select(_WHOLE_ID).where(_waits(), Broadcast.session_id == session_id)
+    for broadcast_id in db.scalars(mine.where(usable, ~is_disabled)).all():
+        _resume(db, db.get_one(Broadcast, broadcast_id, populate_existing=True), now)
+
+
+def _resume(db: Db, broadcast: Broadcast, now: int) -> None:
+    due_ways.hasten(db, broadcast, after=broadcast.expires_at - 1, now=now)
+    waiting = update(Broadcast).where(Broadcast.id == broadcast.id, _IS_HELD)
     values = {"status": BroadcastStatus.SENDING, "reason": None, "waits_for": None}
-    resumed = (
-        waiting.where(usable, ~is_disabled)
-        .values(**values, updated_at=now, version=Broadcast.version + 1)
-        .returning(Broadcast.id)
-    )
-    for broadcast_id in db.scalars(resumed, execution_options=_UNSEEN).all():
-        broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
+    resumed = waiting.values(**values, updated_at=now, version=Broadcast.version + 1)
+    if db.scalar(resumed.returning(Broadcast.id), execution_options=_UNSEEN):
+        db.refresh(broadcast)
+        ways.align(db, broadcast)
         outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_RESUMED, now=now)
-        signals.announce(db, broadcast)
+        signals.announce(db, broadcast, *ways.of(db, broadcast))
 
 
 def outdated(db: Db, *, now: int) -> Sequence[Session]:
@@ -78,12 +83,20 @@ def outdated(db: Db, *, now: int) -> Sequence[Session]:
 _UNSEEN: Final = {"synchronize_session": False}
 
 
+_WHOLE_ID: Final = func.coalesce(Broadcast.parent_id, Broadcast.id)
+"""The broadcast that waits, also where one of its ways has the template."""
+
+_IS_HELD: Final = and_(
+    Broadcast.closed_at.is_(None),
+    Broadcast.status == BroadcastStatus.PAUSED,
+    Broadcast.waits_for.in_((TEMPLATE, holding.WAY)),
+)
+
+
 def _waits() -> ColumnElement[bool]:
-    return and_(
-        Broadcast.closed_at.is_(None),
-        Broadcast.status == BroadcastStatus.PAUSED,
-        Broadcast.waits_for == TEMPLATE,
-    )
+    """Return the condition for broadcasts, or ways, whose template keeps a broadcast waiting."""
+    held = select(Broadcast.id).where(_IS_HELD).correlate(None)
+    return and_(Broadcast.waits_for == TEMPLATE, _WHOLE_ID.in_(held))
 
 
 def _hold_all(db: Db, session_id: str, notice: TemplateNotice, now: int) -> None:

@@ -45,6 +45,7 @@ _ALIGN = text("""
     UPDATE broadcasts SET
         status = CASE WHEN broadcasts.status = 'completed' THEN 'completed'
                       WHEN p.status = 'completed' THEN 'sending' ELSE p.status END,
+        waits_for = CASE WHEN p.waits_for IS NOT NULL THEN broadcasts.waits_for END,
         reason = p.reason, expires_at = p.expires_at, deleted_at = p.deleted_at,
         updated_at = p.updated_at, version = broadcasts.version + 1
     FROM broadcasts AS p WHERE broadcasts.parent_id = p.id AND p.id = :id

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from service.channels.errors import RetryableError
-from service.channels.webhooks import ReceiptState
-from service.core import broadcasts, holding, opt_outs, overdue, variables
+from service.channels.webhooks import ReceiptState, TemplateNotice
+from service.core import broadcasts, holding, opt_outs, overdue, template_holds, variables
 from service.core.broadcast_requests import FallbackStep
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
@@ -433,3 +433,28 @@ def test_a_retry_by_a_session_that_cannot_carry_the_message_is_refused(world: Wo
         ask(made, "retry", [DeliveryStatus.FAILED], session_id=sms, accounts=world.accounts)
     assert "message.template" in caught.value.errors
     assert list(made.ways) == []
+
+
+def test_a_broadcast_goes_on_when_the_template_of_its_way_can_be_used_again(world: World) -> None:
+    made = chain(world, None, None)
+    made.fail()
+    made.look()
+    way = made.ways[1]
+    content = '{"template": {"name": "hello", "language": "en"}, "media": []}'
+    changed = "UPDATE broadcasts SET content = :content WHERE id = :id"
+    world.tell(changed, id=way.id, content=content)
+    with world.database.writing() as db:
+        template_holds.hold(db, way.id, "Paused.", now=now_ms())
+    assert (world.get(made.id).status, world.get(made.id).waits_for) == ("paused", "way")
+    for session_id in made.sessions[::2]:
+        with world.database.writing() as db:
+            template_holds.release(db, session_id, now=now_ms())
+    assert world.get(made.id).status == "paused"
+    notice = TemplateNotice("hello", "en", status="APPROVED")
+    with world.database.writing() as db:
+        template_holds.heed(db, made.sessions[1], notice, now=now_ms())
+    assert world.get(made.id).status == world.get(way.id).status == "sending"
+    made.leave(SENT, 1)
+    made.look()
+    assert world.get(made.id).status == "completed"
+    made.assert_true()
