@@ -47,6 +47,7 @@ def words(state: str) -> str:
         "queued": _("Waiting"),
         "sending": _("Being sent"),
         "held": _("Held"),
+        "fallback": _("Going another way"),
         "uncertain": _("Uncertain"),
         "failed": _("Failed"),
         "cancelled": _("Cancelled"),

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints import exports
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import bars, bubbles, charts, listing, notices, progress
+from service.console import bars, bubbles, charts, fallbacks, listing, notices, progress
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
@@ -117,10 +117,12 @@ def delivery(delivery_id: str) -> str:
         shown = progress.of(db, [entry.broadcast])[entry.broadcast.id]
         taken = ways.taken(db, entry.broadcast, entry.delivery)
         history = histories.read(db, entry, taken)
+        went = fallbacks.taken(db, taken)
     return render_template(
         listing.template("delivery"),
         delivery=entry.delivery,
         history=history,
+        ways=went,
         message_ids=parts.taken(entry.delivery.message_ids),
         shown=shown,
         state=bars.words(entry.delivery.status),
@@ -224,6 +226,7 @@ def _facts(db: Db, broadcast: Broadcast) -> dict[str, Any]:
         "failed": shown.retriable(DeliveryStatus.FAILED),
         "uncertain": shown.retriable(DeliveryStatus.UNCERTAIN),
         "reasons": reasons.grouped(db, broadcast),
+        "ways": fallbacks.done(db, reports.shown_ways(db, broadcast)),
         "rate": rate,
         "estimate": estimates.make(db, broadcast, rate, now=now) if shown.is_open else None,
         "chart": charts.of_timeline(timelines.points(broadcast, buckets, now=now)),

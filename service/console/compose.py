@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from service.blueprints.attachments import keep
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import bubbles, formats, forms, notices, orders, progress, templates
+from service.console import bubbles, fallbacks, formats, forms, notices, orders, progress, templates
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import (
@@ -82,7 +82,7 @@ def test() -> Response:
     values = forms.document("values", {})
     document["to"] = [{"to": number, "variables": values}] if values else number
     document["send_type"] = str(SendType.INDIVIDUAL)
-    for name in ("send_at", "audience", "sample"):
+    for name in ("send_at", "audience", "sample", "fallback"):
         document.pop(name, None)
     broadcast = _accept(orders.order(document))
     notices.give(_("The test message is being sent."))
@@ -126,6 +126,7 @@ def _review(db: Db, asked: BroadcastRequest) -> str:
         content=bubbles.of_content(broadcast.content),
         broadcast=broadcast,
         session=preview.plan.session,
+        names=fallbacks.names(db, [step.session_id for step in preview.fallback]),
         countries=formats.countries(preview.countries),
         fields=_fields(),
         key=secrets.token_hex(16),
@@ -161,6 +162,7 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
         earlier=[*progress.of(db, earlier).values()],
         statuses=[*DeliveryStatus],
         sessions=accounts,
+        steps=fallbacks.NUMBERS,
         regions=formats.regions(),
         home=visitor().caller.numbering.default_region,
         **templates.picker(db, given),
@@ -185,6 +187,7 @@ def _like(broadcast: Broadcast) -> MultiDict[str, str]:
     given["default_region"] = Numbering.restore(broadcast.numbering).default_region
     if template := message.get("template"):
         given.update(templates.fields(template))
+    given.update(fallbacks.fields(broadcast.fallback))
     given.setlist("attachment", message.get("attachments") or [])
     for name, value in (message.get("location") or {}).items():
         given[f"location.{name}"] = str(value)

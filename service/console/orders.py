@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints import broadcasts
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import formats, forms, templates
+from service.console import fallbacks, formats, forms, templates
 from service.console.access import visitor
 from service.console.language import gettext as _
 from service.core import previews
@@ -38,8 +38,9 @@ def document() -> dict[str, Any]:
         "send_at": _send_at(),
         "session_id": forms.text("session_id"),
         "sample": forms.number("sample", int),
+        "fallback": fallbacks.steps(),
     }
-    return {name: value for name, value in written.items() if value not in (None, "", False)}
+    return {name: value for name, value in written.items() if value not in (None, "", False, [])}
 
 
 def order(document: dict[str, Any], key: str = "") -> BroadcastRequest:

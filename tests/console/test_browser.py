@@ -43,6 +43,7 @@ class Console(NamedTuple):
     settings: Settings
     token: str
     broadcast_id: str
+    by_ways_id: str
 
     def link(self) -> str:
         app = create_app(self.settings)
@@ -69,7 +70,16 @@ def console(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         server.ask("POST", "/contact", token, {"name": "Ada Obi", "phones": [ORDINARY[0]]})
         order = {"send_type": "individual", "message": {"text": "The clinic moves on Monday."}}
         made = server.ask("POST", "/broadcast", token, {**order, "to": [*ORDINARY, UNREACHABLE]})
-        yield Console(server.address, client_id, settings, token, made[1]["data"]["_id"])
+        broadcast_id = made[1]["data"]["_id"]
+        deaf = {"name": "Deaf", "channel": "sandbox", "settings": {"unreachable": True}}
+        first, then = (
+            server.ask("POST", "/session", token, fields)[1]["data"]["_id"]
+            for fields in (deaf, {"name": "Other way", "channel": "sandbox"})
+        )
+        fallback = [{"session_id": then, "after": "failed"}]
+        by_ways = {**order, "session_id": first, "fallback": fallback, "to": ORDINARY[:3]}
+        ways = server.ask("POST", "/broadcast", token, by_ways)[1]["data"]["_id"]
+        yield Console(server.address, client_id, settings, token, broadcast_id, ways)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +126,8 @@ def screens(console: Console) -> list[str]:
         f"/broadcasts?q={UNREACHABLE}",
         f"/broadcasts/{console.broadcast_id}",
         f"/deliveries/{console.broadcast_id[:18]}000001",
+        f"/broadcasts/{console.by_ways_id}",
+        f"/deliveries/{console.by_ways_id[:18]}000001",
         "/compose",
         "/contacts",
         "/contacts/new",

@@ -51,3 +51,34 @@ def test_a_hidden_field_that_is_damaged_is_refused(acme: Tenant, damaged: str) -
     tested = visitor.post("/compose/test", test_number="12025550110", values=damaged, **message)
     assert tested.location.endswith("/console/")
     assert acme.get("/broadcast").json["data"] == []
+
+
+def test_who_is_not_reached_goes_another_way(acme: Tenant) -> None:
+    first = acme.make("/session", name="main", channel="sandbox")["_id"]
+    prices = {"currency": "EUR", "countries": {"*": 0.05}}
+    then = acme.make("/session", name="by SMS", channel="sandbox", prices=prices)["_id"]
+    visitor = ConsoleUser(acme)
+    form = {
+        "audience": "numbers",
+        "to": "12025550110",
+        "text": "Hello",
+        "session_id": first,
+        "fallback.0.session_id": then,
+        "fallback.0.minutes": "120",
+        "fallback.0.text": "Hello by SMS",
+    }
+    review = visitor.post("/compose", **form).text
+    assert "Who has no receipt after 120 minutes, or is not reached, gets it from by SMS." in review
+    assert "It costs at most €0.05." in review
+    refused = visitor.post("/compose", **{**form, "fallback.0.session_id": first})
+    assert refused.status_code == 422
+    assert "each is tried once" in refused.text
+    visitor.post("/compose/send", **form, key="k")
+    [made] = acme.get("/broadcast").json["data"]
+    step = {"session_id": then, "after": "undelivered", "minutes": 120}
+    assert made["fallback"] == [{**step, "message": {"text": "Hello by SMS"}}]
+    again = visitor.get(f"/compose?like={made['_id']}").text
+    assert "Hello by SMS</textarea>" in again
+    shown = visitor.get(f"/broadcasts/{made['_id']}").text
+    assert "Other ways" in shown
+    assert "by SMS" in shown
