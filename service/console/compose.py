@@ -13,7 +13,17 @@ from werkzeug.datastructures import MultiDict
 from service.blueprints.attachments import keep
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import bubbles, fallbacks, formats, forms, notices, orders, progress, templates
+from service.console import (
+    bubbles,
+    fallbacks,
+    formats,
+    forms,
+    hours,
+    notices,
+    orders,
+    progress,
+    templates,
+)
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import (
@@ -82,7 +92,7 @@ def test() -> Response:
     values = forms.document("values", {})
     document["to"] = [{"to": number, "variables": values}] if values else number
     document["send_type"] = str(SendType.INDIVIDUAL)
-    for name in ("send_at", "audience", "sample", "fallback"):
+    for name in ("send_at", "audience", "sample", "fallback", "window"):
         document.pop(name, None)
     broadcast = _accept(orders.order(document))
     notices.give(_("The test message is being sent."))
@@ -166,6 +176,7 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
         regions=formats.regions(),
         home=visitor().caller.numbering.default_region,
         **templates.picker(db, given),
+        window={**given, "window.days": given.getlist("window.days")},
         longest=crier().settings.max_text_chars,
         most_files=crier().settings.max_attachments,
     )
@@ -184,6 +195,8 @@ def _like(broadcast: Broadcast) -> MultiDict[str, str]:
     given: MultiDict[str, str] = MultiDict({"text": message.get("text") or ""})
     if broadcast.personalisation:
         given["personalise"] = "yes"
+    for name, value in hours.filled(broadcast.window).items():
+        given.setlist(name, value if isinstance(value, list) else [value])
     given["default_region"] = Numbering.restore(broadcast.numbering).default_region
     if template := message.get("template"):
         given.update(templates.fields(template))

@@ -12,6 +12,7 @@ import phonenumbers
 from babel import dates, numbers
 from markupsafe import Markup, escape
 
+from service.console import hours
 from service.console.bars import words
 from service.console.language import choose, gettext, language, locale, zone
 from service.console.language import gettext as _
@@ -68,6 +69,11 @@ def moment(milliseconds: int | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         show_moment(milliseconds), full, shown
     )
+
+
+def date(day: dt.date) -> str:
+    """Return a day as the viewer writes it."""
+    return str(dates.format_date(day, "medium", locale=locale()))
 
 
 def clock(milliseconds: int) -> str:
@@ -135,6 +141,8 @@ FILTERS: dict[str, Any] = {
     "ago": ago,
     "duration": duration,
     "phone": phone,
+    "hours": hours.words,
+    "date": date,
 }
 """What templates may write behind a bar."""
 
@@ -154,6 +162,8 @@ FUNCTIONS: dict[str, Any] = {
     "ngettext": said_of,
     "language": language,
     "state_words": words,
+    "weekdays": hours.weekdays,
+    "zones": hours.zones,
 }
 
 

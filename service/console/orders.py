@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints import broadcasts
 from service.blueprints.context import crier
 from service.blueprints.requests import request
-from service.console import fallbacks, formats, forms, templates
+from service.console import fallbacks, formats, forms, hours, templates
 from service.console.access import visitor
 from service.console.language import gettext as _
 from service.core import previews
@@ -39,6 +39,7 @@ def document() -> dict[str, Any]:
         "session_id": forms.text("session_id"),
         "sample": forms.number("sample", int),
         "fallback": fallbacks.steps(),
+        "window": hours.given(),
     }
     return {name: value for name, value in written.items() if value not in (None, "", False, [])}
 

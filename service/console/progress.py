@@ -12,8 +12,16 @@ from service.console import bars, bubbles
 from service.console.bars import Part
 from service.console.language import gettext as _
 from service.core import openings, reports
+from service.core.deliveries import gates
 from service.database import now_ms
-from service.models import Broadcast, BroadcastStatus, DeliveryStatus, Session, SessionStatus
+from service.models import (
+    FOREVER,
+    Broadcast,
+    BroadcastStatus,
+    DeliveryStatus,
+    Session,
+    SessionStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +105,14 @@ def of(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, Progress]:
     """Return how broadcasts fare, by id; their sessions take one look together."""
     wanted = {each.session_id for each in broadcasts if each.session_id}
     sessions = {row.id: row for row in db.scalars(select(Session).where(Session.id.in_(wanted)))}
-    return {each.id: _progress(each, sessions.get(each.session_id or "")) for each in broadcasts}
+    return {
+        each.id: _progress(db, each, sessions.get(each.session_id or "")) for each in broadcasts
+    }
 
 
-def _progress(broadcast: Broadcast, session: Session | None) -> Progress:
+def _progress(db: Db, broadcast: Broadcast, session: Session | None) -> Progress:
     counts = reports.counts(broadcast)
-    held, until = _hold(broadcast, session)
+    held, until = _hold(db, broadcast, session)
     return Progress(
         broadcast,
         _title(broadcast),
@@ -114,22 +124,28 @@ def _progress(broadcast: Broadcast, session: Session | None) -> Progress:
     )
 
 
-def _hold(broadcast: Broadcast, session: Session | None) -> tuple[str, int | None]:
+def _hold(db: Db, broadcast: Broadcast, session: Session | None) -> tuple[str, int | None]:
     is_sending = broadcast.status == BroadcastStatus.SENDING and broadcast.closed_at is None
     if not is_sending or session is None:
         return "", None
     if session.status == SessionStatus.READY:
-        return _closed(broadcast, session)
+        return _closed(db, broadcast, session)
     return session.reason or _("Its session cannot send at the moment."), session.throttled_until
 
 
-def _closed(broadcast: Broadcast, session: Session) -> tuple[str, int | None]:
-    """Return why a broadcast waits for its windows, and until when; empty if they are open."""
+def _closed(db: Db, broadcast: Broadcast, session: Session) -> tuple[str, int | None]:
+    """Return why a broadcast waits for its windows or its limit, and until when; empty: neither."""
     now = now_ms()
     opens_at = openings.opening(broadcast, session, now)
-    if opens_at == now:
+    if opens_at != now:
+        return _("It is outside of the hours in which it may be sent."), opens_at
+    wait = gates.wait(db, broadcast, session, now=now)
+    if wait is None:
         return "", None
-    return _("It is outside of the hours in which it may be sent."), opens_at
+    until = None if wait.until == FOREVER else wait.until
+    if wait.limit is None:
+        return _("It is outside of these hours where its recipients are."), until
+    return _("Its session has reached its daily limit."), until
 
 
 def _title(broadcast: Broadcast) -> str:

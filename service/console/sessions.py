@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints.context import address, crier
 from service.blueprints.requests import request
 from service.channels.registry import NotInstalledError, UnknownChannelError
-from service.console import forms, listing, notices
+from service.console import forms, hours, listing, notices
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import opt_outs, sessions
@@ -201,9 +201,21 @@ def _given(channel: str) -> dict[str, Any]:
     return {
         "name": forms.text("name"),
         "rate": forms.number("rate", float),
+        "jitter": _jitter(),
+        "daily_limit": forms.number("daily_limit", int),
+        "limit_group": forms.text("limit_group") or None,
+        "window": hours.given(),
         "default": bool(forms.text("default")),
         "settings": settings,
     }
+
+
+def _jitter() -> dict[str, Any] | None:
+    """Return the pauses between messages; an empty shortest one is none at all."""
+    given = {name: forms.number(f"jitter.{name}", float) for name in ("from", "to")}
+    if given == {"from": None, "to": None}:
+        return None
+    return {"from": given["from"] or 0.0, "to": given["to"] or given["from"] or 0.0}
 
 
 def _value(name: str, field: fields.Field[Any]) -> Any:
@@ -215,6 +227,8 @@ def _form(
     channel: str, session: Session | None, given: dict[str, str], faults: dict[str, Any]
 ) -> str:
     known = session.settings if session else {}
+    is_sent = bool(given.get("csrf"))
+    chosen = request.form.getlist("window.days")
     return render_template(
         "console/session_form.html",
         channel=channel,
@@ -223,7 +237,12 @@ def _form(
         fields=_asked(channel, known) if channel else [],
         given=given,
         faults=faults,
+        window={**given, "window.days": chosen} if is_sent else hours.filled(_window(session)),
     )
+
+
+def _window(session: Session | None) -> dict[str, Any] | None:
+    return session.window if session else None
 
 
 def _asked(channel: str, known: dict[str, Any]) -> list[dict[str, Any]]:

@@ -117,6 +117,7 @@ def _common() -> dict[str, Any]:
         "languages": language.LANGUAGES,
         "here": request.endpoint or "",
         "zone_name": formats.zone_name(),
+        "home_zone": str(language.zone()),
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session as Db
@@ -15,6 +16,7 @@ from service.core import (
     frozen,
     heads,
     intake,
+    outbox,
     owned,
     personalisation,
     recipients,
@@ -24,17 +26,19 @@ from service.core import (
 )
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
-from service.core.deliveries import events, invalid
+from service.core.deliveries import events, gates, invalid
+from service.core.deliveries.transitions import storable
 from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
 from service.core.recipient_lists import Recipients
-from service.errors import ConflictError, InvalidError, StaleVersionError
+from service.errors import ConflictError, InvalidError, ServiceError, StaleVersionError
 from service.models import (
     COUNTED,
     Broadcast,
     BroadcastAttachment,
     BroadcastStatus,
     Delivery,
+    EventType,
     OnInvalid,
     RecipientChunk,
     TimelineBucket,
@@ -56,6 +60,9 @@ _RECIPIENTS = (
     *("send_type", "to", "to_truncated", "audience"),
     *("numbering", "countries", "total"),
 )
+
+_MOST_SAID: Final = 4
+"""Reasons that are told of a broadcast that could not start."""
 
 _BEGUN = text("""
     SELECT COUNT(*) AS begun, COALESCE(SUM(CASE status WHEN 'sending' THEN 1 END), 0) AS sending
@@ -157,6 +164,8 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
         setattr(broadcast, name, getattr(made, name))
     if not keeps:
         _freeze_anew(db, broadcast, plan.people, accounts.settings.fanout_chunk)
+    else:
+        gates.look_again(db, Broadcast.id == broadcast.id, now=now)
     if BroadcastStatus.SCHEDULED in {broadcast.status, made.status}:
         broadcast.status, broadcast.reason = made.status, None
     broadcast.revision += 1
@@ -179,6 +188,36 @@ def _count(db: Db, broadcast: Broadcast, made: Broadcast, size: int, now: int) -
 def _size(broadcast: Broadcast) -> int:
     """Return the bytes of the messages of a broadcast."""
     return fallbacks.size(broadcast.message, broadcast.fallback)
+
+
+def begin(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> bool:
+    """Start a broadcast to groups whose time has come; return whether it is sent now.
+
+    It goes to those who are members now. If they cannot get it, it pauses, and `reason` says why.
+    """
+    former = db.get_one(Broadcast, broadcast_id, populate_existing=True)
+    order = merge(former, {}, most=accounts.settings.max_recipients, within=None, now=now)
+    try:
+        with db.begin_nested():
+            replace(db, former, order, {}, accounts=accounts, now=now)
+    except ConflictError:
+        return False  # Another process has started it, or its client has just changed it.
+    except ServiceError as error:
+        _pause(db, broadcast_id, error, now)
+        return False
+    return True
+
+
+def _pause(db: Db, broadcast_id: str, error: ServiceError, now: int) -> None:
+    broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
+    said = [error.message, *map(str, chain.from_iterable(error.errors.values()))]
+    broadcast.status = BroadcastStatus.PAUSED
+    broadcast.reason = storable(
+        f"Not started: {' '.join(said[:_MOST_SAID])} Correct it, send this broadcast once more with"
+        " PUT to read its groups again, then resume it."
+    )
+    db.flush()
+    outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_PAUSED, now=now)
 
 
 def _locked(db: Db, broadcast_id: str) -> Broadcast:

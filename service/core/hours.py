@@ -7,7 +7,7 @@ milliseconds.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,9 @@ from service.core.moments import UNIX_EPOCH
 from service.models import FOREVER
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+RECIPIENT: Final = "recipient"
+"""The zone of a window that stands for the zones of each recipient."""
 
 _DAY: Final = 86_400_000
 _HORIZON: Final = 16
@@ -88,16 +91,29 @@ class Window:
                 yield _milliseconds(shown.replace(fold=fold))
 
 
-def read(window: Mapping[str, Any]) -> Window:
-    """Return a window from its JSON, which has been validated."""
+def read(window: Mapping[str, Any], zone: str = "") -> Window:
+    """Return a window from its JSON, which has been validated; in `zone` instead of its own."""
     days = frozenset(map(DAYS.index, window.get("days") or DAYS))
-    zone = ZoneInfo(window["zone"])
-    return Window(_minutes(window["from"]), _minutes(window["to"]), days, zone)
+    begins, ends = _minutes(window["from"]), _minutes(window["to"])
+    return Window(begins, ends, days, ZoneInfo(zone or window["zone"]))
 
 
-def read_all(*windows: Mapping[str, Any] | None) -> list[Window]:
-    """Return those windows that there are."""
-    return [read(window) for window in windows if window]
+def is_recipients(window: Mapping[str, Any] | None) -> bool:
+    """Return whether a window is in the zones of each recipient."""
+    return window is not None and window["zone"] == RECIPIENT
+
+
+def read_all(*windows: Mapping[str, Any] | None, zones: Collection[str] = ()) -> list[Window]:
+    """Return those windows that there are.
+
+    One in the zone of the recipient is there once for each of their `zones`.
+    """
+    return [
+        read(window, zone)
+        for window in windows
+        if window
+        for zone in (zones if is_recipients(window) else ("",))
+    ]
 
 
 def opening(windows: Sequence[Window], now: int) -> int | None:

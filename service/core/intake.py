@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -14,19 +14,21 @@ from sqlalchemy.orm import undefer
 from service import ids
 from service.channels.base import Driver
 from service.core import (
+    daily_limits,
     fallbacks,
     faults,
     fingerprints,
     frozen,
-    hours,
     moments,
     numbers,
     openings,
     reach,
+    schedules,
     sessions,
     signals,
     usages,
     uses,
+    zones,
 )
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
@@ -35,6 +37,7 @@ from service.core.fallbacks import StepPlan
 from service.core.fittings import Fitting
 from service.core.personalisation import PersonalisedParts
 from service.core.recipient_lists import Recipients
+from service.core.schedules import Crowd
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError
 from service.models import (
@@ -101,9 +104,9 @@ def prepare(
     )
     if not order.confirms_countries:
         faults.noted(wrong, reach.refuse_lost_zeros, order.people)
-    opens_at = faults.noted(wrong, _opening, order, session, now)
-    expires_at = opens_at and faults.noted(
-        wrong, _expiry, order, now, opens_at, settings.expire_after
+    opening = people and faults.noted(wrong, _opening, order, session, people, now)
+    expires_at = opening and faults.noted(
+        wrong, _expiry, order, now, opening, settings.expire_after
     )
     fitted = fitting.finish(db, people, wrong)
     if wrong or not (expires_at and fitted):
@@ -187,22 +190,49 @@ def _start(order: BroadcastRequest, now: int) -> int:
     return max(now, order.send_at or now)
 
 
-def _opening(order: BroadcastRequest, session: Session, now: int) -> int:
-    """Return when sending may begin by the windows; raises InvalidError if never."""
-    windows = hours.read_all(order.window, session.window)
-    opens_at = hours.opening(windows, _start(order, now))
-    if opens_at is None:
-        raise InvalidError(errors={"window": [openings.NEVER]})
-    return opens_at
+class _Opening(NamedTuple):
+    """When sending may begin by the windows, and when it may for those who wait longest.
+
+    These wait for their hours, and for the daily limit.
+    """
+
+    first: int
+    last: int
 
 
-def _expiry(order: BroadcastRequest, now: int, opens_at: int, expire_after: float) -> int:
+def _opening(order: BroadcastRequest, session: Session, people: Recipients, now: int) -> _Opening:
+    """Return when sending may begin; raises InvalidError if that is never for somebody."""
+    crowds = schedules.crowds((order.window, session.window), people.unique)
+    spans = [(crowd.span(_start(order, now)), crowd) for crowd in crowds]
+    if shut_out := [crowd for span, crowd in spans if span is None]:
+        raise InvalidError(errors={"window": [_never(shut_out, people)]})
+    opens_at = [span.opens_at for span, _ in spans if span]
+    limit = daily_limits.of(session)
+    days = (len(people.unique) - 1) // limit.most if limit else 0
+    return _Opening(min(opens_at), max(opens_at) + days * daily_limits.DAY)
+
+
+def _never(shut_out: Sequence[Crowd], people: Recipients) -> str:
+    """Say for whom the windows are never open at the same time."""
+    names = shut_out[0].zones
+    if not names:
+        return openings.NEVER
+    who = next(each for each in people.unique if zones.of(each) == names)
+    count = round(sum(crowd.count for crowd in shut_out))
+    return (
+        "Must be open at the same time in all time zones in which a recipient may be. For"
+        f" {count:,} recipients, such as {who}, it never is: {names[0]} to {names[-1]}. Open it for"
+        " longer, or send to them in a broadcast of their own."
+    )
+
+
+def _expiry(order: BroadcastRequest, now: int, opening: _Opening, expire_after: float) -> int:
     if order.expires_at is None:
-        return opens_at + milliseconds(expire_after)
+        return opening.last + milliseconds(expire_after)
     if order.expires_at <= _start(order, now):
         raise InvalidError(errors={"expires_at": ["Must be later than `send_at` and than now."]})
-    if order.expires_at <= opens_at:
-        reason = f"Must be later than the window opens, {moments.show(opens_at)}."
+    if order.expires_at <= opening.first:
+        reason = f"Must be later than the window opens, {moments.show(opening.first)}."
         raise InvalidError(errors={"expires_at": [reason]})
     return order.expires_at
 

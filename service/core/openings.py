@@ -17,8 +17,11 @@ _MOST = 1_000
 
 
 def span(window: Mapping[str, Any] | None, now: int) -> Span:
-    """Return the first time from `now` in which a window is open; always, without a window."""
-    return hours.read(window).span(now) if window else ALWAYS
+    """Return the first time from `now` in which a window is open; always, without a window.
+
+    So does one in the zone of each recipient: `core.deliveries.gates` reads it.
+    """
+    return hours.read(window).span(now) if window and not hours.is_recipients(window) else ALWAYS
 
 
 def move_on(db: Db, *, now: int) -> None:

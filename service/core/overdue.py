@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session as Db
 
 _START = text("""
     UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
-    WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now RETURNING id
+    WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now
+        AND send_type <> 'group' RETURNING id
+""")
+_GROUPS = text("""
+    SELECT id FROM broadcasts
+    WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now AND send_type = 'group'
+    ORDER BY id
 """)
 _ENDING = text("""
     SELECT id, status FROM broadcasts AS b
@@ -35,8 +41,13 @@ _STUCK = text("""
 
 
 def start(db: Db, *, now: int) -> Sequence[str]:
-    """Start the broadcasts whose time has come; return their ids."""
+    """Start the broadcasts to numbers whose time has come; return their ids."""
     return db.scalars(_START, {"now": now}).all()
+
+
+def to_groups(db: Db, *, now: int) -> Sequence[str]:
+    """List the broadcasts to groups whose time has come: `edits.begin` starts each."""
+    return db.scalars(_GROUPS, {"now": now}).all()
 
 
 def ending(db: Db, *, now: int) -> Sequence[Row[str, str]]:

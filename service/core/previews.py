@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.content import Part
 from service.channels.registry import Channels
-from service.core import costs, estimates, intake, numbers, service_windows
+from service.core import costs, daily_limits, estimates, intake, numbers, schedules, service_windows
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.costs import Cost
@@ -20,6 +20,7 @@ from service.core.deliveries.obstacles import unreachable
 from service.core.estimates import Estimate
 from service.core.fallbacks import StepPlan
 from service.core.intake import Plan
+from service.core.schedules import Crowd
 from service.errors import InvalidError
 from service.models import COUNTED, ClientOptOut, OptOut
 
@@ -111,6 +112,7 @@ def make(
     sizes = [size for _, size in _sizes(plan, places)] if costs.counts_segments(plan.driver) else []
     fallback = [_way(db, plan, step, accounts.channels) for step in plan.steps]
     prices = plan.session.prices
+    crowds = _crowds(db, plan, [people[place] for place in places], now)
     return Preview(
         plan=plan,
         entries=order.people.count,
@@ -120,8 +122,8 @@ def make(
         opted_out=[each for each in people if each in opted_out],
         countries=numbers.countries([people[place] for place in places]),
         segments=Segments(sum(sizes), max(sizes)) if sizes else None,
-        begins_at=estimates.beginning(plan.broadcast, plan.session, now),
-        estimate=estimates.make(db, plan.broadcast, 0.0, now=now),
+        begins_at=estimates.beginning(plan.broadcast, plan.session, crowds, now),
+        estimate=estimates.make(db, plan.broadcast, 0.0, crowds=crowds, now=now),
         messages=[*_messages(plan, places[:SHOWN])],
         cost=_cost(prices, _sizes(plan, places)) if prices else None,
         window=_window(db, plan, [people[place] for place in places], now),
@@ -150,6 +152,13 @@ def _way(db: Db, plan: Plan, step: StepPlan, channels: Channels) -> WayPreview:
         [*_messages(mine, places[:SHOWN])],
         _cost(prices, _sizes(mine, places)) if prices else None,
     )
+
+
+def _crowds(db: Db, plan: Plan, people: Sequence[str], now: int) -> list[Crowd]:
+    """Return the recipients by when they may be written to."""
+    limit = daily_limits.of(plan.session)
+    counted = daily_limits.recipients(db, limit, now=now) if limit else ()
+    return schedules.crowds((plan.broadcast.window, plan.session.window), people, counted)
 
 
 def _window(db: Db, plan: Plan, people: Sequence[str], now: int) -> Window | None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import openings, paging, recipient_lists, ways
+from service.core.deliveries import gates
 from service.core.reasons import REFUSED
 from service.database import now_ms
 from service.models import (
@@ -123,12 +124,17 @@ def _held(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, str | None]:
     wanted = {each.session_id for each in waiting}
     found = db.scalars(select(Session).where(Session.id.in_(wanted))) if waiting else ()
     sessions, now = {session.id: session for session in found}, now_ms()
-    return {each.id: _obstacle(each, sessions.get(each.session_id or ""), now) for each in waiting}
+    return {
+        each.id: _obstacle(db, each, sessions.get(each.session_id or ""), now) for each in waiting
+    }
 
 
-def _obstacle(broadcast: Broadcast, session: Session | None, now: int) -> str | None:
-    reason = session.reason if session else None
-    return reason or openings.wait(broadcast, session, now)
+def _obstacle(db: Db, broadcast: Broadcast, session: Session | None, now: int) -> str | None:
+    if session is None:
+        return openings.wait(broadcast, None, now)
+    reason = session.reason or openings.wait(broadcast, session, now)
+    wait = None if reason else gates.wait(db, broadcast, session, now=now)
+    return str(wait) if wait else reason
 
 
 def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]:

@@ -16,12 +16,19 @@ from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.channels.settings import servers
 from service.core import faults, holding, keys, openings, owned, paging, tokens, uses
+from service.core.deliveries import gates
 from service.core.vault import Vault
 from service.database import now_ms
 from service.errors import ConflictError, InUseError, InvalidError, UnknownSessionError
-from service.models import FOREVER, Session, UploadedMedia
+from service.models import FOREVER, Broadcast, Session, UploadedMedia
 
-_OPTIONS = ("name", "rate", "concurrency", "max_attempts", "on_uncertain", "prices", "window")
+_OPTIONS = (
+    *("name", "rate", "jitter", "daily_limit", "limit_group", "concurrency", "max_attempts"),
+    *("on_uncertain", "prices", "window"),
+)
+_PACE = ("rate", "jitter")
+_GATE = ("daily_limit", "limit_group", "window")
+"""The options after whose change waiting deliveries may go earlier, or have to wait longer."""
 
 
 def create(
@@ -39,6 +46,7 @@ def create(
         **{name: fields[name] for name in _OPTIONS if name in fields},
     )
     _open_window(session, fields)
+    _check_limit(session)
     keys.seal(db, session, secret, vault)
     if fields.get("is_default") or _default(db, client_id) is None:
         _make_default(db, session)
@@ -109,8 +117,9 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
     has_new_settings = "settings" in fields and _replace_settings(
         db, session, fields["settings"] or {}, channels, vault
     )
-    if fields.get("rate", session.rate) != session.rate:
-        session.paced_until = 0  # Slots reserved at the old rate are no longer valid.
+    if _changes(session, fields, _PACE):
+        session.paced_until = 0  # Slots reserved at the old pace are no longer valid.
+    has_new_gate = _changes(session, fields, _GATE)
     # Nothing is read once the name is set: autoflush would hit a taken name with a bare error.
     _move_default(db, session, fields)
     with holding.telling(db, session_id, now=now_ms()):
@@ -118,11 +127,14 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
             if name in fields:
                 setattr(session, name, fields[name])
         _open_window(session, fields)
+        _check_limit(session)
         if has_new_settings:
             session.held_until, session.hold_reason = 0, None
         elif session.held_until == FOREVER:
             session.held_until, session.hold_reason = session.rests_until, session.rest_reason
         _flush(db, session)
+    if has_new_gate:
+        gates.look_again(db, Broadcast.session_id == session_id, now=now_ms())
     return session
 
 
@@ -150,6 +162,16 @@ def _open_window(session: Session, fields: Mapping[str, Any]) -> None:
     """Set when a session sends first by its new window."""
     if "window" in fields:
         session.opens_at, session.closes_at = openings.span(fields["window"], now_ms())
+
+
+def _changes(session: Session, fields: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return any(fields.get(name, getattr(session, name)) != getattr(session, name) for name in names)
+
+
+def _check_limit(session: Session) -> None:
+    """Raise InvalidError for a group that shares no limit."""
+    if session.limit_group is not None and session.daily_limit is None:
+        raise InvalidError(errors={"limit_group": ["Needs a `daily_limit`, which it shares."]})
 
 
 def _default(db: Db, client_id: str) -> Session | None:

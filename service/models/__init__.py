@@ -29,6 +29,7 @@ from service.models.dispatchers import Dispatcher
 from service.models.due_ways import DueWay
 from service.models.groups import Group, GroupMember
 from service.models.identities import Identity
+from service.models.limit_groups import CountedRecipient, LimitGroup
 from service.models.links import SessionLink
 from service.models.opt_outs import ClientOptOut, OptOut, OptOutSource
 from service.models.receipts import WaitingReceipt
@@ -61,6 +62,7 @@ __all__ = [
     "Client",
     "ClientOptOut",
     "Contact",
+    "CountedRecipient",
     "Delivery",
     "DeliveryEvent",
     "DeliveryStatus",
@@ -72,6 +74,7 @@ __all__ = [
     "Group",
     "GroupMember",
     "Identity",
+    "LimitGroup",
     "OnInvalid",
     "OnUncertain",
     "OptOut",

@@ -40,6 +40,9 @@ class Session(Object, Base):
     to which the rate is used (GCRA's theoretical arrival time).
     The session is held until `held_until`, because of `hold_reason`; a past time does not hold it.
     While it is blocked, `rests_until` and `rest_reason` are the hold that follows the block.
+    `jitter` has the seconds to wait between two messages, chosen at random: `from` and `to`.
+    `daily_limit` is to how many people the session may send in any 24 hours, together with the
+    other sessions of its `limit_group`; None: no limit, or a group of its own.
     `prices` has a `currency` and the price of a message in some `countries`, only for previews.
     `window` has the days and hours at which it sends. Claims read `opens_at` and `closes_at`, its
     open interval or the next one, which the sweep updates.
@@ -67,6 +70,9 @@ class Session(Object, Base):
     sealed_by: Mapped[str | None]
     rate: Mapped[float | None]
     concurrency: Mapped[int | None]
+    jitter: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
+    daily_limit: Mapped[int | None]
+    limit_group: Mapped[str | None]
     max_attempts: Mapped[int | None]
     prices: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     on_uncertain: Mapped[str] = mapped_column(default=OnUncertain.HOLD)

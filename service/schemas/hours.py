@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from service.core.hours import DAYS
+from service.core.hours import DAYS, RECIPIENT
 from service.schemas.base import Matches, StrictSchema
 
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
@@ -16,16 +16,15 @@ _END = f"{_TIME}|24:00"
 
 
 class _Zone(fields.String):
-    """The name of a time zone, such as `Africa/Lagos`."""
+    """The name of a time zone, such as `Africa/Lagos`, or `recipient`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         name = super()._deserialize(value, attr, data, **kwargs)
-        if name == "recipient":
+        if name != RECIPIENT and name not in _zones():
             raise ValidationError(
-                "The zones of recipients are not supported. Name one zone, such as Africa/Lagos."
+                "Must be an IANA time zone, such as Africa/Lagos, or recipient for the zone of each"
+                " recipient."
             )
-        if name not in _zones():
-            raise ValidationError("Must be an IANA time zone, such as Africa/Lagos.")
         return name
 
 
@@ -65,7 +64,10 @@ class SendingWindowSchema(StrictSchema):
     )
     zone = _Zone(
         required=True,
-        metadata={"description": "An IANA time zone", "example": "Africa/Lagos"},
+        metadata={
+            "description": "An IANA time zone, or `recipient` for those of each recipient",
+            "example": "Africa/Lagos",
+        },
     )
 
     @validates_schema

@@ -36,6 +36,13 @@ class PointSchema(Schema):
     uncertain = fields.Integer(required=True)
 
 
+class DayCountSchema(Schema):
+    """The recipients of one day, by the clock of the window; without a window, by UTC."""
+
+    date = fields.Date(required=True)
+    recipients = fields.Integer(required=True, attribute="number")
+
+
 class EstimateSchema(Schema):
     """When a broadcast will have ended, at the rate of the last minute."""
 
@@ -49,6 +56,11 @@ class EstimateSchema(Schema):
         metadata={"description": "Deliveries that will not have been sent by `expires_at`"},
     )
     reason = fields.String(required=True, allow_none=True)
+    days = fields.List(
+        fields.Nested(DayCountSchema),
+        required=True,
+        metadata={"description": "When its session has a daily limit; else empty"},
+    )
 
 
 class BroadcastCostSchema(Schema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from phonenumbers import SUPPORTED_REGIONS
 
 from service.core import vault
@@ -32,6 +32,33 @@ _FASTEST = 10_000
 _MOST_ATTEMPTS = 100
 _MOST_UNDER_WAY = 10_000
 _DEAREST = 1_000
+_LONGEST_JITTER = 3_600
+_MOST_PEOPLE = 1_000_000
+
+
+class JitterSchema(StrictSchema):
+    """The seconds from a message of a session to the next, chosen at random between two."""
+
+    least = fields.Float(
+        required=True,
+        data_key="from",
+        attribute="from",
+        validate=validate.Range(min=0, max=_LONGEST_JITTER),
+        metadata={"example": 5},
+    )
+    most = fields.Float(
+        required=True,
+        data_key="to",
+        attribute="to",
+        validate=validate.Range(min=0, max=_LONGEST_JITTER, min_inclusive=False),
+        metadata={"example": 15},
+    )
+
+    @validates_schema
+    def is_in_order(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a longest time that is shorter than the shortest one."""
+        if data["to"] < data["from"]:
+            raise ValidationError("Must not be less than `from`.", "to")
 
 
 class PricesSchema(StrictSchema):
@@ -65,6 +92,23 @@ class _SessionFields(CredentialsSchema):
         allow_none=True,
         validate=validate.Range(min=_SLOWEST, max=_FASTEST),
         metadata={"description": "Most provider messages per second; null: no limit"},
+    )
+    jitter = fields.Nested(
+        JitterSchema,
+        allow_none=True,
+        metadata={"description": "Seconds to wait between two messages, at random; null: none"},
+    )
+    daily_limit = fields.Integer(
+        strict=True,
+        allow_none=True,
+        validate=validate.Range(min=1, max=_MOST_PEOPLE),
+        metadata={"description": "Most different people in any 24 hours; null: no limit"},
+    )
+    limit_group = Name(
+        allow_none=True,
+        metadata={
+            "description": "Sessions with the same word here share their daily limit; null: none"
+        },
     )
     concurrency = fields.Integer(
         strict=True,
@@ -138,6 +182,9 @@ class SessionSchema(Schema):
         metadata={"description": "Names of the stored secrets; their values are never returned"},
     )
     rate = fields.Float(required=True, allow_none=True)
+    jitter = fields.Nested(JitterSchema, required=True, allow_none=True)
+    daily_limit = fields.Integer(required=True, allow_none=True)
+    limit_group = fields.String(required=True, allow_none=True)
     concurrency = fields.Integer(required=True, allow_none=True)
     max_attempts = fields.Integer(required=True, allow_none=True)
     on_uncertain = fields.String(required=True, metadata={"enum": list(OnUncertain)})

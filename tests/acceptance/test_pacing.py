@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_two_processes_keep_one_rate_and_send_nothing_before_its_slot(
     clock = time.time() - time.monotonic()
     for request in provider.messages:
         assert (request.at + clock) * SECOND > slots[request.json["to"]] - 5_000
+    assert Counter(each.recipient for each in provider.taken) == dict.fromkeys(people, 1)
+
+
+def test_messages_of_a_session_with_jitter_wait_at_random(
+    make_app: Callable[..., Application], provider: Provider, works: list[Work]
+) -> None:
+    sending, other = Sending(make_app(**QUICK), provider), make_app(**QUICK)
+    people = numbers(12)
+    with sending.running(), dispatching(other):
+        session = sending.session(jitter={"from": 0.1, "to": 0.3})
+        sending.await_completed(sending.broadcast(people, session))
+    moments = sorted(work.moment for work in works)
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert min(gaps) >= SECOND // 10
+    assert max(gaps) > min(gaps) + SECOND // 50
     assert Counter(each.recipient for each in provider.taken) == dict.fromkeys(people, 1)
 
 

@@ -52,7 +52,7 @@ def test_a_dry_run_says_all_that_a_broadcast_would_do_and_stores_nothing(acme: T
     assert (seen["opted_out"], seen["countries"]) == ([EVE], {"NG": 2, "GB": 1})
     assert seen["cost"] == {"amount": "0.2032", "currency": "EUR", "unpriced": 0}
     assert seen["begins_at"] == seen["send_at"] == "2998-01-01T00:00:00.000Z"
-    assert seen["estimate"]["ends_at"] == "2998-01-01T00:00:02.000Z"
+    assert seen["estimate"]["ends_at"] == "2998-01-01T00:00:01.500Z"
     assert acme.get("/broadcast").json["data"] == []
 
 

@@ -37,7 +37,7 @@ def test_a_dry_run_begins_when_the_window_opens(acme: Tenant) -> None:
 @pytest.mark.parametrize(
     ("wrong", "field", "reason"),
     [
-        ({"zone": "recipient"}, "zone", "The zones of recipients are not supported."),
+        ({"zone": "Recipient"}, "zone", "or recipient for the zone of each recipient."),
         ({"zone": "../etc/passwd"}, "zone", "Must be an IANA time zone"),
         ({"zone": "+01:00"}, "zone", "Must be an IANA time zone"),
         ({"from": "24:00"}, "from", "Must be a time such as 08:00."),

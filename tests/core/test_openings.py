@@ -110,7 +110,7 @@ def test_an_estimate_leaves_out_what_is_closed(world: World) -> None:
         (16, 9 * DAY, Estimate(start + DAY + 12 * HOUR)),
         (30, DAY + 10 * HOUR, Estimate(start + DAY + 10 * HOUR, expiring=16)),
         (30, 21 * HOUR, Estimate(start + 21 * HOUR, expiring=18)),
-        (6_000, 900 * DAY, Estimate(None, reason=estimates.TOO_SHORT)),
+        (30_000, 9_000 * DAY, Estimate(None, reason=estimates.TOO_SHORT)),
     ):
         order: dict[str, Any] = {
             "window": hours(8, 20),

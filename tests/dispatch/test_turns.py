@@ -10,7 +10,7 @@ from service.dispatch.turns import Turns
 
 def actives(client: str, sessions: int, broadcasts: int) -> list[Active]:
     return [
-        Active(f"{client}{session}{number:03}", 1, 0, f"{client}{session}", 1, None, 0, client)
+        Active(f"{client}{session}{number:03}", 1, 0, f"{client}{session}", 1, 0, client)
         for session in range(sessions)
         for number in range(broadcasts)
     ]

@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from service import ids
 from service.channels.drivers import sandbox
 from service.channels.webhooks import TemplateNotice
-from service.core import approved
+from service.core import approved, clients
+from service.core.limits import Limit
 from service.models import DeliveryStatus
 from service.schemas import pages
 from tests.blueprints.test_attachments import as_url
@@ -61,6 +62,9 @@ WRONG = {"access_token": "crier_wrong", "session_id": "0" * 24}
 VALUES: dict[str, Any] = {
     "__v": 99,
     "action": "nothing.happened",
+    "daily_limit": 7,
+    "jitter": {"from": 0.5, "to": 1},
+    "limit_group": "portfolio",
     "object_id": "0" * 24,
     "token_id": "0" * 24,
     "since": "2999-01-01T00:00:00Z",
@@ -349,6 +353,8 @@ def test_every_field_changes_the_outcome_or_is_refused(
     acme: Tenant, spec: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "DEFAULT_SIZE", 1)  # so that few objects are several pages
+    with acme.crier.database.writing() as db:
+        clients.limit(db, "Acme", {Limit.SESSIONS: 1_000})
     session = acme.make("/session", name="main", channel="sandbox")["_id"]
     store = sandbox.Store.at(acme.crier.settings.sandbox_store)
     for number in range(2):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import CursorResult, RowMapping, bindparam, text
 from sqlalchemy.orm import Session as Db
 
+from service.core import daily_limits
 from service.core.deliveries import events, opted_out, tallies
 from service.core.deliveries.progress import PROCESS_DIED, VOID
 from service.database import is_postgres, rowcount
@@ -109,7 +110,6 @@ class Active(NamedTuple):
     expires_at: int
     session_id: str
     session_version: int
-    rate: float | None
     revision: int
     client_id: str
     channel: str = ""
@@ -124,13 +124,11 @@ _ABLE = f"""
                 WHERE status = 'sending' AND closed_at IS NULL AND session_id > open_session.id)
         FROM open_session WHERE open_session.id IS NOT NULL),
     able AS (
-        SELECT s.id, s.client_id, s.version, s.rate, s.channel,
+        SELECT s.id, s.client_id, s.version, s.channel,
             count(*) OVER (PARTITION BY s.client_id) AS siblings
         FROM open_session JOIN sessions AS s ON s.id = open_session.id AND {_SESSION_MAY_GO})
 """  # noqa: S608 - the condition is ours
-_COLUMNS = (
-    "b.id, b.parts, b.expires_at, s.id, s.version, s.rate, b.revision, s.client_id, s.channel"
-)
+_COLUMNS = "b.id, b.parts, b.expires_at, s.id, s.version, b.revision, s.client_id, s.channel"
 # Not EXISTS: without statistics, Postgres would join it with all queued deliveries.
 _IS_DUE = """(SELECT d.id FROM deliveries AS d
     WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now LIMIT 1) IS NOT NULL"""
@@ -214,6 +212,7 @@ def release(db: Db, claim_id: str, claimed_at: int, *, now: int) -> int:
     opted_out.queueing(db)
     values = {"claim_id": claim_id, "claimed_at": claimed_at, "now": now}
     released = db.scalars(_RELEASE, values).all()
+    daily_limits.give_back(db, [(each, claimed_at) for each in released])
     opted_out.suppress_some(db, released, now=now)
     return len(released)
 

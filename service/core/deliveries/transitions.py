@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session as Db
 
+from service.core import daily_limits
 from service.core.deliveries import events, opted_out, tallies
 from service.core.deliveries.events import Event
 from service.database import is_postgres, rowcount
@@ -104,8 +105,12 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
         moved = [_record_alike(db, claim_id, alike) for alike in _by_end(outcomes)]
     ended = (each.id for each in outcomes if each.status is not DeliveryStatus.QUEUED)
     closed = tallies.move(db, tallies.add_up(moved), touched=ended, now=now)
-    queued = [outcome.id for outcome in outcomes if outcome.status is DeliveryStatus.QUEUED]
-    return closed + opted_out.suppress_some(db, queued, now=now)
+    queued = [each for each in outcomes if each.status is DeliveryStatus.QUEUED]
+    if not queued:
+        return closed
+    unsent = [each for each in queued if not (each.tried or each.message_ids)]
+    daily_limits.give_back(db, [(each.id, each.claimed_at) for each in unsent])
+    return closed + opted_out.suppress_some(db, [each.id for each in queued], now=now)
 
 
 def _unfinished(outcomes: Iterable[Outcome]) -> Iterable[Event]:

@@ -18,9 +18,10 @@ from sqlalchemy.orm import Session as Db
 from service.channels.registry import LINKED
 from service.config import Settings
 from service.core import dispatchers, holding, service_windows
-from service.core.deliveries import claims
+from service.core.deliveries import claims, gates
 from service.core.deliveries.claims import Active, Assigned, Claimed
 from service.core.dispatchers import LostClaimError
+from service.core.paces import Pace
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.sending import pacing, shares
 from service.dispatch.sending.lanes import Work
@@ -73,7 +74,7 @@ class Claimer:
         self._seen: list[Active] = []
         self._seen_at = self._recalled_at = -math.inf
         self._claimed_at = 0
-        self._paced: dict[tuple[str, float | None], int] = {}
+        self._paced: dict[tuple[str, int], int] = {}
         self._doubtful: list[tuple[str, int]] = []
         self.draining = False
         self.assigned: Callable[[], list[str]] | None = None
@@ -90,15 +91,15 @@ class Claimer:
                 self._seen = []
             return self._settings.poll_interval
         began = time.perf_counter()
-        works, asked = self._claim(claimable)
+        works, taken, asked = self._claim(claimable)
         seconds = time.perf_counter() - began
         meters.claimed(len(works), seconds)
         self._queue.note_claim(seconds)
         self._queue.add(works)
-        if len(works) < max(asked, 1) or self._turns.cursors:
+        if taken < max(asked, 1) or self._turns.cursors:
             # A broadcast ran out of deliveries, or others wait for their turn: query again.
             self._seen = []
-        return 0.0 if works else self._settings.poll_interval
+        return 0.0 if taken else self._settings.poll_interval
 
     def look_again(self) -> None:
         """Query the active broadcasts again before the next claim, because something is new."""
@@ -155,8 +156,8 @@ class Claimer:
         return active
 
     def _may_claim(self, active: Active) -> bool:
-        """Return whether a session can send here, and has slots in its rate and little claimed."""
-        spoken_for = self._paced.get((active.session_id, active.rate), 0)
+        """Return whether a session can send here, and has slots in its pace and little claimed."""
+        spoken_for = self._paced.get((active.session_id, active.session_version), 0)
         return (
             spoken_for <= time.time_ns() // 1000
             and self._context.holds.allow(active.session_id, active.broadcast_id)
@@ -183,10 +184,10 @@ class Claimer:
                 holding.hold_broadcast(db, active.broadcast_id, reason, now=now_ms())
         return None
 
-    def _claim(self, claimable: dict[str, Claimable]) -> tuple[list[Work], int]:
-        """Claim an even share of each broadcast, within the rate of its session.
+    def _claim(self, claimable: dict[str, Claimable]) -> tuple[list[Work], int, int]:
+        """Claim an even share of each broadcast, within the pace of its session.
 
-        Return the claimed deliveries, and how many were requested.
+        Return the claimed deliveries, how many were found, and how many were requested.
         """
         claim_id = self._context.lease.id
         actives = [each.active for each in claimable.values()]
@@ -198,22 +199,21 @@ class Claimer:
         try:
             with self._database.writing() as db:
                 dispatchers.hold(db, claim_id)
-                paced = {each.session_id: each.rate for each in actives if each.rate}
-                slots = SlotsTaken(pacing.offers(db, paced, now=time.time_ns() // 1000))
+                slots = SlotsTaken(pacing.offers(db, _paces(claimable), now=time.time_ns() // 1000))
                 limited = slots.limit(actives, even)
                 claimed = claims.take(db, claim_id, limited, now=now, revisions=revisions)
-                forms = _forms(db, claimed, claimable, now)
-                works = [_work(claim_id, each, forms, claimable, slots) for each in claimed]
+                works = _works(db, claim_id, claimed, claimable, slots, now)
                 pacing.reserve(db, slots.spoken_for())
         except LostClaimError:
             self._on_lost()
-            return [], 0
+            return [], 0, 0
         except Exception:
             self._doubtful.append((claim_id, now))
             raise
+        versions = {each.session_id: each.session_version for each in actives}
         looks = slots.next_looks()
-        self._paced |= {(each, paced[each]): moment for each, moment in looks.items()}
-        return works, sum(limited.values())
+        self._paced |= {(each, versions[each]): moment for each, moment in looks.items()}
+        return works, len(claimed), sum(limited.values())
 
     def _clear_doubts(self) -> None:
         """Release deliveries claimed by a commit whose answer was lost: no thread here has them.
@@ -233,6 +233,33 @@ class Claimer:
                 log.warning("a claim was committed although its answer was lost", deliveries=count)
 
 
+def _paces(claimable: Mapping[str, Claimable]) -> dict[str, Pace]:
+    """Return the paces of the sessions that have one."""
+    broadcasts = (each.broadcast for each in claimable.values())
+    return {each.session_id: each.pace for each in broadcasts if each.pace}
+
+
+def _works(  # noqa: PLR0913, PLR0917 - a claim and all that belongs to it
+    db: Db,
+    claim_id: str,
+    claimed: Sequence[Claimed],
+    claimable: dict[str, Claimable],
+    slots: SlotsTaken,
+    now: int,
+) -> list[Work]:
+    """Return the claimed deliveries with what is needed to send them. Some are put back."""
+    found = {broadcast_id: each.broadcast.gate for broadcast_id, each in claimable.items()}
+    shut = {broadcast_id: gate for broadcast_id, gate in found.items() if gate}
+    until: dict[str, int] = {}
+    if shut:
+        until = gates.let_pass(db, claim_id, claimed, shut, now=now)
+        claimed = [each for each in claimed if each.broadcast_id not in shut or each.id in until]
+    forms = _forms(db, claimed, claimable, now)
+    return [
+        _work(claim_id, each, forms, claimable, slots, until.get(each.id, 0)) for each in claimed
+    ]
+
+
 def _forms(
     db: Db, claimed: Sequence[Claimed], claimable: dict[str, Claimable], now: int
 ) -> dict[str, PreparedBroadcast]:
@@ -247,15 +274,16 @@ def _forms(
     return forms
 
 
-def _work(
+def _work(  # noqa: PLR0913, PLR0917 - as above
     claim_id: str,
     delivery: Claimed,
     forms: Mapping[str, PreparedBroadcast],
     claimable: dict[str, Claimable],
     slots: SlotsTaken,
+    until: int,
 ) -> Work:
     active, broadcast, _ = claimable[delivery.broadcast_id]
     moment, interval = slots.take(active)
     if forms:
         broadcast = forms.get(delivery.id, broadcast)
-    return Work(delivery, broadcast, claim_id, moment, interval)
+    return Work(delivery, broadcast, claim_id, moment, interval, until)

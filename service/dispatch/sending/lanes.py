@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from service.core.deliveries.claims import Claimed
+from service.database import now_ms
 from service.dispatch.sending import pacing
 from service.dispatch.sending.limits import Client, Limit
 from service.dispatch.sending.prepared import PreparedBroadcast
@@ -23,7 +24,8 @@ class Work:
     """A claimed delivery with everything needed to send it.
 
     `moment` is its slot under the session's rate, in microseconds of Unix time; 0: at once.
-    `interval` separates its parts, in microseconds. `began_at` is a monotonic time.
+    `interval` separates its parts, in microseconds. `until` is when it may no longer begin, in
+    milliseconds; 0: it may at any time. `began_at` is a monotonic time.
     """
 
     delivery: Claimed
@@ -31,7 +33,12 @@ class Work:
     claim_id: str
     moment: int = 0
     interval: int = 0
+    until: int = 0
     began_at: float = 0.0
+
+    def is_over(self) -> bool:
+        """Return whether it may no longer begin."""
+        return bool(self.until) and now_ms() >= self.until
 
     def is_late(self, now: int) -> bool:
         """Return whether its slot has passed: sending late deliveries would cause a burst."""

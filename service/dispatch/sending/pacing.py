@@ -1,18 +1,20 @@
-"""Rate limiting: one rate per session, shared by all processes.
+"""Rate limiting: one pace per session, shared by all processes.
 
-It is the generic cell rate algorithm (GCRA). The session's row stores the time up to which its rate
-is used. The claiming transaction moves that time. A claim reserves evenly spaced slots in the near
-future, and the sender waits for the slot of each delivery.
+It is the generic cell rate algorithm (GCRA). The session's row stores the time up to which its pace
+is used. The claiming transaction moves that time. A claim reserves slots in the near future, evenly
+spaced or with the session's jitter, and the sender waits for the slot of each delivery.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from random import SystemRandom
+from typing import Final, NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Db
 
+from service.core.paces import Pace
 from service.models import Session
 
 HORIZON = 1_000_000
@@ -22,55 +24,70 @@ WORTHWHILE = HORIZON // 4
 """The smallest reservation, in microseconds: each claim costs a transaction."""
 
 MARGIN = 0.965
-"""Fraction of the rate that is used, so that no second at the provider exceeds the rate."""
+"""Fraction of the rate that is used, so that no second at the provider exceeds the rate.
+
+Below one message a second, it is a fraction of that second only: see `offer`.
+"""
 
 LATE = round(1_000_000 * (1 / MARGIN - 1))
 """Microseconds after its slot in which a message may be sent. The margin compensates for them."""
 
-LEAST_RATE = 0.001
-"""The lowest rate per second: about four messages an hour."""
+_CHANCE: Final = SystemRandom()
 
 
 class Slots(NamedTuple):
-    """Evenly spaced times to send at, in microseconds of Unix time."""
+    """Times to send at, in microseconds of Unix time.
+
+    `interval` separates one from the next, and up to `spread` more, at random.
+    """
 
     first: int
     interval: int
     free: int
+    spread: int = 0
 
-    def moment(self, number: int) -> int:
-        """Return the time of a slot, counted from 0."""
-        return self.first + number * self.interval
+    def draw(self) -> int:
+        """Return the time from one slot to the next."""
+        return self.interval + (_CHANCE.randrange(self.spread + 1) if self.spread else 0)
 
 
-def offer(paced_until: int, rate: float, now: int) -> Slots:
-    """Return the free slots within the horizon; `rate` is per second, `now` in microseconds."""
-    interval = math.ceil(1_000_000 / (max(rate, LEAST_RATE) * MARGIN))
+def offer(paced_until: int, pace: Pace, now: int) -> Slots:
+    """Return the free slots within the horizon; `now` is in microseconds."""
+    interval, longest = _interval(pace.least), _interval(pace.most)
     first = max(paced_until, now)
     room = now + HORIZON - first
-    return Slots(first, interval, -(-room // interval) if room >= WORTHWHILE else 0)
+    free = -(-2 * room // (interval + longest)) if room >= WORTHWHILE else 0
+    return Slots(first, interval, free, longest - interval)
+
+
+def _interval(seconds: float) -> int:
+    """Return the microseconds between two slots.
+
+    As many messages as fit in a second, or one if there are fewer, may be late together.
+    """
+    return math.ceil(1_000_000 * seconds + LATE * min(seconds, 1.0))
 
 
 def next_look(spoken_for: int) -> int:
-    """Return when enough slots are free again for a rate that is used up to `spoken_for`."""
+    """Return when enough slots are free again for a pace that is used up to `spoken_for`."""
     return spoken_for - HORIZON + WORTHWHILE
 
 
-def offers(db: Db, rates: dict[str, float], *, now: int) -> dict[str, Slots]:
+def offers(db: Db, paces: dict[str, Pace], *, now: int) -> dict[str, Slots]:
     """Return the free slots of each session, and lock their rows until the transaction ends."""
-    if not rates:
+    if not paces:
         return {}
     rows = (
         select(Session.id, Session.paced_until)
-        .where(Session.id.in_(rates))
+        .where(Session.id.in_(paces))
         .order_by(Session.id)
         .with_for_update()
     )
-    return {row.id: offer(row.paced_until, rates[row.id], now) for row in db.execute(rows)}
+    return {row.id: offer(row.paced_until, paces[row.id], now) for row in db.execute(rows)}
 
 
 def reserve(db: Db, spoken_for: dict[str, int]) -> None:
-    """Store up to when the rate of each session is used, in microseconds of Unix time."""
+    """Store up to when the pace of each session is used, in microseconds of Unix time."""
     for session_id, until in spoken_for.items():
         reserved = update(Session).where(Session.id == session_id)
         # Keep `updated_at`: pacing is not a change that the client made.

@@ -12,9 +12,12 @@ from service.channels.base import Driver
 from service.channels.content import Content
 from service.channels.errors import BlockedError
 from service.config import Settings
-from service.core import service_windows, variables
+from service.core import paces, service_windows, variables
 from service.core.accounts import Accounts
+from service.core.deliveries import gates
 from service.core.deliveries.claims import Claimed
+from service.core.deliveries.gates import Gate
+from service.core.paces import Pace
 from service.core.personalisation import PersonalisedParts
 from service.database import Database
 from service.dispatch.sending.retry import Policy
@@ -34,7 +37,8 @@ class PreparedBroadcast:
 
     `concurrency` limits the messages that its session may have under way; None: only the room
     limits them. `worded` is set if a part differs between recipients. `inside` is the alternative
-    for recipients inside the service window, if there is one.
+    for recipients inside the service window, if there is one. `gate` is set if some deliveries may
+    have to wait while others go. `pace` is that of the session, if it has one.
     """
 
     broadcast_id: str
@@ -46,6 +50,8 @@ class PreparedBroadcast:
     worded: PersonalisedParts | None = None
     inside: PreparedBroadcast | None = None
     client_id: str = ""
+    gate: Gate | None = None
+    pace: Pace | None = None
 
     def part(self, number: int, delivery: Claimed) -> Any:
         """Return a part rendered for one recipient."""
@@ -109,6 +115,8 @@ class PreparedBroadcasts:
             concurrency=session.concurrency or driver.concurrency,
             worded=worded if worded.is_personal else None,
             client_id=broadcast.client_id,
+            gate=gates.of(broadcast, session),
+            pace=paces.of(session),
         )
 
     def _driver(self, session: Session) -> Driver:

@@ -187,6 +187,7 @@ class Sender:
             and context.lease.holds(work.claim_id)
             and context.holds.allow(broadcast.session_id, broadcast.broadcast_id)
             and not context.revoked.has(work)
+            and not work.is_over()
         )
 
     def _hand_in(self, ended: list[Talk]) -> None:

@@ -30,12 +30,12 @@ def divide(
 
 
 class SlotsTaken:
-    """The slots of a claim's rate-limited sessions, and how many of them are taken."""
+    """The slots of a claim's paced sessions, and up to when they are taken."""
 
     def __init__(self, offers: Mapping[str, pacing.Slots]) -> None:
         self._offers = offers
         self._promised = dict.fromkeys(offers, 0)
-        self._taken = dict.fromkeys(offers, 0)
+        self._next = {session_id: slots.first for session_id, slots in offers.items()}
         self._is_short: set[str] = set()
 
     def limit(self, actives: Sequence[Active], shares: Mapping[str, int]) -> dict[str, int]:
@@ -49,24 +49,23 @@ class SlotsTaken:
         """Take one slot per part of a delivery; return the first slot and the interval."""
         if active.session_id not in self._offers:
             return 0, 0
-        slots = self._offers[active.session_id]
-        moment = slots.moment(self._taken[active.session_id])
-        self._taken[active.session_id] += active.parts
-        return moment, slots.interval
+        moment, interval = self._next[active.session_id], self._offers[active.session_id].draw()
+        self._next[active.session_id] += active.parts * interval
+        return moment, interval
 
     def spoken_for(self) -> dict[str, int]:
-        """Return up to when each session's rate is used, for sessions that used it."""
+        """Return up to when each session's pace is used, for sessions that used it."""
         return {
-            session_id: self._offers[session_id].moment(taken)
-            for session_id, taken in self._taken.items()
-            if taken
+            session_id: until
+            for session_id, until in self._next.items()
+            if until > self._offers[session_id].first
         }
 
     def next_looks(self) -> dict[str, int]:
         """Return when to query each session again that gave all its slots."""
         return {
-            session_id: pacing.next_look(slots.moment(self._taken[session_id]))
-            for session_id, slots in self._offers.items()
+            session_id: pacing.next_look(until)
+            for session_id, until in self._next.items()
             if session_id not in self._is_short
         }
 

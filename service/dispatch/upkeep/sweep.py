@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import RowMapping
 
 from service.config import Settings
-from service.core import dispatchers, openings, overdue, samples, signals
+from service.core import dispatchers, edits, openings, overdue, samples, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
@@ -57,10 +57,20 @@ class Sweep:
         """Start scheduled broadcasts that are due."""
         with self.database.writing() as db:
             started = overdue.start(db, now=now_ms())
+        started = [*started, *self._start_groups()]
         for broadcast_id in started:
             log.info("broadcast sending", broadcast_id=broadcast_id)
         if started:
             self.on_ready()
+
+    def _start_groups(self) -> Iterator[str]:
+        """Start the due broadcasts to groups, each in a transaction: it may have many members."""
+        with self.database.reading() as db:
+            due = overdue.to_groups(db, now=now_ms())
+        for broadcast_id in due:
+            with self.database.writing_much() as db:
+                if edits.begin(db, broadcast_id, accounts=self.accounts, now=now_ms()):
+                    yield broadcast_id
 
     def _move_windows(self) -> None:
         """Set when windows that have closed open again."""

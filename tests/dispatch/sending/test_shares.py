@@ -13,7 +13,7 @@ SECOND = 1_000_000
 
 
 def active(broadcast_id: str, session_id: str = "s", parts: int = 1, client: str = "m") -> Active:
-    return Active(broadcast_id, parts, 0, session_id, 1, None, 0, client)
+    return Active(broadcast_id, parts, 0, session_id, 1, 0, client)
 
 
 ONE, TWO, THREE = active("a"), active("b"), active("c")

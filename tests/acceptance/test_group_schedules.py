@@ -1,0 +1,107 @@
+"""Broadcasts to groups with a time: they go to those who are members then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from service.app import Application
+from service.parts import Crier
+from tests.conftest import Tenant
+from tests.waiting import until
+
+ADA, GRACE, JOAN = "2348031234567", "2348031234568", "2348031234569"
+TOMORROW, SOON = "2998-01-01T00:00:00Z", "2998-01-02T00:00:00Z"
+
+
+def contact(acme: Tenant, phone: str, **fields: Any) -> str:
+    made = acme.make("/contact", name=f"Person {phone[-1]}", phones=[phone], **fields)
+    return str(made["_id"])
+
+
+def scheduled(acme: Tenant, group_id: str, **message: Any) -> str:
+    acme.make("/session", name="main", channel="sandbox")
+    order = {"send_type": "group", "to": group_id, "message": {"text": "Hello"}, **message}
+    made = acme.make("/broadcast", **order, send_at=TOMORROW, expires_at=SOON)
+    assert made["status"] == "scheduled"
+    return f"/broadcast/{made['_id']}"
+
+
+def let_time_come(crier: Crier, path: str) -> None:
+    """Let the moment at which a broadcast starts be now."""
+    with crier.database.writing() as db:
+        moment = text("UPDATE broadcasts SET send_at = 1 WHERE id = :id")
+        db.execute(moment, {"id": path.rpartition("/")[2]})
+    crier.dispatcher.start()
+
+
+@pytest.fixture
+def crier(app: Application) -> Crier:
+    parts: Crier = app.extensions["crier"]
+    return parts
+
+
+def show(acme: Tenant, path: str) -> dict[str, Any]:
+    data: dict[str, Any] = acme.get(path).json["data"]
+    return data
+
+
+def test_a_broadcast_with_a_time_goes_to_the_members_of_that_time(
+    acme: Tenant, crier: Crier
+) -> None:
+    first, second = contact(acme, ADA), contact(acme, GRACE)
+    group = acme.make("/group", name="parents", contacts=[first])
+    path = scheduled(acme, group["_id"])
+    assert show(acme, path)["counts"]["total"] == 1
+    acme.put(f"/group/{group['_id']}", json={"contacts": [second, contact(acme, JOAN)]})
+    assert show(acme, path)["counts"]["total"] == 1
+    let_time_come(crier, path)
+    try:
+        until(lambda: show(acme, path)["status"] == "completed")
+    finally:
+        assert crier.dispatcher.stop(20)
+    made = show(acme, path)
+    assert (made["sent"], made["counts"]["total"]) == ([GRACE, JOAN], 2)
+    told = acme.get("/sandbox/message").json["data"]
+    assert [each["recipient"] for each in told] == [GRACE, JOAN]
+
+
+def test_who_matches_a_rule_by_then_gets_it_with_their_own_values(
+    acme: Tenant, crier: Crier
+) -> None:
+    contact(acme, ADA, tags=["customer"], fields={"first": "Ada"})
+    group = acme.make("/group", name="customers", rule={"tags": ["customer"]})
+    text = {"message": {"text": "Hello {{first}}"}, "personalise": True}
+    path = scheduled(acme, group["_id"], **text)
+    contact(acme, GRACE, tags=["customer"], fields={"first": "Grace"})
+    let_time_come(crier, path)
+    try:
+        until(lambda: show(acme, path)["status"] == "completed")
+    finally:
+        assert crier.dispatcher.stop(20)
+    told = acme.get("/sandbox/message").json["data"]
+    assert sorted(each["body"]["body"] for each in told) == ["Hello Ada", "Hello Grace"]
+
+
+def test_what_cannot_start_pauses_and_says_why(acme: Tenant, crier: Crier) -> None:
+    contact(acme, ADA, tags=["customer"], fields={"first": "Ada"})
+    group = acme.make("/group", name="customers", rule={"tags": ["customer"]})
+    text = {"message": {"text": "Hello {{first}}"}, "personalise": True}
+    path = scheduled(acme, group["_id"], **text)
+    nameless = contact(acme, GRACE, tags=["customer"])
+    let_time_come(crier, path)
+    try:
+        until(lambda: show(acme, path)["status"] == "paused")
+        reason = show(acme, path)["reason"]
+        assert reason.startswith("Not started: ")
+        assert "first" in reason
+        acme.put(f"/contact/{nameless}", json={"fields": {"first": "Grace"}})
+        assert acme.put(path, json={"send_type": "group"}).status_code == 200
+        assert show(acme, path)["counts"]["total"] == 2
+        assert acme.post(f"{path}/resume").status_code == 200
+        until(lambda: show(acme, path)["status"] == "completed")
+    finally:
+        assert crier.dispatcher.stop(20)
+    assert len(acme.get("/sandbox/message").json["data"]) == 2
