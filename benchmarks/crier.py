@@ -71,6 +71,7 @@ class Crier:
             "SECRET_KEY": self.settings.secret_key,
             "LOG_LEVEL": "WARNING",
             "PRIVATE_ADDRESSES": "true",
+            "LIMIT_BROADCASTS": "100000",
         }
 
     @property
