@@ -120,6 +120,7 @@ def _environment(plan: Plan, data: Path, url: str) -> dict[str, str]:
         "DATABASE_URL": url,
         "DISPATCH": plan.engine,
         "PORT": free_port(),
+        "LIMIT_BROADCASTS": 100_000,
         "PRIVATE_ADDRESSES": "true",
         "WEB_CONCURRENCY": plan.workers,
         "LEASE": plan.lease,

@@ -97,7 +97,7 @@ def _with_rate(key: str, rate: Rate) -> str:
 def _spend(slot: Slot, rate: Rate, now: int, *, borrows: bool) -> tuple[Slot, Allowance | None]:
     drawn = rates.draw(rate, slot.spent_until, 1, now=now)
     if not drawn.granted:
-        return slot, _refusal(drawn.wait)
+        return slot._replace(spent_until=drawn.spent_until), _refusal(drawn.wait)
     if borrows and not slot.lent:
         wait = slot.closed_until - now
         return slot, _refusal(wait) if 0 < wait <= rate.window else None

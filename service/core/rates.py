@@ -45,7 +45,8 @@ def per_second(events: int, burst: int) -> Rate:
 def draw(rate: Rate, spent_until: int, wanted: int, *, now: int) -> DrawResult:
     """Take up to `wanted` events from a rate that is spent up to a time."""
     horizon = now + rate.window
-    # A clock that was set back, or a lowered limit, costs at most one burst.
+    # A clock that was set back, or a lowered limit, costs at most one burst: whoever keeps the
+    # result of a refusal, too, goes on from the time that the clock shows now.
     spent = min(max(spent_until, now), horizon)
     free = (horizon - spent) // rate.interval
     granted = min(wanted, free)

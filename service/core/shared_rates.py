@@ -35,7 +35,8 @@ def lend(db: Db, key: str, rate: Rate, *, now: int | None = None) -> DrawResult:
     now = db.scalars(_NOW).one() if now is None else now
     left = rates.draw(rate, spent_until, 0, now=now).left
     drawn = rates.draw(rate, spent_until, min(1 + left // _PART, LARGEST), now=now)
-    if drawn.granted:
+    # Also the end of a clock's error must be kept: see `rates.draw`.
+    if drawn.spent_until != spent_until:
         db.execute(update(SharedRate).where(mine).values(spent_until=drawn.spent_until))
     if not spent_until:
         _forget(db, now=now)

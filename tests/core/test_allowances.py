@@ -106,6 +106,24 @@ def test_a_refusal_by_the_database_is_remembered_until_something_is_allowed(
     assert len(calls) == RATE.burst + 1
 
 
+def test_a_clock_of_the_database_that_is_set_back_closes_it_for_one_interval(
+    database: Database,
+) -> None:
+    year = 365 * 86_400 * SECOND
+    with database.writing() as db:
+        assert shared_rates.lend(db, "key", RATE, now=NOW + year).granted == 1
+        assert shared_rates.lend(db, "key", RATE, now=NOW).wait == RATE.interval
+        assert shared_rates.lend(db, "key", RATE, now=NOW + RATE.interval).granted == 1
+
+
+def test_a_table_with_times_that_cannot_be_closes_it_for_one_interval(tmp_path: Path) -> None:
+    table = RateTable(tmp_path / "t")
+    allowances = Allowances(table)
+    assert allowances.take("a", RATE, now=10 * NOW).is_granted
+    assert allowances.take("a", RATE, now=NOW).wait == RATE.interval
+    assert allowances.take("a", RATE, now=NOW + RATE.interval).is_granted
+
+
 def test_keys_do_not_share_and_a_look_takes_nothing(tmp_path: Path) -> None:
     allowances = Allowances(RateTable(tmp_path / "requests"))
     for _ in range(RATE.burst):

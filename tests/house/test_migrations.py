@@ -16,8 +16,9 @@ from sqlalchemy import Connection, event, inspect, text
 
 from service import parts
 from service.config import Settings
+from service.core import usages
 from service.database import Database
-from service.models import FOREVER, Base
+from service.models import FOREVER, Base, Contact, Usage
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ScriptDirectory(str(ROOT / "migrations"))
@@ -149,6 +150,33 @@ _SESSION_WITH_TOKEN = text("""
         token_digest, paced_until, created_at, updated_at, version)
     VALUES (:id, :client, :name, 'sandbox', '{}', '', 'hold', FALSE, :digest, 0, 0, 0, 0)
 """)
+
+
+_CONTACT = text("""
+    INSERT INTO contacts (id, client_id, name, phones, emails, organisation, channel, tags,
+        created_at, updated_at, version)
+    VALUES (:id, :client_id, 'Grace Höpper', '["12025550110"]', '[]', '', NULL, '["a"]', 0, 0, 0)
+""")
+_ATTACHMENT = text("""
+    INSERT INTO attachments (id, client_id, type, mimetype, name, filename, size,
+        created_at, updated_at, version)
+    VALUES (:id, :client_id, 'txt', 'text/plain', 'A', 'a.txt', 1000, 0, 0, 0)
+""")
+
+
+def test_what_clients_have_stored_before_counts_for_their_limits(empty: Database) -> None:
+    migrate(empty, "0024_wait_for_templates")
+    with empty.writing() as db:
+        db.execute(_CLIENT, {"id": "c" * 24})
+        for number in range(2):
+            db.execute(_CONTACT, {"id": f"{number:024}", "client_id": "c" * 24})
+        db.execute(_ATTACHMENT, {"id": "a" * 24, "client_id": "c" * 24})
+    migrate(empty, "head")
+    with empty.reading() as db:
+        usage, contact = db.get_one(Usage, "c" * 24), db.get_one(Contact, f"{0:024}")
+        size = usages.size_of(vars(contact))
+    assert size == len("Grace Höpper".encode()) + len('["12025550110"]["a"]')
+    assert (usage.contacts, usage.bytes) == (2, 2 * size + 1_000)
 
 
 def shape(database: Database) -> dict[str, object]:
