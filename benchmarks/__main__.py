@@ -23,6 +23,7 @@ from benchmarks import (
     ledgers,
     limits,
     neighbours,
+    personal,
     pickup,
     pressure,
     provider,
@@ -39,6 +40,7 @@ DOCS = ROOT / "docs"
 
 _MEASURES: dict[str, Callable[..., None]] = {
     "throughput": throughput.measure,
+    "personal": personal.measure,
     "latency": latency.measure,
     "ledger": ledgers.measure,
     "neighbours": neighbours.measure,
@@ -47,7 +49,7 @@ _MEASURES: dict[str, Callable[..., None]] = {
     "pickup": pickup.measure,
     "returning": returning.measure,
 }
-_AT_FULL_SPEED = ("throughput", "pressure")
+_AT_FULL_SPEED = ("throughput", "personal", "pressure")
 """What a stub of our own would be the limit of."""
 
 

@@ -95,10 +95,17 @@ class Crier:
         with self.database.writing() as db:
             return sessions.create(db, self.client_id, fields, channels=channels, vault=vault).id
 
-    def accept(self, recipients: int, session_id: str = "", parts: int = 1) -> str:
-        """Accept a broadcast with all its rows made, held until `resume`; return its id."""
-        to = list(map(str, range(FIRST_NUMBER, FIRST_NUMBER + recipients)))
-        message: dict[str, Any] = {"text": TEXT}
+    def accept(
+        self, recipients: int, session_id: str = "", parts: int = 1, text: str = TEXT
+    ) -> str:
+        """Accept a broadcast with all its rows made, held until `resume`; return its id.
+
+        A `text` with placeholders has each recipient's `first`, `last` and `city`.
+        """
+        to: list[Any] = list(map(str, range(FIRST_NUMBER, FIRST_NUMBER + recipients)))
+        if "{{" in text:
+            to = [{"to": each, "variables": _variables(each)} for each in to]
+        message: dict[str, Any] = {"text": text}
         if parts > 1:
             message["location"] = {"lat": "6.556452", "lng": "3.277448"}
         order = BroadcastRequest(session_id, read_recipients(to), message)
@@ -204,3 +211,7 @@ def installed(
         stack.callback(crier.database.dispose)
         crier.session(provider_url, rate)
         yield crier
+
+
+def _variables(number: str) -> dict[str, str]:
+    return {"first": f"Ada {number[-4:]}", "last": f"Obi {number[-6:-4]}", "city": "Lagos"}

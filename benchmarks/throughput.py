@@ -9,6 +9,7 @@ from typing import NamedTuple
 from benchmarks import crier, curl_loop, task_queues
 from benchmarks.crier import Crier
 from benchmarks.figures import Report, median
+from benchmarks.message import TEXT
 from benchmarks.provider import Provider
 from benchmarks.rates import rate
 from benchmarks.task_queues import CELERY, DRAMATIQ
@@ -68,18 +69,20 @@ def _contenders(workspace: Workspace, provider: Provider) -> Iterator[Contender]
         plural = "process" if processes == 1 else "processes"
         for kind in crier.DATABASES:
             name = f"Crier, {kind}, {processes} {plural}"
-            yield Contender(name, _service(workspace, provider, kind, processes), processes**0.5)
+            yield Contender(name, of_service(workspace, provider, kind, processes), processes**0.5)
             if name == SERVICE:
                 yield Contender(LIMIT, partial(by_hand, workspace, provider.url()))
     yield Contender(BARE, _bare(workspace, provider), 2.0)
 
 
-def _service(
-    workspace: Workspace, provider: Provider, kind: str, processes: int
+def of_service(
+    workspace: Workspace, provider: Provider, kind: str, processes: int, text: str = TEXT
 ) -> Callable[[int], float]:
+    """Return what measures the deliveries a second of a text."""
+
     def measured(total: int) -> float:
         with crier.installed(workspace, kind, provider.url()) as service:
-            broadcast_id = service.accept(total)
+            broadcast_id = service.accept(total, text=text)
             with service.dispatching(workspace, processes):
                 service.resume(broadcast_id)
                 return rate(lambda: _sent(service, broadcast_id), total)

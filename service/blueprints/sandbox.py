@@ -37,10 +37,13 @@ def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
     if session_id:
         mine = [each for each in mine if each == session_id]
     store = crier().settings.sandbox_store
-    total, _ = sandbox.received(store, mine, 0, 0)
+    recipient = wanted["recipient"]
+    total, _ = sandbox.received(store, mine, 0, 0, recipient=recipient)
     page.check(total)
     total, messages = sandbox.received(
-        store, mine, page.offset, page.page_size, descending=page.descending
+        *(store, mine, page.offset, page.page_size),
+        recipient=recipient,
+        descending=page.descending,
     )
     return Page(messages, total, page)
 

@@ -23,6 +23,7 @@ from service.core import (
     signals,
     usages,
     uses,
+    ways,
 )
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
@@ -217,6 +218,7 @@ def _pause(db: Db, broadcast_id: str, error: ServiceError, now: int) -> None:
         " PUT to read its groups again, then resume it."
     )
     db.flush()
+    ways.align(db, broadcast)
     outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_PAUSED, now=now)
 
 

@@ -15,6 +15,9 @@ from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 from service.core import notations, numbers
 
+_NATIONAL: Final = f"{numbers.NOWHERE}; or set `default_region` to the country of your numbers"
+"""The reason that also tells how to send national numbers. It is one object for all of them."""
+
 _NEVER: Final = r"(?!)"
 
 Way = tuple[Callable[[str], str | None], Callable[[str], str]]
@@ -57,7 +60,7 @@ class Numbering:
     def way(self) -> Way:
         """Return how numbers are read; where nothing is said, that is the quick way."""
         if not (self.default_region or self.regions):
-            return numbers.normalise, numbers.reason
+            return numbers.normalise, self.reason
         return self.normalise, self.reason
 
     def normalise(self, written: str) -> str | None:
@@ -70,7 +73,8 @@ class Numbering:
         if number := self._read(written):
             return f"is a number of {numbers.region(number)}, which is not one of your `regions`"
         if not self.default_region or notations.is_international(written):
-            return numbers.reason(written)
+            reason = numbers.reason(written)
+            return _NATIONAL if reason is numbers.NOWHERE and not self.default_region else reason
         digits = notations.digits(written)
         if not digits:
             return notations.objection(written)

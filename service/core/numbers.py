@@ -24,7 +24,7 @@ _NEVER = r"(?!)"
 _NORTH_AMERICA = "1"
 _CODES = frozenset(map(str, COUNTRY_CODE_TO_REGION_CODE))
 
-_NOWHERE = f"has no known country calling code: {notations.EXAMPLE}"
+NOWHERE = f"has no known country calling code: {notations.EXAMPLE}"
 
 
 def normalise(written: str) -> str | None:
@@ -48,7 +48,7 @@ def reason(written: str) -> str:
     if not digits:
         return notations.objection(written)
     plan = _plan_of(digits)
-    return plan.objection(digits) if plan else _NOWHERE
+    return plan.objection(digits) if plan else NOWHERE
 
 
 def countries(people: Sequence[str]) -> dict[str, int]:

@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session as Db
 _START = text("""
     UPDATE broadcasts SET status = 'sending', updated_at = :now, version = version + 1
     WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now
-        AND send_type <> 'group' RETURNING id
+        AND (send_type <> 'group' OR parent_id IS NOT NULL) RETURNING id
 """)
 _GROUPS = text("""
     SELECT id FROM broadcasts
     WHERE closed_at IS NULL AND status = 'scheduled' AND send_at <= :now AND send_type = 'group'
-    ORDER BY id
+        AND parent_id IS NULL ORDER BY id
 """)
 _ENDING = text("""
     SELECT id, status FROM broadcasts AS b

@@ -119,11 +119,13 @@ class SandboxPageSchema(SortedPageSchema):
             "pattern": "^([0-9a-f]{24})?$",
         },
     )
+    recipient = _recipient("Only messages to this number, in any notation, or group")
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the requested page."""
-        return {"page": super().request(data), "session_id": data["session_id"]}
+        wanted = {"session_id": data["session_id"], "recipient": _read(data["recipient"]) or ""}
+        return {"page": super().request(data), **wanted}
 
 
 class DeliveryFilterSchema(StrictSchema):

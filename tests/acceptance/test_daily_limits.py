@@ -58,7 +58,7 @@ def test_a_broadcast_stops_at_the_daily_limit_and_goes_on_when_that_is_raised(
     session_id = world.session(daily_limit=25)
     broadcast_id = world.broadcast(people)
     until(lambda: world.statuses(broadcast_id).get("sent") == 25)
-    until(lambda: "25 people in 24 hours" in (reason(world, broadcast_id) or ""))
+    until(lambda: "daily_limit of 25 people" in (reason(world, broadcast_id) or ""))
     again = world.broadcast(arrived(world)[:3], "Again")
     world.await_status(again, "completed")
     change(world, session_id, daily_limit=None)

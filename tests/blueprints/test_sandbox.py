@@ -54,6 +54,15 @@ def test_it_can_be_paged(acme: Tenant) -> None:
     assert acme.get(f"/sandbox/message?page={10**30}").status_code == 422
 
 
+def test_it_can_be_asked_for_one_recipient(acme: Tenant) -> None:
+    mine = acme.make("/session", name="main", channel="sandbox")["_id"]
+    receive(acme, mine, "2348179803743", "2349048988056", "447911123456")
+    page = acme.get("/sandbox/message?recipient=%2B234%20904%20898%208056")
+    assert [message["recipient"] for message in page.json["data"]] == ["2349048988056"]
+    assert json.loads(page.headers["X-Pagination"])["total"] == 1
+    assert acme.get("/sandbox/message?recipient=2348179803744").json["data"] == []
+
+
 def test_it_can_be_asked_for_one_session(acme: Tenant, globex: Tenant) -> None:
     main = acme.make("/session", name="main", channel="sandbox")["_id"]
     other = acme.make("/session", name="other", channel="sandbox")["_id"]

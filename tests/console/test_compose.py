@@ -82,3 +82,47 @@ def test_who_is_not_reached_goes_another_way(acme: Tenant) -> None:
     shown = visitor.get(f"/broadcasts/{made['_id']}").text
     assert "Other ways" in shown
     assert "by SMS" in shown
+
+
+def test_hours_and_limits_are_set_in_forms_and_shown(acme: Tenant) -> None:
+    visitor = ConsoleUser(acme)
+    hours = {
+        "window.from": "08:00",
+        "window.to": "20:00",
+        "window.zone": "recipient",
+        "window.days": ["mon", "tue"],
+    }
+    limits = {"jitter.from": "2", "jitter.to": "9.5", "daily_limit": "1", "limit_group": "all"}
+    made = visitor.post("/sessions/new", channel="sandbox", name="main", **limits, **hours)
+    assert made.status_code == 303, made.text
+    [session] = acme.get("/session").json["data"]
+    assert session["window"] == {
+        "from": "08:00",
+        "to": "20:00",
+        "zone": "recipient",
+        "days": ["mon", "tue"],
+    }
+    assert session["jitter"] == {"from": 2, "to": 9.5}
+    assert (session["daily_limit"], session["limit_group"]) == (1, "all")
+    page = visitor.get(f"/sessions/{session['_id']}").text
+    assert "08:00\N{EN DASH}20:00 · Mon, Tue · by the clock of each recipient" in page
+    assert "2 to 9.5 seconds between two messages" in page
+    form = visitor.get(f"/sessions/{session['_id']}/edit").text
+    assert '<input type="checkbox" name="window.days" value="tue" checked>' in form
+    assert '<option value="recipient" selected>' in form
+    path = f"/sessions/{session['_id']}/edit"
+    wrong = visitor.post(path, name="main", **{**hours, "window.to": "08:00"}, **limits)
+    assert wrong.status_code == 422
+    assert "Must differ from" in wrong.text
+    assert visitor.post(path, name="main", **limits).status_code == 303
+    assert acme.get("/session").json["data"][0]["window"] is None
+
+    message = {"audience": "numbers", "to": "12025550110, 12025550111", "text": "Hello"}
+    review = visitor.post("/compose", **message, **{**hours, "window.days": []})
+    assert "08:00\N{EN DASH}20:00 · by the clock of each recipient" in review.text
+    assert "spreads it over 2 days" in review.text
+    visitor.post("/compose/send", **message, **hours, key="k")
+    [broadcast] = acme.get("/broadcast").json["data"]
+    assert broadcast["window"] == session["window"]
+    again = visitor.get(f"/compose?like={broadcast['_id']}").text
+    assert '<input type="time" name="window.from" value="08:00">' in again

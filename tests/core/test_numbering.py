@@ -66,7 +66,7 @@ def test_what_lies_outside_of_the_regions_is_told_so() -> None:
 
 
 def test_without_a_word_about_them_numbers_are_read_the_quick_way() -> None:
-    assert INTERNATIONAL.way() == (numbers.normalise, numbers.reason)
+    assert INTERNATIONAL.way()[0] is numbers.normalise
     assert INTERNATIONAL.merged({"default_region": "DE", "regions": None}) == GERMANY
     assert Numbering.restore(GERMANY.stored()) == GERMANY
     assert Numbering.restore(None) == INTERNATIONAL
@@ -88,3 +88,13 @@ def test_recipients_are_counted_by_country() -> None:
         "7@g.us",
     ]
     assert numbers.countries(people) == {"NG": 1, "US": 1, "CA": 1, "GB": 1, "GG": 1}
+
+
+def test_a_number_without_a_country_leads_to_the_default_region() -> None:
+    normalise, reason = Numbering().way()
+    assert normalise("08031234560") is None
+    assert reason("08031234560").endswith(
+        "; or set `default_region` to the country of your numbers"
+    )
+    assert "default_region" not in Numbering("NG").reason("+9992348179803")
+    assert reason("08031234560") is reason("08031234561")

@@ -278,24 +278,25 @@ class Store:
         return str(kept[0]) if kept else row[5]
 
 
-def received(
+def received(  # noqa: PLR0913 - a page of a list that is filtered
     path: Path,
     session_ids: Sequence[str],
     offset: int = 0,
     limit: int = 1000,
     *,
+    recipient: str = "",
     descending: bool = False,
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Return the number of messages of these sessions, and one page of them."""
+    """Return the number of messages of these sessions, to one recipient or all, and one page."""
     if not session_ids:
         return 0, []
     order = "number DESC" if descending else "number"
-    where = f"FROM messages WHERE session_id IN ({_marks(session_ids)})"
+    where = f"FROM messages WHERE session_id IN ({_marks(session_ids)}) AND ? IN ('', recipient)"
+    wanted = (*session_ids, recipient)
     with _looking(path) as connection:
-        total = connection.execute(f"SELECT count(*) {where}", tuple(session_ids)).fetchone()[0]
+        total = connection.execute(f"SELECT count(*) {where}", wanted).fetchone()[0]
         rows = connection.execute(
-            f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?",
-            (*session_ids, limit, offset),
+            f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?", (*wanted, limit, offset)
         ).fetchall()
     return total, [_message(row) for row in rows]
 

@@ -117,8 +117,7 @@ class GateReason(NamedTuple):
         on = f"it is sent from {moments.show(self.until)}."
         if self.limit is None:
             return f"Outside of its window where its recipients are: {on}"
-        people = f"{self.limit.most:,} people in 24 hours"
-        return f"Its session may write to {people} (daily_limit), and has done so: {on}"
+        return f"Its session has reached its daily_limit of {self.limit.most:,} people: {on}"
 
 
 def wait(db: Db, broadcast: Broadcast, session: Session, *, now: int) -> GateReason | None:

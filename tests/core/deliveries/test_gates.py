@@ -152,7 +152,7 @@ def test_a_report_says_that_the_limit_is_reached_and_until_when(world: World) ->
     claim(world, broadcast_id, 9, now)
     with world.database.reading() as db:
         reason = reports.held(db, db.get_one(Broadcast, broadcast_id)) or ""
-    assert reason.startswith("Its session may write to 1 people in 24 hours (daily_limit)")
+    assert reason.startswith("Its session has reached its daily_limit of 1 people: ")
     with world.database.reading() as db:
         session = db.get_one(Session, world.get(broadcast_id).session_id)
         wait = gates.wait(db, world.get(broadcast_id), session, now=now)
