@@ -97,7 +97,8 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
     Skip deliveries that this claim no longer holds: another process handles them. If an outcome
     queues a delivery, call `opted_out.queueing` first.
     """
-    events.keep(db, [*_unfinished(outcomes)], claim_id=claim_id)
+    queued = [each for each in outcomes if each.status is DeliveryStatus.QUEUED]
+    events.keep(db, [*_unfinished(queued)], claim_id=claim_id)
     if is_postgres(db):
         values = {"claim_id": claim_id, **_arrays(outcomes)}
         moved: Iterable[Any] = db.execute(_RECORD_POSTGRES, values).all()
@@ -105,7 +106,6 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
         moved = [_record_alike(db, claim_id, alike) for alike in _by_end(outcomes)]
     ended = (each.id for each in outcomes if each.status is not DeliveryStatus.QUEUED)
     closed = tallies.move(db, tallies.add_up(moved), touched=ended, now=now)
-    queued = [each for each in outcomes if each.status is DeliveryStatus.QUEUED]
     if not queued:
         return closed
     unsent = [each for each in queued if not (each.tried or each.message_ids)]
@@ -113,10 +113,10 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
     return closed + opted_out.suppress_some(db, [each.id for each in queued], now=now)
 
 
-def _unfinished(outcomes: Iterable[Outcome]) -> Iterable[Event]:
+def _unfinished(queued: Iterable[Outcome]) -> Iterable[Event]:
     """Yield the events of what is tried again: its reason is overwritten by the next attempt."""
-    for each in outcomes:
-        if each.status is DeliveryStatus.QUEUED and each.reason:
+    for each in queued:
+        if each.reason:
             kind = EventKind.RETRYING if each.tried else EventKind.HELD
             told = (each.code, each.reason, each.due_at, each.claimed_at)
             yield Event(each.id, each.at, kind, 0, *told)
