@@ -200,8 +200,8 @@ class NotMigratedError(BusyError):
     """The database schema does not match this version. The operator must run `make migrate`."""
 
 
-class FullDiskError(BusyError):
-    """The disk of the service is full. Nothing was stored. The operator must free space."""
+class DiskError(BusyError):
+    """The disk of the service is full or read-only. Nothing was stored. Its operator can help."""
 
 
 class ProviderError(ServiceError):

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response
 from service.database import OUT_OF_REACH, lacks_tables
 from service.errors import (
     BusyError,
-    FullDiskError,
+    DiskError,
     LimitError,
     NotMigratedError,
     ServiceError,
@@ -118,10 +118,10 @@ def _stale(_error: StaleDataError) -> Response:
 
 
 def _broken(error: OSError) -> Response:
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
         return _unexpected(error)
-    log.error("disk full", error=str(error))
-    return _service_error(FullDiskError())
+    log.error("the disk cannot be written", error=str(error))
+    return _service_error(DiskError())
 
 
 def _broken_off(_error: ParseException) -> Response:

@@ -179,6 +179,29 @@ def test_a_service_told_to_end_in_mid_run_loses_nothing_and_repeats_nothing(
         assert_all_sent_once(world, arrivals, broadcast_id, count)
 
 
+def test_a_dispatcher_told_to_end_between_two_parts_leaves_the_second_one_to_another(
+    world: World,
+) -> None:
+    session_id = world.session(settings={"idempotent": False}, rate=0.1)
+    message = {"text": "Hello", "location": {"lat": "6.55", "lng": "3.27"}}
+    dispatcher = Process(world.settings, "flask", "--app", "wsgi", "dispatch")
+    with running(dispatcher):
+        broadcast_id = world.broadcast(numbers(1), message=message)
+        until(world.received)
+        # Its second part has its slot ten seconds later.
+        assert dispatcher.terminate() == 0
+    (first,) = world.received()
+    (row,) = world.deliveries(broadcast_id)
+    assert (row.status, row.attempts, row.message_ids) == ("queued", 0, first["message_id"])
+    world.tell(
+        "UPDATE sessions SET rate = NULL, version = version + 1 WHERE id = :id", id=session_id
+    )
+    with dispatching(world):
+        world.await_status(broadcast_id, "completed")
+    assert [each["kind"] for each in world.received()] == ["text", "location"]
+    world.assert_counters_equal_rows([broadcast_id])
+
+
 def test_a_frozen_dispatcher_that_wakes_after_its_lease_sends_nobody_again(world: World) -> None:
     count = 3_000
     session_id = world.session(settings={"idempotent": False, "latency": 0.02})

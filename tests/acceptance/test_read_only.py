@@ -1,9 +1,11 @@
-"""The service on a Postgres that takes no writes for a while, as after a failover."""
+"""The service on a Postgres or on a data folder that takes no writes for a while."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -11,6 +13,12 @@ from sqlalchemy import NullPool, create_engine, text
 from service.app import Application
 from service.config import Settings
 from tests.conftest import Tenant
+from tests.isolated import needs_isolation
+from tests.provider import Provider
+from tests.sending import Sending
+from tests.serving import Server, running
+from tests.waiting import LIMIT
+from tests.world import numbers
 
 MakeApp = Callable[..., Application]
 BODY = {"send_type": "individual", "to": "2348179803743", "message": {"text": "Hello"}}
@@ -49,3 +57,41 @@ def test_it_is_read_and_not_written_and_works_at_once_afterwards(
         assert acme.get("/healthz").status_code == 200
     assert [acme.post("/broadcast", json=BODY).status_code for _ in range(8)] == [201] * 8
     assert acme.get("/readyz").status_code == 200
+
+
+class OnReadOnlyData(Server):
+    """gunicorn in a mount namespace in which its data folder takes no writes."""
+
+    def __init__(self, settings: Settings, **changes: str) -> None:
+        super().__init__(settings, **changes)
+        protect = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" "$0" && exec "$@"'
+        enter = ["unshare", "--mount", "sh", "-c", protect, str(settings.data_dir)]
+        self._command = [*enter, *self._command]
+
+
+def upload(server: Server, token: str) -> int:
+    """Upload a file and return the status of the answer."""
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nA\r\n--x--'
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "multipart/form-data; boundary=x",
+    }
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)) as connection:
+        connection.request("POST", "/attachment", form, headers)
+        return connection.getresponse().status
+
+
+@needs_isolation
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+def test_messages_are_sent_and_files_refused_while_the_data_folder_takes_no_writes(
+    settings: Settings, make_app: MakeApp, provider: Provider
+) -> None:
+    sending = Sending(make_app(dispatch="off", private_addresses=True), provider)
+    session = sending.session()
+    server = OnReadOnlyData(settings, PRIVATE_ADDRESSES="true")
+    with running(server):
+        broadcast_id = sending.broadcast(numbers(20), session)
+        sending.await_completed(broadcast_id)
+        assert upload(server, sending.client.token) == 503
+        assert server.terminate() == 0
+    assert Counter(each.recipient for each in provider.taken) == dict.fromkeys(numbers(20), 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.channels.base import DriverContext
-from service.channels.errors import BlockedError
+from service.channels.errors import BlockedError, RetryableError
 from service.channels.steps import post
 from tests.certificates import certificate
 from tests.channels.test_exchanges import HEADERS, MESSAGE, line_with, statuses
@@ -34,6 +34,30 @@ def test_a_certificate_that_is_not_good_blocks_the_session(
         line.answer(post(f"https://127.0.0.1:{port}/", MESSAGE, HEADERS))
 
     assert caught.value.code == "certificate"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\x16\x03\x03\x00\x7a\x02"], ids=["nothing", "half a hello"]
+)
+def test_a_handshake_that_hangs_is_over_in_time_and_may_be_tried_later(
+    context: DriverContext, said: bytes
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        line_with(context, connect_timeout=0.2) as line,
+    ):
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
+        line.exchanges.begin(post(url, MESSAGE, HEADERS), "a message")
+        assert line.exchanges.turn(0) == []
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(said)
+            while not (ended := line.exchanges.turn(1.0)):
+                pass
+
+    ((_, error),) = ended
+    assert isinstance(error, RetryableError)
+    assert (error.code, "within 0.2 seconds" in error.reason) == ("unreachable", True)
 
 
 def test_over_tls_connections_are_kept(
