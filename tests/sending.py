@@ -52,11 +52,11 @@ PICTURE = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + b"picture" * 1000
 class Sending:
     """A client of the service, its sessions on the provider, and its broadcasts."""
 
-    def __init__(self, app: Application, provider: Provider) -> None:
+    def __init__(self, app: Application, provider: Provider, name: str = "Acme") -> None:
         self.app = app
         self.crier: Crier = app.extensions["crier"]
         self.provider = provider
-        self.client = Tenant(app, "Acme")
+        self.client = Tenant(app, name)
 
     @contextmanager
     def running(self) -> Iterator[None]:

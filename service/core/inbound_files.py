@@ -40,11 +40,15 @@ def is_due(db: Db, *, now: int) -> bool:
 
 
 def claim(db: Db, *, limit: int, full: Collection[str], lease: int, now: int) -> list[DueFile]:
-    """Take the files that are due, but none of the sessions in `full`; `lease` in milliseconds."""
+    """Take the files that are due, but none of the sessions and clients in `full`.
+
+    `lease` is in milliseconds.
+    """
     due = (
         select(Reply, Session)
         .join(Session, Session.id == Reply.session_id)
-        .where(Reply.file_due_at <= now, Reply.session_id.not_in(full))
+        .where(Reply.file_due_at <= now)
+        .where(Reply.session_id.not_in(full), Reply.client_id.not_in(full))
         .order_by(Reply.file_due_at)
         .limit(limit)
         .with_for_update(of=Reply, skip_locked=True)

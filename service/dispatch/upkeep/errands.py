@@ -39,6 +39,11 @@ class Errands:
         """How many are under way with each."""
         return self._counts
 
+    @property
+    def tokens(self) -> list[Any]:
+        """The tokens of what is under way."""
+        return list(self._tokens.values())
+
     def begin(self, whom: str, token: Any, conversation: Conversation[Any]) -> None:
         """Begin a conversation; `turn` returns its end with the token."""
         self._counts[whom] += 1
@@ -59,4 +64,4 @@ class Errands:
         """Break off what is under way; return its tokens."""
         if "_conversations" in self.__dict__:
             self._conversations.close()
-        return list(self._tokens.values())
+        return self.tokens

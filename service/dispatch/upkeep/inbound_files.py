@@ -5,6 +5,7 @@ It has a loop of its own: a provider that is slow with files keeps no reply wait
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, NamedTuple, cast
@@ -29,9 +30,10 @@ from service.errors import ServiceError
 
 log = structlog.get_logger(__name__)
 
-_UNDER_WAY: Final = 16
-_OF_ONE: Final = 2
-"""Files that a process fetches at the same time: in all, and of one session."""
+_UNDER_WAY: Final = 32
+_OF_SESSION: Final = 2
+_OF_CLIENT: Final = 4
+"""Files that a process fetches at the same time: in all, of one session, and of one client."""
 
 
 class _Errand(NamedTuple):
@@ -89,11 +91,21 @@ class InboundFiles:
         with self._database.reading() as db:
             if not inbound_files.is_due(db, now=now):
                 return []
-        full = [each for each, count in self._errands.counts.items() if count >= _OF_ONE]
         with self._database.writing() as db:
             return inbound_files.claim(
-                db, limit=min(room, _OF_ONE), full=full, lease=self._lease, now=now
+                db, limit=min(room, _OF_SESSION), full=self._full(), lease=self._lease, now=now
             )
+
+    def _full(self) -> list[str]:
+        """Return the sessions and the clients that have their share under way."""
+        sessions = [errand.due.session for errand in self._errands.tokens]
+        shares = ((_OF_SESSION, "id"), (_OF_CLIENT, "client_id"))
+        return [
+            name
+            for most, key in shares
+            for name, count in Counter(getattr(each, key) for each in sessions).items()
+            if count >= most
+        ]
 
     def _begin(self, due: DueFile) -> None:
         incoming = None
