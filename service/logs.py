@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import TextIO
 
@@ -18,6 +19,16 @@ _SHARED: list[Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]
+
+
+_DETAIL = re.compile(
+    r"^DETAIL:.*?(?=^\[SQL: |^\(Background on |^The above exception |^During handling |\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+"""The values in an error of Postgres, to the next line that is not its own: they may have several.
+
+https://www.postgresql.org/docs/current/error-style-guide.html
+"""
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -63,17 +74,26 @@ def configure(settings: Settings) -> None:
 def _rendering(log_format: str) -> list[Processor]:
     """Return the last steps of an event on its way to the stream."""
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    formatted: list[Processor] = [remove, structlog.processors.format_exc_info, _without_details]
     if log_format == "console":
         # The default shows the locals of every frame: tokens and texts among them.
         plain = structlog.dev.plain_traceback
         colours = sys.stderr.isatty()
-        return [remove, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+        renderer = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)
+        return [*formatted, renderer]
     return [
-        remove,
-        structlog.processors.format_exc_info,
+        *formatted,
         _in_order,
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
+
+
+def _without_details(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Cut what Postgres says of single rows: their numbers and texts."""
+    return {
+        key: _DETAIL.sub("DETAIL: …", value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
 
 
 def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -78,6 +78,11 @@ def limit(db: Db, name: str, changes: Mapping[Limit, int | None]) -> Client:
     return client
 
 
+def is_enabled(db: Db, client_id: str) -> bool:
+    """Return whether the operator has not disabled a client."""
+    return db.scalar(select(Client.disabled_at).where(Client.id == client_id)) is None
+
+
 def disable(db: Db, name: str, *, now: int) -> int:
     """Refuse a client's tokens and pause its broadcasts; return how many were paused.
 

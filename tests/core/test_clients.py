@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from service.core import clients
+from service.core import clients, dispatchers
 from service.core.clients import DISABLED
+from service.core.deliveries import chunks, claims
 from service.database import Database, now_ms
 from service.errors import ConflictError, InvalidError, NotFoundError
-from service.models import Broadcast
+from service.models import Broadcast, BroadcastStatus
 from tests.conftest import Tenant
 
 
@@ -84,3 +86,31 @@ def test_the_token_of_a_session_is_refused_with_its_client(acme: Tenant) -> None
     with acme.crier.database.writing() as db:
         clients.disable(db, "Acme", now=now_ms())
     assert acme.get("/session").status_code == 401
+
+
+def test_nothing_of_a_disabled_client_is_claimed_whatever_its_status_says(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    made = accept(acme)
+    with acme.crier.database.writing() as db:
+        chunks.fan_out(db, made, now=now_ms())
+        clients.disable(db, "Acme", now=now_ms())
+        # As a late failure does, or a broadcast that was accepted at the same moment.
+        db.execute(update(Broadcast).values(status=BroadcastStatus.SENDING, reason=None))
+    assert claimed(acme, made) == 0
+    with acme.crier.database.writing() as db:
+        clients.enable(db, "Acme", now=now_ms())
+    assert claimed(acme, made) == 1
+
+
+def claimed(acme: Tenant, broadcast_id: str) -> int:
+    """Claim what is due, as a dispatcher would; return how many deliveries there are."""
+    now = now_ms()
+    with acme.crier.database.writing() as db:
+        found = claims.active(db, {}, turns=10, assigned=None, now=now)
+        claim_id = dispatchers.register(db, now=now)
+        revision = db.get_one(Broadcast, broadcast_id).revision
+        taken = claims.take(
+            db, claim_id, {broadcast_id: 10}, now=now, revisions={broadcast_id: revision}
+        )
+        assert len(found) == len(taken)
+        return len(taken)

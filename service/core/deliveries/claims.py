@@ -30,7 +30,10 @@ class Claimed(NamedTuple):
     variables: str | None = None
 
 
-_SESSION_MAY_GO = "s.held_until <= :now AND s.opens_at <= :now AND s.closes_at > :now"
+# A late failure may reopen a broadcast after its client was disabled, and one may be accepted just
+# while that happens: neither is sent.
+_SESSION_MAY_GO = """s.held_until <= :now AND s.opens_at <= :now AND s.closes_at > :now
+    AND (SELECT disabled_at FROM clients WHERE clients.id = s.client_id) IS NULL"""
 _BROADCAST_MAY_GO = """b.status = 'sending' AND b.closed_at IS NULL AND b.expires_at > :now
     AND b.opens_at <= :now AND b.closes_at > :now"""
 MAY_GO = f"{_BROADCAST_MAY_GO} AND {_SESSION_MAY_GO}"

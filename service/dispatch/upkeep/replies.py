@@ -10,7 +10,7 @@ from service.channels.content import Content
 from service.channels.errors import SendError
 from service.channels.steps import Conversation
 from service.config import Settings
-from service.core import links, replies
+from service.core import clients, links, replies
 from service.core.accounts import Accounts
 from service.core.replies import SettledReply
 from service.database import Database, now_ms
@@ -71,7 +71,8 @@ class Replies:
     def _confirm(self, reply: SettledReply, text: str) -> None:
         with self.database.reading() as db:
             session = db.get(Session, reply.session_id)
-        if session is not None and not session.reason:
+            may_send = session is not None and clients.is_enabled(db, session.client_id)
+        if session is not None and may_send and not session.reason:
             conversation = self._confirmation(session, reply, text)
             self._talks.add(session.client_id, reply, conversation)
 
