@@ -154,7 +154,9 @@ class Conversations:
             # A name that has no answer keeps no thread from another one.
             self._call(talk, Call(LOOKING, look_up, owner=host_of(step.url)), step)
             return
-        if step.once and not all(self._may_begin(each.token) for each in talk.members or (talk,)):
+        if step.once and not (
+            self._may_all_begin(talk) if talk.members else self._may_begin(talk.token)
+        ):
             raise NotAllowedError
         if isinstance(step, Request):
             self._exchanges.begin(step, talk)
@@ -166,6 +168,9 @@ class Conversations:
             self._gather(talk, step)
         else:
             self._call(talk, step)
+
+    def _may_all_begin(self, batch: Talk) -> bool:
+        return all(self._may_begin(each.token) for each in batch.members)
 
     def _gather(self, talk: Talk, entry: BatchEntry) -> None:
         """Let a message wait for others until the next turn, or until a batch is full."""
