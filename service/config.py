@@ -96,6 +96,7 @@ class Settings:
     limit_opt_outs: int = setting(
         1_000_000, "Opt-outs that a client adds; those by keyword are never refused"
     )
+    limit_sandbox_replies: int = setting(10_000, "Replies that a client makes up in the sandbox")
     sign_in_failures: int = setting(
         30, "Wrong tokens a minute from one address, in the API and the console"
     )

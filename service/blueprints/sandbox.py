@@ -9,11 +9,11 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.channels.drivers import sandbox
 from service.channels.webhooks import Inbound
-from service.core import numbers, replies, sessions
+from service.core import numbers, replies, sessions, usages
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.database import now_ms
-from service.errors import BusyError, InvalidError
+from service.errors import BusyError, InvalidError, LimitError
 from service.schemas.base import Shown
 from service.schemas.pages import SandboxPageSchema
 from service.schemas.sandbox import (
@@ -51,7 +51,7 @@ def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
 @blueprint.post("/sandbox/reply", "createSandboxReply")
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(SandboxReplySchema)
-@blueprint.raises(BusyError)
+@blueprint.raises(BusyError, LimitError)
 @blueprint.answers(201, SandboxRepliedSchema, "Reply created successfully!")
 def reply(body: dict[str, Any]) -> Shown:
     """Write to a session on the sandbox as one of its recipients would: an answer, or STOP.
@@ -65,6 +65,7 @@ def reply(body: dict[str, Any]) -> Shown:
             reason = f"Is on the channel {session.channel!r}: only the sandbox can be written to."
             raise InvalidError(errors={"session_id": [reason]})
         revoked = replies.receive(db, session, [message], now=now_ms())
+        usages.note(db, session.client_id, sandbox_replies=1)
     crier().dispatcher.await_end(revoked)
     return Shown(message, session_id=session.id)
 

@@ -65,4 +65,5 @@ def _words(limit: Limit) -> tuple[str, str]:
         Limit.CALLBACKS: (_("Callbacks"), ""),
         Limit.TOKENS: (_("Tokens"), _("Neither revoked nor expired")),
         Limit.OPT_OUTS: (_("Opt-outs"), _("A person who writes STOP is never refused")),
+        Limit.SANDBOX_REPLIES: (_("Sandbox replies"), _("Until they are purged")),
     }[limit]

@@ -37,6 +37,7 @@ class Limit(StrEnum):
     CALLBACKS = "callbacks"
     TOKENS = "tokens"
     OPT_OUTS = "opt_outs"
+    SANDBOX_REPLIES = "sandbox_replies"
 
 
 Own = Mapping[str, int] | None

@@ -20,6 +20,7 @@ _DO: Final = {
     Limit.CALLBACKS: ("callbacks", "Delete some"),
     Limit.TOKENS: ("valid tokens", "Revoke some"),
     Limit.OPT_OUTS: ("opt-outs", "Delete some"),
+    Limit.SANDBOX_REPLIES: ("replies in the sandbox", "Delete a session of the sandbox"),
 }
 """What a limit counts, and what makes room."""
 

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session as Db
 
+from service.channels.drivers.sandbox import Sandbox
 from service.config import Settings
 from service.core import limits, refusals
 from service.core.limits import DAY, Limit
@@ -45,6 +46,7 @@ from service.models import (
     Group,
     GroupMember,
     OptOut,
+    Reply,
     Session,
     Token,
     Usage,
@@ -230,6 +232,7 @@ def _counts(table: Any, *conditions: ColumnElement[bool]) -> Select[int]:
 
 _GROUPS: Final = select(Group.id).where(Group.client_id == _CLIENT)
 _SESSIONS: Final = select(Session.id).where(Session.client_id == _CLIENT)
+_SANDBOXES: Final = _SESSIONS.where(Session.channel == Sandbox.name)
 _OPEN: Final = and_(Broadcast.closed_at.is_(None), Broadcast.parent_id.is_(None))
 _VALID: Final = and_(
     Token.session_id.is_(None),
@@ -246,5 +249,6 @@ _COUNTED: Final[Mapping[Limit, Sequence[Select[int]]]] = {
     Limit.CALLBACKS: [_counts(Callback)],
     Limit.TOKENS: [_counts(Token).where(_VALID)],
     Limit.OPT_OUTS: [_counts(OptOut, OptOut.session_id.in_(_SESSIONS)), _counts(ClientOptOut)],
+    Limit.SANDBOX_REPLIES: [_counts(Reply, Reply.session_id.in_(_SANDBOXES))],
 }
 """Queries that count what is not added up."""

@@ -79,6 +79,12 @@ ATTACKS = [
     Attack(
         Limit.OPT_OUTS, "/opt-out", lambda number: {"recipient": str(12025552000 + number)}, 409
     ),
+    Attack(
+        Limit.SANDBOX_REPLIES,
+        "/sandbox/reply",
+        lambda number: {"recipient": str(12025552000 + number), "text": "Hi"},
+        409,
+    ),
     Attack(Limit.BURST, "/contact", contact, 429),
 ]
 
@@ -142,7 +148,7 @@ def test_exactly_the_limit_passes_from_four_processes(settings: Settings, crier:
     with running(server):
         for attack in ATTACKS:
             mine = tenant(crier.database, attack)
-            if attack.path in {"/session", "/broadcast"}:
+            if attack.path in {"/session", "/broadcast", "/sandbox/reply"}:
                 first = {"name": "first", "channel": "sandbox"}
                 assert server.ask("POST", "/session", mine.token, first)[0] == 201
             began = time.monotonic()
