@@ -25,9 +25,10 @@ def upgrade() -> None:
     ):
         op.add_column("broadcasts", column)
     op.create_index(
-        "ix_broadcasts_parent_id",
+        "uq_broadcasts_parent_id_step",
         "broadcasts",
-        ["parent_id"],
+        ["parent_id", "step"],
+        unique=True,
         sqlite_where=_IS_WAY,
         postgresql_where=_IS_WAY,
     )
@@ -47,6 +48,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Forget the ways. What they are still to send is not sent."""
     op.drop_table("due_ways")
-    op.drop_index("ix_broadcasts_parent_id", "broadcasts")
+    op.drop_index("uq_broadcasts_parent_id_step", "broadcasts")
     for name in ("first_way_id", "step", "parent_id", "fallback"):
         op.drop_column("broadcasts", name)

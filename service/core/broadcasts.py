@@ -147,6 +147,7 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
         counts = [
             retries.pass_on(db, broadcast, way, each, codes=codes, now=now) for each in statuses
         ]
+        retries.note_way(db, broadcast, way)
     again = sum(counts)
     if not again:
         raise ConflictError(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 
 from service import ids
@@ -129,7 +130,7 @@ def keep(db: Db, broadcast: Broadcast, steps: Sequence[StepPlan]) -> None:
     """Store the ways of a broadcast."""
     if not steps:
         return
-    _keep_first(db, broadcast)
+    broadcast.first_way_id = _keep_first(db, broadcast).id
     for number, each in enumerate(steps, 1):
         message = each.step.message or broadcast.message
         way = _way(broadcast, number, message=message, **each.fitted.columns())
@@ -139,25 +140,26 @@ def keep(db: Db, broadcast: Broadcast, steps: Sequence[StepPlan]) -> None:
     db.flush()
 
 
-def _keep_first(db: Db, broadcast: Broadcast) -> None:
+def _keep_first(db: Db, broadcast: Broadcast) -> Broadcast:
     """Store the way that keeps what the broadcast's own session did. It sends nothing."""
     first = _way(broadcast, 0, session_id=broadcast.session_id, parts=broadcast.parts, content={})
-    broadcast.first_way_id = first.id
     db.add(first)
     db.flush()
+    return first
 
 
 def add(db: Db, broadcast: Broadcast, session: Session, *, accounts: Accounts) -> RetryWay:
     """Return the way by which a retry leads on to a session: the last one, or a new one.
 
-    Raises InvalidError if the session cannot send the message, and ConflictError if there are too
-    many ways.
+    The row of the broadcast is left alone: see `retries.note_way`. Raises InvalidError if the
+    session cannot send the message, and ConflictError if there are too many ways, or somebody else
+    adds one.
     """
     driver = fittings.open_driver(accounts, session)
     kinds = (driver.reaches_groups, driver.reaches_user_ids)
     there = ways.of(db, broadcast)
     if there and there[-1].session_id == session.id:
-        return RetryWay(there[-1], *kinds)
+        return RetryWay(there[-1], there[0].id, *kinds)
     if len(there) > MOST_WAYS:
         raise ConflictError(
             f"This broadcast has {MOST_WAYS} ways already. Create a new one to the others, with"
@@ -165,24 +167,20 @@ def add(db: Db, broadcast: Broadcast, session: Session, *, accounts: Accounts) -
         )
     said = accounts.restored(broadcast.content)
     worded = fittings.cut(driver, said, personalisation.restore(broadcast.personalisation))
-    if not there:
-        _keep_first(db, broadcast)
-    way = _way(
-        broadcast,
-        len(there) or 1,
-        session_id=session.id,
-        message=broadcast.message,
-        content=broadcast.content,
-        personalisation=broadcast.personalisation,
-        parts=len(worded.parts),
-    )
-    db.add(way)
-    more = fittings.size_of(broadcast.message)
-    broadcast.bytes += more
-    usages.note(db, broadcast.client_id, bytes=more)
-    db.flush()
+    columns = {"session_id": session.id, "message": broadcast.message, "parts": len(worded.parts)}
+    columns |= {name: getattr(broadcast, name) for name in ("content", "personalisation")}
+    try:
+        with db.begin_nested():
+            first = there[0] if there else _keep_first(db, broadcast)
+            way = _way(broadcast, len(there) or 1, **columns)
+            db.add(way)
+            db.flush()
+    except IntegrityError as error:
+        raise ConflictError("Another retry of this broadcast is under way. Try again.") from error
     uses.hold_files(db, way)
-    return RetryWay(way, *kinds)
+    more = fittings.size_of(broadcast.message)
+    usages.note(db, broadcast.client_id, bytes=more)
+    return RetryWay(way, first.id, *kinds, bytes=more)
 
 
 def renew(db: Db, broadcast: Broadcast, steps: Sequence[StepPlan]) -> None:

@@ -77,8 +77,10 @@ class Broadcast(Object, Base):
         Index(None, "client_id", "id"),
         Index(None, "session_id"),
         Index(
-            "ix_broadcasts_parent_id",
+            "uq_broadcasts_parent_id_step",
             "parent_id",
+            "step",
+            unique=True,
             sqlite_where=text("parent_id IS NOT NULL"),
             postgresql_where=text("parent_id IS NOT NULL"),
         ),

@@ -146,19 +146,24 @@ def _await(db: Db, broadcast_id: str, status: DeliveryStatus, now: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RetryWay:
-    """A way that a retry leads to, and which kinds of recipients its channel takes."""
+    """A way that a retry leads to, and which kinds of recipients its channel takes.
+
+    `first_id` is that of the way with step 0. `bytes` are what is new of the messages.
+    """
 
     way: Broadcast
+    first_id: str
     takes_groups: bool
     takes_user_ids: bool
+    bytes: int = 0
 
-    def values(self, broadcast: Broadcast) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Return what the statements need to know of it."""
         return {
             "way_id": self.way.id,
             "way_head": ids.head(self.way.id),
-            "first_id": broadcast.first_way_id,
-            "first_head": ids.head(broadcast.first_way_id or ""),
+            "first_id": self.first_id,
+            "first_head": ids.head(self.first_id),
             "takes_groups": self.takes_groups,
             "takes_user_ids": self.takes_user_ids,
         }
@@ -207,6 +212,12 @@ _REMEMBER: Final = events.keeping(
 )
 
 
+_ADD: Final = text("""
+    UPDATE broadcasts SET first_way_id = :first_id, bytes = bytes + :bytes, version = version + 1
+    WHERE id = :broadcast_id
+""")
+
+
 def pass_on(  # noqa: PLR0913 - of what, to where, which of it, and when
     db: Db,
     broadcast: Broadcast,
@@ -223,7 +234,7 @@ def pass_on(  # noqa: PLR0913 - of what, to where, which of it, and when
     """
     opted_out.queueing(db)
     way = entered_by.way
-    values = {**entered_by.values(broadcast), "broadcast_id": broadcast.id, "status": status}
+    values = {**entered_by.values(), "broadcast_id": broadcast.id, "status": status}
     values |= {"now": now, "codes": _list(db, codes), "most": events.MOST}
     again = _requeue(db, way, status, codes, now)
     entered = rowcount(db, _ENTERS[bool(codes), is_postgres(db)], values)
@@ -236,7 +247,14 @@ def pass_on(  # noqa: PLR0913 - of what, to where, which of it, and when
     db.execute(_REMEMBER, values)
     count = _await(db, broadcast.id, status, now)
     gains |= {broadcast.id: Counter({str(status): -count})}
-    gains |= {str(broadcast.first_way_id): Counter({"failed": begun})}
-    added = {way.id: entered, str(broadcast.first_way_id): begun}
+    gains |= {entered_by.first_id: Counter({"failed": begun})}
+    added = {way.id: entered, entered_by.first_id: begun}
     tallies.move(db, gains, added=added, now=now)
     return again + entered
+
+
+def note_way(db: Db, broadcast: Broadcast, way: RetryWay) -> None:
+    """Let a broadcast have a way. Call it after `pass_on`: others lock deliveries first."""
+    values = {"first_id": way.first_id, "bytes": way.bytes, "broadcast_id": broadcast.id}
+    db.execute(_ADD, values)
+    db.refresh(broadcast)
