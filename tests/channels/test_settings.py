@@ -28,7 +28,7 @@ LOOKED_AT = {
     },
     "smpp": {
         *SMS,
-        *("system_id", "system_type", "service_type"),
+        *("system_id", "system_type", "service_type", "language"),
         *("receipts", "receipt_ids", "source_ton", "source_npi"),
         *("destination_ton", "destination_npi"),
     },

@@ -128,6 +128,38 @@ def test_a_text_goes_in_its_alphabet_and_in_segments(
 
 
 @pytest.mark.parametrize(
+    ("language", "text", "number", "times"),
+    [
+        ("tr", "Ğİşı ç€[]", 1, 12),
+        ("es", "¿Cómo están ÁÍÓÚ áíóú? {€}", 2, 6),
+        ("pt", "Amanhã não há ÃÕâê", 3, 9),
+    ],
+)
+def test_a_language_that_the_carrier_passes_on_costs_less(
+    context: DriverContext, language: str, text: str, number: int, times: int
+) -> None:
+    long = text * times
+    with linked(context, settings={"language": language}) as (smsc, mine):
+        mine.send(text)
+        mine.send(long)
+        mine.send("Plain")
+        assert mine.driver.segments(long) == 2
+    short, *pieces, plain = smsc.of("submit")
+    assert (short["text"], short["udh"]) == (text, [f"2401{number:02}"])
+    assert "".join(each["text"] for each in pieces) == long
+    assert [each["udh"][0][6:] for each in pieces] == ["0201", "0202"]
+    assert {each["udh"][1] for each in pieces} == {f"2401{number:02}"}
+    assert {each["data_coding"] for each in (short, *pieces, plain)} == {0}
+    assert plain["udh"] is None
+
+
+def test_a_text_outside_its_language_goes_in_ucs2(context: DriverContext) -> None:
+    with linked(context, settings={"language": "es"}) as (smsc, mine):
+        mine.send("Ğ")
+    assert [each["data_coding"] for each in smsc.of("submit")] == [8]
+
+
+@pytest.mark.parametrize(
     ("sender", "settings", "source"),
     [
         ("CRIER", {}, ["CRIER", 5, 0]),
@@ -242,6 +274,8 @@ def test_ids_in_another_notation_are_the_same_ids(
         (3, "e9", 0, "é"),
         (8, "d83dde00", 0, "😀"),
         (0, "05000301020153746f70", 0x40, "Stop"),
+        (0, "080003010201240101531b49", 0x40, "Sİ"),
+        (0, "0324010953", 0x40, "S"),
         (4, "53746f70", 0, ""),
     ],
 )

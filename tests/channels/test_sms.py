@@ -48,7 +48,7 @@ def test_the_segments_of_a_text_are_the_text_and_each_fits(text: str) -> None:
     pieces = segments.split(text)
     assert "".join(pieces) == text
     assert len(pieces) == segments.count(text).segments
-    limit = 153 if segments.alphabet_of(text) is GSM else 67
+    limit = 153 if segments.coding_of(text).alphabet is GSM else 67
     if len(pieces) > 1:
         assert all(segments.count(piece).units <= limit for piece in pieces)
 
@@ -59,7 +59,7 @@ def test_typographic_characters_are_replaced_where_that_saves_segments() -> None
 
 
 def test_the_gsm_alphabet_is_written_with_escapes() -> None:
-    assert segments.encode_gsm("@A€") == b"\x00A\x1be"
+    assert segments.GSM.encode("@A€") == b"\x00A\x1be"
 
 
 def test_files_and_places_go_as_links_where_the_session_allows(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class HttpGateway(SmsDriver):
         """Send one message and return the gateway's id for it; raises SendError."""
         self._check_sender(recipient)
         number = f"+{recipient}" if self._settings.get("plus") else recipient
-        alphabet = segments.alphabet_of(prepared)
+        alphabet = segments.coding_of(prepared).alphabet
         message = {
             "to": number,
             "text": prepared,

@@ -24,6 +24,7 @@ class SmsDriver:
     def __init__(self, account: Account) -> None:
         self._settings = account.settings
         self._sender = str(account.settings.get("sender") or "")
+        self._language = str(account.settings.get("language") or "")
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Convert the message to one text; raises UnsupportedContentError."""
@@ -31,7 +32,7 @@ class SmsDriver:
 
     def segments(self, text: str) -> int | None:
         """Return how many segments a text has."""
-        return segments.count(text).segments
+        return segments.count(text, self._language).segments
 
     def may_repeat(self, part: Part) -> Conversation[bool]:  # noqa: ARG002 - the contract of all drivers
         """Return False: the provider sends a repeated request a second time."""

@@ -57,12 +57,13 @@ def plan(content: Content, settings: Mapping[str, Any]) -> tuple[Text, ...]:
     if content.template or content.contact:
         field = "message.template" if content.template else "message.contactId"
         raise UnsupportedContentError(field, "SMS carries only text. Put this into `message.text`.")
+    language = str(settings.get("language") or "")
     words = [content.text] if content.text else []
     words += _links(content, may_link=bool(settings.get("links")))
     text = "\n".join(words)
     if settings.get("tidy"):
-        text = segments.tidied(text)
-    counted = segments.count(text)
+        text = segments.tidied(text, language)
+    counted = segments.count(text, language)
     if counted.segments > MOST_SEGMENTS:
         reason = (
             f"This text takes {counted.segments} segments in {counted.alphabet.upper()}: at most"

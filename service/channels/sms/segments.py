@@ -7,7 +7,7 @@ text is split into segments with a header of 6 bytes each, by which the phone jo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -32,7 +32,6 @@ EXTENSION: Final = {
 """The characters of the extension table, with the code after the escape."""
 
 _ESCAPE: Final = 0x1B
-_EXTENDED: Final = {code: character for character, code in EXTENSION.items()}
 _ONE: Final = frozenset(BASIC) - {"\x1b"}
 
 
@@ -51,8 +50,98 @@ class Counted(NamedTuple):
     segments: int
 
 
-_ALONE: Final = {Alphabet.GSM: 160, Alphabet.UCS2: 70}
-_JOINED: Final = {Alphabet.GSM: 153, Alphabet.UCS2: 67}
+class Coding(NamedTuple):
+    """How a text is written: its alphabet, and the units in a segment that is alone or joined.
+
+    `shifted` has the characters that need an escape. `language` is the identifier of their national
+    table in a segment's header, 0 for the table that every phone has.
+    """
+
+    alphabet: Alphabet
+    alone: int
+    joined: int
+    shifted: Mapping[str, int] = EXTENSION
+    language: int = 0
+
+    def can_write(self, text: str) -> bool:
+        """Return whether the alphabet has all characters of a text."""
+        if self.alphabet is Alphabet.UCS2:
+            return True
+        return all(each in _ONE or each in self.shifted for each in set(text))
+
+    def sizes(self, text: str) -> list[int]:
+        """Return how many units each character takes."""
+        if self.alphabet is Alphabet.GSM:
+            return [1 if each in _ONE else 2 for each in text]
+        return [2 if each > "\uffff" else 1 for each in text]
+
+    def encode(self, text: str) -> bytes:
+        """Encode a text, in the GSM alphabet with one byte per character, as SMPP expects."""
+        if self.alphabet is Alphabet.UCS2:
+            return text.encode("utf-16-be")
+        written = bytearray()
+        for each in text:
+            if each in _ONE:
+                written.append(BASIC.index(each))
+            else:
+                written += bytes((_ESCAPE, self.shifted[each]))
+        return bytes(written)
+
+    def decode(self, written: bytes) -> str:
+        """Decode a text in the GSM alphabet with one byte per character."""
+        characters = {code: character for character, code in self.shifted.items()}
+        said, codes = [], iter(written)
+        for code in codes:
+            shifted = code == _ESCAPE
+            said.append(characters.get(next(codes, 0), " ") if shifted else BASIC[code & 0x7F])
+        return "".join(said)
+
+
+def _national(identifier: int, **more: str) -> Coding:
+    """Return the coding with a national single shift table.
+
+    `more` has the characters that it adds to the extension table, from a code on. Their header
+    takes four bytes, and three more in joined segments.
+    """
+    added = {
+        character: int(code[1:], 16) + place
+        for code, characters in more.items()
+        for place, character in enumerate(characters)
+    }
+    return Coding(Alphabet.GSM, 155, 149, EXTENSION | added, identifier)
+
+
+GSM: Final = Coding(Alphabet.GSM, 160, 153)
+UCS2: Final = Coding(Alphabet.UCS2, 70, 67)
+
+LANGUAGES: Final[Mapping[str, Coding]] = {
+    "tr": _national(1, x47="Ğ", x49="İ", x53="Ş", x63="ç", x67="ğ", x69="ı", x73="ş"),
+    "es": _national(
+        2, x09="ç", x41="Á", x49="Í", x4f="Ó", x55="Ú", x61="á", x69="í", x6f="ó", x75="ú"
+    ),
+    "pt": _national(
+        3,
+        x05="ê",
+        x09="ç",
+        x0b="Ôô",
+        x0e="Áá",
+        x12="ΦΓ",
+        x15="ΩΠΨΣΘ",
+        x1f="Ê",
+        x41="À",
+        x49="Í",
+        x4f="Ó",
+        x55="Ú",
+        x5b="ÃÕ",
+        x61="Â",
+        x69="í",
+        x6f="ó",
+        x75="ú",
+        x7b="ãõ",
+        x7f="â",
+    ),
+}
+"""Languages with a single shift table (TS 23.038, annex A.2), for carriers that pass it on."""
 
 _PLAIN: Final = str.maketrans(
     {
@@ -73,67 +162,39 @@ _PLAIN: Final = str.maketrans(
 """Typographic characters and their plain replacements."""
 
 
-def count(text: str) -> Counted:
+def count(text: str, language: str = "") -> Counted:
     """Count the segments of a text; an empty text has one."""
-    alphabet = alphabet_of(text)
-    sizes = [*_sizes(text, alphabet)]
+    coding = coding_of(text, language)
+    sizes = coding.sizes(text)
     units = sum(sizes)
-    if units <= _ALONE[alphabet]:
-        return Counted(alphabet, units, 1)
-    return Counted(alphabet, units, len(_cut(sizes, _JOINED[alphabet])))
+    if units <= coding.alone:
+        return Counted(coding.alphabet, units, 1)
+    return Counted(coding.alphabet, units, len(_cut(sizes, coding.joined)))
 
 
-def split(text: str) -> list[str]:
+def split(text: str, language: str = "") -> list[str]:
     """Split a text into its segments, never within a character."""
-    alphabet = alphabet_of(text)
-    sizes = [*_sizes(text, alphabet)]
-    if sum(sizes) <= _ALONE[alphabet]:
+    coding = coding_of(text, language)
+    sizes = coding.sizes(text)
+    if sum(sizes) <= coding.alone:
         return [text]
-    starts = _cut(sizes, _JOINED[alphabet])
+    starts = _cut(sizes, coding.joined)
     return [text[at:end] for at, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
-def alphabet_of(text: str) -> Alphabet:
-    """Return the alphabet that can write a text in the fewest bytes."""
-    is_gsm = all(each in _ONE or each in EXTENSION for each in set(text))
-    return Alphabet.GSM if is_gsm else Alphabet.UCS2
+def coding_of(text: str, language: str = "") -> Coding:
+    """Return the coding that can write a text in the fewest bytes."""
+    national = [LANGUAGES[language]] if language else []
+    return next(each for each in [GSM, *national, UCS2] if each.can_write(text))
 
 
-def tidied(text: str) -> str:
+def tidied(text: str, language: str = "") -> str:
     """Replace typographic characters: a single one can double the price of a text.
 
     A text that needs UCS-2 for another reason stays unchanged.
     """
     plain = text.translate(_PLAIN)
-    return plain if alphabet_of(plain) is Alphabet.GSM else text
-
-
-def encode_gsm(text: str) -> bytes:
-    """Encode a text in the GSM alphabet with one byte per character, as SMPP expects."""
-    written = bytearray()
-    for each in text:
-        if each in EXTENSION:
-            written += bytes((_ESCAPE, EXTENSION[each]))
-        else:
-            written.append(BASIC.index(each))
-    return bytes(written)
-
-
-def decode_gsm(written: bytes) -> str:
-    """Decode a text in the GSM alphabet with one byte per character."""
-    said, codes = [], iter(written)
-    for code in codes:
-        if code == _ESCAPE:
-            said.append(_EXTENDED.get(next(codes, 0), " "))
-        else:
-            said.append(BASIC[code & 0x7F])
-    return "".join(said)
-
-
-def _sizes(text: str, alphabet: Alphabet) -> Iterable[int]:
-    if alphabet is Alphabet.GSM:
-        return (2 if each in EXTENSION else 1 for each in text)
-    return (2 if each > "\uffff" else 1 for each in text)
+    return plain if coding_of(plain, language).alphabet is Alphabet.GSM else text
 
 
 def _cut(sizes: list[int], room: int) -> list[int]:

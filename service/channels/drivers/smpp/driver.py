@@ -12,19 +12,18 @@ from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema
 
 from service.channels.base import Account, DriverContext
 from service.channels.content import Part
 from service.channels.drivers.smpp import errors, reports
-from service.channels.drivers.smpp.connection import Bind
+from service.channels.drivers.smpp.binding import Bind
 from service.channels.drivers.smpp.link import Hear, SmppLink, tried
 from service.channels.drivers.smpp.pdus import Pdu
+from service.channels.drivers.smpp.settings import Settings
 from service.channels.errors import RetryableError, UncertainError
-from service.channels.settings import BaseUrl
 from service.channels.sms import messages, segments
 from service.channels.sms.driver import SmsDriver
-from service.channels.sms.messages import SmsSettings
 from service.channels.sms.segments import Alphabet
 from service.channels.steps import Conversation, NotAllowedError, Wait
 from service.channels.webhooks import Webhook
@@ -49,50 +48,11 @@ _NAME: Final[Numbering] = (5, 0)
 _UNKNOWN: Final[Numbering] = (0, 0)
 
 
-def _word(most: int, **options: Any) -> fields.String:
-    """Return a field of ASCII characters that SMPP ends with a NUL."""
-    message = f"Must have up to {most} printable ASCII characters."
-    return fields.String(
-        validate=validate.Regexp(rf"[ -~]{{0,{most}}}\Z", error=message), **options
-    )
-
-
-def _number(most: int) -> fields.Integer:
-    return fields.Integer(load_default=None, allow_none=True, validate=validate.Range(0, most))
-
-
-class Settings(SmsSettings):
-    """An account at an SMSC."""
-
-    class Meta:
-        exclude = ("webhook_token",)
-
-    base_url = BaseUrl(
-        ("smpp", "smpps"),
-        required=True,
-        metadata={"description": "The SMSC, such as smpp://smsc.example:2775; smpps is over TLS"},
-    )
-    system_id = _word(15, required=True)
-    password = _word(8, load_default="", metadata={"secret": True, "description": "For the bind"})
-    system_type = _word(12, load_default="")
-    service_type = _word(5, load_default="")
-    receipts = fields.Boolean(load_default=True, metadata={"description": "Ask for receipts"})
-    receipt_ids = fields.String(
-        load_default="same",
-        validate=validate.OneOf(list(reports.RECEIPT_IDS)),
-        metadata={
-            "description": "How receipts write an id: as the response did, or in `decimal` or"
-            " `hex` where the response has the other one"
-        },
-    )
-    source_ton, source_npi = _number(6), _number(18)
-    destination_ton, destination_npi = _number(6), _number(18)
-
-
 class Prepared(NamedTuple):
     """A text in its alphabet, as segments."""
 
     coding: int
+    language: int
     segments: tuple[bytes, ...]
 
 
@@ -120,9 +80,9 @@ class Smpp(SmsDriver):
     def prepare(self, part: Part) -> Prepared:
         """Encode the text, and cut it into segments."""
         text = messages.body(part)
-        alphabet = segments.alphabet_of(text)
-        encode = segments.encode_gsm if alphabet is Alphabet.GSM else _encode_ucs2
-        return Prepared(_CODINGS[alphabet], tuple(map(encode, segments.split(text))))
+        coding = segments.coding_of(text, self._language)
+        pieces = tuple(map(coding.encode, segments.split(text, self._language)))
+        return Prepared(_CODINGS[coding.alphabet], coding.language, pieces)
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
         """Send the segments in order; return the SMSC's id of the last. Raises SendError.
@@ -134,7 +94,7 @@ class Smpp(SmsDriver):
         mark, count = zlib.crc32(reference.encode()) & 0xFF, len(prepared.segments)
         message_id = ""
         for number, segment in enumerate(prepared.segments, 1):
-            header = bytes((5, 0, 3, mark, count, number)) if count > 1 else b""
+            header = _header(mark, count, number, prepared.language)
             message_id = yield from self._submit(
                 {
                     **self._common,
@@ -208,5 +168,9 @@ def _numbering(sender: str) -> Numbering:
     return _SHORT_CODE if is_short else _INTERNATIONAL
 
 
-def _encode_ucs2(text: str) -> bytes:
-    return text.encode("utf-16-be")
+def _header(mark: int, count: int, number: int, language: int) -> bytes:
+    """Return what stands before a segment: its place in the text, and the language's table."""
+    elements = bytes((0, 3, mark, count, number)) if count > 1 else b""
+    if language:
+        elements += bytes((reports.SHIFTED, 1, language))
+    return bytes((len(elements),)) + elements if elements else b""

@@ -13,7 +13,8 @@ import structlog
 from service import ids
 from service.channels.base import DriverContext
 from service.channels.drivers.smpp import errors, reports
-from service.channels.drivers.smpp.connection import Bind, Connection, bound
+from service.channels.drivers.smpp.binding import Bind, bound
+from service.channels.drivers.smpp.connection import Connection
 from service.channels.drivers.smpp.pdus import Pdu
 from service.channels.errors import BlockedError, SendError
 from service.channels.steps import NotAllowedError

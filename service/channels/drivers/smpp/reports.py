@@ -9,7 +9,7 @@ from typing import Any, Final
 from service.channels.drivers.smpp.pdus import Pdu
 from service.channels.errors import PermanentError
 from service.channels.sms import reports
-from service.channels.sms.segments import decode_gsm
+from service.channels.sms.segments import GSM, LANGUAGES, Coding
 from service.channels.webhooks import Inbound, Receipt, ReceiptState, Report
 
 RECEIPT_IDS: Final = {"same": (0, 0), "decimal": (16, 10), "hex": (10, 16)}
@@ -23,6 +23,9 @@ _RECEIPTS: Final = frozenset({0x04, 0x20})
 """The message types of a receipt and of an intermediate notification (SMPP 3.4, 5.2.12)."""
 
 _HAS_HEADER: Final = 0x40
+
+SHIFTED: Final = 0x24
+"""The element of a header that names a national single shift table."""
 
 _STATES: Final = {
     "ENROUTE": ReceiptState.SENT,
@@ -75,7 +78,7 @@ def canonical(message_id: str, base: int) -> str:
 
 
 def _read_receipt(report: Report, pdu: Pdu, settings: Mapping[str, Any]) -> None:
-    found = _FIELD.findall(_octets(pdu).decode("latin-1"))
+    found = _FIELD.findall(_octets(pdu)[1].decode("latin-1"))
     fields = {name.lower(): value for name, value in reversed(found)}
     word = _NUMBERED.get(pdu.integer("message_state") or 0) or fields.get("stat", "").upper()
     known_as = _longer(pdu.text("receipted_message_id"), fields.get("id", ""))
@@ -103,24 +106,37 @@ def _failure(word: str, code: str) -> PermanentError:
 def _inbound(pdu: Pdu, message_id: str) -> Inbound:
     """Return what somebody wrote. Each segment of a long text is a message of its own."""
     sender = reports.digits(pdu.text("source_addr"))
-    text = _text(_octets(pdu), pdu.integer("data_coding") or 0)
+    header, written = _octets(pdu)
+    text = _text(written, pdu.integer("data_coding") or 0, _shifts(header))
     if text is None:
         return Inbound(message_id, sender, "binary")
     return reports.inbound(message_id, sender, text)
 
 
-def _octets(pdu: Pdu) -> bytes:
-    """Return the text that was delivered, without the header that joins segments."""
+def _octets(pdu: Pdu) -> tuple[bytes, bytes]:
+    """Return the elements of a segment's header, and the text after it."""
     written = pdu.octets("message_payload") or pdu.octets("short_message")
     has_header = (pdu.integer("esm_class") or 0) & _HAS_HEADER
-    return written[1 + written[0] :] if has_header and written else written
+    size = 1 + written[0] if has_header and written else 0
+    return written[1:size], written[size:]
 
 
-def _text(written: bytes, coding: int) -> str | None:
+def _shifts(elements: bytes) -> Coding:
+    """Return the coding that a header names (TS 23.040, 9.2.3.24.15)."""
+    at = 0
+    while at + 2 < len(elements):
+        if elements[at] == SHIFTED:
+            known = (each for each in LANGUAGES.values() if each.language == elements[at + 2])
+            return next(known, GSM)
+        at += 2 + elements[at + 1]
+    return GSM
+
+
+def _text(written: bytes, coding: int, shifts: Coding) -> str | None:
     """Decode a text by its data coding (SMPP 3.4, 5.2.19); None: it is not a text."""
     match coding:
         case 0:
-            return decode_gsm(written)
+            return shifts.decode(written)
         case 1 | 3:
             return written.decode("latin-1")
         case 8:
