@@ -13,13 +13,14 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from cryptography.fernet import Fernet
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from benchmarks import usage
 from benchmarks.message import FIRST_NUMBER, TEXT
 from benchmarks.workspace import PYTHON, ROOT, Workspace, answers, until
+from service import ids
 from service.config import Settings
-from service.core import broadcasts, clients, intake, sessions, tokens
+from service.core import broadcasts, clients, intake, sessions, signals, tokens
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import chunks
@@ -27,6 +28,7 @@ from service.core.recipients import read as read_recipients
 from service.core.vault import Vault
 from service.database import Database, now_ms
 from service.dispatch.sending.uploads import StoredMediaIds
+from service.models import Broadcast, RecipientChunk
 from tests.serving import free_port
 
 DATABASES = ("Postgres", "SQLite")
@@ -95,6 +97,36 @@ class Crier:
         with self.database.writing() as db:
             return sessions.create(db, self.client_id, fields, channels=channels, vault=vault).id
 
+    @contextmanager
+    def as_another_client(self) -> Iterator[None]:
+        """Let another client act within the block."""
+        first = self.client_id
+        with self.database.writing() as db:
+            self.client_id = clients.create(db, f"bench {next(self._numbers)}").id
+        yield
+        self.client_id = first
+
+    def flood(self, broadcasts: int, recipients: int, session_id: str) -> None:
+        """Accept many equal broadcasts at once, whose rows the dispatcher makes."""
+        order = self._order(recipients, session_id)
+        with self.database.writing_much() as db:
+            made = intake.accept(
+                db, self.client_id, order, accounts=self._accounts, now=now_ms()
+            ).id
+            new = [ids.new_broadcast() for _ in range(broadcasts - 1)]
+            for table, name in ((Broadcast, "id"), (RecipientChunk, "broadcast_id")):
+                columns = table.__table__.columns
+                row = db.execute(select(*columns).where(columns[name] == made)).one()._asdict()
+                db.execute(insert(table), [row | {name: each} for each in new])
+
+    def send(self, recipients: int, session_id: str) -> str:
+        """Accept a broadcast, whose rows the dispatcher makes; return its id."""
+        order, now = self._order(recipients, session_id), now_ms()
+        with self.database.writing() as db:
+            made = intake.accept(db, self.client_id, order, accounts=self._accounts, now=now)
+            signals.announce(db, made)
+            return made.id
+
     def accept(
         self, recipients: int, session_id: str = "", parts: int = 1, text: str = TEXT
     ) -> str:
@@ -102,20 +134,24 @@ class Crier:
 
         A `text` with placeholders has each recipient's `first`, `last` and `city`.
         """
-        to: list[Any] = list(map(str, range(FIRST_NUMBER, FIRST_NUMBER + recipients)))
-        if "{{" in text:
-            to = [{"to": each, "variables": _variables(each)} for each in to]
-        message: dict[str, Any] = {"text": text}
-        if parts > 1:
-            message["location"] = {"lat": "6.556452", "lng": "3.277448"}
-        order = BroadcastRequest(session_id, read_recipients(to), message)
-        now = now_ms()
+        order, now = self._order(recipients, session_id, parts, text), now_ms()
         with self.database.writing() as db:
             made = intake.accept(db, self.client_id, order, accounts=self._accounts, now=now)
             broadcasts.pause(db, self.client_id, made.id, now=now)
         while self._fan_out(made.id):
             pass
         return made.id
+
+    def _order(
+        self, recipients: int, session_id: str, parts: int = 1, text: str = TEXT
+    ) -> BroadcastRequest:
+        to: list[Any] = list(map(str, range(FIRST_NUMBER, FIRST_NUMBER + recipients)))
+        if "{{" in text:
+            to = [{"to": each, "variables": _variables(each)} for each in to]
+        message: dict[str, Any] = {"text": text}
+        if parts > 1:
+            message["location"] = {"lat": "6.556452", "lng": "3.277448"}
+        return BroadcastRequest(session_id, read_recipients(to), message)
 
     def resume(self, broadcast_id: str) -> None:
         """Let a broadcast go."""

@@ -22,6 +22,10 @@ PACED = "A session of 40 messages a second beside one of 300 ms that takes all t
 SLOTS = "part of its slots that were used"
 MOST = "most messages within a second, of its rate"
 
+CROWD = "A client's 1,000 messages at 20 ms beside a client with 3,000 broadcasts of 20, 1 process"
+SHARE = "{}: speed, of what it is alone"
+FIRST = "{}: time to its first message"
+
 _RATE = 40.0
 _SETTLED = 2.0
 """Seconds after which whoever takes room from a neighbour has taken it."""
@@ -31,6 +35,10 @@ _MOST = {"": 30_000, "200ms": 3_000}
 
 _OF_THE_SILENT, _OF_THE_GREEDY = 10_000, 40_000
 """More than can be under way, and more than is sent in the time of a measurement."""
+
+
+_MESSAGES = 1_000
+_BROADCASTS, _OF_EACH = 3_000, 20
 
 
 class _Case(NamedTuple):
@@ -58,6 +66,8 @@ def measure(workspace: Workspace, provider: Provider, report: Report, *, quick: 
         note = f"{beside:,.0f}/s beside it, {alone:,.0f}/s alone"
         report.add(BESIDE, case.name, beside / alone, "times", least=0.95, note=note)
     _paced(workspace, provider, report, 2 * seconds)
+    for database in crier.DATABASES:
+        _crowded(workspace, provider, report, database)
 
 
 def _beside(
@@ -115,6 +125,33 @@ def _paced(workspace: Workspace, provider: Provider, report: Report, seconds: fl
     # On its way a message may be overtaken by the end of the second that it was sent in.
     limit, note = (_RATE + 1) / _RATE, f"{most} of {_RATE:.0f}"
     report.add(PACED, MOST, most / _RATE, "times", most=limit, note=note)
+
+
+def _crowded(workspace: Workspace, provider: Provider, report: Report, database: str) -> None:
+    """Measure a client's broadcast alone, then beside a client with thousands of them."""
+    with crier.installed(workspace, database, provider.url("20ms")) as service:
+        mine = service.session(provider.url("20ms"))
+        with service.dispatching(workspace, GRACE="1"):
+            _, alone = _times(service, mine)
+            with service.as_another_client():
+                others = service.session(provider.url("20ms"))
+                before = service.sent()
+                service.flood(_BROADCASTS, _OF_EACH, others)
+            wait_for(service.sent, before + 10 * _OF_EACH)
+            first, beside = _times(service, mine)
+    note = f"{beside:.1f} s beside it, {alone:.1f} s alone"
+    report.add(CROWD, SHARE.format(database), alone / beside, "times", least=0.4, note=note)
+    report.add(CROWD, FIRST.format(database), first, "s", most=2.0)
+
+
+def _times(service: Crier, session_id: str) -> tuple[float, float]:
+    """Send a broadcast; return the seconds until its first message and until its last one."""
+    began = time.perf_counter()
+    broadcast_id = service.send(_MESSAGES, session_id)
+    wait_for(lambda: service.ended(broadcast_id)[0], 1)
+    first = time.perf_counter() - began
+    wait_for(lambda: service.ended(broadcast_id)[0], _MESSAGES)
+    return first, time.perf_counter() - began
 
 
 def most_in_a_second(moments: Sequence[float]) -> int:

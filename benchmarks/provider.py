@@ -17,7 +17,7 @@ from tests.serving import free_port
 PACKAGES = {"nginx": "nginx-light", "echo": "libnginx-mod-http-echo"}
 
 _ECHO = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
-_PACES = {"200ms": 0.2, "300ms": 0.3, "1000ms": 1.0, "never": 86_400.0}
+_PACES = {"20ms": 0.02, "200ms": 0.2, "300ms": 0.3, "1000ms": 1.0, "never": 86_400.0}
 """Paths, and the seconds after which an answer comes."""
 
 _CLOUD = (
