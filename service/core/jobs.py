@@ -55,25 +55,41 @@ _DEFER = text("""
         SELECT jsonb_build_object(
                 'broadcast_id', broadcast_id, 'lane', lane, 'put_off', deferrals) AS args,
             to_timestamp(at / 1000.0) AS at,
-            broadcast_id || '/' || lane || CASE WHEN at IS NULL THEN '' ELSE '+' END AS name
+            broadcast_id || '/' || lane || CASE WHEN at IS NULL THEN '' ELSE '+' END AS name,
+            broadcast_id
         FROM unnest(CAST(:broadcast_id AS text[]), CAST(:lane AS int[]), CAST(:at AS bigint[]),
             CAST(:deferrals AS int[])) AS job(broadcast_id, lane, at, deferrals))
     SELECT procrastinate_defer_jobs_v1(array_agg(
-        CAST(ROW(CAST(:queue AS varchar), CAST(:task AS varchar), 0, NULL, name, args, at)
+        CAST(ROW(CAST(:queue AS varchar), CAST(:task AS varchar), priority, NULL, name, args, at)
             AS procrastinate_job_to_defer_v1) ORDER BY name))
-    FROM wanted WHERE NOT EXISTS (
+    FROM wanted CROSS JOIN LATERAL (
+        SELECT -CAST(count(*) AS integer) AS priority FROM (
+            SELECT FROM broadcasts AS mine JOIN sessions AS s ON s.client_id = mine.client_id
+            CROSS JOIN LATERAL (
+                SELECT FROM broadcasts AS b
+                WHERE b.session_id = s.id AND b.status = 'sending' AND b.closed_at IS NULL
+                LIMIT :most) AS other
+            WHERE mine.id = wanted.broadcast_id LIMIT :most) AS others) AS client
+    WHERE NOT EXISTS (
         SELECT FROM procrastinate_jobs WHERE queueing_lock = wanted.name AND status = 'todo')
 """)
 
+_MOST_COUNTED = 1_000
+"""A client's broadcasts that lower the priority of its next job, at most."""
+
 
 def defer(db: Db, jobs: Sequence[Job]) -> None:
-    """Defer jobs, except those that already wait."""
+    """Defer jobs, except those that already wait.
+
+    The more broadcasts of a client are being sent, the lower is the priority of its next job. So
+    clients take turns, however many broadcasts each of them has.
+    """
     if not jobs:
         return
     columns = dict(zip(Job._fields, map(list, zip(*jobs, strict=True)), strict=True))
     try:
         with db.begin_nested():
-            db.execute(_DEFER, columns | {"queue": QUEUE, "task": TASK})
+            db.execute(_DEFER, columns | {"queue": QUEUE, "task": TASK, "most": _MOST_COUNTED})
     except IntegrityError:  # another process is deferring one of them
         if len(jobs) > 1:
             for job in jobs:

@@ -228,3 +228,17 @@ def test_a_database_without_a_queue_or_with_an_old_one_is_named(world: World) ->
     world.tell("ALTER FUNCTION procrastinate_retry_job_v2 RENAME TO another")
     with world.database.reading() as db:
         assert "migrations" in (jobs.problem(db) or "")
+
+
+def test_the_more_broadcasts_a_client_has_the_later_its_next_job_is_fetched(queue: World) -> None:
+    """So that another client's first one is fetched next, however many wait."""
+    for _ in range(3):
+        queue.session()
+    for session in queue.ask("SELECT id FROM sessions ORDER BY id"):
+        queue.broadcast(ADA, session_id=session.id)
+    beside = queue.neighbour()
+    beside.session()
+    first = beside.broadcast(ADA)
+    priorities = queue.ask("SELECT queueing_lock, priority FROM procrastinate_jobs ORDER BY id")
+    assert [job.priority for job in priorities] == [-1, -2, -3, -4, -1]
+    assert priorities[-1].queueing_lock == f"{first}/0"

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from sqlalchemy.orm import Session as Db
-
 from service.config import Settings
 from service.core import jobs
 from service.core.jobs import Job
@@ -23,6 +21,13 @@ from service.dispatch.loop import Loop
 
 TURN = 10.0
 """Seconds after which a broadcast is released if others wait."""
+
+SHORT_TURN = 1.0
+"""Seconds after which the oldest broadcasts are released if others wait and all places are taken.
+Their provider may take a minute for each message."""
+
+_RELEASED = 8
+"""How many of them at once."""
 
 LONGEST_TURN = 30.0
 """Seconds after which every broadcast goes back to the queue, even if no other waits."""
@@ -52,11 +57,12 @@ class AssignedBroadcasts:
     """The assigned broadcasts. Its loop releases those with nothing to do."""
 
     def __init__(
-        self, settings: Settings, database: Database, on_taken: Callable[[], None]
+        self, settings: Settings, database: Database, on_taken: Callable[[], None], places: int
     ) -> None:
         self._settings = settings
         self._database = database
         self._on_taken = on_taken
+        self._places = places
         self._folders: dict[str, _Folder] = {}
         self._refused: list[_Folder] = []
         self._lock = threading.Lock()
@@ -117,8 +123,11 @@ class AssignedBroadcasts:
         with self._database.reading() as db:
             at_hand = [folder.job.broadcast_id for folder in [*folders, *refused]]
             looks = jobs.next_looks(db, at_hand, now=now)
-            limit = TURN if _others_wait(db, folders) else LONGEST_TURN
+            others_wait = self._is_full(folders) and jobs.are_waiting(db)
+        limit = TURN if others_wait else LONGEST_TURN
         ended = [each for each in folders if each.rests(looks, now) or each.age() > limit]
+        if others_wait and not ended:
+            ended = folders[:_RELEASED]
         self._remove(ended, refused)
         following = [_following(each, looks, now, _at_once) for each in ended]
         following += [_following(each, looks, now, _put_off) for each in refused]
@@ -126,6 +135,11 @@ class AssignedBroadcasts:
             self._defer([job for job in following if job])
         finally:
             _end([*ended, *refused])
+
+    def _is_full(self, folders: list[_Folder]) -> bool:
+        """Return whether others may wait for a place, and some broadcast has had a turn."""
+        turn = SHORT_TURN if len(folders) >= self._places else TURN
+        return any(folder.age() > turn for folder in folders)
 
     def _remove(self, ended: list[_Folder], refused: list[_Folder]) -> None:
         with self._lock:
@@ -137,11 +151,6 @@ class AssignedBroadcasts:
         if following:
             with self._database.writing() as db:
                 jobs.defer(db, following)
-
-
-def _others_wait(db: Db, folders: list[_Folder]) -> bool:
-    """Return whether other broadcasts wait and all places are taken."""
-    return any(folder.age() > TURN for folder in folders) and jobs.are_waiting(db)
 
 
 def _following(

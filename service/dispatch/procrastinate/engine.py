@@ -83,7 +83,7 @@ class Engine:
         self._settings = settings
         self._database = database
         self._dispatcher = dispatcher
-        self._assigned = AssignedBroadcasts(settings, database, dispatcher.wake)
+        self._assigned = AssignedBroadcasts(settings, database, dispatcher.wake, _AT_A_TIME)
         self._app = procrastinate.App(connector=_connector(settings))
         self._app.task(name=jobs.TASK, queue=jobs.QUEUE)(self._look)
         sweep = self._app.task(

@@ -32,7 +32,7 @@ def queue(settings: Settings) -> Iterator[World]:
 @pytest.fixture
 def table(queue: World) -> AssignedBroadcasts:
     """Return an empty desk whose turns the test takes."""
-    return AssignedBroadcasts(queue.settings, queue.database, lambda: None)
+    return AssignedBroadcasts(queue.settings, queue.database, lambda: None, 256)
 
 
 def accepted(world: World) -> Job:
@@ -44,7 +44,7 @@ def accepted(world: World) -> Job:
 
 def test_what_is_taken_may_be_claimed_and_is_told(queue: World) -> None:
     told: list[bool] = []
-    table = AssignedBroadcasts(queue.settings, queue.database, lambda: told.append(True))
+    table = AssignedBroadcasts(queue.settings, queue.database, lambda: told.append(True), 256)
     job = accepted(queue)
     done = table.take(job)
     assert table.broadcast_ids() == [job.broadcast_id]
@@ -121,6 +121,20 @@ def test_after_its_turn_a_broadcast_makes_room_for_those_that_wait(
     assert done.done()
     names = [waiting.name for waiting in workers.jobs(queue)]
     assert names == [f"{other}/0", f"{job.broadcast_id}/0"], "it goes to the end of the queue"
+
+
+def test_where_all_places_are_taken_the_oldest_make_room_soon(
+    queue: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assigned, "SHORT_TURN", -1.0)
+    monkeypatch.setattr(assigned, "_RELEASED", 1)
+    table = AssignedBroadcasts(queue.settings, queue.database, lambda: None, 2)
+    oldest, other = (table.take(accepted(queue)) for _ in range(2))
+    table.turn()
+    assert not oldest.done(), "nobody waits"
+    queue.broadcast(ADA)
+    table.turn()
+    assert (oldest.done(), other.done()) == (True, False)
 
 
 def test_no_broadcast_stays_for_ever_as_its_job_may_be_lost(
