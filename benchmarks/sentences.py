@@ -102,6 +102,17 @@ ROWS = (
         {"slots": (neighbours.PACED, neighbours.SLOTS)},
     ),
     Row(
+        "a client's 1,000 messages at 20 ms beside a client with 3,000 broadcasts of 20",
+        "are sent at {share:.2f} of the speed without it on Postgres, {lite:.2f} on SQLite; the"
+        " first one after {first:.1f} s and {lite_first:.1f} s",
+        {
+            "share": (neighbours.CROWD, neighbours.SHARE.format("Postgres")),
+            "lite": (neighbours.CROWD, neighbours.SHARE.format("SQLite")),
+            "first": (neighbours.CROWD, neighbours.FIRST.format("Postgres")),
+            "lite_first": (neighbours.CROWD, neighbours.FIRST.format("SQLite")),
+        },
+    ),
+    Row(
         "sending in the web worker beside 50 `POST` a second of 100 recipients, Postgres",
         "{rate:,.0f} deliveries a second, {share:.2f} of a dispatcher of its own",
         {
