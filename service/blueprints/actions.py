@@ -16,6 +16,9 @@ from service.core import audit
 from service.core.audit import Action
 from service.models import ActionSource
 
+_LONGEST_ADDRESS = 64
+"""Characters of an address: a proxy that is trusted by mistake may name anything."""
+
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OPERATION = re.compile(r"([a-z]+)([A-Z]\w+)")
 
@@ -41,7 +44,7 @@ def begin(name: str, source: ActionSource) -> None:
     action = Action(
         name,
         source,
-        address=request.remote_addr,
+        address=(request.remote_addr or "")[:_LONGEST_ADDRESS] or None,
         request_id=g.request_id,
         object_id=values.get(f"{noun}_id") or next(reversed(known), None),
         detail=", ".join(map(audit.mask, numbers)) or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,7 @@ from service.database import OUT_OF_REACH, Database, now_ms
 
 log = structlog.get_logger(__name__)
 
+_noting = threading.Lock()
 _SANE_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 _LONGEST_PATH = 200
 _NUMBER = re.compile(r"(?<=/)\+?\d{7,15}(?=/|$)")
@@ -80,9 +82,17 @@ def _warn_of_expiry(response: Response, caller: Caller) -> None:
 
 
 def _note_uses(database: Database, caller: Caller) -> None:
-    """Note when the caller's tokens were used, after the answer: at most every ten minutes."""
-    with suppress(*OUT_OF_REACH), audit.doing(None), database.writing() as db:
-        token_uses.note(db, [token.id for token in caller.unnoted], now=now_ms())
+    """Note when the caller's tokens were used, after the answer: at most every ten minutes.
+
+    One thread at a time: while the database takes no writes, the others can still read.
+    """
+    if not _noting.acquire(blocking=False):
+        return
+    try:
+        with suppress(*OUT_OF_REACH), audit.doing(None), database.writing() as db:
+            token_uses.note(db, [token.id for token in caller.unnoted], now=now_ms())
+    finally:
+        _noting.release()
 
 
 def _path() -> str:

@@ -224,6 +224,8 @@ def test_behind_a_proxy_the_address_is_the_callers(
     forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
     acme.post("/group", json={"name": "friends"}, headers=forwarded)
     assert [entry["address"] for entry in told(acme)] == [address]
+    acme.post("/group", json={"name": "more"}, headers={"X-Forwarded-For": "x" * 4_000})
+    assert len(told(acme)[0]["address"]) <= 64
 
 
 def test_neither_numbers_nor_texts_nor_secrets_are_in_the_log(acme: Tenant, flask: Flask) -> None:

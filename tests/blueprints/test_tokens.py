@@ -17,6 +17,7 @@ from service.database import now_ms
 from service.models import Token
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
+from tests.waiting import LIMIT, until
 
 DAY = 86_400_000
 
@@ -206,6 +207,27 @@ def test_a_use_that_cannot_be_noted_changes_no_answer(make_app: MakeApp) -> None
     with acme.crier.database.engine.begin() as connection, held(acme, connection):
         assert works(acme, made["access_token"]) == 200
     assert acme.get(f"/token/{made['_id']}").json["data"]["lastUsedAt"] is None
+
+
+def test_while_nothing_can_be_written_one_thread_waits_and_the_others_answer(
+    make_app: MakeApp,
+) -> None:
+    acme = Tenant(make_app(database_timeout=LIMIT), "Acme")
+    made = acme.make("/token", name="shop", scope="read")
+    answered: list[int] = []
+
+    def ask() -> None:
+        answered.append(works(acme, made["access_token"]))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    with acme.crier.database.engine.begin() as connection, held(acme, connection):
+        for thread in threads:
+            thread.start()
+        until(lambda: len(answered) >= len(threads) - 1)
+        assert not all(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join()
+    assert answered == [200] * 4
 
 
 def test_a_token_that_expires_soon_is_told_in_the_log_once_a_day(
