@@ -85,9 +85,15 @@ def _courses(
 ) -> tuple[list[str], list[Course]]:
     """Lock due deliveries and their rows in all ways; leave out those that somebody holds.
 
-    Return which may be looked at, and those of them that are still there.
+    Return which may be looked at, and those of them that are still there: their broadcast may have
+    been purged.
     """
-    wanted = {each.delivery_id: families[each.broadcast_id] for each in due}
+    wanted = {
+        each.delivery_id: families[each.broadcast_id]
+        for each in due
+        if each.broadcast_id in families
+    }
+    gone = [each.delivery_id for each in due if each.broadcast_id not in families]
     found: dict[str, dict[str, Any]] = {}
     for some in pieces(sorted(wanted), _FEW):
         found |= _locked(db, [row for each in some for row in _rows(each, wanted[each])])
@@ -96,7 +102,7 @@ def _courses(
     obstacles = Obstacles(
         db, channels, {found[each]["recipient"] for each in free if each in found}
     )
-    return free, [
+    return [*free, *gone], [
         Course(
             wanted[each],
             found[each],

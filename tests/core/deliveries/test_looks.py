@@ -8,14 +8,23 @@ import pytest
 from sqlalchemy import select
 
 from service.channels.errors import RetryableError
-from service.channels.webhooks import ReceiptState, TemplateNotice
-from service.core import broadcasts, holding, opt_outs, overdue, template_holds, variables
+from service.channels.webhooks import Inbound, ReceiptState, TemplateNotice
+from service.core import (
+    broadcasts,
+    holding,
+    opt_outs,
+    overdue,
+    replies,
+    retention,
+    template_holds,
+    variables,
+)
 from service.core.broadcast_requests import FallbackStep
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
 from service.database import now_ms
 from service.errors import InvalidError
-from service.models import Delivery, DeliveryStatus, OptOutSource, StepCondition
+from service.models import Delivery, DeliveryStatus, OptOutSource, Session, StepCondition
 from tests.chains import MINUTE, Chain, chain
 from tests.probe import Stage
 from tests.world import ADA, GRACE, JOAN, World
@@ -458,3 +467,38 @@ def test_a_broadcast_goes_on_when_the_template_of_its_way_can_be_used_again(worl
     made.look()
     assert world.get(made.id).status == "completed"
     made.assert_true()
+
+
+def test_a_purge_deletes_all_ways_and_what_is_due_of_a_purged_one_is_dropped(world: World) -> None:
+    made = chain(world, None)
+    made.fail(message_ids="x")
+    made.look()
+    made.leave(SENT, 1)
+    made.look()
+    made.hear(DELIVERED, 1)
+    later = now_ms() + MINUTE
+    with world.database.writing() as db:
+        assert retention.hide(db, before=later, after="", limit=10, now=later) == [made.id]
+    with world.database.writing() as db:
+        assert retention.forget(db, [made.id], before=later, limit=10) == (3, 3)
+    for table in ("broadcasts", "deliveries", "delivery_events"):
+        assert world.ask(f"SELECT * FROM {table}") == []  # noqa: S608 - the names are ours
+    made.look(later)
+    assert world.ask("SELECT * FROM due_ways") == []
+
+
+def test_a_reply_to_a_way_answers_the_delivery_that_the_client_knows(world: World) -> None:
+    made = chain(world, None)
+    made.fail()
+    made.look()
+    made.leave(SENT, 1)
+    made.look()
+    with world.database.writing() as db:
+        session = db.get_one(Session, made.sessions[1])
+        replies.receive(db, session, [Inbound("in-1", ADA, "text", "Thanks")], now=now_ms())
+    with world.database.writing() as db:
+        (settled,) = replies.settle(db, 10, now=now_ms() + MINUTE)
+    assert settled.broadcast_id == made.id
+    reply = world.ask("SELECT broadcast_id, delivery_id FROM replies")[0]
+    assert tuple(reply) == (made.id, made.only.id)
+    assert world.get(made.id).replies == 1
