@@ -15,7 +15,7 @@ from service.channels.content import (
     Template,
     UnsupportedContentError,
 )
-from service.channels.sms import messages, segments
+from service.channels.sms import messages, segments, senders
 from service.channels.sms.segments import Alphabet, Counted
 from tests.channels.conftest import picture
 
@@ -92,3 +92,20 @@ def test_a_file_without_a_public_url_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedContentError) as caught:
         messages.plan(Content(media=(picture(tmp_path, url=""),)), {"links": True})
     assert caught.value.field == "message.attachments.0"
+
+
+@pytest.mark.parametrize(
+    ("recipient", "country"),
+    [
+        ("12025550110", "the United States"),
+        ("14165550110", "Canada"),
+        ("17873331234", "Puerto Rico"),
+        ("18765551234", ""),
+        ("8613812345678", "China"),
+        ("85291234567", ""),
+        ("2348179803743", ""),
+        ("1", ""),
+    ],
+)
+def test_some_countries_take_no_names_as_senders(recipient: str, country: str) -> None:
+    assert senders.refusing(recipient) == country

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from service.channels.base import Account, TemplateInfo
 from service.channels.content import Content, Part
 from service.channels.errors import PermanentError
-from service.channels.sms import messages, segments
+from service.channels.sms import messages, segments, senders
 from service.channels.steps import Conversation, result
-
-_NORTH_AMERICA: Final = "1"
 
 
 class SmsDriver:
@@ -43,11 +41,7 @@ class SmsDriver:
         return result([])
 
     def _check_sender(self, recipient: str) -> None:
-        """Raise PermanentError if the sender's name cannot reach a recipient.
-
-        Carriers in the United States and Canada accept only numbers
-        (https://help.twilio.com/articles/223133767).
-        """
-        if recipient.startswith(_NORTH_AMERICA) and any(map(str.isalpha, self._sender)):
-            reason = "Carriers in the United States and Canada accept only numbers as senders."
+        """Raise PermanentError if the sender's name cannot reach a recipient."""
+        if any(map(str.isalpha, self._sender)) and (country := senders.refusing(recipient)):
+            reason = f"Carriers in {country} accept only numbers as senders."
             raise PermanentError(reason, code="sender")
