@@ -164,6 +164,13 @@ def lock(db: Db, limits: Collection[DailyLimit], *, now: int) -> dict[Key, Count
     return counted
 
 
+def forget(db: Db, *, now: int) -> None:
+    """Forget who does not count any longer, also in groups that send nothing now."""
+    over = select(CountedRecipient.limit_group_id).where(CountedRecipient.counted_at <= now - DAY)
+    groups = select(LimitGroup).where(LimitGroup.id.in_(over))
+    lock(db, [DailyLimit(row.client_id, row.name, 0) for row in db.scalars(groups)], now=now)
+
+
 def _lock(db: Db, keys: Sequence[Key]) -> dict[Key, tuple[str, int]]:
     place = tuple_(LimitGroup.client_id, LimitGroup.name)
     rows = select(LimitGroup).where(place.in_(keys)).order_by(LimitGroup.id).with_for_update()

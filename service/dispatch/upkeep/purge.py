@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from service.core import attachments, retention
+from service.core import attachments, daily_limits, retention
 from service.core.retention import PartKey
 from service.core.storage import Storage
 from service.database import Database, now_ms
@@ -84,6 +84,8 @@ class Purge:
             pass
         while self._step(self._forget_tokens):
             pass
+        with self._database.writing() as db:
+            daily_limits.forget(db, now=now_ms())
         with self._database.reading() as db:
             self._done.files = attachments.sweep(db, self._storage, now=time.time())
         return self._done

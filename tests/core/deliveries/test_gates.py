@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy.orm import Session as Db
 
-from service.core import hours, reports, sessions
+from service.core import daily_limits, hours, reports, sessions
 from service.core.daily_limits import LEAVES_WITHIN
 from service.core.deliveries import claims, gates
 from service.core.deliveries.claims import Claimed
@@ -187,6 +187,18 @@ def test_who_was_claimed_and_given_back_does_not_count(world: World) -> None:
     later = "UPDATE deliveries SET due_at = :late WHERE recipient = :who"
     world.tell(later, late=NOON + DAY, who=numbers(1)[0])
     assert people(claim(world, broadcast_id, 9, NOON + 2)) == numbers(3)[1:]
+
+
+def test_who_no_longer_counts_is_forgotten_though_nothing_is_sent(world: World) -> None:
+    world.session(daily_limit=5)
+    broadcast_id = world.ready(numbers(3), now=NOON)
+    assert len(claim(world, broadcast_id, 2, NOON)) == 2
+    assert len(claim(world, broadcast_id, 2, NOON + HOUR)) == 1
+    for now, left in ((NOON + HOUR, 3), (NOON + DAY + HOUR // 2, 1), (NOON + 2 * DAY, 0)):
+        with world.database.writing() as db:
+            daily_limits.forget(db, now=now)
+        assert world.ask("SELECT count(*) AS left FROM counted_recipients")[0].left == left
+        assert world.ask("SELECT counted FROM limit_groups")[0].counted == left
 
 
 def test_each_recipient_has_the_hours_of_their_own_zone(world: World) -> None:
