@@ -76,7 +76,7 @@ def test_what_to_install_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(task_queues, "missing", lambda: ["redis-server"])
     first, *rest = main.missing().splitlines()
     assert "apt-get install nginx-light redis-server" in first
-    assert "left out without: throughput, pressure, endurance, Celery, Dramatiq" in first
+    assert "left out without: throughput, personal, pressure, endurance, Celery, Dramatiq" in first
     assert rest == []
 
 
