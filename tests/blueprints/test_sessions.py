@@ -39,7 +39,7 @@ def test_a_session_has_defaults_for_all_that_is_left_out(acme: Tenant) -> None:
     assert made["status"] == "ready"
     assert made["default"] is True
     assert made["on_uncertain"] == "hold"
-    assert made["settings"] == {"idempotent": True, "latency": 0.0}
+    assert made["settings"] == {"idempotent": True, "latency": 0.0, "unreachable": False}
     unset = ("rate", "concurrency", "max_attempts", "reason", "heldUntil")
     assert [made[name] for name in unset] == [None] * 5
     assert acme.get(f"/session/{made['_id']}").json["data"] == made
