@@ -18,6 +18,7 @@ HOOKS: dict[str, dict[str, Any]] = {
     for repository in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     for hook in repository["hooks"]
 }
+RECORDS = sorted((ROOT / "docs/adr").glob("*.md"))
 REASON = "\n\nA provider bans an account that goes on sending before the time it has named is over."
 
 
@@ -41,7 +42,13 @@ def test_the_version_is_the_one_that_the_changelog_begins_with() -> None:
     assert (f"{number}.dev0" if date == "unreleased" else number) == VERSION
 
 
-@pytest.mark.parametrize("record", sorted((ROOT / "docs/adr").glob("*.md")), ids=lambda it: it.stem)
+@pytest.mark.parametrize("record", RECORDS, ids=lambda it: it.stem)
 def test_each_decision_says_whether_it_still_holds(record: Path) -> None:
     _title, _, status = record.read_text(encoding="utf-8").splitlines()[:3]
     assert re.match(r"\*\*Status:\*\* (accepted|superseded by \[ADR )", status)
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    titles = [record.read_text(encoding="utf-8").partition(". ")[0] for record in RECORDS]
+    assert titles == [f"# {int(record.name[:4])}" for record in RECORDS]
+    assert len(set(titles)) == len(titles)
