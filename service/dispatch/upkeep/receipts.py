@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -52,7 +53,7 @@ class Receipts:
 
     def turn(self) -> float:
         """Apply due receipts; return the seconds until the next turn."""
-        now = now_ms()
+        now, began = now_ms(), time.monotonic()
         with self.database.reading() as db:
             sessions = receipts.due(db, now=now)
         if not sessions:
@@ -67,7 +68,18 @@ class Receipts:
         for hold in holds:
             self.on_hold(hold)
         self._tell(result)
-        return 0.0 if result.is_full else self.settings.poll_interval
+        return self._rest(result, time.monotonic() - began)
+
+    def _rest(self, result: Applied, seconds: float) -> float:
+        """Return the seconds until the next turn, after one that took some seconds.
+
+        Receipts of unknown messages may go on for long. Others who write to SQLite get turns, too.
+        """
+        if not result.is_full:
+            return self.settings.poll_interval
+        if result.waiting <= result.applied:
+            return 0.0
+        return min(seconds, self.settings.poll_interval / 2)
 
     def _carry_out(self, db: Db, result: Applied, now: int) -> list[Hold]:
         """Write the effects of failures and account reports; return the new holds."""

@@ -96,7 +96,7 @@ def test_many_that_have_to_wait_do_not_keep_others_waiting(world: World, turns: 
     unknown = [Receipt(f"wamid.{number}", ReceiptState.READ) for number in range(600)]
     tell(world, session_id, *unknown, now=now_ms() - 1_000)
     tell(world, session_id, word(world.deliveries(broadcast_id)[0].id, ReceiptState.READ))
-    assert turns.take() == 0.0
+    assert 0.0 < turns.take() < world.settings.poll_interval, "others may write meanwhile"
     assert turns.take() == world.settings.poll_interval
     assert world.statuses(broadcast_id) == {"read": 1}
     assert turns.woken == 1
@@ -200,7 +200,7 @@ def test_a_session_that_is_flooded_takes_no_other_ones_turns(world: World, turns
         session_id,
         *(word(each.id, ReceiptState.READ) for each in world.deliveries(broadcast_id)),
     )
-    assert turns.take() == 0.0
+    assert 0.0 < turns.take() < world.settings.poll_interval, "others may write meanwhile"
     assert world.statuses(broadcast_id) == {"read": 200}
 
 
