@@ -33,7 +33,7 @@ from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.dispatch.upkeep import listing
-from service.errors import ConflictError, ServiceError
+from service.errors import ConflictError, InvalidError, ServiceError
 from service.models import Broadcast, DeliveryStatus, OnInvalid
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
@@ -271,9 +271,14 @@ def _fallback(body: dict[str, Any], document: dict[str, Any]) -> list[dict[str, 
     ]
 
 
+_NO_AUDIENCE = "Must name an earlier broadcast by its id, as `broadcast`."
+
+
 def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
     """Return the recipients of a request, with the variables in `names`."""
     if "audience" not in body:
+        if request.document.get("audience") == {} and "to" not in body:
+            raise InvalidError(errors={"audience": [_NO_AUDIENCE]})
         return lists.recipients_of(body, names)
     wanted = body["audience"]
     audience = Audience(

@@ -115,3 +115,13 @@ def test_an_audience_is_of_a_broadcast_of_ones_own_and_stands_in_place_of_to(
     assert list(both.json["errors"]) == ["audience"]
     none = acme.post("/broadcast", json=order("Hi"))
     assert list(none.json["errors"]) == ["to"]
+
+
+def test_an_audience_of_no_broadcast_is_told_from_a_missing_list(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    order: dict[str, Any] = {"send_type": "individual", "message": {"text": "Hello"}}
+    for field, given in (("audience", {"audience": {}}), ("to", order)):
+        answer = acme.post("/broadcast", json=order | given)
+        assert answer.status_code == 422
+        assert list(answer.json["errors"]) == [field]
+    assert acme.post("/broadcast", json={**order, "audience": {}, "to": ADA}).status_code == 201
