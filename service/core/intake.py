@@ -105,8 +105,8 @@ def prepare(
     if not order.confirms_countries:
         faults.noted(wrong, reach.refuse_lost_zeros, order.people)
     opening = people and faults.noted(wrong, _opening, order, session, people, now)
-    expires_at = opening and faults.noted(
-        wrong, _expiry, order, now, opening, settings.expire_after
+    expires_at = faults.noted(
+        wrong, _expiry, order, now, opening or _Opening(now, now), settings.expire_after
     )
     fitted = fitting.finish(db, people, wrong)
     if wrong or not (expires_at and fitted):

@@ -229,7 +229,7 @@ def test_a_broadcast_is_paused_resumed_and_cancelled_by_keyboard_alone(
     page: Page, console: Console
 ) -> None:
     page.goto(f"{console.address}/console/sessions/new?channel=sandbox")
-    page.get_by_label("Name").fill("Slow")
+    page.get_by_role("textbox", name="Name").fill("Slow")
     page.get_by_label("Messages per second, at most").fill("1")
     page.get_by_role("button", name="Save").click()
     page.goto(f"{console.address}/console/compose")
@@ -271,7 +271,7 @@ def test_contacts_groups_tokens_and_callbacks_are_made_and_ended(
     page.get_by_role("link", name="Send to this group").click()
     expect(page.get_by_label(re.compile("Team"))).to_be_checked()
     page.goto(f"{console.address}/console/tokens")
-    page.get_by_label("Name").fill("Shop")
+    page.get_by_role("textbox", name="Name").fill("Shop")
     page.get_by_role("button", name="Create token").click()
     expect(page.locator("#secret")).to_have_text(re.compile("^crier_[0-9a-f]{40}$"))
     page.goto(f"{console.address}/console/callbacks")

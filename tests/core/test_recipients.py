@@ -75,7 +75,9 @@ def test_an_empty_text_in_a_list_is_a_bad_entry_even_at_the_end() -> None:
 
 def test_every_bad_entry_has_its_position_its_beginning_and_a_reason() -> None:
     assert recipients.read(f"{ADA}, 0817,{BEN},{'x' * 99}").bad == (
-        BadEntry(1, "0817", numbers.reason("0817")),
+        BadEntry(
+            1, "0817", f"{numbers.NOWHERE}; or set `default_region` to the country of your numbers"
+        ),
         BadEntry(3, "x" * 40, numbers.reason("x")),
     )
 
