@@ -84,6 +84,12 @@ _AHEAD = text("""
     SELECT count(*) FROM deliveries
     WHERE broadcast_id = :broadcast_id AND status = 'queued' AND due_at > :now
 """)
+_DUE_BY = text("""
+    SELECT due_at FROM deliveries
+    WHERE broadcast_id = :broadcast_id AND status = 'queued'
+        AND due_at > :now AND due_at <= :last
+    ORDER BY due_at
+""")
 _PUT_OFF = """
     UPDATE deliveries
     SET status = 'queued', claim_id = NULL, due_at = later.due_at, updated_at = :now
@@ -148,6 +154,22 @@ def look_again(db: Db, which: ColumnElement[bool], *, now: int) -> None:
         Delivery.attempts == 0,
     )
     db.execute(waiting.values(due_at=now).execution_options(synchronize_session=False))
+
+
+def surplus(freed: Sequence[int], dues: Sequence[int]) -> list[int]:
+    """Return which room of the next day nobody waits for, given when each waits until; in order.
+
+    A broadcast that was paused comes later every day than it was planned. Without this, those who
+    find no room yet would go behind all others, and the room of that day would be lost.
+    """
+    found: list[int] = []
+    waiting = 0
+    for number, moment in enumerate(freed, start=1):
+        while waiting < len(dues) and dues[waiting] <= moment:
+            waiting += 1
+        if number - len(found) > waiting:
+            found.append(moment)
+    return found
 
 
 class _Row(NamedTuple):
@@ -216,14 +238,17 @@ class _Passage:
         return self.counted.known([row.recipient for row in rows])
 
     def _turns(self, number: int) -> Iterable[int]:
-        """Return when the limit has room for so many more, behind those who wait already."""
+        """Return when the limit has room for so many more, beside those who wait already."""
         if not number or self.counted is None or self.gate.limit is None:
             return []
         values = {"broadcast_id": self.broadcast_id, "now": self.now}
-        ahead = self.db.scalar(_AHEAD, values) or 0
         freed = self.counted.freed(self.gate.limit.most)
-        places = (divmod(each, len(freed)) for each in range(ahead, ahead + number))
-        return [freed[place] + days * daily_limits.DAY for days, place in places]
+        dues = self.db.scalars(_DUE_BY, values | {"last": freed[-1]}).all()
+        early = surplus(freed, dues)[:number]
+        ahead = self.db.scalar(_AHEAD, values) or 0
+        behind = range(ahead + len(early), ahead + number)
+        places = (divmod(each, len(freed)) for each in behind)
+        return [*early, *(freed[place] + days * daily_limits.DAY for days, place in places)]
 
     def _write(self, claim_id: str, due_ats: Mapping[str, int]) -> None:
         values: dict[str, Any] = {"claim_id": claim_id, "now": self.now}

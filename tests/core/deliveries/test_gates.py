@@ -145,6 +145,23 @@ def test_a_large_broadcast_is_put_off_by_the_day_in_its_order(world: World) -> N
     ]
 
 
+def test_a_broadcast_that_was_paused_loses_no_day(world: World) -> None:
+    world.session(daily_limit=10)
+    broadcast_id = world.ready(numbers(50), now=NOON)
+    now, day = NOON, hours_and_five(24)
+    for number in range(5):
+        assert len(claim(world, broadcast_id, 20, now)) == (10 if number != 2 else 0)
+        now += day if number != 1 else day - 3 * HOUR
+    assert len(dues(world)) == 10
+
+
+def test_those_who_find_no_room_get_what_nobody_waits_for() -> None:
+    assert gates.surplus([1, 2, 3], []) == [1, 2, 3]
+    assert gates.surplus([1, 2, 3], [1, 2, 3]) == []
+    assert gates.surplus([5, 6, 7], [6]) == [5, 7]
+    assert gates.surplus([5, 6, 7], [9, 9, 9]) == [5, 6, 7]
+
+
 def test_a_report_says_that_the_limit_is_reached_and_until_when(world: World) -> None:
     world.session(daily_limit=1)
     broadcast_id = world.ready(numbers(2))
