@@ -106,7 +106,11 @@ class Settings:
         " accepts and leaves jobs for `flask worker` (Postgres)",
     )
     lanes: int = setting(4, "Most `procrastinate` workers that share one broadcast")
-    in_flight: int = setting(512, "Most messages that a process sends at the same time")
+    in_flight: int = setting(
+        512,
+        "Most messages that a process sends at the same time for one client; beside others there"
+        " may be more",
+    )
     sender_threads: int = setting(1, "Threads that send; each sends many messages at the same time")
     claim_batch: int = setting(1000, "Most deliveries that a process claims at a time")
     flush_batch: int = setting(1000, "Most results written in one transaction")
