@@ -315,9 +315,8 @@ def test_a_way_that_is_refused_for_all_pauses_the_whole_broadcast(world: World) 
     assert broadcast.reason == "Step 1 of the fallback: No such sender."
 
 
+@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 def test_no_process_waits_for_a_delivery_that_another_one_holds(world: World) -> None:
-    if world.database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     made = chain(world, None)
     made.fail()
     with world.database.writing() as db:
