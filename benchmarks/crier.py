@@ -167,7 +167,9 @@ class Crier:
     def release_sessions(self) -> None:
         """Let all sessions send as fast as they can, from now on."""
         with self.database.writing() as db:
-            db.execute(text("UPDATE sessions SET rate = NULL, paced_until = 0"))
+            db.execute(
+                text("UPDATE sessions SET rate = NULL, paced_until = 0, version = version + 1")
+            )
 
     def ended(self, broadcast_id: str) -> tuple[int, int]:
         """Return how many deliveries are recorded as sent, and how many ended otherwise."""
