@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -51,12 +50,12 @@ class Lane:
 
     client_id: str
     limit: Limit
+    measured_at: float
     due: deque[Work] = field(default_factory=deque)
     ready: deque[Work] = field(default_factory=deque)
     waiting: int = 0
     taken: int = 0
     rate: float = 0.0
-    measured_at: float = field(default_factory=time.monotonic)
 
     def __len__(self) -> int:
         return len(self.due) + len(self.ready) + self.waiting

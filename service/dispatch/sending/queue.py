@@ -163,7 +163,7 @@ class ClaimedQueue:
         session_id, client_id = broadcast.session_id, broadcast.client_id
         limit = self._room.of(session_id, broadcast.concurrency, client_id)
         if session_id not in self._lanes:
-            self._lanes[session_id] = Lane(client_id, limit)
+            self._lanes[session_id] = Lane(client_id, limit, time.monotonic())
         return self._lanes[session_id]
 
     def _target(self, lane: Lane) -> int:

@@ -291,12 +291,18 @@ def test_nothing_is_wanted_while_more_than_half_is_here(queue: ClaimedQueue) -> 
     assert queue.wanted(broadcast()) == 50
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, 100), (0.0005, 200)])
 def test_the_faster_it_is_sent_the_more_are_wanted_ahead(
-    queue: ClaimedQueue, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int
 ) -> None:
-    monkeypatch.setattr("service.dispatch.sending.lanes._MEASURED", 1e-9)
+    clock = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.dispatch.sending.lanes._MEASURED", 0.0)
+    queue = ClaimedQueue(room=64, batch=100)
     answering(queue)
-    assert queue.wanted(broadcast()) == 200
+    clock[0] += seconds
+    monkeypatch.setattr("service.dispatch.sending.lanes.WEIGHT", 1.0)
+    assert queue.wanted(broadcast()) == expected
 
 
 def test_the_slower_the_claims_the_more_are_wanted_ahead(
