@@ -97,6 +97,9 @@ class Settings:
         1_000_000, "Opt-outs that a client adds; those by keyword are never refused"
     )
     limit_sandbox_replies: int = setting(10_000, "Replies that a client makes up in the sandbox")
+    sandbox_bytes: int = setting(
+        256 * MIB, "Messages of a client that the sandbox keeps, in bytes; the oldest go"
+    )
     sign_in_failures: int = setting(
         30, "Wrong tokens a minute from one address, in the API and the console"
     )

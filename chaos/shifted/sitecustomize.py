@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-_RIGHT = "service.channels.drivers.sandbox"
+_RIGHT = "service.channels.drivers.sandbox.store"
 """It stands for a provider, whose clock is another: what it notes down is to be relied upon."""
 
 _BILLION = 1_000_000_000

@@ -92,6 +92,7 @@ class DriverContext:
     """
 
     sandbox_store: Path
+    sandbox_bytes: int = 256 << 20
     connect_timeout: float = 5.0
     send_timeout: float = 30.0
     response_limit: int = 1_000_000

@@ -43,19 +43,25 @@ class Age(click.ParamType[int]):
 def purge(age: int, dry_run: bool) -> None:  # noqa: FBT001 - click passes a flag so
     """Delete broadcasts that were closed that long ago, with their deliveries.
 
-    Besides: replies of that age, receipts that name nothing of ours, files that a crash left
-    behind, and entries of the audit log that are older than AUDIT_RETENTION.
+    Besides: replies and messages of the sandbox of that age, receipts that name nothing of ours,
+    files that a crash left behind, and entries of the audit log that are older than
+    AUDIT_RETENTION.
     """
     parts = crier()
     before = now_ms() - age
     audited_before = now_ms() - milliseconds(parts.settings.audit_retention)
-    forgetting = Purge(parts.database, parts.storage, before=before, audited_before=audited_before)
+    forgetting = Purge(
+        *(parts.database, parts.storage, parts.settings.sandbox_store),
+        before=before,
+        audited_before=audited_before,
+    )
     with waiting():
         gone = forgetting.look() if dry_run else forgetting.run()
     moment = datetime.fromtimestamp(before / 1000, UTC)
     click.echo(
         f"{'Would delete' if dry_run else 'Deleted'} {gone.broadcasts} broadcasts closed before"
         f" {moment:%Y-%m-%d %H:%M} UTC with {gone.deliveries} deliveries, {gone.receipts} receipts"
-        f" and {gone.files} files; {gone.replies} replies from before then."
+        f" and {gone.files} files; {gone.replies} replies and"
+        f" {gone.sandbox} messages of the sandbox from before then."
         f" {gone.entries} entries of the audit log that are older than AUDIT_RETENTION."
     )

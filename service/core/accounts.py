@@ -108,6 +108,7 @@ def driver_context(settings: Settings) -> DriverContext:
     """Return the settings that drivers need."""
     return DriverContext(
         sandbox_store=settings.sandbox_store,
+        sandbox_bytes=settings.sandbox_bytes,
         connect_timeout=settings.connect_timeout,
         send_timeout=settings.send_timeout,
         proxy=settings.outgoing_proxy,

@@ -81,7 +81,7 @@ def test_no_order_covers_more_than_two_seconds_of_a_plan(seconds: float) -> None
 
 READER = """
 import sys, time
-sandbox = type(sys)("service.channels.drivers.sandbox")
+sandbox = type(sys)("service.channels.drivers.sandbox.store")
 exec("import time\\ndef now(): return time.time_ns()", sandbox.__dict__)
 for _ in sys.stdin:
     print(time.time(), time.time_ns() / 1e9, sandbox.now() / 1e9, flush=True)

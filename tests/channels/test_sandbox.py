@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from service.channels.content import (
 )
 from service.channels.drivers import sandbox
 from service.channels.drivers.sandbox import Prepared, Sandbox
+from service.channels.drivers.sandbox import store as sandbox_store
 from service.channels.errors import (
     BlockedError,
     PermanentError,
@@ -44,9 +47,16 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "sandbox.db"
 
 
-def opened(store: Path, session_id: str = SESSION, **settings: Any) -> Sandbox:
-    loaded = Sandbox.Settings().load(settings)
-    return Sandbox(Account(session_id, loaded, Memory()), DriverContext(store))
+def opened(
+    store: Path,
+    session_id: str = SESSION,
+    *,
+    client_id: str = "acme",
+    most: int = 1_000_000,
+    **settings: Any,
+) -> Sandbox:
+    account = Account(session_id, Sandbox.Settings().load(settings), Memory(), client_id)
+    return Sandbox(account, DriverContext(store, sandbox_bytes=most))
 
 
 def send(driver: Sandbox, recipient: str, reference: str = "d.0", part: Any = HELLO) -> str:
@@ -181,6 +191,109 @@ def test_only_the_store_itself_must_not_be_told_twice(store: Path) -> None:
         steps.append(sending.send(step.function() if isinstance(step, Call) else None))
     assert [type(step) for step in steps] == [Call, Pause, Call]
     assert received(store) == []
+
+
+# What it keeps
+
+
+def bodies(store: Path) -> list[int]:
+    """Return how long each body is that the store has."""
+    with closing(sqlite3.connect(store)) as connection:
+        return [size for (size,) in connection.execute("SELECT length(body) FROM bodies")]
+
+
+def used(store: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(store)) as connection:
+        return dict(connection.execute("SELECT client_id, bytes FROM clients").fetchall())
+
+
+def test_what_everybody_gets_is_kept_once(store: Path) -> None:
+    driver, long = opened(store), Text("\N{GRINNING FACE}" * 4_096)
+    for number in range(300):
+        send(driver, ADA, f"d{number}.0", long)
+    assert len(received(store)) == 300
+    assert bodies(store) == [len(driver.prepare(long).body)]
+    assert store.stat().st_size < 1_000_000
+
+
+def test_the_oldest_of_a_client_go_and_nothing_of_another(store: Path) -> None:
+    send(opened(store, "6" * 24, client_id="globex"), GRACE, "g.0")
+    driver = opened(store, most=300_000)
+    for number in range(900):
+        send(driver, ADA, f"d{number}.0", Text(f"{number} " * 40))
+    kept = [each["reference"] for each in received(store)]
+    assert kept == [f"d{number}.0" for number in range(900 - len(kept), 900)]
+    assert 300 <= len(kept) <= 450
+    assert 200_000 <= used(store)["acme"] <= 300_000
+    assert len(bodies(store)) == len(kept) + 1
+    assert len(received(store, "6" * 24)) == 1
+
+
+def test_old_messages_are_forgotten_with_their_bodies_in_steps(store: Path) -> None:
+    driver = opened(store)
+    for number in range(7):
+        send(driver, ADA, f"d{number}.0", Text(f"{number}"))
+    last = received(store)[5]["received_at"]
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE messages SET received_at = received_at + 9 WHERE number = 7")
+    assert sandbox.extent(store, last + 1) == 6
+    assert [sandbox.forget(store, last + 1, 4) for _ in range(3)] == [4, 2, 0]
+    assert [each["reference"] for each in received(store)] == ["d6.0"]
+    assert len(bodies(store)) == 1
+    sandbox.forget(store, last + 100, 4)
+    assert used(store) == {"acme": 0}
+
+
+def test_a_store_that_is_not_there_is_not_made_to_be_purged(store: Path) -> None:
+    assert (sandbox.extent(store, 10**15), sandbox.forget(store, 10**15, 4)) == (0, 0)
+    assert not store.exists()
+
+
+def test_attempts_of_long_ago_are_not_counted_for_ever(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox_store, "_TRIMMED_EVERY", 10)
+    monkeypatch.setattr(sandbox_store, "MOST_OFFERS", 20)
+    driver = opened(store)
+    for number in range(50):
+        with pytest.raises(RetryableError):
+            send(driver, sandbox.RETRIED, f"d{number}.0")
+    with closing(sqlite3.connect(store)) as connection:
+        [(count,)] = connection.execute("SELECT count(*) FROM attempts")
+    assert count == 20
+    assert send(driver, sandbox.RETRIED, "d49.0")
+
+
+def test_a_store_of_the_first_version_is_taken_over(store: Path) -> None:
+    store.parent.mkdir()
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.executescript(FIRST_VERSION)
+        for number in range(3):
+            row = (f"d{number}.0", SESSION, ADA, "text", '{"body": "Hello"}', f"m{number}", 5)
+            connection.execute(
+                "INSERT INTO messages (reference, session_id, recipient, kind, body, message_id,"
+                " received_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+    driver = opened(store)
+    assert send(driver, ADA, "d1.0") == "m1"
+    assert [each["body"] for each in received(store)] == [{"body": "Hello"}] * 3
+    assert bodies(store) == [17]
+    assert send(driver, ADA, "d3.0")
+    assert sandbox.forget(store, 6, 10) == 3
+    assert used(store)[""] == 0
+
+
+FIRST_VERSION = """
+    CREATE TABLE messages (
+        number INTEGER PRIMARY KEY, reference TEXT NOT NULL, session_id TEXT NOT NULL,
+        recipient TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+        message_id TEXT NOT NULL, received_at INTEGER NOT NULL);
+    CREATE INDEX messages_by_reference ON messages (reference);
+    CREATE INDEX messages_by_session ON messages (session_id, number);
+    CREATE TABLE offers (
+        reference TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+"""
 
 
 # The magic recipients

@@ -358,7 +358,9 @@ def test_every_field_changes_the_outcome_or_is_refused(
     session = acme.make("/session", name="main", channel="sandbox")["_id"]
     store = sandbox.Store.at(acme.crier.settings.sandbox_store)
     for number in range(2):
-        store.keep(session, ADA, sandbox.Prepared("text", "{}"), f"d{number}.0", once=True)
+        text = sandbox.Prepared("text", "{}")
+        message = sandbox.Message("", session, ADA, f"d{number}.0", text)
+        store.keep(message, once=True, most=1_000_000)
         acme.make("/contact", name=f"Ada {number}", phones=[ADA], tags=["vip"])
         acme.make("/group", name=f"group {number}")
         acme.make("/sandbox/reply", recipient=ADA, text="Hello")

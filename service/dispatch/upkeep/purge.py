@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
+from service.channels.drivers import sandbox
 from service.core import attachments, daily_limits, retention
 from service.core.retention import PartKey
 from service.core.storage import Storage
@@ -34,15 +36,17 @@ class Purged:
     replies: int = 0
     entries: int = 0
     files: int = 0
+    sandbox: int = 0
 
 
 class Purge:
     """Deletes everything that was closed before a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it deletes is kept in three places
         self,
         database: Database,
         storage: Storage,
+        sandbox_store: Path,
         *,
         before: int,
         audited_before: int = 0,
@@ -54,6 +58,7 @@ class Purge:
         """
         self._database = database
         self._storage = storage
+        self._sandbox_store = sandbox_store
         self._before = before
         self._audited_before = audited_before
         self._rest = rest
@@ -64,7 +69,7 @@ class Purge:
         with self._database.reading() as db:
             found = retention.extent(db, before=self._before, audited_before=self._audited_before)
             files = attachments.sweep(db, self._storage, now=time.time(), remove=False)
-        return Purged(*found, files)
+        return Purged(*found, files, sandbox.extent(self._sandbox_store, self._before))
 
     def run(self) -> Purged:
         """Delete everything; return what was deleted."""
@@ -83,6 +88,8 @@ class Purge:
         while self._step(self._forget_entries):
             pass
         while self._step(self._forget_tokens):
+            pass
+        while self._step(self._forget_sandbox):
             pass
         with self._database.writing() as db:
             daily_limits.forget(db, now=now_ms())
@@ -130,6 +137,11 @@ class Purge:
         with self._database.writing() as db:
             count = retention.forget_audit(db, before=self._audited_before, limit=_ROWS)
         self._done.entries += count
+        return count == _ROWS
+
+    def _forget_sandbox(self) -> bool:
+        count = sandbox.forget(self._sandbox_store, self._before, _ROWS)
+        self._done.sandbox += count
         return count == _ROWS
 
     def _forget_tokens(self) -> bool:

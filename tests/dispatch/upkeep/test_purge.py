@@ -59,7 +59,8 @@ def history(world: World) -> World:
 def purging(world: World, rest: Rests) -> Purge:
     """Return a purge of what is closed by tomorrow."""
     storage, before = Storage(world.settings), now_ms() + DAY
-    return Purge(world.database, storage, before=before, rest=rest)
+    store = world.settings.sandbox_store
+    return Purge(world.database, storage, store, before=before, rest=rest)
 
 
 def stored(world: World, name: str, *, age: float = 7200.0) -> Path:

@@ -1,9 +1,7 @@
-"""The sandbox: a provider on this machine's disk, for trying things out and for tests.
+"""The sandbox's driver: accepts messages, assigns ids and stores what it received.
 
-It accepts messages, assigns ids and stores what it received in its own SQLite file, apart from the
-service's database, so that tests can compare the two. Like a good provider it is idempotent: a part
-that is sent again with the same reference gets the same id and is stored once. A session can turn
-that off.
+Like a good provider it is idempotent: a part that is sent again with the same reference gets the
+same id and is stored once. A session can turn that off.
 
 Some recipients behave in a special way, like Twilio's magic numbers
 (https://www.twilio.com/docs/iam/test-credentials) and GOV.UK Notify's
@@ -14,22 +12,18 @@ Some recipients behave in a special way, like Twilio's magic numbers
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 from marshmallow import Schema, fields, validate
 
-from service import ids
 from service.channels.base import Account, DriverContext, TemplateInfo
 from service.channels.content import Content, Media, Part, Template, Text
+from service.channels.drivers.sandbox.store import Message, Prepared, Store
 from service.channels.errors import BlockedError, PermanentError, RetryableError, UncertainError
 from service.channels.steps import Call, Conversation, Pause, result
 from service.channels.webhooks import Webhook
@@ -62,38 +56,6 @@ _CHOICES: Final = frozenset({"when", "marketing"})
 """What of a template says how it is sent, and is kept only if it is set."""
 
 _STORING: Final = Workers("sandbox", 2)
-
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS messages (
-        number INTEGER PRIMARY KEY, reference TEXT NOT NULL, session_id TEXT NOT NULL,
-        recipient TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
-        message_id TEXT NOT NULL, received_at INTEGER NOT NULL);
-    CREATE INDEX IF NOT EXISTS messages_by_reference ON messages (reference);
-    CREATE INDEX IF NOT EXISTS messages_by_session ON messages (session_id, number);
-    CREATE TABLE IF NOT EXISTS offers (
-        reference TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-"""
-
-
-# The newest messages by their number, which is the primary key, whatever there is besides.
-_LATELY = """FROM (SELECT * FROM messages ORDER BY number DESC LIMIT 20000)
-    WHERE session_id IN (SELECT value FROM json_each(?))"""
-_PHONES = f"""SELECT recipient, count(*), max(received_at) {_LATELY}
-    GROUP BY recipient ORDER BY max(number) DESC LIMIT ?"""
-_CONVERSATION = f"SELECT * {_LATELY} AND recipient = ? ORDER BY number DESC LIMIT 100"
-_KEPT = "SELECT message_id FROM messages WHERE reference = ?"
-_KEEP = """
-    INSERT INTO messages
-        (reference, session_id, recipient, kind, body, message_id, received_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-
-
-class Prepared(NamedTuple):
-    """A part in the form that the store keeps."""
-
-    kind: str
-    body: str
 
 
 class Settings(Schema):
@@ -128,11 +90,13 @@ class Sandbox:
 
     def __init__(self, account: Account, context: DriverContext) -> None:
         """Create the driver; the first message creates the store."""
+        self._client_id = account.client_id
         self._session_id = account.session_id
         self._idempotent = bool(account.settings.get("idempotent", True))
         self._latency = float(account.settings.get("latency", 0.0))
         self._unreachable = bool(account.settings.get("unreachable"))
         self._path = context.sandbox_store
+        self._most = context.sandbox_bytes
 
     def plan(self, content: Content) -> tuple[Part, ...]:
         """Split a message into parts: the text first, then the rest in the guide's order."""
@@ -188,13 +152,12 @@ class Sandbox:
 
     def _count_offer(self, reference: str) -> int:
         with _trouble_told():
-            return Store.at(self._path).count_offer(_delivery(reference))
+            return Store.at(self._path).count_offer(self._client_id, _delivery(reference))
 
     def _keep(self, recipient: str, prepared: Prepared, reference: str) -> str:
+        message = Message(self._client_id, self._session_id, recipient, reference, prepared)
         with _trouble_told():
-            return Store.at(self._path).keep(
-                self._session_id, recipient, prepared, reference, once=self._idempotent
-            )
+            return Store.at(self._path).keep(message, once=self._idempotent, most=self._most)
 
 
 @contextmanager
@@ -222,126 +185,3 @@ def _refuse(recipient: str, offer: int) -> None:
         raise RetryableError("Too many messages to this number.", code="rate_limit", wait=3.0)
     if recipient == FLAKY:
         raise RetryableError("The sandbox has a lasting error.", code="try_again")
-
-
-class Store:
-    """The messages that the sandbox received: an SQLite file, shared by all processes.
-
-    `synchronous=OFF`: writes survive the death of a process, but not a power cut.
-    """
-
-    _open: ClassVar[dict[tuple[int, Path], Store]] = {}
-    _opening: ClassVar[threading.Lock] = threading.Lock()
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._turn = threading.Lock()
-        self._connection = sqlite3.connect(
-            path, timeout=30.0, isolation_level=None, check_same_thread=False
-        )
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=OFF")
-        self._connection.executescript(_SCHEMA)
-
-    @classmethod
-    def at(cls, path: Path) -> Store:
-        """Return this process's store. SQLite connections do not survive a fork."""
-        mine = (os.getpid(), path)
-        with cls._opening:
-            if mine not in cls._open:
-                cls._open[mine] = cls(path)
-            return cls._open[mine]
-
-    def count_offer(self, reference: str) -> int:
-        """Count the attempts with a reference, including this one."""
-        with self._turn:
-            row = self._connection.execute(
-                "INSERT INTO offers VALUES (?, 1)"
-                " ON CONFLICT (reference) DO UPDATE SET count = count + 1 RETURNING count",
-                (reference,),
-            ).fetchone()
-        return int(row[0])
-
-    def keep(
-        self, session_id: str, recipient: str, prepared: Prepared, reference: str, *, once: bool
-    ) -> str:
-        """Store a part. With `once`, a repeat returns the first message id and adds no row."""
-        now = time.time_ns() // 1_000_000
-        row = (reference, session_id, recipient, *prepared, f"sandbox-{ids.new()}", now)
-        with self._turn:
-            self._connection.execute("BEGIN IMMEDIATE")
-            # As a context the connection commits, or undoes what failed.
-            with self._connection:
-                kept = once and self._connection.execute(_KEPT, (reference,)).fetchone()
-                if not kept:
-                    self._connection.execute(_KEEP, row)
-        return str(kept[0]) if kept else row[5]
-
-
-def received(  # noqa: PLR0913 - a page of a list that is filtered
-    path: Path,
-    session_ids: Sequence[str],
-    offset: int = 0,
-    limit: int = 1000,
-    *,
-    recipient: str = "",
-    descending: bool = False,
-) -> tuple[int, list[dict[str, Any]]]:
-    """Return the number of messages of these sessions, to one recipient or all, and one page."""
-    if not session_ids:
-        return 0, []
-    order = "number DESC" if descending else "number"
-    where = f"FROM messages WHERE session_id IN ({_marks(session_ids)}) AND ? IN ('', recipient)"
-    wanted = (*session_ids, recipient)
-    with _looking(path) as connection:
-        total = connection.execute(f"SELECT count(*) {where}", wanted).fetchone()[0]
-        rows = connection.execute(
-            f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?", (*wanted, limit, offset)
-        ).fetchall()
-    return total, [_message(row) for row in rows]
-
-
-class Phone(NamedTuple):
-    """A number that has received something: how many messages, and when the last one came."""
-
-    recipient: str
-    messages: int
-    latest: int
-
-
-def phones(path: Path, session_ids: Sequence[str], limit: int = 60) -> list[Phone]:
-    """Return the numbers that received something lately from these sessions, the latest first.
-
-    Only the newest messages of all are looked at: there may be a million of them.
-    """
-    with _looking(path) as connection:
-        rows = connection.execute(_PHONES, (json.dumps(list(session_ids)), limit)).fetchall()
-    return [Phone(*row) for row in rows]
-
-
-def conversation(path: Path, session_ids: Sequence[str], recipient: str) -> list[dict[str, Any]]:
-    """Return what a number received lately from these sessions, the oldest first."""
-    with _looking(path) as connection:
-        values = (json.dumps(list(session_ids)), recipient)
-        rows = connection.execute(_CONVERSATION, values).fetchall()
-    return [_message(row) for row in reversed(rows)]
-
-
-@contextmanager
-def _looking(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a separate connection to read the store."""
-    Store.at(path)  # creates the file and its tables
-    connection = sqlite3.connect(path, timeout=30.0)
-    connection.row_factory = sqlite3.Row
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ", ".join("?" * len(values))
-
-
-def _message(row: sqlite3.Row) -> dict[str, Any]:
-    return {**dict(row), "body": json.loads(row["body"])}
