@@ -14,8 +14,10 @@ from service.console import bars, bubbles, charts, fallbacks, listing, notices, 
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
+from service.console.replies import of_person
 from service.core import (
     broadcasts,
+    costs,
     delivery_log,
     estimates,
     histories,
@@ -84,10 +86,11 @@ def index() -> str:
 def show(broadcast_id: str) -> str:
     """Show one broadcast, what it says and how everybody fares."""
     with crier().database.reading() as db:
-        broadcast = _readable(db, broadcast_id)
+        broadcast = progress.readable(db, broadcast_id)
         facts = _facts(db, broadcast) | _people(db, broadcast)
         facts["bubbles"] = bubbles.of_content(broadcast.content)
         facts["answers"] = replies.answers(db, broadcast.id) if broadcast.replies else []
+        facts |= _cost(db, broadcast)
     return render_template("console/broadcast.html", **facts)
 
 
@@ -95,15 +98,25 @@ def show(broadcast_id: str) -> str:
 def live(broadcast_id: str) -> str:
     """Show what moves of one broadcast."""
     with crier().database.reading() as db:
-        facts = _facts(db, _readable(db, broadcast_id))
+        facts = _facts(db, progress.readable(db, broadcast_id))
     return render_template("console/_broadcast.html", **facts)
+
+
+@blueprint.page("/broadcasts/<id:broadcast_id>/cost")
+def cost(broadcast_id: str) -> str:
+    """Show what a broadcast costs so far."""
+    with crier().database.reading() as db:
+        broadcast = progress.readable(db, broadcast_id)
+        shown = progress.of(db, [broadcast])[broadcast_id]
+        facts = _cost(db, broadcast)
+    return render_template("console/_cost.html", shown=shown, **facts)
 
 
 @blueprint.page("/broadcasts/<id:broadcast_id>/people")
 def people(broadcast_id: str) -> str:
     """Show some of the people of a broadcast."""
     with crier().database.reading() as db:
-        broadcast = _readable(db, broadcast_id)
+        broadcast = progress.readable(db, broadcast_id)
         facts = _people(db, broadcast)
         shown = progress.of(db, [broadcast])[broadcast_id]
     return render_template("console/_people.html", shown=shown, **facts)
@@ -118,11 +131,13 @@ def delivery(delivery_id: str) -> str:
         taken = ways.taken(db, entry.broadcast, entry.delivery)
         history = histories.read(db, entry, taken)
         went = fallbacks.taken(db, taken)
+        written = of_person(db, entry.delivery.recipient)
     return render_template(
         listing.template("delivery"),
         delivery=entry.delivery,
         history=history,
         ways=went,
+        replies=written,
         message_ids=parts.taken(entry.delivery.message_ids),
         shown=shown,
         state=bars.words(entry.delivery.status),
@@ -133,7 +148,7 @@ def delivery(delivery_id: str) -> str:
 def export(broadcast_id: str, kind: str) -> Response:
     """Send the recipients as a file, filtered as they are shown."""
     with crier().database.reading() as db:
-        broadcast = _readable(db, broadcast_id)
+        broadcast = progress.readable(db, broadcast_id)
     wanted = Filter(_status(), code=request.args.get("code"))
     return exports.answer(broadcast, wanted, exports.CSV if kind == "csv" else exports.XLSX)
 
@@ -199,14 +214,6 @@ def _to_number(db: Db, words: str) -> Page[Entry] | None:
     return delivery_log.to_recipient(db, scope, number, PageRequest(1, _NEWEST, descending=True))
 
 
-def _readable(db: Db, broadcast_id: str) -> Broadcast:
-    """Return a broadcast to be read, also one that was cancelled or deleted."""
-    try:
-        return broadcasts.get(db, visitor().client_id, broadcast_id)
-    except NotFoundError:
-        return broadcasts.get(db, visitor().client_id, broadcast_id, deleted=True)
-
-
 def _delivery(db: Db, delivery_id: str) -> Entry:
     """Return a delivery to be read, also one of a broadcast that was cancelled or deleted."""
     scope = DeliveryScope(visitor().client_id)
@@ -230,6 +237,14 @@ def _facts(db: Db, broadcast: Broadcast) -> dict[str, Any]:
         "rate": rate,
         "estimate": estimates.make(db, broadcast, rate, now=now) if shown.is_open else None,
         "chart": charts.of_timeline(timelines.points(broadcast, buckets, now=now)),
+    }
+
+
+def _cost(db: Db, broadcast: Broadcast) -> dict[str, Any]:
+    """Return what a broadcast costs by the prices of its session, and how it is charged."""
+    return {
+        "cost": costs.of_broadcast(db, broadcast, crier().accounts),
+        "charges": costs.charges(db, broadcast.id),
     }
 
 

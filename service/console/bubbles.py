@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from flask import url_for
 
 from service.channels.content import ContactCard, Location, Media, Part, Text
-from service.core import templates
+from service.core import attachments, templates
+from service.models import Attachment
 
 _KINDS = {"image", "video", "audio"}
 _LONGEST_TITLE = 120
@@ -66,6 +67,13 @@ def of_part(part: Part) -> Bubble:
     if isinstance(part, ContactCard):
         return _contact({"name": part.name, "phones": part.phones})
     return _template({"name": part.name, "language": part.language, "components": part.components})
+
+
+def of_attachment(attachment: Attachment) -> Bubble:
+    """Return a stored file as a phone shows it; its kind follows from its type."""
+    kind = attachment.mimetype.partition("/")[0]
+    described = {"kind": kind, "filename": attachment.filename, "mimetype": attachment.mimetype}
+    return _media(described, attachments.file_of(attachment))
 
 
 def first_line(text: str) -> str:

@@ -94,7 +94,8 @@ def _sessions(db: Db) -> Sequence[str]:
 def _files(db: Db, messages: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return the file names of the attachments in messages, by id."""
     wanted = {each["body"].get("attachment_id") for each in messages} - {None}
-    return attachments.files(db, visitor().client_id, wanted)
+    found = attachments.some(db, visitor().client_id, wanted)
+    return {file_id: attachments.file_of(file) for file_id, file in found.items()}
 
 
 def _shown(message: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as Db
 
 from service.console import bars, bubbles
+from service.console.access import visitor
 from service.console.bars import Part
 from service.console.language import gettext as _
-from service.core import openings, reports
+from service.core import broadcasts, openings, reports
 from service.core.deliveries import gates
 from service.database import now_ms
+from service.errors import NotFoundError
 from service.models import (
     FOREVER,
     Broadcast,
@@ -101,13 +103,19 @@ class Progress:
         return self.counts[status]
 
 
-def of(db: Db, broadcasts: Sequence[Broadcast]) -> dict[str, Progress]:
+def readable(db: Db, broadcast_id: str) -> Broadcast:
+    """Return a broadcast to be read, also one that was cancelled or deleted."""
+    try:
+        return broadcasts.get(db, visitor().client_id, broadcast_id)
+    except NotFoundError:
+        return broadcasts.get(db, visitor().client_id, broadcast_id, deleted=True)
+
+
+def of(db: Db, found: Sequence[Broadcast]) -> dict[str, Progress]:
     """Return how broadcasts fare, by id; their sessions take one look together."""
-    wanted = {each.session_id for each in broadcasts if each.session_id}
+    wanted = {each.session_id for each in found if each.session_id}
     sessions = {row.id: row for row in db.scalars(select(Session).where(Session.id.in_(wanted)))}
-    return {
-        each.id: _progress(db, each, sessions.get(each.session_id or "")) for each in broadcasts
-    }
+    return {each.id: _progress(db, each, sessions.get(each.session_id or "")) for each in found}
 
 
 def _progress(db: Db, broadcast: Broadcast, session: Session | None) -> Progress:
@@ -115,7 +123,7 @@ def _progress(db: Db, broadcast: Broadcast, session: Session | None) -> Progress
     held, until = _hold(db, broadcast, session)
     return Progress(
         broadcast,
-        _title(broadcast),
+        title(broadcast),
         counts,
         bars.parts(counts, is_held=bool(held) or broadcast.status == BroadcastStatus.PAUSED),
         session,
@@ -148,7 +156,7 @@ def _closed(db: Db, broadcast: Broadcast, session: Session) -> tuple[str, int | 
     return _("Its session has reached its daily limit."), until
 
 
-def _title(broadcast: Broadcast) -> str:
+def title(broadcast: Broadcast) -> str:
     """Return what a broadcast is known by: the beginning of its text, or what it carries."""
     text = bubbles.first_line(str(broadcast.message.get("text") or ""))
     if text:

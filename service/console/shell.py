@@ -30,6 +30,7 @@ from service.console import (
     notices,
     phones,
     preferences,
+    replies,
     rules,
     sessions,
     sign_ins,
@@ -42,6 +43,7 @@ from service.core.tokens import Scope
 _NOUNS = (
     home,
     broadcasts,
+    replies,
     compose,
     templates,
     lists,

@@ -136,10 +136,10 @@ def file_of(attachment: Attachment) -> str:
     return f"{attachment.name}.{attachment.type}"
 
 
-def files(db: Db, client_id: str, attachment_ids: Collection[str]) -> dict[str, str]:
-    """Return the stored names of those attachments that the client can see, by id."""
+def some(db: Db, client_id: str, attachment_ids: Collection[str]) -> dict[str, Attachment]:
+    """Return those attachments that the client can see, by id."""
     found = db.scalars(_visible(client_id, None).where(Attachment.id.in_(attachment_ids)))
-    return {each.id: file_of(each) for each in found}
+    return {each.id: each for each in found}
 
 
 def sweep(db: Db, storage: Storage, *, now: float, remove: bool = True) -> int:

@@ -12,6 +12,8 @@ from service.app import Application
 from service.core import retention
 from service.database import now_ms
 from tests.acceptance.test_opting_out import written
+from tests.conftest import Tenant
+from tests.console.visiting import ConsoleUser
 from tests.provider import SILENCE, Fault, Provider, Request, instead
 from tests.sending import PICTURE, QUICK, Sending
 from tests.waiting import until
@@ -19,6 +21,7 @@ from tests.world import ADA
 
 PDF = b"%PDF-1.7 " + b"page" * 1_000
 KEEPS = {"keep_files": True}
+SCRIPT = "<script>alert('x')</script>"
 
 
 def picture(media_id: str, message_id: str = "wamid.in", kind: str = "image", **more: Any) -> bytes:
@@ -226,3 +229,42 @@ def test_the_files_of_purged_replies_go_unless_a_broadcast_uses_them(sending: Se
         assert retention.forget_replies(db, before=now_ms() + 1, limit=10) == 2
     left = sending.client.get("/attachment").json["data"]
     assert [each["_id"] for each in left] == [first["_id"]]
+
+
+def test_a_file_of_a_reply_is_shown_and_downloaded(sending: Sending) -> None:
+    session = sending.session(settings=KEEPS)
+    sending.provider.files["/files/4711"] = PICTURE
+    with sending.running():
+        broadcast_id = sending.broadcast([ADA], session)
+        sending.await_completed(broadcast_id)
+        told(sending, session, picture("4711", caption=SCRIPT))
+        until(lambda: reply(sending)["broadcast_id"])
+        attachment = kept(sending)
+    path = f"/public/attachments/{attachment['name']}.{attachment['type']}"
+    visitor, stranger = ConsoleUser(sending.client), ConsoleUser(Tenant(sending.app, "Globex"))
+    history = f"/deliveries/{reply(sending)['delivery_id']}"
+    of_broadcast = f"/replies?broadcast={broadcast_id}"
+    for page in ("/replies", of_broadcast, f"/replies?q=%2B{ADA}", "/replies?q=ALERT", history):
+        shown = visitor.get(page).text
+        assert f'<img src="{path}"' in shown, page
+        assert f'href="{path}" download=' in shown, page
+        assert "&lt;script&gt;alert" in shown, page
+        assert "<script>alert" not in shown, page
+    assert "No reply matches" in visitor.get("/replies?q=nothing").text
+    assert of_broadcast in visitor.get(f"/broadcasts/{broadcast_id}").text
+    assert "Nobody has replied yet" in stranger.get("/replies").text
+    assert stranger.get(of_broadcast).status_code == 404
+    assert "No reply matches" in stranger.get(f"/replies?q={ADA}").text
+
+
+def test_a_file_that_was_not_kept_and_one_on_its_way_are_told(sending: Sending) -> None:
+    session = sending.session(settings=KEEPS)
+    told(sending, session, picture("4711"))
+    visitor = ConsoleUser(sending.client)
+    assert "Its file is being fetched." in visitor.get("/replies").text
+    sending.provider.files["/files/4711"] = b"<html><script>"
+    with sending.running():
+        until(lambda: reply(sending)["file_problem"])
+    assert "Its file was not kept:" in visitor.get("/replies").text
+    told(sending, session, written("STOP", "wamid.stop"))
+    assert "Opted out" in visitor.get("/replies?q=stop").text

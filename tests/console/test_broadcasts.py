@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from service.core import costs
+from service.core.costs import ChargeKey
 from service.models import DeliveryStatus
 from tests.blueprints.test_broadcasts import NUMBERS, deliver, make
 from tests.conftest import Tenant, on_sqlite
@@ -48,3 +50,32 @@ def test_a_cancelled_broadcast_can_be_found_and_read_but_not_changed(
     assert "Good evening" in visitor.get("/broadcasts?state=removed&q=evening").text
     assert "Good evening" not in stranger.get("/broadcasts?state=removed").text
     assert visitor.post(f"{path}/pause").status_code == 404
+
+
+def test_a_broadcast_shows_what_it_costs(acme: Tenant, globex: Tenant) -> None:
+    prices = {"currency": "EUR", "countries": {"NG": 0.25}}
+    acme.make("/session", name="main", channel="sandbox", prices=prices)
+    order = {"to": [*NUMBERS[:2], "12025550110"], "message": {"text": "Hi"}}
+    made = make(acme, **order)["_id"]
+    visitor, stranger = ConsoleUser(acme), ConsoleUser(globex)
+    page, cost = f"/broadcasts/{made}", f"/broadcasts/{made}/cost"
+    deliver(acme, made, DeliveryStatus.SENT, DeliveryStatus.SENT)
+    shown = visitor.get(page).text
+    assert re.search(r"If everybody gets it</dt><dd>€0.50", shown)
+    assert "not known yet" in shown
+    assert "One recipient is in a country without a price." in shown
+    with acme.crier.database.writing() as db:
+        costs.note(db, {ChargeKey(made, "PMP regular marketing billable", "NG"): 2})
+    for path in (page, cost):
+        shown = visitor.get(path, headers={"Accept-Language": "fr"}).text
+        assert re.search("Facturé[^<]*</dt><dd>0,50\N{NO-BREAK SPACE}€", shown), path
+        assert "PMP regular marketing billable" in shown
+    assert stranger.get(cost).status_code == 404
+
+
+def test_a_broadcast_without_prices_shows_no_cost(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    made = make(acme)["_id"]
+    assert re.search(
+        r'<section id="cost"[^>]* hidden', ConsoleUser(acme).get(f"/broadcasts/{made}").text
+    )

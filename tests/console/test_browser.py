@@ -128,6 +128,7 @@ def screens(console: Console) -> list[str]:
         f"/deliveries/{console.broadcast_id[:18]}000001",
         f"/broadcasts/{console.by_ways_id}",
         f"/deliveries/{console.by_ways_id[:18]}000001",
+        "/replies",
         "/compose",
         "/contacts",
         "/contacts/new",
