@@ -93,7 +93,7 @@ def _pace(service: Crier, pid: int, seconds: float) -> _Pace:
 
 def _waiting(service: Crier) -> int:
     with service.database.reading() as db:
-        return db.scalar(text("SELECT count(*) FROM waiting_receipts")) or 0
+        return db.scalar(text("SELECT sum(size) FROM waiting_receipts")) or 0
 
 
 class _Vendor:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from service.channels.errors import PermanentError, SendError
 from service.channels.webhooks import Receipt, ReceiptState
-from service.core import decisions, receipts, ways
+from service.core import decisions, receipts, waiting, ways
 from service.core.broadcast_requests import FallbackStep
 from service.core.deliveries import looks, transitions
 from service.core.deliveries.looks import Looked
@@ -87,7 +87,7 @@ class Chain(NamedTuple):
         with self.world.database.writing() as db:
             receipts.store(db, self.sessions[step], [Receipt(state=state, **said)], now=now)  # type: ignore[arg-type]
             judge = judge_for(db, self.world.settings, now)
-            done = receipts.apply(db, receipts.due(db, now=now), 100, judge, now=now)
+            done = receipts.apply(db, waiting.due(db, now=now), 100, judge, now=now)
             decisions.carry_out(db, done.decisions, now=now)
 
     def assert_true(self) -> None:

@@ -15,12 +15,16 @@ from service.core.costs import ChargeKey
 from service.core.decisions import Decision
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.events import Event
-from service.core.deliveries.progress import PartReport, State, advance
+from service.core.deliveries.progress import PartReport, State, advance, is_plain, rise
+from service.core.deliveries.transitions import Move
+from service.core.waiting import WaitingReport
 from service.models import COUNTED, DeliveryStatus, EventKind
 
 _SETTLED = {DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ}
 _ARRIVED: Final[frozenset[str]] = frozenset({ReceiptState.DELIVERED, ReceiptState.READ})
 _ENDED = {DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN}
+_STATUSES: Final = {status.value: status for status in DeliveryStatus}
+_REPORTED: Final = {state.value: state for state in ReceiptState}
 
 
 class Failure(NamedTuple):
@@ -43,15 +47,15 @@ class Case:
 
     def __init__(self, delivery: Row[Any], now: int) -> None:
         self.delivery = delivery
-        self.words: list[tuple[Row[Any], int]] = []
+        self.words: list[tuple[WaitingReport, int]] = []
         self.decisions: list[Decision] = []
         self.events: list[Event] = []
-        self._arrived_at: dict[str, int] = {}
+        self._reached_at: dict[str, int] = {}
         self._now = now
         self._attempts: int = delivery.attempts
         self._due_at: int = delivery.due_at
         self._before = self._state = State(
-            DeliveryStatus(delivery.status),
+            _STATUSES[delivery.status],
             tuple((delivery.message_ids or "").split()),
             delivery.progress or "",
             delivery.code,
@@ -60,15 +64,32 @@ class Case:
 
     def hear(self, judge: Judge) -> None:
         """Apply every report."""
-        for row, part in self.words:
-            error = waiting.error(row, self._now)
-            decision = judge(self._failure(row, error)) if error else None
-            after = advance(self._state, _word(row, part, decision), self.delivery.parts)
-            if after != self._state:
-                self.events += self._passing(row, part, after)
-                self._move_to(after, decision)
-                if after.status in _ARRIVED:
-                    self._arrived_at[after.status] = row.received_at
+        if is_plain(self._state, self.delivery.parts) and self._are_good():
+            self._rise()
+        else:
+            for word, part in self.words:
+                self._hear(word, part, judge)
+
+    def _are_good(self) -> bool:
+        """Return whether no report is on a failure."""
+        return not any(word.kind or word.state == ReceiptState.FAILED for word, _ in self.words)
+
+    def _rise(self) -> None:
+        """Apply what is usual, and most of what comes: the reports go by rank alone."""
+        for word, _ in self.words:
+            after = rise(self._state, _REPORTED[word.state])
+            if after is not self._state:
+                self._state = after
+                self._reached_at[after.status] = word.received_at
+
+    def _hear(self, word: WaitingReport, part: int, judge: Judge) -> None:
+        error = waiting.error(word, self._now)
+        decision = judge(self._failure(word, error)) if error else None
+        after = advance(self._state, _report(word, part, decision), self.delivery.parts)
+        if after != self._state:
+            self.events += self._passing(word, part, after)
+            self._move_to(after, decision)
+            self._reached_at[after.status] = word.received_at
 
     def has_moved(self) -> bool:
         """Return whether the reports changed anything."""
@@ -76,27 +97,27 @@ class Case:
 
     def has_arrived(self) -> bool:
         """Return whether a part reached the recipient."""
-        return not _ARRIVED.isdisjoint(row.state for row, _ in self.words)
+        return any(word.state in _ARRIVED for word, _ in self.words)
 
-    def move(self) -> dict[str, object]:
+    def move(self) -> Move:
         """Return the changed columns of the row."""
         after = self._state
-        return {
-            "delivery_id": self.delivery.id,
-            "was": self._before.status,
-            "new_status": after.status,
-            "new_message_ids": " ".join(after.message_ids) or None,
-            "new_progress": after.progress,
-            "new_code": after.code,
-            "new_reason": after.reason,
-            "new_attempts": self._attempts,
-            "new_due_at": self._due_at,
-            "new_sent_at": self._now if after.status in _SETTLED else None,
-            "new_updated_at": self._now,
-            "new_pricing": self._pricing(),
-            "new_delivered_at": self._arrived_at.get(DeliveryStatus.DELIVERED),
-            "new_read_at": self._arrived_at.get(DeliveryStatus.READ),
-        }
+        return Move(
+            id=self.delivery.id,
+            was=self._before.status,
+            status=after.status,
+            message_ids=" ".join(after.message_ids) or None,
+            progress=after.progress,
+            code=after.code,
+            reason=after.reason,
+            attempts=self._attempts,
+            due_at=self._due_at,
+            updated_at=self._now,
+            sent_at=self._now if after.status in _SETTLED else None,
+            delivered_at=self._reached_at.get(DeliveryStatus.DELIVERED),
+            read_at=self._reached_at.get(DeliveryStatus.READ),
+            pricing=self._pricing(),
+        )
 
     def charges(self) -> Counter[ChargeKey]:
         """Return the changes to the counts of how the broadcast is charged."""
@@ -111,32 +132,29 @@ class Case:
 
     def _pricing(self) -> str | None:
         """Return how the delivery is charged: as billable if one of its parts is."""
-        told = (row.pricing for row, _ in self.words)
-        known = filter(None, (self.delivery.pricing, *told))
-        return max(known, key=costs.is_billable, default=None)
+        told = dict.fromkeys((self.delivery.pricing, *(word.pricing for word, _ in self.words)))
+        return max(filter(None, told), key=costs.is_billable, default=None)
 
-    def gain(self) -> Counter[str]:
-        """Return the changes to the broadcast's counters."""
-        gain: Counter[str] = Counter()
+    def count(self, gain: Counter[str]) -> None:
+        """Add the changes to the broadcast's counters."""
         if self._before.status in COUNTED:
             gain[self._before.status] -= 1
         if self._state.status in COUNTED:
             gain[self._state.status] += 1
-        return gain
 
-    def _passing(self, row: Row[Any], part: int, after: State) -> Iterator[Event]:
+    def _passing(self, word: WaitingReport, part: int, after: State) -> Iterator[Event]:
         """Yield what the row would not tell once it is as in `after`."""
-        before, delivery_id, moment = self._state, self.delivery.id, row.received_at
+        before, delivery_id, moment = self._state, self.delivery.id, word.received_at
         if before.status in _ENDED and after.status is not before.status:
             ended_at = self.delivery.updated_at if before is self._before else moment
             kind = EventKind(before.status)
             yield Event(delivery_id, ended_at, kind, 0, before.code, before.reason)
-        if row.state == ReceiptState.FAILED and after.status is DeliveryStatus.QUEUED:
+        if word.state == ReceiptState.FAILED and after.status is DeliveryStatus.QUEUED:
             yield Event(delivery_id, moment, EventKind.REOPENED, part, after.code, after.reason)
-        elif row.state in _ARRIVED and after.status != row.state:
-            yield Event(delivery_id, moment, EventKind(row.state), part)
+        elif word.state in _ARRIVED and after.status != word.state:
+            yield Event(delivery_id, moment, EventKind(word.state), part)
 
-    def _failure(self, row: Row[Any], error: SendError) -> Failure:
+    def _failure(self, word: WaitingReport, error: SendError) -> Failure:
         """Describe a failure as if its attempt had not been counted yet."""
         claimed = Claimed(
             self.delivery.id,
@@ -145,7 +163,7 @@ class Case:
             max(0, self._attempts - 1),
             " ".join(self._state.message_ids) or None,
         )
-        return Failure(error, claimed, row.session_id)
+        return Failure(error, claimed, word.session_id)
 
     def _move_to(self, after: State, decision: Decision | None) -> None:
         if decision:
@@ -166,10 +184,10 @@ class Case:
             self._attempts = max(0, self._attempts - 1) + decision.outcome.tried
 
 
-def _word(row: Row[Any], part: int, decision: Decision | None) -> PartReport:
-    state = ReceiptState(row.state)
+def _report(word: WaitingReport, part: int, decision: Decision | None) -> PartReport:
+    state = _REPORTED[word.state]
     if decision is None:
-        return PartReport(part, state, row.message_id, row.code, row.reason)
+        return PartReport(part, state, word.message_id, word.code, word.reason)
     outcome = decision.outcome
     again = outcome.status is DeliveryStatus.QUEUED
-    return PartReport(part, state, row.message_id, outcome.code, outcome.reason, again)
+    return PartReport(part, state, word.message_id, outcome.code, outcome.reason, again)

@@ -75,7 +75,7 @@ def extent(db: Db, *, before: int, audited_before: int = 0) -> PurgeCount:
     """Count what was closed before a time, in Unix milliseconds, and entries of the audit log."""
     found = select(func.count(), func.coalesce(func.sum(Broadcast.total), 0)).where(_old(before))
     broadcasts, deliveries = db.execute(found).one()
-    waiting = select(func.count()).where(WaitingReceipt.received_at < before)
+    waiting = select(func.sum(WaitingReceipt.size)).where(WaitingReceipt.received_at < before)
     replies = select(func.count()).where(Reply.created_at < before)
     entries = select(func.count()).where(_old_entries(audited_before))
     counted = [db.scalar(each) or 0 for each in (waiting, replies, entries)]
@@ -136,9 +136,10 @@ def forget_parts(db: Db, *, after: PartKey, limit: int, now: int) -> PartKey | N
 
 
 def forget_receipts(db: Db, *, before: int, limit: int) -> int:
-    """Delete up to `limit` unapplied receipts from before a time."""
+    """Delete up to `limit` rows of unapplied receipts from before a time; count the receipts."""
     old = WaitingReceipt.received_at < before
-    return _count(db, _some(WaitingReceipt, (WaitingReceipt.id,), old, limit))
+    gone = _some(WaitingReceipt, (WaitingReceipt.id,), old, limit)
+    return sum(db.scalars(gone.returning(WaitingReceipt.size), execution_options=_UNSEEN))
 
 
 def forget_audit(db: Db, *, before: int, limit: int) -> int:

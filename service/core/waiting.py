@@ -1,12 +1,17 @@
-"""Converts a provider's reports to rows of waiting receipts, and back."""
+"""Receipts that wait: reports of a provider as rows, from their arrival until they are applied.
+
+Reports that came in one webhook share rows: a row for each would be most of what a receipt costs.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import Row
+from sqlalchemy import Row, Table, func, insert, select, text
+from sqlalchemy.orm import Session as Db
 
 from service.channels.errors import (
     BlockedError,
@@ -19,9 +24,14 @@ from service.channels.errors import (
 )
 from service.channels.webhooks import Notice, Receipt, ReceiptState
 from service.core.deliveries.transitions import storable
+from service.database import is_postgres, pieces
+from service.models import WaitingReceipt
 
 ACCOUNT: Final = "account"
 """The state of a report on the account, not on a message."""
+
+MOST_TOGETHER: Final = 100
+"""The most reports in a row."""
 
 _REFERENCE = re.compile(r"([0-9a-f]{24})\.([0-9]{1,4})")
 """The reference to a part of a delivery, as `dispatch.sending.sender` writes it."""
@@ -36,69 +46,203 @@ _KINDS: Final[Mapping[str, type[SendError]]] = {
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
+_TABLE = cast("Table", WaitingReceipt.__table__)
+"""Rows instead of ORM objects, which would take a third of the time."""
 
-def row(session_id: str, word: Receipt | Notice, now: int) -> dict[str, Any]:
-    """Return the row of a report that arrived at `now`."""
-    common = {"session_id": session_id, "received_at": now, "due_at": now, **_error(word.error)}
-    if isinstance(word, Notice):
-        return {**common, **_OF_ACCOUNT}
-    ours = _REFERENCE.fullmatch(word.reference)
-    return {
-        **common,
-        "state": word.state,
-        "message_id": one_word(word.provider_id),
-        "recipients": storable(" ".join(word.recipients)) or None,
-        "delivery_id": ours[1] if ours else None,
-        "part": int(ours[2]) if ours else None,
-        "pricing": storable(word.pricing) or None,
-    }
+
+class WaitingReport(NamedTuple):
+    """A report that waits: on a part of a message, or on the account.
+
+    The part is known by `delivery_id` and `part` if the provider returned our reference, else by
+    `message_id`, the provider's, and `recipients`: the possible forms of the recipient, separated
+    by spaces. For a failure, `kind` is the class of the error and `wait` its seconds. A row has all
+    but the first two fields, without those at the end that are as here.
+    """
+
+    session_id: str
+    received_at: int
+    state: str
+    message_id: str = ""
+    delivery_id: str | None = None
+    part: int = 0
+    pricing: str | None = None
+    recipients: str = ""
+    kind: str | None = None
+    wait: float | None = None
+    code: str | None = None
+    reason: str | None = None
+    opted_out: bool = False
+
+
+def keep(db: Db, session_id: str, said: Iterable[Receipt | Notice], *, now: int) -> None:
+    """Keep reports on a session that arrive at `now`."""
+    _insert(db, session_id, now, now, [_packed(each) for each in said])
+
+
+def keep_again(db: Db, later: Iterable[tuple[WaitingReport, int]]) -> None:
+    """Keep words that were taken, until they are due again."""
+    alike: dict[tuple[str, int, int], list[Sequence[Any]]] = {}
+    for word, due_at in later:
+        alike.setdefault((word.session_id, word.received_at, due_at), []).append(word[2:])
+    for (session_id, received_at, due_at), words in alike.items():
+        _insert(db, session_id, received_at, due_at, words)
+
+
+def _insert(
+    db: Db, session_id: str, received_at: int, due_at: int, words: Sequence[Sequence[Any]]
+) -> None:
+    common = {"session_id": session_id, "received_at": received_at, "due_at": due_at}
+    rows = [
+        {**common, "size": len(some), "words": _encode(some)}
+        for some in pieces(words, MOST_TOGETHER)
+    ]
+    db.execute(insert(_TABLE), rows)
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def count(db: Db, session_id: str) -> int:
+    """Return how many reports on a session wait."""
+    mine = select(func.sum(WaitingReceipt.size)).where(WaitingReceipt.session_id == session_id)
+    return db.scalar(mine) or 0
+
+
+_SESSIONS = text("""
+    WITH RECURSIVE told(id) AS (
+        SELECT min(session_id) FROM waiting_receipts
+        UNION ALL
+        SELECT (SELECT min(session_id) FROM waiting_receipts WHERE session_id > told.id)
+        FROM told WHERE told.id IS NOT NULL)
+    SELECT s.client_id, s.id AS session_id FROM told JOIN sessions AS s ON s.id = told.id
+    WHERE EXISTS (
+        SELECT 1 FROM waiting_receipts AS w WHERE w.session_id = told.id AND w.due_at <= :now)
+""")
+
+
+class DueSession(NamedTuple):
+    """A session with due reports, and its client."""
+
+    client_id: str
+    session_id: str
+
+
+def due(db: Db, *, now: int) -> list[DueSession]:
+    """Return the sessions with due reports: one index step per session."""
+    return [DueSession(*row) for row in db.execute(_SESSIONS, {"now": now})]
+
+
+_TAKE: Final = """
+    WITH due AS (
+        SELECT id FROM waiting_receipts
+        WHERE session_id = :session_id AND due_at <= :now AND size <= :size
+        ORDER BY due_at, id LIMIT :limit {locked})
+    DELETE FROM waiting_receipts WHERE id IN (SELECT id FROM due) RETURNING *
+"""
+_TAKE_SQLITE: Final = text(_TAKE.format(locked=""))
+_TAKE_POSTGRES: Final = text(_TAKE.format(locked="FOR UPDATE SKIP LOCKED"))
+
+
+def take(db: Db, session_id: str, most: int, *, now: int) -> list[WaitingReport]:
+    """Take away the oldest due words on a session that no other process takes.
+
+    Less than `most` if there are no more. A row is taken as a whole, so it may be a few more.
+    """
+    statement = _TAKE_POSTGRES if is_postgres(db) else _TAKE_SQLITE
+    found: list[WaitingReport] = []
+    size = MOST_TOGETHER
+    while len(found) < most:
+        limit = max(1, (most - len(found)) // size)
+        values = {"session_id": session_id, "now": now, "size": size, "limit": limit}
+        rows = db.execute(statement, values).all()
+        found += [word for row in rows for word in _words(row)]
+        if len(rows) == limit:
+            # The next ones are as small: if each was alone, take hundreds in one statement.
+            size = max(row.size for row in rows)
+        elif size < MOST_TOGETHER:
+            size = MOST_TOGETHER
+        else:
+            break
+    return found
+
+
+def _words(row: Row[Any]) -> Iterator[WaitingReport]:
+    if row.words is None:
+        yield _of_version_1_0(row)
+    else:
+        session_id, received_at = row.session_id, row.received_at
+        for each in json.loads(row.words):
+            yield WaitingReport(session_id, received_at, *each)
+
+
+def _of_version_1_0(row: Row[Any]) -> WaitingReport:
+    return WaitingReport(
+        session_id=row.session_id,
+        received_at=row.received_at,
+        state=row.state,
+        message_id=row.message_id,
+        delivery_id=row.delivery_id,
+        part=row.part or 0,
+        recipients=row.recipients or "",
+        kind=row.kind,
+        wait=row.wait,
+        code=row.code,
+        reason=row.reason,
+        opted_out=bool(row.opted_out),
+    )
+
+
+def _packed(said: Receipt | Notice) -> Sequence[Any]:
+    """Return a report as a row has it; see `WaitingReport`."""
+    if isinstance(said, Notice):
+        return (ACCOUNT, "", None, 0, None, "", *_error(said.error))
+    ours = _REFERENCE.fullmatch(said.reference)
+    place = (ours[1], int(ours[2])) if ours else (None, 0)
+    known = (said.state, one_word(said.provider_id), *place, storable(said.pricing) or None)
+    if ours and said.error is None:
+        return known
+    return (*known, storable(" ".join(said.recipients)), *_error(said.error))
 
 
 LONGEST_WORD: Final = 500
 """Characters of a provider's id. An index of Postgres takes 2,704 bytes, four for a character."""
 
+_USUAL = re.compile(f"[!-~]{{1,{LONGEST_WORD}}}")
+
 
 def one_word(message_id: str) -> str:
     """Remove whitespace from a provider's id: stored ids are separated by spaces."""
+    if _USUAL.fullmatch(message_id):
+        return message_id
     return "".join(storable(message_id, longest=LONGEST_WORD).split())
 
 
-def error(waiting: Row[Any], now: int) -> SendError | None:
-    """Restore the driver's error from a row, with the rest of its wait."""
-    kind = waiting.kind or ("permanent" if waiting.state == ReceiptState.FAILED else None)
+def error(word: WaitingReport, now: int) -> SendError | None:
+    """Restore the driver's error from a word, with the rest of its wait."""
+    kind = word.kind or ("permanent" if word.state == ReceiptState.FAILED else None)
     if kind is None:
         return None
-    reason, code = waiting.reason or "", waiting.code or ""
-    wait = waiting.wait and max(0.0, waiting.wait - (now - waiting.received_at) / 1000)
+    reason, code = word.reason or "", word.code or ""
+    wait = word.wait and max(0.0, word.wait - (now - word.received_at) / 1000)
     match kind:
         case "retryable":
             return RetryableError(reason, code=code, wait=wait or 0.0)
         case "blocked":
             return BlockedError(reason, code=code, wait=wait)
         case "permanent":
-            return PermanentError(reason, code=code, opted_out=waiting.opted_out)
+            return PermanentError(reason, code=code, opted_out=word.opted_out)
         case _:
             return _KINDS[kind](reason, code=code)
 
 
-def _error(error: SendError | None) -> dict[str, Any]:
+def _error(error: SendError | None) -> Sequence[Any]:
+    """Return the last fields of a word."""
     if error is None:
-        return _NO_ERROR
-    return {
-        "kind": _NAMES.get(type(error), "retryable"),
-        "wait": getattr(error, "wait", None),
-        "code": storable(error.code) or None,
-        "reason": storable(error.reason) or None,
-        "opted_out": getattr(error, "opted_out", False),
-    }
-
-
-_OF_ACCOUNT: Final = {
-    "state": ACCOUNT,
-    "message_id": "",
-    "recipients": None,
-    "delivery_id": None,
-    "part": None,
-    "pricing": None,
-}
-_NO_ERROR: Final = {"kind": None, "wait": None, "code": None, "reason": None, "opted_out": False}
+        return ()
+    return (
+        _NAMES.get(type(error), "retryable"),
+        getattr(error, "wait", None),
+        storable(error.code) or None,
+        storable(error.reason) or None,
+        getattr(error, "opted_out", False),
+    )

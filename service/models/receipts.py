@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service import ids
@@ -10,13 +10,12 @@ from service.models.base import Base, Id, Moment
 
 
 class WaitingReceipt(Base):
-    """A receipt that has arrived and is not applied yet.
+    """Receipts that have arrived together and are not applied yet.
 
-    The webhook stores it and answers; a dispatcher applies it. `delivery_id` and `part` are set if
-    the provider returned our reference. Otherwise `message_id` identifies them, together with
-    `recipients`: the possible forms of the recipient, separated by spaces. For a failure, `kind` is
-    the class of the error and `wait` its seconds. `due_at` is postponed while the delivery is still
-    being sent.
+    The webhook stores them and answers; a dispatcher applies them. `words` is a JSON list of `size`
+    receipts, as `core.waiting` writes it. `due_at` is postponed while their deliveries are still
+    being sent. Version 1.0 stores one receipt in the other columns, and no words; it passes over
+    the rows that have some. They go with the next version.
     """
 
     __tablename__ = "waiting_receipts"
@@ -24,16 +23,18 @@ class WaitingReceipt(Base):
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=ids.new)
     session_id: Mapped[str] = mapped_column(Id, ForeignKey("sessions.id", ondelete="CASCADE"))
+    words: Mapped[str | None]
+    size: Mapped[int] = mapped_column(default=1, server_default=text("1"))
+    received_at: Mapped[int] = mapped_column(Moment)
+    due_at: Mapped[int] = mapped_column(Moment)
+
     delivery_id: Mapped[str | None] = mapped_column(Id)
     part: Mapped[int | None]
-    message_id: Mapped[str]
+    message_id: Mapped[str] = mapped_column(default="")
     recipients: Mapped[str | None]
-    state: Mapped[str]
+    state: Mapped[str] = mapped_column(default="")
     kind: Mapped[str | None]
     wait: Mapped[float | None]
     code: Mapped[str | None]
     reason: Mapped[str | None]
     opted_out: Mapped[bool] = mapped_column(default=False)
-    pricing: Mapped[str | None]
-    received_at: Mapped[int] = mapped_column(Moment)
-    due_at: Mapped[int] = mapped_column(Moment)

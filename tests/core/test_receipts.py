@@ -10,7 +10,7 @@ import pytest
 
 from service.channels.errors import PermanentError
 from service.channels.webhooks import Receipt, ReceiptState
-from service.core import broadcasts, decisions, receipts, reports, sent_parts
+from service.core import broadcasts, decisions, receipts, reports, sent_parts, waiting
 from service.core.deliveries import claims, transitions
 from service.core.deliveries.progress import NAMELESS, unsent
 from service.core.deliveries.transitions import Outcome
@@ -60,7 +60,7 @@ class Sent(NamedTuple):
 
     def apply(self, *, now: int) -> Applied:
         with self.world.database.writing() as db:
-            sessions = receipts.due(db, now=now)
+            sessions = waiting.due(db, now=now)
             judge = judge_for(db, self.world.settings, now)
             result = receipts.apply(db, sessions, 1_000, judge, now=now)
             decisions.carry_out(db, result.decisions, now=now)
@@ -71,7 +71,7 @@ class Sent(NamedTuple):
             transitions.record(db, claim_id, outcomes, now=now_ms())
 
     def waiting(self) -> int:
-        return int(self.world.ask("SELECT count(*) AS n FROM waiting_receipts")[0].n)
+        return int(self.world.ask("SELECT COALESCE(sum(size), 0) AS n FROM waiting_receipts")[0].n)
 
 
 @pytest.fixture(autouse=True)
@@ -361,6 +361,47 @@ def test_what_failed_without_a_receipt_is_retried_as_it_is(world: World) -> None
         assert world.claim(each.broadcast_id).deliveries[0].message_ids == kept
 
 
+def test_what_came_together_shares_rows_until_it_is_applied(world: World) -> None:
+    sent = left(world, to=numbers(150))
+    told = [sent.word(state, place=place) for place in range(150) for state in (SENT, READ)]
+    with world.database.writing() as db:
+        receipts.store(db, sent.session_id, told, now=now_ms())
+    rows = world.ask("SELECT size FROM waiting_receipts ORDER BY id")
+    assert [row.size for row in rows] == [100, 100, 100]
+    assert sent.apply(now=now_ms()) == Applied(applied=300)
+    assert {each.status for each in sent.deliveries} == {"read"}
+    assert sent.waiting() == 0
+
+
+def test_what_has_to_wait_waits_without_what_came_with_it(world: World) -> None:
+    """An unknown one waits ever longer, one that is still being sent does not."""
+    now = now_ms() - 60_000
+    sent = left(world, to=[ADA])
+    broadcast_id = world.ready([GRACE], "Hello", session_id=sent.session_id)
+    (sending,) = world.claim(broadcast_id).deliveries
+    early = Receipt("id", READ, f"{sending.id}.0")
+    unknown = Receipt("wamid.unknown", READ, recipients=(JOAN,))
+    told = sent.tell(sent.word(READ), early, unknown, now=now)
+    assert told == Applied(applied=1, waiting=2)
+    assert sent.apply(now=now + 1_000) == Applied(waiting=2)
+    assert sent.apply(now=now + 2_000) == Applied(waiting=1)
+    assert sent.apply(now=now + 4_000) == Applied(waiting=2)
+    assert sent.waiting() == 2
+
+
+def test_a_row_of_many_does_not_keep_small_ones_from_their_turn(world: World) -> None:
+    sent = left(world, to=numbers(300))
+    words = [sent.word(READ, place=place) for place in range(300)]
+    now = now_ms()
+    for some in ([words[0]], words[1:101], [words[101]], words[102:202], words[202:]):
+        with world.database.writing() as db:
+            receipts.store(db, sent.session_id, some, now=now)
+    with world.database.writing() as db:
+        assert len(waiting.take(db, sent.session_id, 110, now=now)) == 1 + 100 + 1 + 100
+    with world.database.writing() as db:
+        assert len(waiting.take(db, sent.session_id, 110, now=now)) == 98
+
+
 def test_a_batch_takes_no_more_than_its_limit_and_the_oldest_first(world: World) -> None:
     sent = left(world, to=numbers(10))
     words = [sent.word(READ, place=place) for place in range(10)]
@@ -368,7 +409,7 @@ def test_a_batch_takes_no_more_than_its_limit_and_the_oldest_first(world: World)
         for each in words:
             receipts.store(db, sent.session_id, [each], now=now_ms())
         judge = judge_for(db, world.settings, now_ms())
-        due = receipts.due(db, now=now_ms())
+        due = waiting.due(db, now=now_ms())
         assert receipts.apply(db, due, 4, judge, now=now_ms()).applied == 4
     assert [each.status for each in sent.deliveries] == ["read"] * 4 + ["sent"] * 6
     assert sent.waiting() == 6

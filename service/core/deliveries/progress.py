@@ -113,6 +113,33 @@ def advance(state: State, word: PartReport, parts: int) -> State:
     return after._replace(status=_open(state, after, parts))
 
 
+_REACHED: Final = {
+    "s": DeliveryStatus.SENT,
+    "d": DeliveryStatus.DELIVERED,
+    "r": DeliveryStatus.READ,
+}
+_ON_THE_WAY: Final = frozenset(_REACHED.values())
+
+
+def is_plain(state: State, parts: int) -> bool:
+    """Return whether `rise` does for a delivery what `advance` does, as for most that is sent.
+
+    The provider has its only part under a known id, and no report has said that it failed.
+    """
+    if parts != 1 or state.status not in _ON_THE_WAY or len(state.message_ids) != 1:
+        return False
+    known = state.message_ids[0]
+    return known != NAMELESS and not known.startswith(VOID) and state.progress != "f"
+
+
+def rise(state: State, reached: ReceiptState) -> State:
+    """Return the state of a plain delivery after a report that it was sent, delivered or read."""
+    letter = _LETTERS[reached]
+    if _RANKS[letter] <= _RANKS[state.progress or _UNKNOWN]:
+        return state
+    return State(_REACHED[letter], state.message_ids, letter)
+
+
 def _is_stale(word: PartReport, state: State) -> bool:
     """Return whether a report is about a message that was or will be sent again.
 

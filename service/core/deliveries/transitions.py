@@ -7,7 +7,7 @@ the same transaction. Lists of rows are passed as arrays on Postgres and as JSON
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
@@ -83,12 +83,17 @@ _RECORD_POSTGRES = text(f"""
         RETURNING deliveries.broadcast_id, deliveries.status)
     SELECT broadcast_id, status, count(*) FROM moved GROUP BY broadcast_id, status
 """)  # noqa: S608 - the names are ours
-_OUTCOMES_SQLITE = f"""(SELECT {
-    ", ".join(
-        f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(Outcome._fields)
+
+
+def _unpacked(alias: str, parameter: str, kind: type[Outcome | Move]) -> str:
+    """Return the rows of a JSON list as a table for SQLite."""
+    columns = ", ".join(
+        f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(kind._fields)
     )
-} FROM json_each(:outcomes)) AS o"""  # noqa: S608 - the names are ours
-_RECORD_SQLITE = text(_RECORD.format(outcomes=_OUTCOMES_SQLITE, found=""))
+    return f"(SELECT {columns} FROM json_each(:{parameter})) AS {alias}"  # noqa: S608 - ours
+
+
+_RECORD_SQLITE = text(_RECORD.format(outcomes=_unpacked("o", "outcomes", Outcome), found=""))
 
 
 def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> list[tallies.Closed]:
@@ -142,15 +147,15 @@ def _by_end(outcomes: Sequence[Outcome]) -> Iterable[list[Outcome]]:
     return groups.values()
 
 
-def _arrays(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Format outcomes as one Postgres array per field.
+def _arrays(rows: Sequence[Outcome] | Sequence[Move]) -> dict[str, str]:
+    """Format rows as one Postgres array per field.
 
     psycopg would look up the type of each element, which took a third of the time.
     """
-    columns = zip(*outcomes, strict=True)
+    columns = zip(*rows, strict=True)
     return {
         name: f"{{{','.join(map(_ELEMENTS.get(name, str), column))}}}"
-        for name, column in zip(Outcome._fields, columns, strict=True)
+        for name, column in zip(rows[0]._fields, columns, strict=True)
     }
 
 
@@ -161,8 +166,15 @@ def _quoted(words: str | None) -> str:
     return f'"{escaped}"'
 
 
-_ELEMENTS = {"message_ids": _quoted, "code": _quoted, "reason": _quoted}
-"""How to format the fields that need quoting; others are numbers, ids and our own words."""
+def _optional(moment: int | None) -> str:
+    return "NULL" if moment is None else str(moment)
+
+
+_ELEMENTS: Final[dict[str, Callable[[Any], str]]] = {
+    **dict.fromkeys(("message_ids", "progress", "code", "reason", "pricing"), _quoted),
+    **dict.fromkeys(("sent_at", "delivered_at", "read_at"), _optional),
+}
+"""How to format the fields that need it; others are numbers, ids and our own words."""
 
 
 _WITHDRAW = text("""
@@ -210,18 +222,55 @@ def doubt_held(db: Db, broadcast_id: str, *, now: int) -> None:
     tallies.move(db, tallies.gains(db.execute(_DOUBT_HELD, values).all()), now=now)
 
 
-_BRING_FORWARD = text("""
+class Move(NamedTuple):
+    """What receipts make of a delivery; it `was` in another status, or the same.
+
+    Moments and `pricing` that are None stay as they were.
+    """
+
+    id: str
+    was: DeliveryStatus
+    status: DeliveryStatus
+    message_ids: str | None
+    progress: str
+    code: str | None
+    reason: str | None
+    attempts: int
+    due_at: int
+    updated_at: int
+    sent_at: int | None
+    delivered_at: int | None
+    read_at: int | None
+    pricing: str | None
+
+
+_FORWARD: Final = """
     UPDATE deliveries SET
-        status = :new_status, message_ids = :new_message_ids, progress = :new_progress,
-        code = :new_code, reason = :new_reason, due_at = :new_due_at, attempts = :new_attempts,
-        sent_at = COALESCE(sent_at, :new_sent_at), updated_at = :new_updated_at,
-        delivered_at = COALESCE(:new_delivered_at, delivered_at),
-        read_at = COALESCE(:new_read_at, read_at), pricing = COALESCE(:new_pricing, pricing)
-    WHERE id = :delivery_id AND status = :was
-""")
+        status = m.status, message_ids = m.message_ids, progress = m.progress, code = m.code,
+        reason = m.reason, attempts = m.attempts, due_at = m.due_at, updated_at = m.updated_at,
+        sent_at = COALESCE(deliveries.sent_at, m.sent_at),
+        delivered_at = COALESCE(m.delivered_at, deliveries.delivered_at),
+        read_at = COALESCE(m.read_at, deliveries.read_at),
+        pricing = COALESCE(m.pricing, deliveries.pricing)
+    FROM {moves} WHERE deliveries.id = m.id AND {found} deliveries.status = m.was
+"""
+_MOVES_POSTGRES: Final = """unnest(
+    CAST(:id AS text[]), CAST(:was AS text[]), CAST(:status AS text[]),
+    CAST(:message_ids AS text[]), CAST(:progress AS text[]), CAST(:code AS text[]),
+    CAST(:reason AS text[]), CAST(:attempts AS int[]), CAST(:due_at AS bigint[]),
+    CAST(:updated_at AS bigint[]), CAST(:sent_at AS bigint[]), CAST(:delivered_at AS bigint[]),
+    CAST(:read_at AS bigint[]), CAST(:pricing AS text[]))
+    AS m(id, was, status, message_ids, progress, code, reason, attempts, due_at, updated_at,
+        sent_at, delivered_at, read_at, pricing)"""
+_FORWARD_POSTGRES: Final = text(_FORWARD.format(moves=_MOVES_POSTGRES, found=_FOUND_POSTGRES))
+_FORWARD_SQLITE: Final = text(_FORWARD.format(moves=_unpacked("m", "moves", Move), found=""))
 
 
-def bring_forward(db: Db, moves: Sequence[dict[str, object]]) -> None:
+def bring_forward(db: Db, moves: Sequence[Move]) -> None:
     """Write the effect of receipts on locked deliveries; the caller updates the counters."""
-    if moves:
-        db.execute(_BRING_FORWARD, moves)
+    if not moves:
+        return
+    if is_postgres(db):
+        db.execute(_FORWARD_POSTGRES, _arrays(moves))
+    else:
+        db.execute(_FORWARD_SQLITE, {"moves": json.dumps(moves)})

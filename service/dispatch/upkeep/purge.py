@@ -125,7 +125,7 @@ class Purge:
         with self._database.writing() as db:
             count = retention.forget_receipts(db, before=self._before, limit=_ROWS)
         self._done.receipts += count
-        return count == _ROWS
+        return count > 0
 
     def _forget_replies(self) -> bool:
         with self._database.writing() as db:

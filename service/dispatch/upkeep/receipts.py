@@ -12,11 +12,12 @@ from sqlalchemy.orm import load_only
 
 from service.channels.errors import BlockedError
 from service.config import Settings
-from service.core import decisions, holding, receipts
+from service.core import decisions, holding, receipts, waiting
 from service.core.cases import Failure, Judge
 from service.core.decisions import Decision, Hold
 from service.core.deliveries import looks
-from service.core.receipts import AccountReport, Applied
+from service.core.hearing import AccountReport
+from service.core.receipts import Applied
 from service.database import Database, now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.retry import Policy
@@ -55,7 +56,7 @@ class Receipts:
         """Apply due receipts; return the seconds until the next turn."""
         now, began = now_ms(), time.monotonic()
         with self.database.reading() as db:
-            sessions = receipts.due(db, now=now)
+            sessions = waiting.due(db, now=now)
         if not sessions:
             return self.settings.poll_interval
         with self.database.writing() as db:
@@ -98,7 +99,7 @@ class Receipts:
             log.warning("receipts of what was never sent were dropped", count=result.untimely)
         meters.skipped("unknown", result.unknown)
         meters.skipped("untimely", result.untimely)
-        if result.applied or result.heard:
+        if result.queued or result.heard:
             self.on_ready()
 
 

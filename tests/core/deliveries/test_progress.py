@@ -50,6 +50,35 @@ def after(before: State, *words: PartReport, parts: int = 1) -> tuple[str, str, 
     return str(end.status), " ".join(end.message_ids), end.progress
 
 
+@given(
+    st.sampled_from(ORDER),
+    st.sampled_from(["", ".", "s", "d", "r"]),
+    st.lists(st.sampled_from([SENT, DELIVERED, READ]), max_size=5),
+)
+def test_a_plain_delivery_rises_as_it_would_advance(
+    status: DeliveryStatus, letter: str, said: list[ReceiptState]
+) -> None:
+    before = state(status, "id-0", letter)
+    assert progress.is_plain(before, parts=1)
+    assert reduce(progress.rise, said, before) == advance(before, [word(each) for each in said], 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "parts"),
+    [
+        (state("sent", "id-0 id-1"), 2),
+        (state("uncertain", "id-0"), 1),
+        (state("queued", "!id-0"), 1),
+        (state("sent", NAMELESS), 1),
+        (state("sent", "!id-0"), 1),
+        (state("sent", "id-0", "f"), 1),
+        (state("sent"), 1),
+    ],
+)
+def test_what_is_not_plain_is_weighed(before: State, parts: int) -> None:
+    assert not progress.is_plain(before, parts)
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [

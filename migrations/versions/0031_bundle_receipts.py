@@ -1,0 +1,32 @@
+"""Keep receipts that came together in one row.
+
+Version 1.0 goes on writing a row for each, which is applied. It knows nothing of rows with more:
+it looks for what they are about, finds nothing, and leaves them for ten minutes.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0031_bundle_receipts"
+down_revision = "0030_limit_days"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the receipts of a row and how many they are; how they are charged is among them."""
+    op.add_column("waiting_receipts", sa.Column("words", sa.Text(), nullable=True))
+    op.add_column(
+        "waiting_receipts", sa.Column("size", sa.Integer(), nullable=False, server_default="1")
+    )
+    op.drop_column("waiting_receipts", "pricing")
+
+
+def downgrade() -> None:
+    """Forget what waits in such rows: providers say most of it again."""
+    op.execute("DELETE FROM waiting_receipts WHERE words IS NOT NULL")
+    op.add_column("waiting_receipts", sa.Column("pricing", sa.Text(), nullable=True))
+    op.drop_column("waiting_receipts", "size")
+    op.drop_column("waiting_receipts", "words")
