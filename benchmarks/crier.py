@@ -112,7 +112,7 @@ class Crier:
         with self.database.writing_much() as db:
             made = intake.accept(
                 db, self.client_id, order, accounts=self._accounts, now=now_ms()
-            ).id
+            ).broadcast.id
             new = [ids.new_broadcast() for _ in range(broadcasts - 1)]
             for table, name in ((Broadcast, "id"), (RecipientChunk, "broadcast_id")):
                 columns = table.__table__.columns
@@ -123,7 +123,7 @@ class Crier:
         """Accept a broadcast, whose rows the dispatcher makes; return its id."""
         order, now = self._order(recipients, session_id), now_ms()
         with self.database.writing() as db:
-            made = intake.accept(db, self.client_id, order, accounts=self._accounts, now=now)
+            made, _ = intake.accept(db, self.client_id, order, accounts=self._accounts, now=now)
             signals.announce(db, made)
             return made.id
 
@@ -136,7 +136,7 @@ class Crier:
         """
         order, now = self._order(recipients, session_id, parts, text), now_ms()
         with self.database.writing() as db:
-            made = intake.accept(db, self.client_id, order, accounts=self._accounts, now=now)
+            made, _ = intake.accept(db, self.client_id, order, accounts=self._accounts, now=now)
             broadcasts.pause(db, self.client_id, made.id, now=now)
         while self._fan_out(made.id):
             pass

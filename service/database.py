@@ -39,6 +39,8 @@ _UNDEFINED = frozenset({"42P01", "42703"})
 _NO_SUCH = ("no such table", "no such column")
 """SQLite's messages for the same errors."""
 
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE"})
+
 _MUCH = 10
 """A statement that changes many rows may take this many times DATABASE_TIMEOUT."""
 
@@ -115,7 +117,7 @@ class Database:
         self.engine = _engine(settings)
         self._reads = sessionmaker(self.engine, expire_on_commit=False)
         self._writes = sessionmaker(
-            self.engine.execution_options(crier_writes=True),
+            self.engine.execution_options(**{pool.WRITES: True}),
             expire_on_commit=False,
             info={
                 CACHE: {},
@@ -139,7 +141,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Db]:
-        """Open a session for reading; its changes are discarded."""
+        """Open a session for reading. On Postgres each statement is a transaction of its own."""
         with self._reads() as db:
             yield db
 
@@ -188,7 +190,7 @@ class Database:
         """Open a connection without statement timeouts that bypasses any pooler."""
         direct = self._settings.database_direct_url
         engine = pool.make_engine(direct, self._settings) if direct else self.engine
-        writes = engine.execution_options(crier_writes=True)
+        writes = engine.execution_options(**{pool.WRITES: True})
         with pg.waiting(), writes.connect() as connection:
             yield connection
         if direct:
@@ -204,10 +206,18 @@ def _engine(settings: Settings) -> Engine:
     url = settings.database
     is_postgres = dsn.is_postgres(url)
     engine = pool.make_engine(url, settings) if is_postgres else _sqlite(url, settings)
+    event.listen(engine, "before_cursor_execute", _refuse_changes)
     event.listen(engine, "checkout", meters.connection_taken)
     for end in ("checkin", "detach"):
         event.listen(engine, end, meters.connection_returned)
     return engine
+
+
+def _refuse_changes(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+    """Raise RuntimeError for a statement that changes rows where one may only read."""
+    is_change = statement.lstrip()[:6].upper() in _CHANGES
+    if is_change and not connection.get_execution_options().get(pool.WRITES):
+        raise RuntimeError("Change rows with Database.writing.")
 
 
 def _sqlite(url: str, settings: Settings) -> Engine:
@@ -253,7 +263,7 @@ def _begin_sqlite(connection: Connection) -> None:
     `database is locked`, regardless of the busy timeout (SQLITE_BUSY_SNAPSHOT).
     """
     options = connection.get_execution_options()
-    begin = "BEGIN IMMEDIATE" if options.get("crier_writes") else "BEGIN"
+    begin = "BEGIN IMMEDIATE" if options.get(pool.WRITES) else "BEGIN"
     if "crier_timeout" not in options:
         connection.exec_driver_sql(begin)
         return

@@ -6,6 +6,7 @@ client can end a wait for them. Every wait in this module has a limit.
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -25,6 +26,9 @@ Value = TypeVar("Value")
 
 _INTERVAL = 0.1
 """Seconds between two checks of the clock during a wait: psycopg's own interval."""
+
+_FRESH = 1.0
+"""Seconds after an answer for which a connection counts as alive."""
 
 _MARGIN = 0.5
 """Seconds that an answer may take beyond DATABASE_TIMEOUT. The server ends a lock wait after
@@ -94,6 +98,9 @@ class Connection(psycopg.Connection[Any]):
     is_read_only = False
     """Whether the server was read-only when this connection was opened."""
 
+    answered_at = -inf
+    """The monotonic time of the last answer."""
+
     def wait(
         self, gen: PQGen[Value], interval: float = _INTERVAL, timeout: float | None = None
     ) -> Value:
@@ -106,12 +113,30 @@ class Connection(psycopg.Connection[Any]):
         seconds = self._seconds()
         deadline = monotonic() + seconds
         try:
-            return super().wait(gen, interval, seconds)
+            value = super().wait(gen, interval, seconds)
         except psycopg.OperationalError:
             if monotonic() < deadline:
                 raise
             self.close()
             raise SilentError from None
+        self.answered_at = monotonic()
+        return value
+
+    def has_just_answered(self) -> bool:
+        """Return whether the server answered within the last second and has not hung up since.
+
+        An idle connection has nothing to read, except the end of the connection.
+        """
+        if monotonic() > self.answered_at + _FRESH:
+            return False
+        readable = select.poll()
+        readable.register(self.fileno(), select.POLLIN)
+        return not readable.poll(0)
+
+    def in_transactions(self, wanted: bool) -> None:  # noqa: FBT001 - nothing else is asked
+        """Have statements belong to a transaction, or be one each."""
+        if self.autocommit == wanted:
+            self.autocommit = not wanted
 
     def _seconds(self) -> float:
         """Return how long to wait for the next answer.

@@ -10,12 +10,17 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from service import pg
 from service.config import Settings
+
+WRITES = "crier_writes"
+"""The execution option of connections whose transactions write."""
 
 _MOMENT = 0.1
 """Seconds that other threads wait for the thread that tests a silent server. If the server is back,
@@ -89,11 +94,26 @@ class Pool(QueuePool):
             return super().connect()
 
 
+class Dialect(PGDialect_psycopg):
+    """SQLAlchemy's own, which does not ask a server that has just answered whether it lives."""
+
+    supports_statement_cache = True
+
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        """Return whether a connection is alive; raises psycopg.Error."""
+        if dbapi_connection.has_just_answered():
+            return True
+        return bool(super().do_ping(dbapi_connection))  # type: ignore[no-untyped-call]
+
+
+registry.register("postgresql.crier", __name__, Dialect.__name__)
+
+
 def make_engine(url: str, settings: Settings) -> Engine:
     """Build the engine for the server of a URL."""
     limits = pg.session_limits(settings)
     engine = create_engine(
-        "postgresql+psycopg://",
+        "postgresql+crier://",
         poolclass=Pool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
@@ -109,7 +129,7 @@ def make_engine(url: str, settings: Settings) -> Engine:
         return pg.prepared(parameters, settings)
 
     def begin(connection: Connection) -> None:
-        _limit(connection, limits)
+        _begin(connection, limits)
 
     event.listen(engine, "do_connect", do_connect)
     event.listen(engine, "begin", begin)
@@ -118,10 +138,15 @@ def make_engine(url: str, settings: Settings) -> Engine:
     return engine
 
 
-def _limit(connection: Connection, limits: dict[str, str]) -> None:
-    """Set the limits of a transaction if its session does not have them."""
+def _begin(connection: Connection, limits: dict[str, str]) -> None:
+    """Begin a transaction, with the limits that its session does not have.
+
+    What only reads needs neither: without a transaction it saves two exchanges with the server.
+    """
     session: Any = connection.connection.driver_connection
     local = (limits if session.is_pooled else {}) | pg.statement_timeout()
+    writes = connection.get_execution_options().get(WRITES, False)
+    session.in_transactions(bool(local) or writes)
     if local:
         connection.exec_driver_sql(_SET_LOCAL, pg.columns(local))
 

@@ -51,8 +51,8 @@ def test_an_exception_undoes_the_whole_block(database: Database) -> None:
     assert count(database) == 0
 
 
-def test_nothing_is_kept_of_a_look(database: Database) -> None:
-    with database.reading() as db:
+def test_a_look_changes_nothing(database: Database) -> None:
+    with database.reading() as db, pytest.raises(RuntimeError, match=r"Database\.writing"):
         db.execute(INSERT, {"id": "a"})
     assert count(database) == 0
 
@@ -190,7 +190,7 @@ def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
     with database.reading() as one, database.reading() as other:
         pids = [db.scalar(text("SELECT pg_backend_pid()")) for db in (one, other)]
         assert len(set(pids)) == 2
-    end = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid")
+    end = text("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE pid = :pid")
     with database.reading() as db:
         mine = db.scalar(text("SELECT pg_backend_pid()"))
         for pid in set(pids) - {mine}:

@@ -115,9 +115,9 @@ def test_a_statement_without_an_answer_ends_in_time_and_all_is_well_afterwards(
 def test_the_end_of_a_transaction_without_an_answer_comes_in_time(
     database: Database, cluster: postgres.Cluster, ending: str
 ) -> None:
-    with database.reading() as db:
+    with suppress(*OUT_OF_REACH), database.writing() as db:
         db.execute(text("CREATE TEMPORARY TABLE fruit (name text)"))
-        with cluster.silent(), taking(TIMEOUT + SLACK), suppress(*OUT_OF_REACH):
+        with cluster.silent(), taking(TIMEOUT + SLACK):
             getattr(db, ending)()
     assert ask(database) == 1
 

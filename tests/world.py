@@ -95,7 +95,8 @@ class World:
         asked = BroadcastRequest(**{**wanted, **order})
         now = now_ms() if now is None else now
         with self.database.writing() as db:
-            return intake.accept(db, self.client_id, asked, accounts=self.accounts, now=now).id
+            made, _ = intake.accept(db, self.client_id, asked, accounts=self.accounts, now=now)
+            return made.id
 
     def fan_out(self, broadcast_id: str, *, now: int | None = None) -> None:
         """Make all the deliveries of a broadcast."""

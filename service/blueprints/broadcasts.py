@@ -72,10 +72,11 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
     if query["dry_run"]:
         return _preview(asked)
     with crier().database.writing() as db:
-        broadcast = intake.accept(
+        broadcast, is_new = intake.accept(
             db, caller().client_id, asked, accounts=crier().accounts, now=now_ms()
         )
-        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+        arrays = reports.arrays_of_new if is_new else reports.arrays_of
+        shown = _shown(broadcast, arrays(db, broadcast))
     crier().dispatcher.wake()
     return shown
 
@@ -92,9 +93,9 @@ def index(query: dict[str, Any]) -> Page[Shown]:
     wanted = {"within": within(), "deleted": query["deleted"]}
     with crier().database.reading() as db:
         found = broadcasts.page(db, caller().client_id, query["page"], **wanted)
-        arrays = reports.arrays(db, found.items, reports.SHOWN_IN_LISTS)
+        arrays = reports.arrays(db, found.items)
         head = heads.read(db, [broadcast.id for broadcast in found.items])
-    return found.map(lambda each: Shown(_shown(each, arrays), **head[each.id]._asdict()))
+    return found.map(lambda each: Shown(_shown(each, arrays[each.id]), **head[each.id]._asdict()))
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>", "getBroadcast")
@@ -110,7 +111,7 @@ def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by 
         broadcast = broadcasts.get(
             db, caller().client_id, broadcast_id, within=within(), deleted=deleted
         )
-        return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+        return _shown(broadcast, reports.arrays_of(db, broadcast))
 
 
 @blueprint.put("/broadcast/<id:broadcast_id>", "updateBroadcast")
@@ -136,7 +137,7 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
     order = edits.merge(broadcast, changes, most=most, within=within(), now=now)
     with crier().database.writing() as db:
         broadcast = edits.replace(db, broadcast, order, changes, accounts=crier().accounts, now=now)
-        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
     crier().dispatcher.wake()
     return shown
 
@@ -151,7 +152,7 @@ def delete(broadcast_id: str) -> Shown:
         broadcast = broadcasts.delete(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
         )
-        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
     crier().dispatcher.wake()
     return shown
 
@@ -166,7 +167,7 @@ def pause(broadcast_id: str) -> Shown:
         broadcast = broadcasts.pause(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
         )
-        return _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+        return _shown(broadcast, reports.arrays_of(db, broadcast))
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/resume", "resumeBroadcast")
@@ -179,7 +180,7 @@ def resume(broadcast_id: str) -> Shown:
         broadcast = broadcasts.resume(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
         )
-        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
     crier().dispatcher.wake()
     return shown
 
@@ -208,7 +209,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
             now=now_ms(),
             within=within(),
         )
-        shown = _shown(broadcast, reports.arrays(db, [broadcast], reports.SHOWN))
+        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
     crier().dispatcher.wake()
     return shown
 
@@ -304,18 +305,17 @@ def _preview(asked: BroadcastRequest) -> Preview:
         return previews.make(db, caller().client_id, asked, accounts=crier().accounts, now=now_ms())
 
 
-def _shown(broadcast: Broadcast, arrays: dict[str, Arrays]) -> Shown:
-    mine = arrays[broadcast.id]
+def _shown(broadcast: Broadcast, arrays: Arrays) -> Shown:
     return Shown(
         broadcast,
-        sent=mine.sent,
-        pending=mine.pending,
-        failed=mine.failed,
+        sent=arrays.sent,
+        pending=arrays.pending,
+        failed=arrays.failed,
         counts=reports.counts(broadcast),
-        reason=mine.held or broadcast.reason,
+        reason=arrays.held or broadcast.reason,
         message_truncated=False,
         fallback=broadcast.fallback or [],
-        ways=mine.ways,
+        ways=arrays.ways,
         **_personal(broadcast),
         **_numbering(broadcast),
     )

@@ -46,7 +46,7 @@ def takes_body(view: Callable[..., Any]) -> bool:
 def query_of(view: Callable[..., Any]) -> set[str]:
     """Return the query parameters that a view takes."""
     schemas = [taken["schema"] for taken in _taken(view) if taken["in"] == "query"]
-    return set[str]().union(*(parsing.names(schema()) for schema in schemas))
+    return set[str]().union(*(parsing.names(schema) for schema in schemas))
 
 
 def _taken(view: Callable[..., Any]) -> list[dict[str, Any]]:

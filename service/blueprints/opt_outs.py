@@ -14,7 +14,7 @@ from service.blueprints.context import caller, crier, reachable, within
 from service.core import entries, opt_out_policies, opt_outs, recipients
 from service.core.deliveries.opted_out import OPTED_OUT
 from service.core.opt_out_policies import Policy
-from service.core.opt_outs import Imported, Row
+from service.core.opt_outs import Exported, Imported, Row
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -190,10 +190,15 @@ def _first_column(given: entries.Given) -> entries.Given:
 
 def _lines(client_id: str, session_id: str | None) -> Iterator[str]:
     yield f"{','.join(_COLUMNS)}\r\n"
-    with crier().database.reading() as db:
-        for each in opt_outs.export(db, client_id, within=session_id):
-            fields = each.recipient, each.session_id, show_moment(each.created_at), each.source
+    after: Exported | None = None
+    is_last = False
+    while not is_last:
+        with crier().database.reading() as db:
+            page = opt_outs.export(db, client_id, after, within=session_id)
+        for after in page:
+            fields = after.recipient, after.session_id, show_moment(after.created_at), after.source
             yield f"{','.join(field or '' for field in fields)}\r\n"
+        is_last = len(page) < opt_outs.EXPORTED
 
 
 def _shown(opt_out: Row) -> Shown:

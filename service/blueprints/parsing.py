@@ -16,6 +16,8 @@ from service.errors import InvalidError
 from service.schemas import wordings
 from service.schemas.base import CredentialsSchema
 
+_CREDENTIALS = frozenset(CredentialsSchema().fields)
+
 
 class Parser(FlaskParser):
     """A parser that reads bodies through `Request.document`."""
@@ -62,7 +64,7 @@ def refuse_rest(*, takes_body: bool, takes_query: set[str]) -> None:
 
     A field that repeats the other place is fine; one that differs from it is an error.
     """
-    known, document = set(CredentialsSchema().fields), request.document
+    known, document = _CREDENTIALS, request.document
     pairs = (pair for pair in request.args.items(multi=True) if pair[0] not in known)
     said = forms.nest(pairs)
     echoed = {name for name in said if echoes.repeats(said[name], document.get(name, ...))}

@@ -119,7 +119,7 @@ def attach() -> str:
 
 def _accept(order: BroadcastRequest) -> Broadcast:
     with crier().database.writing() as db:
-        broadcast = intake.accept(
+        broadcast, _ = intake.accept(
             db, visitor().client_id, order, accounts=crier().accounts, now=now_ms()
         )
     crier().dispatcher.wake()

@@ -119,6 +119,8 @@ def _files(message: dict[str, Any]) -> dict[str, str]:
 def _media(
     db: Db, mine: ColumnElement[bool], wanted: dict[str, str], errors: dict[str, list[str]]
 ) -> list[dict[str, Any]]:
+    if not wanted:
+        return []
     found = select(Attachment).where(Attachment.id.in_(wanted.values()), mine)
     known = {row.id: row for row in db.scalars(found)}
     for field, attachment_id in wanted.items():

@@ -63,16 +63,23 @@ class Plan:
     steps: Sequence[StepPlan] = ()
 
 
+class Accepted(NamedTuple):
+    """A broadcast, and whether this request created it or an earlier one with the same key."""
+
+    broadcast: Broadcast
+    is_new: bool
+
+
 def accept(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
-) -> Broadcast:
+) -> Accepted:
     """Accept a broadcast: validate everything, freeze the recipients, store one row.
 
     Raises InvalidError with all errors at once, UnknownSessionError, ConflictError, LimitError. A
     repeated request with the same idempotency key returns the first broadcast.
     """
     if earlier := _earlier(db, client_id, order):
-        return earlier
+        return Accepted(earlier, is_new=False)
     if len(order.people.unique) >= _MANY:
         many = len(order.people.unique)
         usages.foresee(db, client_id, accounts.settings, now=now, recipients=many)
@@ -242,7 +249,7 @@ def _first_status(order: BroadcastRequest, now: int) -> BroadcastStatus:
     return BroadcastStatus.SCHEDULED if later else BroadcastStatus.SENDING
 
 
-def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int) -> Broadcast:
+def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int) -> Accepted:
     """Store a broadcast, or return the one that another request created with the same key."""
     broadcast = plan.broadcast
     try:
@@ -252,7 +259,7 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int)
             uses.hold_files(db, broadcast)
     except IntegrityError as error:
         if earlier := _earlier(db, broadcast.client_id, order):
-            return earlier
+            return Accepted(earlier, is_new=False)
         what = "The session or an attachment of this broadcast has just been deleted."
         raise ConflictError(what) from error
     frozen.keep(db, broadcast, plan.people, chunk)
@@ -261,4 +268,4 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int)
     amounts = {"broadcasts": 1, "bytes": broadcast.bytes, "recipients": len(plan.people.unique)}
     usages.note(db, broadcast.client_id, now=now, **amounts)
     signals.announce(db, broadcast)
-    return broadcast
+    return Accepted(broadcast, is_new=True)

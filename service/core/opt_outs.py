@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, literal, null, select, union_all
+from sqlalchemy import Select, literal, select, tuple_
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
@@ -32,7 +32,8 @@ from service.database import insert_new, now_ms, pieces
 from service.errors import InvalidError, NotFoundError
 from service.models import ClientOptOut, EventType, OptOut, OptOutSource, Session
 
-_EXPORTED_AT_ONCE = 1_000
+EXPORTED: Final = 1_000
+"""Opt-outs in a page of an export."""
 
 Row = OptOut | ClientOptOut
 
@@ -234,18 +235,28 @@ class Exported(NamedTuple):
     source: str | None
 
 
-def export(db: Db, client_id: str, *, within: str | None = None) -> Iterator[Exported]:
-    """Yield the opt-outs of a client and of its sessions, or of one session, by recipient."""
-    of_sessions = (
+def export(
+    db: Db, client_id: str, after: Exported | None, *, within: str | None = None
+) -> Sequence[Exported]:
+    """Return the opt-outs `after` one, by recipient; the last page is shorter than `EXPORTED`.
+
+    They are those of a client and of its sessions, or of one session. Each page is a query of its
+    own, so that a slow reader keeps no transaction open.
+    """
+    recipient, session_id = (after.recipient, after.session_id or "") if after else ("", "")
+    found: Any = (
         select(OptOut.recipient, OptOut.session_id, OptOut.created_at, OptOut.source)
         .join(Session, Session.id == OptOut.session_id)
         .where(Session.client_id == client_id)
+        .where(tuple_(OptOut.recipient, OptOut.session_id) > (recipient, session_id))
     )
     if within is not None:
-        found: Any = of_sessions.where(OptOut.session_id == within).order_by(OptOut.recipient)
+        found = found.where(OptOut.session_id == within)
     else:
-        columns = ClientOptOut.recipient, null(), ClientOptOut.created_at, ClientOptOut.source
-        of_client = select(*columns).where(ClientOptOut.client_id == literal(client_id))
-        found = union_all(of_client, of_sessions).order_by("recipient")
-    rows = db.execute(found, execution_options={"yield_per": _EXPORTED_AT_ONCE})
-    return map(Exported._make, rows)
+        found = found.union_all(
+            select(
+                ClientOptOut.recipient, literal(""), ClientOptOut.created_at, ClientOptOut.source
+            ).where(ClientOptOut.client_id == client_id, ClientOptOut.recipient > recipient)
+        )
+    rows = db.execute(found.order_by("recipient", "session_id").limit(EXPORTED))
+    return [Exported(row[0], row[1] or None, *row[2:]) for row in rows]

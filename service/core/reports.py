@@ -91,20 +91,32 @@ def counts(broadcast: Broadcast) -> dict[str, int]:
     return {"total": broadcast.total, "pending": pending, **final, "uncertain": broadcast.uncertain}
 
 
-def arrays(db: Db, broadcasts: Sequence[Broadcast], limit: int) -> dict[str, Arrays]:
-    """Return the recipients of broadcasts by status, at most `limit` per array."""
+def arrays(
+    db: Db, broadcasts: Sequence[Broadcast], limit: int = SHOWN_IN_LISTS
+) -> dict[str, Arrays]:
+    """Return the recipients of broadcasts by status, by id of the broadcast."""
     held = _held(db, broadcasts)
     return {
         broadcast.id: Arrays(
+            **{name: _in_state(db, broadcast, name, limit) for name in _ARRAYS},
             held=held.get(broadcast.id),
             ways=shown_ways(db, broadcast),
-            **{
-                name: _in_state(db, broadcast, name, limit)
-                for name in ("sent", "pending", "failed")
-            },
         )
         for broadcast in broadcasts
     }
+
+
+def arrays_of(db: Db, broadcast: Broadcast) -> Arrays:
+    """Return the recipients of one broadcast by status."""
+    return arrays(db, [broadcast], SHOWN)[broadcast.id]
+
+
+def arrays_of_new(db: Db, broadcast: Broadcast) -> Arrays:
+    """Return the same of a broadcast that was accepted in this transaction: it has no rows yet."""
+    held = None
+    if broadcast.status == BroadcastStatus.SENDING:
+        held = _obstacle(db, broadcast, db.get(Session, broadcast.session_id), now_ms())
+    return Arrays([], [], [], held, shown_ways(db, broadcast))
 
 
 def shown_ways(db: Db, broadcast: Broadcast) -> list[ShownWay]:
@@ -169,8 +181,8 @@ def _in_state(db: Db, broadcast: Broadcast, array: str, limit: int) -> list[str]
         "last": ids.delivery(broadcast.id, ids.MOST_DELIVERIES - 1),
         "most": limit,
     }
-    rows = db.execute(_FIRST[array], values).all()
-    return [row.recipient for row in sorted(rows)[:limit]]
+    rows = sorted(map(tuple, db.execute(_FIRST[array], values).all()))
+    return [recipient for _, recipient in rows[:limit]]
 
 
 def page(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, or_, select, update
 from sqlalchemy.orm import Session as Db
 
 from service.core import owned, paging
@@ -41,6 +41,13 @@ MOST_OVERLAP: Final = 30 * 86_400
 
 _DAY = 86_400_000
 _SOON = 30 * _DAY
+
+_WITH_ITS_CLIENT: Final = (
+    select(Token, Client)
+    .join(Client, Client.id == Token.client_id)
+    .where(Token.digest == bindparam("digest"))
+)
+"""The statement of each request, made once."""
 
 _FORMER = "A newer token has replaced this one."
 
@@ -148,10 +155,10 @@ def find(db: Db, secret: str, now: int) -> tuple[Token, Client]:
 
     `now` is in Unix milliseconds.
     """
-    token = db.scalar(select(Token).where(Token.digest == digest(secret)))
-    if token is None:
+    found = db.execute(_WITH_ITS_CLIENT, {"digest": digest(secret)}).one_or_none()
+    if found is None:
         raise refusal("This token does not exist.")
-    client = db.get_one(Client, token.client_id)
+    token, client = found
     if client.disabled_at is not None:
         raise refusal("The operator has disabled this client.")
     if problem := _problem(token, now):

@@ -142,6 +142,19 @@ def test_what_is_exported_can_be_imported(acme: Tenant, globex: Tenant, path: st
     assert sorted(listed(globex, "/opt-out")) == sorted([ADA, GRACE])
 
 
+def test_an_export_has_everybody_once_however_long_its_pages(
+    acme: Tenant, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.core.opt_outs.EXPORTED", 2)
+    people = [f"23480310000{number:02}" for number in range(5)]
+    for address in ("/opt-out", path):
+        acme.post(f"{address}/import", json={"recipients": people})
+    session_id = path.split("/")[2]
+    lines = acme.get("/opt-out/export").text.split("\r\n")[1:-1]
+    expected = [[person, owner] for person in people for owner in ("", session_id)]
+    assert [line.split(",")[:2] for line in lines] == expected
+
+
 def test_an_import_with_a_bad_entry_stores_nothing_and_names_it(acme: Tenant, path: str) -> None:
     answer = acme.post(f"{path}/import", json={"recipients": [ADA, "12", GRACE]})
     assert (answer.status_code, list(answer.json["errors"])) == (422, ["recipients.1"])

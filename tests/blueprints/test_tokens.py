@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text, update
+from sqlalchemy import text, update
 
 from service.app import Application
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.models import Token
+from service.pool import WRITES
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 from tests.waiting import LIMIT, until
@@ -193,18 +194,21 @@ def test_the_last_use_is_told(acme: Tenant) -> None:
 
 
 @contextmanager
-def held(tenant: Tenant, connection: Connection) -> Iterator[None]:
-    """Let nobody else write to the tokens."""
-    is_sqlite = tenant.crier.database.is_sqlite
-    writing = "UPDATE tokens SET name = name" if is_sqlite else "LOCK TABLE tokens IN SHARE MODE"
-    connection.execute(text(writing))
-    yield
+def held(tenant: Tenant) -> Iterator[None]:
+    """Let nobody else write to the tokens, as if another process did."""
+    database = tenant.crier.database
+    writing = "UPDATE tokens SET name = name"
+    if not database.is_sqlite:
+        writing = "LOCK TABLE tokens IN SHARE MODE"
+    with database.engine.execution_options(**{WRITES: True}).begin() as connection:
+        connection.execute(text(writing))
+        yield
 
 
 def test_a_use_that_cannot_be_noted_changes_no_answer(make_app: MakeApp) -> None:
     acme = Tenant(make_app(database_timeout=0.2), "Acme")
     made = acme.make("/token", name="shop", scope="read")
-    with acme.crier.database.engine.begin() as connection, held(acme, connection):
+    with held(acme):
         assert works(acme, made["access_token"]) == 200
     assert acme.get(f"/token/{made['_id']}").json["data"]["lastUsedAt"] is None
 
@@ -220,7 +224,7 @@ def test_while_nothing_can_be_written_one_thread_waits_and_the_others_answer(
         answered.append(works(acme, made["access_token"]))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
-    with acme.crier.database.engine.begin() as connection, held(acme, connection):
+    with held(acme):
         for thread in threads:
             thread.start()
         until(lambda: len(answered) >= len(threads) - 1)

@@ -17,7 +17,7 @@ TERMS = {
 PROGRAMMING = """
     about action address age alphabet application archive area array attempt base blueprint
     bucket call caller cell choice cloud code collector command condition connection context
-    converter coordinate count credential database deleted engine entry failure field file
+    converter coordinate count credential database deleted dialect engine entry failure field file
     filter flag form format id identity info kind layout limit line listener location member
     meter method name number object order page parameter parser phone place point pool
     preference prefix reading reason region request response result retry row rule secret
@@ -27,7 +27,7 @@ PROGRAMMING = """
 """Words with their usual meaning in programs, in HTTP and in tables."""
 
 SHAPES = """
-    active answering applied bubble change claimable claimed claimer closed counted depth
+    accepted active answering applied bubble change claimable claimed claimer closed counted depth
     derived due estimate export exported fitted half health held imported in inbound incoming
     invalid lenient linked looked marks matches moment move moved omitted out outage owner pause
     prepared purged reach readiness received refused repeated replied shown strict watched whole

@@ -66,8 +66,8 @@ def set_up(database: Database) -> bool:
     with database.reading() as db:
         problem = jobs.problem(db)
     if problem == jobs.NO_QUEUE:
-        with database.engine.begin() as connection:
-            driver: Any = connection.connection.driver_connection
+        with database.writing() as db:
+            driver: Any = db.connection().connection.driver_connection
             driver.execute(SchemaManager.get_schema())
     elif problem:
         raise EngineError(problem)
