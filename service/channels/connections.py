@@ -60,6 +60,7 @@ _MENDABLE: Final = {
 }
 """Errors that last until somebody corrects the session or the provider's server."""
 
+_OK: Final = 200
 _BAD_REQUEST: Final = 400
 
 _OPTIONS: Final = {Method.GET: pycurl.HTTPGET, Method.POST: pycurl.POST}
@@ -96,6 +97,7 @@ class Connection:
         self._method: Method | None = None
         self._form: pycurl.CurlMime | None = None
         self._filling: _Filling | None = None
+        self._is_plain = True
         self._once = False
         self._size = 0
         self._answers = 0
@@ -136,34 +138,36 @@ class Connection:
 
     def begin(self, request: Request) -> None:
         """Prepare for a request on the open connection, or on a new one."""
-        if request.url is not self._url:
-            self.curl.setopt(pycurl.URL, request.url)
-            self._url = request.url
-        if request.headers is not self._headers:
-            self.curl.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
-            self._headers = request.headers
-        if self._form is not None:
-            self._drop_form(self._form)
-        if self._filling is not None:
-            self._leave_sink()
-        if request.form:
-            self._take_form(request.form)
-        elif request.method is not self._method:
-            self.curl.setopt(_OPTIONS[request.method], 1)
-        self._method, self._once, self._size = request.method, request.once, len(request.body)
-        if request.body:
-            self.curl.setopt(pycurl.POSTFIELDS, request.body)
-        if request.sink is not None:
-            self._fill(request.sink)
+        method, url, headers, body, form, self._once, sink = request
+        if url is not self._url:
+            self.curl.setopt(pycurl.URL, url)
+            self._url = url
+        if headers is not self._headers:
+            self.curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+            self._headers = headers
+        if not self._is_plain:
+            self._become_plain()
+        if method is not self._method:
+            self._take_method(method, form)
+        if body:
+            self.curl.setopt(pycurl.POSTFIELDS, body)
+        if sink is not None:
+            self._fill(sink)
         if self._reads_lines is self._streak.is_long:
             self._read_lines(on=not self._streak.is_long)
-        self._start(anew=not self._is_open())
+        self._size = len(body)
+        if self.may_open is self._is_open():
+            self._let_open(on=not self.may_open)
+        self.only_waits = not self.may_open and self._size <= _SMALL and self._is_plain
 
     def needs_new(self) -> bool:
         """Prepare for a new connection if the request failed because it had none."""
         wants = self._wanted_to_open and not self.curl.getinfo(pycurl.REQUEST_SIZE)
         if wants:
-            self._start(anew=True)
+            self._chunks.clear()
+            self._lines.clear()
+            self._wanted_to_open = self.only_waits = False
+            self._let_open(on=True)
         return wants
 
     def answer(self) -> Answer:
@@ -173,8 +177,12 @@ class Connection:
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if status == _OK and self._streak.is_long and not self._lines:
+            return construct(Answer, (status, body, 0, ()))
         wait = self.curl.getinfo(pycurl.RETRY_AFTER) if status >= _BAD_REQUEST else 0
         answer = construct(Answer, (status, body, wait, tuple(self._lines)))
+        self._lines.clear()
         self._streak.answered(accepted=answer.accepted)
         return answer
 
@@ -203,19 +211,27 @@ class Connection:
         self._share.close()
         self.curl.close()
 
-    def _start(self, *, anew: bool) -> None:
-        self._chunks.clear()
-        if self._lines:
-            self._lines.clear()
-        self._wanted_to_open = False
-        self._forbidden = ""
-        if anew is not self.may_open:
-            self.may_open = anew
-            self.curl.setopt(pycurl.FRESH_CONNECT, int(anew))
-        has_file = self._form is not None or self._filling is not None
-        self.only_waits = not anew and self._size <= _SMALL and not has_file
+    def _let_open(self, *, on: bool) -> None:
+        self.may_open = on
+        self.curl.setopt(pycurl.FRESH_CONNECT, int(on))
+
+    def _take_method(self, method: Method, form: Form | None) -> None:
+        self._method = method
+        if form is None:
+            self.curl.setopt(_OPTIONS[method], 1)
+        else:
+            self._take_form(form)
+
+    def _become_plain(self) -> None:
+        """Leave the form or the sink of the last request."""
+        self._is_plain = True
+        if self._form is not None:
+            self._drop_form(self._form)
+        if self._filling is not None:
+            self._leave_sink()
 
     def _take_form(self, form: Form) -> None:
+        self._is_plain = False
         mime = self._form = pycurl.CurlMime(self.curl)
         for name, value in form.fields.items():
             mime.add_field(name, value.encode())
@@ -230,6 +246,7 @@ class Connection:
 
     def _fill(self, sink: Sink) -> None:
         """Let the answer's body go into a sink; end a download that is too large or too slow."""
+        self._is_plain = False
         self._filling = _Filling(sink)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._filling.write)
         self.curl.setopt(pycurl.MAXFILESIZE, sink.most)

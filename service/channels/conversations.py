@@ -87,6 +87,10 @@ class Conversations:
         """How many seconds all turns have spent waiting."""
         return self._exchanges.waited
 
+    def gather(self, seconds: float) -> None:
+        """Let turns that had to wait collect answers for so long, because many are expected."""
+        self._exchanges.gathering = seconds
+
     def turn(self, longest: float) -> list[Talk]:
         """Wait up to `longest` seconds for events; return the ended conversations.
 
@@ -135,18 +139,20 @@ class Conversations:
                 step = resume(value)
             except StopIteration as stop:
                 talk.result = stop.value
-                self._end(talk)
-                return
+                break
             except Exception as error:  # noqa: BLE001 - the owner of the token gets it
                 talk.error = error
-                self._end(talk)
-                return
+                break
             try:
                 self._begin_step(talk, step)
             except Exception as error:  # noqa: BLE001 - the conversation gets it
                 resume, value = talk.conversation.throw, error
             else:
                 return
+        if talk.members:
+            self._hand_out(talk)
+        else:
+            self._ended.append(talk)
 
     def _begin_step(self, talk: Talk, step: Step) -> None:
         if self._names and isinstance(step, Request) and not self._names.is_known(step.url):
@@ -194,13 +200,10 @@ class Conversations:
             batch = Talk(None, conversation, members=tuple(talk for talk, _ in allowed))
             self._resume(batch, conversation.send, None)
 
-    def _end(self, talk: Talk) -> None:
-        """Keep an ended conversation for its owner, or hand out the results of a batch."""
-        if not talk.members:
-            self._ended.append(talk)
-            return
-        outcomes = [talk.error] * len(talk.members) if talk.error else talk.result
-        for member, outcome in zip(talk.members, outcomes, strict=True):
+    def _hand_out(self, batch: Talk) -> None:
+        """Resume the conversations that an ended batch sent for, with their results."""
+        outcomes = [batch.error] * len(batch.members) if batch.error else batch.result
+        for member, outcome in zip(batch.members, outcomes, strict=True):
             failed = isinstance(outcome, Exception)
             conversation = member.conversation
             self._resume(member, conversation.throw if failed else conversation.send, outcome)

@@ -31,11 +31,6 @@ from service.channels.transfers import Answering, Lines, Watched
 _LONGEST_WAIT: Final = 1.0
 """Maximum seconds of a turn."""
 
-_MANY: Final = 64
-_GATHERING: Final = 0.002
-"""Seconds to collect more answers if many exchanges are under way and the thread had to wait: a
-turn costs nearly as much for one answer as for ten."""
-
 _REAPING: Final = 1.0
 """Seconds between two checks for idle connections."""
 
@@ -56,7 +51,8 @@ class _Asking(NamedTuple):
 class Exchanges:
     """The exchanges under way. Other threads may call only `wake`.
 
-    `waited` is how many seconds all turns have spent waiting.
+    `waited` is how many seconds all turns have spent waiting. A turn that had to wait goes on
+    collecting answers for `gathering` seconds: it costs nearly as much for one as for ten.
     """
 
     def __init__(self, context: DriverContext) -> None:
@@ -68,7 +64,7 @@ class Exchanges:
         self._known: dict[str, float] = {}
         self._startable: list[Connection] = []
         self._reap_at = 0.0
-        self.waited = 0.0
+        self.waited = self.gathering = 0.0
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell_turn = threading.Lock()
@@ -160,17 +156,18 @@ class Exchanges:
         longest = min(longest, self._watched.patience(), self._answering.patience(), _LONGEST_WAIT)
         began = time.monotonic()
         events = self._epoll.poll(longest)
-        if events and len(self._under_way) > _MANY:
-            time.sleep(_GATHERING)
+        if events and self.gathering:
+            time.sleep(self.gathering)
         self.waited += time.monotonic() - began
         self._note(events)
         # Only now: until the bell is read, each poll reports it again.
         self._note(self._epoll.poll(0))
 
     def _note(self, events: list[tuple[int, int]]) -> None:
+        line, ready = self._lines.get, self._answering.ready
         for number, event in events:
-            if curl := self._lines.get(number):
-                self._answering.ready.append(curl)
+            if curl := line(number):
+                ready.append(curl)
             elif number == self._bell:
                 os.eventfd_read(self._bell)
             else:
@@ -185,20 +182,17 @@ class Exchanges:
             transfers.carry_on()
             good, bad = transfers.ended()
             for curl in good:
-                ended.append(self._answered(curl))
+                connection = self._under_way.pop(curl)
+                if not connection.only_waits:
+                    self._answering.watch(curl)
+                self._idle[connection.origin].append(connection)
+                ended.append((connection.token, connection.answer()))
             for curl, number, words in bad:
                 if self._under_way[curl].needs_new():
                     self._start(self._under_way[curl])
                 else:
                     ended += self._failed(curl, number, words)
         return ended
-
-    def _answered(self, curl: pycurl.Curl) -> tuple[Any, Answer]:
-        connection = self._under_way.pop(curl)
-        if not connection.only_waits:
-            self._answering.watch(curl)
-        self._idle[connection.origin].append(connection)
-        return connection.token, connection.answer()
 
     def _failed(self, curl: pycurl.Curl, number: int, words: str) -> Ended:
         """End a failed exchange. If its name did not resolve, end all that waited for the name."""

@@ -29,13 +29,18 @@ _HELD = text("""
         AND EXISTS (SELECT 1 FROM deliveries AS d
                     WHERE d.broadcast_id = b.id AND d.status = 'held')
 """)
+# The last delivery of each status: those before it, which have been sent since, stay in the index
+# for a while, and Postgres would read them all.
 _STUCK = text("""
     SELECT id FROM broadcasts AS b
     WHERE closed_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM recipient_chunks AS c WHERE c.broadcast_id = b.id)
-        AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-                        WHERE d.broadcast_id = b.id
-                            AND d.status IN ('queued', 'sending', 'held', 'fallback'))
+        AND NOT EXISTS (
+            SELECT 1 FROM (SELECT 'queued' AS status UNION ALL SELECT 'sending'
+                           UNION ALL SELECT 'held' UNION ALL SELECT 'fallback') AS o
+            WHERE (SELECT d.id FROM deliveries AS d
+                   WHERE d.broadcast_id = b.id AND d.status = o.status
+                   ORDER BY d.id DESC LIMIT 1) IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM due_ways AS w WHERE w.broadcast_id = b.id)
 """)
 

@@ -368,7 +368,7 @@ def test_a_turn_that_waits_for_many_is_ended_by_another_thread(
         line.exchanges.wake()
         return 60.0
 
-    monkeypatch.setattr(exchanges, "_MANY", 0)
+    line.exchanges.gathering = 0.001
     monkeypatch.setattr(transfers.Watched, "patience", ring_before_the_wait)
     line.exchanges.begin(message, "a message")
     while not (ended := line.exchanges.turn(60.0)):

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 _TURNS = 32
 """Broadcasts that share one claim."""
 
-_FRESH = 0.1
+_FRESH = 0.2
 """Seconds for which the list of active broadcasts stays valid while claims come back full."""
 
 

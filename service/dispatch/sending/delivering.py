@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator
 from typing import Any
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 _SILENT = frozenset({"no_answer", "unreachable"})
 """The error codes for a provider that did not answer."""
 
+
+_IS_WORD = re.compile(rf"[!-~]{{1,{LONGEST_WORD}}}").fullmatch
 
 Delivered = tuple[Decision, Response]
 """The decision on a delivery, and how its end changes the session's limit."""
@@ -102,11 +105,9 @@ def _response(error: Exception) -> Response:
 
 def _one_word(message_id: Any) -> str:
     """Return a provider's id as one word: ids are stored in a list separated by spaces."""
-    words = message_id if type(message_id) is str else str(message_id or "")
-    is_short = len(words) <= LONGEST_WORD
-    if is_short and words.isascii() and words.isprintable() and " " not in words:  # the usual case
-        return words or NAMELESS
-    return one_word(words) or NAMELESS
+    if type(message_id) is str and _IS_WORD(message_id):  # the usual case
+        return message_id
+    return one_word(str(message_id or "")) or NAMELESS
 
 
 def _with_names(

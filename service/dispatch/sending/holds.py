@@ -14,10 +14,10 @@ _UNTIL_WRITTEN = 5_000
 
 
 class LocalHolds:
-    """The sessions and broadcasts that this process holds."""
+    """The sessions and broadcasts that this process holds; `held` is empty if there are none."""
 
     def __init__(self) -> None:
-        self._until: dict[str, int] = {}
+        self.held: dict[str, int] = {}
 
     def add(self, hold: Hold) -> None:
         """Hold a session or a broadcast until the hold ends or the database has it."""
@@ -25,14 +25,14 @@ class LocalHolds:
         until = known if hold.until is None else min(hold.until, known)
         for name in (hold.session_id, hold.broadcast_id):
             if name is not None:
-                self._until[name] = max(self._until.get(name, 0), until)
+                self.held[name] = max(self.held.get(name, 0), until)
 
     def allow(self, session_id: str, broadcast_id: str) -> bool:
         """Return whether neither the session nor the broadcast is held."""
-        return not self._until or (self._is_over(session_id) and self._is_over(broadcast_id))
+        return not self.held or (self._is_over(session_id) and self._is_over(broadcast_id))
 
     def _is_over(self, name: str) -> bool:
-        until = self._until.get(name, 0)
+        until = self.held.get(name, 0)
         if until and until <= now_ms():
-            self._until.pop(name, None)
+            self.held.pop(name, None)
         return until <= now_ms()

@@ -75,14 +75,12 @@ class Ledger:
 
     def mark(self, key: Key) -> bool:
         """Record that a claimed delivery is being sent; return whether there was a free place."""
-        if self._pages is None or key in self._offsets:
+        if key in self._offsets or self._pages is None:
             return True
-        try:
-            offset = self._free.popleft()
-        except IndexError:
+        if not self._free:
             return False
-        self._offsets[key] = offset
-        self._pages[offset : offset + _PLACE] = (key[0] + key[0][_HALF:]).encode()
+        offset = self._offsets[key] = self._free.popleft()
+        self._pages[offset : offset + _PLACE] = f"{key[0]}{key[0][_HALF:]}".encode()
         return True
 
     def erase(self, keys: Iterable[Key]) -> None:

@@ -28,8 +28,8 @@ _KEPT = 60.0
 """Seconds to keep the limit of a session that sends nothing."""
 
 
-Settled = Mapping[tuple[str, Response], Sequence[float]]
-"""The start times of ended deliveries, by session and response."""
+Settled = Iterable[tuple[str, Response, Sequence[float]]]
+"""Ended deliveries: their session, their response and the times at which they began."""
 
 
 class ClaimedQueue:
@@ -117,7 +117,7 @@ class ClaimedQueue:
         """Record how taken deliveries ended."""
         with self._lock:
             now = time.monotonic()
-            for (session_id, response), began in settled.items():
+            for session_id, response, began in settled:
                 self._room.ended(session_id, response, began, now)
 
     def note_waits(self, sender: object, began: Mapping[str, Sequence[float]]) -> None:

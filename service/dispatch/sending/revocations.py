@@ -46,21 +46,20 @@ class UnheardError(BusyError):
 
 
 class RevokedClaims:
-    """The revoked claims that this process knows."""
+    """The revoked claims that this process knows, in `keys`."""
 
     def __init__(self) -> None:
-        self._keys: dict[ClaimKey, None] = {}
+        self.keys: dict[ClaimKey, None] = {}
 
     def add(self, claims: Iterable[ClaimKey]) -> None:
         """Stop these claims from beginning."""
-        self._keys |= dict.fromkeys(claims)
-        while len(self._keys) > _KEPT:
-            self._keys.pop(next(iter(self._keys)))
+        self.keys |= dict.fromkeys(claims)
+        while len(self.keys) > _KEPT:
+            self.keys.pop(next(iter(self.keys)))
 
     def has(self, work: Work) -> bool:
         """Return whether a delivery's claim is revoked."""
-        delivery = work.delivery
-        return bool(self._keys) and ClaimKey(delivery.id, delivery.claimed_at) in self._keys
+        return ClaimKey(work.delivery.id, work.delivery.claimed_at) in self.keys
 
 
 class Revocations:

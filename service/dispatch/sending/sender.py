@@ -28,6 +28,7 @@ from service.dispatch.sending.holds import LocalHolds
 from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
 from service.dispatch.sending.limits import Response
+from service.dispatch.sending.prepared import PreparedBroadcast
 from service.dispatch.sending.queue import ClaimedQueue
 from service.dispatch.sending.recorder import Recorder, Result
 from service.dispatch.sending.revocations import RevokedClaims
@@ -45,6 +46,10 @@ _IDLE: Final = 0.5
 _BUSY: Final = 0.2
 """Fractions of its time that a thread waits. Above the first it doubles its deliveries; below the
 second it halves them."""
+
+_GATHERING: Final = 0.002
+"""Seconds to collect answers, while a thread has more deliveries than it starts with. A provider
+that answers at once would send nothing more in that time."""
 
 _GLANCE: Final = 0.1
 """Seconds between two checks for late messages."""
@@ -178,42 +183,64 @@ class Sender:
         elif waited < _BUSY * elapsed:
             self._level = max(_LEVEL, self._level // 2)
         self._is_full = False
+        self._conversations.gather(_GATHERING if self._level > _LEVEL else 0.0)
 
     def _may_begin(self, work: Work) -> bool:
         """Return whether a message may leave. From here on it may have arrived."""
-        context, broadcast = self._context, work.broadcast
+        context, delivery, broadcast = self._context, work.delivery, work.broadcast
         return (
-            context.ledger.mark((work.delivery.id, work.delivery.claimed_at))
+            context.ledger.mark((delivery.id, delivery.claimed_at))
             and context.lease.holds(work.claim_id)
-            and context.holds.allow(broadcast.session_id, broadcast.broadcast_id)
-            and not context.revoked.has(work)
-            and not work.is_over()
+            # Usually there are none of these three, and no call is made.
+            and not (
+                context.holds.held
+                and not context.holds.allow(broadcast.session_id, broadcast.broadcast_id)
+            )
+            and not (context.revoked.keys and context.revoked.has(work))
+            and not (work.until and work.is_over())
         )
 
     def _hand_in(self, ended: list[Talk]) -> None:
         """Report ended deliveries to the recorder, the metrics and the limits."""
-        now = time.monotonic()
+        works: list[Work] = []
         results: list[Result] = []
-        settled: dict[tuple[str, Response], list[float]] = {}
-        attempts: dict[str, list[float]] = {}
+        endings: dict[tuple[PreparedBroadcast, Response, int], list[float]] = {}
         for talk in ended:
-            work: Work = talk.token
+            work = talk.token
             decision, response = talk.result or broken(
                 work, talk.error or ValueError("no decision")
             )
-            decision = self._weigh(work, decision)
+            outcome = decision.outcome
+            if outcome.status is not DeliveryStatus.SENT:
+                decision = self._follow(work, decision)
+            elif self._context.streaks.known:
+                self._context.streaks.end(work.broadcast.broadcast_id)
+            works.append(work)
             results.append((work.claim_id, decision))
-            settled.setdefault((work.broadcast.session_id, response), []).append(work.began_at)
-            if decision.outcome.tried:
-                attempts.setdefault(work.broadcast.driver.name, []).append(now - work.began_at)
-                if decision.outcome.status is DeliveryStatus.QUEUED:
-                    meters.retried(work.broadcast.driver.name)
-            if decision.hold:
-                self._context.hold(decision.hold)
-        self._under_way.difference_update([talk.token for talk in ended])
-        self._context.queue.settle(settled)
-        meters.attempted(attempts)
+            ending = (work.broadcast, response, outcome.tried)
+            if ending in endings:
+                endings[ending].append(work.began_at)
+            else:
+                endings[ending] = [work.began_at]
+        self._under_way.difference_update(works)
+        self._context.queue.settle(
+            (broadcast.session_id, response, began)
+            for (broadcast, response, _), began in endings.items()
+        )
+        now = time.monotonic()
+        for (broadcast, _, tried), began in endings.items():
+            if tried:
+                meters.attempted({broadcast.driver.name: [now - each for each in began]})
         self._context.recorder.put(results)
+
+    def _follow(self, work: Work, decision: Decision) -> Decision:
+        """Act on a decision that is not `sent`; return it as other decisions adjust it."""
+        decision = self._weigh(work, decision)
+        if decision.outcome.tried and decision.outcome.status is DeliveryStatus.QUEUED:
+            meters.retried(work.broadcast.driver.name)
+        if decision.hold:
+            self._context.hold(decision.hold)
+        return decision
 
     def _weigh(self, work: Work, decision: Decision) -> Decision:
         """Adjust a decision to the other decisions on the same broadcast.
@@ -222,9 +249,6 @@ class Sender:
         pause is queued again rather than failed.
         """
         context = self._context
-        if decision.outcome.status is DeliveryStatus.SENT:
-            context.streaks.end(work.broadcast.broadcast_id)
-            return decision
         if not (decision.is_unknown or (decision.hold and decision.hold.broadcast_id)):
             return decision
         if not context.holds.allow("", work.broadcast.broadcast_id):

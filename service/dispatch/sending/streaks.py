@@ -23,17 +23,17 @@ class _Streak(NamedTuple):
 
 
 class Streaks:
-    """The latest consecutive refusals of each broadcast with an unknown code."""
+    """The latest consecutive refusals of each broadcast with an unknown code, in `known`."""
 
     def __init__(self) -> None:
-        self._streaks: dict[str, _Streak] = {}
+        self.known: dict[str, _Streak] = {}
 
     def weigh(self, decision: Decision) -> Decision:
         """Return the decision; add a pause of the broadcast if its code repeats too often."""
         if not decision.is_unknown:
             return decision
         code, broadcast_id = decision.outcome.code or "", decision.outcome.broadcast_id
-        streak = self._streaks.pop(broadcast_id, None)
+        streak = self.known.pop(broadcast_id, None)
         if streak is None or streak.code != code:
             streak = _Streak(code, set())
         streak.recipients.add(decision.recipient)
@@ -44,13 +44,12 @@ class Streaks:
 
     def end(self, broadcast_id: str) -> None:
         """End a broadcast's streak, because a recipient got the message."""
-        if self._streaks:
-            self._streaks.pop(broadcast_id, None)
+        self.known.pop(broadcast_id, None)
 
     def _keep(self, broadcast_id: str, streak: _Streak) -> None:
-        if len(self._streaks) >= _MOST:
-            self._streaks.pop(next(iter(self._streaks)), None)
-        self._streaks[broadcast_id] = streak
+        if len(self.known) >= _MOST:
+            self.known.pop(next(iter(self.known)), None)
+        self.known[broadcast_id] = streak
 
 
 def _reason(decision: Decision) -> str:

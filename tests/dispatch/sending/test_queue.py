@@ -56,7 +56,7 @@ def answered(queue: ClaimedQueue, taken: list[Work]) -> None:
     """Let what was taken be answered at once."""
     began = time.monotonic()
     for each in taken:
-        queue.settle({(each.broadcast.session_id, Response.ANSWER): [began]})
+        queue.settle([(each.broadcast.session_id, Response.ANSWER, [began])])
 
 
 def take(queue: ClaimedQueue, most: int = 1_000) -> list[Work]:
@@ -271,7 +271,7 @@ def test_little_is_wanted_of_a_session_before_it_answers_and_when_it_ceases(
     assert queue.wanted(broadcast()) == 100
     queue.add(works(1))
     (last,) = take(queue)
-    queue.settle({(last.broadcast.session_id, Response.TROUBLE): [time.monotonic()]})
+    queue.settle([(last.broadcast.session_id, Response.TROUBLE, [time.monotonic()])])
     assert queue.wanted(broadcast()) == 8
 
 

@@ -71,4 +71,4 @@ def test_a_known_code_is_nobodys_riddle(streaks: Streaks) -> None:
 def test_the_memory_is_bounded(streaks: Streaks) -> None:
     for number in range(3_000):
         streaks.weigh(refused("ada", broadcast_id=f"{number:018}000000"))
-    assert len(streaks._streaks) <= 1_000  # noqa: SLF001 - nothing else shows it
+    assert len(streaks.known) <= 1_000

@@ -222,13 +222,11 @@ def _direct(parts: Sequence[Part], category: str) -> tuple[Part, ...]:
 
 
 def _body(prepared: Prepared, media_id: str, recipient: str, reference: str) -> bytes:
-    if recipient.isdecimal():
-        start = f"{prepared.head}{media_id}{prepared.tail}{recipient}"
-    else:
+    start = f"{prepared.head}{media_id}{prepared.tail}"
+    if not recipient.isdecimal():
         # A user id goes by another name.
-        begun = f"{prepared.head}{media_id}{prepared.tail}".removesuffix(_TO)
-        start = f'{begun},"recipient":"{recipient}'
-    return f'{start}","biz_opaque_callback_data":"{reference}"}}'.encode()
+        start = f'{start.removesuffix(_TO)},"recipient":"'
+    return f'{start}{recipient}","biz_opaque_callback_data":"{reference}"}}'.encode()
 
 
 def _message_id(answer: Answer, media_id: str = "") -> str:
