@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import CursorResult, Engine, Row, TextClause, create_engine, event
+from sqlalchemy import CursorResult, Engine, Row, Table, TextClause, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -98,15 +98,16 @@ def insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:
 
 
 def insert_missing(
-    db: Db, table: type, rows: list[dict[str, Any]], *returned: Any
+    db: Db, table: Table, rows: list[dict[str, Any]], *returned: Any
 ) -> Sequence[Row[Any]]:
-    """Insert the rows that do not exist yet; return the given columns of each new row."""
+    """Insert the rows that do not exist yet; return the given columns of each new row.
+
+    As several sets of values of one statement, which is compiled once: `values(rows)` would be
+    compiled each time.
+    """
     dialect = postgresql if is_postgres(db) else sqlite
     inserting = dialect.insert(table).on_conflict_do_nothing().returning(*returned)
-    found: list[Row[Any]] = []
-    for some in pieces(rows):
-        found += db.execute(inserting.values(some)).all()
-    return found
+    return db.execute(inserting, rows).all() if rows else []
 
 
 class Database:

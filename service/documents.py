@@ -49,19 +49,24 @@ def read(raw: bytes, *, most_brackets: int, unbounded: str = "", storable: bool 
 
 def check_sizes(document: Any, *, unbounded: str = "") -> None:
     """Refuse documents that are slow to process; the member `unbounded` may be any list."""
-    left = [(document, 0)]
+    level = [document]
     if isinstance(document, dict):
-        left = [(value, 1) for name, value in document.items() if name != unbounded]
-    while left:
-        item, depth = left.pop()
-        if not isinstance(item, dict | list):
-            continue
-        if depth > _DEEPEST:
-            refuse("it is nested too deeply")
-        if len(item) > _LONGEST_LIST:
+        level = [value for name, value in document.items() if name != unbounded]
+    level = [value for value in level if type(value) in _NESTING]
+    for _ in range(_DEEPEST):
+        if any(len(item) > _LONGEST_LIST for item in level):
             refuse(f"a list has more than {_LONGEST_LIST} entries")
-        inside = item.values() if isinstance(item, dict) else item
-        left.extend((value, depth + 1) for value in inside)
+        level = [value for item in level for value in _inside(item) if type(value) in _NESTING]
+        if not level:
+            return
+    refuse("it is nested too deeply")
+
+
+_NESTING: Final = frozenset({dict, list})
+
+
+def _inside(item: Any) -> Iterable[Any]:
+    return item.values() if type(item) is dict else item
 
 
 def check_texts(value: Any) -> None:

@@ -16,9 +16,12 @@ _FORMS: Final = tuple(
         (r"54([0-9]{10})", r"549\1"),
     )
 )
+_COUNTRIES: Final = ("52", "54", "55")
 
 
 def spellings(wa_id: str) -> list[str]:
     """Return all spellings of the number of a person with this id."""
+    if not wa_id.startswith(_COUNTRIES):
+        return [wa_id]
     others = (match.expand(other) for form, other in _FORMS if (match := form.fullmatch(wa_id)))
     return [wa_id, *others]

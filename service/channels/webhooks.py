@@ -147,7 +147,8 @@ class Report:
     def objects(self, elements: object) -> Iterator[Mapping[str, Any]]:
         """Yield the objects of a JSON list, or a single object; null is an empty list."""
         for element in elements if isinstance(elements, list) else [elements]:
-            if isinstance(element, Mapping):
+            # The first test is what JSON is parsed to; the second takes ten times as long.
+            if type(element) is dict or isinstance(element, Mapping):
                 yield element
             elif element is not None or isinstance(elements, list):
                 self.odd += 1

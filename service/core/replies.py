@@ -65,7 +65,7 @@ def receive(db: Db, session: Session, inbound: Sequence[Inbound], *, now: int) -
     wishes.complete(db, session.client_id, [row for row in rows if is_user_id(row["recipient"])])
     if any(row["opt_out"] for row in rows):
         opted_out.changing(db)
-    new = {row.id for row in insert_missing(db, Reply, rows, Reply.id)}
+    new = {row.id for row in insert_missing(db, _TABLE, rows, Reply.id)}
     asking = [row for row in rows if row["opt_out"] and row["id"] in new]
     return wishes.heed(db, session, asking, policy, now=now) if asking else []
 

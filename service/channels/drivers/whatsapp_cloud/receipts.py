@@ -117,13 +117,12 @@ def _read_status(report: Report, status: Mapping[str, Any]) -> None:
     if not isinstance(known_as, str) or not isinstance(word, str):
         report.odd += 1
     elif word in _STATES:
-        failed = _STATES[word] is ReceiptState.FAILED
-        number, user_id = (
-            str(status.get(name) or "") for name in ("recipient_id", "recipient_user_id")
-        )
+        state, number = _STATES[word], str(status.get("recipient_id") or "")
+        user_id = str(status.get("recipient_user_id") or "")
+        failed = state is ReceiptState.FAILED
         receipt = Receipt(
             provider_id=known_as,
-            state=_STATES[word],
+            state=state,
             reference=str(status.get("biz_opaque_callback_data") or ""),
             recipients=tuple(filter(None, (*spellings(number), user_id))),
             error=reported([*report.objects(status.get("errors"))]) if failed else None,
@@ -134,11 +133,14 @@ def _read_status(report: Report, status: Mapping[str, Any]) -> None:
             report.people.append(Person(number, user_id))
 
 
+_PRICE_CLASS: Final = ("pricing_model", "type", "category")
+
+
 def _pricing(said: object) -> str:
     """Return how a message is charged, such as `PMP regular marketing billable`."""
     if not isinstance(said, Mapping):
         return ""
-    words = [str(said[name]) for name in ("pricing_model", "type", "category") if said.get(name)]
+    words = [str(word) for name in _PRICE_CLASS if (word := said.get(name))]
     billable = said.get("billable")
     if isinstance(billable, bool):
         words.append("billable" if billable else "free")
