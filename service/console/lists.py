@@ -32,16 +32,34 @@ def read() -> str:
         table = table_of(upload, forms.text("column"))
         most = crier().settings.max_recipients
         rows = [_entry(each) for each in islice(table.entries, most + 1)]
-    return render_template(
-        "console/_list.html",
-        filename=upload.filename,
-        table=table,
-        column=table.names[table.numbers[0]] if table.numbers else "",
-        total=len(rows),
-        shown=rows[:_SHOWN],
-        names=_names(rows),
-        rows=json.dumps(rows, ensure_ascii=False, separators=(",", ":")),
+    columns = {
+        "columns": [name for name in table.names if name] if table.numbers else (),
+        "column": table.names[table.numbers[0]] if table.numbers else "",
+    }
+    return render_template("console/_list.html", list=shown(rows, upload.filename), **columns)
+
+
+def carried(given: str) -> dict[str, Any] | None:
+    """Return what a form that comes back shows of the list that it carries; None: no list."""
+    try:
+        rows = json.loads(given) if given else None
+    except (ValueError, RecursionError):
+        return None
+    are_rows = isinstance(rows, list) and all(
+        isinstance(row, dict) and isinstance(row.get("variables"), dict) for row in rows
     )
+    return shown(rows, "") if are_rows and rows else None
+
+
+def shown(rows: list[dict[str, Any]], filename: str | None) -> dict[str, Any]:
+    """Return what is shown of a list, and the text in which the form carries it."""
+    return {
+        "filename": filename,
+        "total": len(rows),
+        "head": rows[:_SHOWN],
+        "names": _names(rows),
+        "rows": json.dumps(rows, ensure_ascii=False, separators=(",", ":")),
+    }
 
 
 def table_of(upload: FileStorage, column: str) -> Table:

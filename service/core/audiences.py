@@ -81,6 +81,13 @@ def find(  # noqa: PLR0913 - three of them say whose, three what to return
     return found.with_given()
 
 
+def first(db: Db, audience: Audience) -> tuple[str, dict[str, str]] | None:
+    """Return the first recipient of an audience who has a delivery, with its variables."""
+    rows = select(Delivery.recipient, Delivery.variables).where(*audience.condition())
+    row = db.execute(rows.order_by(Delivery.id).limit(1)).one_or_none()
+    return (row.recipient, variables.load(row.variables)) if row else None
+
+
 def _rows(db: Db, audience: Audience, send_type: str, *, is_bare: bool) -> Iterator[Row]:
     wanted = send_type == SendType.GROUP
     for position, (recipient, text) in enumerate(_found(db, audience)):

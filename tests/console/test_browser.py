@@ -182,6 +182,8 @@ def test_somebody_new_sends_a_spreadsheet_and_retries_those_who_failed(
     expect(page.get_by_text("people.csv: 41 rows")).to_be_visible()
     page.get_by_label("Text").fill("Hello ")
     page.get_by_role("button", name="Name", exact=True).click()
+    preview = page.get_by_role("complementary", name="Preview")
+    expect(preview.get_by_text("Hello Person 0")).to_be_visible()
     page.locator("input[type=file][multiple]").set_input_files(PICTURE)
     expect(page.get_by_text("evening.jpeg")).to_have_count(1)
     page.get_by_role("button", name="Review").click()

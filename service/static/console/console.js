@@ -114,14 +114,14 @@ async function post(url, body) {
 /* Composing: counting, previewing, and files by drop. */
 document.addEventListener("alpine:init", () => {
   Alpine.data("compose", () => ({
-    numbers: true, list: false, written: true, groups: false, earlier: false, hasNames: false, later: false, text: "", length: "0", counted: "", blank: true,
+    numbers: true, list: false, written: true, groups: false, earlier: false, hasNames: false, later: false, text: "", plain: "", filled: false, asked: 0, timer: 0, length: "0", counted: "", blank: true,
     init() {
       this.choose_audience(this.$el.dataset.audience);
       this.later = this.$el.dataset.later === "yes";
       this.$refs.attached.addEventListener("click", (event) => {
         if (event.target.closest("[data-remove]")) { event.target.closest("li").remove(); this.show(); }
       });
-      this.preview(); this.count(); this.show();
+      this.showNames(); this.count(); this.show();
     },
     pick(event) { this.choose_audience(event.target.value); },
     choose_audience(name) {
@@ -140,6 +140,11 @@ document.addEventListener("alpine:init", () => {
       if (!answer) return;
       this.$refs.rows.innerHTML = answer;
       this.$refs.rows.querySelector("[data-column]")?.addEventListener("change", (event) => this.readList(file, event.target.value));
+      this.showNames();
+      if (this.hasNames) this.$refs.personal.checked = true;
+      this.preview();
+    },
+    showNames() {
       const names = [...this.$refs.rows.querySelectorAll("[data-names] li")].map((item) => item.textContent);
       this.hasNames = names.length > 0;
       this.$refs.names.replaceChildren(...names.map((name) => this.button(name)));
@@ -161,6 +166,22 @@ document.addEventListener("alpine:init", () => {
       this.text = this.$refs.text.value.trim();
       this.length = new Intl.NumberFormat(document.documentElement.lang).format([...this.$refs.text.value].length);
       this.blank = !this.text && !this.$refs.pictures.childElementCount;
+      clearTimeout(this.timer);
+      if (this.text.includes("{{")) this.timer = setTimeout(() => this.fill(), 250);
+      else { this.asked += 1; this.filled = false; }
+      this.plain = this.filled ? "" : this.text;
+    },
+    /* Placeholders are filled where messages are made: the service knows the first recipient. */
+    async fill() {
+      const asked = (this.asked += 1);
+      const body = new FormData(this.$root);
+      for (const name of ["list", "csrf"]) body.delete(name);
+      body.set("to", this.$refs.to.value.split(/[,;\n\t]/).find((entry) => entry.trim()) || "");
+      body.set("first", this.$refs.rows.querySelector("[data-first]")?.textContent || "");
+      const answer = await post(this.$root.dataset.draft, body);
+      if (!answer || asked !== this.asked) return;
+      this.$refs.draft.innerHTML = answer;
+      this.filled = true; this.plain = "";
     },
     count() {
       const entries = this.$refs.to.value.split(/[,;\n\t]/).filter((entry) => entry.trim()).length;
