@@ -20,7 +20,7 @@ class FirstRecipient(NamedTuple):
     variables: Mapping[str, Any]
 
 
-class DraftPiece(NamedTuple):
+class DraftPart(NamedTuple):
     """A piece of a draft; a placeholder without a value stands there as it was written."""
 
     text: str
@@ -30,7 +30,7 @@ class DraftPiece(NamedTuple):
 class Draft(NamedTuple):
     """A text in pieces; `missing` are the names for which there is no value."""
 
-    pieces: list[DraftPiece]
+    pieces: list[DraftPart]
     missing: list[str]
 
 
@@ -42,14 +42,14 @@ def read(
     names = frozenset(value.name for value in placeholders.values(parsed))
     known = _values(db, client_id, first, names, numbering) if first and names else {}
     recipient = first.to if first else ""
-    pieces: list[DraftPiece] = []
+    pieces: list[DraftPart] = []
     for piece in parsed:
         if isinstance(piece, str):
-            pieces.append(DraftPiece(piece))
+            pieces.append(DraftPart(piece))
         elif isinstance(piece, Value) and piece.fallback is None and piece.name not in known:
-            pieces.append(DraftPiece(f"{{{{{piece.name}}}}}", is_missing=True))
+            pieces.append(DraftPart(f"{{{{{piece.name}}}}}", is_missing=True))
         else:
-            pieces.append(DraftPiece(piece.fill(known, recipient)))
+            pieces.append(DraftPart(piece.fill(known, recipient)))
     lacking = (value for value in placeholders.values(parsed) if value.fallback is None)
     missing = dict.fromkeys(value.name for value in lacking if value.name not in known)
     return Draft(pieces, [*missing])
