@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -252,8 +253,10 @@ def _first_status(order: BroadcastRequest, now: int) -> BroadcastStatus:
 def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int) -> Accepted:
     """Store a broadcast, or return the one that another request created with the same key."""
     broadcast = plan.broadcast
+    # Without a key nothing is left to look for after an error, so there is nothing to go back to.
+    with_key = db.begin_nested() if order.idempotency_key else nullcontext()
     try:
-        with db.begin_nested():
+        with with_key:
             db.add(broadcast)
             db.flush()
             uses.hold_files(db, broadcast)
