@@ -41,12 +41,17 @@ def index() -> str:
 def title(action: str) -> str:
     """Return an action in the viewer's language, as it is called if there is no word for it."""
     noun, _dot, verb = action.partition(".")
-    return f"{nouns().get(noun, noun)} · {verbs().get(verb, verb)}" if verb else action
+    return (
+        f"{nouns().get(noun, noun)} · {verbs().get(verb, verb)}"
+        if verb
+        else nouns().get(action, action)
+    )
 
 
 def nouns() -> dict[str, str]:
     """Return the words for what actions concern."""
     return {
+        "welcome": _("Start of the service"),
         "attachment": _("Attachment"),
         "broadcast": _("Broadcast"),
         "callback": _("Callback"),

@@ -26,13 +26,18 @@ from service.schemas.sessions import NewSessionSchema, SessionChangeSchema
 
 blueprint = Section("sessions", __name__)
 
-_TITLES: Final = {
+TITLES: Final = {
     "sandbox": "Sandbox",
     "whatsapp_cloud": "WhatsApp (Cloud API)",
     "waha": "WhatsApp (WAHA)",
     "apprise": "Apprise",
-    "sms": "SMS",
+    "twilio": "Twilio",
+    "africas_talking": "Africa's Talking",
+    "http_gateway": "HTTP",
+    "smpp": "SMPP",
 }
+"""What channels are called."""
+
 _INVALID = 422
 
 
@@ -41,7 +46,7 @@ def index() -> str:
     """Show all accounts, and whether each can send."""
     with crier().database.reading() as db:
         page = sessions.page(db, visitor().client_id, PageRequest(1, LARGEST_SIZE))
-    return render_template("console/sessions.html", sessions=page.items, titles=_TITLES)
+    return render_template("console/sessions.html", sessions=page.items, titles=TITLES)
 
 
 @blueprint.page("/sessions/new", Scope.ADMIN)
@@ -80,7 +85,7 @@ def show(session_id: str) -> str:
     return render_template(
         "console/session.html",
         session=session,
-        title=_TITLES.get(session.channel, session.channel),
+        title=TITLES.get(session.channel, session.channel),
         webhook=_webhook(session),
         page=left_out,
     )
@@ -232,7 +237,7 @@ def _form(
     return render_template(
         "console/session_form.html",
         channel=channel,
-        channels={name: _TITLES.get(name, name) for name in crier().accounts.channels.names()},
+        channels={name: TITLES.get(name, name) for name in crier().accounts.channels.names()},
         session=session,
         fields=_asked(channel, known) if channel else [],
         given=given,
