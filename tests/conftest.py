@@ -33,6 +33,8 @@ ROOT = Path(__file__).parent.parent
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 """Marks a test of what no database has a part in: one of them is enough."""
+on_postgres = pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+"""Marks a test of what only Postgres has, or of what is the harder for its many writers."""
 
 TEMPLATE = f"crier_template_{os.getpid()}"
 

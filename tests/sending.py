@@ -38,8 +38,8 @@ SETTINGS = {
 }
 QUICK: dict[str, Any] = {
     "private_addresses": True,
-    "poll_interval": 0.02,
-    "sweep_interval": 0.05,
+    "poll_interval": 0.1,
+    "sweep_interval": 0.3,
     "check_interval": 0.1,
     "flush_interval": 0.01,
     "retry_base": 0.02,

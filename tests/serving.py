@@ -24,8 +24,8 @@ _SETTINGS = {setting.name.upper() for setting in fields(Settings)}
 _HINDRANCES = {"PYTHONDONTWRITEBYTECODE"}
 QUICK = {
     "LOG_LEVEL": "INFO",
-    "POLL_INTERVAL": "0.05",
-    "SWEEP_INTERVAL": "0.1",
+    "POLL_INTERVAL": "0.1",
+    "SWEEP_INTERVAL": "0.3",
     "RETRY_BASE": "0.05",
     "RETRY_CAP": "0.1",
 }

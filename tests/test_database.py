@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 from service.config import Settings
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.models import Client
-from tests.conftest import migrate, on_sqlite
+from tests.conftest import migrate, on_postgres, on_sqlite
 
 INSERT = text("""
     INSERT INTO clients (id, name, created_at, updated_at, version)
@@ -164,7 +164,7 @@ def test_the_folder_of_a_new_file_is_made(tmp_path: Path, settings: Settings) ->
     assert (tmp_path / "deep" / "down" / "crier.db").exists()
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_postgres_waits_for_no_lock_for_ever(database: Database) -> None:
     def ask(name: str) -> object:
         with database.reading() as db:
@@ -175,7 +175,7 @@ def test_postgres_waits_for_no_lock_for_ever(database: Database) -> None:
     assert ask("idle_in_transaction_session_timeout") == "20s"
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_a_server_that_is_away_is_out_of_reach(settings: Settings, tmp_path: Path) -> None:
     database = Database(
         replace(settings, database_url=f"postgresql:///crier?host={tmp_path}", database_timeout=1.0)
@@ -184,7 +184,7 @@ def test_a_server_that_is_away_is_out_of_reach(settings: Settings, tmp_path: Pat
         count(database)
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
     add(database, "a")
     with database.reading() as one, database.reading() as other:
@@ -215,7 +215,7 @@ def test_the_file_is_in_the_folder_that_is_named(
     assert (tmp_path / name / "crier.db").exists()
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_the_tables_are_in_the_schema_that_the_url_names(
     settings: Settings, database: Database
 ) -> None:

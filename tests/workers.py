@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from service.config import Settings
 from service.core import broadcasts
 from service.database import Database, now_ms
@@ -22,9 +20,6 @@ from tests.world import World
 
 ROOT = Path(__file__).parent.parent
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
-
-on_postgres = pytest.mark.parametrize("settings", ["postgres"], indirect=True)
-"""Has a test run on the one database that the engine knows."""
 
 
 @contextmanager

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from service.core import opt_outs, webhooks
 from service.core.deliveries.opted_out import OptOutOwner
@@ -24,6 +27,20 @@ def of_app(sending: Sending, body: bytes, signature: str = "") -> int:
     http = sending.app.test_client()
     headers = {header: signature or own}
     return http.post("/webhook/whatsapp_cloud", data=body, headers=headers).status_code
+
+
+@contextmanager
+def counted(sending: Sending) -> Iterator[list[str]]:
+    """Give the statements of SQL that are run within the block."""
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    engine = sending.crier.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
 
 
 def test_a_stranger_who_names_very_many_numbers_is_refused(sending: Sending) -> None:
@@ -65,9 +82,9 @@ def test_thousands_of_new_people_in_one_webhook_are_learnt_at_once(sending: Send
         contact(wa_id=str(2348170000000 + number), user_id=f"NG.{number}")
         for number in range(5_000)
     ]
-    began = time.process_time()
-    told(sending, session, webhook("messages", of_number(contacts=people, statuses=[])))
-    assert time.process_time() - began < 5
+    with counted(sending) as statements:
+        told(sending, session, webhook("messages", of_number(contacts=people, statuses=[])))
+    assert len(statements) < len(people) / 10
     assert set(opted_out(sending, session)) == {"NG.4711", "2348170004711"}
     more = webhook("messages", of_number(contacts=[*people, contact(wa_id="1", user_id="NG.X")]))
     assert sending.report(session, more).status_code == 413
@@ -155,9 +172,9 @@ def test_a_thousand_stops_in_one_webhook_hold_when_it_is_answered(sending: Sendi
         for each in people
     ]
     broadcast_id = sending.broadcast(people, session)
-    began = time.process_time()
-    told(sending, session, webhook("messages", of_number(messages=messages)))
-    assert time.process_time() - began < 5
+    with counted(sending) as statements:
+        told(sending, session, webhook("messages", of_number(messages=messages)))
+    assert len(statements) < len(people) / 10
     whose = OptOutOwner(sending.client.id, session["_id"])
     with sending.crier.database.reading() as db:
         assert opt_outs.among(db, whose, people) == set(people)

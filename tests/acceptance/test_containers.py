@@ -20,7 +20,7 @@ from sqlalchemy import inspect, text
 
 from service.config import Settings
 from service.database import Database
-from tests.conftest import ROOT
+from tests.conftest import ROOT, on_postgres
 
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
@@ -183,7 +183,7 @@ def test_postgres_makes_the_user_that_the_service_logs_in_as() -> None:
     assert "://crier:" in SERVICES["web"]["environment"]["DATABASE_URL"]
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_whoever_owns_the_database_can_migrate_it_without_being_superuser(
     database: Database,
 ) -> None:

@@ -30,7 +30,7 @@ def world(settings: Settings, database: Database) -> World:
 
 @pytest.fixture
 def dispatching(world: World) -> Iterator[World]:
-    dispatcher = world.dispatcher(poll_interval=0.02, sweep_interval=0.02)
+    dispatcher = world.dispatcher(poll_interval=0.1, sweep_interval=0.1)
     dispatcher.start()
     yield world
     assert dispatcher.stop(20)
@@ -123,7 +123,7 @@ def test_who_has_no_zone_has_the_hours_of_utc(world: World) -> None:
     hour = (now.hour + 12) % 24
     window = {"from": f"{hour:02}:00", "to": f"{(hour + 1) % 24:02}:00", "zone": "recipient"}
     broadcast_id = world.ready([SATELLITE], window=window)
-    dispatcher = world.dispatcher(poll_interval=0.02, sweep_interval=0.02)
+    dispatcher = world.dispatcher(poll_interval=0.1, sweep_interval=0.1)
     dispatcher.start()
     try:
         until(lambda: reason(world, broadcast_id) is not None)

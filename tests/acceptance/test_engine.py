@@ -20,9 +20,9 @@ from service.database import Database, now_ms
 from service.dispatch.procrastinate import engine
 from service.models import FOREVER
 from tests import workers
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_postgres
 from tests.waiting import LIMIT, until
-from tests.workers import on_postgres, queued, worker
+from tests.workers import queued, worker
 from tests.world import ADA, GRACE, JOAN, World, numbers
 
 MakeApp = Callable[..., Application]

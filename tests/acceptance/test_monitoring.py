@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from service.app import Application
-from tests.conftest import ROOT
+from tests.conftest import ROOT, on_sqlite
 
 FOLDER = ROOT / "deploy" / "prometheus"
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "crier.json").read_text(encoding="utf-8"))
@@ -28,7 +28,7 @@ def asked() -> set[str]:
     return {name.removesuffix("_bucket").removesuffix("_total") for name in names}
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_each_metric_that_is_asked_for_is_published(app: Application) -> None:
     published = app.test_client().get("/metrics").text
     described = set(re.findall(r"^# TYPE (\w+) ", published, re.MULTILINE))

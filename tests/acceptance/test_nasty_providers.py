@@ -27,7 +27,7 @@ pytestmark = [
     on_sqlite,
 ]
 
-PEOPLE = numbers(60)
+PEOPLE = numbers(30)
 PATIENCE: dict[str, Any] = {"send_timeout": 0.5, "max_attempts": 4}
 
 

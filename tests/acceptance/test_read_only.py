@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
-import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from service.app import Application
 from service.config import Settings
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_postgres
 from tests.isolated import needs_isolation
 from tests.provider import Provider
 from tests.sending import Sending
@@ -39,7 +38,7 @@ def read_only(settings: Settings) -> Iterator[None]:
         connection.exec_driver_sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_it_is_read_and_not_written_and_works_at_once_afterwards(
     settings: Settings, make_app: MakeApp
 ) -> None:
@@ -82,7 +81,7 @@ def upload(server: Server, token: str) -> int:
 
 
 @needs_isolation
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_messages_are_sent_and_files_refused_while_the_data_folder_takes_no_writes(
     settings: Settings, make_app: MakeApp, provider: Provider
 ) -> None:

@@ -31,7 +31,7 @@ def world(settings: Settings, database: Database) -> World:
 
 @contextmanager
 def dispatching(world: World, **changes: Any) -> Iterator[None]:
-    dispatcher = world.dispatcher(poll_interval=0.02, sweep_interval=0.02, **changes)
+    dispatcher = world.dispatcher(poll_interval=0.1, sweep_interval=0.1, **changes)
     dispatcher.start()
     yield
     assert dispatcher.stop(20)

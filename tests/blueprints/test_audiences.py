@@ -9,7 +9,7 @@ import pytest
 from service.database import now_ms
 from service.models import DeliveryStatus, Reply
 from tests.blueprints.test_broadcasts import deliver
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 ADA, BEN, CARL, EVE = "2348179803743", "2349048988056", "2348179803744", "12025550110"
 GROUP = "120363025246125486@g.us"
@@ -102,7 +102,7 @@ def test_a_broadcast_to_groups_has_them_as_its_audience(acme: Tenant, earlier: s
     assert acme.make("/broadcast", **again)["to"] == [GROUP]
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_an_audience_is_of_a_broadcast_of_ones_own_and_stands_in_place_of_to(
     acme: Tenant, globex: Tenant, earlier: str
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from service.core import callbacks, outbox
 from service.database import now_ms
 from service.models import EventType
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 EVENTS = ["opt_out.changed", "session.held"]
 URL = "https://93.184.215.14/hook?key=1"
@@ -74,7 +74,7 @@ def test_a_callback_is_changed_paused_and_deleted(acme: Tenant) -> None:
         ({"events": ["broadcast.begun"]}, "events.0"),
     ],
 )
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_what_cannot_be_called_or_told_is_refused(
     acme: Tenant, changes: dict[str, Any], field: str
 ) -> None:
@@ -84,7 +84,7 @@ def test_what_cannot_be_called_or_told_is_refused(
     assert data(acme.get("/callback")) == []
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_name_that_leads_to_a_private_address_is_refused_when_made_or_changed(
     acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -460,7 +460,7 @@ def test_a_message_is_not_repeated_on_a_connection_that_was_left_behind(
 
     provider.then(Fault(end_its_side, takes=True))
     first = line.ask(*named(url, "a", 1))
-    assert ended.wait(5)
+    assert ended.wait(LIMIT)
     provider.then(None, lies.CLOSE_AFTER_BODY)
     results = [line.ask(*named(url, name, 1))[0] for name in "bc"]
     assert statuses([*first, *results]) == [200, 200, UncertainError]
@@ -482,7 +482,7 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
 
     provider.then(Fault(twice, takes=True))
     line.ask(*named(url, "a", 1))
-    assert came.wait(5)
+    assert came.wait(LIMIT)
     answer = line.answer(named(url, "b", 1)[0])
     assert provider.taken[-1].message_id.encode() in answer.body
     assert references(provider) == ["a-0", "b-0"]

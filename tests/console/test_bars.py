@@ -6,8 +6,9 @@ import pytest
 
 from service.app import Application
 from service.console import bars, formats
+from tests.conftest import on_sqlite
 
-pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 COUNTS = {
     "total": 1_000_000,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 
-import pytest
-
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 
-pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 LIST = b"Name,Phone,Tags,City\nAda,+12025550110,vip,Lagos\nBo,+12025550111,vip,Accra\nCy,12,,\n"
 

@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
 from service.console import language
-from tests.conftest import ROOT, Tenant
+from tests.conftest import ROOT, Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 
 CATALOGUES = sorted(language.LOCALES.glob("*.po"))
@@ -62,7 +62,7 @@ def test_a_translation_has_the_same_places_to_fill_in(path: Path) -> None:
             assert set(PLACES.findall(ids[-1])) == set(PLACES.findall(texts[-1])), message.id
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_pages_are_in_the_viewers_language_zone_and_notation(acme: Tenant) -> None:
     acme.make("/session", name="main", channel="sandbox")
     order = {"send_type": "individual", "message": {"text": "Bonjour"}}

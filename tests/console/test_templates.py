@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
@@ -12,6 +11,7 @@ from service.app import Application
 from service.console import templates
 from service.console.templates import TemplateParameter
 from tests.acceptance.test_vendors import ACCOUNT, TEMPLATES
+from tests.conftest import on_sqlite
 from tests.console.visiting import ConsoleUser
 from tests.provider import Provider
 from tests.sending import QUICK, Sending
@@ -69,7 +69,7 @@ def test_a_button_of_a_number_without_end_is_passed_over() -> None:
     assert said["parameter/button/0/text/1"] == "x"
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_template_is_picked_filled_in_and_sent(make_app: Callable[..., Application]) -> None:
     with Provider() as provider:
         sending = Sending(make_app(**QUICK), provider)

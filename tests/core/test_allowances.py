@@ -18,7 +18,7 @@ from service.core.rate_table import RateTable, Slot
 from service.core.rates import SECOND, DrawResult, Rate
 from service.database import Database
 from service.models import SharedRate
-from tests.conftest import ROOT
+from tests.conftest import ROOT, on_postgres
 
 RATE = Rate(burst=5, interval=SECOND)
 NOW = 10**12
@@ -58,7 +58,7 @@ def test_exactly_the_limit_passes_in_four_processes_of_a_machine(
     assert sum(taken(paths, settings, burst, 200 // PROCESSES)) == burst
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 @pytest.mark.parametrize("burst", [1, 50, 199])
 def test_exactly_the_limit_passes_on_four_machines_that_are_all_busy(
     settings: Settings, tmp_path: Path, burst: int

@@ -28,6 +28,7 @@ from service.errors import (
     UnknownSessionError,
 )
 from service.models import Attachment, Broadcast, DeliveryStatus
+from tests.conftest import on_postgres
 from tests.probe import Probe, Stage
 from tests.world import ADA, GRACE, JOAN, World, numbers
 
@@ -357,7 +358,7 @@ def test_of_requests_that_come_at_once_under_one_key_one_creates(world: World) -
     assert count(world, "broadcasts") == count(world, "recipient_chunks") == 1
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_a_rival_that_commits_in_between_is_found(world: World, stage: Stage) -> None:
     """Both looked for the key before either had stored it."""
     session_id = world.session("probe")
@@ -380,7 +381,7 @@ def test_a_rival_that_commits_in_between_is_found(world: World, stage: Stage) ->
     assert count(world, "broadcasts") == 1
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 @pytest.mark.parametrize("gone", ["sessions", "attachments"])
 def test_what_is_deleted_in_between_is_a_conflict_and_no_defect(
     world: World, stage: Stage, gone: str

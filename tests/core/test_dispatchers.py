@@ -14,6 +14,7 @@ import pytest
 from service.core import dispatchers
 from service.core.dispatchers import LostClaimError
 from service.database import now_ms
+from tests.conftest import on_postgres
 from tests.world import World
 
 
@@ -61,7 +62,7 @@ def test_one_that_was_given_up_learns_of_it_at_its_next_beat_or_claim(world: Wor
     assert beats(world).keys() == {other}
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_one_that_is_claiming_can_beat_but_not_be_given_up(world: World) -> None:
     dispatcher_id = world.enter()
     removed = threading.Event()

@@ -14,8 +14,9 @@ from service.database import now_ms
 from service.dispatch.procrastinate import engine
 from service.models import FOREVER
 from tests import workers
+from tests.conftest import on_postgres
 from tests.waiting import until
-from tests.workers import on_postgres, queued
+from tests.workers import queued
 from tests.world import ADA, World, numbers
 
 pytestmark = on_postgres

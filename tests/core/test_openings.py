@@ -148,7 +148,7 @@ def test_what_is_claimed_goes_back_when_a_window_closes_and_on_when_it_opens(wor
     world.session(rate=1)
     world.tell("UPDATE sessions SET paced_until = :later", later=(now_ms() + 5_000) * 1000)
     broadcast_id = world.broadcast(numbers(5), window=ALL_DAY)
-    dispatcher = world.dispatcher(poll_interval=0.02, sweep_interval=0.02)
+    dispatcher = world.dispatcher(poll_interval=0.1, sweep_interval=0.1)
     dispatcher.start()
     close = 'UPDATE broadcasts SET "window" = :window, closes_at = :now WHERE id = :id'
     until(lambda: len(world.deliveries(broadcast_id)) == 5)

@@ -11,6 +11,7 @@ from service.core.retention import PartKey
 from service.core.sent_parts import PartSent
 from service.database import now_ms
 from service.models import BroadcastStatus
+from tests.conftest import on_postgres
 from tests.world import World, numbers
 
 DAY = 86_400_000
@@ -86,7 +87,7 @@ def test_what_a_receipt_has_opened_again_stays_as_it_is(world: World, closed: st
 
 
 # SQLite has one writer at a time.
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_a_delivery_that_a_receipt_holds_is_left_for_the_next_time(
     world: World, closed: str
 ) -> None:

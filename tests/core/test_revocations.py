@@ -113,5 +113,5 @@ def test_an_opt_out_waits_for_a_fan_out_that_does_not_know_of_it(world: World) -
         stopping.start()
         stopping.join(0.2)
         assert stopping.is_alive()
-    stopping.join(10.0)
+    stopping.join(60.0)
     assert codes(world, broadcast_id) == ["opted_out", None]

@@ -35,8 +35,8 @@ from tests.world import ADA, GRACE, JOAN, World, numbers
 HOUR = 3_600_000
 QUICK = {
     "in_flight": 4,
-    "poll_interval": 0.05,
-    "sweep_interval": 0.05,
+    "poll_interval": 0.1,
+    "sweep_interval": 0.1,
     "flush_interval": 0.01,
     "retry_base": 0.02,
     "retry_cap": 0.04,

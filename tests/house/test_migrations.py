@@ -19,6 +19,7 @@ from service.config import Settings
 from service.core import usages
 from service.database import Database
 from service.models import FOREVER, Base, Contact, Usage
+from tests.conftest import on_postgres
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ScriptDirectory(str(ROOT / "migrations"))
@@ -45,7 +46,7 @@ def migrate(database: Database, revision: str, *, down: bool = False) -> None:
 
 
 # SQLite has no such setting.
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_no_migration_waits_long_for_a_lock_and_no_later_query_hastens(empty: Database) -> None:
     waits: list[str] = []
 
@@ -208,7 +209,7 @@ def shape(database: Database) -> dict[str, object]:
         }
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_both_databases_have_the_same_tables_columns_and_indexes(
     database: Database, sqlite_template: Path
 ) -> None:

@@ -312,7 +312,7 @@ def test_what_takes_a_parser_long_takes_no_longer_than_the_file_has_bytes() -> N
     for attack in attacks:
         with suppress(ListError):
             entries(attack)
-    assert time.process_time() - begin < 5
+    assert time.process_time() - begin < 30  # where a step is quadratic, minutes
 
 
 def test_what_no_database_stores_is_left_out_or_refused() -> None:

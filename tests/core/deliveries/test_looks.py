@@ -26,6 +26,7 @@ from service.database import now_ms
 from service.errors import InvalidError
 from service.models import Delivery, DeliveryStatus, OptOutSource, Session, StepCondition
 from tests.chains import MINUTE, Chain, chain
+from tests.conftest import on_postgres
 from tests.probe import Stage
 from tests.world import ADA, GRACE, JOAN, World
 
@@ -315,7 +316,7 @@ def test_a_way_that_is_refused_for_all_pauses_the_whole_broadcast(world: World) 
     assert broadcast.reason == "Step 1 of the fallback: No such sender."
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_no_process_waits_for_a_delivery_that_another_one_holds(world: World) -> None:
     made = chain(world, None)
     made.fail()

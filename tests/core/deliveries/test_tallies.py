@@ -13,6 +13,7 @@ from service.core.deliveries import tallies
 from service.core.deliveries.tallies import Closed
 from service.database import now_ms
 from service.models import COUNTED, Broadcast, BroadcastStatus
+from tests.conftest import on_postgres
 from tests.world import ADA, World, numbers
 
 _END_ONE = text("UPDATE deliveries SET status = 'sent', claim_id = NULL WHERE id = :id")
@@ -153,7 +154,7 @@ def test_a_recount_that_closes_a_broadcast_says_so(world: World) -> None:
     assert world.get(broadcast_id).status == "completed"
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_a_recount_waits_for_results_that_are_just_being_written(world: World) -> None:
     """Else it would count the rows of a transaction whose counters come afterwards, twice."""
     broadcast_id = world.ready(numbers(2))

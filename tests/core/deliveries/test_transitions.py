@@ -24,6 +24,7 @@ from service.core.reports import Filter
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
 from service.models import COUNTED, Broadcast, Delivery, DeliveryStatus
+from tests.conftest import on_postgres
 from tests.world import ADA, GRACE, JOAN, Claims, World, numbers
 
 HOUR = 3_600_000
@@ -109,7 +110,7 @@ def test_whatsapp_groups_become_deliveries_as_well(world: World) -> None:
     assert [row.recipient for row in world.deliveries(broadcast_id)] == [group]
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_two_processes_fan_out_two_chunks_at_once(world: World) -> None:
     small = world.with_settings(fanout_chunk=2)
     broadcast_id = small.broadcast(EVERYBODY)
@@ -169,7 +170,7 @@ def test_a_claim_hands_over_what_is_known_of_a_delivery(world: World) -> None:
     assert claimed[:5] == (ids.delivery(broadcast_id, 0), broadcast_id, ADA, 2, "a b")
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_two_claims_at_once_do_not_wait_for_each_other(world: World) -> None:
     broadcast_id = world.ready(numbers(10))
     claim_ids = world.enter(), world.enter()
@@ -390,7 +391,7 @@ def test_parts_that_were_taken_before_a_crash_are_remembered(world: World) -> No
     assert taken(world.claim(broadcast_id).deliveries[0].message_ids) == ["one", "two"]
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_a_result_and_a_rescue_at_the_same_time_count_once(world: World) -> None:
     broadcast_id = world.ready([ADA])
     claimed = world.claim(broadcast_id)

@@ -12,8 +12,9 @@ from service.database import now_ms
 from service.dispatch.procrastinate import assigned
 from service.dispatch.procrastinate.assigned import AssignedBroadcasts
 from tests import workers
+from tests.conftest import on_postgres
 from tests.waiting import until
-from tests.workers import on_postgres, queued
+from tests.workers import queued
 from tests.world import ADA, World
 
 pytestmark = on_postgres

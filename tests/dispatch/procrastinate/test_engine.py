@@ -17,9 +17,9 @@ from service.database import now_ms
 from service.dispatch.procrastinate import engine
 from service.dispatch.procrastinate.engine import EngineError
 from tests import workers
-from tests.conftest import on_sqlite
+from tests.conftest import on_postgres, on_sqlite
 from tests.waiting import LIMIT, until
-from tests.workers import ROOT, on_postgres, queued, worker
+from tests.workers import ROOT, queued, worker
 from tests.world import ADA, World
 
 MakeApp = Callable[..., Application]

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from service.dispatch.upkeep.fanout import FanOut
+from tests.conftest import on_postgres
 from tests.world import World, numbers
 
 
@@ -117,7 +118,7 @@ def test_a_transaction_that_fails_leaves_its_chunk_for_the_next_turn(
     assert [row.recipient for row in small.deliveries(broadcast_id)] == numbers(15)
 
 
-@pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+@on_postgres
 def test_a_chunk_in_another_hand_is_waited_for_with_patience(small: World) -> None:
     called = Called()
     fan_out = FanOut(replace(small.settings, poll_interval=7.0), small.database, called)
