@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 500
 
+_MOST_DOUBLINGS = 2
+"""How often a batch doubles while more is due than it takes: a turn has costs of its own."""
+
 _OF_BROADCAST = [
     load_only(
         *(Broadcast.status, Broadcast.expires_at, Broadcast.deleted_at),
@@ -51,6 +54,7 @@ class Receipts:
     on_ready: Callable[[], None]
     on_hold: Callable[[Hold], None]
     streaks: Streaks = field(default_factory=Streaks)
+    _doublings: int = 0
 
     def turn(self) -> float:
         """Apply due receipts; return the seconds until the next turn."""
@@ -61,7 +65,7 @@ class Receipts:
             return self.settings.poll_interval
         with self.database.writing() as db:
             judge = judge_for(db, self.settings, now)
-            result = receipts.apply(db, sessions, _BATCH, judge, now=now)
+            result = receipts.apply(db, sessions, _BATCH << self._doublings, judge, now=now)
             holds = self._carry_out(db, result, now)
         if opted_out := [decision for decision in result.decisions if decision.opted_out]:
             with self.database.writing() as db:
@@ -76,6 +80,7 @@ class Receipts:
 
         Receipts of unknown messages may go on for long. Others who write to SQLite get turns, too.
         """
+        self._doublings = min(self._doublings + 1, _MOST_DOUBLINGS) if result.is_full else 0
         if not result.is_full:
             return self.settings.poll_interval
         if result.waiting <= result.applied:
