@@ -51,7 +51,7 @@ def page(db: Db, scope: DeliveryScope, request: PageRequest) -> Page[Entry]:
     total = int(db.scalar(_mine(func.coalesce(func.sum(_SIZE), 0), scope)))
     request.check(total)
     wanted = list(_places(db, scope, request))
-    return Page(_entries(db, wanted), total, request)
+    return Page(_entries(db, wanted, request), total, request)
 
 
 def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequest) -> Page[Entry]:
@@ -59,16 +59,19 @@ def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequ
 
     The client is looked up for each delivery that the index of recipients finds. As a join, a
     database may begin at the client instead, and look into each of its broadcasts.
+    Deliveries are counted only if the page is full, or behind the last one.
     """
     whose = _mine(Broadcast.client_id, scope).where(Broadcast.id == Delivery.broadcast_id)
-    is_mine = whose.scalar_subquery() == scope.client_id
+    is_mine = whose.correlate(Delivery).scalar_subquery() == scope.client_id
     addresses = identities.forms(db, scope.client_id, [recipient])
     found: Any = select(Delivery.id).where(Delivery.recipient.in_(addresses), is_mine)
-    total = count(db, found)
-    request.check(total)
     ordered = found.order_by(request.order(Delivery.id))
-    wanted = db.scalars(ordered.limit(request.page_size).offset(request.offset)).all()
-    return Page(_entries(db, list(wanted)), total, request)
+    wanted = ordered.limit(request.page_size).offset(request.offset).subquery()
+    entries = _entries(db, select(wanted.c.id), request)
+    is_last = len(entries) < request.page_size and (entries or not request.offset)
+    total = request.offset + len(entries) if is_last else count(db, found)
+    request.check(total)
+    return Page(entries, total, request)
 
 
 def get(db: Db, scope: DeliveryScope, delivery_id: str) -> Entry:
@@ -112,10 +115,9 @@ def _shares(db: Db, scope: DeliveryScope, request: PageRequest) -> Iterator[tupl
         yield row.id, int(row.size), int(row.before)
 
 
-def _entries(db: Db, delivery_ids: list[str]) -> list[Entry]:
-    """Return deliveries in the order of these ids; skip deleted ones."""
+def _entries(db: Db, wanted: list[str] | Select[str], request: PageRequest) -> list[Entry]:
+    """Return the deliveries of a page by their ids, or by the query for them."""
     of_broadcast = Broadcast.id == Delivery.broadcast_id
     found = select(Delivery, Broadcast).join(Broadcast, of_broadcast)
-    rows = db.execute(found.where(Delivery.id.in_(delivery_ids))).all()
-    entries = {row.Delivery.id: Entry(row.Delivery, row.Broadcast) for row in rows}
-    return [entries[each] for each in delivery_ids if each in entries]
+    rows = found.where(Delivery.id.in_(wanted)).order_by(request.order(Delivery.id))
+    return [Entry(*row) for row in db.execute(rows)]

@@ -14,7 +14,7 @@ from service.core.delivery_log import DeliveryScope
 from service.core.paging import PageRequest
 from service.database import now_ms
 from service.errors import InvalidError, NotFoundError
-from tests.world import World, numbers
+from tests.world import ADA, GRACE, World, numbers
 
 
 @pytest.fixture
@@ -100,3 +100,27 @@ def test_a_page_takes_as_many_statements_however_many_there_are(world: World) ->
         event.remove(world.database.engine, "before_cursor_execute", count)
         counted.append(statements)
     assert counted[0] == counted[1]
+
+
+def test_the_pages_to_one_person_are_counted_only_where_more_may_follow(world: World) -> None:
+    sent = [world.ready([ADA, GRACE]) for _ in range(5)]
+    scope = DeliveryScope(world.client_id)
+    shown: list[list[str]] = []
+    counts: list[str] = []
+
+    def note(*told: Any) -> None:
+        counts.extend([told[2]] if "count(" in told[2] else [])
+
+    event.listen(world.database.engine, "before_cursor_execute", note)
+    for number, size in ((1, 2), (2, 2), (3, 2), (1, 5), (1, 6)):
+        with world.database.reading() as db:
+            request = PageRequest(number, size, descending=True)
+            found = delivery_log.to_recipient(db, scope, ADA, request)
+        assert found.total == 5
+        shown.append([entry.broadcast.id for entry in found.items])
+    newest = sent[::-1]
+    assert shown == [newest[:2], newest[2:4], newest[4:], newest, newest]
+    assert len(counts) == 3, "of the pages that are full"
+    with world.database.reading() as db, pytest.raises(InvalidError):
+        delivery_log.to_recipient(db, scope, ADA, PageRequest(4, 2, descending=True))
+    event.remove(world.database.engine, "before_cursor_execute", note)
