@@ -9,9 +9,8 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from service.core.fallbacks import MOST as MOST_STEPS
 from service.core.placeholders import Syntax
-from service.models import BroadcastStatus, DeliveryStatus, OnInvalid, SendType, StepCondition
+from service.models import BroadcastStatus, DeliveryStatus, OnInvalid, SendType
 from service.schemas.base import (
-    ID_PATTERN,
     CredentialsSchema,
     Flag,
     LenientSchema,
@@ -20,54 +19,19 @@ from service.schemas.base import (
     WholeSchema,
     created,
     id_field,
-    is_id,
     object_id,
     seen_version,
     updated,
     version,
 )
+from service.schemas.counts import CountsSchema
+from service.schemas.fallbacks import BroadcastWaySchema, FallbackStepSchema, ShownStepSchema
 from service.schemas.hours import SendingWindowSchema
 from service.schemas.messages import MessageSchema, message_truncated_field
 from service.schemas.numbering import NumberingSchema, columns
 from service.schemas.recipients import ABOUT_TO, MOST_CODES, RECIPIENTS, AudienceSchema, Recipients
 
 _LARGEST_SAMPLE = 1_000_000
-
-_LONGEST_WAIT = 10_080
-"""Minutes of a week."""
-
-
-class FallbackStepSchema(LenientSchema):
-    """A session through which those get the message who were not reached before."""
-
-    session_id = fields.String(
-        required=True, validate=is_id, metadata={"pattern": ID_PATTERN, "description": "Its id"}
-    )
-    after = fields.String(
-        required=True,
-        validate=validate.OneOf(list(StepCondition)),
-        metadata={
-            "description": "`failed`: those whom the way before failed to reach. `undelivered`:"
-            " also those of whom no receipt came within `minutes`"
-        },
-    )
-    minutes = fields.Integer(
-        strict=True,
-        validate=validate.Range(min=1, max=_LONGEST_WAIT),
-        metadata={"description": "With `undelivered`: how long to wait for a receipt"},
-    )
-    message = fields.Nested(
-        MessageSchema, metadata={"description": "Another message for this way; left out: the same"}
-    )
-
-    @validates_schema
-    def has_minutes(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse minutes where nothing is waited for, and none where something is."""
-        waits = data.get("after") == StepCondition.UNDELIVERED
-        if waits and "minutes" not in data:
-            raise ValidationError("Needed with `undelivered`: how long to wait.", "minutes")
-        if not waits and "minutes" in data:
-            raise ValidationError("Only with `undelivered`: a failure needs no wait.", "minutes")
 
 
 class BroadcastOrderSchema(NumberingSchema, CredentialsSchema, LenientSchema):
@@ -235,36 +199,6 @@ class RetrySchema(CredentialsSchema, LenientSchema):
             " the broadcast expires, whichever is later"
         },
     )
-
-
-class CountsSchema(Schema):
-    """How many deliveries have each status. `pending` counts all that are not final."""
-
-    total = fields.Integer(required=True)
-    pending = fields.Integer(required=True)
-    sent = fields.Integer(required=True)
-    delivered = fields.Integer(required=True)
-    read = fields.Integer(required=True)
-    failed = fields.Integer(required=True)
-    cancelled = fields.Integer(required=True)
-    uncertain = fields.Integer(required=True)
-
-
-class ShownStepSchema(Schema):
-    """A step of a fallback."""
-
-    session_id = id_field()
-    after = fields.String(required=True, metadata={"enum": list(StepCondition)})
-    minutes = fields.Integer()
-    message = fields.Dict(metadata={"description": "As it was given"})
-
-
-class BroadcastWaySchema(Schema):
-    """How many deliveries went on by a way, and what it did with them."""
-
-    step = fields.Integer(required=True, metadata={"description": "Counted from 1"})
-    session_id = id_field(allow_none=True)
-    counts = fields.Nested(CountsSchema, required=True)
 
 
 class BroadcastSchema(Schema):

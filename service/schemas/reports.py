@@ -6,8 +6,9 @@ from marshmallow import Schema, fields
 
 from service.models import BroadcastStatus
 from service.schemas.base import Moment, id_field
-from service.schemas.broadcasts import BroadcastWaySchema, CountsSchema
+from service.schemas.counts import CountsSchema, PointSchema
 from service.schemas.deliveries import DeliverySchema, LoggedDeliverySchema
+from service.schemas.fallbacks import BroadcastWaySchema
 
 
 class ReasonSchema(Schema):
@@ -22,18 +23,6 @@ class ReasonSchema(Schema):
     examples = fields.List(
         fields.String(), required=True, metadata={"description": "The first recipients"}
     )
-
-
-class PointSchema(Schema):
-    """How many deliveries were in which state at a moment."""
-
-    at = Moment(required=True)
-    sent = fields.Integer(required=True)
-    delivered = fields.Integer(required=True)
-    read = fields.Integer(required=True)
-    failed = fields.Integer(required=True)
-    cancelled = fields.Integer(required=True)
-    uncertain = fields.Integer(required=True)
 
 
 class DayCountSchema(Schema):
