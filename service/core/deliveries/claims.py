@@ -132,9 +132,11 @@ _ABLE = f"""
         FROM open_session JOIN sessions AS s ON s.id = open_session.id AND {_SESSION_MAY_GO})
 """  # noqa: S608 - the condition is ours
 _COLUMNS = "b.id, b.parts, b.expires_at, s.id, s.version, b.revision, s.client_id, s.channel"
-# Not EXISTS: without statistics, Postgres would join it with all queued deliveries.
+# Not EXISTS: without statistics, Postgres would join it with all queued deliveries. In the order of
+# the index: otherwise it expects to find one soon wherever it looks, and reads all that were sent.
 _IS_DUE = """(SELECT d.id FROM deliveries AS d
-    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now LIMIT 1) IS NOT NULL"""
+    WHERE d.broadcast_id = b.id AND d.status = 'queued' AND d.due_at <= :now
+    ORDER BY d.due_at, d.id LIMIT 1) IS NOT NULL"""
 _IS_NEXT = "b.id > coalesce(CAST(:cursors AS jsonb) ->> s.id, '')"
 _ACTIVE_POSTGRES = text(f"""
     {_ABLE} SELECT {_COLUMNS} FROM able AS s CROSS JOIN LATERAL (
