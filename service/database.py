@@ -13,7 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import CursorResult, Engine, Row, Table, TextClause, create_engine, event
+from sqlalchemy import (
+    CursorResult,
+    Delete,
+    Engine,
+    Row,
+    Table,
+    TextClause,
+    create_engine,
+    event,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -88,6 +97,12 @@ def rowcount(db: Db, statement: TextClause, values: dict[str, Any]) -> int:
     """Execute a statement; return how many rows it changed."""
     result = cast("CursorResult[Any]", db.execute(statement, values))
     return result.rowcount
+
+
+def changed(db: Db, statement: Delete) -> int:
+    """Execute a statement about rows that no session holds; return how many it deleted."""
+    done = db.execute(statement.execution_options(synchronize_session=False))
+    return cast("CursorResult[Any]", done).rowcount
 
 
 def insert_new(db: Db, table: type, rows: list[dict[str, Any]]) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.orm import Session
-
-from service.blueprints import aliases, contacts
+from service.blueprints import aliases, contacts, rosters
 from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier
 from service.core import groups, rules
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import ConflictError, InvalidError
-from service.models import Group
 from service.schemas import wordings
 from service.schemas.base import Shown
 from service.schemas.contacts import ContactSchema
@@ -39,11 +36,10 @@ _TITLE = {"title": "name"}
 @blueprint.answers(201, FullGroupSchema, "Group created successfully!")
 def create(body: dict[str, Any]) -> Shown:
     """Store a group."""
-    with crier().database.writing() as db:
-        fields = aliases.settle(body, _TITLE, {})
-        if "name" not in fields:
-            raise InvalidError(errors={"name": [wordings.REQUIRED]})
-        return _shown(db, groups.create(db, caller().client_id, fields))
+    fields = aliases.settle(body, _TITLE, {})
+    if "name" not in fields:
+        raise InvalidError(errors={"name": [wordings.REQUIRED]})
+    return _read(rosters.create(caller().client_id, fields))
 
 
 @blueprint.get("/group", "listGroups")
@@ -65,8 +61,7 @@ def index(page: PageRequest) -> Page[Shown]:
 @blueprint.answers(200, FullGroupSchema, "Group fetched successfully!")
 def show(group_id: str) -> Shown:
     """Fetch one group and the ids of its contacts."""
-    with crier().database.reading() as db:
-        return _shown(db, groups.get(db, caller().client_id, group_id))
+    return _read(group_id)
 
 
 @blueprint.get("/group/<id:group_id>/contact", "listGroupContacts")
@@ -104,10 +99,11 @@ def preview(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.answers(200, FullGroupSchema, "Group updated successfully!")
 def update(body: dict[str, Any], group_id: str) -> Shown:
     """Change a group's name, or replace its contacts or its rule. Omitted fields stay."""
-    with crier().database.writing() as db:
+    with crier().database.reading() as db:
         group = groups.get(db, caller().client_id, group_id)
         fields = aliases.settle(body, _TITLE, {"name": group.name})
-        return _shown(db, groups.update(db, caller().client_id, group_id, fields))
+    rosters.update(caller().client_id, group_id, fields)
+    return _read(group_id)
 
 
 @blueprint.delete("/group/<id:group_id>", "deleteGroup")
@@ -117,12 +113,13 @@ def update(body: dict[str, Any], group_id: str) -> Shown:
 @blueprint.answers(200, FullGroupSchema, "Group deleted successfully!")
 def delete(group_id: str) -> Shown:
     """Delete a group. Its contacts stay."""
-    with crier().database.writing() as db:
-        shown = _shown(db, groups.get(db, caller().client_id, group_id))
-        groups.delete(db, caller().client_id, group_id)
+    shown = _read(group_id)
+    rosters.delete(caller().client_id, group_id)
     return shown
 
 
-def _shown(db: Session, group: Group) -> Shown:
-    members = groups.members(db, group)
-    return Shown(group, contacts=members, size=groups.sizes(db, [group])[group.id])
+def _read(group_id: str) -> Shown:
+    with crier().database.reading() as db:
+        group = groups.get(db, caller().client_id, group_id)
+        members = groups.members(db, group)
+        return Shown(group, contacts=members, size=groups.sizes(db, [group])[group.id])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response, render_template
 from sqlalchemy.orm import Session as Db
 
+from service.blueprints import rosters
 from service.blueprints.context import crier
 from service.console import forms, listing, notices
 from service.console.access import Section, to_page, visitor
@@ -25,9 +26,7 @@ def create() -> Response:
     fields = forms.check(NewGroupSchema, {"name": forms.text("name")})
     if "name" not in fields:
         raise InvalidError(errors={"name": [wordings.REQUIRED]})
-    with crier().database.writing() as db:
-        group = groups.create(db, visitor().client_id, fields)
-    return _to(group.id)
+    return _to(rosters.create(visitor().client_id, fields))
 
 
 @blueprint.page("/groups/<id:group_id>")
@@ -43,8 +42,7 @@ def show(group_id: str) -> str:
 def update(group_id: str) -> Response:
     """Give a group another name."""
     fields = forms.check(GroupChangeSchema, {"name": forms.text("name")})
-    with crier().database.writing() as db:
-        groups.update(db, visitor().client_id, group_id, fields)
+    rosters.update(visitor().client_id, group_id, fields)
     notices.give(_("Group saved."))
     return _to(group_id)
 
@@ -71,16 +69,16 @@ def remove(group_id: str, contact_id: str) -> Response:
         if group.rule:
             reason = _("This group has a rule. Change the tags and fields of the contact.")
             raise InvalidError(errors={"group_id": [reason]})
-        left = [each for each in groups.members(db, group) if each != contact_id]
-        groups.update(db, visitor().client_id, group_id, {"contacts": left})
+        groups.take_out(db, group, contact_id)
     return _to(group_id)
 
 
 @blueprint.action("/groups/<id:group_id>/delete", "group.delete")
 def delete(group_id: str) -> Response:
     """Delete a group, not the people in it."""
-    with crier().database.writing() as db:
-        group = groups.delete(db, visitor().client_id, group_id)
+    with crier().database.reading() as db:
+        group = groups.get(db, visitor().client_id, group_id)
+    rosters.delete(visitor().client_id, group_id)
     notices.give(_("Group %(name)s deleted. Its members are still contacts.", name=group.name))
     return to_page("contacts.index")
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from flask import Response, render_template
 from sqlalchemy.orm import Session as Db
 
+from service.blueprints import rosters
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms, notices
@@ -50,11 +51,10 @@ def create() -> Response | tuple[str, int]:
     """Store a group of whoever matches a rule."""
     try:
         fields = forms.check(NewGroupSchema, {"name": forms.text("name"), "rule": _rule()})
-        with crier().database.writing() as db:
-            group = groups.create(db, visitor().client_id, fields)
+        group_id = rosters.create(visitor().client_id, fields)
     except (InvalidError, ConflictError) as error:
         return _page(None, {}, error.errors), error.status
-    return _to(group.id)
+    return _to(group_id)
 
 
 @blueprint.page("/groups/<id:group_id>/rule", Scope.SEND)
@@ -72,8 +72,7 @@ def update(group_id: str) -> Response | tuple[str, int]:
         group = groups.get(db, visitor().client_id, group_id)
     try:
         fields = forms.check(GroupChangeSchema, {"name": forms.text("name"), "rule": _rule()})
-        with crier().database.writing() as db:
-            groups.update(db, visitor().client_id, group_id, fields)
+        rosters.update(visitor().client_id, group_id, fields)
     except (InvalidError, ConflictError) as error:
         return _page(group, {}, error.errors), error.status
     notices.give(_("Group saved."))

@@ -28,7 +28,7 @@ _WATCH: Final = "crier_audit_watch"
 _CHANGE: Final = re.compile(
     r"\b(INSERT INTO|DELETE FROM|UPDATE\s+\w+\s+(?:AS\s+\w+\s+)?SET)\b", re.IGNORECASE
 )
-_UNTOLD: Final = frozenset({"id", "created_at", "updated_at", "version"})
+_UNTOLD: Final = frozenset({"id", "created_at", "updated_at", "version", "roster"})
 _OF_MANY: Final = frozenset({"import"})
 """Verbs that concern many objects, none of which stands for all."""
 

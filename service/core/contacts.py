@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Text, cast, or_, select
+from sqlalchemy import ColumnElement, Select, Text, cast, or_, select
 from sqlalchemy.orm import Session as Db
 
+from service import ids
 from service.core import numbers, owned, paging, variables
 from service.core.variables import UnusableVariablesError
 from service.errors import InvalidError
@@ -57,10 +58,12 @@ def search(db: Db, client_id: str, words: str, request: paging.PageRequest) -> p
     return paging.fetch(db, wanted, Contact.id, request)
 
 
-def of_group(db: Db, group_id: str, request: paging.PageRequest) -> paging.Page[Contact]:
-    """Return one page of a group's contacts, in their order."""
+def listed(
+    db: Db, inside: ColumnElement[bool], request: paging.PageRequest
+) -> paging.Page[Contact]:
+    """Return one page of the contacts of such memberships, in their order."""
     of_contact = GroupMember.contact_id == Contact.id
-    members = select(Contact).join(GroupMember, of_contact).where(GroupMember.group_id == group_id)
+    members = select(Contact).join(GroupMember, of_contact).where(inside)
     return paging.fetch(db, members, GroupMember.position, request)
 
 
@@ -102,6 +105,17 @@ def delete(db: Db, client_id: str, contact_id: str) -> Contact:
     return contact
 
 
+def held(db: Db, client_id: str, wanted: Sequence[str]) -> Sequence[str]:
+    """Return those of some contacts that exist; none is deleted before this transaction ends."""
+    locking = _ids(client_id, wanted).with_for_update(read=True, key_share=True)
+    return db.scalars(locking).all()
+
+
+def found(db: Db, client_id: str, wanted: Sequence[str]) -> Sequence[str]:
+    """Return those of some contacts that exist now."""
+    return db.scalars(_ids(client_id, wanted)).all()
+
+
 def reached_by(phones: Sequence[str]) -> str:
     """Return the phone for messages: the first mobile one, otherwise the first."""
     if len(phones) == 1:
@@ -115,6 +129,12 @@ def settled(fields: Mapping[str, Any]) -> dict[str, str]:
         return variables.settle(fields)
     except UnusableVariablesError as error:
         raise InvalidError(errors={"fields": [f"A contact {error}."]}) from error
+
+
+def _ids(client_id: str, wanted: Sequence[str]) -> Select[str]:
+    possible = [contact_id for contact_id in wanted if ids.is_id(contact_id)]
+    mine = select(Contact.id).where(Contact.client_id == client_id, Contact.id.in_(possible))
+    return mine.order_by(Contact.id)
 
 
 def _normalised(phones: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """Groups: named lists of contacts.
 
+`rosters` says how the contacts of a group that has no rule are stored.
+
 On Postgres, whoever writes members locks their contacts first, then groups, then members: deleting
 a contact locks it and then its members.
 """
@@ -9,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, insert, select
+from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm.attributes import flag_modified
 
-from service import ids
-from service.core import contacts, owned, paging, rules, usages
-from service.database import now_ms, pieces
+from service.core import contacts, owned, paging, rosters, rules, usages
+from service.database import changed, now_ms, pieces
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import Contact, Group, GroupMember
 
@@ -33,65 +35,117 @@ def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
 
     Raises InvalidError, ConflictError.
     """
+    contacts = known(db, client_id, fields.get("contacts") or [], keeps=True)
+    group = _new(db, client_id, fields, roster=0)
+    _fill(db, group, contacts)
+    return group
+
+
+def draft(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
+    """Create a group that nobody sees before `publish`; raises InvalidError, ConflictError."""
+    return _new(db, client_id, fields, roster=rosters.HIDDEN)
+
+
+def publish(db: Db, group_id: str, roster: int, last: Sequence[str], *, written: int) -> None:
+    """Make a draft visible with the last piece of its roster; raises InvalidError."""
+    # The write below counts the version: a group is seen first at version 0.
+    db.execute(sql_update(Group).where(Group.id == group_id).values(version=-1))
+    group = db.get_one(Group, group_id)
+    last = known(db, group.client_id, last, keeps=True)
+    group.roster = roster
+    db.flush()
+    _fill(db, group, last, written)
+
+
+def _new(db: Db, client_id: str, fields: Mapping[str, Any], *, roster: int) -> Group:
     _check_rule(db, client_id, fields)
-    contacts = _known(db, client_id, fields.get("contacts") or [])
-    is_default = fields.get("is_default", False)
-    rule = fields.get("rule")
-    group = Group(client_id=client_id, name=fields["name"], is_default=is_default, rule=rule)
+    is_default, rule = fields.get("is_default", False), fields.get("rule")
+    group = Group(
+        client_id=client_id, name=fields["name"], is_default=is_default, rule=rule, roster=roster
+    )
     db.add(group)
     _flush(db, group)
-    _fill(db, group, contacts)
     return group
 
 
 def get(db: Db, client_id: str, group_id: str) -> Group:
     """Return a client's group; raises NotFoundError."""
-    return owned.get(db, Group, client_id, group_id)
+    group = owned.get(db, Group, client_id, group_id)
+    if group.roster == rosters.HIDDEN:
+        raise NotFoundError("group", group_id)
+    return group
 
 
 def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Group]:
     """Return one page of a client's groups."""
-    return paging.fetch(db, owned.mine(Group, client_id), Group.id, request)
+    return paging.fetch(db, _visible(client_id), Group.id, request)
 
 
-def update(
+def check(db: Db, client_id: str, group_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a change of a group changes; raises what `update` raises."""
+    group = get(db, client_id, group_id)
+    owned.check_version(group, fields)
+    kept = {"contacts"} if group.rule and fields.get("rule") == group.rule else set()
+    fields = {name: fields[name] for name in fields if name not in kept}
+    _check_rule(db, client_id, fields)
+    return fields
+
+
+def update(  # noqa: PLR0913 - two of them say what of a long roster is written
     db: Db,
     client_id: str,
     group_id: str,
     fields: Mapping[str, Any],
+    *,
+    roster: int | None = None,
+    written: int = 0,
 ) -> Group:
     """Change a group's name, its contacts or its rule; a given `version` must be current.
 
-    Contacts end a rule, and a rule the contacts. Raises NotFoundError, InvalidError, ConflictError,
+    Contacts end a rule, and a rule the contacts. So many contacts of a `roster` are `written`; the
+    former one is left to be cleared. Raises NotFoundError, InvalidError, ConflictError,
     StaleVersionError.
     """
+    fields = check(db, client_id, group_id, fields)
     group = get(db, client_id, group_id)
-    owned.check_version(group, fields)
-    if group.rule and fields.get("rule") == group.rule:
-        fields = {name: fields[name] for name in fields if name != "contacts"}
-    _check_rule(db, client_id, fields)
     contacts = [] if fields.get("rule") else fields.get("contacts")
     # Do this before the name is set: autoflush here would hit a taken name with a bare error.
-    known = None if contacts is None else _known(db, client_id, contacts)
+    kept = None if contacts is None else known(db, client_id, contacts, keeps=True)
     group.name = fields.get("name", group.name)
     group.is_default = fields.get("is_default", group.is_default)
     if contacts is not None or "rule" in fields:
         group.rule = fields.get("rule")
-    if known is not None:
+    if kept is not None:
         _touch(group)
+        group.roster = roster or rosters.begin()
     _flush(db, group)
-    if known is not None:
-        db.execute(sql_delete(GroupMember).where(GroupMember.group_id == group.id))
-        _fill(db, group, known)
+    if kept is not None:
+        _fill(db, group, kept, written)
     return group
 
 
-def delete(db: Db, client_id: str, group_id: str) -> Group:
-    """Delete a group but not its contacts; raises NotFoundError."""
+def hide(db: Db, client_id: str, group_id: str) -> Group:
+    """Hide a group, which `rosters.remove` then deletes; raises NotFoundError.
+
+    Its name is free at once.
+    """
     group = get(db, client_id, group_id)
-    db.delete(group)
+    group.roster, group.name = rosters.HIDDEN, group.id
     db.flush()
     return group
+
+
+def write(db: Db, client_id: str, group_id: str, first: int, contacts: Sequence[str]) -> None:
+    """Write a piece of a roster that is not in force yet; raises InvalidError, ConflictError."""
+    _insert(db, group_id, first, known(db, client_id, contacts, keeps=True))
+
+
+def take_out(db: Db, group: Group, contact_id: str) -> None:
+    """Take a contact out of a group that has no rule."""
+    mine = (rosters.of(group), GroupMember.contact_id == contact_id)
+    if changed(db, sql_delete(GroupMember).where(*mine)):
+        _touch(group)
+        db.flush()
 
 
 def members(db: Db, group: Group) -> Sequence[str]:
@@ -99,7 +153,7 @@ def members(db: Db, group: Group) -> Sequence[str]:
     if group.rule:
         matching = rules.matching(db, group.client_id, group.rule).with_only_columns(Contact.id)
         return db.scalars(matching.limit(SHOWN)).all()
-    ordered = select(GroupMember.contact_id).where(GroupMember.group_id == group.id)
+    ordered = select(GroupMember.contact_id).where(rosters.of(group))
     return db.scalars(ordered.order_by(GroupMember.position)).all()
 
 
@@ -108,7 +162,7 @@ def contacts_page(db: Db, group: Group, request: paging.PageRequest) -> paging.P
     if group.rule:
         inside = rules.matching(db, group.client_id, group.rule).order_by(None)
         return paging.fetch(db, inside, Contact.id, request)
-    return contacts.of_group(db, group.id, request)
+    return contacts.listed(db, rosters.of(group), request)
 
 
 def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
@@ -119,7 +173,8 @@ def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
             by_rule[group.id] = rules.count(db, group.client_id, group.rule)
         else:
             by_hand.append(group.id)
-    counting = select(GroupMember.group_id, func.count()).where(GroupMember.group_id.in_(by_hand))
+    inside = rosters.in_force() & Group.id.in_(by_hand)
+    counting = select(GroupMember.group_id, func.count()).where(inside)
     counted = {row[0]: row[1] for row in db.execute(counting.group_by(GroupMember.group_id))}
     return by_rule | {group_id: counted.get(group_id, 0) for group_id in by_hand}
 
@@ -127,7 +182,8 @@ def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
 def of_contacts(db: Db, contact_ids: Sequence[str]) -> dict[str, str]:
     """Return the group of each contact, by contact; the oldest if it is in several."""
     oldest = select(GroupMember.contact_id, func.min(GroupMember.group_id))
-    mine = oldest.where(GroupMember.contact_id.in_(contact_ids)).group_by(GroupMember.contact_id)
+    mine = oldest.where(GroupMember.contact_id.in_(contact_ids), rosters.in_force())
+    mine = mine.group_by(GroupMember.contact_id)
     return {row[0]: row[1] for row in db.execute(mine)}
 
 
@@ -136,7 +192,7 @@ def move(db: Db, contact: Contact, group_id: str) -> None:
 
     Raises InvalidError if the client has no such group, NotFoundError if the contact was deleted.
     """
-    if not _held(db, contact.client_id, [contact.id]):
+    if not contacts.held(db, contact.client_id, [contact.id]):
         raise NotFoundError("contact", contact.id)
     former = of_contacts(db, [contact.id]).get(contact.id)
     if former == group_id:
@@ -154,15 +210,15 @@ def move(db: Db, contact: Contact, group_id: str) -> None:
         _touch(group)
     db.flush()
     mine = GroupMember.contact_id == contact.id
-    db.execute(sql_delete(GroupMember).where(mine, GroupMember.group_id.in_(groups)))
-    last = select(func.max(GroupMember.position)).where(GroupMember.group_id == group_id)
-    place = {"position": (db.scalar(last) or 0) + 1, "contact_id": contact.id}
-    db.execute(insert(GroupMember), [{"group_id": group_id, **place}])
+    listed = or_(*map(rosters.of, groups.values()))
+    db.execute(sql_delete(GroupMember).where(mine, listed))
+    last = db.scalar(select(func.max(GroupMember.position)).where(rosters.of(groups[group_id])))
+    rosters.write(db, group_id, (last or groups[group_id].roster) + 1, [contact.id])
 
 
 def _locked(db: Db, client_id: str, group_ids: Iterable[str]) -> dict[str, Group]:
     """Lock groups until this transaction ends; return them by id."""
-    wanted = owned.mine(Group, client_id).where(Group.id.in_(group_ids)).order_by(Group.id)
+    wanted = _visible(client_id).where(Group.id.in_(group_ids)).order_by(Group.id)
     locked = db.scalars(wanted.with_for_update().execution_options(populate_existing=True))
     return {group.id: group for group in locked}
 
@@ -182,7 +238,7 @@ def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) 
     ordered = (
         select(Contact.phones)
         .join(GroupMember, GroupMember.contact_id == Contact.id)
-        .where(GroupMember.group_id == group.id)
+        .where(rosters.of(group))
         .order_by(GroupMember.position)
     )
     return [contacts.reached_by(numbers) for numbers in db.scalars(ordered) if numbers]
@@ -203,13 +259,21 @@ def _touch(group: Group) -> None:
     flag_modified(group, "updated_at")
 
 
-def _known(db: Db, client_id: str, wanted: Sequence[str]) -> list[str]:
-    """Return unique contact ids, and keep the contacts; raises InvalidError for unknown ones."""
+def _visible(client_id: str) -> Select[Group]:
+    return owned.mine(Group, client_id).where(Group.roster > rosters.HIDDEN)
+
+
+def known(db: Db, client_id: str, wanted: Sequence[str], *, keeps: bool = False) -> list[str]:
+    """Return unique contact ids; raises InvalidError for unknown ones.
+
+    With `keeps`, none of the contacts is deleted before this transaction ends.
+    """
     unique = list(dict.fromkeys(wanted))
     if len(unique) > MOST_CONTACTS:
         raise InvalidError(errors={"contacts": [f"A group has at most {MOST_CONTACTS} contacts."]})
+    read = contacts.held if keeps else contacts.found
     found = {
-        contact_id for some in pieces(sorted(unique)) for contact_id in _held(db, client_id, some)
+        contact_id for some in pieces(sorted(unique)) for contact_id in read(db, client_id, some)
     }
     errors = {
         f"contacts.{position}": [f"You have no contact {contact_id[:64]!r}."]
@@ -221,22 +285,17 @@ def _known(db: Db, client_id: str, wanted: Sequence[str]) -> list[str]:
     return unique
 
 
-def _held(db: Db, client_id: str, wanted: Sequence[str]) -> Sequence[str]:
-    """Return those of some contacts that exist; none is deleted before this transaction ends."""
-    possible = [contact_id for contact_id in wanted if ids.is_id(contact_id)]
-    mine = select(Contact.id).where(Contact.client_id == client_id, Contact.id.in_(possible))
-    locking = mine.order_by(Contact.id).with_for_update(read=True, key_share=True)
-    return db.scalars(locking).all()
+def _fill(db: Db, group: Group, contacts: Sequence[str], written: int = 0) -> None:
+    """Write the last piece of a group's roster, after so many contacts; count them all."""
+    _insert(db, group.id, group.roster + written, contacts)
+    usages.note(db, group.client_id, members=written + len(contacts))
 
 
-def _fill(db: Db, group: Group, contacts: Sequence[str]) -> None:
-    rows = [
-        {"group_id": group.id, "position": position, "contact_id": contact_id}
-        for position, contact_id in enumerate(contacts)
-    ]
-    if rows:
-        db.execute(insert(GroupMember), rows)
-        usages.note(db, group.client_id, members=len(rows))
+def _insert(db: Db, group_id: str, first: int, contacts: Sequence[str]) -> None:
+    try:
+        rosters.write(db, group_id, first, contacts)
+    except IntegrityError as error:
+        raise ConflictError("Another request is changing this group. Try again.") from error
 
 
 def _flush(db: Db, group: Group) -> None:

@@ -8,11 +8,10 @@ locked in the same order as by receipts; rows that a receipt holds are left for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
-    CursorResult,
     Delete,
     and_,
     delete,
@@ -27,7 +26,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.core import inbound_files, usages
-from service.database import pieces
+from service.database import changed, pieces
 from service.models import (
     AuditEntry,
     Broadcast,
@@ -105,8 +104,8 @@ def forget(db: Db, broadcast_ids: Sequence[str], *, before: int, limit: int) -> 
     closed = db.scalars(_locked(select(Broadcast.id).where(*mine))).all()
     some = select(Delivery.id).where(Delivery.broadcast_id.in_(closed)).limit(limit)
     free = db.scalars(some.with_for_update(skip_locked=True)).all()
-    _count(db, delete(DeliveryEvent).where(DeliveryEvent.delivery_id.in_(free)))
-    deliveries = _count(db, delete(Delivery).where(Delivery.id.in_(free)))
+    changed(db, delete(DeliveryEvent).where(DeliveryEvent.delivery_id.in_(free)))
+    deliveries = changed(db, delete(Delivery).where(Delivery.id.in_(free)))
     if deliveries == limit:
         return deliveries, 0
     left = exists().where(Delivery.broadcast_id == Broadcast.id)
@@ -131,7 +130,7 @@ def forget_parts(db: Db, *, after: PartKey, limit: int, now: int) -> PartKey | N
     last = PartKey._make(looked_at[-1])
     moves = or_(Delivery.status.not_in(_ENDED), Delivery.updated_at >= since)
     is_needed = exists().where(Delivery.id == SentPart.delivery_id, moves)
-    _count(db, delete(SentPart).where(beyond, key <= tuple_(*last), ~is_needed))
+    changed(db, delete(SentPart).where(beyond, key <= tuple_(*last), ~is_needed))
     return last
 
 
@@ -144,13 +143,13 @@ def forget_receipts(db: Db, *, before: int, limit: int) -> int:
 
 def forget_audit(db: Db, *, before: int, limit: int) -> int:
     """Delete up to `limit` entries of the audit log from before a time."""
-    return _count(db, _some(AuditEntry, (AuditEntry.id,), _old_entries(before), limit))
+    return changed(db, _some(AuditEntry, (AuditEntry.id,), _old_entries(before), limit))
 
 
 def forget_tokens(db: Db, *, before: int, limit: int) -> int:
     """Delete up to `limit` tokens that were revoked or expired before a time."""
     ended = or_(Token.revoked_at < before, Token.expires_at < before)
-    return _count(db, _some(Token, (Token.id,), ended, limit))
+    return changed(db, _some(Token, (Token.id,), ended, limit))
 
 
 def forget_replies(db: Db, *, before: int, limit: int) -> int:
@@ -159,7 +158,7 @@ def forget_replies(db: Db, *, before: int, limit: int) -> int:
     for some in pieces(old):
         inbound_files.forget(db, some)
         db.flush()
-        _count(db, delete(Reply).where(Reply.id.in_(some)))
+        changed(db, delete(Reply).where(Reply.id.in_(some)))
     return len(old)
 
 
@@ -182,8 +181,3 @@ def _locked(broadcasts: Any) -> Any:
 
 def _some(table: type, key: tuple[Any, ...], condition: ColumnElement[bool], limit: int) -> Delete:
     return delete(table).where(tuple_(*key).in_(select(*key).where(condition).limit(limit)))
-
-
-def _count(db: Db, statement: Delete) -> int:
-    done = db.execute(statement.execution_options(synchronize_session=False))
-    return cast("CursorResult[Any]", done).rowcount

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.drivers.sandbox import Sandbox
 from service.config import Settings
-from service.core import limits, refusals
+from service.core import limits, refusals, rosters
 from service.core.limits import DAY, Limit
 from service.database import now_ms
 from service.models import (
@@ -230,7 +230,6 @@ def _counts(table: Any, *conditions: ColumnElement[bool]) -> Select[int]:
     return select(func.count()).select_from(table).where(*mine)
 
 
-_GROUPS: Final = select(Group.id).where(Group.client_id == _CLIENT)
 _SESSIONS: Final = select(Session.id).where(Session.client_id == _CLIENT)
 _SANDBOXES: Final = _SESSIONS.where(Session.channel == Sandbox.name)
 _OPEN: Final = and_(Broadcast.closed_at.is_(None), Broadcast.parent_id.is_(None))
@@ -244,7 +243,7 @@ _COUNTED: Final[Mapping[Limit, Sequence[Select[int]]]] = {
     Limit.BROADCASTS: [_counts(Broadcast).where(_OPEN)],
     Limit.SESSIONS: [_counts(Session)],
     Limit.GROUPS: [_counts(Group)],
-    Limit.MEMBERS: [_counts(GroupMember, GroupMember.group_id.in_(_GROUPS))],
+    Limit.MEMBERS: [_counts(GroupMember, rosters.in_force(), Group.client_id == _CLIENT)],
     Limit.ATTACHMENTS: [_counts(Attachment)],
     Limit.CALLBACKS: [_counts(Callback)],
     Limit.TOKENS: [_counts(Token).where(_VALID)],

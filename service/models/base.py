@@ -13,6 +13,9 @@ from service.database import now_ms
 Id = String(ids.LENGTH).with_variant(String(ids.LENGTH, collation="C"), "postgresql")
 """An id. Both databases compare it byte by byte, so that order and ranges agree."""
 
+Long = BigInteger().with_variant(Integer(), "sqlite")
+"""An integer of 64 bits."""
+
 Moment = BigInteger().with_variant(Integer(), "sqlite")
 """Milliseconds of Unix time, UTC: the same number, order and arithmetic on both databases."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.channels.drivers import sandbox
-from service.core import attachments, daily_limits, retention
+from service.core import attachments, daily_limits, retention, rosters
 from service.core.retention import PartKey
 from service.core.storage import Storage
 from service.database import Database, now_ms
@@ -89,6 +89,8 @@ class Purge:
             pass
         while self._step(self._forget_tokens):
             pass
+        while self._step(self._forget_rosters):
+            pass
         while self._step(self._forget_sandbox):
             pass
         with self._database.writing() as db:
@@ -138,6 +140,10 @@ class Purge:
             count = retention.forget_audit(db, before=self._audited_before, limit=_ROWS)
         self._done.entries += count
         return count == _ROWS
+
+    def _forget_rosters(self) -> bool:
+        with self._database.writing() as db:
+            return rosters.forget(db, now=now_ms())
 
     def _forget_sandbox(self) -> bool:
         count = sandbox.forget(self._sandbox_store, self._before, _ROWS)
