@@ -17,6 +17,7 @@ from service.core import (
     fingerprints,
     heads,
     intake,
+    owned,
     personalisation,
     previews,
     reports,
@@ -71,10 +72,12 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
     _know_templates(asked)
     if query["dry_run"]:
         return _preview(asked)
+    client_id = caller().client_id
+    common: Any = {"accounts": crier().accounts, "now": now_ms()}
+    with crier().database.reading() as db:
+        planned = intake.plan(db, client_id, asked, **common)
     with crier().database.writing() as db:
-        broadcast, is_new = intake.accept(
-            db, caller().client_id, asked, accounts=crier().accounts, now=now_ms()
-        )
+        broadcast, is_new = intake.accept(db, client_id, asked, planned=planned, **common)
         arrays = reports.arrays_of_new if is_new else reports.arrays_of
         shown = _shown(broadcast, arrays(db, broadcast))
     crier().dispatcher.wake()
@@ -135,8 +138,12 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
     most, now = crier().settings.max_recipients, now_ms()
     order = edits.merge(broadcast, changes, most=most, within=within(), now=now)
+    common: Any = {"accounts": crier().accounts, "now": now}
+    with crier().database.reading() as db:
+        owned.check_version(broadcast, changes)
+        planned = edits.plan(db, broadcast, order, **common)
     with crier().database.writing() as db:
-        broadcast = edits.replace(db, broadcast, order, changes, accounts=crier().accounts, now=now)
+        broadcast = edits.replace(db, broadcast, order, changes, planned=planned, **common)
         shown = _shown(broadcast, reports.arrays_of(db, broadcast))
     crier().dispatcher.wake()
     return shown

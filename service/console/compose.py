@@ -119,10 +119,12 @@ def attach() -> str:
 
 
 def _accept(order: BroadcastRequest) -> Broadcast:
+    client_id = visitor().client_id
+    common: Any = {"accounts": crier().accounts, "now": now_ms()}
+    with crier().database.reading() as db:
+        planned = intake.plan(db, client_id, order, **common)
     with crier().database.writing() as db:
-        broadcast, _ = intake.accept(
-            db, visitor().client_id, order, accounts=crier().accounts, now=now_ms()
-        )
+        broadcast, _ = intake.accept(db, client_id, order, planned=planned, **common)
     crier().dispatcher.wake()
     return broadcast
 

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import delete, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Db
 
 from service.core import (
@@ -29,6 +30,7 @@ from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import events, gates, invalid
 from service.core.deliveries.transitions import storable
+from service.core.intake import Plan
 from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
 from service.core.recipient_lists import Recipients
@@ -128,7 +130,17 @@ def _on_invalid(broadcast: Broadcast) -> str:
     return (broadcast.numbering or {}).get("on_invalid") or OnInvalid.REJECT
 
 
-def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two how and when
+def plan(
+    db: Db, former: Broadcast, order: BroadcastRequest, *, accounts: Accounts, now: int
+) -> Plan:
+    """Validate a request before `replace` stores it; raises what that raises."""
+    _refuse_begun(db, former)
+    if _keeps_recipients(former, order) and order.is_personal:
+        order = dataclasses.replace(order, people=frozen.read(db, former.id))
+    return intake.prepare(db, former.client_id, order, accounts=accounts, now=now)
+
+
+def replace(  # noqa: PLR0913 - four of them say which broadcast and what, three how and when
     db: Db,
     former: Broadcast,
     order: BroadcastRequest,
@@ -136,6 +148,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     *,
     accounts: Accounts,
     now: int,
+    planned: Plan | None = None,
 ) -> Broadcast:
     """Replace a broadcast with `order`, which `merge` built from `former`.
 
@@ -148,10 +161,8 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
         raise StaleVersionError
     _refuse_begun(db, broadcast)
     keeps = _keeps_recipients(broadcast, order)
-    if keeps and order.is_personal:
-        order = dataclasses.replace(order, people=frozen.read(db, broadcast.id))
-    plan = intake.prepare(db, broadcast.client_id, order, accounts=accounts, now=now)
-    made = plan.broadcast
+    planned = planned or plan(db, broadcast, order, accounts=accounts, now=now)
+    made = planned.broadcast
     names = list(_REPLACED)
     size = made.bytes
     if keeps:
@@ -164,19 +175,29 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, two h
     for name in names:
         setattr(broadcast, name, getattr(made, name))
     if not keeps:
-        _freeze_anew(db, broadcast, plan.people, accounts.settings.fanout_chunk)
+        _freeze_anew(db, broadcast, planned.people, accounts.settings.fanout_chunk)
     else:
         gates.look_again(db, Broadcast.id == broadcast.id, now=now)
     if BroadcastStatus.SCHEDULED in {broadcast.status, made.status}:
         broadcast.status, broadcast.reason = made.status, None
     broadcast.revision += 1
     broadcast.updated_at = now
-    db.flush()
-    db.execute(delete(BroadcastAttachment).where(BroadcastAttachment.broadcast_id == broadcast.id))
-    uses.hold_files(db, broadcast)
-    fallbacks.renew(db, broadcast, plan.steps)
+    _hold(db, broadcast)
+    fallbacks.renew(db, broadcast, planned.steps)
     signals.announce(db, broadcast)
     return broadcast
+
+
+def _hold(db: Db, broadcast: Broadcast) -> None:
+    """Store a broadcast with its files; raises ConflictError if what it needs was deleted."""
+    held = BroadcastAttachment.broadcast_id == broadcast.id
+    try:
+        db.flush()
+        db.execute(delete(BroadcastAttachment).where(held))
+        uses.hold_files(db, broadcast)
+    except IntegrityError as error:
+        what = "The session or an attachment of this broadcast has just been deleted."
+        raise ConflictError(what) from error
 
 
 def _count(db: Db, broadcast: Broadcast, made: Broadcast, size: int, now: int) -> None:
@@ -191,20 +212,41 @@ def _size(broadcast: Broadcast) -> int:
     return fallbacks.size(broadcast.message, broadcast.fallback)
 
 
-def begin(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> bool:
-    """Start a broadcast to groups whose time has come; return whether it is sent now.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Start:
+    """What starts a broadcast to groups: its members now, or why they cannot get it."""
 
-    It goes to those who are members now. If they cannot get it, it pauses, and `reason` says why.
-    """
-    former = db.get_one(Broadcast, broadcast_id, populate_existing=True)
+    former: Broadcast
+    order: BroadcastRequest
+    planned: Plan | None = None
+    error: ServiceError | None = None
+
+
+def start(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> Start:
+    """Look up to whom a broadcast to groups goes whose time has come."""
+    former = db.get_one(Broadcast, broadcast_id)
     order = merge(former, {}, most=accounts.settings.max_recipients, within=None, now=now)
     try:
+        return Start(former, order, plan(db, former, order, accounts=accounts, now=now))
+    except ServiceError as error:
+        return Start(former, order, error=error)
+
+
+def begin(db: Db, found: Start, *, accounts: Accounts, now: int) -> bool:
+    """Start a broadcast to groups; return whether it is sent now.
+
+    If its members cannot get it, it pauses, and `reason` says why.
+    """
+    try:
+        if found.error:
+            raise found.error
         with db.begin_nested():
-            replace(db, former, order, {}, accounts=accounts, now=now)
+            order, planned = found.order, found.planned
+            replace(db, found.former, order, {}, accounts=accounts, now=now, planned=planned)
     except ConflictError:
         return False  # Another process has started it, or its client has just changed it.
     except ServiceError as error:
-        _pause(db, broadcast_id, error, now)
+        _pause(db, found.former.id, error, now)
         return False
     return True
 

@@ -45,11 +45,13 @@ from service.models import (
     Broadcast,
     BroadcastStatus,
     OnInvalid,
+    SendType,
     Session,
 )
 
 _MANY = 1_000
-"""From so many recipients on it is worth a query to know early that a limit refuses them."""
+"""From so many recipients on a request is worth queries of its own, to refuse it early and to let
+others write meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,31 @@ class Accepted(NamedTuple):
     is_new: bool
 
 
-def accept(
+def plan(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
+) -> Plan | None:
+    """Validate a long request before `accept` stores it, while others may write.
+
+    Return None for a short one, and if one with its idempotency key is stored already. Raises what
+    `accept` raises.
+    """
+    many = len(order.people.unique)
+    is_long = many >= _MANY or order.people.send_type == SendType.GROUP
+    if not is_long or _earlier(db, client_id, order):
+        return None
+    if many >= _MANY:
+        usages.foresee(db, client_id, accounts.settings, now=now, recipients=many)
+    return prepare(db, client_id, order, accounts=accounts, now=now)
+
+
+def accept(  # noqa: PLR0913 - the plan is there if it was made before
+    db: Db,
+    client_id: str,
+    order: BroadcastRequest,
+    *,
+    accounts: Accounts,
+    now: int,
+    planned: Plan | None = None,
 ) -> Accepted:
     """Accept a broadcast: validate everything, freeze the recipients, store one row.
 
@@ -81,11 +106,8 @@ def accept(
     """
     if earlier := _earlier(db, client_id, order):
         return Accepted(earlier, is_new=False)
-    if len(order.people.unique) >= _MANY:
-        many = len(order.people.unique)
-        usages.foresee(db, client_id, accounts.settings, now=now, recipients=many)
-    plan = prepare(db, client_id, order, accounts=accounts, now=now)
-    return _store(db, plan, order, accounts.settings.fanout_chunk, now=now)
+    planned = planned or prepare(db, client_id, order, accounts=accounts, now=now)
+    return _store(db, planned, order, accounts.settings.fanout_chunk, now=now)
 
 
 def prepare(

@@ -20,6 +20,9 @@ from service.models import SendType
 _MOST_TOLD: Final = 1_000
 """The most entries of one kind that an error names."""
 
+_OVERLAP: Final = 2
+"""The contacts of groups that are looked up for each recipient that is allowed."""
+
 _MOST_GROUPS: Final = 1_000
 """The most groups that a broadcast may name: each one is looked up."""
 
@@ -48,7 +51,7 @@ def find(  # noqa: PLR0913 - two of them say whose, one for whom, two by what
         reason = f"Has more than {MOST_BYTES:,} bytes of variables. Send several broadcasts."
         raise InvalidError(errors={name: [reason]})
     if people.send_type == SendType.GROUP:
-        people = _members(db, client_id, people, driver, within)
+        people = _members(db, client_id, people, driver, within=within, most=most)
     elif max(people.unique, default="")[:1].isalpha():
         people = _known(db, client_id, people, driver)
     if not people.unique:
@@ -118,22 +121,33 @@ def _bad_entries(people: Recipients) -> dict[str, Any]:
     return {name: [reason]} | wrong
 
 
-def _members(
-    db: Db, client_id: str, people: Recipients, driver: Driver | None, within: str | None
+def _members(  # noqa: PLR0913 - as `find`
+    db: Db,
+    client_id: str,
+    people: Recipients,
+    driver: Driver | None,
+    *,
+    within: str | None,
+    most: int,
 ) -> Recipients:
     """Replace contact groups with their members; keep WhatsApp groups.
 
-    All members of a group get its variables. Raises InvalidError for unknown groups, and for
-    WhatsApp groups that the channel cannot reach.
+    All members of a group get its variables. Raises InvalidError for unknown groups, for WhatsApp
+    groups that the channel cannot reach, and at once when there are too many members.
     """
     if len(people.unique) > _MOST_GROUPS:
         raise InvalidError(errors={"to": [f"Names more than {_MOST_GROUPS} groups."]})
+    looked_at = 0
     reached: dict[str, int] = {}
     wrong: dict[str, list[str]] = {}
     for place, entry in enumerate(people.unique):
         if not entries.is_whatsapp_group(entry):
-            for phone in faults.noted(wrong, _phones, db, client_id, entry, within) or ():
+            phones = faults.noted(wrong, _phones, db, client_id, entry, within) or ()
+            looked_at += len(phones)
+            for phone in phones:
                 reached.setdefault(phone, place)
+            if len(reached) > most or looked_at > _OVERLAP * most:
+                raise InvalidError(errors={"to": [_too_many(len(reached), looked_at, most)]})
         elif driver and not driver.reaches_groups:
             reason = f"{entry!r}: the channel {driver.name} does not reach WhatsApp groups."
             wrong[entry] = [reason]
@@ -144,6 +158,15 @@ def _members(
         raise InvalidError(errors={f"to.{places[each]}": wrong[each] for each in wrong})
     brought = people.variables and people.variables.chosen([*reached.values()])
     return replace(people, unique=tuple(reached), rows=(), variables=brought)
+
+
+def _too_many(reached: int, looked_at: int, most: int) -> str:
+    if reached > most:
+        return f"Has more than {most} recipients. At most {most} are allowed (MAX_RECIPIENTS)."
+    return (
+        f"The first of these groups have {looked_at} contacts, most of them several times. At most"
+        f" {_OVERLAP * most} are looked up: name fewer groups that overlap."
+    )
 
 
 def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:

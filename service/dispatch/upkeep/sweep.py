@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import RowMapping
 
 from service.config import Settings
-from service.core import dispatchers, edits, openings, overdue, samples, signals
+from service.core import dispatchers, edits, openings, overdue, rosters, samples, signals
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
@@ -50,6 +50,7 @@ class Sweep:
         more |= self._wind_up()
         self._give_up_held()
         self._recount()
+        self._remove_groups()
         self._clear_ledgers()
         return 0.0 if more else self.settings.sweep_interval
 
@@ -68,8 +69,10 @@ class Sweep:
         with self.database.reading() as db:
             due = overdue.to_groups(db, now=now_ms())
         for broadcast_id in due:
+            with self.database.reading() as db:
+                found = edits.start(db, broadcast_id, accounts=self.accounts, now=now_ms())
             with self.database.writing_much() as db:
-                if edits.begin(db, broadcast_id, accounts=self.accounts, now=now_ms()):
+                if edits.begin(db, found, accounts=self.accounts, now=now_ms()):
                     yield broadcast_id
 
     def _move_windows(self) -> None:
@@ -150,6 +153,18 @@ class Sweep:
         for broadcast_id in over:
             with self.database.writing() as db:
                 transitions.doubt_held(db, broadcast_id, now=now_ms())
+
+    def _remove_groups(self) -> None:
+        """Delete the groups of which a crash has left a part."""
+        with self.database.reading() as db:
+            left = rosters.abandoned(db, now=now_ms())
+        for group_id in left:
+            while self._remove_group(group_id):
+                pass
+
+    def _remove_group(self, group_id: str) -> bool:
+        with self.database.writing() as db:
+            return rosters.remove(db, group_id)
 
     def _recount(self) -> None:
         """Recount broadcasts without open deliveries that are not closed."""
