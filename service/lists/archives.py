@@ -6,7 +6,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 from xml.parsers import expat
 
 from service.lists.base import MOST_UNPACKED, PIECE, ListError, check_depth
@@ -28,6 +28,10 @@ _REPAIR: Final = "Open it in a spreadsheet program and save it again."
 MOST_ASIDE: Final = 32 * 1024 * 1024
 """Maximum bytes of a part without rows and texts."""
 
+MOST_DIRECTORY: Final = 1024 * 1024
+"""Maximum bytes of the directory: each part has an entry of 46 bytes and its name, and takes ten
+times as much memory."""
+
 _LONGEST_TAG: Final = 1024 * 1024
 """Maximum bytes of a tag, which the parser buffers until it ends."""
 
@@ -37,13 +41,34 @@ Handlers = tuple[
 """The handlers of start tags, end tags and texts."""
 
 
+class _Bounded:
+    """A file that refuses long reads: `zipfile` reads a directory in one, before it counts."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MOST_DIRECTORY:
+            raise ListError(
+                f"The file is an archive whose directory has more than {MOST_DIRECTORY:,} bytes. No"
+                f" spreadsheet program writes so many parts. {_REPAIR}"
+            )
+        return self._file.read(size)
+
+
+def opened(file: BinaryIO) -> zipfile.ZipFile:
+    """Open an archive; raises ListError for too many parts, and the errors of `zipfile`."""
+    return zipfile.ZipFile(cast("BinaryIO", _Bounded(file)))
+
+
 class Archive:
     """The parts of a workbook by name."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._left = MOST_UNPACKED
         try:
-            self._zip = zipfile.ZipFile(file)
+            self._zip = opened(file)
         except _BROKEN as error:
             raise ListError(f"The workbook is incomplete or damaged. {_REPAIR}") from error
 

@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 import filetype
 
+from service.lists import archives
 from service.lists.base import ListError
 
 
@@ -70,7 +71,7 @@ def _ascii(head: bytes) -> bytes:
 
 def _in_archive(file: BinaryIO) -> Kind:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with archives.opened(file) as archive:
             names = set(archive.namelist())
             kept = archive.read("mimetype")[:100] if _is_small(archive) else b""
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:

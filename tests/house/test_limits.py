@@ -66,6 +66,7 @@ def test_every_limit_of_a_client_is_there_with_its_default(limit: Limit) -> None
             "each part of a workbook that is neither a sheet nor its texts",
             shown(archives.MOST_ASIDE),
         ),
+        ("directory of a workbook's parts", shown(archives.MOST_DIRECTORY)),
         ("statuses that wait for a session", f"{receipts.MOST_WAITING:,}"),
         ("lists and objects, levels, messages", f"{webhooks.MOST_BRACKETS:,}"),
         ("characters kept of a reply's text", f"{replies.LONGEST_TEXT:,}"),

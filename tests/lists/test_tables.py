@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
+import tracemalloc
+import zipfile
 from contextlib import suppress
 
 import pytest
@@ -342,6 +345,26 @@ def test_a_zip_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.lists.archives.MOST_UNPACKED", 1_000_000)
     data = f"<sheetData>{'<row><c/></row>' * 70_000}</sheetData>"
     assert "unpacks to more than 1,000,000 bytes" in refusal(workbook(data))
+
+
+@pytest.mark.parametrize("said", [40_000, 2])
+def test_a_workbook_of_very_many_parts_is_refused_before_they_are_listed(said: int) -> None:
+    """Each part takes hundreds of bytes of memory. The file may say that it has fewer."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+        archive.writestr("[Content_Types].xml", "")
+    body = packed.getvalue()
+    directory = body.index(b"PK\1\2")
+    entry = body[directory : body.index(b"PK\1\2", directory + 4)]
+    entries = entry * 40_000
+    tail = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, said, said, len(entries), directory, 0)
+    content = body[:directory] + entries + tail
+    tracemalloc.start()
+    assert "directory has more than 1,048,576 bytes" in refusal(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(content)
 
 
 def test_a_spreadsheet_of_libreoffice_is_read_as_people_see_it() -> None:
