@@ -175,6 +175,15 @@ class TooManyQuestionsError(ServiceError):
         super().__init__(headers={"Retry-After": "5"})
 
 
+class TooManyAnswersError(ServiceError):
+    """Too many long answers of yours are under way: exports, and pages of more than 100 entries."""
+
+    status = 429
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class MediaTypeError(ServiceError):
     """This file type or content type is not supported."""
 

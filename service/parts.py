@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Final
 
 from sqlalchemy import Engine, inspect, text
 
 from service import MIGRATIONS, logs
+from service.channels.places import SharedPlaces
 from service.config import Settings
 from service.core import audit, keys, shared_rates, usages
 from service.core.accounts import Accounts
@@ -23,6 +25,11 @@ from service.dispatch.sending.uploads import StoredMediaIds
 _CURRENT = text("SELECT version_num FROM alembic_version")
 
 
+LONG_ANSWERS: Final = 4
+"""Exports and long pages that a process makes at a time: half of the default `WEB_THREADS`. One
+client makes at most half of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crier:
     """The parts of one process of the service."""
@@ -35,6 +42,7 @@ class Crier:
     dispatcher: Dispatcher
     requests: Allowances
     failures: Allowances
+    long_answers: SharedPlaces
 
 
 def build(settings: Settings) -> Crier:
@@ -50,7 +58,9 @@ def build(settings: Settings) -> Crier:
         for name in ("requests", "failures")
     )
     storage = Storage(settings)
-    return Crier(settings, database, storage, vault, accounts, dispatcher, requests, failures)
+    places = SharedPlaces(LONG_ANSWERS)
+    stores = (settings, database, storage, vault)
+    return Crier(*stores, accounts, dispatcher, requests, failures, places)
 
 
 def _lender(database: Database, name: str) -> Lender | None:

@@ -66,9 +66,12 @@ class Tenant:
 
     def ask(self, method: str, path: str, **request: Any) -> Answer:
         """Send a request with this tenant's token, unless it brings headers of its own."""
+        return self.ask_unread(method, path, buffered=True, **request)
+
+    def ask_unread(self, method: str, path: str, **request: Any) -> Answer:
+        """Send a request and do not read its answer, which has to be closed."""
         headers = {"Authorization": f"Bearer {self.token}", **request.pop("headers", {})}
-        answer = self._http.open(path, method=method, headers=headers, buffered=True, **request)
-        return cast("Answer", answer)
+        return cast("Answer", self._http.open(path, method=method, headers=headers, **request))
 
     def get(self, path: str, **request: Any) -> Answer:
         return self.ask("GET", path, **request)

@@ -17,9 +17,9 @@ from flask import jsonify, make_response
 from marshmallow import Schema
 from werkzeug.wrappers import Response
 
-from service.blueprints import actions, aliases, auth, facts, paging, parsing
+from service.blueprints import actions, aliases, auth, facts, long_answers, paging, parsing
 from service.blueprints.requests import ListForm, request
-from service.core.paging import Page
+from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import ServiceError
 from service.schemas.base import CredentialsSchema
@@ -185,7 +185,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         """Publish that the answer is a file of these types, which is made while it is sent."""
         binary = {"schema": {"type": "string", "format": "binary"}}
         answers = {200: {"description": "The file", "content": dict.fromkeys(mimetypes, binary)}}
-        decorate: Callable[[View], View] = self.doc(responses=answers)
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                long_answers.begin()
+                return view(*args, **kwargs)
+
+            documented: View = self.doc(responses=answers)(wrapper)
+            return documented
+
         return decorate
 
     def takes_anything(self) -> Callable[[View], View]:
@@ -198,7 +207,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         """Pass the requested page to the view, and document the paging headers."""
 
         def decorate(view: View) -> View:
-            wrapper = self.arguments(schema(), location="query")(view)
+            @wraps(view)
+            def shared(found: Any, *args: Any, **kwargs: Any) -> Any:
+                page: PageRequest = found if isinstance(found, PageRequest) else found["page"]
+                if page.page_size > long_answers.LONG:
+                    long_answers.begin()
+                return view(found, *args, **kwargs)
+
+            wrapper = self.arguments(schema(), location="query")(shared)
             facts.note(wrapper, pages=True)
             return wrapper  # type: ignore[no-any-return]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 
@@ -44,3 +45,25 @@ class Places:
         self._taken[owner] -= 1
         if not self._taken[owner]:
             del self._taken[owner]
+
+
+class SharedPlaces:
+    """Places that threads take without waiting."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._places = Places(count)
+        self._lock = threading.Lock()
+
+    def enter(self, owner: str) -> bool:
+        """Take a place if there is one for this owner; return whether there was."""
+        with self._lock:
+            has_room = len(self._places) < self._count and self._places.free(owner) > 0
+            if has_room:
+                self._places.take(owner)
+        return has_room
+
+    def leave(self, owner: str) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._places.give_back(owner)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any, Final
 from service.channels.base import Account, Driver, DriverContext, MediaIds
 from service.channels.content import Content
 from service.channels.conversations import talk
-from service.channels.places import Places
+from service.channels.places import SharedPlaces
 from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
 from service.config import Settings
@@ -37,8 +36,7 @@ class Accounts:
         self.settings = settings
         self.channels = Channels(driver_context(settings))
         self.hasty = _hasty(self.channels.context, settings.check_timeout)
-        self._asking = Places(_QUESTIONS)
-        self._lock = threading.Lock()
+        self._asking = SharedPlaces(_QUESTIONS)
         self._vault = vault
         self._media = media
 
@@ -63,15 +61,12 @@ class Accounts:
 
     @contextmanager
     def _place(self, client_id: str) -> Iterator[None]:
-        with self._lock:
-            if len(self._asking) >= _QUESTIONS or self._asking.free(client_id) <= 0:
-                raise TooManyQuestionsError
-            self._asking.take(client_id)
+        if not self._asking.enter(client_id):
+            raise TooManyQuestionsError
         try:
             yield
         finally:
-            with self._lock:
-                self._asking.give_back(client_id)
+            self._asking.leave(client_id)
 
     def opened(self, secrets: str) -> dict[str, Any]:
         """Return stored secrets, decrypted; raises SealedError without their key."""
