@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from flask import Response
+from sqlalchemy.orm.exc import StaleDataError
 
 from service import spreadsheets
 from service.blueprints import lists
 from service.blueprints.context import caller, crier
 from service.core import contact_exports, contacts, imports, usages
+from service.core.imports import Card, Written
 from service.core.numbering import Numbering
 from service.database import Database, now_ms
 from service.lists.tables import Table
 from service.models import Contact
 from service.schemas.contacts import MIMETYPES, Format
+
+_MOST_REPEATS: Final = 9
+"""How often contacts are written again that others change at the same time."""
 
 _COLUMNS: Final = ("number", "name", "other_numbers", "emails", "organisation", "tags")
 
@@ -30,13 +36,21 @@ def store(table: Table, numbering: Numbering, tags: Sequence[str]) -> dict[str, 
     with crier().database.reading() as db:
         wanted = imports.amounts(db, caller().client_id, found)
         usages.foresee(db, caller().client_id, crier().settings, now=now_ms(), **wanted)
-    written = imports.Written()
+    written = Written()
     for cards in imports.batches(found):
-        with crier().database.writing() as db:
-            written += imports.write(db, caller().client_id, cards)
+        written += _write(caller().client_id, cards)
     refused = [{"row": row, "place": table.place(row), "reason": why} for row, why in found.refused]
     counts = {"duplicates": found.duplicates, "refused_count": found.refused_count}
     return {**written._asdict(), **counts, "refused": refused}
+
+
+def _write(client_id: str, cards: Sequence[tuple[str, Card]]) -> Written:
+    """Write some contacts; do it again if somebody changes one of them at the same time."""
+    for _ in range(_MOST_REPEATS):
+        with suppress(StaleDataError), crier().database.writing() as db:
+            return imports.write(db, client_id, cards)
+    with crier().database.writing() as db:
+        return imports.write(db, client_id, cards)
 
 
 def export(kind: Format) -> Response:

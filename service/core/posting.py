@@ -10,7 +10,7 @@ from sqlalchemy import and_, delete, func, not_, select, update
 from sqlalchemy.orm import Session as Db
 
 from service.core import outbox
-from service.models import Callback, CallbackEvent, CallbackQueue, EventStatus
+from service.models import Callback, CallbackEvent, CallbackQueue, Client, EventStatus
 
 LEASE: Final = 60_000
 """Milliseconds after which an event is posted again whose poster said nothing: it has died."""
@@ -105,11 +105,16 @@ def _has_its_one(under_way: Mapping[str, int]) -> Any:
 
 
 def _due(now: int) -> Any:
-    """Return the query for the queues that are due, with their callbacks."""
+    """Return the query for the queues that are due, with their callbacks; no disabled client's.
+
+    Its events wait: they are posted when it is enabled again, unless they are too old then.
+    """
     queues = select(CallbackQueue, Callback).join(
         Callback, Callback.id == CallbackQueue.callback_id
     )
-    return queues.where(CallbackQueue.due_at <= now, Callback.paused_at.is_(None))
+    queues = queues.join(Client, Client.id == Callback.client_id)
+    is_on = (Callback.paused_at.is_(None), Client.disabled_at.is_(None))
+    return queues.where(CallbackQueue.due_at <= now, *is_on)
 
 
 def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[DueEvent]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from service.core import contact_exports, imports
 from tests.conftest import Tenant
 from tests.spreadsheets import xlsx
+from tests.workers import on_postgres
 
 ADA, BEN, CARL = "2348179803743", "2349048988056", "2348179803744"
 LIST = (
@@ -60,6 +62,30 @@ def test_a_list_becomes_contacts_and_is_found_again_by_number(acme: Tenant) -> N
     assert found[CARL]["name"] == CARL
     assert found[CARL]["fields"] == {"City": "Kano", "Plan": "silver"}
     assert found[ADA]["__v"] == 1
+
+
+@on_postgres
+def test_an_import_goes_on_though_a_contact_changes_at_the_same_time(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite others wait until a piece is written."""
+    import_(acme, LIST)
+    ada = contacts(acme)[ADA]["_id"]
+    edits = iter([{"organisation": "Acme"}, {"emails": ["ada@example.org"]}])
+    known = imports._known  # noqa: SLF001 - the moment between reading and writing
+
+    def edit(*values: Any) -> Any:
+        found = known(*values)
+        for change in itertools.islice(edits, 1):
+            assert acme.put(f"/contact/{ada}", json=change).status_code == 200
+        return found
+
+    monkeypatch.setattr(imports, "_known", edit)
+    counts = import_(acme, f"to,Plan\n{ADA},gold\n{CARL},silver\n")
+    assert (counts["new"], counts["changed"], counts["unchanged"]) == (1, 1, 0)
+    found = contacts(acme)[ADA]
+    assert (found["organisation"], found["emails"]) == ("Acme", ["ada@example.org"])
+    assert found["fields"]["Plan"] == "gold"
 
 
 def test_a_list_that_cannot_be_read_stores_nothing(

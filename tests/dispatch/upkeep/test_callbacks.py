@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from service.core import broadcasts, callbacks, holding, opt_outs, outbox, posting
+from service.core import broadcasts, callbacks, clients, holding, opt_outs, outbox, posting
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
@@ -353,3 +353,18 @@ def test_a_client_without_callbacks_has_no_events(case: Case) -> None:
     record(case.world, broadcast_id, SENT)
     assert case.events() == []
     assert case.world.ask("SELECT * FROM callback_queues") == []
+
+
+def test_a_disabled_client_is_told_nothing_before_it_is_enabled(
+    case: Case,
+) -> None:
+    case.callback()
+    case.emit("a" * 24, 1)
+    with case.world.database.writing() as db:
+        clients.disable(db, "Acme", now=case.now)
+    case.go_on()
+    assert case.told() == []
+    with case.world.database.writing() as db:
+        clients.enable(db, "Acme", now=case.now)
+    case.go_on()
+    assert len(case.told()) == 1
