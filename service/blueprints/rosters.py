@@ -24,7 +24,7 @@ def create(client_id: str, fields: Mapping[str, Any]) -> str:
         with database.writing() as db:
             return groups.create(db, client_id, {**fields, "contacts": contacts}).id
     group_id = _take(groups.draft, client_id, fields).id
-    roster = rosters.begin()
+    roster = rosters.new()
     with _undone(rosters.remove, group_id):
         written = _write(client_id, group_id, roster, contacts)
         with database.writing() as db:
@@ -38,7 +38,7 @@ def update(client_id: str, group_id: str, fields: Mapping[str, Any]) -> None:
     with database.reading() as db:
         fields = groups.check(db, client_id, group_id, fields)
         contacts = groups.known(db, client_id, fields.get("contacts") or [])
-    roster = rosters.begin()
+    roster = rosters.new()
     written = _write(client_id, group_id, roster, contacts)
     if "contacts" in fields:
         fields["contacts"] = contacts[written:]

@@ -117,7 +117,7 @@ def update(  # noqa: PLR0913 - two of them say what of a long roster is written
         group.rule = fields.get("rule")
     if kept is not None:
         _touch(group)
-        group.roster = roster or rosters.begin()
+        group.roster = roster or rosters.new()
     _flush(db, group)
     if kept is not None:
         _fill(db, group, kept, written)

@@ -49,7 +49,7 @@ def of(group: Group) -> ColumnElement[bool]:
     return _within(group.id, group.roster)
 
 
-def begin() -> int:
+def new() -> int:
     """Return a new roster. Should another request begin the same one, its first row is taken."""
     return (_minute(now_ms()) * _CHANCE + secrets.randbelow(_CHANCE)) * _WIDTH
 
