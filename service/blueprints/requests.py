@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from itertools import islice
 from typing import IO, Any, NamedTuple, cast
 
@@ -14,6 +13,7 @@ import flask
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
+from werkzeug.utils import cached_property
 
 from service.blueprints import bodies, data_urls, encodings, forms
 from service.blueprints.context import crier

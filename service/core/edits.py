@@ -213,7 +213,7 @@ def _size(broadcast: Broadcast) -> int:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Start:
+class StartPlan:
     """What starts a broadcast to groups: its members now, or why they cannot get it."""
 
     former: Broadcast
@@ -222,17 +222,17 @@ class Start:
     error: ServiceError | None = None
 
 
-def start(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> Start:
+def start(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> StartPlan:
     """Look up to whom a broadcast to groups goes whose time has come."""
     former = db.get_one(Broadcast, broadcast_id)
     order = merge(former, {}, most=accounts.settings.max_recipients, within=None, now=now)
     try:
-        return Start(former, order, plan(db, former, order, accounts=accounts, now=now))
+        return StartPlan(former, order, plan(db, former, order, accounts=accounts, now=now))
     except ServiceError as error:
-        return Start(former, order, error=error)
+        return StartPlan(former, order, error=error)
 
 
-def begin(db: Db, found: Start, *, accounts: Accounts, now: int) -> bool:
+def begin(db: Db, found: StartPlan, *, accounts: Accounts, now: int) -> bool:
     """Start a broadcast to groups; return whether it is sent now.
 
     If its members cannot get it, it pauses, and `reason` says why.

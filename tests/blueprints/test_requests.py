@@ -126,6 +126,25 @@ def test_a_client_that_is_still_sending_gets_the_answer(
         assert document["status"] is False
 
 
+@pytest.mark.parametrize("token_of", ["a client", "a stranger"])
+def test_a_body_that_does_not_end_holds_up_no_other_request(
+    server: Path, token: str, token_of: str
+) -> None:
+    """In Python 3.11, `functools.cached_property` has one lock for the bodies of all requests."""
+    known = f"Authorization: Bearer {token}\r\n" if token_of == "a client" else ""
+    with closing(socket.socket(socket.AF_UNIX)) as slow:
+        slow.connect(str(server))
+        head = "POST /broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        slow.sendall(f"{head}{known}Content-Length: 1000\r\n\r\n{{".encode())
+        headers = {"Authorization": f"Bearer {token}", "Content-Length": "2"}
+        for _ in range(3):
+            status, _ = ask(server, "/contact", headers, [b"{}"])
+            assert status in {415, 422}
+        slow.settimeout(0.0)
+        with pytest.raises(BlockingIOError):  # it is still waited for
+            slow.recv(1)
+
+
 def test_json_in_chunks_is_read(server: Path, token: str) -> None:
     body = json.dumps({"name": "Ada", "phones": ["2348179803743"]}).encode()
     headers = {"Authorization": f"Bearer {token}", "Transfer-Encoding": "chunked"}
