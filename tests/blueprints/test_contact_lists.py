@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from service.core import contact_exports, imports
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_postgres
 from tests.spreadsheets import xlsx
-from tests.workers import on_postgres
 
 ADA, BEN, CARL = "2348179803743", "2349048988056", "2348179803744"
 LIST = (
