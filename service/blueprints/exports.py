@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from flask import Response
-from sqlalchemy import Row
 
 from service import spreadsheets
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, within
 from service.core import broadcasts, exports, personalisation, variables
 from service.core.deliveries import progress
+from service.core.exports import ExportedDelivery
 from service.core.reports import Filter
 from service.core.tokens import Scope
 from service.database import Database
@@ -25,11 +25,11 @@ blueprint = Blueprint("exports", __name__, description="Deliveries as files")
 
 COLUMNS: Final = (
     *("_id", "recipient", "status", "attempts", "code", "reason", "message_ids"),
-    *("sentAt", "deliveredAt", "readAt", "updatedAt"),
+    *("step", "session_id", "sentAt", "deliveredAt", "readAt", "updatedAt"),
 )
 
 
-Cells = Callable[[Row[Any]], Sequence[Any]]
+Cells = Callable[[ExportedDelivery], Sequence[Any]]
 
 
 class Format(NamedTuple):
@@ -62,7 +62,9 @@ XLSX: Final = Format(
 def csv(query: dict[str, Any], broadcast_id: str) -> Response:
     """Fetch what became of each recipient as CSV in UTF-8, in the order of `to`.
 
-    Each placeholder of the message has a column with the recipient's value.
+    Each placeholder of the message has a column with the recipient's value. `step` and
+    `session_id` say by which way of a fallback a delivery got its status; step 0 is the session of
+    the broadcast.
     A text that a spreadsheet program would run as a formula has an apostrophe before it.
     """
     return _sent(broadcast_id, query, CSV)
@@ -112,9 +114,10 @@ def _table(broadcast: Broadcast) -> tuple[Sequence[str], Cells]:
     """Return the columns of a table, and what makes a delivery a row of it."""
     names = personalisation.written_names(broadcast)
 
-    def cells(row: Row[Any]) -> Sequence[Any]:
-        known = variables.load(row.variables)
-        return _cells(row, " ".join(progress.taken(row.message_ids)), *map(known.get, names))
+    def cells(found: ExportedDelivery) -> Sequence[Any]:
+        known = variables.load(found.row.variables)
+        message_ids = " ".join(progress.taken(found.row.message_ids))
+        return _cells(found, message_ids, *map(known.get, names))
 
     headings = [f"variables.{name}" if name in COLUMNS else name for name in names]
     return (*COLUMNS, *headings), cells
@@ -127,18 +130,20 @@ def _pages(
     after, size = exports.FIRST, exports.PAGE
     while size == exports.PAGE:
         with database.reading() as db:
-            rows = exports.page(db, broadcast, wanted, after)
-        size = len(rows)
-        if rows:
-            after = rows[-1].id
-            yield [cells(row) for row in rows]
+            found = exports.page(db, broadcast, wanted, after)
+        size = len(found)
+        if found:
+            after = found[-1].row.id
+            yield [*map(cells, found)]
 
 
-def _object(row: Row[Any]) -> Sequence[Any]:
-    return _cells(row, progress.taken(row.message_ids), variables.load(row.variables))
+def _object(found: ExportedDelivery) -> Sequence[Any]:
+    row = found.row
+    return _cells(found, progress.taken(row.message_ids), variables.load(row.variables))
 
 
-def _cells(row: Row[Any], ids: Any, *values: Any) -> Sequence[Any]:
+def _cells(found: ExportedDelivery, ids: Any, *values: Any) -> Sequence[Any]:
+    row = found.row
     return (
         row.id,
         row.recipient,
@@ -147,6 +152,7 @@ def _cells(row: Row[Any], ids: Any, *values: Any) -> Sequence[Any]:
         row.code,
         row.reason,
         ids,
+        *found.way,
         *map(_moment, (row.sent_at, row.delivered_at, row.read_at, row.updated_at)),
         *values,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session as Db
 
-from service.core import reports
+from service.core import reports, ways
 from service.core.reports import Filter
+from service.core.ways import LastWay
 from service.models import Broadcast, Delivery
 
 PAGE: Final = 1_000
@@ -34,11 +34,20 @@ _COLUMNS: Final = (
 )
 
 
-def page(db: Db, broadcast: Broadcast, wanted: Filter, after: str) -> Sequence[Row[Any]]:
+class ExportedDelivery(NamedTuple):
+    """A delivery as a row, and the way by which it stands where it stands."""
+
+    row: Row[Any]
+    way: LastWay
+
+
+def page(db: Db, broadcast: Broadcast, wanted: Filter, after: str) -> list[ExportedDelivery]:
     """Return the deliveries that come `after` an id; the last page is shorter than `PAGE`.
 
     Each page is a look of its own, so that a slow reader keeps no transaction open.
     """
     found = reports.filtered(select(*_COLUMNS), broadcast, wanted)
-    rows = found.where(Delivery.id > after).order_by(Delivery.id).limit(PAGE)
-    return db.execute(rows).all()
+    ordered = found.where(Delivery.id > after).order_by(Delivery.id).limit(PAGE)
+    rows = db.execute(ordered).all()
+    taken = ways.last(db, broadcast, [row.id for row in rows])
+    return [ExportedDelivery(row, taken[row.id]) for row in rows]

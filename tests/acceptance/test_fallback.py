@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,10 @@ def test_who_is_not_on_whatsapp_gets_an_sms(sending: Sending, gateway: Receiver)
         2,
         2,
     )
+    lines = sending.client.get(f"{path}/delivery.ndjson").text.splitlines()
+    exported = {each["recipient"]: each for each in map(json.loads, lines)}
+    by = {number: (each["step"], each["session_id"]) for number, each in exported.items()}
+    assert by == {ADA: (1, gate["_id"]), GRACE: (1, gate["_id"]), JOAN: (0, whatsapp["_id"])}
     for delivery in sending.deliveries(made["_id"]):
         told = sending.get(f"/delivery/{delivery['_id']}")
         said = [(each["session_id"], each["status"], each["code"]) for each in told["ways"]]

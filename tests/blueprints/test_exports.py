@@ -36,11 +36,12 @@ def rows(text: str) -> list[dict[str, Any]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_all_three_files_tell_what_the_list_tells(acme: Tenant, made: str) -> None:
+def test_all_three_files_tell_what_the_list_tells(acme: Tenant, made: str, session: str) -> None:
     path = f"/broadcast/{made}/delivery"
     listed = acme.get(path).json["data"]
     answer = acme.get(f"{path}.ndjson")
     objects = [json.loads(line) for line in answer.text.splitlines()]
+    assert {(each.pop("step"), each.pop("session_id")) for each in objects} == {(0, session)}
     assert objects == [{name: each[name] for name in objects[0]} for each in listed]
     assert answer.headers["Content-Disposition"] == f"attachment; filename=deliveries-{made}.ndjson"
     found = rows(acme.get(f"{path}.csv").text)

@@ -17,7 +17,8 @@ UNDELIVERED: Final = "undelivered"
 _AGAIN: Final = 1_000
 """Milliseconds after which a way is looked at again that is being sent and should be stopped."""
 
-_RANKS: Final = {DeliveryStatus.DELIVERED: 1, DeliveryStatus.READ: 2}
+RANKS: Final = {DeliveryStatus.DELIVERED: 1, DeliveryStatus.READ: 2}
+"""The statuses of a way that has reached the recipient: of several ways the highest tells."""
 
 
 class Way(NamedTuple):
@@ -54,8 +55,8 @@ class Verdict(NamedTuple):
 def judge(ways: Sequence[Way], following: NextStep, *, now: int) -> Verdict:
     """Judge a delivery by its ways, of which only the last one may be open."""
     last = len(ways) - 1
-    best = max(range(len(ways)), key=lambda place: _RANKS.get(ways[place].status, 0))
-    if ways[best].status in _RANKS:
+    best = max(range(len(ways)), key=lambda place: RANKS.get(ways[place].status, 0))
+    if ways[best].status in RANKS:
         return _arrived(ways, best, now)
     match ways[last].status:
         case DeliveryStatus.FAILED:
