@@ -16,7 +16,7 @@ from service import ids
 from service.core.deliveries import verdicts
 from service.core.deliveries.due_ways import Step, read_steps
 from service.core.deliveries.events import Event
-from service.core.deliveries.obstacles import Obstacles
+from service.core.deliveries.obstacles import Obstacles, NamedRecipient
 from service.core.deliveries.verdicts import NextStep, Verdict, Way
 from service.models import BroadcastStatus, DeliveryStatus, EventKind
 
@@ -143,7 +143,10 @@ class Course:
     def _entered(self, way: Row[Any]) -> dict[str, Any]:
         new = self._row(way, DeliveryStatus.QUEUED)
         new |= {name: self.delivery[name] for name in _OF_RECIPIENT}
-        if obstacle := self.obstacles.of(way, self.delivery["recipient"]):
+        broadcast = self.family.broadcast
+        whom = NamedRecipient(broadcast.client_id, broadcast.id, new["recipient"])
+        new["recipient"] = self.obstacles.address(way, whom)
+        if obstacle := self.obstacles.of(way, new["recipient"]):
             new |= {"status": DeliveryStatus.FAILED, **obstacle._asdict()}
         return new
 

@@ -17,7 +17,7 @@ from service.channels.registry import Channels
 from service.core.deliveries import due_ways, events, opted_out, tallies
 from service.core.deliveries.courses import Course, Ways
 from service.core.deliveries.due_ways import Due
-from service.core.deliveries.obstacles import Obstacles
+from service.core.deliveries.obstacles import Obstacles, NamedRecipient
 from service.core.deliveries.verdicts import Verdict
 from service.database import pieces
 from service.models import COUNTED, Broadcast, Delivery, DeliveryStatus, Session
@@ -99,9 +99,14 @@ def _courses(
         found |= _locked(db, [row for each in some for row in _rows(each, wanted[each])])
     held = {row_id for row_id, row in found.items() if not row}
     free = [each for each in wanted if not held.intersection(_rows(each, wanted[each]))]
-    obstacles = Obstacles(
-        db, channels, {found[each]["recipient"] for each in free if each in found}
-    )
+    people = {
+        NamedRecipient(
+            wanted[each].broadcast.client_id, wanted[each].broadcast.id, row["recipient"]
+        )
+        for each in free
+        if (row := found.get(each))
+    }
+    obstacles = Obstacles(db, channels, people)
     return [*free, *gone], [
         Course(
             wanted[each],

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from service.channels.errors import RetryableError
-from service.channels.webhooks import Inbound, ReceiptState, TemplateNotice
+from service.channels.webhooks import Inbound, Person, ReceiptState, TemplateNotice
 from service.core import (
     broadcasts,
     holding,
@@ -19,6 +19,7 @@ from service.core import (
     template_holds,
     variables,
 )
+from service.core import people as persons
 from service.core.broadcast_requests import FallbackStep
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
@@ -30,6 +31,7 @@ from tests.conftest import on_postgres
 from tests.probe import Stage
 from tests.world import ADA, GRACE, JOAN, World
 
+ADA_ID = "IN.1A2B3C4D5E6F"
 SENT, UNCERTAIN = DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN
 _, DELIVERED, READ, FAILED = ReceiptState
 
@@ -241,16 +243,60 @@ def test_who_wants_nothing_from_one_session_may_get_it_by_the_next(world: World)
 
 
 def test_a_way_whose_channel_does_not_take_the_recipient_is_skipped(world: World) -> None:
-    sms = world.session(
-        "twilio",
-        settings={"account_sid": "AC" + "a" * 32, "auth_token": "x", "sender": "+12025550110"},
-    )
-    made = chain(world, FallbackStep(sms, StepCondition.FAILED), None, to=["IN.1A2B3C4D5E6F"])
+    made = chain(world, sms_of(world), None, to=[ADA_ID])
     made.fail()
     made.look()
     codes = [("failed", "131026"), ("failed", "unreachable_by_channel"), ("queued", None)]
     assert made.states() == codes
     made.assert_true()
+
+
+def sms_of(world: World) -> FallbackStep:
+    settings = {"account_sid": "AC" + "a" * 32, "auth_token": "x", "sender": "+12025550110"}
+    return FallbackStep(world.session("twilio", settings=settings), StepCondition.FAILED)
+
+
+def learn(world: World, *people: Person) -> None:
+    with world.database.writing() as db:
+        persons.learn(db, world.client_id, people, now=now_ms())
+
+
+def test_who_was_named_by_a_user_id_gets_an_sms_once_the_number_is_known(world: World) -> None:
+    made = chain(world, sms_of(world), None, to=[ADA_ID, "IN.9"])
+    learn(world, Person(ADA, ADA_ID))
+    made.fail()
+    made.look()
+    by_sms = {each.recipient: each.status for each in world.deliveries(made.ways[1].id)}
+    assert by_sms == {ADA: "queued", "IN.9": "failed"}
+    made.assert_true()
+    made.fail(1)
+    made.look()
+    assert {each.recipient for each in world.deliveries(made.ways[2].id)} == {ADA_ID, "IN.9"}
+
+
+def test_who_is_named_by_number_and_by_user_ids_gets_one_sms(world: World) -> None:
+    others = [f"IN.{number}" for number in (2, 3)]
+    made = chain(world, sms_of(world), to=[ADA_ID, ADA, *others])
+    learn(world, Person(ADA, ADA_ID), *(Person(GRACE, other) for other in others))
+    made.fail()
+    made.look()
+    by_sms = {each.recipient: each.status for each in world.deliveries(made.ways[1].id)}
+    queued = sorted(recipient for recipient, status in by_sms.items() if status == "queued")
+    assert queued == sorted([ADA, GRACE])
+    assert len(by_sms) == 4
+    made.assert_true()
+
+
+def test_an_opt_out_by_number_holds_for_an_sms_in_place_of_a_user_id(world: World) -> None:
+    step = sms_of(world)
+    made = chain(world, step, to=[ADA_ID])
+    learn(world, Person(ADA, ADA_ID))
+    with world.database.writing() as db:
+        owner = OptOutOwner(world.client_id, step.session_id)
+        opt_outs.stop(db, owner, [ADA], OptOutSource.MANUAL, now=now_ms())
+    made.fail()
+    made.look()
+    assert made.states()[-1] == ("failed", "opted_out")
 
 
 def test_nothing_goes_on_while_the_broadcast_is_paused(world: World) -> None:
