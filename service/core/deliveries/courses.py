@@ -16,7 +16,7 @@ from service import ids
 from service.core.deliveries import verdicts
 from service.core.deliveries.due_ways import Step, read_steps
 from service.core.deliveries.events import Event
-from service.core.deliveries.obstacles import Obstacles, NamedRecipient
+from service.core.deliveries.obstacles import NamedRecipient, Obstacles
 from service.core.deliveries.verdicts import NextStep, Verdict, Way
 from service.models import BroadcastStatus, DeliveryStatus, EventKind
 

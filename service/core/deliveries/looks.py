@@ -17,7 +17,7 @@ from service.channels.registry import Channels
 from service.core.deliveries import due_ways, events, opted_out, tallies
 from service.core.deliveries.courses import Course, Ways
 from service.core.deliveries.due_ways import Due
-from service.core.deliveries.obstacles import Obstacles, NamedRecipient
+from service.core.deliveries.obstacles import NamedRecipient, Obstacles
 from service.core.deliveries.verdicts import Verdict
 from service.database import pieces
 from service.models import COUNTED, Broadcast, Delivery, DeliveryStatus, Session
