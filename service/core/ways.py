@@ -9,7 +9,6 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session as Db
 
 from service import ids
-from service.core.deliveries import verdicts
 from service.models import Broadcast, Delivery
 
 
@@ -36,33 +35,6 @@ def taken(db: Db, broadcast: Broadcast, delivery: Delivery) -> list[Taken]:
     found = db.scalars(rows).all() if rows is not None else ()
     mine = [Taken(steps[row.id].step or 0, steps[row.id].session_id, row) for row in found]
     return sorted(mine, key=_step) or [Taken(0, broadcast.session_id, delivery)]
-
-
-class LastWay(NamedTuple):
-    """The way by which a delivery stands where it stands; `step` 0 is the broadcast's session."""
-
-    step: int
-    session_id: str | None
-
-
-def last(db: Db, broadcast: Broadcast, delivery_ids: Sequence[str]) -> dict[str, LastWay]:
-    """Return the way by which each of some deliveries stands where it stands, by delivery.
-
-    It is the one that has reached the recipient, else the last one.
-    """
-    found = dict.fromkeys(delivery_ids, (0, 0, broadcast.session_id))
-    by_id = {way.id: way for way in of(db, broadcast)}
-    wholes = {ids.moved(each, way_id): each for way_id in by_id for each in delivery_ids}
-    wanted = select(Delivery.id, Delivery.broadcast_id, Delivery.status)
-    for row in db.execute(wanted.where(Delivery.id.in_(wholes))) if wholes else ():
-        way, whole = by_id[row.broadcast_id], wholes[row.id]
-        standing = (verdicts.RANKS.get(row.status, 0), way.step or 0, way.session_id)
-        found[whole] = max(found[whole], standing, key=_rank)
-    return {each: LastWay(step, session_id) for each, (_, step, session_id) in found.items()}
-
-
-def _rank(standing: tuple[int, int, str | None]) -> tuple[int, int]:
-    return standing[:2]
 
 
 def _step(way: Taken) -> int:
