@@ -96,14 +96,14 @@ class AnyOrder(RuleBasedStateMachine):
         broadcast, after = self.world.get(self.id), exports.FIRST
         while True:
             with self.world.database.reading() as db:
-                rows = exports.page(db, broadcast, Filter(), after)
-            for row in rows:
+                found = exports.page(db, broadcast, Filter(), after)
+            for row in (each.row for each in found):
                 assert self.seen.get(row.id, row.status) == row.status
                 if row.status in FINAL:
                     self.seen[row.id] = row.status
-            if len(rows) < exports.PAGE:
+            if len(found) < exports.PAGE:
                 return
-            after = rows[-1].id
+            after = found[-1].row.id
 
     @rule(share=st.integers(1, 4))
     def let_it_send(self, share: int) -> None:
