@@ -82,7 +82,7 @@ def plan(
     `accept` raises.
     """
     many = len(order.people.unique)
-    is_long = many >= _MANY or order.people.send_type == SendType.GROUP
+    is_long = max(many, order.people.count) >= _MANY or order.people.send_type == SendType.GROUP
     if not is_long or _earlier(db, client_id, order):
         return None
     if many >= _MANY:

@@ -23,6 +23,9 @@ _SAMPLE: Final = 500
 _FEWEST: Final = 3
 """The fewest numbers, and the fewest country codes, that make a list suspect."""
 
+_LOOKED_AT: Final = 5_000
+"""Entries that are looked at: of many, none may be bare numbers."""
+
 _MOSTLY: Final = 0.95
 _CHANCE: Final = 0.01
 """The chance at which a list of North America is taken for one of lost zeros though it is none."""
@@ -49,7 +52,7 @@ def suspect(written: Iterable[str]) -> list[str]:
 
 def _bare(written: Iterable[str]) -> Iterator[str]:
     """Yield the digits of entries that do not say whether they begin with a country code."""
-    for entry in written:
+    for entry in islice(written, _LOOKED_AT):
         if not notations.is_international(entry) and (digits := notations.digits(entry)):
             yield digits
 

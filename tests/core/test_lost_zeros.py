@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -64,3 +64,15 @@ def test_a_list_of_several_countries_and_a_short_one_are_as_they_say() -> None:
     assert lost_zeros.suspect(people) == []
     assert lost_zeros.suspect(drawn("DE", 2)) == []
     assert lost_zeros.suspect([]) == []
+
+
+def test_a_long_list_without_numbers_is_not_looked_at_to_its_end() -> None:
+    looked_at = 0
+
+    def written() -> Iterator[str]:
+        nonlocal looked_at
+        for looked_at in range(1, 100_000):
+            yield f"no number {looked_at}"
+
+    assert lost_zeros.suspect(written()) == []
+    assert looked_at <= 5_000
