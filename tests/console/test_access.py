@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import re
 
+from sqlalchemy import update
+
+from service import ids
 from service.app import Application
 from service.console import access
 from service.core import sign_ins as verbs
 from service.core.tokens import Scope
 from service.database import now_ms
+from service.models import FOREVER, Delivery, DeliveryStatus, Session
+from tests.blueprints.test_broadcasts import deliver
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 from tests.house.test_routes import one_of_each
+from tests.sending import PICTURE
 
 pytestmark = on_sqlite
 """Who is let in does not depend on the database; the verbs are tested on both."""
@@ -221,6 +228,36 @@ def test_scripts_in_texts_are_shown_as_texts(acme: Tenant) -> None:
     assert "<script>alert" not in visitor.post("/tokens", name=SCRIPT, scope="read").text
     visitor.post(f"/contacts/{contact['_id']}", name=SCRIPT, phones="2348179803743")
     assert "<script>alert" not in visitor.said()
+
+
+def test_scripts_in_names_of_files_reasons_and_values_are_shown_as_texts(acme: Tenant) -> None:
+    session = acme.make("/session", name="main", channel="sandbox")["_id"]
+    form = {"file": (io.BytesIO(PICTURE), "<script>alert('x').png")}
+    kept = acme.post("/attachment", data=form, content_type="multipart/form-data").json["data"]
+    to = [{"to": "12025550110", "variables": {"Name": SCRIPT}}]
+    message = {"text": "Hi {{Name}}", "attachments": [kept["_id"]]}
+    made = acme.make("/broadcast", send_type="individual", to=to, message=message)["_id"]
+    deliver(acme, made, DeliveryStatus.FAILED)
+    with acme.crier.database.writing() as db:
+        said = {"reason": SCRIPT, "code": SCRIPT}
+        db.execute(update(Delivery).values(**said))
+        db.execute(update(Session).values(hold_reason=SCRIPT, held_until=FOREVER))
+    visitor = ConsoleUser(acme)
+    delivery = ids.delivery(made, 0)
+    for page in (
+        *("/", "/sessions", f"/sessions/{session}", f"/broadcasts/{made}", "/broadcasts"),
+        *(f"/broadcasts/{made}/live", f"/broadcasts/{made}/people", f"/deliveries/{delivery}"),
+        *(f"/compose?like={made}", f"/broadcasts/{made}?status=failed&code={SCRIPT}"),
+    ):
+        shown = visitor.get(page).text
+        assert "<script>alert" not in shown, page
+    assert "&lt;script&gt;alert" in visitor.get(f"/deliveries/{delivery}").text
+    sheet = f"Name,Phone,{SCRIPT}\n{SCRIPT},+1 202 555 0110,{SCRIPT}\n".encode()
+    listed = visitor.post("/lists", file=(io.BytesIO(sheet), f"{SCRIPT}.csv")).text
+    assert "&lt;script&gt;alert" in listed
+    assert "<script>alert" not in listed
+    uploaded = visitor.post("/attachments", file=(io.BytesIO(PICTURE), "<script>alert(1).png"))
+    assert "<script>alert" not in uploaded.text
 
 
 def test_a_notice_that_somebody_else_has_written_is_not_shown(acme: Tenant) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Engine, event
 
 from service.core import costs
 from service.core.costs import ChargeKey
@@ -12,6 +16,8 @@ from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 
 pytestmark = on_sqlite
+
+FRAGMENT = {"HX-Request": "true"}
 
 
 def test_people_are_shown_with_the_values_that_they_brought(acme: Tenant) -> None:
@@ -79,3 +85,34 @@ def test_a_broadcast_without_prices_shows_no_cost(acme: Tenant) -> None:
     assert re.search(
         r'<section id="cost"[^>]* hidden', ConsoleUser(acme).get(f"/broadcasts/{made}").text
     )
+
+
+def test_a_poll_takes_few_statements_and_passes_no_deliveries_one_by_one(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    made = make(acme, to=NUMBERS, message={"text": "Hi"})["_id"]
+    deliver(acme, made, DeliveryStatus.FAILED)
+    visitor, engine = ConsoleUser(acme), acme.crier.database.engine
+    for path, most in ((f"/broadcasts/{made}/live", 7), ("/live", 8), ("/broadcasts", 4)):
+        visitor.get(path, headers=FRAGMENT)
+        asked = statements(engine, lambda path=path: visitor.get(path, headers=FRAGMENT))
+        assert len(asked) <= most, path
+        for statement, values in asked:
+            with engine.connect() as db:
+                plan = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+                steps = [row[3] for row in plan]
+            assert [step for step in steps if re.match("SCAN (deliveries|broadcasts)", step)] == []
+
+
+def statements(engine: Engine, action: Callable[[], object]) -> list[tuple[str, Any]]:
+    """Return the queries that an action makes, with their values."""
+    found: list[tuple[str, Any]] = []
+
+    def note(*happened: Any) -> None:
+        found.append((happened[2], happened[3]))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        action()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return [each for each in found if each[0].startswith("SELECT")]
