@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -94,7 +95,7 @@ def test_a_poll_takes_few_statements_and_passes_no_deliveries_one_by_one(acme: T
     visitor, engine = ConsoleUser(acme), acme.crier.database.engine
     for path, most in ((f"/broadcasts/{made}/live", 7), ("/live", 8), ("/broadcasts", 4)):
         visitor.get(path, headers=FRAGMENT)
-        asked = statements(engine, lambda path=path: visitor.get(path, headers=FRAGMENT))
+        asked = statements(engine, partial(visitor.get, path, headers=FRAGMENT))
         assert len(asked) <= most, path
         for statement, values in asked:
             with engine.connect() as db:
