@@ -8,7 +8,7 @@ index of its own and no scan of deliveries.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.orm import Session as Db
@@ -29,6 +29,10 @@ _SIZE: ColumnElement[int] = case(
     (Broadcast.closed_at.is_(None), func.coalesce(_LEFT, Broadcast.total)), else_=Broadcast.total
 )
 """How many deliveries a broadcast has, as far as the fan-out has created them."""
+
+
+_FARTHEST: Final = 2**31
+"""Beyond this a page is compared with their number first: a database has its largest integer."""
 
 
 class Entry(NamedTuple):
@@ -65,6 +69,8 @@ def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequ
     is_mine = whose.correlate(Delivery).scalar_subquery() == scope.client_id
     addresses = identities.forms(db, scope.client_id, [recipient])
     found: Any = select(Delivery.id).where(Delivery.recipient.in_(addresses), is_mine)
+    if request.offset > _FARTHEST:
+        request.check(count(db, found))
     ordered = found.order_by(request.order(Delivery.id))
     wanted = ordered.limit(request.page_size).offset(request.offset).subquery()
     entries = _entries(db, select(wanted.c.id), request)

@@ -608,3 +608,12 @@ def test_a_message_is_stored_up_to_a_size(
     assert "at most 65,536 bytes as JSON (MAX_MESSAGE_BYTES)" in answer.text
     made = acme.make("/broadcast", **order(send_at="2999-01-01T00:00:00Z"))
     assert acme.put(f"/broadcast/{made['_id']}", json={"message": message}).status_code == 422
+
+
+@pytest.mark.parametrize("number", [2, 10**9, 10**30])
+def test_a_page_of_one_persons_deliveries_beyond_the_last_is_refused(
+    acme: Tenant, number: int
+) -> None:
+    answer = acme.get(f"/delivery?recipient=2348179803743&page={number}")
+    assert answer.status_code == 422
+    assert answer.json["errors"] == {"page": ["The last page is 1."]}
