@@ -11,6 +11,8 @@ T ?=
 # One more than the cores of a small machine: many tests wait for other processes. A process that
 # runs out of tests takes over others', as the long ones lie side by side.
 JOBS ?= 3
+# How many times as many random examples as usual: make test EXAMPLES=10
+EXAMPLES ?=
 # The title of a migration: make revision m="add expiry"
 m ?=
 # Leave the demonstration running, to look at in a browser: make demo KEEP=1
@@ -42,6 +44,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PY
 unexport PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_DRY_RUN PIP_NO_DEPS
 # Each process that tests would compile all tests for itself.
 unexport PYTHONDONTWRITEBYTECODE
+export EXAMPLES
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile

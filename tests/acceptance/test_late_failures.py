@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_webhooks import LAGOS, UNDELIVERABLE, cloud, status
+from tests.conftest import on_sqlite
 from tests.provider import Fault, Request, Taken, instead
 from tests.sending import PHONE_NUMBER_ID, Sending
 from tests.waiting import until
@@ -24,6 +25,7 @@ def statuses(sending: Sending, broadcast_id: str) -> list[str]:
     return [each["status"] for each in sending.deliveries(broadcast_id)]
 
 
+@on_sqlite
 @pytest.mark.parametrize("code", [131031, 131042])
 def test_a_fault_of_the_account_that_comes_by_receipt_burns_nobody(
     sending: Sending, code: int

@@ -95,6 +95,7 @@ def test_a_receipt_of_failure_fails_the_delivery(app: Application) -> None:
         assert failed["reason"] == "The phone was unreachable for too long. Error 027."
 
 
+@on_sqlite
 def test_of_a_dropped_connection_only_the_window_is_uncertain(app: Application) -> None:
     people = numbers(600)
     with account(app, {"latency": 20, "drop_every": 300}) as (smsc, mine), dispatching(app):
@@ -116,6 +117,7 @@ def _all(mine: Account, made: str) -> dict[str, tuple[str, str]]:
     return {each["recipient"]: (each["status"], each["code"]) for each in listed}
 
 
+@on_sqlite
 def test_an_smsc_that_throttles_gets_everything_in_its_own_time(app: Application) -> None:
     people = numbers(30)
     with account(app, {"most_per_second": 12}) as (smsc, mine), dispatching(app):
@@ -125,6 +127,7 @@ def test_an_smsc_that_throttles_gets_everything_in_its_own_time(app: Application
     assert {each["status"] for each in smsc.of("submit")} == {0, 0x58}
 
 
+@on_sqlite
 def test_a_refused_bind_blocks_the_session_until_it_is_mended(app: Application) -> None:
     with account(app, {}, password="wrong") as (smsc, mine), dispatching(app):
         assert mine.session["problem"] == "The SMSC refuses the password."

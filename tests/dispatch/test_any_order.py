@@ -1,15 +1,13 @@
-"""Whatever a client asks for, in any order, while four dispatchers send: nobody gets it twice."""
+"""Whatever a client asks for, in any order, while three dispatchers send: nobody gets it twice."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 
 from service.channels.errors import PermanentError, RetryableError
 from service.core import broadcasts, edits, exports
@@ -17,12 +15,12 @@ from service.core.reports import Filter
 from service.database import now_ms
 from service.errors import ConflictError
 from service.models import Broadcast, DeliveryStatus
-from tests.dispatch.test_dispatcher import QUICK
+from tests.dispatch.requesting import Requesting, ask_anything, sending
 from tests.probe import Call, Stage
 from tests.waiting import until
 from tests.world import World, numbers
 
-PEOPLE = numbers(40)
+PEOPLE = numbers(32)
 FINAL = {"sent", "cancelled"}
 
 
@@ -46,33 +44,13 @@ class Provider:
         return f"id-{call.reference}"
 
 
-class AnyOrder(RuleBasedStateMachine):
+class AnyOrder(Requesting):
     """What a client may do with a broadcast of its own, while it is sent."""
 
     def __init__(self, world: World, provider: Provider) -> None:
-        super().__init__()
-        self.world = world
+        super().__init__(world, world.broadcast(PEOPLE))
         self.provider = provider
-        self.id = world.broadcast(PEOPLE)
         self.seen: dict[str, str] = {}
-
-    def ask(self, verb: str, *more: object, **options: object) -> None:
-        """Ask for what may be refused in the state that the broadcast happens to be in."""
-        try:
-            with self.world.database.writing() as db:
-                getattr(broadcasts, verb)(
-                    db, self.world.client_id, self.id, *more, now=now_ms(), **options
-                )
-        except ConflictError:
-            pass
-
-    @rule()
-    def pause(self) -> None:
-        self.ask("pause")
-
-    @rule()
-    def resume(self) -> None:
-        self.ask("resume")
 
     @rule(codes=st.sampled_from([[], ["131026"], ["131000", ""], ["other"]]))
     def retry(self, codes: list[str]) -> None:
@@ -83,7 +61,7 @@ class AnyOrder(RuleBasedStateMachine):
     def edit(self) -> None:
         former = self.world.get(self.id)
         try:
-            order = edits.merge(former, {"to": PEOPLE[:30]}, most=100, within=None, now=now_ms())
+            order = edits.merge(former, {"to": PEOPLE[:24]}, most=100, within=None, now=now_ms())
             with self.world.database.writing() as db:
                 edits.replace(db, former, order, {}, accounts=self.world.accounts, now=now_ms())
             self.seen.clear()
@@ -104,16 +82,6 @@ class AnyOrder(RuleBasedStateMachine):
             if len(found) < exports.PAGE:
                 return
             after = found[-1].row.id
-
-    @rule(share=st.integers(1, 4))
-    def let_it_send(self, share: int) -> None:
-        """Wait for some progress, where there will be any."""
-
-        def has_moved() -> bool:
-            row = self.world.get(self.id)
-            return row.status != "sending" or (row.sent + row.failed) * 4 >= row.total * share
-
-        until(has_moved)
 
     @rule()
     def delete(self) -> None:
@@ -141,21 +109,6 @@ class AnyOrder(RuleBasedStateMachine):
         assert mine == dict.fromkeys(sent, 1)
 
 
-def run_any_order(world: World, provider: Provider) -> None:
-    """Let a state machine do what a client may, with a broadcast of its own in each run."""
-    run_state_machine_as_test(
-        cast("type[AnyOrder]", lambda: AnyOrder(world, provider)),
-        settings=settings(
-            max_examples=4,
-            stateful_step_count=14,
-            deadline=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-
-
 def test_any_order_of_requests_keeps_ends_counters_and_timelines_true(
     world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,13 +116,6 @@ def test_any_order_of_requests_keeps_ends_counters_and_timelines_true(
     monkeypatch.setattr(exports, "PAGE", 15)
     provider = Provider()
     stage.send = provider.send
-    small = world.with_settings(fanout_chunk=16)
     world.session("probe")
-    dispatchers = [world.dispatcher(**QUICK, claim_batch=8) for _ in range(4)]
-    for dispatcher in dispatchers:
-        dispatcher.start()
-    try:
-        run_any_order(small, provider)
-    finally:
-        for dispatcher in dispatchers:
-            dispatcher.stop(10)
+    with sending(world) as small:
+        ask_anything(lambda: AnyOrder(small, provider), steps=14)

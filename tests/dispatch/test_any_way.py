@@ -1,6 +1,6 @@
 """Whatever a client asks for while deliveries go on by other ways: by each way once, and all told.
 
-Four dispatchers send through three sessions. Their provider refuses some by one session and takes
+Three dispatchers send through three sessions. Their provider refuses some by one session and takes
 them by another, reports late that a message arrived or failed, or says nothing at all.
 """
 
@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 
 from service.channels.errors import PermanentError, RetryableError, UncertainError
 from service.channels.webhooks import Receipt, ReceiptState
-from service.core import broadcasts, receipts, ways
+from service.core import receipts, ways
 from service.core.broadcast_requests import FallbackStep
 from service.database import now_ms
-from service.errors import ConflictError
 from service.models import Broadcast, Delivery, DeliveryStatus, StepCondition
-from tests.dispatch.test_dispatcher import QUICK
+from tests.dispatch.requesting import Requesting, ask_anything, sending
 from tests.probe import Call, Stage
 from tests.waiting import until
 from tests.world import World, numbers
 
-PEOPLE = numbers(30)
+PEOPLE = numbers(20)
 REACHED = {"delivered", "read"}
 
 
@@ -53,12 +50,10 @@ class Provider:
         return f"id-{call.reference}"
 
 
-class AnyWay(RuleBasedStateMachine):
+class AnyWay(Requesting):
     """What a client and providers may do with a broadcast that has a fallback."""
 
     def __init__(self, world: World, provider: Provider, sessions: list[str]) -> None:
-        super().__init__()
-        self.world = world
         self.provider = provider
         self.sessions = sessions
         self.retries = 0
@@ -66,24 +61,8 @@ class AnyWay(RuleBasedStateMachine):
             FallbackStep(sessions[1], StepCondition.FAILED),
             FallbackStep(sessions[2], StepCondition.UNDELIVERED, 600),
         ]
-        self.id = world.broadcast(PEOPLE, session_id=sessions[0], fallback=steps)
-
-    def ask(self, verb: str, *more: object, **options: object) -> None:
-        try:
-            with self.world.database.writing() as db:
-                getattr(broadcasts, verb)(
-                    db, self.world.client_id, self.id, *more, now=now_ms(), **options
-                )
-        except ConflictError:
-            pass
-
-    @rule()
-    def pause(self) -> None:
-        self.ask("pause")
-
-    @rule()
-    def resume(self) -> None:
-        self.ask("resume")
+        made = world.broadcast(PEOPLE, session_id=sessions[0], fallback=steps)
+        super().__init__(world, made)
 
     @rule(by=st.sampled_from([None, 0, 1, 2]), uncertain=st.booleans())
     def retry(self, by: int | None, *, uncertain: bool) -> None:
@@ -114,17 +93,6 @@ class AnyWay(RuleBasedStateMachine):
             id=self.id,
             ms=minutes * 60_000,
         )
-
-    @rule(share=st.integers(1, 3))
-    def let_it_send(self, share: int) -> None:
-        """Wait for some progress, where there will be any."""
-
-        def has_moved() -> bool:
-            row = self.world.get(self.id)
-            done = row.sent + row.delivered + row.read + row.failed + row.uncertain
-            return row.status != "sending" or done * 4 >= row.total * share
-
-        until(has_moved)
 
     def rows(self) -> list[tuple[Delivery, str]]:
         """Return all rows of all ways, with their sessions; a passed-on row has the first way's."""
@@ -179,20 +147,6 @@ class AnyWay(RuleBasedStateMachine):
             assert all(self.provider.taken[each] <= 1 + self.retries for each in references)
 
 
-def run_any_way(world: World, provider: Provider, sessions: list[str]) -> None:
-    run_state_machine_as_test(
-        cast("type[AnyWay]", lambda: AnyWay(world, provider, sessions)),
-        settings=settings(
-            max_examples=5,
-            stateful_step_count=12,
-            deadline=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-
-
 def test_any_order_of_requests_and_reports_keeps_ways_and_counters_true(
     world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,13 +154,6 @@ def test_any_order_of_requests_and_reports_keeps_ways_and_counters_true(
     monkeypatch.setattr("service.core.deliveries.verdicts._AGAIN", 20)
     provider = Provider()
     stage.send = provider.send
-    small = world.with_settings(fanout_chunk=16)
     sessions = [world.session("probe") for _ in range(3)]
-    dispatchers = [world.dispatcher(**QUICK, claim_batch=8) for _ in range(4)]
-    for dispatcher in dispatchers:
-        dispatcher.start()
-    try:
-        run_any_way(small, provider, sessions)
-    finally:
-        for dispatcher in dispatchers:
-            dispatcher.stop(10)
+    with sending(world) as small:
+        ask_anything(lambda: AnyWay(small, provider, sessions), steps=12)

@@ -710,7 +710,8 @@ def test_a_process_has_few_threads(stage: Stage, start: Start) -> None:
     del stage
     before = set(threading.enumerate())
     start(in_flight=512)
-    assert len(set(threading.enumerate()) - before) <= 15
+    # One that only opens a connection ends at once.
+    until(lambda: len(set(threading.enumerate()) - before) <= 15)
 
 
 def test_each_message_under_way_has_a_descriptor(stage: Stage, start: Start) -> None:
@@ -767,11 +768,11 @@ def test_one_that_is_taken_for_dead_sends_nobody_twice(
     world.assert_counters_equal_rows([broadcast_id])
 
 
-def test_twenty_dispatchers_send_everybody_once(world: World, stage: Stage) -> None:
+def test_eight_dispatchers_send_everybody_once(world: World, stage: Stage) -> None:
     world.session("probe")
-    made = [world.broadcast(numbers(1_000)) for _ in range(4)]
+    made = [world.broadcast(numbers(250)) for _ in range(4)]
     settings = replace(world.settings, database_pool_size=2, sender_threads=2)
-    databases = [Database(settings) for _ in range(20)]
+    databases = [Database(settings) for _ in range(8)]
     dispatchers = [Dispatcher(settings, each, world.accounts) for each in databases]
     for dispatcher in dispatchers:
         dispatcher.start()
@@ -779,13 +780,13 @@ def test_twenty_dispatchers_send_everybody_once(world: World, stage: Stage) -> N
         world.await_status(broadcast_id, "completed")
     for dispatcher in dispatchers:
         dispatcher.drain()
-    with ThreadPoolExecutor(20) as pool:
+    with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda dispatcher: dispatcher.stop(60), dispatchers))
     for database in databases:
         database.dispose()
-    assert Counter(call.reference for call in stage.calls).total() == 4_000
-    assert len({call.reference for call in stage.calls}) == 4_000
-    assert Counter(stage.recipients()) == dict.fromkeys(numbers(1_000), 4)
+    assert Counter(call.reference for call in stage.calls).total() == 1_000
+    assert len({call.reference for call in stage.calls}) == 1_000
+    assert Counter(stage.recipients()) == dict.fromkeys(numbers(250), 4)
     world.assert_counters_equal_rows(made)
 
 

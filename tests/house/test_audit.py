@@ -160,6 +160,7 @@ def test_the_story_has_every_operation_that_changes_something(acme: Tenant) -> N
     assert {*told} == operations(acme).keys() - READS - OF_PROVIDERS
 
 
+@on_sqlite
 def test_every_operation_that_changes_something_has_one_entry(acme: Tenant) -> None:
     made, known = one_of_each(acme) | {"recipient": ADA}, operations(acme)
     named: dict[str, str] = {}

@@ -192,7 +192,7 @@ def test_another_clients_broadcast_takes_part_in_the_first_claim_beside_any_numb
 ) -> None:
     for _ in range(4):
         session_id = world.session()
-        for _ in range(40):
+        for _ in range(20):
             world.ready(numbers(3), session_id=session_id)
     beside = world.neighbour()
     beside.session()
@@ -208,7 +208,7 @@ def test_every_broadcast_of_every_client_has_its_turn(world: World) -> None:
     made = set()
     for each in worlds:
         for session_id in [each.session() for _ in range(3)]:
-            made |= {each.ready(numbers(3), session_id=session_id) for _ in range(20)}
+            made |= {each.ready(numbers(3), session_id=session_id) for _ in range(8)}
     claiming, claimed = Claiming(world, room=30), Counter[str]()
     while turn := claiming.turn():
         claimed.update(turn)
