@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from sqlalchemy import update
 
 from service import ids
 from service.app import Application
 from service.console import access
+from service.core import rate_table
 from service.core import sign_ins as verbs
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -169,7 +171,11 @@ def test_a_zero_is_refused_before_a_database_sees_it(acme: Tenant) -> None:
     assert "This field is required." in visitor.said()
 
 
-def test_a_wrong_token_is_told_and_too_many_have_to_wait(acme: Tenant, app: Application) -> None:
+def test_a_wrong_token_is_told_and_too_many_have_to_wait(
+    acme: Tenant, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = rate_table.clock()
+    monkeypatch.setattr(rate_table, "clock", lambda: moment)
     browser = app.test_client()
     most = acme.crier.settings.sign_in_failures
     for _ in range(most):
