@@ -222,8 +222,7 @@ class Crier:
 
     def _migrate(self) -> None:
         configuration = Config(ROOT / "alembic.ini")
-        writing = self.database.engine.execution_options(crier_writes=True)
-        with writing.connect() as connection:
+        with self.database.writer.connect() as connection:
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
 

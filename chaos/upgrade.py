@@ -39,9 +39,8 @@ class Upgrade:
     def _run(self, migrate: Callable[[Config, str], None], revision: str) -> None:
         """Do what `flask migrate` does (service/cli/migrations.py)."""
         database = Database(self._settings)
-        writes = database.engine.execution_options(crier_writes=True)
         try:
-            with writes.connect() as connection:
+            with database.writer.connect() as connection:
                 self._config.attributes["connection"] = connection
                 migrate(self._config, revision)
         finally:

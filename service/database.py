@@ -126,14 +126,18 @@ def insert_missing(
 
 
 class Database:
-    """An engine with its sessions. If it was created before a fork, `dispose` it in the child."""
+    """An engine with its sessions. If it was created before a fork, `dispose` it in the child.
+
+    `writer` is the engine with the same pool whose connections may change something.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.engine = _engine(settings)
         self._reads = sessionmaker(self.engine, expire_on_commit=False)
+        self.writer = self.engine.execution_options(**{pool.WRITES: True})
         self._writes = sessionmaker(
-            self.engine.execution_options(**{pool.WRITES: True}),
+            self.writer,
             expire_on_commit=False,
             info={
                 CACHE: {},

@@ -188,7 +188,7 @@ def test_whoever_owns_the_database_can_migrate_it_without_being_superuser(
     database: Database,
 ) -> None:
     role = f"owner_{os.getpid()}"
-    with database.engine.connect() as connection:
+    with database.writer.connect() as connection:
         connection.execute(text(f"CREATE ROLE {role} NOSUPERUSER"))
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f'ALTER DATABASE "{name}" OWNER TO {role}'))

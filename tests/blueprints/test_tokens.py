@@ -15,7 +15,6 @@ from service.app import Application
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.models import Token
-from service.pool import WRITES
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 from tests.waiting import LIMIT, until
@@ -200,7 +199,7 @@ def held(tenant: Tenant) -> Iterator[None]:
     writing = "UPDATE tokens SET name = name"
     if not database.is_sqlite:
         writing = "LOCK TABLE tokens IN SHARE MODE"
-    with database.engine.execution_options(**{WRITES: True}).begin() as connection:
+    with database.writer.begin() as connection:
         connection.execute(text(writing))
         yield
 
