@@ -85,7 +85,7 @@ class Dispatcher:
         self._fanning_out = Loop("fan-out", self._fanout.turn)
         sweep = Sweep(settings, database, accounts, self._claim_anew)
         self._sweeping = Loop("sweep", sweep.turn)
-        receipts = Receipts(settings, database, self._claim_anew, self._context.hold)
+        receipts = Receipts(settings, database, self._claim_anew, self._context.hold_committed)
         self._receiving = Loop("receipts", receipts.turn)
         self._replies = Replies(settings, database, accounts)
         self._answering = Loop("replies", self._replies.turn)
@@ -109,7 +109,7 @@ class Dispatcher:
         self._beating = Loop("lease", self._lease.turn)
         self._lease.on_dead = self._sweeping.wake
         self._lease.on_join = self._ledger.open
-        self._recorder.on_recorded = self._ledger.erase
+        self._recorder.on_recorded = self._context.note_recorded
         self._queue.on_low = self._claiming.wake
         self._started = False
         self._drained_at: float | None = None

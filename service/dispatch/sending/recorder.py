@@ -53,7 +53,7 @@ class Recorder:
         self._batch: list[Result] = []
         self._most = MOST_UNWRITTEN * settings.flush_batch
         self.loop = Loop("recorder", self._turn)
-        self.on_recorded: Callable[[Iterable[tuple[str, int]]], None] = lambda _recorded: None
+        self.on_recorded: Callable[[list[Decision]], None] = lambda _recorded: None
 
     def put(self, results: Iterable[Result]) -> None:
         """Add results."""
@@ -108,8 +108,7 @@ class Recorder:
 
     def _write(self) -> None:
         closed = self._write_all(self._batch)
-        outcomes = (decision.outcome for _, decision in self._batch)
-        self.on_recorded((outcome.id, outcome.claimed_at) for outcome in outcomes)
+        self.on_recorded([decision for _, decision in self._batch])
         self._batch = []
         meters.tally()
         for broadcast in closed:

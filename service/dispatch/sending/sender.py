@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -78,6 +78,17 @@ class SendingContext(NamedTuple):
         """Hold a session or a broadcast in this process, before the hold is committed."""
         self.holds.add(hold)
         self.give_back(self.queue.remove(partial(_is_meant, hold)))
+
+    def hold_committed(self, hold: Hold) -> None:
+        """Hold in this process what the database already holds."""
+        self.hold(hold)
+        self.holds.committed([hold])
+
+    def note_recorded(self, decisions: Sequence[Decision]) -> None:
+        """Erase recorded deliveries from the ledger, and leave their holds to the database."""
+        outcomes = (decision.outcome for decision in decisions)
+        self.ledger.erase((outcome.id, outcome.claimed_at) for outcome in outcomes)
+        self.holds.committed(decision.hold for decision in decisions if decision.hold)
 
     def revoke(self, claims: Iterable[ClaimKey]) -> None:
         """Stop these claims from beginning, because their recipients have opted out."""

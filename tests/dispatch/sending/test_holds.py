@@ -50,19 +50,26 @@ def test_nothing_of_a_held_broadcast_may_be_sent(clock: Clock) -> None:
     assert holds.allow(SESSION, OTHER_BROADCAST)
 
 
-def test_a_hold_without_an_end_is_left_to_the_database_after_five_seconds(clock: Clock) -> None:
-    holds = LocalHolds()
-    holds.add(Hold("Logged out.", session_id=SESSION))
-    clock.now = NOW + 4_999
+@pytest.mark.parametrize("until", [None, NOW + 3_600_000])
+def test_a_hold_is_left_to_the_database_five_seconds_after_its_commit(
+    clock: Clock, until: int | None
+) -> None:
+    holds, hold = LocalHolds(), Hold("Logged out.", session_id=SESSION, until=until)
+    holds.add(hold)
+    clock.now = NOW + 60_000  # the database was out of reach
     assert not holds.allow(SESSION, BROADCAST)
-    clock.now = NOW + 5_000
+    holds.committed([hold])
+    clock.now += 4_999
+    assert not holds.allow(SESSION, BROADCAST)
+    clock.now += 1
     assert holds.allow(SESSION, BROADCAST)
 
 
-def test_a_hold_with_a_far_end_is_left_to_the_database_as_well(clock: Clock) -> None:
-    holds = LocalHolds()
-    holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 3_600_000))
-    clock.now = NOW + 5_000
+def test_a_commit_does_not_lengthen_a_short_hold(clock: Clock) -> None:
+    holds, hold = LocalHolds(), Hold("Slow down.", session_id=SESSION, until=NOW + 1_000)
+    holds.add(hold)
+    holds.committed([hold])
+    clock.now = NOW + 1_000
     assert holds.allow(SESSION, BROADCAST)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -191,16 +191,16 @@ def test_a_hold_on_a_broadcast_is_written(world: World, recorder: Recorder) -> N
 def test_what_is_recorded_is_told_once_it_is_committed(world: World, recorder: Recorder) -> None:
     broadcast_id = world.ready(numbers(3))
     claims = world.claim(broadcast_id)
-    told: list[tuple[str, int]] = []
+    told: list[Decision] = []
 
-    def note(recorded: Iterable[tuple[str, int]]) -> None:
+    def note(recorded: list[Decision]) -> None:
         told.extend(recorded)
         assert world.statuses(broadcast_id) == {"sent": 3}
 
     recorder.on_recorded = note
     recorder.put((claims.id, sent(each)) for each in claims.deliveries)
     assert recorder.drain(time.monotonic() + 60)
-    assert told == [(claimed.id, claimed.claimed_at) for claimed in claims.deliveries]
+    assert [each.outcome.id for each in told] == [each.id for each in claims.deliveries]
 
 
 def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
@@ -208,7 +208,7 @@ def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
 ) -> None:
     broadcast_id = world.ready(numbers(1))
     claims = world.claim(broadcast_id)
-    told: list[tuple[str, int]] = []
+    told: list[Decision] = []
     impatient.on_recorded = told.extend
     with world.database.writing() as db:
         db.execute(text("UPDATE broadcasts SET reason = 'in the way'"))
@@ -217,7 +217,7 @@ def test_what_the_database_refuses_for_now_is_not_told_as_recorded(
         until(lambda: refusals)
         assert told == []
     assert impatient.drain(time.monotonic() + 60)
-    assert told == [(claims.deliveries[0].id, claims.deliveries[0].claimed_at)]
+    assert [each.outcome.id for each in told] == [claims.deliveries[0].id]
 
 
 def test_there_is_no_room_while_too_many_results_are_unwritten(world: World) -> None:

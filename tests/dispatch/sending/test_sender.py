@@ -329,7 +329,7 @@ def test_what_may_not_be_sent_does_not_stay_in_the_ledger(
 ) -> None:
     del stage
     recorded = Recorder(world.settings, world.database)
-    recorded.on_recorded = workshop.ledger.erase
+    recorded.on_recorded = workshop.context.note_recorded
     workshop.lease.leave()
     (outcome,) = workshop.do(work := workshop.work())
     recorded.put([(work.claim_id, Decision(outcome))])
