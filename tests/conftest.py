@@ -25,6 +25,7 @@ from service.database import Database
 from service.parts import Crier
 from tests import postgres
 from tests.databases import Stock
+from tests.waiting import LIMIT
 
 pytest_plugins = ["tests.skips"]
 
@@ -37,6 +38,14 @@ on_postgres = pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 """Marks a test of what only Postgres has, or of what is the harder for its many writers."""
 
 TEMPLATE = f"crier_template_{os.getpid()}"
+PATIENT: dict[str, Any] = {
+    "database_timeout": LIMIT,
+    "connect_timeout": LIMIT,
+    "check_timeout": LIMIT,
+    "send_timeout": LIMIT,
+    "lease": 10 * LIMIT,
+}
+"""Settings under which no busy machine ends a wait; a test of such an end has its own."""
 
 
 class Answer(TestResponse):
@@ -105,7 +114,7 @@ def migrate(database: Database) -> None:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a migrated SQLite file, to be copied."""
     folder = tmp_path_factory.mktemp("template")
-    database = Database(Settings(data_dir=folder))
+    database = Database(Settings(data_dir=folder, database_timeout=LIMIT))
     migrate(database)
     database.dispose()
     return folder / "crier.db"
@@ -117,7 +126,7 @@ def postgres_server() -> Iterator[str]:
     with postgres.server() as admin_url:
         postgres.drop_database(admin_url, TEMPLATE)
         url = postgres.create_database(admin_url, TEMPLATE)
-        database = Database(Settings(database_url=url))
+        database = Database(Settings(database_url=url, database_timeout=LIMIT))
         migrate(database)
         database.dispose()
         yield admin_url
@@ -148,7 +157,8 @@ def fresh(basic: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]
 @pytest.fixture(params=["sqlite", "postgres"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Return settings with a fresh database, once of each kind; nothing is dispatched."""
-    with fresh(Settings(data_dir=tmp_path / "data", dispatch="off"), request) as settings:
+    basic = Settings(data_dir=tmp_path / "data", dispatch="off", **PATIENT)
+    with fresh(basic, request) as settings:
         yield settings
 
 

@@ -39,7 +39,11 @@ def environment(settings: Settings, **changes: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if name not in _SETTINGS | _HINDRANCES
     }
-    where = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url}
+    where = {
+        "DATA_DIR": str(settings.data_dir),
+        "DATABASE_URL": settings.database_url,
+        "DATABASE_TIMEOUT": str(settings.database_timeout),
+    }
     return kept | where | QUICK | changes
 
 

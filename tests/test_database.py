@@ -165,7 +165,9 @@ def test_the_folder_of_a_new_file_is_made(tmp_path: Path, settings: Settings) ->
 
 
 @on_postgres
-def test_postgres_waits_for_no_lock_for_ever(database: Database) -> None:
+def test_postgres_waits_for_no_lock_for_ever(settings: Settings) -> None:
+    database = Database(replace(settings, database_timeout=5.0))
+
     def ask(name: str) -> object:
         with database.reading() as db:
             return db.scalar(text(f"SHOW {name}"))
@@ -173,6 +175,7 @@ def test_postgres_waits_for_no_lock_for_ever(database: Database) -> None:
     assert not database.is_sqlite
     assert (ask("lock_timeout"), ask("timezone"), ask("application_name")) == ("5s", "UTC", "crier")
     assert ask("idle_in_transaction_session_timeout") == "20s"
+    database.dispose()
 
 
 @on_postgres

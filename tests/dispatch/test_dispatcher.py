@@ -25,7 +25,9 @@ from service.channels.errors import (
 from service.core import broadcasts, holding
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
-from service.dispatch.sending import ledger
+from service.dispatch.sending import holds, ledger
+from service.dispatch.sending.claimer import Claimer
+from service.dispatch.sending.sender import Senders
 from service.models import DeliveryStatus, OnUncertain
 from tests.dispatch.conftest import marked
 from tests.probe import Call, Stage
@@ -44,14 +46,20 @@ QUICK = {
 }
 
 Start = Callable[..., Dispatcher]
+Forget = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nothing take seconds that only spares the database."""
-    monkeypatch.setattr("service.dispatch.sending.holds._AFTER_COMMIT", 300)
     monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
+
+
+@pytest.fixture
+def forget_holds(monkeypatch: pytest.MonkeyPatch) -> Forget:
+    """Return what lets the time pass for which a process holds what the database has released."""
+    return lambda: monkeypatch.setattr(holds, "now_ms", lambda: now_ms() + HOUR)
 
 
 @pytest.fixture
@@ -67,7 +75,7 @@ def start(world: World) -> Iterator[Start]:
 
     yield run
     for dispatcher in running:
-        dispatcher.stop(10)
+        dispatcher.stop(60)
 
 
 class Door:
@@ -127,18 +135,26 @@ def test_a_broadcast_is_sent_as_soon_as_the_dispatcher_is_woken(
 def test_a_small_broadcast_does_not_wait_for_a_large_one_before_it(
     world: World, stage: Stage, start: Start
 ) -> None:
-    door = Door()
-    stage.send = door
+    let_in = threading.Semaphore(0)
+
+    def send(call: Call) -> str:
+        assert call.recipient in {ADA, GRACE} or let_in.acquire(timeout=60)
+        return f"id-{call.reference}"
+
+    def is_sent_while_some_are_let_in() -> bool:
+        let_in.release(4)
+        return world.get(small).status == "completed"
+
+    stage.send = send
     world.session("probe")
     large = world.broadcast(numbers(2_000))
     dispatcher = start()
-    for _ in range(4):
-        door.waiting.acquire()
+    until(lambda: len(stage.calls) == 4)
     small = world.broadcast([ADA, GRACE])
     dispatcher.wake()
-    door.open()
-    world.await_status(small, "completed")
+    until(is_sent_while_some_are_let_in)
     assert world.get(large).status == "sending"
+    let_in.release(2_000)
     world.await_status(large, "completed")
 
 
@@ -292,7 +308,9 @@ def test_an_uncertain_part_is_offered_again_where_that_is_harmless_or_chosen(
 # What is wrong with an account or a message
 
 
-def test_a_blocked_account_burns_nobody(world: World, stage: Stage, start: Start) -> None:
+def test_a_blocked_account_burns_nobody(
+    world: World, stage: Stage, start: Start, forget_holds: Forget
+) -> None:
     blocked = threading.Event()
     blocked.set()
 
@@ -313,6 +331,7 @@ def test_a_blocked_account_burns_nobody(world: World, stage: Stage, start: Start
     blocked.clear()
     with world.database.writing() as db:
         holding.release_session(db, session_id, now=now_ms())
+    forget_holds()
     dispatcher.wake()
     world.await_status(broadcast_id, "completed")
     assert world.statuses(broadcast_id) == {"sent": 100}
@@ -378,7 +397,7 @@ def test_a_session_that_cannot_be_opened_does_not_hold_another(
 
 
 def test_a_refused_message_is_paused_before_everybody_is_refused(
-    world: World, stage: Stage, start: Start
+    world: World, stage: Stage, start: Start, forget_holds: Forget
 ) -> None:
     refused = threading.Event()
     refused.set()
@@ -401,6 +420,7 @@ def test_a_refused_message_is_paused_before_everybody_is_refused(
     refused.clear()
     with world.database.writing() as db:
         broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
+    forget_holds()
     dispatcher.wake()
     world.await_status(broadcast_id, "completed")
     assert world.statuses(broadcast_id) == {"failed": burnt, "sent": 200 - burnt}
@@ -550,8 +570,11 @@ def test_a_stopping_process_lets_sends_finish_and_gives_the_rest_back(
     dispatcher = start()
     for _ in range(4):
         door.waiting.acquire()
-    threading.Timer(0.2, door.open).start()
-    assert dispatcher.stop(30)
+    with ThreadPoolExecutor() as pool:
+        stopping = pool.submit(dispatcher.stop, 60)
+        until(lambda: world.statuses(broadcast_id) == {"sending": 4, "queued": 96})
+        door.open()
+        assert stopping.result()
     rows = world.statuses(broadcast_id)
     assert rows == {"sent": len(stage.calls), "queued": 100 - len(stage.calls)}
     assert world.ask("SELECT * FROM dispatchers") == []
@@ -561,7 +584,17 @@ def test_a_stopping_process_lets_sends_finish_and_gives_the_rest_back(
     assert Counter(stage.recipients()) == dict.fromkeys(numbers(100), 1)
 
 
-def test_a_process_told_to_drain_claims_no_more(world: World, stage: Stage, start: Start) -> None:
+def test_a_process_told_to_drain_claims_no_more(
+    world: World, stage: Stage, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_claim_is_over, turn = threading.Event(), Claimer.turn
+
+    def told_turn(claimer: Claimer) -> float:
+        if claimer.draining:
+            last_claim_is_over.set()
+        return turn(claimer)
+
+    monkeypatch.setattr(Claimer, "turn", told_turn)
     door = Door()
     stage.send = door
     world.session("probe")
@@ -570,6 +603,7 @@ def test_a_process_told_to_drain_claims_no_more(world: World, stage: Stage, star
     for _ in range(4):
         door.waiting.acquire()
     dispatcher.drain()
+    assert last_claim_is_over.wait(60)
     second = world.ready(numbers(10))
     dispatcher.wake()
     door.open()
@@ -579,8 +613,12 @@ def test_a_process_told_to_drain_claims_no_more(world: World, stage: Stage, star
 
 
 def test_sends_that_do_not_end_in_time_are_left_to_others(
-    world: World, stage: Stage, start: Start
+    world: World, stage: Stage, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The time is over for the sends at once, and not for what is to be written.
+    join = Senders.join
+    monkeypatch.setattr(Senders, "join", lambda senders, _deadline: join(senders, 0.0))
+    monkeypatch.setattr("service.dispatch.dispatcher._LEAST_GRACE", 60.0)
     door = Door()
     stage.send = door
     world.session("probe")
@@ -603,7 +641,7 @@ def test_a_stop_without_a_database_is_late_but_no_failure(world: World, stage: S
     stage.send = door
     world.session("probe")
     broadcast_id = world.broadcast([ADA])
-    database = Database(replace(world.settings, database_timeout=0.05))
+    database = Database(replace(world.settings, database_timeout=1.0))
     settings = replace(world.settings, **QUICK)  # type: ignore[arg-type]
     dispatcher = Dispatcher(settings, database, world.accounts)
     dispatcher.start()
@@ -622,9 +660,12 @@ def test_what_could_not_be_given_back_at_the_end_is_known_as_untouched(
 ) -> None:
     del stage
     monkeypatch.setattr("service.dispatch.dispatcher._LEAST_GRACE", 0.5)
-    world.session("probe", rate=1.5)
+    # The second one is claimed for a slot that comes in an hour, and the first one is never late.
+    monkeypatch.setattr("service.dispatch.sending.pacing.HORIZON", 7_200_000_000)
+    monkeypatch.setattr("service.dispatch.sending.pacing.LATE", 60_000_000)
+    world.session("probe", rate=1 / 3_600)
     broadcast_id = world.broadcast(numbers(2))
-    database = Database(replace(world.settings, database_timeout=0.3))
+    database = Database(replace(world.settings, database_timeout=1.0))
     settings = replace(world.settings, **QUICK)  # type: ignore[arg-type]
     dispatcher = Dispatcher(settings, database, world.accounts)
     dispatcher.start()

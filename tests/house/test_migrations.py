@@ -47,7 +47,9 @@ def migrate(database: Database, revision: str, *, down: bool = False) -> None:
 
 # SQLite has no such setting.
 @on_postgres
-def test_no_migration_waits_long_for_a_lock_and_no_later_query_hastens(empty: Database) -> None:
+def test_no_migration_waits_long_for_a_lock_and_no_later_query_hastens(
+    empty: Database, settings: Settings
+) -> None:
     waits: list[str] = []
 
     def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -59,7 +61,8 @@ def test_no_migration_waits_long_for_a_lock_and_no_later_query_hastens(empty: Da
     migrate(empty, "head")
     assert waits == ["1s"] * len(REVISIONS)
     with empty.engine.connect() as connection:
-        assert connection.scalar(text("SHOW lock_timeout")) == "5s"
+        patience = f"{settings.database_timeout / 60:.0f}min"
+        assert connection.scalar(text("SHOW lock_timeout")) == patience
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ class Claiming:
         self.lost = 0
         self.shelf = Shelf(room)
         self.holds = LocalHolds()
-        self.lease = Lease(world.database, 30.0)
+        self.lease = Lease(world.database, 3_600.0)
         self.lease.join()
         self.recorder = Returned(world)
         self.broadcasts = PreparedBroadcasts(world.settings, world.database, world.accounts)

@@ -23,7 +23,7 @@ class Process:
         self.is_idle = True
         self.now = 0.0
         self.stopped: list[Sequence[ClaimKey]] = []
-        self.lease = Lease(world.database, 30.0)
+        self.lease = Lease(world.database, 3_600.0)
         self.lease.join()
         self.turn = Revocations(
             world.database, self.lease, self.stopped.append, lambda: self.is_idle, lambda: self.now

@@ -66,7 +66,7 @@ class Workshop:
 
     def __init__(self, world: World, threads: int = 2, room: int = 64) -> None:
         self.recorder = Kept(world)
-        self.lease = Lease(world.database, 30.0)
+        self.lease = Lease(world.database, 3_600.0)
         self.folder = world.settings.ledgers_dir
         self.ledger = Ledger(self.folder, 200)
         self.lease.on_join = self.ledger.open
@@ -121,7 +121,7 @@ class Workshop:
 def workshop(world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     del stage
     # The machine may have other things to do.
-    monkeypatch.setattr("service.dispatch.sending.pacing.LATE", 1_000_000)
+    monkeypatch.setattr("service.dispatch.sending.pacing.LATE", 60_000_000)
     workshop = Workshop(world)
     workshop.senders.start()
     yield workshop
@@ -289,17 +289,18 @@ def test_a_lease_that_ends_between_two_parts_ends_the_sending(
 
 
 def test_a_lease_that_ends_while_a_part_waits_for_its_slot_ends_the_sending(
-    stage: Stage, workshop: Workshop
+    stage: Stage, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait is where a process is most likely to be when it is frozen."""
 
-    def send(call: Call) -> str:
-        threading.Timer(0.02, workshop.lease.leave).start()
-        return f"id-{call.body}"
+    def wait_until_the_lease_is_over(_work: Work, _number: int) -> float:
+        workshop.lease.leave()
+        return 0.02
 
-    stage.send = send
-    work = replace(workshop.work("one two", time.time_ns() // 1000), interval=300_000)
-    (outcome,) = workshop.do(work)
+    until_slot = "service.dispatch.sending.delivering._until_slot"
+    monkeypatch.setattr(until_slot, wait_until_the_lease_is_over)
+    stage.send = lambda call: f"id-{call.body}"
+    (outcome,) = workshop.do(workshop.work("one two", time.time_ns() // 1000))
     assert [call.body for call in stage.calls] == ["one"]
     assert (outcome.status, outcome.message_ids) == ("queued", "id-one")
 
@@ -401,7 +402,7 @@ def test_others_are_sent_while_one_provider_does_not_answer(
 def test_a_delivery_that_missed_its_slot_goes_back_for_another(
     stage: Stage, workshop: Workshop
 ) -> None:
-    long_ago = time.time_ns() // 1000 - 5_000_000
+    long_ago = time.time_ns() // 1000 - 3_600_000_000
     (outcome,) = workshop.do(workshop.work(moment=long_ago))
     assert (outcome.status, outcome.tried) == ("queued", 0)
     assert stage.calls == []

@@ -38,7 +38,7 @@ class Process:
 
     def __init__(self, world: World) -> None:
         self.accounts = world.with_settings().accounts
-        self.lease = Lease(world.database, 30.0)
+        self.lease = Lease(world.database, 3_600.0)
         self.lease.join()
         self.awaited: list[ClaimKey] = []
         self.keeper = LinkKeeper(world.database, self.accounts, self.lease, self.awaited.extend)
