@@ -11,6 +11,7 @@ from service.core import groups, rules
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import ConflictError, InvalidError
+from service.models import Group
 from service.schemas import wordings
 from service.schemas.base import Shown
 from service.schemas.contacts import ContactSchema
@@ -39,7 +40,7 @@ def create(body: dict[str, Any]) -> Shown:
     fields = aliases.settle(body, _TITLE, {})
     if "name" not in fields:
         raise InvalidError(errors={"name": [wordings.REQUIRED]})
-    return _read(rosters.create(caller().client_id, fields))
+    return _shown(rosters.create(caller().client_id, fields))
 
 
 @blueprint.get("/group", "listGroups")
@@ -101,9 +102,8 @@ def update(body: dict[str, Any], group_id: str) -> Shown:
     """Change a group's name, or replace its contacts or its rule. Omitted fields stay."""
     with crier().database.reading() as db:
         group = groups.get(db, caller().client_id, group_id)
-        fields = aliases.settle(body, _TITLE, {"name": group.name})
-    rosters.update(caller().client_id, group_id, fields)
-    return _read(group_id)
+    fields = aliases.settle(body, _TITLE, {"name": group.name})
+    return _shown(rosters.update(group, fields))
 
 
 @blueprint.delete("/group/<id:group_id>", "deleteGroup")
@@ -121,5 +121,11 @@ def delete(group_id: str) -> Shown:
 def _read(group_id: str) -> Shown:
     with crier().database.reading() as db:
         group = groups.get(db, caller().client_id, group_id)
+    return _shown(group)
+
+
+def _shown(group: Group) -> Shown:
+    with crier().database.reading() as db:
         members = groups.members(db, group)
-        return Shown(group, contacts=members, size=groups.sizes(db, [group])[group.id])
+        size = groups.sizes(db, [group])[group.id] if group.rule else len(members)
+    return Shown(group, contacts=members, size=size)

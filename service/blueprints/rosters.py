@@ -11,44 +11,43 @@ from typing import Any, TypeVar
 
 from service.blueprints.context import crier
 from service.core import audit, groups, rosters
+from service.models import Group
 
 T = TypeVar("T")
 
 
-def create(client_id: str, fields: Mapping[str, Any]) -> str:
-    """Create a group; return its id. Raises what `groups.create` raises."""
+def create(client_id: str, fields: Mapping[str, Any]) -> Group:
+    """Create a group. Raises what `groups.create` raises."""
     database = crier().database
     with database.reading() as db:
         contacts = groups.known(db, client_id, fields.get("contacts") or [])
     if len(contacts) <= rosters.PIECE:
         with database.writing() as db:
-            return groups.create(db, client_id, {**fields, "contacts": contacts}).id
-    group_id = _take(groups.draft, client_id, fields).id
+            return groups.create(db, client_id, {**fields, "contacts": contacts})
+    group = _take(groups.draft, client_id, fields)
     roster = rosters.new()
-    with _undone(rosters.remove, group_id):
-        written = _write(client_id, group_id, roster, contacts)
+    with _undone(rosters.remove, group.id):
+        written = _write(group, roster, contacts)
         with database.writing() as db:
-            groups.publish(db, group_id, roster, contacts[written:], written=written)
-    return group_id
+            return groups.publish(db, group.id, roster, contacts[written:], written=written)
 
 
-def update(client_id: str, group_id: str, fields: Mapping[str, Any]) -> None:
-    """Change a group. Raises what `groups.update` raises."""
-    database = crier().database
+def update(group: Group, fields: Mapping[str, Any]) -> Group:
+    """Change a group that was read; return it as it is now. Raises what `groups.update` raises."""
+    database, client_id, group_id = crier().database, group.client_id, group.id
     with database.reading() as db:
-        fields = groups.check(db, client_id, group_id, fields)
+        fields = groups.check(db, group, fields)
         contacts = groups.known(db, client_id, fields.get("contacts") or [])
     roster = rosters.new()
-    written = _write(client_id, group_id, roster, contacts)
+    written = _write(group, roster, contacts)
     if "contacts" in fields:
         fields["contacts"] = contacts[written:]
     undone = _undone(rosters.clear, group_id, roster) if written else nullcontext()
     with undone, database.writing() as db:
-        former = groups.get(db, client_id, group_id).roster
-        now = groups.update(db, client_id, group_id, fields, roster=roster, written=written)
-        is_replaced = now.roster != former
-    if is_replaced:
-        _repeat(rosters.clear, group_id, former)
+        change = groups.update(db, client_id, group_id, fields, roster=roster, written=written)
+    if change.former is not None:
+        _repeat(rosters.clear, group_id, change.former)
+    return change.group
 
 
 def delete(client_id: str, group_id: str) -> None:
@@ -58,15 +57,15 @@ def delete(client_id: str, group_id: str) -> None:
     _repeat(rosters.remove, group_id)
 
 
-def _write(client_id: str, group_id: str, roster: int, contacts: Sequence[str]) -> int:
+def _write(group: Group, roster: int, contacts: Sequence[str]) -> int:
     """Write all pieces but the last; return how many contacts they have."""
     written = (len(contacts) - 1) // rosters.PIECE * rosters.PIECE if contacts else 0
     for start in range(0, written, rosters.PIECE):
         piece = contacts[start : start + rosters.PIECE]
-        # The first row makes the roster ours; without it there is nothing to undo.
-        undone = _undone(rosters.clear, group_id, roster) if start else nullcontext()
+        # The first piece makes the roster ours; without it there is nothing to undo.
+        undone = _undone(rosters.clear, group.id, roster) if start else nullcontext()
         with undone:
-            _take(groups.write, client_id, group_id, roster + start, piece)
+            _take(groups.write, group, roster, start, piece)
     return written
 
 

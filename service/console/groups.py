@@ -26,7 +26,7 @@ def create() -> Response:
     fields = forms.check(NewGroupSchema, {"name": forms.text("name")})
     if "name" not in fields:
         raise InvalidError(errors={"name": [wordings.REQUIRED]})
-    return _to(rosters.create(visitor().client_id, fields))
+    return _to(rosters.create(visitor().client_id, fields).id)
 
 
 @blueprint.page("/groups/<id:group_id>")
@@ -42,7 +42,9 @@ def show(group_id: str) -> str:
 def update(group_id: str) -> Response:
     """Give a group another name."""
     fields = forms.check(GroupChangeSchema, {"name": forms.text("name")})
-    rosters.update(visitor().client_id, group_id, fields)
+    with crier().database.reading() as db:
+        group = groups.get(db, visitor().client_id, group_id)
+    rosters.update(group, fields)
     notices.give(_("Group saved."))
     return _to(group_id)
 

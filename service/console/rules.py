@@ -51,7 +51,7 @@ def create() -> Response | tuple[str, int]:
     """Store a group of whoever matches a rule."""
     try:
         fields = forms.check(NewGroupSchema, {"name": forms.text("name"), "rule": _rule()})
-        group_id = rosters.create(visitor().client_id, fields)
+        group_id = rosters.create(visitor().client_id, fields).id
     except (InvalidError, ConflictError) as error:
         return _page(None, {}, error.errors), error.status
     return _to(group_id)
@@ -72,7 +72,7 @@ def update(group_id: str) -> Response | tuple[str, int]:
         group = groups.get(db, visitor().client_id, group_id)
     try:
         fields = forms.check(GroupChangeSchema, {"name": forms.text("name"), "rule": _rule()})
-        rosters.update(visitor().client_id, group_id, fields)
+        rosters.update(group, fields)
     except (InvalidError, ConflictError) as error:
         return _page(group, {}, error.errors), error.status
     notices.give(_("Group saved."))

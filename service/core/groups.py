@@ -9,12 +9,13 @@ a contact locks it and then its members.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm.attributes import flag_modified
 
@@ -28,6 +29,10 @@ MOST_CONTACTS = 100_000
 
 SHOWN = 1_000
 """The most members of a group with a rule that are told with it."""
+
+_CHANGING = "Another request is changing this group. Try again."
+
+T = TypeVar("T")
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
@@ -46,8 +51,12 @@ def draft(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
     return _new(db, client_id, fields, roster=rosters.HIDDEN)
 
 
-def publish(db: Db, group_id: str, roster: int, last: Sequence[str], *, written: int) -> None:
-    """Make a draft visible with the last piece of its roster; raises InvalidError."""
+def publish(db: Db, group_id: str, roster: int, last: Sequence[str], *, written: int) -> Group:
+    """Make a draft visible with the last piece of its roster.
+
+    Raises InvalidError, ConflictError.
+    """
+    _refuse_late(roster)
     # The write below counts the version: a group is seen first at version 0.
     db.execute(sql_update(Group).where(Group.id == group_id).values(version=-1))
     group = db.get_one(Group, group_id)
@@ -55,6 +64,7 @@ def publish(db: Db, group_id: str, roster: int, last: Sequence[str], *, written:
     group.roster = roster
     db.flush()
     _fill(db, group, last, written)
+    return group
 
 
 def _new(db: Db, client_id: str, fields: Mapping[str, Any], *, roster: int) -> Group:
@@ -81,14 +91,20 @@ def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Gro
     return paging.fetch(db, _visible(client_id), Group.id, request)
 
 
-def check(db: Db, client_id: str, group_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a change of a group changes; raises what `update` raises."""
-    group = get(db, client_id, group_id)
+def check(db: Db, group: Group, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a change of a group changes; raises InvalidError, StaleVersionError."""
     owned.check_version(group, fields)
     kept = {"contacts"} if group.rule and fields.get("rule") == group.rule else set()
     fields = {name: fields[name] for name in fields if name not in kept}
-    _check_rule(db, client_id, fields)
+    _check_rule(db, group.client_id, fields)
     return fields
+
+
+class Change(NamedTuple):
+    """A group as it is now, and the roster that is to be cleared if it was replaced."""
+
+    group: Group
+    former: int | None
 
 
 def update(  # noqa: PLR0913 - two of them say what of a long roster is written
@@ -99,29 +115,30 @@ def update(  # noqa: PLR0913 - two of them say what of a long roster is written
     *,
     roster: int | None = None,
     written: int = 0,
-) -> Group:
+) -> Change:
     """Change a group's name, its contacts or its rule; a given `version` must be current.
 
-    Contacts end a rule, and a rule the contacts. So many contacts of a `roster` are `written`; the
-    former one is left to be cleared. Raises NotFoundError, InvalidError, ConflictError,
-    StaleVersionError.
+    Contacts end a rule, and a rule the contacts. So many contacts of a `roster` are `written`.
+    Raises NotFoundError, InvalidError, ConflictError, StaleVersionError.
     """
-    fields = check(db, client_id, group_id, fields)
     group = get(db, client_id, group_id)
+    fields = check(db, group, fields)
     contacts = [] if fields.get("rule") else fields.get("contacts")
     # Do this before the name is set: autoflush here would hit a taken name with a bare error.
     kept = None if contacts is None else known(db, client_id, contacts, keeps=True)
+    roster = None if kept is None else _begun(db, group_id, roster or rosters.new(), written)
     group.name = fields.get("name", group.name)
     group.is_default = fields.get("is_default", group.is_default)
     if contacts is not None or "rule" in fields:
         group.rule = fields.get("rule")
-    if kept is not None:
-        _touch(group)
-        group.roster = roster or rosters.new()
+    if kept is None or roster is None:
+        _flush(db, group)
+        return Change(group, None)
+    former, group.roster = group.roster, roster
+    _touch(group)
     _flush(db, group)
-    if kept is not None:
-        _fill(db, group, kept, written)
-    return group
+    _fill(db, group, kept, written)
+    return Change(group, former)
 
 
 def hide(db: Db, client_id: str, group_id: str) -> Group:
@@ -135,14 +152,20 @@ def hide(db: Db, client_id: str, group_id: str) -> Group:
     return group
 
 
-def write(db: Db, client_id: str, group_id: str, first: int, contacts: Sequence[str]) -> None:
-    """Write a piece of a roster that is not in force yet; raises InvalidError, ConflictError."""
-    _insert(db, group_id, first, known(db, client_id, contacts, keeps=True))
+def write(db: Db, group: Group, roster: int, written: int, contacts: Sequence[str]) -> None:
+    """Write a piece of a roster that is not in force yet, after so many contacts.
+
+    Raises InvalidError, ConflictError.
+    """
+    kept = known(db, group.client_id, contacts, keeps=True)
+    _insert(db, group.id, _begun(db, group.id, roster, written) + written, kept)
 
 
 def take_out(db: Db, group: Group, contact_id: str) -> None:
     """Take a contact out of a group that has no rule."""
-    mine = (rosters.of(group), GroupMember.contact_id == contact_id)
+    contacts.held(db, group.client_id, [contact_id])
+    _locked(db, group.client_id, [group.id])
+    mine = (rosters.of(group.id), GroupMember.contact_id == contact_id)
     if changed(db, sql_delete(GroupMember).where(*mine)):
         _touch(group)
         db.flush()
@@ -150,11 +173,11 @@ def take_out(db: Db, group: Group, contact_id: str) -> None:
 
 def members(db: Db, group: Group) -> Sequence[str]:
     """Return the ids of a group's contacts, in order; the first 1,000 where it has a rule."""
-    if group.rule:
-        matching = rules.matching(db, group.client_id, group.rule).with_only_columns(Contact.id)
+    rule, found = _listed(db, group.id, GroupMember.contact_id)
+    if rule:
+        matching = rules.matching(db, group.client_id, rule).with_only_columns(Contact.id)
         return db.scalars(matching.limit(SHOWN)).all()
-    ordered = select(GroupMember.contact_id).where(rosters.of(group))
-    return db.scalars(ordered.order_by(GroupMember.position)).all()
+    return found
 
 
 def contacts_page(db: Db, group: Group, request: paging.PageRequest) -> paging.Page[Contact]:
@@ -162,7 +185,7 @@ def contacts_page(db: Db, group: Group, request: paging.PageRequest) -> paging.P
     if group.rule:
         inside = rules.matching(db, group.client_id, group.rule).order_by(None)
         return paging.fetch(db, inside, Contact.id, request)
-    return contacts.listed(db, rosters.of(group), request)
+    return contacts.listed(db, rosters.of(group.id), request)
 
 
 def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
@@ -210,9 +233,9 @@ def move(db: Db, contact: Contact, group_id: str) -> None:
         _touch(group)
     db.flush()
     mine = GroupMember.contact_id == contact.id
-    listed = or_(*map(rosters.of, groups.values()))
+    listed = or_(*map(rosters.of, groups))
     db.execute(sql_delete(GroupMember).where(mine, listed))
-    last = db.scalar(select(func.max(GroupMember.position)).where(rosters.of(groups[group_id])))
+    last = db.scalar(select(func.max(GroupMember.position)).where(rosters.of(group_id)))
     rosters.write(db, group_id, (last or groups[group_id].roster) + 1, [contact.id])
 
 
@@ -231,17 +254,25 @@ def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) 
     """
     if within is not None:
         raise NotFoundError("group", group_id)
-    group = get(db, client_id, group_id)
-    if group.rule:
-        matching = rules.matching(db, client_id, group.rule).with_only_columns(Contact.phones)
-        return [contacts.reached_by(numbers) for numbers in db.scalars(matching) if numbers]
-    ordered = (
-        select(Contact.phones)
-        .join(GroupMember, GroupMember.contact_id == Contact.id)
-        .where(rosters.of(group))
-        .order_by(GroupMember.position)
-    )
-    return [contacts.reached_by(numbers) for numbers in db.scalars(ordered) if numbers]
+    rule, found = _listed(db, get(db, client_id, group_id).id, Contact.phones)
+    if rule:
+        matching = rules.matching(db, client_id, rule).with_only_columns(Contact.phones)
+        found = db.scalars(matching).all()
+    return [contacts.reached_by(numbers) for numbers in found if numbers]
+
+
+def _listed(
+    db: Db, group_id: str, column: InstrumentedAttribute[T]
+) -> tuple[Mapping[str, Any] | None, Sequence[T]]:
+    """Return a group's rule, and this column of each of its listed contacts, in order.
+
+    One statement reads both: between two, contacts may replace the rule, or a rule the contacts.
+    """
+    of_contact = GroupMember.contact_id == Contact.id
+    listed = select(Group.rule, column).where(Group.id == group_id).select_from(Group)
+    listed = listed.outerjoin(GroupMember, rosters.in_force()).outerjoin(Contact, of_contact)
+    rows = db.execute(listed.order_by(GroupMember.position)).all()
+    return (rows[0][0] if rows else None), [row[1] for row in rows if row[1] is not None]
 
 
 def _check_rule(db: Db, client_id: str, fields: Mapping[str, Any]) -> None:
@@ -291,11 +322,24 @@ def _fill(db: Db, group: Group, contacts: Sequence[str], written: int = 0) -> No
     usages.note(db, group.client_id, members=written + len(contacts))
 
 
+def _begun(db: Db, group_id: str, roster: int, written: int) -> int:
+    """Return a roster of which so many contacts are written; raises ConflictError."""
+    if not written and not rosters.take(db, group_id, roster):
+        raise ConflictError(_CHANGING)
+    _refuse_late(roster)
+    return roster
+
+
+def _refuse_late(roster: int) -> None:
+    if rosters.is_late(roster, now=now_ms()):
+        raise ConflictError("Storing the contacts of this group took too long. Try again.")
+
+
 def _insert(db: Db, group_id: str, first: int, contacts: Sequence[str]) -> None:
     try:
         rosters.write(db, group_id, first, contacts)
     except IntegrityError as error:
-        raise ConflictError("Another request is changing this group. Try again.") from error
+        raise ConflictError(_CHANGING) from error
 
 
 def _flush(db: Db, group: Group) -> None:

@@ -12,7 +12,17 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    and_,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session as Db
 
 from service.database import changed, now_ms
@@ -33,6 +43,9 @@ _CHANCE: Final = 1 << 13
 _ABANDONED: Final = 3_600_000
 """Milliseconds after which nobody writes a roster any more."""
 
+_LATE: Final = _ABANDONED // 2
+"""Milliseconds after which a roster is not put in force: the clocks of two machines differ."""
+
 
 def in_force() -> ColumnElement[bool]:
     """Return the condition for the members that a group has now, of a group that is visible."""
@@ -44,14 +57,34 @@ def in_force() -> ColumnElement[bool]:
     )
 
 
-def of(group: Group) -> ColumnElement[bool]:
-    """Return the condition for the members that this group has now."""
-    return _within(group.id, group.roster)
+def of(group_id: str) -> ColumnElement[bool]:
+    """Return the condition for the members that a group has when the statement is executed.
+
+    The statement reads itself which roster is in force. One that was read before it may have been
+    replaced and cleared since.
+    """
+    visible = (Group.id == group_id, Group.roster > HIDDEN)
+    return _within(group_id, select(Group.roster).where(*visible).correlate(None).scalar_subquery())
 
 
 def new() -> int:
-    """Return a new roster. Should another request begin the same one, its first row is taken."""
+    """Return a number for a new roster, which `take` then makes the writer's own."""
     return (_minute(now_ms()) * _CHANCE + secrets.randbelow(_CHANCE)) * _WIDTH
+
+
+def take(db: Db, group_id: str, roster: int) -> bool:
+    """Lock a group until this transaction ends; return whether it may write this new roster.
+
+    Another request may have drawn the same number, and still be writing or undoing it.
+    """
+    if _locked(db, group_id) in {roster, None}:
+        return False
+    return not _has_rows(db, _within(group_id, roster))
+
+
+def is_late(roster: int, *, now: int) -> bool:
+    """Return whether a roster began so long ago that `forget` may soon delete its rows."""
+    return roster < _first_of(now - _LATE)
 
 
 def write(db: Db, group_id: str, first: int, contact_ids: Sequence[str]) -> None:
@@ -65,12 +98,26 @@ def write(db: Db, group_id: str, first: int, contact_ids: Sequence[str]) -> None
 
 
 def clear(db: Db, group_id: str, roster: int) -> bool:
-    """Delete a piece of a roster that is not in force; return whether there is more."""
-    return _delete(db, _within(group_id, roster))
+    """Delete a piece of a roster; return whether there is more. A roster in force stays.
+
+    It may be in force although its writer failed: the answer to a commit can get lost. The lock
+    waits for a commit that has not ended yet.
+    """
+    if _locked(db, group_id) in {roster, None}:
+        return False
+    mine = _within(group_id, roster)
+    _delete(db, mine)
+    # Look before the lock is released: then nobody has taken the same number.
+    return _has_rows(db, mine)
 
 
 def remove(db: Db, group_id: str) -> bool:
-    """Delete a piece of a hidden group, in the end its row; return whether there is more."""
+    """Delete a piece of a group if it is hidden, in the end its row; return whether there is more.
+
+    A draft may be visible although its writer failed, as a roster may be in force (`clear`).
+    """
+    if _locked(db, group_id) != HIDDEN:
+        return False
     if _delete(db, GroupMember.group_id == group_id):
         return True
     hidden = delete(Group).where(Group.id == group_id, Group.roster == HIDDEN)
@@ -89,13 +136,12 @@ def forget(db: Db, *, now: int) -> bool:
     outside = or_(
         GroupMember.position < Group.roster, GroupMember.position >= Group.roster + _WIDTH
     )
-    begun = _minute(now - _ABANDONED) * _CHANCE * _WIDTH
     return _delete(
         db,
         GroupMember.group_id == Group.id,
         Group.roster > HIDDEN,
         outside,
-        GroupMember.position < begun,
+        GroupMember.position < _first_of(now - _ABANDONED),
     )
 
 
@@ -103,7 +149,22 @@ def _minute(moment: int) -> int:
     return moment // 60_000
 
 
-def _within(group_id: str, roster: int) -> ColumnElement[bool]:
+def _first_of(moment: int) -> int:
+    """Return the first roster that may have begun in the minute of a moment."""
+    return _minute(moment) * _CHANCE * _WIDTH
+
+
+def _locked(db: Db, group_id: str) -> int | None:
+    """Lock a group until this transaction ends; return its roster, None if it is deleted."""
+    wanted = select(Group.roster).where(Group.id == group_id)
+    return db.scalar(wanted.with_for_update(key_share=True))
+
+
+def _has_rows(db: Db, condition: ColumnElement[bool]) -> bool:
+    return bool(db.scalar(select(exists().where(condition))))
+
+
+def _within(group_id: str, roster: int | ScalarSelect[int]) -> ColumnElement[bool]:
     return and_(
         GroupMember.group_id == group_id,
         GroupMember.position >= roster,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session as Db
 
 from service.app import Application
@@ -14,6 +14,7 @@ from service.core import clients, groups, rosters
 from service.core.limits import Limit
 from service.core.paging import PageRequest
 from service.database import now_ms
+from service.metrics import meters
 from service.models import Group, GroupMember
 from tests.conftest import Tenant
 
@@ -223,3 +224,109 @@ def test_groups_with_the_same_contacts_are_looked_up_so_often_and_no_more(
     assert looked_at == same[:3]
     refused = acme.post("/broadcast", json={"to": [all_of_them, *same], **order})
     assert "Has more than 25 recipients" in refused.json["errors"]["to"][0]
+
+
+def test_what_failed_after_its_commit_stays_in_force(
+    acme: Tenant, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a commit got lost: the writer undoes what is in force already."""
+    made = acme.make("/group", name="family", contacts=people[:3])
+    lost: list[str] = []
+
+    def losing(name: str) -> None:
+        finish = getattr(groups, name)
+
+        def done(*values: Any, **options: Any) -> Any:
+            lost.append(name)
+            return finish(*values, **options)
+
+        monkeypatch.setattr(groups, name, done)
+
+    def lose(_info: Any) -> None:
+        if lost:
+            lost.clear()
+            raise Died
+
+    monkeypatch.setattr(meters, "commit", lose)
+    for name in ("update", "publish"):
+        losing(name)
+    with pytest.raises(Died):
+        acme.put(f"/group/{made['_id']}", json={"contacts": people})
+    assert acme.get(f"/group/{made['_id']}").json["data"]["contacts"] == people
+    with pytest.raises(Died):
+        acme.post("/group", json={"name": "friends", "contacts": people})
+    found = {each["name"]: each["size"] for each in acme.get("/group").json["data"]}
+    assert found == {"family": 25, "friends": 25}
+
+
+def test_two_writers_who_draw_the_same_number_never_share_it(
+    acme: Tenant, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = acme.make("/group", name="family", contacts=people[:3])
+    path, roster = f"/group/{made['_id']}", rosters.new()
+    monkeypatch.setattr(rosters, "new", lambda: roster)
+    with monkeypatch.context() as patch:
+        dying(patch)
+        breaking(patch, 1, Died())
+        with pytest.raises(Died):
+            acme.put(path, json={"contacts": people})
+    # The first of the rows that are left is deleted with its contact.
+    acme.delete(f"/contact/{people[0]}")
+    for some in (people[1:], people[1:3]):
+        assert acme.put(path, json={"contacts": some}).status_code == 409
+    assert acme.get(path).json["data"]["contacts"] == people[1:3]
+    with acme.crier.database.writing() as db:
+        assert not rosters.clear(db, made["_id"], roster)
+    assert acme.put(path, json={"contacts": people[1:]}).status_code == 200
+    # Nobody writes it anew, or undoes it, while it is in force.
+    assert acme.put(path, json={"contacts": people[2:]}).status_code == 409
+    with acme.crier.database.writing() as db:
+        assert not rosters.clear(db, made["_id"], roster)
+    assert acme.get(path).json["data"]["contacts"] == people[1:]
+
+
+def test_a_roster_that_may_be_forgotten_soon_is_not_put_in_force(
+    acme: Tenant, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = acme.make("/group", name="family", contacts=people[:3])
+    monkeypatch.setattr(groups, "now_ms", lambda: now_ms() + HOUR)
+    refused = acme.put(f"/group/{made['_id']}", json={"contacts": people})
+    assert refused.status_code == 409
+    assert "took too long" in refused.json["message"]
+    assert acme.post("/group", json={"name": "x", "contacts": people}).status_code == 409
+    assert acme.get(f"/group/{made['_id']}").json["data"] == made
+    assert rows(acme) == 3
+
+
+def test_a_reader_of_a_group_that_is_replaced_sees_one_list_or_the_other(
+    acme: Tenant, people: list[str]
+) -> None:
+    """It has read the group before the change, and reads the contacts after it."""
+    made = acme.make("/group", name="family", contacts=people)
+    with acme.crier.database.reading() as db:
+        group = groups.get(db, acme.id, made["_id"])
+    acme.put(f"/group/{made['_id']}", json={"contacts": people[::-1]})
+    with acme.crier.database.reading() as db:
+        assert groups.members(db, group) == people[::-1]
+        page = groups.contacts_page(db, group, PageRequest(1, 3))
+        assert [contact.id for contact in page.items] == people[:-4:-1]
+    tagged = acme.make("/contact", name="Eve", phones=["2348179803799"], tags=["new"])["_id"]
+    acme.put(f"/group/{made['_id']}", json={"rule": {"tags": ["new"]}})
+    with acme.crier.database.reading() as db:
+        assert groups.members(db, group) == [tagged]
+
+
+def test_a_change_reads_its_group_twice(acme: Tenant, people: list[str]) -> None:
+    """For the request, and in the transaction that changes it."""
+    made = acme.make("/group", name="family", contacts=people)
+    looks: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "groups.name" in statement.partition("FROM")[0]:
+            looks.append(statement)
+
+    engine = acme.crier.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    acme.put(f"/group/{made['_id']}", json={"contacts": people[::-1], "__v": made["__v"]})
+    event.remove(engine, "before_cursor_execute", note)
+    assert len(looks) == 2, looks
