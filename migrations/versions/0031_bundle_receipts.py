@@ -14,6 +14,13 @@ down_revision = "0030_limit_days"
 branch_labels = None
 depends_on = None
 
+BUNDLE = """
+    UPDATE waiting_receipts SET words = CAST({array}({array}(state, message_id, delivery_id,
+        coalesce(part, 0), pricing, coalesce(recipients, ''), kind, wait, code, reason, opted_out))
+        AS text)
+    WHERE pricing IS NOT NULL
+"""
+
 
 def upgrade() -> None:
     """Add the receipts of a row and how many they are; how they are charged is among them."""
@@ -21,6 +28,8 @@ def upgrade() -> None:
     op.add_column(
         "waiting_receipts", sa.Column("size", sa.Integer(), nullable=False, server_default="1")
     )
+    is_postgres = op.get_context().dialect.name == "postgresql"
+    op.execute(BUNDLE.format(array="json_build_array" if is_postgres else "json_array"))
     op.drop_column("waiting_receipts", "pricing")
 
 

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from sqlalchemy.orm import Session as Db
 
 from service.channels.webhooks import Notice, Receipt
+from service.config import MIB
 from service.core import costs, hearing, shares, waiting
 from service.core.cases import Case, Judge
 from service.core.costs import ChargeKey
@@ -23,7 +24,7 @@ from service.core.decisions import Decision
 from service.core.deliveries import events, opted_out, tallies, transitions
 from service.core.deliveries.transitions import Move
 from service.core.hearing import AccountReport
-from service.core.waiting import DueSession, WaitingReport
+from service.core.waiting import Amount, DueSession, WaitingReport
 from service.database import CACHE
 from service.errors import TooManyReportsError
 from service.models import DeliveryStatus
@@ -31,9 +32,15 @@ from service.models import DeliveryStatus
 MOST_WAITING: Final = 100_000
 """The most reports on a session that wait. More are refused; providers repeat them."""
 
+MOST_BYTES: Final = 64 * MIB
+"""The most bytes of these. A usual report has 60 to 150, one with long texts up to 54,000."""
+
 _KNOWN_FOR = 1_000
 """Milliseconds for which a process goes by a count of what waits, while a tenth of the room that it
 found is not used up: to count as many rows for each webhook would take longer than to store it."""
+
+_ROOMS_KNOWN: Final = 10_000
+"""The most sessions of which a process knows the room. Then it forgets all, and counts again."""
 
 
 @dataclass(slots=True)
@@ -62,27 +69,47 @@ def store(db: Db, session_id: str, words: Sequence[Receipt | Notice], *, now: in
     Raises TooManyReportsError if too many are waiting.
     """
     if words:
-        _take_room(db, session_id, len(words), now)
-        waiting.keep(db, session_id, words, now=now)
+        rows = waiting.pack(session_id, words, now=now)
+        _take_room(db, session_id, waiting.size(rows), now)
+        waiting.keep(db, rows)
 
 
 class _Room(NamedTuple):
-    """For how many more reports there is room, and when that was found."""
+    """The room that was found for reports on a session, and what this process has used of it."""
 
-    left: int
+    found: Amount
+    used: Amount
     found_at: int
 
+    def with_use(self, wanted: Amount) -> _Room:
+        """Return the room once some more is used."""
+        reports, size = self.used
+        return self._replace(used=Amount(reports + wanted.reports, size + wanted.bytes))
 
-def _take_room(db: Db, session_id: str, wanted: int, now: int) -> None:
-    """Raise TooManyReportsError if there is no room for so many more reports on a session."""
+    def is_roomy(self) -> bool:
+        """Return whether no more than a tenth is used."""
+        return self.used.fits(Amount(self.found.reports // 10, self.found.bytes // 10))
+
+
+def _take_room(db: Db, session_id: str, wanted: Amount, now: int) -> None:
+    """Raise TooManyReportsError if there is no room for so much more on a session."""
     rooms: dict[str, _Room] = db.info.setdefault(CACHE, {}).setdefault("receipts", {})
     room = rooms.get(session_id)
-    if room is None or room.left < wanted or abs(now - room.found_at) >= _KNOWN_FOR:
-        left = MOST_WAITING - waiting.count(db, session_id)
-        if left < wanted:
-            raise TooManyReportsError
-        room = _Room(left // 10, now)
-    rooms[session_id] = room._replace(left=room.left - wanted)
+    if room is None or abs(now - room.found_at) >= _KNOWN_FOR or not _is_told(room, wanted):
+        reports, size = waiting.amount(db, session_id)
+        room = _Room(Amount(MOST_WAITING - reports, MOST_BYTES - size), Amount(0, 0), now)
+    if len(rooms) >= _ROOMS_KNOWN:
+        rooms.clear()
+    if not wanted.fits(room.found):
+        # Remembered: whoever asks for as much again is refused without a count.
+        rooms[session_id] = room
+        raise TooManyReportsError
+    rooms[session_id] = room.with_use(wanted)
+
+
+def _is_told(room: _Room, wanted: Amount) -> bool:
+    """Return whether what is known of a room tells if so much more has room."""
+    return not wanted.fits(room.found) or room.with_use(wanted).is_roomy()
 
 
 def apply(db: Db, sessions: Sequence[DueSession], limit: int, judge: Judge, *, now: int) -> Applied:
@@ -91,6 +118,7 @@ def apply(db: Db, sessions: Sequence[DueSession], limit: int, judge: Judge, *, n
     The caller carries out the decisions on failures and the reports on accounts.
     """
     result = Applied()
+    sessions = _in_turn(sessions)
     if words := _take(db, sessions, limit, result, now):
         opted_out.queueing(db)
         heard = hearing.hear(db, words, sessions, now=now)
@@ -111,7 +139,7 @@ def _take(
     """
     words: list[WaitingReport] = []
     due = shares.among_sessions(sessions, limit)
-    for session_id in _in_turn(sessions):
+    for _, session_id in sessions:
         if len(words) >= limit or not due[session_id]:
             result.is_full = True
             continue
@@ -121,18 +149,20 @@ def _take(
     return words
 
 
-def _in_turn(sessions: Sequence[DueSession]) -> list[str]:
-    """Order sessions at random, but the first one of each client before anybody's second."""
+def _in_turn(sessions: Sequence[DueSession]) -> list[DueSession]:
+    """Order sessions at random, but the first one of each client before anybody's second.
+
+    Whoever comes last may get nothing of a batch: nobody is last each time. A client with many
+    sessions is not first more often than others.
+    """
     rounds: Counter[str] = Counter()
-    placed: list[tuple[int, str]] = []
-    for client_id, session_id in random.sample(sessions, len(sessions)):
-        placed.append((rounds[client_id], session_id))
-        rounds[client_id] += 1
-    return [session_id for _, session_id in sorted(placed, key=_round)]
-
-
-def _round(placed: tuple[int, str]) -> int:
-    return placed[0]
+    clients = {each.client_id for each in sessions}
+    places = dict(zip(clients, random.sample(range(len(clients)), len(clients)), strict=True))
+    placed: list[tuple[int, int, DueSession]] = []
+    for each in random.sample(sessions, len(sessions)):
+        placed.append((rounds[each.client_id], places[each.client_id], each))
+        rounds[each.client_id] += 1
+    return [each for _, _, each in sorted(placed)]
 
 
 def _bring_forward(

@@ -74,9 +74,31 @@ class WaitingReport(NamedTuple):
     opted_out: bool = False
 
 
-def keep(db: Db, session_id: str, said: Iterable[Receipt | Notice], *, now: int) -> None:
-    """Keep reports on a session that arrive at `now`."""
-    _insert(db, session_id, now, now, [_packed(each) for each in said])
+class Amount(NamedTuple):
+    """A number of reports, and the bytes of their rows. Rows of version 1.0 count as empty."""
+
+    reports: int
+    bytes: int
+
+    def fits(self, room: Amount) -> bool:
+        """Return whether there is room for it."""
+        return self.reports <= room.reports and self.bytes <= room.bytes
+
+
+def pack(session_id: str, said: Iterable[Receipt | Notice], *, now: int) -> list[dict[str, Any]]:
+    """Return the rows of reports on a session that arrive at `now`."""
+    return [*_rows(session_id, now, now, [_packed(each) for each in said])]
+
+
+def size(rows: Iterable[Mapping[str, Any]]) -> Amount:
+    """Return how much rows are."""
+    sizes = [(row["size"], len(row["words"])) for row in rows]
+    return Amount(*map(sum, zip(*sizes, strict=True)))
+
+
+def keep(db: Db, rows: list[dict[str, Any]]) -> None:
+    """Keep rows, in one statement. Each has an id of its own, in the order of the rows."""
+    db.execute(insert(_TABLE).returning(_TABLE.c.id), rows)
 
 
 def keep_again(db: Db, later: Iterable[tuple[WaitingReport, int]]) -> None:
@@ -84,28 +106,30 @@ def keep_again(db: Db, later: Iterable[tuple[WaitingReport, int]]) -> None:
     alike: dict[tuple[str, int, int], list[Sequence[Any]]] = {}
     for word, due_at in later:
         alike.setdefault((word.session_id, word.received_at, due_at), []).append(word[2:])
-    for (session_id, received_at, due_at), words in alike.items():
-        _insert(db, session_id, received_at, due_at, words)
+    if rows := [row for key, words in alike.items() for row in _rows(*key, words)]:
+        keep(db, rows)
 
 
-def _insert(
-    db: Db, session_id: str, received_at: int, due_at: int, words: Sequence[Sequence[Any]]
-) -> None:
+def _rows(
+    session_id: str, received_at: int, due_at: int, words: Sequence[Sequence[Any]]
+) -> Iterator[dict[str, Any]]:
     common = {"session_id": session_id, "received_at": received_at, "due_at": due_at}
-    rows = [
-        {**common, "size": len(some), "words": _encode(some)}
-        for some in pieces(words, MOST_TOGETHER)
-    ]
-    db.execute(insert(_TABLE), rows)
+    for some in pieces(words, MOST_TOGETHER):
+        yield {**common, "size": len(some), "words": _encode(some)}
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+"""To ASCII: a character is a byte."""
 
 
-def count(db: Db, session_id: str) -> int:
-    """Return how many reports on a session wait."""
-    mine = select(func.sum(WaitingReceipt.size)).where(WaitingReceipt.session_id == session_id)
-    return db.scalar(mine) or 0
+def amount(db: Db, session_id: str) -> Amount:
+    """Return how much waits for a session."""
+    # Postgres knows the bytes of a text without reading it.
+    length = func.octet_length if is_postgres(db) else func.length
+    all_bytes = func.sum(length(WaitingReceipt.words))
+    mine = select(func.sum(WaitingReceipt.size), all_bytes)
+    reports, total = db.execute(mine.where(WaitingReceipt.session_id == session_id)).one()
+    return Amount(reports or 0, total or 0)
 
 
 _SESSIONS = text("""
@@ -149,13 +173,14 @@ def take(db: Db, session_id: str, most: int, *, now: int) -> list[WaitingReport]
     Less than `most` if there are no more. A row is taken as a whole, so it may be a few more.
     """
     statement = _TAKE_POSTGRES if is_postgres(db) else _TAKE_SQLITE
-    found: list[WaitingReport] = []
-    size = MOST_TOGETHER
-    while len(found) < most:
-        limit = max(1, (most - len(found)) // size)
+    found: list[Row[Any]] = []
+    left, size = most, MOST_TOGETHER
+    while left > 0:
+        limit = max(1, left // size)
         values = {"session_id": session_id, "now": now, "size": size, "limit": limit}
         rows = db.execute(statement, values).all()
-        found += [word for row in rows for word in _words(row)]
+        found += rows
+        left -= sum(row.size for row in rows)
         if len(rows) == limit:
             # The next ones are as small: if each was alone, take hundreds in one statement.
             size = max(row.size for row in rows)
@@ -163,7 +188,13 @@ def take(db: Db, session_id: str, most: int, *, now: int) -> list[WaitingReport]
             size = MOST_TOGETHER
         else:
             break
-    return found
+    # RETURNING promises no order, and small rows were taken before larger ones.
+    found.sort(key=_age)
+    return [word for row in found for word in _words(row)]
+
+
+def _age(row: Row[Any]) -> tuple[int, str]:
+    return row.due_at, row.id
 
 
 def _words(row: Row[Any]) -> Iterator[WaitingReport]:

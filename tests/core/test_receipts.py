@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
+from sqlalchemy import event, text
 
 from service.channels.errors import PermanentError
 from service.channels.webhooks import Receipt, ReceiptState
@@ -400,6 +401,58 @@ def test_a_row_of_many_does_not_keep_small_ones_from_their_turn(world: World) ->
         assert len(waiting.take(db, sent.session_id, 110, now=now)) == 1 + 100 + 1 + 100
     with world.database.writing() as db:
         assert len(waiting.take(db, sent.session_id, 110, now=now)) == 98
+
+
+def test_what_is_taken_is_in_the_order_in_which_it_came(world: World) -> None:
+    """The last word on an account holds or releases a session."""
+    sent = left(world)
+    now = now_ms()
+    names = [f"wamid.{number}" for number in range(260)]
+    with world.database.writing() as db:
+        for start, size in ((0, 1), (1, 100), (101, 2), (103, 57), (160, 100)):
+            some = [Receipt(name, READ) for name in names[start : start + size]]
+            receipts.store(db, sent.session_id, some, now=now + start)
+        # What lies first in the table is deleted first.
+        db.execute(text("UPDATE waiting_receipts SET size = size"))
+    with world.database.writing() as db:
+        taken = waiting.take(db, sent.session_id, 500, now=now + 1_000)
+    assert [word.message_id for word in taken] == names
+
+
+def test_words_that_wait_again_are_stored_in_one_statement(world: World) -> None:
+    sent = left(world)
+    now = now_ms()
+    with world.database.writing() as db:
+        for number in range(20):
+            told = [Receipt(f"wamid.{number}.{place}", READ) for place in range(2)]
+            receipts.store(db, sent.session_id, told, now=now - number)
+    stored: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO waiting_receipts"):
+            stored.append(statement)
+
+    event.listen(world.database.engine, "before_cursor_execute", note)
+    assert sent.apply(now=now) == Applied(waiting=40)
+    event.remove(world.database.engine, "before_cursor_execute", note)
+    assert len(stored) == 1
+    assert sent.waiting() == 40
+
+
+def test_how_a_message_is_charged_is_known_when_its_receipt_had_to_wait(world: World) -> None:
+    session_id = world.session("probe")
+    broadcast_id = world.ready([ADA], session_id=session_id)
+    early = Sent(world, session_id, broadcast_id)
+    claimed = world.claim(broadcast_id)
+    now = now_ms()
+    word = early.word(DELIVERED, pricing="PMP regular marketing billable")
+    for seconds in range(0, 4, 2):
+        told = [word] if not seconds else []
+        assert early.tell(*told, now=now + seconds * SECOND) == Applied(waiting=1)
+    done = Outcome(claimed.deliveries[0].id, DeliveryStatus.SENT, 1, now, now, "id-0.0")
+    early.record(claimed.id, done)
+    assert early.apply(now=now + 4 * SECOND) == Applied(applied=1)
+    assert early.only.pricing == "PMP regular marketing billable"
 
 
 def test_a_batch_takes_no_more_than_its_limit_and_the_oldest_first(world: World) -> None:

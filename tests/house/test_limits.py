@@ -68,6 +68,7 @@ def test_every_limit_of_a_client_is_there_with_its_default(limit: Limit) -> None
         ),
         ("directory of a workbook's parts", shown(archives.MOST_DIRECTORY)),
         ("statuses that wait for a session", f"{receipts.MOST_WAITING:,}"),
+        ("statuses that wait for a session", shown(receipts.MOST_BYTES)),
         ("lists and objects, levels, messages", f"{webhooks.MOST_BRACKETS:,}"),
         ("characters kept of a reply's text", f"{replies.LONGEST_TEXT:,}"),
         ("messages under way", f"{Settings().in_flight}"),

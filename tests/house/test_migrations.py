@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event, inspect, text
 
 from service import parts
 from service.config import Settings
-from service.core import usages
+from service.core import usages, waiting
 from service.database import Database
 from service.models import FOREVER, Base, Contact, Usage
 from tests.conftest import on_postgres
@@ -153,6 +153,36 @@ _SESSION_WITH_TOKEN = text("""
     INSERT INTO sessions (id, client_id, name, channel, settings, secrets, on_uncertain, is_default,
         token_digest, paced_until, created_at, updated_at, version)
     VALUES (:id, :client, :name, 'sandbox', '{}', '', 'hold', FALSE, :digest, 0, 0, 0, 0)
+""")
+
+
+def test_how_messages_are_charged_is_not_lost_with_the_column_that_told_it(
+    empty: Database,
+) -> None:
+    migrate(empty, "0030_limit_days")
+    with empty.writing() as db:
+        db.execute(_CLIENT, {"id": "c" * 24})
+        db.execute(_A_SESSION, {"id": "a" * 24, "client": "c" * 24})
+        for number, pricing in enumerate(('PMP regular "é" billable', None)):
+            values = {"id": f"{number:024}", "session": "a" * 24, "pricing": pricing}
+            db.execute(_WAITING, values)
+    migrate(empty, "head")
+    with empty.writing() as db:
+        charged, plain = waiting.take(db, "a" * 24, 10, now=1)
+    assert charged == plain._replace(pricing='PMP regular "é" billable')
+    assert (plain.pricing, plain.kind, plain.wait) == (None, "blocked", 2.5)
+
+
+_A_SESSION = text("""
+    INSERT INTO sessions (id, client_id, name, channel, settings, secrets, on_uncertain, is_default,
+        paced_until, created_at, updated_at, version)
+    VALUES (:id, :client, 'x', 'sandbox', '{}', '', 'hold', FALSE, 0, 0, 0, 0)
+""")
+_WAITING = text("""
+    INSERT INTO waiting_receipts (id, session_id, received_at, due_at, delivery_id, part,
+        message_id, recipients, state, kind, wait, code, reason, opted_out, pricing)
+    VALUES (:id, :session, 0, 0, NULL, NULL,
+        'wamid.1', '12025550110', 'failed', 'blocked', 2.5, '1', 'Unpaid.', FALSE, :pricing)
 """)
 
 

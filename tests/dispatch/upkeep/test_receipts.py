@@ -13,7 +13,7 @@ from service.core import receipts, waiting
 from service.core.decisions import Hold
 from service.core.deliveries import transitions
 from service.core.deliveries.transitions import Outcome
-from service.database import now_ms
+from service.database import CACHE, now_ms
 from service.dispatch.upkeep.receipts import Receipts
 from service.errors import TooManyReportsError
 from service.models import DeliveryStatus, SessionStatus
@@ -229,6 +229,69 @@ def test_however_many_sessions_there_are_each_ones_receipts_are_applied(
     assert [world.statuses(broadcast_id) for _, broadcast_id in made] == [{"read": 1}] * 7
 
 
+def test_no_session_waits_for_others_that_always_have_more(
+    world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that is smaller than the number of sessions does not begin with the same ones."""
+    monkeypatch.setattr("service.dispatch.upkeep.receipts._BATCH", 1)
+    monkeypatch.setattr("service.dispatch.upkeep.receipts._MOST_DOUBLINGS", 0)
+    made = [left(world, DeliveryStatus.SENT, [ADA]) for _ in range(3)]
+    with world.database.writing() as db:
+        for session_id, broadcast_id in made:
+            reached = word(world.deliveries(broadcast_id)[0].id, ReceiptState.READ)
+            for _ in range(90):
+                receipts.store(db, session_id, [reached], now=now_ms())
+    # In 80 turns none has used up what waits for it: each turn takes one of them.
+    for _ in range(80):
+        turns.take()
+    assert [world.statuses(broadcast_id) for _, broadcast_id in made] == [{"read": 1}] * 3
+
+
+def test_a_session_has_a_bound_on_the_bytes_that_wait(
+    world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del turns
+    monkeypatch.setattr(receipts, "MOST_BYTES", 10_000)
+    full, other = world.session("probe"), world.session("probe")
+    long = [Receipt(f"wamid.{number}", ReceiptState.READ, "", ("x" * 990,)) for number in range(9)]
+    tell(world, full, *long)
+    with pytest.raises(TooManyReportsError):
+        tell(world, full, *long)
+    tell(world, full, Receipt("wamid.short", ReceiptState.READ))
+    tell(world, other, *long)
+    [row] = world.ask(
+        "SELECT max(length(words)) AS most FROM waiting_receipts WHERE session_id = :id", id=full
+    )
+    with world.database.reading() as db:
+        assert waiting.amount(db, full).reports == 10
+        assert row.most < waiting.amount(db, full).bytes < 10_000
+
+
+def test_whoever_asks_for_too_much_again_is_refused_without_a_count(
+    world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del turns
+    monkeypatch.setattr(receipts, "MOST_WAITING", 10)
+    session_id, now = world.session("probe"), now_ms()
+    words = [Receipt(f"wamid.{number}", ReceiptState.READ) for number in range(9)]
+    tell(world, session_id, *words, now=now)
+    for _ in range(2):
+        with pytest.raises(TooManyReportsError):
+            tell(world, session_id, *words, now=now)
+        monkeypatch.delattr(waiting, "amount", raising=False)
+
+
+def test_a_process_does_not_remember_the_room_of_ever_more_sessions(
+    world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del turns
+    monkeypatch.setattr(receipts, "_ROOMS_KNOWN", 3)
+    for _ in range(10):
+        tell(world, world.session("probe"), Receipt("wamid.1", ReceiptState.READ))
+    with world.database.writing() as db:
+        assert len(db.info[CACHE]["receipts"]) <= 3
+
+
 def test_a_session_has_a_bound_on_what_waits(
     world: World, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,13 +311,13 @@ def test_what_waits_is_not_counted_for_each_webhook(
 ) -> None:
     """A process goes by its count for a second, or until it has used up a tenth of the room."""
     del turns
-    counts, usual = list[str](), waiting.count
+    counts, usual = list[str](), waiting.amount
 
-    def count(db: Db, session_id: str) -> int:
+    def count(db: Db, session_id: str) -> waiting.Amount:
         counts.append(session_id)
         return usual(db, session_id)
 
-    monkeypatch.setattr(waiting, "count", count)
+    monkeypatch.setattr(waiting, "amount", count)
     monkeypatch.setattr(receipts, "MOST_WAITING", 100)
     session_id, now = world.session("probe"), now_ms()
     words = [Receipt(f"wamid.{number}", ReceiptState.READ) for number in range(10)]
