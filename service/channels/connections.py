@@ -9,8 +9,6 @@ yet.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -22,13 +20,9 @@ from service import VERSION
 from service.channels.addresses import forbidden, is_public
 from service.channels.answers import Answer, SuccessStreak
 from service.channels.base import DriverContext
-from service.channels.errors import (
-    BlockedError,
-    PermanentError,
-    RetryableError,
-    SendError,
-    UncertainError,
-)
+from service.channels.downloads import Download
+from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
+from service.channels.sockets import Socket, waits
 from service.channels.steps import Form, Method, Request, Sink, construct
 
 USER_AGENT: Final = f"Crier/{VERSION.partition('.dev')[0]}"
@@ -40,9 +34,6 @@ request sent at that moment becomes uncertain."""
 
 SLOWEST_UPLOAD: Final = 100_000
 """Minimum bytes per second of an upload or a download. A slower one is aborted."""
-
-_SILENT: Final = 1_000
-"""Bytes per second of a download that count as none."""
 
 _SMALL: Final = 16_000
 """Bytes of a body that an open connection accepts at once: Linux's smallest send buffer."""
@@ -96,7 +87,7 @@ class Connection:
         self._headers: Sequence[str] = ()
         self._method: Method | None = None
         self._form: pycurl.CurlMime | None = None
-        self._filling: _Filling | None = None
+        self._download: Download | None = None
         self._is_plain = True
         self._once = False
         self._size = 0
@@ -156,6 +147,7 @@ class Connection:
         if self._reads_lines is self._streak.is_long:
             self._read_lines(on=not self._streak.is_long)
         self._size = len(body)
+        self._forbidden = ""
         if self.may_open is self._is_open():
             self._let_open(on=not self.may_open)
         self.only_waits = not self.may_open and self._size <= _SMALL and self._is_plain
@@ -193,7 +185,7 @@ class Connection:
         was_sent = self._once and self._was_sent()
         self._answers = 0
         self._answered_at = time.monotonic()
-        if self._filling and (problem := self._filling.problem(number)):
+        if self._download and (problem := self._download.problem(number)):
             return problem
         if was_sent:
             reason = f"{late or 'The answer was incomplete'}: {words}."
@@ -226,9 +218,11 @@ class Connection:
         """Leave the form or the sink of the last request."""
         self._is_plain = True
         if self._form is not None:
-            self._drop_form(self._form)
-        if self._filling is not None:
+            self._form.close()
+            self._form = self._method = None
+        if self._download is not None:
             self._leave_sink()
+        self._wait_for(self._timeout)
 
     def _take_form(self, form: Form) -> None:
         self._is_plain = False
@@ -239,27 +233,19 @@ class Connection:
         self.curl.setopt(pycurl.MIMEPOST, mime)
         self._wait_for(self._timeout + form.path.stat().st_size / SLOWEST_UPLOAD)
 
-    def _drop_form(self, form: pycurl.CurlMime) -> None:
-        form.close()
-        self._form = self._method = None
-        self._wait_for(self._timeout)
-
     def _fill(self, sink: Sink) -> None:
         """Let the answer's body go into a sink; end a download that is too large or too slow."""
         self._is_plain = False
-        self._filling = _Filling(sink)
-        self.curl.setopt(pycurl.WRITEFUNCTION, self._filling.write)
-        self.curl.setopt(pycurl.MAXFILESIZE, sink.most)
-        self.curl.setopt(pycurl.LOW_SPEED_LIMIT, _SILENT)
-        self.curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._timeout)))
+        self._download = Download(sink)
+        for option, value in self._download.options(self._timeout).items():
+            self.curl.setopt(option, value)
         self._wait_for(self._timeout + sink.most / SLOWEST_UPLOAD)
 
     def _leave_sink(self) -> None:
-        self._filling = None
+        self._download = None
         self.curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
         self.curl.setopt(pycurl.MAXFILESIZE, self._response_limit)
         self.curl.setopt(pycurl.LOW_SPEED_LIMIT, 0)
-        self._wait_for(self._timeout)
 
     def _wait_for(self, seconds: float) -> None:
         self._patience = round(seconds, 1)
@@ -272,7 +258,7 @@ class Connection:
         else:
             self.curl.unsetopt(pycurl.HEADERFUNCTION)
 
-    def _open(self, _purpose: int, name: pycurl.CurlSockAddr) -> _Socket | int:
+    def _open(self, _purpose: int, name: pycurl.CurlSockAddr) -> Socket | int:
         """Return a socket, or refuse to connect."""
         if not self.may_open:
             self._wanted_to_open = True
@@ -281,8 +267,9 @@ class Connection:
             self._forbidden = str(name.addr[0])
             return pycurl.SOCKET_BAD
         self._answers = 0
+        self._forbidden = ""  # of several addresses, one is allowed
         self._on_open()
-        return _Socket(name)
+        return Socket(name)
 
     def _is_open(self) -> bool:
         """Return whether the other side waits for a request; curl itself checks once a second.
@@ -293,7 +280,7 @@ class Connection:
         if self._answers >= _PROVEN and time.monotonic() - self._answered_at < _JUST_NOW:
             return True
         number = self.curl.getinfo(pycurl.ACTIVESOCKET) if self._answers else -1
-        return number >= 0 and _waits(number)
+        return number >= 0 and waits(number)
 
     def _late(self) -> str:
         """Return the text of a time-out. The limit is shorter if no connection was made."""
@@ -309,70 +296,3 @@ class Connection:
         written: int = self.curl.getinfo(pycurl.REQUEST_SIZE)
         of_body: int = self.curl.getinfo(pycurl.SIZE_UPLOAD_T)
         return written > 0 and (written if self._wanted_to_open else of_body) >= self._size
-
-
-class _Filling:
-    """A sink while it is filled, and what went wrong with that."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        """Write a piece; another number than its length makes curl stop."""
-        try:
-            self._sink.write(data)
-        except OSError as error:
-            self._error = error
-            return 0
-        return len(data)
-
-    def problem(self, number: int) -> SendError | None:
-        """Return why the sink could not take everything, for an error of libcurl."""
-        if self._error is not None:
-            reason = f"The file cannot be written ({self._error.strerror})."
-            return RetryableError(reason, code="disk")
-        if number == pycurl.E_FILESIZE_EXCEEDED:
-            most = self._sink.most
-            return PermanentError(f"The file has more than {most:,} bytes.", code="too_large")
-        return None
-
-
-class _Socket:
-    """A socket that libcurl duplicates; the original closes with this object."""
-
-    def __init__(self, name: pycurl.CurlSockAddr) -> None:
-        self._number = socket.socket(name.family, name.socktype, name.protocol).detach()
-
-    def fileno(self) -> int:
-        return self._number
-
-    def __del__(self) -> None:
-        os.close(self._number)
-
-
-def _waits(number: int) -> bool:
-    """Return whether a socket is connected and silent: unrequested data is not an answer."""
-    looked_at = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
-    try:
-        return _is_established(looked_at) and _is_silent(looked_at)
-    finally:
-        looked_at.detach()  # libcurl owns it
-
-
-def _is_silent(looked_at: socket.socket) -> bool:
-    try:
-        looked_at.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _is_established(looked_at: socket.socket) -> bool:
-    """Ask the kernel: the first byte of Linux's `struct tcp_info` is the state, and 1 means so."""
-    try:
-        return looked_at.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
-    except OSError:
-        return False

@@ -25,7 +25,7 @@ from service.channels.base import DriverContext
 from service.channels.connections import Connection
 from service.channels.errors import BlockedError, RetryableError, SendError, UncertainError
 from service.channels.exchanges import Exchanges
-from service.channels.steps import Form, Request, get, post, upload
+from service.channels.steps import Form, Method, Request, get, post, upload
 from tests import provider as lies
 from tests.provider import Fault, Provider, Reply
 from tests.waiting import LIMIT, until
@@ -670,6 +670,35 @@ def test_a_private_address_is_refused_at_the_moment_of_connecting(
             assert "PRIVATE_ADDRESSES=true" in caught.value.reason
 
     assert provider.connections == 0
+
+
+def test_a_private_address_beside_a_public_one_is_not_what_fails_later(
+    context: DriverContext, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name may have both; a connection lives on after the refusal of one of them."""
+    port = provider.url.rpartition(":")[2]
+
+    class Named(Connection):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.curl.setopt(pycurl.RESOLVE, [f"both.example:{port}:127.0.0.2,127.0.0.1"])
+
+    asked: list[str] = []
+
+    def is_public(address: str) -> bool:
+        asked.append(address)
+        return address == "127.0.0.1"
+
+    monkeypatch.setattr(exchanges, "Connection", Named)
+    monkeypatch.setattr(connections, "is_public", is_public)
+    with line_with(context, private_addresses=False) as guarded:
+        request = Request(Method.POST, f"http://both.example:{port}/messages", HEADERS, MESSAGE)
+        provider.then(None, lies.CLOSE_AFTER_BODY)
+        guarded.answer(request)
+        assert asked == ["127.0.0.2", "127.0.0.1"]
+        with pytest.raises(RetryableError) as caught:
+            guarded.answer(request)
+        assert caught.value.code == "unreachable"
 
 
 def test_only_http_is_spoken(line: Line, tmp_path: Path) -> None:
