@@ -7,26 +7,32 @@ from marshmallow import Schema, fields
 from service.schemas.base import Moment
 
 
-class CountsSchema(Schema):
-    """How many deliveries have each status. `pending` counts all that are not final."""
+class _StatusesSchema(Schema):
+    """How many deliveries have each status that may be their last."""
+
+    sent = fields.Integer(required=True)
+    delivered = fields.Integer(required=True)
+    read = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    cancelled = fields.Integer(required=True)
+    uncertain = fields.Integer(required=True)
+
+
+class _TotalsSchema(Schema):
+    """How many deliveries there are, and how many of them are not final."""
 
     total = fields.Integer(required=True)
     pending = fields.Integer(required=True)
-    sent = fields.Integer(required=True)
-    delivered = fields.Integer(required=True)
-    read = fields.Integer(required=True)
-    failed = fields.Integer(required=True)
-    cancelled = fields.Integer(required=True)
-    uncertain = fields.Integer(required=True)
 
 
-class PointSchema(Schema):
-    """How many deliveries were in which state at a moment."""
+# Fields of a later base come first.
+class CountsSchema(_StatusesSchema, _TotalsSchema):
+    """How many deliveries have each status. `pending` counts all that are not final."""
 
+
+class _MomentSchema(Schema):
     at = Moment(required=True)
-    sent = fields.Integer(required=True)
-    delivered = fields.Integer(required=True)
-    read = fields.Integer(required=True)
-    failed = fields.Integer(required=True)
-    cancelled = fields.Integer(required=True)
-    uncertain = fields.Integer(required=True)
+
+
+class PointSchema(_StatusesSchema, _MomentSchema):
+    """How many deliveries were in which state at a moment."""
