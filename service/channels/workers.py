@@ -6,8 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from typing import Any, Final, TypeVar
+
+from werkzeug.utils import cached_property
 
 from service.channels.places import Places
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberDesc
+from werkzeug.utils import cached_property
 
 from service.core import notations
 

@@ -13,12 +13,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from werkzeug.utils import cached_property
 
 from service.config import SettingError, Settings
 from service.errors import ServiceError

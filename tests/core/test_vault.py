@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from cryptography.fernet import Fernet
 from service.config import SettingError, Settings
 from service.core import vault
 from service.core.vault import SealedError, Vault
+from tests.waiting import LIMIT
 
 SECRETS = {"access_token": "EAAG-secret", "pin": 1234}
 
@@ -77,3 +80,21 @@ def test_without_the_key_there_is_a_sentence(tmp_path: Path) -> None:
 def test_a_setting_that_is_no_key_is_refused_at_once() -> None:
     with pytest.raises(SettingError, match="SECRET_KEY"):
         Vault(Settings(secret_key="password"))
+
+
+def test_a_key_that_takes_long_to_read_keeps_no_other_vault_waiting(tmp_path: Path) -> None:
+    for folder in ("slow", "quick"):
+        (tmp_path / folder).mkdir()
+    os.mkfifo(slow := tmp_path / "slow" / "secret.key")
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(make_vault, slow.parent)
+        with slow.open("wb") as end:  # opens when somebody reads
+            try:
+                assert threads.submit(make_key, tmp_path / "quick").result(timeout=LIMIT)
+            finally:
+                end.write(Fernet.generate_key())
+        assert waiting.result(timeout=LIMIT).marks
+
+
+def make_vault(folder: Path) -> Vault:
+    return Vault(Settings(data_dir=folder))

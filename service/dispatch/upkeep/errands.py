@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any, Final
+
+from werkzeug.utils import cached_property
 
 from service.channels.base import DriverContext
 from service.channels.conversations import Conversations, Talk
