@@ -24,12 +24,9 @@ from service.core.dispatchers import LostClaimError
 from service.core.paces import Pace
 from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.sending import pacing, shares
+from service.dispatch.sending.drivers import UndecryptableSessionError
 from service.dispatch.sending.lanes import Work
-from service.dispatch.sending.prepared import (
-    PreparedBroadcast,
-    PreparedBroadcasts,
-    UndecryptableSessionError,
-)
+from service.dispatch.sending.prepared import PreparedBroadcast, PreparedBroadcasts
 from service.dispatch.sending.sender import SendingContext
 from service.dispatch.sending.shares import SlotsTaken
 from service.dispatch.turns import Turns

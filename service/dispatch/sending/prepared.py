@@ -10,7 +10,6 @@ from sqlalchemy.orm import undefer
 
 from service.channels.base import Driver
 from service.channels.content import Content
-from service.channels.errors import BlockedError
 from service.config import Settings
 from service.core import paces, service_windows, variables
 from service.core.accounts import Accounts
@@ -20,15 +19,12 @@ from service.core.deliveries.gates import Gate
 from service.core.paces import Pace
 from service.core.personalisation import PersonalisedParts
 from service.database import Database
+from service.dispatch.sending.drivers import Drivers
 from service.dispatch.sending.retry import Policy
 from service.models import Broadcast, Session
 
 _KEPT = 512
 """Prepared broadcasts in the cache. Each holds its rendered message and no recipients."""
-
-
-class UndecryptableSessionError(Exception):
-    """Crier cannot decrypt this session's credentials."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +65,7 @@ class PreparedBroadcasts:
         self._settings = settings
         self._database = database
         self._accounts = accounts
-        self._drivers: dict[str, tuple[int, Driver]] = {}
+        self._drivers = Drivers(accounts)
         self._kept: OrderedDict[tuple[str, int, int, int], PreparedBroadcast] = OrderedDict()
 
     def get(
@@ -92,7 +88,7 @@ class PreparedBroadcasts:
         with self._database.reading() as db:
             broadcast = db.get_one(Broadcast, broadcast_id, options=[undefer(Broadcast.content)])
             session = db.get_one(Session, broadcast.session_id)
-        driver = self._driver(session)
+        driver = self._drivers.get(session)
         content = self._accounts.restored(broadcast.content)
         if halves := service_windows.split(content):
             made = self._made(broadcast, session, driver, halves.outside)
@@ -118,20 +114,3 @@ class PreparedBroadcasts:
             gate=gates.of(broadcast, session),
             pace=paces.of(session),
         )
-
-    def _driver(self, session: Session) -> Driver:
-        """Return the only driver of a session, so that its connections and locks are shared."""
-        version, driver = self._drivers.get(session.id, (-1, None))
-        if driver is None or version != session.version:
-            driver = self._opened(session)
-            self._drivers[session.id] = (session.version, driver)
-        return driver
-
-    def _opened(self, session: Session) -> Driver:
-        try:
-            return self._accounts.open(session)
-        except BlockedError as error:
-            raise UndecryptableSessionError(error.reason) from error
-        except Exception as error:
-            what = f"This session cannot be opened ({type(error).__name__}: {error})."
-            raise UndecryptableSessionError(what) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from service.core.decisions import Hold
@@ -88,3 +90,35 @@ def test_the_longest_of_several_holds_counts(clock: Clock) -> None:
     holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 1_000))
     clock.now = NOW + 2_000
     assert not holds.allow(SESSION, BROADCAST)
+
+
+def test_holds_that_have_ended_are_forgotten_whoever_they_were_of(clock: Clock) -> None:
+    holds = LocalHolds()
+    left = [Hold("Logged out.", session_id=f"{number:024}") for number in range(100)]
+    for hold in left:
+        holds.add(hold)
+    holds.committed(left)
+    holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 60_000))
+    clock.now += 5_000
+    assert len(holds.held) == 101
+    assert holds.allow(OTHER_SESSION, OTHER_BROADCAST)
+    assert [*holds.held] == [SESSION]
+    clock.now += 55_000
+    holds.add(Hold("Refused.", broadcast_id=BROADCAST))
+    assert [*holds.held] == [BROADCAST]
+
+
+def test_nothing_is_looked_through_while_nothing_has_ended(clock: Clock) -> None:
+    """Each message that is sent asks."""
+    del clock
+    holds = LocalHolds()
+    holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 1_000))
+    holds.held = Unreadable(holds.held)
+    assert not holds.allow(SESSION, BROADCAST)
+
+
+class Unreadable(dict[str, int]):
+    """Holds that can be looked up and not gone through."""
+
+    def items(self) -> NoReturn:
+        raise AssertionError

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from sqlalchemy.exc import NoResultFound
 
 from service import ids
 from service.channels.content import Content, Part, UnsupportedContentError
 from service.core import sessions
-from service.dispatch.sending.prepared import (
-    PreparedBroadcast,
-    PreparedBroadcasts,
-    UndecryptableSessionError,
-)
+from service.dispatch.sending.drivers import UndecryptableSessionError
+from service.dispatch.sending.prepared import PreparedBroadcast, PreparedBroadcasts
 from service.models import OnUncertain
 from tests.probe import Probe, Stage
 from tests.world import ADA, World
@@ -79,6 +79,28 @@ def test_a_session_that_changed_is_opened_anew(
     assert after.driver is not before.driver
     assert (before.policy.max_attempts, before.policy.resend) == (6, False)
     assert (after.policy.max_attempts, after.policy.resend) == (2, True)
+
+
+def test_only_so_many_drivers_are_kept_and_those_in_use(
+    world: World, stage: Stage, prepared: PreparedBroadcasts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second driver of a session would not know what the first has locked."""
+    monkeypatch.setattr("service.dispatch.sending.drivers._KEPT", 2)
+    monkeypatch.setattr("service.dispatch.sending.prepared._KEPT", 1)
+    sessions = [world.session("probe") for _ in range(4)]
+    made = [world.broadcast([ADA], session_id=session_id) for session_id in sessions]
+    under_way = get(world, prepared, made[0])
+    idle = weakref.ref(get(world, prepared, made[1]).driver)
+    for each in made[2:]:
+        get(world, prepared, each)
+    gc.collect()
+    assert idle() is None
+    stage.opened.clear()
+    assert get(world, prepared, made[0]).driver is under_way.driver
+    get(world, prepared, made[3])
+    assert stage.opened == []
+    get(world, prepared, made[1])
+    assert [account.session_id for account in stage.opened] == [sessions[1]]
 
 
 @pytest.mark.parametrize(
