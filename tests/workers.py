@@ -25,9 +25,10 @@ KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 @contextmanager
 def queued(settings: Settings, **changes: Any) -> Iterator[World]:
     """Give a world whose broadcasts leave jobs; workers beat, sweep and retry in a hurry."""
-    hurry = {"lease": 6.0, "sweep_interval": 1.0, "poll_interval": 0.1, "retry_base": 0.5}
+    hurry = {"lease": 12.0, "sweep_interval": 1.0, "poll_interval": 0.1, "retry_base": 0.5}
     settings = replace(settings, dispatch="procrastinate", **(hurry | changes))
-    database = Database(settings)
+    # The test itself may take its time, whatever its workers may.
+    database = Database(replace(settings, database_timeout=LIMIT))
     try:
         engine.set_up(database)
         yield World(settings, database)
@@ -68,7 +69,7 @@ def log(world: World) -> Path:
 def environment(settings: Settings) -> dict[str, str]:
     """Return the settings that matter to a worker, as a process reads them."""
     names = ["data_dir", "database_url", "dispatch", "lanes", "lease", "sweep_interval"]
-    names += ["poll_interval", "retry_base", "database_timeout", "grace"]
+    names += ["poll_interval", "retry_base", "retry_cap", "database_timeout", "grace"]
     ours = {name.upper(): str(getattr(settings, name)) for name in names}
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return kept | ours | {"LOG_LEVEL": "WARNING"}

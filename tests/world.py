@@ -80,6 +80,12 @@ class World:
         with self.database.writing() as db:
             return sessions.create(db, self.client_id, wanted, channels=channels, vault=vault).id
 
+    def change(self, session_id: str, **fields: Any) -> None:
+        """Change a session from now on, also for broadcasts that are being sent."""
+        channels, vault = self.accounts.channels, self.vault
+        with self.database.writing() as db:
+            sessions.update(db, self.client_id, session_id, fields, channels=channels, vault=vault)
+
     def broadcast(
         self,
         to: str | Sequence[str | dict[str, Any]],

@@ -28,8 +28,10 @@ from tests.world import ADA, GRACE, JOAN, World, numbers
 MakeApp = Callable[..., Application]
 
 FAILS_ONCE, THROTTLED = "12025550102", "12025550103"
-"""Recipients of the sandbox: the second is refused with a wait of three seconds."""
+"""Recipients of the sandbox: both are refused once, the second with a wait."""
 
+TWO_DAYS = 2 * 86_400.0
+"""Seconds of which even a small random part is long."""
 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname"
 
@@ -41,9 +43,13 @@ def queue(settings: Settings) -> Iterator[World]:
         yield world
 
 
-def slow(world: World, **fields: Any) -> str:
+SLOW, QUICK = 0.25, 0.02
+"""Seconds for a message, of which sixteen are under way: until a broadcast's middle, and after."""
+
+
+def slow(world: World, latency: float = SLOW, **fields: Any) -> str:
     """Create a session that takes a while for each message, so that there is a middle."""
-    return world.session(settings={"latency": 0.02, **fields}, concurrency=16)
+    return world.session(settings={"latency": latency, **fields}, concurrency=16)
 
 
 def use(world: World, session_id: str) -> None:
@@ -93,11 +99,11 @@ def test_workers_deliver_exactly_once_and_when_one_is_killed_another_one_finishe
 ) -> None:
     one_lane, two_lanes = numbers(900), numbers(1_200)
     with worker(queue) as one, worker(queue) as two, worker(queue) as three:
-        slow(queue, idempotent=False)
+        slow(queue, QUICK, idempotent=False)
         deliver(queue, two_lanes)
-        use(queue, slow(queue))
-        left = kill_the_sender(queue, one_lane, [one, two, three])
-        kill_the_sender(queue, two_lanes, left)
+        use(queue, session_id := slow(queue))
+        left = kill_the_sender(queue, session_id, one_lane, [one, two, three])
+        kill_the_sender(queue, session_id, two_lanes, left)
 
 
 def deliver(world: World, to: list[str]) -> None:
@@ -109,9 +115,12 @@ def deliver(world: World, to: list[str]) -> None:
     world.assert_counters_equal_rows([broadcast_id])
 
 
-def kill_the_sender(world: World, to: list[str], running: list[Popen[bytes]]) -> list[Popen[bytes]]:
+def kill_the_sender(
+    world: World, session_id: str, to: list[str], running: list[Popen[bytes]]
+) -> list[Popen[bytes]]:
     """Kill a worker in the middle of a broadcast, see it finished, and return who is left."""
     before = copies(world)
+    world.change(session_id, settings={"latency": SLOW})
     broadcast_id = world.broadcast(to)
     until(lambda: sent(world, broadcast_id) > 100)
     victim = sender(world)
@@ -119,6 +128,7 @@ def kill_the_sender(world: World, to: list[str], running: list[Popen[bytes]]) ->
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert sent(world, broadcast_id) < len(to)
+    world.change(session_id, settings={"latency": QUICK})
     world.await_status(broadcast_id, "completed")
     assert copies(world) - before == Counter(to)
     world.assert_counters_equal_rows([broadcast_id])
@@ -127,7 +137,7 @@ def kill_the_sender(world: World, to: list[str], running: list[Popen[bytes]]) ->
 
 @on_postgres
 def test_a_worker_that_is_asked_to_end_leaves_the_rest_to_another_at_once(queue: World) -> None:
-    slow(queue, idempotent=False)
+    session_id = slow(queue, idempotent=False)
     to = numbers(900)
     with worker(queue) as first:
         broadcast_id = queue.broadcast(to)
@@ -139,13 +149,20 @@ def test_a_worker_that_is_asked_to_end_leaves_the_rest_to_another_at_once(queue:
         [job] = workers.jobs(queue)
         assert (job.status, job.scheduled_at) == ("todo", None)
         assert workers.workers(queue) == []
+    queue.change(session_id, settings={"latency": QUICK, "idempotent": False})
     with worker(queue):
         queue.await_status(broadcast_id, "completed")
     assert copies(queue) == Counter(to)
 
 
 @on_postgres
-def test_what_has_to_wait_is_taken_up_again_when_its_time_has_come(queue: World) -> None:
+def test_what_has_to_wait_is_taken_up_again_when_its_time_has_come(settings: Settings) -> None:
+    """Nobody misses the jobs that wait, for hours: then the time they wait for is set to now."""
+    with queued(settings, retry_base=TWO_DAYS, retry_cap=TWO_DAYS) as queue:
+        take_up_again(queue)
+
+
+def take_up_again(queue: World) -> None:
     queue.session()
     held = queue.session()
     queue.tell("UPDATE sessions SET held_until = :end WHERE id = :id", end=FOREVER, id=held)
@@ -156,6 +173,9 @@ def test_what_has_to_wait_is_taken_up_again_when_its_time_has_come(queue: World)
         retried = queue.broadcast([ADA, FAILS_ONCE, THROTTLED])
         until(lambda: sent(queue, retried) == 1)
         until(lambda: [job for job in workers.jobs(queue) if is_later(job, retried)])
+        queue.tell("UPDATE deliveries SET due_at = 0 WHERE broadcast_id = :id", id=retried)
+        now = "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE queueing_lock LIKE :name"
+        queue.tell(now, name=f"{retried}%")
         until(lambda: not [job for job in workers.jobs(queue) if job.name.startswith(waiting)])
         queue.tell("UPDATE sessions SET held_until = 0 WHERE id = :id", id=held)
         for broadcast_id in (waiting, scheduled, retried):
@@ -178,7 +198,7 @@ def is_later(job: Any, broadcast_id: str) -> bool:
 def test_a_large_broadcast_lets_a_small_one_pass_and_leaves_the_worker_while_it_is_paused(
     queue: World,
 ) -> None:
-    slow(queue, idempotent=False)
+    session_id = slow(queue, idempotent=False)
     to = numbers(1_500)
     with worker(queue):
         large = queue.broadcast(to)
@@ -190,6 +210,7 @@ def test_a_large_broadcast_lets_a_small_one_pass_and_leaves_the_worker_while_it_
         until(lambda: is_at_rest(queue))
         until(lambda: "sending" not in queue.statuses(large))
         assert sent(queue, large) < len(to)
+        queue.change(session_id, settings={"latency": QUICK, "idempotent": False})
         workers.resume(queue, large)
         queue.await_status(large, "completed")
     assert copies(queue) == Counter([*to, ADA, GRACE])
@@ -201,7 +222,7 @@ def test_a_worker_outlives_what_befalls_its_database_and_can_be_stopped_meanwhil
 ) -> None:
     hurry = {"database_timeout": 1.0, "grace": 2.0, "lease": 2.0, "sweep_interval": 0.5}
     with queued(settings, **hurry) as queue, worker(queue) as process:
-        slow(queue)
+        slow(queue, QUICK)
         first = begin(queue)
         assert queue.ask(f"{CUT} = current_database() AND pid <> pg_backend_pid()")
         queue.database.dispose()
