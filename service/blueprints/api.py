@@ -182,19 +182,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def streams(self, *mimetypes: str) -> Callable[[View], View]:
-        """Publish that the answer is a file of these types, which is made while it is sent."""
+        """Document that the answer is a file of these types, which is made while it is sent."""
         binary = {"schema": {"type": "string", "format": "binary"}}
         answers = {200: {"description": "The file", "content": dict.fromkeys(mimetypes, binary)}}
-
-        def decorate(view: View) -> View:
-            @wraps(view)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                long_answers.begin()
-                return view(*args, **kwargs)
-
-            documented: View = self.doc(responses=answers)(wrapper)
-            return documented
-
+        decorate: Callable[[View], View] = self.doc(responses=answers)
         return decorate
 
     def takes_anything(self) -> Callable[[View], View]:

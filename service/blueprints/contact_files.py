@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from flask import Response
 from sqlalchemy.orm.exc import StaleDataError
 
 from service import spreadsheets
-from service.blueprints import lists
+from service.blueprints import lists, long_answers
 from service.blueprints.context import caller, crier
 from service.core import contact_exports, contacts, imports, usages
 from service.core.imports import Card, Written
 from service.core.numbering import Numbering
-from service.database import Database, now_ms
+from service.database import now_ms
 from service.lists.tables import Table
 from service.models import Contact
 from service.schemas.contacts import MIMETYPES, Format
@@ -54,15 +55,16 @@ def _write(client_id: str, cards: Sequence[tuple[str, Card]]) -> Written:
 
 
 def export(kind: Format) -> Response:
-    """Return all contacts of the caller as a file, the oldest first."""
+    """Return all contacts of the caller as a file, the oldest first; raises TooManyAnswersError."""
     client_id = caller().client_id
+    read = partial(contact_exports.page, client_id=client_id)
+    found = long_answers.pages(read, contact_exports.PAGE)
     with crier().database.reading() as db:
         fields = [] if kind == Format.NDJSON else contact_exports.names(db, client_id)
         total = contacts.count(db, client_id)
-    pages = _pages(crier().database, client_id, fields, kind)
-    response = Response(_written(kind, fields, pages, total), mimetype=MIMETYPES[kind])
-    response.headers.set("Content-Disposition", "attachment", filename=f"contacts.{kind}")
-    return response
+    pages = ([_exported(contact, fields, kind) for contact in some] for some in found)
+    content = _written(kind, fields, pages, total)
+    return long_answers.file(content, MIMETYPES[kind], f"contacts.{kind}")
 
 
 def _written(
@@ -74,21 +76,6 @@ def _written(
     if kind == Format.CSV:
         return spreadsheets.csv(columns, pages)
     return spreadsheets.xlsx(columns, pages, most=total)
-
-
-def _pages(
-    database: Database, client_id: str, fields: list[str], kind: Format
-) -> Iterator[spreadsheets.Page]:
-    """Yield the pages of an export; no transaction is open while one is sent."""
-    after, size = contact_exports.FIRST, contact_exports.PAGE
-    while size == contact_exports.PAGE:
-        with database.reading() as db:
-            found = contact_exports.page(db, client_id, after)
-            rows = [_exported(contact, fields, kind) for contact in found]
-            after = found[-1].id if found else after
-        size = len(rows)
-        if rows:
-            yield rows
 
 
 def _exported(contact: Contact, fields: list[str], kind: Format) -> Sequence[Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from flask import Response
 
 from service import spreadsheets
+from service.blueprints import long_answers
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, within
 from service.core import broadcasts, exports, personalisation, variables
@@ -15,7 +17,6 @@ from service.core.deliveries import progress
 from service.core.exports import ExportedDelivery
 from service.core.reports import Filter
 from service.core.tokens import Scope
-from service.database import Database
 from service.models import Broadcast
 from service.schemas.base import show_moment
 from service.schemas.pages import DeliveryFilterSchema
@@ -101,13 +102,12 @@ def _sent(broadcast_id: str, query: dict[str, Any], form: Format) -> Response:
 
 
 def answer(broadcast: Broadcast, wanted: Filter, form: Format) -> Response:
-    """Return a file that is made while it is sent."""
+    """Return the deliveries as a file; raises TooManyAnswersError."""
     columns, cells = _table(broadcast) if form.is_table else ((*COLUMNS, "variables"), _object)
-    pages = _pages(crier().database, broadcast, wanted, cells)
-    response = Response(form.write(columns, pages, broadcast.total), mimetype=form.mimetype)
-    name = f"deliveries-{broadcast.id}.{form.name}"
-    response.headers.set("Content-Disposition", "attachment", filename=name)
-    return response
+    read = partial(exports.page, broadcast=broadcast, wanted=wanted)
+    pages = ([*map(cells, found)] for found in long_answers.pages(read, exports.PAGE))
+    content = form.write(columns, pages, broadcast.total)
+    return long_answers.file(content, form.mimetype, f"deliveries-{broadcast.id}.{form.name}")
 
 
 def _table(broadcast: Broadcast) -> tuple[Sequence[str], Cells]:
@@ -121,20 +121,6 @@ def _table(broadcast: Broadcast) -> tuple[Sequence[str], Cells]:
 
     headings = [f"variables.{name}" if name in COLUMNS else name for name in names]
     return (*COLUMNS, *headings), cells
-
-
-def _pages(
-    database: Database, broadcast: Broadcast, wanted: Filter, cells: Cells
-) -> Iterator[Page]:
-    """Yield the pages of an export; no transaction is open while one is sent."""
-    after, size = exports.FIRST, exports.PAGE
-    while size == exports.PAGE:
-        with database.reading() as db:
-            found = exports.page(db, broadcast, wanted, after)
-        size = len(found)
-        if found:
-            after = found[-1].row.id
-            yield [*map(cells, found)]
 
 
 def _object(found: ExportedDelivery) -> Sequence[Any]:

@@ -1,18 +1,24 @@
 """Long answers: pages of many objects, and exports.
 
 Each keeps a thread and the interpreter busy for seconds. So a process makes few of them at a time,
-and fewer for one client, or the short requests of all others would wait.
+and fewer for one client, or the short requests of all others would wait. An export is made of
+`pages`, which takes a place, and sent as a `file`, for the API and the console alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from flask import Response, after_this_request
+from sqlalchemy.orm import Session as Db
 
 from service.blueprints.context import caller, crier
+from service.database import Database
 from service.errors import TooManyAnswersError
+
+T = TypeVar("T")
 
 LONG: Final = 100
 """Entries of a page from which on it is long."""
@@ -28,3 +34,33 @@ def begin() -> None:
     def leave_at_end(response: Response) -> Response:
         response.call_on_close(partial(places.leave, client_id))
         return response
+
+
+def pages(read: Callable[[Db, T | None], Sequence[T]], size: int) -> Iterator[Sequence[T]]:
+    """Take a place, and return the pages of an export; raises TooManyAnswersError.
+
+    `read` returns the entries after one, None: the first ones. Fewer than `size` are the last. No
+    transaction is open while a page is sent.
+    """
+    begin()
+    return _pages(crier().database, read, size)
+
+
+def _pages(
+    database: Database, read: Callable[[Db, T | None], Sequence[T]], size: int
+) -> Iterator[Sequence[T]]:
+    last, count = None, size
+    while count == size:
+        with database.reading() as db:
+            found = read(db, last)
+        count = len(found)
+        if found:
+            last = found[-1]
+            yield found
+
+
+def file(content: Iterator[bytes], mimetype: str, filename: str) -> Response:
+    """Return a file that is made while it is sent."""
+    response = Response(content, mimetype=mimetype)
+    response.headers.set("Content-Disposition", "attachment", filename=filename)
+    return response

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from flask import Response, stream_with_context
+from flask import Response
 
+from service import spreadsheets
+from service.blueprints import long_answers
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, reachable, within
 from service.core import entries, opt_out_policies, opt_outs, recipients
@@ -29,6 +32,7 @@ from service.schemas.opt_outs import (
     OptOutPolicySchema,
     OptOutSchema,
 )
+from service.spreadsheets import Cell
 
 blueprint = Blueprint("opt-outs", __name__, description="People who want no more messages")
 
@@ -120,12 +124,12 @@ def bring_for_client(body: dict[str, Any]) -> Imported:
 
 @blueprint.get("/opt-out/export", "exportOptOuts")
 @blueprint.scope(Scope.READ, by_session=True)
-@blueprint.sends_bytes()
+@blueprint.streams("text/csv")
 def export() -> Response:
-    """Fetch all opt-outs as CSV, yours and those of each session; import takes the file."""
-    lines = stream_with_context(_lines(caller().client_id, within()))
-    headers = {"Content-Disposition": 'attachment; filename="opt-outs.csv"'}
-    return Response(lines, mimetype="text/csv", headers=headers)
+    """Fetch all opt-outs as CSV, yours and then those of each session; import takes the file."""
+    read = partial(opt_outs.export, client_id=caller().client_id, within=within())
+    pages = ([*map(_exported, found)] for found in long_answers.pages(read, opt_outs.EXPORTED))
+    return long_answers.file(spreadsheets.csv(_COLUMNS, pages), "text/csv", "opt-outs.csv")
 
 
 @blueprint.get("/opt-out/policy", "getOptOutPolicy")
@@ -188,17 +192,8 @@ def _first_column(given: entries.Given) -> entries.Given:
     return [line[_COLUMNS[0]] or "" for line in lines]
 
 
-def _lines(client_id: str, session_id: str | None) -> Iterator[str]:
-    yield f"{','.join(_COLUMNS)}\r\n"
-    after: Exported | None = None
-    is_last = False
-    while not is_last:
-        with crier().database.reading() as db:
-            page = opt_outs.export(db, client_id, after, within=session_id)
-        for after in page:
-            fields = after.recipient, after.session_id, show_moment(after.created_at), after.source
-            yield f"{','.join(field or '' for field in fields)}\r\n"
-        is_last = len(page) < opt_outs.EXPORTED
+def _exported(found: Exported) -> Sequence[Cell]:
+    return found.recipient, found.session_id, show_moment(found.created_at), found.source
 
 
 def _shown(opt_out: Row) -> Shown:

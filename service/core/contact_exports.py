@@ -16,9 +16,6 @@ from service.models import Contact
 PAGE: Final = 1_000
 """Contacts of a page."""
 
-FIRST: Final = ""
-"""Where an export begins."""
-
 MOST_FIELDS: Final = 900
 """The most columns of fields: an import takes 1,000 columns."""
 
@@ -30,9 +27,11 @@ _NAMES_POSTGRES = text(_NAMES.format(keys="json_object_keys", columns="(key)"))
 _NAMES_SQLITE = text(_NAMES.format(keys="json_each", columns=""))
 
 
-def page(db: Db, client_id: str, after: str) -> Sequence[Contact]:
-    """Return the contacts that come `after` an id; the last page is shorter than `PAGE`."""
-    mine = owned.mine(Contact, client_id).where(Contact.id > after)
+def page(db: Db, after: Contact | None, *, client_id: str) -> Sequence[Contact]:
+    """Return the contacts `after` one, None: the first ones; the last page is below `PAGE`."""
+    mine = owned.mine(Contact, client_id)
+    if after is not None:
+        mine = mine.where(Contact.id > after.id)
     return db.scalars(mine.order_by(Contact.id).limit(PAGE)).all()
 
 

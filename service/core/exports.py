@@ -8,17 +8,13 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session as Db
 
-from service import ids
 from service.core import reports, ways
 from service.core.deliveries import verdicts
 from service.core.reports import Filter
-from service.models import Broadcast, Delivery
+from service.models import Broadcast, Delivery, DeliveryStatus
 
 PAGE: Final = 1_000
 """Deliveries of a page: some 150 KB, and a look of a few milliseconds."""
-
-FIRST: Final = ""
-"""Where an export begins."""
 
 _COLUMNS: Final = (
     Delivery.id,
@@ -50,33 +46,25 @@ class ExportedDelivery(NamedTuple):
     way: LastWay
 
 
-def page(db: Db, broadcast: Broadcast, wanted: Filter, after: str) -> list[ExportedDelivery]:
-    """Return the deliveries that come `after` an id; the last page is shorter than `PAGE`.
+def page(
+    db: Db, after: ExportedDelivery | None, *, broadcast: Broadcast, wanted: Filter
+) -> list[ExportedDelivery]:
+    """Return the deliveries `after` one, None: the first ones; the last page is below `PAGE`.
 
     Each page is a look of its own, so that a slow reader keeps no transaction open.
     """
     found = reports.filtered(select(*_COLUMNS), broadcast, wanted)
-    ordered = found.where(Delivery.id > after).order_by(Delivery.id).limit(PAGE)
-    rows = db.execute(ordered).all()
-    taken = _last_ways(db, broadcast, [row.id for row in rows])
-    return [ExportedDelivery(row, taken[row.id]) for row in rows]
+    if after is not None:
+        found = found.where(Delivery.id > after.row.id)
+    rows = db.execute(found.order_by(Delivery.id).limit(PAGE)).all()
+    taken = ways.rows(db, broadcast, [row.id for row in rows], Delivery.status)
+    return [ExportedDelivery(row, _last(broadcast, taken[row.id])) for row in rows]
 
 
-def _last_ways(db: Db, broadcast: Broadcast, delivery_ids: Sequence[str]) -> dict[str, LastWay]:
-    """Return the way by which each of some deliveries stands where it stands, by delivery.
-
-    It is the one that has reached the recipient, else the last one.
-    """
-    found = dict.fromkeys(delivery_ids, (0, 0, broadcast.session_id))
-    by_id = {way.id: way for way in ways.of(db, broadcast)}
-    wholes = {ids.moved(each, way_id): each for way_id in by_id for each in delivery_ids}
-    wanted = select(Delivery.id, Delivery.broadcast_id, Delivery.status)
-    for row in db.execute(wanted.where(Delivery.id.in_(wholes))) if wholes else ():
-        way, whole = by_id[row.broadcast_id], wholes[row.id]
-        standing = (verdicts.RANKS.get(row.status, 0), way.step or 0, way.session_id)
-        found[whole] = max(found[whole], standing, key=_rank)
-    return {each: LastWay(step, session_id) for each, (_, step, session_id) in found.items()}
-
-
-def _rank(standing: tuple[int, int, str | None]) -> tuple[int, int]:
-    return standing[:2]
+def _last(broadcast: Broadcast, taken: Sequence[tuple[Broadcast, DeliveryStatus]]) -> LastWay:
+    """Return the way that has reached the recipient, else the last one."""
+    if not taken:
+        return LastWay(0, broadcast.session_id)
+    # Of ways with the same rank, `max` returns the first.
+    way, _ = max(reversed(taken), key=lambda row: verdicts.RANKS.get(row[1], 0))
+    return LastWay(way.step or 0, way.session_id)

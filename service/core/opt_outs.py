@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, literal, select, tuple_
+from sqlalchemy import Select, exists, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as Db
 
@@ -236,27 +236,40 @@ class Exported(NamedTuple):
 
 
 def export(
-    db: Db, client_id: str, after: Exported | None, *, within: str | None = None
-) -> Sequence[Exported]:
-    """Return the opt-outs `after` one, by recipient; the last page is shorter than `EXPORTED`.
+    db: Db, after: Exported | None, *, client_id: str, within: str | None = None
+) -> list[Exported]:
+    """Return the opt-outs `after` one, None: the first ones; the last page is below `EXPORTED`.
 
-    They are those of a client and of its sessions, or of one session. Each page is a query of its
-    own, so that a slow reader keeps no transaction open.
+    They are those of a client, then those of its sessions, or those of one session; within each by
+    recipient, which is how they are stored. A page takes as long wherever it is.
     """
-    recipient, session_id = (after.recipient, after.session_id or "") if after else ("", "")
-    found: Any = (
-        select(OptOut.recipient, OptOut.session_id, OptOut.created_at, OptOut.source)
-        .join(Session, Session.id == OptOut.session_id)
-        .where(Session.client_id == client_id)
-        .where(tuple_(OptOut.recipient, OptOut.session_id) > (recipient, session_id))
-    )
+    found: list[Exported] = []
+    for whose in _exporting(db, client_id, after, within):
+        last = after.recipient if after and after.session_id == whose.session_id else ""
+        found += _exported(db, whose, last, EXPORTED - len(found))
+        if len(found) == EXPORTED:
+            break
+    return found
+
+
+def _exporting(
+    db: Db, client_id: str, after: Exported | None, within: str | None
+) -> Iterator[OptOutOwner]:
+    """Yield whose opt-outs an export has from one on: a client's own, then each session's."""
     if within is not None:
-        found = found.where(OptOut.session_id == within)
-    else:
-        found = found.union_all(
-            select(
-                ClientOptOut.recipient, literal(""), ClientOptOut.created_at, ClientOptOut.source
-            ).where(ClientOptOut.client_id == client_id, ClientOptOut.recipient > recipient)
-        )
-    rows = db.execute(found.order_by("recipient", "session_id").limit(EXPORTED))
-    return [Exported(row[0], row[1] or None, *row[2:]) for row in rows]
+        yield OptOutOwner(client_id, within)
+        return
+    begun = (after and after.session_id) or ""
+    if not begun:
+        yield OptOutOwner(client_id)
+    mine = select(Session.id).where(Session.client_id == client_id, Session.id >= begun)
+    have_some = mine.where(exists().where(OptOut.session_id == Session.id))
+    for session_id in db.scalars(have_some.order_by(Session.id)):
+        yield OptOutOwner(client_id, session_id)
+
+
+def _exported(db: Db, whose: OptOutOwner, last: str, limit: int) -> Iterator[Exported]:
+    place = _place(whose)
+    wanted = place.mine().where(place.table.recipient > last).order_by(place.table.recipient)
+    for row in db.scalars(wanted.limit(limit)):
+        yield Exported(row.recipient, whose.session_id, row.created_at, row.source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session as Db
@@ -30,15 +30,24 @@ class Taken(NamedTuple):
 
 def taken(db: Db, broadcast: Broadcast, delivery: Delivery) -> list[Taken]:
     """Return the ways that a delivery has taken, in order."""
-    steps = {ids.moved(delivery.id, way.id): way for way in of(db, broadcast)}
-    rows = select(Delivery).where(Delivery.id.in_(steps)) if steps else None
-    found = db.scalars(rows).all() if rows is not None else ()
-    mine = [Taken(steps[row.id].step or 0, steps[row.id].session_id, row) for row in found]
-    return sorted(mine, key=_step) or [Taken(0, broadcast.session_id, delivery)]
+    found = rows(db, broadcast, [delivery.id], Delivery)[delivery.id]
+    ways = [Taken(way.step or 0, way.session_id, row) for way, row in found]
+    return ways or [Taken(0, broadcast.session_id, delivery)]
 
 
-def _step(way: Taken) -> int:
-    return way.step
+def rows(
+    db: Db, broadcast: Broadcast, delivery_ids: Sequence[str], what: Any
+) -> dict[str, list[tuple[Broadcast, Any]]]:
+    """Return what the ways of a broadcast have of some deliveries, in order, by delivery."""
+    ways = of(db, broadcast)
+    moved = {ids.moved(each, way.id): (each, way) for way in ways for each in delivery_ids}
+    wanted = select(Delivery.id, what).where(Delivery.id.in_(moved))
+    known: dict[str, Any] = {row[0]: row[1] for row in db.execute(wanted)} if moved else {}
+    found: dict[str, list[tuple[Broadcast, Any]]] = {each: [] for each in delivery_ids}
+    for delivery_id, (each, way) in moved.items():
+        if delivery_id in known:
+            found[each].append((way, known[delivery_id]))
+    return found
 
 
 _ALIGN = text("""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from service.core import contacts
 from tests.conftest import Answer, Tenant, on_sqlite
+from tests.console.visiting import ConsoleUser
 
 
 @pytest.fixture
@@ -74,9 +76,27 @@ def test_another_client_finds_a_place(
 
 
 @on_sqlite
-def test_an_export_keeps_its_place_until_it_is_sent(acme: Tenant) -> None:
-    opened = [acme.ask_unread("GET", "/contact/export?format=csv") for _ in range(2)]
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/contact/export?format=csv",
+        "/opt-out/export",
+        "/broadcast/{}/delivery.csv",
+        "/console/contacts/export.xlsx",
+        "/console/broadcasts/{}/recipients.xlsx",
+    ],
+)
+def test_an_export_keeps_its_place_until_it_is_sent(acme: Tenant, path: str) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    order = {"send_type": "individual", "to": "2348179803743", "message": {"text": "Hello"}}
+    path = path.format(acme.make("/broadcast", **order)["_id"])
+    visitor = ConsoleUser(acme)
+    asked = visitor.http.get if path.startswith("/console") else partial(acme.ask_unread, "GET")
+    opened = [asked(path) for _ in range(2)]
+    assert [answer.status_code for answer in opened] == [200, 200]
     assert acme.get(LONG).status_code == 429
-    for answer in opened:
+    refused = asked(path)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    for answer in (*opened, refused):
         answer.close()
     assert acme.get(LONG).status_code == 200

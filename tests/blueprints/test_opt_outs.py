@@ -12,6 +12,7 @@ from service.core.deliveries import chunks
 from service.core.deliveries.opted_out import OptOutOwner
 from service.database import now_ms
 from service.models import Delivery, OptOutSource
+from tests.blueprints.test_session_tokens import own
 from tests.conftest import Tenant
 from tests.world import ADA, GRACE, numbers
 
@@ -132,7 +133,7 @@ def test_what_is_exported_can_be_imported(acme: Tenant, globex: Tenant, path: st
     assert imported.json["data"] == {"added": 1, "known": 0}
     exported = acme.get("/opt-out/export").text
     session_id = path.split("/")[2]
-    head, ada, grace = exported.split("\r\n")[:3]
+    head, grace, ada = exported.split("\r\n")[:3]
     assert head == "recipient,session_id,since,source"
     assert ada == f"{ADA},{session_id},2023-11-14T22:13:20.000Z,provider"
     assert (grace.split(",")[:2], grace.split(",")[3]) == ([GRACE, ""], "import")
@@ -143,16 +144,23 @@ def test_what_is_exported_can_be_imported(acme: Tenant, globex: Tenant, path: st
 
 
 def test_an_export_has_everybody_once_however_long_its_pages(
-    acme: Tenant, path: str, monkeypatch: pytest.MonkeyPatch
+    acme: Tenant, globex: Tenant, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.core.opt_outs.EXPORTED", 2)
     people = [f"23480310000{number:02}" for number in range(5)]
     for address in ("/opt-out", path):
         acme.post(f"{address}/import", json={"recipients": people})
-    session_id = path.split("/")[2]
+    silent, other = own(acme, "silent"), own(acme, "other")
+    globex.make("/opt-out", recipient=people[0])
+    acme.post(f"/session/{other.session_id}/opt-out/import", json={"recipients": people[::-1]})
+    owners = ["", path.split("/")[2], other.session_id]
     lines = acme.get("/opt-out/export").text.split("\r\n")[1:-1]
-    expected = [[person, owner] for person in people for owner in ("", session_id)]
+    expected = [[person, owner] for owner in owners for person in people]
     assert [line.split(",")[:2] for line in lines] == expected
+    for token, mine in ((other, expected[-5:]), (silent, [])):
+        headers = {"Authorization": f"Bearer {token.access_token}"}
+        lines = acme.get("/opt-out/export", headers=headers).text.split("\r\n")[1:-1]
+        assert [line.split(",")[:2] for line in lines] == mine
 
 
 def test_an_import_with_a_bad_entry_stores_nothing_and_names_it(acme: Tenant, path: str) -> None:

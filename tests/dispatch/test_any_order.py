@@ -71,17 +71,17 @@ class AnyOrder(Requesting):
     @rule()
     def export(self) -> None:
         """Read all rows: what has ended for good never changes."""
-        broadcast, after = self.world.get(self.id), exports.FIRST
+        broadcast, after = self.world.get(self.id), None
         while True:
             with self.world.database.reading() as db:
-                found = exports.page(db, broadcast, Filter(), after)
+                found = exports.page(db, after, broadcast=broadcast, wanted=Filter())
             for row in (each.row for each in found):
                 assert self.seen.get(row.id, row.status) == row.status
                 if row.status in FINAL:
                     self.seen[row.id] = row.status
             if len(found) < exports.PAGE:
                 return
-            after = found[-1].row.id
+            after = found[-1]
 
     @rule()
     def delete(self) -> None:
