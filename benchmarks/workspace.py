@@ -98,11 +98,11 @@ def running(
         yield process
         ended = process.poll()
         if ended:
-            raise BenchmarkError(f"{log.stem} ended with {ended}:\n{_tail(log)}")
-        if error := _error(log):
-            raise BenchmarkError(f"{log.stem} logged an error:\n{error}")
+            raise BenchmarkError(f"{log.stem} ended with {ended}:\n{tail(log)}")
+        if told := errors(log):
+            raise BenchmarkError(f"{log.stem} logged an error:\n{told[0]}")
     finally:
-        _end(process)
+        end(process)
 
 
 def start(
@@ -151,7 +151,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="crier-bench-", ignore_cleanup_errors=True)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and wait for that; kill it if it takes long."""
     if process.poll() is None:
         process.terminate()
     try:
@@ -161,11 +162,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _error(log: Path) -> str:
-    """Return the first line of a log that tells an error of the service, or an empty text."""
+def errors(log: Path) -> list[str]:
+    """Return the lines of a log that tell errors of the service."""
     lines = log.read_text(errors="replace").splitlines()
-    return next((line for line in lines if '"level": "error"' in line), "")
+    return [line for line in lines if '"level": "error"' in line]
 
 
-def _tail(path: Path) -> str:
-    return path.read_text(errors="replace")[-3000:]
+def tail(log: Path) -> str:
+    """Return the end of a log."""
+    return log.read_text(errors="replace")[-3000:]

@@ -10,11 +10,8 @@ import json
 import random
 import sys
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
 from typing import Any, Final, NamedTuple
 
 import schemathesis
@@ -23,83 +20,22 @@ from schemathesis import APIOperation
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
-_TIMEOUT: Final = 30.0
+from chaos.senders import Sender, Tally
+
+_ANSWER_WITHIN: Final = 30.0
 _THREADS: Final = 3
 _EXAMPLES: Final = 5
 _NOT_ASKED: Final = frozenset({"rotateToken", "revokeToken"})
 """Operations that would take the hostile client's own token away."""
 
 
-class Reply(NamedTuple):
-    """What an answer says: its status, and the start of its body."""
-
-    status: int
-    body: str
-
-
-class Tally:
-    """How often each status was answered, and what was answered that must not be."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.statuses: Counter[int] = Counter()
-        self.faults: list[str] = []
-
-    def note(self, request: str, reply: Reply) -> None:
-        """Count an answer. Only a 503 in the envelope may be an error of the server."""
-        is_fault = reply.status >= 500 and not _is_busy(reply)  # noqa: PLR2004 - server errors
-        with self._lock:
-            self.statuses[reply.status] += 1
-            if is_fault:
-                self.faults.append(f"{request}: {reply.status} {reply.body}")
-
-
-class Sender:
-    """Sends requests to the service with a token, each by a connection of its own."""
-
-    def __init__(self, port: int, token: str, tally: Tally) -> None:
-        self._port = port
-        self._token = token
-        self._tally = tally
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        body: bytes | Iterator[bytes] = b"",
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply | None:
-        """Send a request; return the answer, None if the connection was closed before one."""
-        known = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)
-        try:
-            connection.request(method, path, body, known | dict(headers or {}))
-            answer = connection.getresponse()
-            reply = Reply(answer.status, answer.read(1_000).decode(errors="replace"))
-        except (HTTPException, OSError, ValueError):
-            return None
-        finally:
-            connection.close()
-        self._tally.note(f"{method} {path[:100]}", reply)
-        return reply
-
-    def make(self, path: str, **fields: Any) -> str:
-        """Create an object; return its id, empty if that was refused."""
-        reply = self.send("POST", path, json.dumps(fields).encode())
-        if reply is None or reply.status >= 400:  # noqa: PLR2004 - refused
-            return ""
-        _, _, rest = reply.body.partition('"_id":')
-        return rest.strip().partition(",")[0].strip('" }')
-
-
-def made_up(port: int, sender: Sender, is_over: Callable[[], bool]) -> None:
+def made_up(port: int, sender: Sender, seed: int, is_over: Callable[[], bool]) -> None:
     """Send requests made up from the description, right and wrong ones, until it is over."""
     schema = schemathesis.openapi.from_url(
-        f"http://127.0.0.1:{port}/openapi.json", wait_for_schema=_TIMEOUT, timeout=_TIMEOUT
+        f"http://127.0.0.1:{port}/openapi.json", timeout=_ANSWER_WITHIN
     )
     schema.config.generation.update(with_security_parameters=False)
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
-    seed = 0
     while not is_over():
         for operation in operations:
             if operation.definition.raw.get("operationId") not in _NOT_ASKED:
@@ -168,32 +104,44 @@ def excesses(sender: Sender, seed: int, is_over: Callable[[], bool]) -> None:
         kind(sender, chance, groups)
 
 
+def _post(sender: Sender, chance: random.Random, path: str, body: bytes) -> None:
+    """Post a body as a whole, or as often in chunks of one size."""
+    size = chance.choice((0, 0, 1_000, 65_536))
+    sender.send("POST", path, chunks(body, size) if size else body)
+
+
+def chunks(body: bytes, size: int) -> Iterator[bytes]:
+    """Yield a body in pieces of one size."""
+    return (body[start : start + size] for start in range(0, len(body), size))
+
+
 def _large_bodies(sender: Sender, chance: random.Random, _groups: list[str]) -> None:
     size = chance.choice((1_000_000, 8_000_000, 31_000_000))
     text = chance.choice(("x", " ", "\N{GRINNING FACE}", "[", '"', "\\u0000")) * (size // 6)
     order = {"to": "12025550110", "send_type": "individual", "message": {"text": text}}
     bodies = (order, {text: 1}, {**order, "to": text}, {"name": text, "phones": [text]})
     path = chance.choice(("/broadcast", "/contact", "/group", "/session"))
-    sender.send("POST", path, json.dumps(chance.choice(bodies)).encode())
+    _post(sender, chance, path, json.dumps(chance.choice(bodies)).encode())
 
 
 def _deep_bodies(sender: Sender, chance: random.Random, _groups: list[str]) -> None:
     depth = chance.choice((100, 10_000, 1_000_000))
     opened, closed = chance.choice((("[", "]"), ('{"a":', "}")))
-    sender.send("POST", "/broadcast", f"{opened * depth}1{closed * depth}".encode())
+    _post(sender, chance, "/broadcast", f"{opened * depth}1{closed * depth}".encode())
 
 
 def _odd_bodies(sender: Sender, chance: random.Random, _groups: list[str]) -> None:
     raw = chance.choice((b"\xff\xfe\x00", b'{"a": NaN}', b'{"a": "\\ud800"}', b"1e999", b"", b"\0"))
     path = chance.choice(("/broadcast", "/contact/import", "/attachment", "/token"))
-    sender.send("POST", path, raw)
+    _post(sender, chance, path, raw)
+    # Said to be in chunks, and not.
     sender.send("POST", path, iter([raw, raw]), {"Transfer-Encoding": "chunked"})
 
 
 def _bad_recipients(sender: Sender, chance: random.Random, _groups: list[str]) -> None:
     order = {"send_type": "individual", "message": {"text": "Hello"}}
     wrong = [f"no number {number}" for number in range(chance.choice((10, 200_000)))]
-    sender.send("POST", "/broadcast", json.dumps({**order, "to": wrong}).encode())
+    _post(sender, chance, "/broadcast", json.dumps({**order, "to": wrong}).encode())
 
 
 def _many_messages(sender: Sender, chance: random.Random, _groups: list[str]) -> None:
@@ -250,30 +198,31 @@ _KINDS: Final = (
 )
 
 
-def main(port: int, token: str, seconds: float, seed: int) -> None:
-    """Send hostile requests for so long; print what was answered, as JSON."""
-    end = time.monotonic() + seconds
+def main(port: int, seed: int) -> None:
+    """Send hostile requests until standard input ends; print what was answered, as JSON.
+
+    The first line there is the token.
+    """
     tally = Tally()
-    sender = Sender(port, token, tally)
+    sender = Sender(port, sys.stdin.readline().strip(), tally)
+    ended = threading.Event()
 
     def is_over() -> bool:
-        return time.monotonic() > end
+        return ended.is_set() or tally.is_gone
 
-    threads = [threading.Thread(target=made_up, args=(port, sender, is_over))]
+    threads = [threading.Thread(target=made_up, args=(port, sender, seed, is_over))]
     threads += [
         threading.Thread(target=excesses, args=(sender, seed + number, is_over))
         for number in range(_THREADS)
     ]
     for thread in threads:
         thread.start()
+    sys.stdin.read()
+    ended.set()
     for thread in threads:
         thread.join()
-    print(json.dumps({"statuses": tally.statuses, "faults": tally.faults}))
-
-
-def _is_busy(reply: Reply) -> bool:
-    return reply.status == 503 and '"status":false' in reply.body.replace(" ", "")  # noqa: PLR2004
+    print(json.dumps(tally.told()))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.stdin.read().strip(), float(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +10,8 @@ from pathlib import Path
 
 from benchmarks.provider import noting
 from benchmarks.stub import MessageLog
-from benchmarks.workspace import ROOT, clean_environment
+from benchmarks.workspace import clean_environment
+from chaos import commands
 from chaos.clock import Clock
 from chaos.databases import Base, Postgres, Sqlite
 from chaos.disk import MIB, Disk, NoDiskError
@@ -61,25 +59,17 @@ class Workspace:
 
     def welcome(self) -> str:
         """Make the tables, a client and a token that may do everything; return the token."""
-        [token] = set(re.findall(r"crier_[0-9a-f]{40}", self._flask("welcome")))
+        token = commands.token(self.environment, "welcome")
         if self.environment["DISPATCH"] == "procrastinate":
-            self._flask("engine", "setup")
-        return str(token)
-
-    def _flask(self, *words: str) -> str:
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", *words]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
-        )
-        return done.stdout
+            commands.flask(self.environment, "engine", "setup")
+        return token
 
 
 @contextmanager
 def prepare(plan: Plan) -> Iterator[Workspace]:
     """Make everything that a run needs, and remove it at the end of the block."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crier-chaos-")))
-        folder.chmod(0o711)  # Postgres runs under another account.
+        folder = stack.enter_context(temporary_folder())
         disk, skipped = _disk(plan, folder)
         if disk is not None:
             stack.callback(disk.close)
@@ -96,6 +86,15 @@ def prepare(plan: Plan) -> Iterator[Workspace]:
             environment |= clock.environment
         url, message_log = stack.enter_context(noting(folder))
         yield Workspace(folder, data, disk, database, clock, url, message_log, environment, skipped)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder that Postgres, which runs under another account, may enter."""
+    with tempfile.TemporaryDirectory(prefix="crier-chaos-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
 
 
 def _disk(plan: Plan, folder: Path) -> tuple[Disk | None, list[str]]:
