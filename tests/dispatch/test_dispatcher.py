@@ -751,8 +751,13 @@ def test_a_process_has_few_threads(stage: Stage, start: Start) -> None:
     del stage
     before = set(threading.enumerate())
     start(in_flight=512)
+    names = Counter(each.name for each in set(threading.enumerate()) - before)
     # One that only opens a connection ends at once.
-    until(lambda: len(set(threading.enumerate()) - before) <= 15)
+    lasting = {name: count for name, count in names.items() if name != "crier-resolver"}
+    assert all(name.startswith("crier-") for name in lasting), lasting
+    assert set(lasting.values()) == {1}
+    assert len(lasting) <= 15
+    assert [name for name in lasting if "sender" in name] == ["crier-sender-0"]
 
 
 def test_each_message_under_way_has_a_descriptor(stage: Stage, start: Start) -> None:
