@@ -159,6 +159,7 @@ def test_nobody_is_lost_in_a_storm_and_nobody_gets_it_twice(
         assert storm.in_state("uncertain")
         assert all(each["attempts"] <= 4 for each in storm.deliveries)
         assert_waits_are_kept(provider)
+    with dispatching(make_app(**QUICK)):  # which waits for every answer
         # Meta reports what it took, and what is then still uncertain may be sent again.
         session = {"_id": sending.client.get("/session").json["data"][0]["_id"]}
         session["channel"] = "whatsapp_cloud"
@@ -201,23 +202,23 @@ def assert_waits_are_kept(provider: Provider) -> None:
         last[recipient(request)] = request
 
 
+HOT = '{"1": [{"type": "messaging"}]}'
+THROTTLING: list[Callable[[str], Fault]] = [
+    lambda wait: told(130429, 400, Retry_After=wait),
+    lambda wait: told(80007, 400, X_Business_Use_Case_Usage=HOT, Retry_After=wait),
+    lambda wait: instead(429, b"<html>", Retry_After=wait),
+]
+"""How a provider throttles an account for so many seconds."""
+
+
 @on_sqlite
-@pytest.mark.parametrize(
-    "throttled",
-    [
-        told(130429, 400, Retry_After="2"),
-        told(
-            80007, 400, X_Business_Use_Case_Usage='{"1": [{"type": "messaging"}]}', Retry_After="2"
-        ),
-        instead(429, b"<html>", Retry_After="2"),
-    ],
-)
-def test_a_throttled_session_rests_says_why_and_goes_on_by_itself(
-    make_app: Callable[..., Application], provider: Provider, throttled: Fault
+@pytest.mark.parametrize("throttling", THROTTLING)
+def test_a_throttled_session_rests_and_says_why(
+    make_app: Callable[..., Application], provider: Provider, throttling: Callable[[str], Fault]
 ) -> None:
     sending = make(make_app, provider, in_flight=1)
     session, people = sending.session(), numbers(20)
-    provider.then(None, None, throttled)
+    provider.then(None, None, throttling("3600"))
     with sending.running():
         broadcast_id = sending.broadcast(people, session)
         sending.await_state(f"/session/{session['_id']}", lambda s: s["status"] == "throttled")
@@ -232,6 +233,19 @@ def test_a_throttled_session_rests_says_why_and_goes_on_by_itself(
         # A check that succeeds meanwhile does not end it.
         checked = sending.client.post(f"/session/{session['_id']}/check").json["data"]
         assert (checked["problem"], checked["status"]) == (None, "throttled")
+    assert len(provider.messages) == 3
+
+
+@on_sqlite
+@pytest.mark.parametrize("throttling", THROTTLING)
+def test_a_throttled_session_goes_on_by_itself(
+    make_app: Callable[..., Application], provider: Provider, throttling: Callable[[str], Fault]
+) -> None:
+    sending = make(make_app, provider, in_flight=1)
+    session, people = sending.session(), numbers(20)
+    provider.then(None, None, throttling("2"))
+    with sending.running():
+        broadcast_id = sending.broadcast(people, session)
         shown = sending.await_completed(broadcast_id)
     assert (shown["counts"]["sent"], shown["reason"]) == (20, None)
     refused, *others = provider.messages[2:]

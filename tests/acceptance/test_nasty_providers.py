@@ -110,21 +110,22 @@ def test_nobody_is_lost_or_written_to_twice_by_a_provider_that_accepts_and_reset
     assert provider.taken
 
 
-WAITS: dict[str, Callable[[], str]] = {
-    "nothing": lambda: "0",
-    "a date": lambda: formatdate(time.time() + 1.5, usegmt=True),
-    "a date in the past": lambda: formatdate(time.time() - 3600, usegmt=True),
-    "a number below nothing": lambda: "-5",
-    "nonsense": lambda: "soon",
+WAITS: dict[str, Callable[[float], str]] = {
+    "nothing": lambda _: "0",
+    "a date": lambda seconds: formatdate(time.time() + seconds, usegmt=True),
+    "a date in the past": lambda _: formatdate(time.time() - 3600, usegmt=True),
+    "a number below nothing": lambda _: "-5",
+    "nonsense": lambda _: "soon",
 }
+"""What a provider says of the time to wait; one of them means so many seconds."""
 
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=list(WAITS))
 def test_everybody_gets_it_once_whatever_retry_after_says(
-    sending: Sending, wait: Callable[[], str]
+    sending: Sending, wait: Callable[[float], str]
 ) -> None:
     provider = sending.provider
-    provider.then(None, instead(503, b"<html>", Retry_After=wait()))
+    provider.then(None, instead(503, b"<html>", Retry_After=wait(1.5)))
     with sending.running():
         broadcast_id = sending.broadcast(PEOPLE, sending.session())
         shown = sending.await_completed(broadcast_id)
@@ -137,10 +138,10 @@ def test_everybody_gets_it_once_whatever_retry_after_says(
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=list(WAITS))
 def test_an_account_that_is_throttled_rests_whatever_retry_after_says(
-    sending: Sending, wait: Callable[[], str]
+    sending: Sending, wait: Callable[[float], str]
 ) -> None:
     provider, session = sending.provider, sending.session()
-    provider.then(None, instead(429, b"<html>", Retry_After=wait()))
+    provider.then(None, instead(429, b"<html>", Retry_After=wait(3600)))
     path = f"/session/{session['_id']}"
     with sending.running():
         broadcast_id = sending.broadcast(PEOPLE, session)

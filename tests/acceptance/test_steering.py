@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from sqlalchemy import update
 
 from service.app import Application
 from service.channels.drivers import sandbox
+from service.database import now_ms
+from service.models import Broadcast
 from tests.conftest import Tenant
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.world import ADA, GRACE, numbers
 
 QUICK: dict[str, Any] = {
@@ -26,6 +29,9 @@ QUICK: dict[str, Any] = {
     "retry_cap": 0.04,
     "max_attempts": 3,
 }
+
+SLOW = 0.2
+"""Seconds for a message, of which four are under way: three hundred take a quarter of a minute."""
 
 MakeApp = Callable[..., Application]
 
@@ -46,7 +52,7 @@ def serve(
 
     yield start
     for app in started:
-        app.extensions["crier"].dispatcher.stop(10)
+        app.extensions["crier"].dispatcher.stop(LIMIT)
 
 
 class Client(Tenant):
@@ -55,6 +61,17 @@ class Client(Tenant):
     def __init__(self, app: Application, name: str = "Acme", **settings: Any) -> None:
         super().__init__(app, name)
         self.session = self.make("/session", name="sandbox", channel="sandbox", settings=settings)
+
+    def hasten(self) -> None:
+        """Have the session take no longer over a message from now on."""
+        answer = self.put(f"/session/{self.session['_id']}", json={"settings": {}})
+        assert answer.status_code == 200, answer.text
+
+    def set_moment(self, broadcast_id: str, **moments: int) -> None:
+        """Have a moment of a broadcast come as no client can: at once, or long ago."""
+        change = update(Broadcast).where(Broadcast.id == broadcast_id).values(**moments)
+        with self.crier.database.writing() as db:
+            db.execute(change)
 
     def send(self, to: list[str], **order: Any) -> str:
         """Post a broadcast and return its id."""
@@ -118,7 +135,7 @@ def test_a_broadcast_is_told_from_acceptance_to_its_end(serve: Callable[..., App
 
 
 def test_a_paused_broadcast_waits_and_is_resumed(serve: Callable[..., Application]) -> None:
-    acme = Client(serve(), latency=0.01)
+    acme = Client(serve(), latency=SLOW)
     broadcast_id = acme.send(numbers(300))
     acme.await_count(broadcast_id, "sent", 20)
     paused = acme.post(f"/broadcast/{broadcast_id}/pause").get_json()
@@ -128,6 +145,7 @@ def test_a_paused_broadcast_waits_and_is_resumed(serve: Callable[..., Applicatio
     assert acme.see(broadcast_id)["counts"]["sent"] < 300
     before = acme.arrived().total()
     assert before == acme.see(broadcast_id)["counts"]["sent"]
+    acme.hasten()
     assert acme.post(f"/broadcast/{broadcast_id}/resume").status_code == 200
     acme.await_status(broadcast_id, "completed")
     assert acme.arrived() == dict.fromkeys(numbers(300), 1)
@@ -135,7 +153,7 @@ def test_a_paused_broadcast_waits_and_is_resumed(serve: Callable[..., Applicatio
 
 def test_a_deleted_broadcast_is_sent_no_further(serve: Callable[..., Application]) -> None:
     app = serve()
-    acme = Client(app, latency=0.01)
+    acme = Client(app, latency=SLOW)
     broadcast_id = acme.send(numbers(300))
     acme.await_count(broadcast_id, "sent", 20)
     assert acme.delete(f"/broadcast/{broadcast_id}").get_json()["data"]["status"] == "cancelled"
@@ -151,10 +169,11 @@ def test_a_deleted_broadcast_is_sent_no_further(serve: Callable[..., Application
 
 def test_a_scheduled_broadcast_starts_at_its_time(serve: Callable[..., Application]) -> None:
     acme = Client(serve())
+    later = acme.send([ADA, GRACE], send_at=in_the_future(3_600))
+    assert acme.see(later)["status"] == "scheduled"
+    assert acme.see(later)["pending"] in ([], [ADA, GRACE])
     moment = in_the_future(0.5)
     broadcast_id = acme.send([ADA, GRACE], send_at=moment)
-    assert acme.see(broadcast_id)["status"] == "scheduled"
-    assert acme.see(broadcast_id)["pending"] in ([], [ADA, GRACE])
     acme.await_status(broadcast_id, "completed")
     started_at = datetime.fromisoformat(moment).timestamp() * 1000
     assert min(message["received_at"] for message in arrivals_raw(acme)) >= int(started_at)
@@ -164,9 +183,10 @@ def test_a_broadcast_deleted_before_its_time_is_never_sent(
     serve: Callable[..., Application],
 ) -> None:
     acme = Client(serve())
-    broadcast_id = acme.send([ADA], send_at=in_the_future(0.3))
+    broadcast_id = acme.send([ADA], send_at=in_the_future(3_600))
     acme.delete(f"/broadcast/{broadcast_id}")
-    later = acme.send([GRACE], send_at=in_the_future(0.4))
+    acme.set_moment(broadcast_id, send_at=1)
+    later = acme.send([GRACE], send_at=in_the_future(0.1))
     acme.await_status(later, "completed")
     assert acme.arrived() == {GRACE: 1}
 
@@ -174,17 +194,20 @@ def test_a_broadcast_deleted_before_its_time_is_never_sent(
 def test_what_is_unsent_when_a_broadcast_expires_fails_and_can_be_retried(
     serve: Callable[..., Application],
 ) -> None:
-    acme = Client(serve(), latency=0.05)
-    broadcast_id = acme.send(numbers(100), expires_at=in_the_future(0.5))
+    acme = Client(serve(), latency=SLOW)
+    broadcast_id = acme.send(numbers(300), expires_at=in_the_future(3_600))
+    acme.await_count(broadcast_id, "sent", 20)
+    acme.set_moment(broadcast_id, expires_at=now_ms())
     acme.await_status(broadcast_id, "completed")
     counts = acme.see(broadcast_id)["counts"]
-    assert counts["sent"] + counts["failed"] == 100
+    assert counts["sent"] + counts["failed"] == 300
     assert counts["failed"] > 0
+    acme.hasten()
     assert {each["code"] for each in acme.deliveries(broadcast_id)} == {None, "expired"}
     assert acme.post(f"/broadcast/{broadcast_id}/retry").status_code == 200
-    acme.await_count(broadcast_id, "sent", 100)
+    acme.await_count(broadcast_id, "sent", 300)
     acme.await_status(broadcast_id, "completed")
-    assert acme.arrived() == dict.fromkeys(numbers(100), 1)
+    assert acme.arrived() == dict.fromkeys(numbers(300), 1)
 
 
 def test_an_uncertain_delivery_is_held_until_the_client_has_it_retried(
