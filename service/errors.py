@@ -107,6 +107,10 @@ class StaleVersionError(ConflictError):
     """This object has changed since you fetched it. Fetch it again and repeat your change."""
 
 
+class JustDeletedError(ConflictError):
+    """The session or an attachment of this broadcast has just been deleted."""
+
+
 class InUseError(ConflictError):
     """An unfinished broadcast still uses this object."""
 

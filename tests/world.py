@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from sqlalchemy import Row, select, text
 from service import ids
 from service.channels.drivers import sandbox
 from service.config import Settings
-from service.core import clients, dispatchers, intake, recipients, sessions
+from service.core import clients, dispatchers, edits, intake, recipients, sessions
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import chunks, claims, timelines
@@ -103,6 +103,24 @@ class World:
         with self.database.writing() as db:
             made, _ = intake.accept(db, self.client_id, asked, accounts=self.accounts, now=now)
             return made.id
+
+    def edit(self, former: Broadcast, **changes: Any) -> None:
+        """Change a broadcast that was read before."""
+        self.planned_edit(former, **changes)()
+
+    def planned_edit(self, former: Broadcast, **changes: Any) -> Callable[[], None]:
+        """Plan a change of a broadcast; return what then makes it."""
+        now, most = now_ms(), self.settings.max_recipients
+        order = edits.merge(former, changes, most=most, within=None, now=now)
+        with self.database.reading() as db:
+            planned = edits.plan(db, former, order, accounts=self.accounts, now=now)
+        stored: Any = {"planned": planned, "chunk": self.settings.fanout_chunk, "now": now}
+
+        def store() -> None:
+            with self.database.writing() as db:
+                edits.replace(db, former, order, changes, **stored)
+
+        return store
 
     def fan_out(self, broadcast_id: str, *, now: int | None = None) -> None:
         """Make all the deliveries of a broadcast."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from service.blueprints import deliveries, lists
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints import deliveries, intake, lists
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import ListForm, request
@@ -16,8 +18,6 @@ from service.core import (
     fallbacks,
     fingerprints,
     heads,
-    intake,
-    owned,
     personalisation,
     previews,
     reports,
@@ -25,6 +25,7 @@ from service.core import (
 )
 from service.core.audiences import Audience
 from service.core.broadcast_requests import BroadcastRequest
+from service.core.intake import Accepted
 from service.core.numbering import Numbering
 from service.core.paging import Page
 from service.core.placeholders import Syntax
@@ -72,16 +73,7 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
     _know_templates(asked)
     if query["dry_run"]:
         return _preview(asked)
-    client_id = caller().client_id
-    common: Any = {"accounts": crier().accounts, "now": now_ms()}
-    with crier().database.reading() as db:
-        planned = intake.plan(db, client_id, asked, **common)
-    with crier().database.writing() as db:
-        broadcast, is_new = intake.accept(db, client_id, asked, planned=planned, **common)
-        arrays = reports.arrays_of_new if is_new else reports.arrays_of
-        shown = _shown(broadcast, arrays(db, broadcast))
-    crier().dispatcher.wake()
-    return shown
+    return intake.accept(asked, _accepted)
 
 
 @blueprint.get("/broadcast", "listBroadcasts")
@@ -138,12 +130,11 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
     most, now = crier().settings.max_recipients, now_ms()
     order = edits.merge(broadcast, changes, most=most, within=within(), now=now)
-    common: Any = {"accounts": crier().accounts, "now": now}
     with crier().database.reading() as db:
-        owned.check_version(broadcast, changes)
-        planned = edits.plan(db, broadcast, order, **common)
+        planned = edits.plan(db, broadcast, order, accounts=crier().accounts, now=now)
+    stored: Any = {"planned": planned, "chunk": crier().settings.fanout_chunk, "now": now}
     with crier().database.writing() as db:
-        broadcast = edits.replace(db, broadcast, order, changes, planned=planned, **common)
+        broadcast = edits.replace(db, broadcast, order, changes, **stored)
         shown = _shown(broadcast, reports.arrays_of(db, broadcast))
     crier().dispatcher.wake()
     return shown
@@ -310,6 +301,11 @@ def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
 def _preview(asked: BroadcastRequest) -> Preview:
     with crier().database.reading() as db:
         return previews.make(db, caller().client_id, asked, accounts=crier().accounts, now=now_ms())
+
+
+def _accepted(db: Db, accepted: Accepted) -> Shown:
+    arrays = reports.arrays_of_new if accepted.is_new else reports.arrays_of
+    return _shown(accepted.broadcast, arrays(db, accepted.broadcast))
 
 
 def _shown(broadcast: Broadcast, arrays: Arrays) -> Shown:

@@ -10,6 +10,7 @@ from flask import Response, render_template, url_for
 from sqlalchemy.orm import Session as Db
 from werkzeug.datastructures import MultiDict
 
+from service.blueprints import intake
 from service.blueprints.attachments import keep
 from service.blueprints.context import crier
 from service.blueprints.requests import request
@@ -31,7 +32,6 @@ from service.core import (
     attachments,
     broadcasts,
     groups,
-    intake,
     overviews,
     previews,
     sessions,
@@ -119,14 +119,7 @@ def attach() -> str:
 
 
 def _accept(order: BroadcastRequest) -> Broadcast:
-    client_id = visitor().client_id
-    common: Any = {"accounts": crier().accounts, "now": now_ms()}
-    with crier().database.reading() as db:
-        planned = intake.plan(db, client_id, order, **common)
-    with crier().database.writing() as db:
-        broadcast, _ = intake.accept(db, client_id, order, planned=planned, **common)
-    crier().dispatcher.wake()
-    return broadcast
+    return intake.accept(order, lambda _db, accepted: accepted.broadcast)
 
 
 def _review(db: Db, asked: BroadcastRequest) -> str:

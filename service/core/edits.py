@@ -34,7 +34,13 @@ from service.core.intake import Plan
 from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
 from service.core.recipient_lists import Recipients
-from service.errors import ConflictError, InvalidError, ServiceError, StaleVersionError
+from service.errors import (
+    ConflictError,
+    InvalidError,
+    JustDeletedError,
+    ServiceError,
+    StaleVersionError,
+)
 from service.models import (
     COUNTED,
     Broadcast,
@@ -64,6 +70,9 @@ _RECIPIENTS = (
     *("numbering", "countries", "total"),
 )
 
+_MERGED = ("revision", "session_id", "send_at", "expires_at", "sample", "window", "fallback")
+"""What `merge` reads. `revision` stands for all that only an edit changes."""
+
 _MOST_SAID: Final = 4
 """Reasons that are told of a broadcast that could not start."""
 
@@ -80,8 +89,10 @@ def merge(
 ) -> BroadcastRequest:
     """Return the request of a broadcast with these changes applied. Omitted fields stay.
 
-    Call it before a transaction is open: it parses up to `most` recipients.
+    Call it before a transaction is open: it parses up to `most` recipients. Raises
+    StaleVersionError before that, as `replace` does for what has changed since.
     """
+    owned.check_version(broadcast, changes)
     moved = changes.get("send_at", broadcast.send_at) != broadcast.send_at
     expires_at = changes.get("expires_at", broadcast.expires_at)
     if moved and expires_at == broadcast.expires_at:
@@ -146,22 +157,21 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, three
     order: BroadcastRequest,
     changes: Mapping[str, Any],
     *,
-    accounts: Accounts,
+    planned: Plan,
+    chunk: int,
     now: int,
-    planned: Plan | None = None,
 ) -> Broadcast:
-    """Replace a broadcast with `order`, which `merge` built from `former`.
+    """Replace a broadcast with `order`, which `merge` built from `former`, as `plan` planned it.
 
-    Raises ConflictError unless it is scheduled, or paused before anybody got it. Also raises
-    StaleVersionError and the errors of `intake.prepare`.
+    Raises ConflictError unless it is scheduled, or paused before anybody got it, and
+    StaleVersionError if it has changed since it was read.
     """
     broadcast = _locked(db, former.id)
     owned.check_version(broadcast, changes)
-    if broadcast.revision != former.revision:
+    if _has_changed(former, broadcast):
         raise StaleVersionError
     _refuse_begun(db, broadcast)
     keeps = _keeps_recipients(broadcast, order)
-    planned = planned or plan(db, broadcast, order, accounts=accounts, now=now)
     made = planned.broadcast
     names = list(_REPLACED)
     size = made.bytes
@@ -175,7 +185,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, three
     for name in names:
         setattr(broadcast, name, getattr(made, name))
     if not keeps:
-        _freeze_anew(db, broadcast, planned.people, accounts.settings.fanout_chunk)
+        _freeze_anew(db, broadcast, planned.people, chunk)
     else:
         gates.look_again(db, Broadcast.id == broadcast.id, now=now)
     if BroadcastStatus.SCHEDULED in {broadcast.status, made.status}:
@@ -196,8 +206,7 @@ def _hold(db: Db, broadcast: Broadcast) -> None:
         db.execute(delete(BroadcastAttachment).where(held))
         uses.hold_files(db, broadcast)
     except IntegrityError as error:
-        what = "The session or an attachment of this broadcast has just been deleted."
-        raise ConflictError(what) from error
+        raise JustDeletedError from error
 
 
 def _count(db: Db, broadcast: Broadcast, made: Broadcast, size: int, now: int) -> None:
@@ -218,8 +227,13 @@ class StartPlan:
 
     former: Broadcast
     order: BroadcastRequest
-    planned: Plan | None = None
-    error: ServiceError | None = None
+    found: Plan | ServiceError
+
+    def outcome(self) -> Plan:
+        """Return the plan; raises the error that was found instead."""
+        if isinstance(self.found, ServiceError):
+            raise self.found
+        return self.found
 
 
 def start(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> StartPlan:
@@ -229,30 +243,31 @@ def start(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> StartPl
     try:
         return StartPlan(former, order, plan(db, former, order, accounts=accounts, now=now))
     except ServiceError as error:
-        return StartPlan(former, order, error=error)
+        return StartPlan(former, order, error)
 
 
-def begin(db: Db, found: StartPlan, *, accounts: Accounts, now: int) -> bool:
+def begin(db: Db, found: StartPlan, *, chunk: int, now: int) -> bool:
     """Start a broadcast to groups; return whether it is sent now.
 
-    If its members cannot get it, it pauses, and `reason` says why.
+    If its members cannot get it, it pauses, and `reason` says why. If it has changed since `start`,
+    it stays as it is: another process has started it, or its client has just changed it.
     """
+    broadcast = _locked(db, found.former.id)
+    if (broadcast.version, broadcast.status) != (found.former.version, found.former.status):
+        return False
     try:
-        if found.error:
-            raise found.error
+        planned = found.outcome()
         with db.begin_nested():
-            order, planned = found.order, found.planned
-            replace(db, found.former, order, {}, accounts=accounts, now=now, planned=planned)
+            replace(db, found.former, found.order, {}, planned=planned, chunk=chunk, now=now)
     except ConflictError:
-        return False  # Another process has started it, or its client has just changed it.
+        return False
     except ServiceError as error:
-        _pause(db, found.former.id, error, now)
+        _pause(db, broadcast, error, now)
         return False
     return True
 
 
-def _pause(db: Db, broadcast_id: str, error: ServiceError, now: int) -> None:
-    broadcast = db.get_one(Broadcast, broadcast_id, populate_existing=True)
+def _pause(db: Db, broadcast: Broadcast, error: ServiceError, now: int) -> None:
     said = [error.message, *map(str, chain.from_iterable(error.errors.values()))]
     broadcast.status = BroadcastStatus.PAUSED
     broadcast.reason = storable(
@@ -274,6 +289,11 @@ def _locked(db: Db, broadcast_id: str) -> Broadcast:
     db.execute(chunks.with_for_update()).all()
     wanted = select(Broadcast).where(Broadcast.id == broadcast_id).with_for_update()
     return db.scalars(wanted.execution_options(populate_existing=True)).one()
+
+
+def _has_changed(former: Broadcast, broadcast: Broadcast) -> bool:
+    """Return whether something that `merge` has read is not as it was."""
+    return any(getattr(former, name) != getattr(broadcast, name) for name in _MERGED)
 
 
 def _refuse_begun(db: Db, broadcast: Broadcast) -> None:

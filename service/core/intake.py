@@ -40,7 +40,7 @@ from service.core.personalisation import PersonalisedParts
 from service.core.recipient_lists import Recipients
 from service.core.schedules import Crowd
 from service.database import milliseconds
-from service.errors import ConflictError, InvalidError
+from service.errors import ConflictError, InvalidError, JustDeletedError
 from service.models import (
     Broadcast,
     BroadcastStatus,
@@ -285,8 +285,7 @@ def _store(db: Db, plan: Plan, order: BroadcastRequest, chunk: int, *, now: int)
     except IntegrityError as error:
         if earlier := _earlier(db, broadcast.client_id, order):
             return Accepted(earlier, is_new=False)
-        what = "The session or an attachment of this broadcast has just been deleted."
-        raise ConflictError(what) from error
+        raise JustDeletedError from error
     frozen.keep(db, broadcast, plan.people, chunk)
     invalid.keep(db, broadcast, plan.people)
     fallbacks.keep(db, broadcast, plan.steps)

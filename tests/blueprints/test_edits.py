@@ -94,6 +94,8 @@ def test_the_whole_object_is_taken_back(acme: Tenant) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.json["data"]["to"] == ADA
     assert edit(acme, made, **whole).status_code == 409
+    # Its recipients are not even read.
+    assert edit(acme, made, **{**whole, "to": "12"}).status_code == 409
     assert edit(acme, made, nonsense=1).status_code == 422
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from service.core import dispatchers, edits
+from service.core import broadcasts, contacts, dispatchers, edits, groups
 from service.core.deliveries import claims
 from service.database import now_ms
 from service.dispatch.sending.prepared import PreparedBroadcasts
 from service.errors import ConflictError, StaleVersionError
-from service.models import Broadcast
+from service.models import SendType
 from tests.probe import Stage
 from tests.waiting import until
 from tests.workers import pause, resume
@@ -24,13 +25,7 @@ _PAUSE = text("UPDATE broadcasts SET status = 'paused' WHERE id = :id")
 
 
 def replace(world: World, broadcast_id: str, **changes: Any) -> None:
-    put(world, world.get(broadcast_id), **changes)
-
-
-def put(world: World, former: Broadcast, **changes: Any) -> None:
-    order = edits.merge(former, changes, most=1_000_000, within=None, now=now_ms())
-    with world.database.writing() as db:
-        edits.replace(db, former, order, changes, accounts=world.accounts, now=now_ms())
+    world.edit(world.get(broadcast_id), **changes)
 
 
 def test_a_dispatcher_that_knows_a_former_revision_claims_nothing(world: World) -> None:
@@ -85,12 +80,15 @@ def test_a_claim_under_way_is_waited_for_and_seen(world: World) -> None:
     """On Postgres the edit begins while a claim is not committed; on SQLite it cannot begin."""
     world.session()
     broadcast_id = world.ready([ADA, GRACE])
+    pause(world, broadcast_id)
+    store = world.planned_edit(world.get(broadcast_id), message={"text": "Goodbye"})
+    resume(world, broadcast_id)
     claim_id, ended = world.enter(), threading.Event()
     refused: list[str] = []
 
     def change() -> None:
         try:
-            replace(world, broadcast_id, message={"text": "Goodbye"})
+            store()
         except ConflictError as error:
             refused.append(error.message)
         ended.set()
@@ -121,7 +119,56 @@ def test_of_two_edits_at_once_the_later_one_undoes_nothing(world: World) -> None
     world.session()
     broadcast_id = world.broadcast([ADA], send_at=now_ms() + HOUR)
     former = world.get(broadcast_id)
-    put(world, former, to=f"{GRACE},{JOAN}")
+    world.edit(former, to=f"{GRACE},{JOAN}")
     with pytest.raises(StaleVersionError):
-        put(world, former, message={"text": "Goodbye"})
+        world.edit(former, message={"text": "Goodbye"})
     assert world.get(broadcast_id).to == f"{GRACE},{JOAN}"
+
+
+def test_what_an_edit_has_read_may_not_have_changed_since(world: World) -> None:
+    world.session()
+    broadcast_id = world.broadcast([ADA], send_at=now_ms() + HOUR, sample=1)
+    former = world.get(broadcast_id)
+    world.tell("UPDATE broadcasts SET sample = NULL WHERE id = :id", id=broadcast_id)
+    with pytest.raises(StaleVersionError):
+        world.edit(former, message={"text": "Goodbye"})
+    assert world.get(broadcast_id).sample is None
+
+
+def cancel(world: World, broadcast_id: str) -> None:
+    with world.database.writing() as db:
+        broadcasts.delete(db, world.client_id, broadcast_id, now=now_ms())
+
+
+def reword(world: World, broadcast_id: str) -> None:
+    world.edit(world.get(broadcast_id), message={"text": "Goodbye"})
+
+
+@pytest.mark.parametrize("has_members", [True, False])
+@pytest.mark.parametrize("change", [cancel, reword])
+def test_a_start_overwrites_nothing_that_has_changed_since_it_was_planned(
+    world: World, change: Callable[[World, str], None], *, has_members: bool
+) -> None:
+    world.session()
+    with world.database.writing() as db:
+        ada = contacts.create(db, world.client_id, {"name": "Ada", "phones": [ADA]}).id
+        fields = {"name": "friends", "contacts": [ada]}
+        group_id = groups.create(db, world.client_id, fields).id
+    later = now_ms() + HOUR
+    broadcast_id = world.broadcast(group_id, send_type=SendType.GROUP, send_at=later)
+
+    def members(*contact_ids: str) -> None:
+        with world.database.writing() as db:
+            groups.update(db, world.client_id, group_id, {"contacts": contact_ids})
+
+    members(*[ada] * has_members)
+    with world.database.reading() as db:
+        found = edits.start(db, broadcast_id, accounts=world.accounts, now=later + 1)
+    members(ada)
+    change(world, broadcast_id)
+    before = world.get(broadcast_id)
+    with world.database.writing() as db:
+        assert not edits.begin(db, found, chunk=100, now=later + 1)
+    after = world.get(broadcast_id)
+    names = ("status", "reason", "version", "message", "total", "deleted_at")
+    assert [getattr(after, name) for name in names] == [getattr(before, name) for name in names]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.core import broadcasts, edits, estimates, openings, reports, sessions
+from service.core import broadcasts, estimates, openings, reports, sessions
 from service.core.deliveries import claims
 from service.core.estimates import Estimate
 from service.database import now_ms
@@ -129,10 +129,8 @@ def test_a_changed_window_counts_at_once(world: World) -> None:
     assert active(world, now_ms()) == []
     with world.database.writing() as db:
         broadcasts.pause(db, world.client_id, broadcast_id, now=now_ms())
-    former, changes = world.get(broadcast_id), {"window": ALL_DAY}
-    order = edits.merge(former, changes, most=9, within=None, now=now_ms())
+    world.edit(world.get(broadcast_id), window=ALL_DAY)
     with world.database.writing() as db:
-        edits.replace(db, former, order, changes, accounts=world.accounts, now=now_ms())
         broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
     world.fan_out(broadcast_id)
     assert world.get(broadcast_id).closes_at == FOREVER

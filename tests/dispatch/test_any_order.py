@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from service.channels.errors import PermanentError, RetryableError
-from service.core import broadcasts, edits, exports
+from service.core import broadcasts, exports
 from service.core.reports import Filter
 from service.database import now_ms
 from service.errors import ConflictError
@@ -61,9 +61,7 @@ class AnyOrder(Requesting):
     def edit(self) -> None:
         former = self.world.get(self.id)
         try:
-            order = edits.merge(former, {"to": PEOPLE[:24]}, most=100, within=None, now=now_ms())
-            with self.world.database.writing() as db:
-                edits.replace(db, former, order, {}, accounts=self.world.accounts, now=now_ms())
+            self.world.edit(former, to=PEOPLE[:24])
             self.seen.clear()
         except ConflictError:
             pass

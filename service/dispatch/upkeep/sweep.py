@@ -72,7 +72,7 @@ class Sweep:
             with self.database.reading() as db:
                 found = edits.start(db, broadcast_id, accounts=self.accounts, now=now_ms())
             with self.database.writing_much() as db:
-                if edits.begin(db, found, accounts=self.accounts, now=now_ms()):
+                if edits.begin(db, found, chunk=self.settings.fanout_chunk, now=now_ms()):
                     yield broadcast_id
 
     def _move_windows(self) -> None:

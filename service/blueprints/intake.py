@@ -1,0 +1,32 @@
+"""Intake: a broadcast that the API or the console accepts, in as short a transaction as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy.orm import Session as Db
+
+from service.blueprints.context import caller, crier
+from service.core import intake
+from service.core.broadcast_requests import BroadcastRequest
+from service.core.intake import Accepted
+from service.database import now_ms
+
+T = TypeVar("T")
+
+
+def accept(order: BroadcastRequest, told: Callable[[Db, Accepted], T]) -> T:
+    """Accept a broadcast of the caller and have it sent; return what is `told` of it.
+
+    A long one is validated before the transaction, so that others write meanwhile. Raises what
+    `core.intake.accept` raises.
+    """
+    client_id = caller().client_id
+    common: Any = {"accounts": crier().accounts, "now": now_ms()}
+    with crier().database.reading() as db:
+        planned = intake.plan(db, client_id, order, **common)
+    with crier().database.writing() as db:
+        answer = told(db, intake.accept(db, client_id, order, planned=planned, **common))
+    crier().dispatcher.wake()
+    return answer
