@@ -30,7 +30,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import sessionmaker
 
-from service import dsn, pg, pool
+from service import dsn, pg, pool, statements
 from service.config import MIB, Settings
 from service.metrics import meters
 
@@ -47,8 +47,6 @@ _UNDEFINED = frozenset({"42P01", "42703"})
 
 _NO_SUCH = ("no such table", "no such column")
 """SQLite's messages for the same errors."""
-
-_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE"})
 
 _MUCH = 10
 """A statement that changes many rows may take this many times DATABASE_TIMEOUT."""
@@ -235,8 +233,8 @@ def _engine(settings: Settings) -> Engine:
 
 def _refuse_changes(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
     """Raise RuntimeError for a statement that changes rows where one may only read."""
-    is_change = statement.lstrip()[:6].upper() in _CHANGES
-    if is_change and not connection.get_execution_options().get(pool.WRITES):
+    may_change = connection.get_execution_options().get(pool.WRITES)
+    if not may_change and statements.changes(statement):
         raise RuntimeError("Change rows with Database.writing.")
 
 

@@ -9,7 +9,6 @@ What the service does on its own, such as sending, has no action and gets no ent
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,15 +18,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, event, insert, inspect
 from sqlalchemy.orm import Session as Db
 
+from service import statements
 from service.database import is_postgres, now_ms
 from service.models import ActionSource, AuditEntry, Client
 
 _WATCH: Final = "crier_audit_watch"
 """The key in a session's `info` for what the transaction has changed so far."""
 
-_CHANGE: Final = re.compile(
-    r"\b(INSERT INTO|DELETE FROM|UPDATE\s+\w+\s+(?:AS\s+\w+\s+)?SET)\b", re.IGNORECASE
-)
 _UNTOLD: Final = frozenset({"id", "created_at", "updated_at", "version", "roster"})
 _OF_MANY: Final = frozenset({"import"})
 """Verbs that concern many objects, none of which stands for all."""
@@ -132,7 +129,7 @@ class _Watch:
         found: list[bool] = []
 
         def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-            if not found and cursor.rowcount > 0 and _CHANGE.search(statement):
+            if not found and cursor.rowcount > 0 and statements.changes(statement):
                 found.append(True)
 
         event.listen(connection, "after_cursor_execute", note)
