@@ -23,7 +23,7 @@ from service.core import clients, tokens
 from service.core.tokens import Scope
 from service.database import Database
 from service.parts import Crier
-from tests import postgres
+from tests import postgres, statements
 from tests.databases import Stock
 from tests.waiting import LIMIT
 
@@ -46,6 +46,8 @@ PATIENT: dict[str, Any] = {
     "lease": 10 * LIMIT,
 }
 """Settings under which no busy machine ends a wait; a test of such an end has its own."""
+
+statements.compile_once()
 
 
 class Answer(TestResponse):
