@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Table, func, insert, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session as Db
 
+from service import ids
 from service.channels.errors import (
     BlockedError,
     PermanentError,
@@ -45,9 +46,6 @@ _KINDS: Final[Mapping[str, type[SendError]]] = {
     "blocked": BlockedError,
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
-
-_TABLE = cast("Table", WaitingReceipt.__table__)
-"""Rows instead of ORM objects, which would take a third of the time."""
 
 
 class WaitingReport(NamedTuple):
@@ -85,20 +83,46 @@ class Amount(NamedTuple):
         return self.reports <= room.reports and self.bytes <= room.bytes
 
 
-def pack(session_id: str, said: Iterable[Receipt | Notice], *, now: int) -> list[dict[str, Any]]:
+class WaitingRow(NamedTuple):
+    """A row before it is stored: words of one session that came together."""
+
+    id: str
+    session_id: str
+    received_at: int
+    due_at: int
+    size: int
+    words: str
+
+
+def pack(session_id: str, said: Iterable[Receipt | Notice], *, now: int) -> list[WaitingRow]:
     """Return the rows of reports on a session that arrive at `now`."""
     return [*_rows(session_id, now, now, [_packed(each) for each in said])]
 
 
-def size(rows: Iterable[Mapping[str, Any]]) -> Amount:
+def size(rows: Sequence[WaitingRow]) -> Amount:
     """Return how much rows are."""
-    sizes = [(row["size"], len(row["words"])) for row in rows]
-    return Amount(*map(sum, zip(*sizes, strict=True)))
+    return Amount(sum(row.size for row in rows), sum(len(row.words) for row in rows))
 
 
-def keep(db: Db, rows: list[dict[str, Any]]) -> None:
-    """Keep rows, in one statement. Each has an id of its own, in the order of the rows."""
-    db.execute(insert(_TABLE).returning(_TABLE.c.id), rows)
+_KEEP: Final = """
+    INSERT INTO waiting_receipts
+        (id, session_id, received_at, due_at, size, words, message_id, state, opted_out)
+    SELECT *, '', '', FALSE FROM {rows}
+"""
+_ARRAYS: Final = """unnest(CAST(:id AS text[]), CAST(:session_id AS text[]), CAST(:received_at AS
+    bigint[]), CAST(:due_at AS bigint[]), CAST(:size AS int[]), CAST(:words AS text[]))"""
+_PLACES: Final = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(6))
+_KEEP_POSTGRES: Final = text(_KEEP.format(rows=_ARRAYS))
+_KEEP_SQLITE: Final = text(_KEEP.format(rows=f"(SELECT {_PLACES} FROM json_each(:rows))"))  # noqa: S608 - numbers
+
+
+def keep(db: Db, rows: Sequence[WaitingRow]) -> None:
+    """Keep rows, in one statement: one for each would take twice as long."""
+    if is_postgres(db):
+        columns = map(list, zip(*rows, strict=True))
+        db.execute(_KEEP_POSTGRES, dict(zip(WaitingRow._fields, columns, strict=True)))
+    else:
+        db.execute(_KEEP_SQLITE, {"rows": _encode(rows)})
 
 
 def keep_again(db: Db, later: Iterable[tuple[WaitingReport, int]]) -> None:
@@ -112,10 +136,9 @@ def keep_again(db: Db, later: Iterable[tuple[WaitingReport, int]]) -> None:
 
 def _rows(
     session_id: str, received_at: int, due_at: int, words: Sequence[Sequence[Any]]
-) -> Iterator[dict[str, Any]]:
-    common = {"session_id": session_id, "received_at": received_at, "due_at": due_at}
+) -> Iterator[WaitingRow]:
     for some in pieces(words, MOST_TOGETHER):
-        yield {**common, "size": len(some), "words": _encode(some)}
+        yield WaitingRow(ids.new(), session_id, received_at, due_at, len(some), _encode(some))
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode

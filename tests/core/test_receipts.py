@@ -428,7 +428,7 @@ def test_words_that_wait_again_are_stored_in_one_statement(world: World) -> None
     stored: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("INSERT INTO waiting_receipts"):
+        if statement.split()[:3] == ["INSERT", "INTO", "waiting_receipts"]:
             stored.append(statement)
 
     event.listen(world.database.engine, "before_cursor_execute", note)
