@@ -10,22 +10,29 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints.context import caller, crier
 from service.core import intake
 from service.core.broadcast_requests import BroadcastRequest
-from service.core.intake import Accepted
+from service.core.intake import Accepted, Plan
 from service.database import now_ms
 
 T = TypeVar("T")
 
 
-def accept(order: BroadcastRequest, told: Callable[[Db, Accepted], T]) -> T:
+def accept(
+    order: BroadcastRequest,
+    told: Callable[[Db, Accepted], T],
+    check: Callable[[Plan], None] | None = None,
+) -> T:
     """Accept a broadcast of the caller and have it sent; return what is `told` of it.
 
-    A long one is validated before the transaction, so that others write meanwhile. Raises what
-    `core.intake.accept` raises.
+    A long one is validated before the transaction, so that others write meanwhile. So is one with
+    a `check`, which may refuse the plan. Raises what `core.intake.accept` raises.
     """
-    client_id = caller().client_id
+    client_id, planned = caller().client_id, None
     common: Any = {"accounts": crier().accounts, "now": now_ms()}
-    with crier().database.reading() as db:
-        planned = intake.plan(db, client_id, order, **common)
+    if check or intake.is_long(order):
+        with crier().database.reading() as db:
+            planned = intake.plan(db, client_id, order, **common)
+    if check and planned:
+        check(planned)
     with crier().database.writing() as db:
         answer = told(db, intake.accept(db, client_id, order, planned=planned, **common))
     crier().dispatcher.wake()

@@ -21,7 +21,6 @@ from service.core import (
     delivery_log,
     estimates,
     histories,
-    numbers,
     overviews,
     reasons,
     replies,
@@ -51,14 +50,13 @@ _STATES: Final = {
 }
 """What the list can be narrowed to."""
 
-_LONGEST_SEARCH = 200
 _NEWEST = 20
 
 
 @blueprint.page("/broadcasts")
 def index() -> str:
     """Show all broadcasts, the newest first, or those that are searched for."""
-    words = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+    words = listing.words()
     state = request.args.get("state", "")
     with crier().database.reading() as db:
         page = overviews.search(
@@ -70,7 +68,7 @@ def index() -> str:
             deleted=state == _REMOVED,
         )
         shown = progress.of(db, page.items)
-        found = _to_number(db, words)
+        found = _to_recipient(db, words)
     return render_template(
         listing.template("broadcasts"),
         found=found,
@@ -205,13 +203,13 @@ def retry(broadcast_id: str) -> Response:
     return _to(broadcast_id)
 
 
-def _to_number(db: Db, words: str) -> Page[Entry] | None:
-    """Return the newest deliveries to the number that is searched for; None: it is no number."""
-    number = numbers.normalise(words) if words else None
-    if number is None:
+def _to_recipient(db: Db, words: str) -> Page[Entry] | None:
+    """Return the newest deliveries to whom is searched for; None: the words name no recipient."""
+    recipient = listing.recipient(words)
+    if recipient is None:
         return None
     scope = DeliveryScope(visitor().client_id)
-    return delivery_log.to_recipient(db, scope, number, PageRequest(1, _NEWEST, descending=True))
+    return delivery_log.to_recipient(db, scope, recipient, PageRequest(1, _NEWEST, descending=True))
 
 
 def _delivery(db: Db, delivery_id: str) -> Entry:
@@ -250,8 +248,8 @@ def _cost(db: Db, broadcast: Broadcast) -> dict[str, Any]:
 
 def _people(db: Db, broadcast: Broadcast) -> dict[str, Any]:
     """Return a page of a broadcast's deliveries, narrowed to what is searched for."""
-    written = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
-    recipient = (numbers.normalise(written) or written) if written else None
+    words = listing.words()
+    recipient = listing.recipient(words) or words or None
     status = _status()
     code = request.args.get("code")
     asked = listing.wanted(is_descending=False)
@@ -259,7 +257,7 @@ def _people(db: Db, broadcast: Broadcast) -> dict[str, Any]:
     return {
         "page": page,
         "values": {each.id: [*variables.load(each.variables).values()] for each in page.items},
-        "words": written,
+        "words": words,
         "status": status or "",
         "code": code,
         "statuses": [*DeliveryStatus],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from typing import Any, cast
 
 from flask import Response, render_template, url_for
@@ -24,10 +25,12 @@ from service.console import (
     notices,
     orders,
     progress,
+    reviews,
     templates,
 )
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
+from service.console.reviews import StaleReviewError
 from service.core import (
     attachments,
     broadcasts,
@@ -37,6 +40,7 @@ from service.core import (
     sessions,
 )
 from service.core.broadcast_requests import BroadcastRequest
+from service.core.intake import Plan
 from service.core.numbering import Numbering
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.previews import Message
@@ -50,6 +54,8 @@ blueprint = Section("compose", __name__)
 _ALL = PageRequest(1, LARGEST_SIZE)
 _INVALID = 422
 _EARLIER = 50
+_OWN = frozenset({"csrf", "key", reviews.SHOWN})
+"""Fields that each page makes anew."""
 
 
 @blueprint.page("/compose", Scope.SEND)
@@ -101,12 +107,19 @@ def test() -> Response:
 
 
 @blueprint.action("/compose/send", "broadcast.create", Scope.SEND)
-def send() -> Response:
-    """Accept the broadcast; the same form sent twice makes one."""
+def send() -> Response | tuple[str, int]:
+    """Accept the broadcast; the same form sent twice makes one.
+
+    If what was shown is not what would be sent now, nothing is: the review is shown anew.
+    """
     asked = orders.order(orders.document(), key=forms.text("key"))
     with crier().database.reading() as db:
         asked = orders.without_invalid(db, asked)
-    return _to(_accept(asked))
+    try:
+        return _to(_accept(asked, reviews.check))
+    except StaleReviewError as error:
+        with crier().database.reading() as db:
+            return _review(db, asked, problem=error.message), error.status
 
 
 @blueprint.action("/attachments", "attachment.create", Scope.SEND)
@@ -118,11 +131,11 @@ def attach() -> str:
     return render_template("console/_attachment.html", attachment=_attached(attachment))
 
 
-def _accept(order: BroadcastRequest) -> Broadcast:
-    return intake.accept(order, lambda _db, accepted: accepted.broadcast)
+def _accept(order: BroadcastRequest, check: Callable[[Plan], None] | None = None) -> Broadcast:
+    return intake.accept(order, lambda _db, accepted: accepted.broadcast, check)
 
 
-def _review(db: Db, asked: BroadcastRequest) -> str:
+def _review(db: Db, asked: BroadcastRequest, problem: str = "") -> str:
     preview = previews.make(db, visitor().client_id, asked, accounts=crier().accounts, now=now_ms())
     broadcast = preview.plan.broadcast
     return render_template(
@@ -135,6 +148,8 @@ def _review(db: Db, asked: BroadcastRequest) -> str:
         names=fallbacks.names(db, [step.session_id for step in preview.fallback]),
         countries=formats.countries(preview.countries),
         fields=_fields(),
+        problem=problem,
+        shown=reviews.marks(preview.messages),
         key=secrets.token_hex(16),
     )
 
@@ -148,7 +163,7 @@ def _phone(message: Message) -> dict[str, Any]:
 
 def _fields() -> list[tuple[str, str]]:
     """Return all that the form says, for the next one to carry."""
-    return [pair for pair in request.form.items(multi=True) if pair[0] not in {"csrf", "key"}]
+    return [pair for pair in request.form.items(multi=True) if pair[0] not in _OWN]
 
 
 def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
@@ -162,7 +177,7 @@ def _form(db: Db, given: MultiDict[str, str], faults: dict[str, Any]) -> str:
         given=given,
         audiences=orders.AUDIENCES,
         faults=faults,
-        list=lists.carried(given.get("list", "")),
+        list=lists.carried(),
         attachments=[_attached(each) for each in chosen],
         groups=mine,
         sizes=groups.sizes(db, mine),

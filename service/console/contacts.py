@@ -22,13 +22,12 @@ from service.schemas.contacts import ContactChangeSchema, NewContactSchema
 blueprint = Section("contacts", __name__)
 
 _INVALID = 422
-_LONGEST_SEARCH = 200
 
 
 @blueprint.page("/contacts")
 def index() -> str:
     """Show the contacts, those of a name or a number if that is searched for, and the groups."""
-    words = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+    words = listing.words()
     with crier().database.reading() as db:
         page = contacts.search(db, visitor().client_id, words, listing.wanted())
         mine = groups.page(db, visitor().client_id, PageRequest(1, LARGEST_SIZE)).items

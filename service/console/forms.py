@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from flask import g
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import FileStorage
 
@@ -52,9 +53,19 @@ def file(name: str) -> FileStorage:
 
 
 def document(name: str, missing: Any) -> Any:
-    """Return a hidden field that carries JSON; raises InvalidError if it was damaged."""
+    """Return a hidden field that carries JSON; raises InvalidError if it was damaged.
+
+    It is parsed once in a request: a list may have megabytes. Do not change it.
+    """
     if not (given := text(name)):
         return missing
+    parsed: dict[str, Any] = g.setdefault("documents", {})
+    if name not in parsed:
+        parsed[name] = _parsed(name, given)
+    return parsed[name]
+
+
+def _parsed(name: str, given: str) -> Any:
     try:
         found = json.loads(given)
         documents.check_texts(found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from service.blueprints.requests import request
+from service.core import entries
 from service.core.paging import PageRequest
 
 SIZE: Final = 25
+_LONGEST_SEARCH: Final = 200
 _MOST_DIGITS = 9
 
 
@@ -22,3 +24,13 @@ def template(name: str) -> str:
     """Return the template of a page, or of the part of it that htmx asks for."""
     part = "_" if request.headers.get("HX-Request") else ""
     return f"console/{part}{name}.html"
+
+
+def words() -> str:
+    """Return what is searched for, empty if nothing is."""
+    return request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+
+
+def recipient(words: str) -> str | None:
+    """Return the number, user id or WhatsApp group that is searched for; None: words of a text."""
+    return entries.read_one(words) if words else None

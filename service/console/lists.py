@@ -14,6 +14,7 @@ from service.blueprints.lists import told
 from service.console import forms
 from service.console.access import Section, visitor
 from service.core.tokens import Scope
+from service.errors import InvalidError
 from service.lists import tables
 from service.lists.base import Entry
 from service.lists.tables import Table
@@ -36,29 +37,31 @@ def read() -> str:
         "columns": [name for name in table.names if name] if table.numbers else (),
         "column": table.names[table.numbers[0]] if table.numbers else "",
     }
-    return render_template("console/_list.html", list=shown(rows, upload.filename), **columns)
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    found = _shown(rows, upload.filename, text)
+    return render_template("console/_list.html", list=found, **columns)
 
 
-def carried(given: str) -> dict[str, Any] | None:
-    """Return what a form that comes back shows of the list that it carries; None: no list."""
+def carried() -> dict[str, Any] | None:
+    """Return what is shown of the list that a form carries; None: no list, or a damaged one."""
     try:
-        rows = json.loads(given) if given else None
-    except (ValueError, RecursionError):
+        rows = forms.document("list", None)
+    except InvalidError:
         return None
     are_rows = isinstance(rows, list) and all(
         isinstance(row, dict) and isinstance(row.get("variables"), dict) for row in rows
     )
-    return shown(rows, "") if are_rows and rows else None
+    return _shown(rows, "", forms.text("list")) if are_rows and rows else None
 
 
-def shown(rows: list[dict[str, Any]], filename: str | None) -> dict[str, Any]:
+def _shown(rows: list[dict[str, Any]], filename: str | None, carried: str) -> dict[str, Any]:
     """Return what is shown of a list, and the text in which the form carries it."""
     return {
         "filename": filename,
         "total": len(rows),
         "head": rows[:_SHOWN],
         "names": _names(rows),
-        "rows": json.dumps(rows, ensure_ascii=False, separators=(",", ":")),
+        "rows": carried,
     }
 
 

@@ -13,14 +13,13 @@ from service.blueprints.requests import request
 from service.console import bubbles, listing, progress
 from service.console.access import Section, visitor
 from service.console.bubbles import Bubble
-from service.core import attachments, numbers, replies
+from service.core import attachments, replies
 from service.core.paging import PageRequest
 from service.core.replies import ReplyFilter
 from service.models import Reply
 
 blueprint = Section("replies", __name__)
 
-_LONGEST_SEARCH: Final = 200
 _NEWEST: Final = 10
 
 
@@ -39,10 +38,10 @@ class ShownReply(NamedTuple):
 @blueprint.page("/replies")
 def index() -> str:
     """Show what people wrote, the newest first: all, to one broadcast, or what is searched for."""
-    words = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+    words = listing.words()
     broadcast_id = request.args.get("broadcast", "")
-    number = numbers.normalise(words) if words else None
-    wanted = ReplyFilter(number or "", broadcast_id, text="" if number else words)
+    recipient = listing.recipient(words)
+    wanted = ReplyFilter(recipient or "", broadcast_id, text="" if recipient else words)
     with crier().database.reading() as db:
         answered = progress.readable(db, broadcast_id) if broadcast_id else None
         page = replies.page(db, visitor().client_id, wanted, listing.wanted())

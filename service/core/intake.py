@@ -73,17 +73,21 @@ class Accepted(NamedTuple):
     is_new: bool
 
 
+def is_long(order: BroadcastRequest) -> bool:
+    """Return whether others should be able to write while a request is validated."""
+    people = order.people
+    return max(len(people.unique), people.count) >= _MANY or people.send_type == SendType.GROUP
+
+
 def plan(
     db: Db, client_id: str, order: BroadcastRequest, *, accounts: Accounts, now: int
 ) -> Plan | None:
-    """Validate a long request before `accept` stores it, while others may write.
+    """Validate a request before `accept` stores it, while others may write.
 
-    Return None for a short one, and if one with its idempotency key is stored already. Raises what
-    `accept` raises.
+    Return None if one with its idempotency key is stored already. Raises what `accept` raises.
     """
     many = len(order.people.unique)
-    is_long = max(many, order.people.count) >= _MANY or order.people.send_type == SendType.GROUP
-    if not is_long or _earlier(db, client_id, order):
+    if _earlier(db, client_id, order):
         return None
     if many >= _MANY:
         usages.foresee(db, client_id, accounts.settings, now=now, recipients=many)

@@ -124,7 +124,7 @@ def make(
         segments=Segments(sum(sizes), max(sizes)) if sizes else None,
         begins_at=estimates.beginning(plan.broadcast, plan.session, crowds, now),
         estimate=estimates.make(db, plan.broadcast, 0.0, crowds=crowds, now=now),
-        messages=[*_messages(plan, places[:SHOWN])],
+        messages=[*messages(plan, places[:SHOWN])],
         cost=_cost(prices, _sizes(plan, places)) if prices else None,
         window=_window(db, plan, [people[place] for place in places], now),
         fallback=fallback,
@@ -149,7 +149,7 @@ def _way(db: Db, plan: Plan, step: StepPlan, channels: Channels) -> WayPreview:
         len(fitted.worded.parts),
         len(places),
         len(people) - len(places),
-        [*_messages(mine, places[:SHOWN])],
+        [*messages(mine, places[:SHOWN])],
         _cost(prices, _sizes(mine, places)) if prices else None,
     )
 
@@ -221,7 +221,7 @@ def _opted_out(db: Db, plan: Plan) -> set[str]:
     return set(db.scalars(union_all(of_session, of_client)))
 
 
-def _messages(plan: Plan, places: Iterable[int]) -> Iterator[Message]:
+def messages(plan: Plan, places: Iterable[int]) -> Iterator[Message]:
     """Yield the messages of the recipients at these places."""
     brought, worded = plan.people.variables, plan.worded
     for place in places:
@@ -234,7 +234,7 @@ def _messages(plan: Plan, places: Iterable[int]) -> Iterator[Message]:
 def _sizes(plan: Plan, places: Sequence[int]) -> Iterator[tuple[str, int]]:
     """Yield how many messages the provider counts, for the recipients at these places."""
     if plan.worded.is_personal and costs.counts_segments(plan.driver):
-        for message in _messages(plan, places):
+        for message in messages(plan, places):
             yield message.recipient, costs.size(plan.driver, message.parts)
     else:
         same = costs.size(plan.driver, plan.worded.parts)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from service.core import costs
 from service.core.costs import ChargeKey
@@ -18,6 +18,7 @@ from tests.console.visiting import ConsoleUser
 
 pytestmark = on_sqlite
 
+USER_ID = "US.13491208655302741918"
 FRAGMENT = {"HX-Request": "true"}
 
 
@@ -117,3 +118,32 @@ def statements(engine: Engine, action: Callable[[], object]) -> list[tuple[str, 
     finally:
         event.remove(engine, "before_cursor_execute", note)
     return [each for each in found if each[0].startswith("SELECT")]
+
+
+def test_a_user_id_is_searched_for_as_a_number_is(acme: Tenant, globex: Tenant) -> None:
+    session_id = acme.make("/session", name="main", channel="sandbox")["_id"]
+    made = make(acme, to=NUMBERS[:2], message={"text": "Hello"})["_id"]
+    deliver(acme, made, DeliveryStatus.SENT, DeliveryStatus.SENT)
+    acme.make("/sandbox/reply", session_id=session_id, recipient=NUMBERS[0], text="Yes")
+    acme.make("/sandbox/reply", session_id=session_id, recipient=NUMBERS[1], text="No")
+    with acme.crier.database.writing() as db:
+        for table in ("deliveries", "replies"):
+            renamed = text(f"UPDATE {table} SET recipient = :who WHERE recipient = :number")  # noqa: S608 - one of two
+            db.execute(renamed, {"who": USER_ID, "number": NUMBERS[0]})
+    visitor, stranger = ConsoleUser(acme), ConsoleUser(globex)
+    found = visitor.get(f"/broadcasts?q=+{USER_ID}+").text
+    assert f"/console/deliveries/{made[:12]}" in found
+    assert USER_ID in visitor.get(f"/broadcasts/{made}/people?q={USER_ID}").text
+    written = visitor.get(f"/replies?q={USER_ID}").text
+    assert (">Yes<" in written, ">No<" in written) == (True, False)
+    assert "/console/deliveries/" not in stranger.get(f"/broadcasts?q={USER_ID}").text
+
+
+def test_all_searches_are_bounded(acme: Tenant) -> None:
+    make_session = acme.make("/session", name="main", channel="sandbox")
+    made = make(acme, to=NUMBERS, session_id=make_session["_id"])["_id"]
+    visitor = ConsoleUser(acme)
+    for path in ("/broadcasts", f"/broadcasts/{made}/people", "/replies", "/contacts"):
+        page = visitor.get(f"{path}?q={'x' * 10_000}")
+        assert page.status_code == 200
+        assert f'value="{"x" * 200}"' in page.text

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
+from service.console import forms
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 
@@ -126,3 +129,58 @@ def test_hours_and_limits_are_set_in_forms_and_shown(acme: Tenant) -> None:
     assert broadcast["window"] == session["window"]
     again = visitor.get(f"/compose?like={broadcast['_id']}").text
     assert '<input type="time" name="window.from" value="08:00">' in again
+
+
+def test_what_has_changed_since_its_review_is_shown_again_and_not_sent(acme: Tenant) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    ada = {"name": "Ada", "phones": ["12025550110"], "fields": {"city": "Lagos"}}
+    contact = acme.make("/contact", **ada)["_id"]
+    visitor = ConsoleUser(acme)
+    form = {
+        "audience": "numbers",
+        "to": "12025550110, 12025550111",
+        "text": "Hello {{city|you}}",
+        "personalise": "yes",
+        "key": "k",
+    }
+
+    def shown(page: str) -> list[str]:
+        return re.findall(r'name="shown" value="([^"]*)"', page)
+
+    marks = shown(visitor.post("/compose", **form).text)
+    assert [mark.split()[0] for mark in marks] == ["12025550110", "12025550111"]
+    acme.put(f"/contact/{contact}", json={"fields": {"city": "Paris"}})
+    refused = visitor.post("/compose/send", **form, shown=marks)
+    assert refused.status_code == 409
+    assert "has changed since you reviewed it. Nothing was sent." in refused.text
+    assert "Hello Paris" in refused.text
+    assert acme.get("/broadcast").json["data"] == []
+    again = shown(refused.text)
+    assert (again[0] == marks[0], again[1] == marks[1]) == (False, True)
+    # Who is not to get it any more is no reason to look again.
+    again.append("12025550112 0")
+    sent = visitor.post("/compose/send", **form, shown=again)
+    [made] = acme.get("/broadcast").json["data"]
+    assert sent.location.endswith(made["_id"])
+    # The same form sent twice makes one, whatever has changed since.
+    acme.put(f"/contact/{contact}", json={"fields": {"city": "Rome"}})
+    assert visitor.post("/compose/send", **form, shown=again).location == sent.location
+
+
+def test_a_list_that_a_form_carries_is_parsed_once(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.make("/session", name="main", channel="sandbox")
+    visitor = ConsoleUser(acme)
+    parsed: list[str] = []
+
+    def note(text: str) -> object:
+        parsed.append(text)
+        return json.loads(text)
+
+    rows = '[{"to": "12", "variables": {"name": "Ada"}}]'
+    monkeypatch.setattr(forms, "json", SimpleNamespace(loads=note))
+    refused = visitor.post("/compose", audience="list", list=rows, text="Hi {{name}}")
+    assert refused.status_code == 422
+    assert f'name="list" value="{html.escape(rows).replace("&quot;", "&#34;")}"' in refused.text
+    assert parsed == [rows]
