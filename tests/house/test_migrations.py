@@ -97,6 +97,34 @@ def test_no_migration_makes_a_table_anew_with_which_all_that_hangs_on_it_would_g
         assert "batch_alter_table" not in Path(script.path).read_text(), script.revision
 
 
+def columns(database: Database) -> set[tuple[str, str, str]]:
+    """Return all columns as table, name and type."""
+    with database.engine.connect() as connection:
+        inspector = inspect(connection)
+        return {
+            (table, each["name"], str(each["type"]))
+            for table in inspector.get_table_names()
+            for each in inspector.get_columns(table)
+        }
+
+
+# Postgres alone changes the type of a column.
+@on_postgres
+def test_operators_are_told_of_each_migration_beside_which_older_processes_fail(
+    empty: Database,
+) -> None:
+    before, taking = columns(empty), []
+    for revision in REVISIONS:
+        migrate(empty, revision)
+        after = columns(empty)
+        if before - after:
+            taking.append(revision)
+        before = after
+    upgrade = (ROOT / "docs" / "operating.md").read_text().partition("## Upgrade")[2]
+    told = re.findall(r"`(\d{4}_\w+)`", upgrade.partition("\n## ")[0])
+    assert sorted(told) == taking
+
+
 HELD = [("blocked", "Unpaid.", None), ("ready", None, None), ("throttled", "Slow.", 2**42)]
 
 
