@@ -13,7 +13,7 @@ from service.blueprints import aliases, contact_files, lists
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier
 from service.blueprints.requests import ListForm
-from service.core import contacts, groups, numbers, vcard
+from service.core import contacts, members, numbers, vcard
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import InvalidError, LimitError, StaleVersionError
@@ -59,7 +59,7 @@ def index(page: PageRequest) -> Page[Shown]:
     """Fetch all contacts, oldest first."""
     with crier().database.reading() as db:
         found = contacts.page(db, caller().client_id, page)
-        inside = groups.of_contacts(db, [contact.id for contact in found.items])
+        inside = members.of_contacts(db, [contact.id for contact in found.items])
     return found.map(lambda contact: shown(contact, inside.get(contact.id)))
 
 
@@ -161,12 +161,12 @@ def _number_for_phones(body: dict[str, Any]) -> Iterator[None]:
 def _moved(db: Session, contact: Contact, body: dict[str, Any]) -> Shown:
     """Move a contact into the group that the body names, if any."""
     if group_id := body.get("group_id"):
-        groups.move(db, contact, group_id)
+        members.move(db, contact, group_id)
     return shown(contact, _group_of(db, contact))
 
 
 def _group_of(db: Session, contact: Contact) -> str | None:
-    return groups.of_contacts(db, [contact.id]).get(contact.id)
+    return members.of_contacts(db, [contact.id]).get(contact.id)
 
 
 def shown(contact: Contact, group_id: str | None) -> Shown:

@@ -7,7 +7,7 @@ from typing import Any
 from service.blueprints import aliases, contacts, rosters
 from service.blueprints.api import GUIDE, Blueprint
 from service.blueprints.context import caller, crier
-from service.core import groups, rules
+from service.core import groups, members, rules
 from service.core.paging import Page, PageRequest
 from service.core.tokens import Scope
 from service.errors import ConflictError, InvalidError
@@ -52,7 +52,7 @@ def index(page: PageRequest) -> Page[Shown]:
     """Fetch all groups, oldest first, without their contacts."""
     with crier().database.reading() as db:
         found = groups.page(db, caller().client_id, page)
-        sizes = groups.sizes(db, found.items)
+        sizes = members.sizes(db, found.items)
     return found.map(lambda group: Shown(group, size=sizes[group.id]))
 
 
@@ -73,8 +73,8 @@ def index_contacts(page: PageRequest, group_id: str) -> Page[Shown]:
     """Fetch the contacts that are in a group now, the oldest first."""
     with crier().database.reading() as db:
         group = groups.get(db, caller().client_id, group_id)
-        found = groups.contacts_page(db, group, page)
-        inside = groups.of_contacts(db, [contact.id for contact in found.items])
+        found = members.page(db, group, page)
+        inside = members.of_contacts(db, [contact.id for contact in found.items])
     return found.map(lambda contact: contacts.shown(contact, inside.get(contact.id)))
 
 
@@ -87,7 +87,7 @@ def preview(body: dict[str, Any]) -> dict[str, Any]:
     with crier().database.reading() as db:
         size = rules.count(db, caller().client_id, body["rule"])
         first = db.scalars(rules.matching(db, caller().client_id, body["rule"]).limit(5)).all()
-        inside = groups.of_contacts(db, [contact.id for contact in first])
+        inside = members.of_contacts(db, [contact.id for contact in first])
     shown = [contacts.shown(contact, inside.get(contact.id)) for contact in first]
     return {"size": size, "contacts": shown}
 
@@ -126,6 +126,6 @@ def _read(group_id: str) -> Shown:
 
 def _shown(group: Group) -> Shown:
     with crier().database.reading() as db:
-        members = groups.members(db, group)
-        size = groups.sizes(db, [group])[group.id] if group.rule else len(members)
-    return Shown(group, contacts=members, size=size)
+        inside = members.read(db, group)
+        size = members.sizes(db, [group])[group.id] if group.rule else len(inside)
+    return Shown(group, contacts=inside, size=size)

@@ -12,7 +12,7 @@ from service.blueprints.requests import request
 from service.console import forms, listing, notices
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
-from service.core import contacts, groups
+from service.core import contacts, groups, members
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.tokens import Scope
 from service.errors import InvalidError
@@ -31,7 +31,7 @@ def index() -> str:
     with crier().database.reading() as db:
         page = contacts.search(db, visitor().client_id, words, listing.wanted())
         mine = groups.page(db, visitor().client_id, PageRequest(1, LARGEST_SIZE)).items
-        sizes = groups.sizes(db, mine)
+        sizes = members.sizes(db, mine)
     return render_template(
         listing.template("contacts"), page=page, words=words, groups=mine, sizes=sizes
     )
@@ -52,7 +52,7 @@ def create() -> Response | tuple[str, int]:
         with crier().database.writing() as db:
             contact = contacts.create(db, visitor().client_id, fields)
             if fields.get("group_id"):
-                groups.move(db, contact, fields["group_id"])
+                members.move(db, contact, fields["group_id"])
     except InvalidError as error:
         with crier().database.reading() as db:
             return _form(db, None, error.errors), _INVALID
@@ -76,7 +76,7 @@ def update(contact_id: str) -> Response | tuple[str, int]:
         with crier().database.writing() as db:
             contact = contacts.update(db, visitor().client_id, contact_id, fields)
             if group_id:
-                groups.move(db, contact, group_id)
+                members.move(db, contact, group_id)
     except InvalidError as error:
         with crier().database.reading() as db:
             contact = contacts.get(db, visitor().client_id, contact_id)
@@ -109,7 +109,7 @@ def _given() -> dict[str, Any]:
 
 def _form(db: Db, contact: Contact | None, faults: dict[str, Any]) -> str:
     mine = groups.page(db, visitor().client_id, PageRequest(1, LARGEST_SIZE)).items
-    group_id = groups.of_contacts(db, [contact.id]).get(contact.id, "") if contact else ""
+    group_id = members.of_contacts(db, [contact.id]).get(contact.id, "") if contact else ""
     return render_template(
         "console/contact.html",
         contact=contact,

@@ -11,7 +11,7 @@ from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import forms
 from service.console.access import Section, visitor
-from service.core import audiences, broadcasts, contacts, drafts, groups, recipients
+from service.core import audiences, broadcasts, contacts, drafts, groups, members, recipients
 from service.core.audiences import Audience
 from service.core.drafts import FirstRecipient
 from service.core.numbering import Numbering, is_region
@@ -72,7 +72,7 @@ def _of_group(db: Db, group_id: str) -> FirstRecipient | None:
         group = groups.get(db, visitor().client_id, group_id)
     except NotFoundError:
         return None
-    found = groups.contacts_page(db, group, _ONE).items
+    found = members.page(db, group, _ONE).items
     return FirstRecipient(contacts.reached_by(found[0].phones), {}) if found else None
 
 

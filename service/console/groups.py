@@ -11,7 +11,7 @@ from service.console import forms, listing, notices
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.console.language import ngettext
-from service.core import contacts, groups
+from service.core import contacts, groups, members
 from service.errors import InvalidError
 from service.schemas import wordings
 from service.schemas.contacts import NewContactSchema
@@ -34,7 +34,7 @@ def show(group_id: str) -> str:
     """Show who is in a group."""
     with crier().database.reading() as db:
         group = groups.get(db, visitor().client_id, group_id)
-        page = groups.contacts_page(db, group, listing.wanted(is_descending=False))
+        page = members.page(db, group, listing.wanted(is_descending=False))
     return render_template(listing.template("group"), group=group, page=page)
 
 
@@ -71,7 +71,7 @@ def remove(group_id: str, contact_id: str) -> Response:
         if group.rule:
             reason = _("This group has a rule. Change the tags and fields of the contact.")
             raise InvalidError(errors={"group_id": [reason]})
-        groups.take_out(db, group, contact_id)
+        members.take_out(db, group, contact_id)
     return _to(group_id)
 
 
@@ -99,7 +99,7 @@ def _add(db: Db, group_id: str, person: tuple[str, str]) -> None:
     except InvalidError as error:
         reasons = " ".join(reason for some in error.errors.values() for reason in some)
         raise InvalidError(errors={"people": [f"{name}: {reasons}"]}) from error
-    groups.move(db, contact, group_id)
+    members.move(db, contact, group_id)
 
 
 def _to(group_id: str) -> Response:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.exc import IntegrityError
@@ -17,19 +16,16 @@ from service.core import (
     frozen,
     heads,
     intake,
-    outbox,
     owned,
     personalisation,
     recipients,
     signals,
     usages,
     uses,
-    ways,
 )
 from service.core.accounts import Accounts
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.deliveries import events, gates, invalid
-from service.core.deliveries.transitions import storable
 from service.core.intake import Plan
 from service.core.numbering import Numbering
 from service.core.placeholders import Syntax
@@ -38,7 +34,6 @@ from service.errors import (
     ConflictError,
     InvalidError,
     JustDeletedError,
-    ServiceError,
     StaleVersionError,
 )
 from service.models import (
@@ -47,7 +42,6 @@ from service.models import (
     BroadcastAttachment,
     BroadcastStatus,
     Delivery,
-    EventType,
     OnInvalid,
     RecipientChunk,
     TimelineBucket,
@@ -72,9 +66,6 @@ _RECIPIENTS = (
 
 _MERGED = ("revision", "session_id", "send_at", "expires_at", "sample", "window", "fallback")
 """What `merge` reads. `revision` stands for all that only an edit changes."""
-
-_MOST_SAID: Final = 4
-"""Reasons that are told of a broadcast that could not start."""
 
 _BEGUN = text("""
     SELECT COUNT(*) AS begun, COALESCE(SUM(CASE status WHEN 'sending' THEN 1 END), 0) AS sending
@@ -166,7 +157,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, three
     Raises ConflictError unless it is scheduled, or paused before anybody got it, and
     StaleVersionError if it has changed since it was read.
     """
-    broadcast = _locked(db, former.id)
+    broadcast = locked(db, former.id)
     owned.check_version(broadcast, changes)
     if _has_changed(former, broadcast):
         raise StaleVersionError
@@ -221,65 +212,7 @@ def _size(broadcast: Broadcast) -> int:
     return fallbacks.size(broadcast.message, broadcast.fallback)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StartPlan:
-    """What starts a broadcast to groups: its members now, or why they cannot get it."""
-
-    former: Broadcast
-    order: BroadcastRequest
-    found: Plan | ServiceError
-
-    def outcome(self) -> Plan:
-        """Return the plan; raises the error that was found instead."""
-        if isinstance(self.found, ServiceError):
-            raise self.found
-        return self.found
-
-
-def start(db: Db, broadcast_id: str, *, accounts: Accounts, now: int) -> StartPlan:
-    """Look up to whom a broadcast to groups goes whose time has come."""
-    former = db.get_one(Broadcast, broadcast_id)
-    order = merge(former, {}, most=accounts.settings.max_recipients, within=None, now=now)
-    try:
-        return StartPlan(former, order, plan(db, former, order, accounts=accounts, now=now))
-    except ServiceError as error:
-        return StartPlan(former, order, error)
-
-
-def begin(db: Db, found: StartPlan, *, chunk: int, now: int) -> bool:
-    """Start a broadcast to groups; return whether it is sent now.
-
-    If its members cannot get it, it pauses, and `reason` says why. If it has changed since `start`,
-    it stays as it is: another process has started it, or its client has just changed it.
-    """
-    broadcast = _locked(db, found.former.id)
-    if (broadcast.version, broadcast.status) != (found.former.version, found.former.status):
-        return False
-    try:
-        planned = found.outcome()
-        with db.begin_nested():
-            replace(db, found.former, found.order, {}, planned=planned, chunk=chunk, now=now)
-    except ConflictError:
-        return False
-    except ServiceError as error:
-        _pause(db, broadcast, error, now)
-        return False
-    return True
-
-
-def _pause(db: Db, broadcast: Broadcast, error: ServiceError, now: int) -> None:
-    said = [error.message, *map(str, chain.from_iterable(error.errors.values()))]
-    broadcast.status = BroadcastStatus.PAUSED
-    broadcast.reason = storable(
-        f"Not started: {' '.join(said[:_MOST_SAID])} Correct it, send this broadcast once more with"
-        " PUT to read its groups again, then resume it."
-    )
-    db.flush()
-    ways.align(db, broadcast)
-    outbox.tell_broadcast(db, broadcast, EventType.BROADCAST_PAUSED, now=now)
-
-
-def _locked(db: Db, broadcast_id: str) -> Broadcast:
+def locked(db: Db, broadcast_id: str) -> Broadcast:
     """Lock a broadcast against claims, fan-out and other changes.
 
     It waits for a running claim or fan-out. The lock order is the same as theirs.

@@ -1,6 +1,6 @@
 """Groups: named lists of contacts.
 
-`rosters` says how the contacts of a group that has no rule are stored.
+`members` are who is in them; `rosters` says how those of a group without a rule are stored.
 
 On Postgres, whoever writes members locks their contacts first, then groups, then members: deleting
 a contact locks it and then its members.
@@ -8,31 +8,24 @@ a contact locks it and then its members.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, or_, select
-from sqlalchemy import delete as sql_delete
+from sqlalchemy import Select
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm.attributes import flag_modified
 
 from service.core import contacts, owned, paging, rosters, rules, usages
-from service.database import changed, now_ms, pieces
+from service.database import now_ms, pieces
 from service.errors import ConflictError, InvalidError, NotFoundError
-from service.models import Contact, Group, GroupMember
+from service.models import Group
 
 MOST_CONTACTS = 100_000
 """The most contacts in a group: one request carries all of them, and each is looked up."""
 
-SHOWN = 1_000
-"""The most members of a group with a rule that are told with it."""
-
 _CHANGING = "Another request is changing this group. Try again."
-
-T = TypeVar("T")
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Group:
@@ -88,7 +81,7 @@ def get(db: Db, client_id: str, group_id: str) -> Group:
 
 def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Group]:
     """Return one page of a client's groups."""
-    return paging.fetch(db, _visible(client_id), Group.id, request)
+    return paging.fetch(db, visible(client_id), Group.id, request)
 
 
 def check(db: Db, group: Group, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +128,7 @@ def update(  # noqa: PLR0913 - two of them say what of a long roster is written
         _flush(db, group)
         return Change(group, None)
     former, group.roster = group.roster, roster
-    _touch(group)
+    touch(group)
     _flush(db, group)
     _fill(db, group, kept, written)
     return Change(group, former)
@@ -161,120 +154,6 @@ def write(db: Db, group: Group, roster: int, written: int, contacts: Sequence[st
     _insert(db, group.id, _begun(db, group.id, roster, written) + written, kept)
 
 
-def take_out(db: Db, group: Group, contact_id: str) -> None:
-    """Take a contact out of a group that has no rule."""
-    contacts.held(db, group.client_id, [contact_id])
-    _locked(db, group.client_id, [group.id])
-    mine = (rosters.of(group.id), GroupMember.contact_id == contact_id)
-    if changed(db, sql_delete(GroupMember).where(*mine)):
-        _touch(group)
-        db.flush()
-
-
-def members(db: Db, group: Group) -> Sequence[str]:
-    """Return the ids of a group's contacts, in order; the first 1,000 where it has a rule."""
-    rule, found = _listed(db, group.id, GroupMember.contact_id)
-    if rule:
-        matching = rules.matching(db, group.client_id, rule).with_only_columns(Contact.id)
-        return db.scalars(matching.limit(SHOWN)).all()
-    return found
-
-
-def contacts_page(db: Db, group: Group, request: paging.PageRequest) -> paging.Page[Contact]:
-    """Return one page of a group's contacts, in order; of one with a rule the oldest first."""
-    if group.rule:
-        inside = rules.matching(db, group.client_id, group.rule).order_by(None)
-        return paging.fetch(db, inside, Contact.id, request)
-    return contacts.listed(db, rosters.of(group.id), request)
-
-
-def sizes(db: Db, groups: Iterable[Group]) -> dict[str, int]:
-    """Return how many contacts each of these groups has, by its id."""
-    by_rule, by_hand = {}, []
-    for group in groups:
-        if group.rule:
-            by_rule[group.id] = rules.count(db, group.client_id, group.rule)
-        else:
-            by_hand.append(group.id)
-    inside = rosters.in_force() & Group.id.in_(by_hand)
-    counting = select(GroupMember.group_id, func.count()).where(inside)
-    counted = {row[0]: row[1] for row in db.execute(counting.group_by(GroupMember.group_id))}
-    return by_rule | {group_id: counted.get(group_id, 0) for group_id in by_hand}
-
-
-def of_contacts(db: Db, contact_ids: Sequence[str]) -> dict[str, str]:
-    """Return the group of each contact, by contact; the oldest if it is in several."""
-    oldest = select(GroupMember.contact_id, func.min(GroupMember.group_id))
-    mine = oldest.where(GroupMember.contact_id.in_(contact_ids), rosters.in_force())
-    mine = mine.group_by(GroupMember.contact_id)
-    return {row[0]: row[1] for row in db.execute(mine)}
-
-
-def move(db: Db, contact: Contact, group_id: str) -> None:
-    """Move a contact from its group (see `of_contacts`) to the end of another.
-
-    Raises InvalidError if the client has no such group, NotFoundError if the contact was deleted.
-    """
-    if not contacts.held(db, contact.client_id, [contact.id]):
-        raise NotFoundError("contact", contact.id)
-    former = of_contacts(db, [contact.id]).get(contact.id)
-    if former == group_id:
-        return
-    groups = _locked(db, contact.client_id, {group_id, former or group_id})
-    if group_id not in groups:
-        reason = f"You have no group {group_id[:64]!r}."
-        raise InvalidError(errors={"group_id": [reason]})
-    if groups[group_id].rule:
-        reason = (
-            f"The group {groups[group_id].name!r} has a rule: give the contact what it asks for."
-        )
-        raise InvalidError(errors={"group_id": [reason]})
-    for group in groups.values():
-        _touch(group)
-    db.flush()
-    mine = GroupMember.contact_id == contact.id
-    listed = or_(*map(rosters.of, groups))
-    db.execute(sql_delete(GroupMember).where(mine, listed))
-    last = db.scalar(select(func.max(GroupMember.position)).where(rosters.of(group_id)))
-    rosters.write(db, group_id, (last or groups[group_id].roster) + 1, [contact.id])
-
-
-def _locked(db: Db, client_id: str, group_ids: Iterable[str]) -> dict[str, Group]:
-    """Lock groups until this transaction ends; return them by id."""
-    wanted = _visible(client_id).where(Group.id.in_(group_ids)).order_by(Group.id)
-    locked = db.scalars(wanted.with_for_update().execution_options(populate_existing=True))
-    return {group.id: group for group in locked}
-
-
-def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
-    """Return the phone of each contact in a group to send to, in order.
-
-    Those of a group with a rule are whoever matches it now. Raises NotFoundError when the client
-    has no such group; `within` a session there is none, as groups belong to no session.
-    """
-    if within is not None:
-        raise NotFoundError("group", group_id)
-    rule, found = _listed(db, get(db, client_id, group_id).id, Contact.phones)
-    if rule:
-        matching = rules.matching(db, client_id, rule).with_only_columns(Contact.phones)
-        found = db.scalars(matching).all()
-    return [contacts.reached_by(numbers) for numbers in found if numbers]
-
-
-def _listed(
-    db: Db, group_id: str, column: InstrumentedAttribute[T]
-) -> tuple[Mapping[str, Any] | None, Sequence[T]]:
-    """Return a group's rule, and this column of each of its listed contacts, in order.
-
-    One statement reads both: between two, contacts may replace the rule, or a rule the contacts.
-    """
-    of_contact = GroupMember.contact_id == Contact.id
-    listed = select(Group.rule, column).where(Group.id == group_id).select_from(Group)
-    listed = listed.outerjoin(GroupMember, rosters.in_force()).outerjoin(Contact, of_contact)
-    rows = db.execute(listed.order_by(GroupMember.position)).all()
-    return (rows[0][0] if rows else None), [row[1] for row in rows if row[1] is not None]
-
-
 def _check_rule(db: Db, client_id: str, fields: Mapping[str, Any]) -> None:
     """Raise InvalidError for a rule beside contacts, and for one that matches nobody."""
     rule = fields.get("rule")
@@ -284,13 +163,14 @@ def _check_rule(db: Db, client_id: str, fields: Mapping[str, Any]) -> None:
         rules.check(db, client_id, rule)
 
 
-def _touch(group: Group) -> None:
-    """Increase the version when only members change: they are in another table."""
+def touch(group: Group) -> None:
+    """Increase a group's version when only its members change: they are in another table."""
     group.updated_at = now_ms()
     flag_modified(group, "updated_at")
 
 
-def _visible(client_id: str) -> Select[Group]:
+def visible(client_id: str) -> Select[Group]:
+    """Return the query for a client's groups, without those that are made or deleted now."""
     return owned.mine(Group, client_id).where(Group.roster > rosters.HIDDEN)
 
 

@@ -51,7 +51,7 @@ def start(db: Db, *, now: int) -> Sequence[str]:
 
 
 def to_groups(db: Db, *, now: int) -> Sequence[str]:
-    """List the broadcasts to groups whose time has come: `edits.begin` starts each."""
+    """List the broadcasts to groups whose time has come: `starts.begin` starts each."""
     return db.scalars(_GROUPS, {"now": now}).all()
 
 

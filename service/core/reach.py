@@ -10,7 +10,15 @@ from sqlalchemy.orm import Session as Db
 
 from service.channels.base import Driver
 from service.channels.wa_ids import spellings
-from service.core import entries, faults, groups, identities, lost_zeros, numbers, recipients
+from service.core import (
+    entries,
+    faults,
+    identities,
+    lost_zeros,
+    members,
+    numbers,
+    recipients,
+)
 from service.core.numbering import INTERNATIONAL
 from service.core.recipient_lists import Recipients
 from service.core.variables import MOST_BYTES
@@ -172,6 +180,6 @@ def _too_many(reached: int, looked_at: int, most: int) -> str:
 def _phones(db: Db, client_id: str, group_id: str, within: str | None) -> Sequence[str]:
     """Return the phones of a group's contacts; raises InvalidError under the group's id."""
     try:
-        return groups.phones(db, client_id, group_id, within=within)
+        return members.phones(db, client_id, group_id, within=within)
     except NotFoundError as error:
         raise InvalidError(errors={group_id: [error.message]}) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.core import groups
+from service.core import members
 from service.errors import NotFoundError
 from tests.conftest import Tenant
 
@@ -86,9 +86,9 @@ def test_a_group_expands_to_the_first_phone_of_each(
 ) -> None:
     made = acme.make("/group", name="friends", contacts=people[::-1])
     with acme.crier.database.reading() as db:
-        assert groups.phones(db, acme.id, made["_id"]) == NUMBERS[::-1]
+        assert members.phones(db, acme.id, made["_id"]) == NUMBERS[::-1]
         with pytest.raises(NotFoundError):
-            groups.phones(db, globex.id, made["_id"])
+            members.phones(db, globex.id, made["_id"])
 
 
 def test_a_broadcast_goes_to_the_members_of_groups_each_once(

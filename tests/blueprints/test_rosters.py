@@ -10,7 +10,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session as Db
 
 from service.app import Application
-from service.core import clients, groups, rosters
+from service.core import clients, groups, members, rosters
 from service.core.limits import Limit
 from service.core.paging import PageRequest
 from service.database import now_ms
@@ -183,14 +183,14 @@ def test_nobody_has_to_wait_while_a_broadcast_looks_up_its_groups(
 ) -> None:
     acme.make("/session", name="main", channel="sandbox")
     made = acme.make("/group", name="friends", contacts=people)
-    phones, written = groups.phones, []
+    phones, written = members.phones, []
 
     def look(*values: Any, **options: Any) -> list[str]:
         with acme.crier.database.writing() as db:
             written.append(clients.limit(db, "Acme", {}))
         return phones(*values, **options)
 
-    monkeypatch.setattr(groups, "phones", look)
+    monkeypatch.setattr(members, "phones", look)
     order = {"to": [made["_id"]], "send_type": "group", "message": {"text": "Hello"}}
     later = acme.make("/broadcast", **order, send_at="2100-01-01T00:00:00Z")
     assert acme.put(f"/broadcast/{later['_id']}", json=order).status_code == 200
@@ -208,13 +208,13 @@ def test_groups_with_the_same_contacts_are_looked_up_so_often_and_no_more(
     same = [acme.make("/group", name=f"{n}", contacts=contacts[:20])["_id"] for n in range(9)]
     all_of_them = acme.make("/group", name="all", contacts=contacts)["_id"]
     looked_at = []
-    phones = groups.phones
+    phones = members.phones
 
     def look(*values: Any, **options: Any) -> list[str]:
         looked_at.append(values[2])
         return phones(*values, **options)
 
-    monkeypatch.setattr(groups, "phones", look)
+    monkeypatch.setattr(members, "phones", look)
     order = {"send_type": "group", "message": {"text": "Hello"}}
     assert acme.post("/broadcast", json={"to": same[:2], **order}).status_code == 201
     looked_at.clear()
@@ -307,13 +307,13 @@ def test_a_reader_of_a_group_that_is_replaced_sees_one_list_or_the_other(
         group = groups.get(db, acme.id, made["_id"])
     acme.put(f"/group/{made['_id']}", json={"contacts": people[::-1]})
     with acme.crier.database.reading() as db:
-        assert groups.members(db, group) == people[::-1]
-        page = groups.contacts_page(db, group, PageRequest(1, 3))
+        assert members.read(db, group) == people[::-1]
+        page = members.page(db, group, PageRequest(1, 3))
         assert [contact.id for contact in page.items] == people[:-4:-1]
     tagged = acme.make("/contact", name="Eve", phones=["2348179803799"], tags=["new"])["_id"]
     acme.put(f"/group/{made['_id']}", json={"rule": {"tags": ["new"]}})
     with acme.crier.database.reading() as db:
-        assert groups.members(db, group) == [tagged]
+        assert members.read(db, group) == [tagged]
 
 
 def test_a_change_reads_its_group_twice(acme: Tenant, people: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.core import broadcasts, contacts, dispatchers, edits, groups
+from service.core import broadcasts, contacts, dispatchers, groups, starts
 from service.core.deliveries import claims
 from service.database import now_ms
 from service.dispatch.sending.prepared import PreparedBroadcasts
@@ -163,12 +163,12 @@ def test_a_start_overwrites_nothing_that_has_changed_since_it_was_planned(
 
     members(*[ada] * has_members)
     with world.database.reading() as db:
-        found = edits.start(db, broadcast_id, accounts=world.accounts, now=later + 1)
+        found = starts.plan(db, broadcast_id, accounts=world.accounts, now=later + 1)
     members(ada)
     change(world, broadcast_id)
     before = world.get(broadcast_id)
     with world.database.writing() as db:
-        assert not edits.begin(db, found, chunk=100, now=later + 1)
+        assert not starts.begin(db, found, chunk=100, now=later + 1)
     after = world.get(broadcast_id)
     names = ("status", "reason", "version", "message", "total", "deleted_at")
     assert [getattr(after, name) for name in names] == [getattr(before, name) for name in names]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session as Db
 
-from service.core import contacts, groups
+from service.core import contacts, groups, members
 from service.errors import InvalidError, NotFoundError
 from service.models import Contact, Group
 from tests.world import World
@@ -27,13 +27,13 @@ def test_contacts_that_enter_and_change_groups_at_once_are_all_in(world: World) 
     def enter(place: int) -> None:
         for group_id in (first, second) if place % 2 else (second, first):
             with world.database.writing() as db:
-                groups.move(db, db.get_one(Contact, ids[place]), group_id)
+                members.move(db, db.get_one(Contact, ids[place]), group_id)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(enter, range(PEOPLE)))
     with world.database.reading() as db:
         inside = {
-            group_id: set(groups.members(db, db.get_one(Group, group_id)))
+            group_id: set(members.read(db, db.get_one(Group, group_id)))
             for group_id in (first, second)
         }
     assert inside == {first: set(ids[::2]), second: set(ids[1::2])}
@@ -46,12 +46,12 @@ def put(db: Db, client_id: str, group_id: str, contact_ids: list[str]) -> Any:
 
 def move(db: Db, client_id: str, group_id: str, contact_ids: list[str]) -> Any:
     """Move the last contact into a group."""
-    return groups.move(db, contacts.get(db, client_id, contact_ids[-1]), group_id)
+    return members.move(db, contacts.get(db, client_id, contact_ids[-1]), group_id)
 
 
 def take_out(db: Db, client_id: str, group_id: str, contact_ids: list[str]) -> Any:
     """Take the last contact out of a group."""
-    return groups.take_out(db, groups.get(db, client_id, group_id), contact_ids[-1])
+    return members.take_out(db, groups.get(db, client_id, group_id), contact_ids[-1])
 
 
 @pytest.mark.parametrize("change", [put, move, take_out])
@@ -115,4 +115,4 @@ def test_contacts_leave_and_enter_the_same_groups_at_once(world: World) -> None:
             pool.submit(leave, contact_id).result()
             entered.result()
     with world.database.reading() as db:
-        assert groups.members(db, groups.get(db, world.client_id, first)) == []
+        assert members.read(db, groups.get(db, world.client_id, first)) == []

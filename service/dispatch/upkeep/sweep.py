@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import RowMapping
 
 from service.config import Settings
-from service.core import dispatchers, edits, openings, overdue, rosters, samples, signals
+from service.core import dispatchers, openings, overdue, rosters, samples, signals, starts
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
 from service.database import Database, now_ms
@@ -70,9 +70,9 @@ class Sweep:
             due = overdue.to_groups(db, now=now_ms())
         for broadcast_id in due:
             with self.database.reading() as db:
-                found = edits.start(db, broadcast_id, accounts=self.accounts, now=now_ms())
+                found = starts.plan(db, broadcast_id, accounts=self.accounts, now=now_ms())
             with self.database.writing_much() as db:
-                if edits.begin(db, found, chunk=self.settings.fanout_chunk, now=now_ms()):
+                if starts.begin(db, found, chunk=self.settings.fanout_chunk, now=now_ms()):
                     yield broadcast_id
 
     def _move_windows(self) -> None:
