@@ -51,8 +51,8 @@ def begin(db: Db, found: StartPlan, *, chunk: int, now: int) -> bool:
     If its members cannot get it, it pauses, and `reason` says why. If it has changed since `plan`,
     it stays as it is: another process has started it, or its client has just changed it.
     """
-    broadcast = edits.locked(db, found.former.id)
-    if (broadcast.version, broadcast.status) != (found.former.version, found.former.status):
+    broadcast = _unchanged(db, found)
+    if broadcast is None:
         return False
     try:
         planned = found.outcome()
@@ -64,6 +64,20 @@ def begin(db: Db, found: StartPlan, *, chunk: int, now: int) -> bool:
         _pause(db, broadcast, error, now)
         return False
     return True
+
+
+def fail(db: Db, found: StartPlan, error: ServiceError, *, now: int) -> None:
+    """Pause a broadcast whose start was refused when it was committed, by a limit of its client."""
+    broadcast = _unchanged(db, found)
+    if broadcast is not None:
+        _pause(db, broadcast, error, now)
+
+
+def _unchanged(db: Db, found: StartPlan) -> Broadcast | None:
+    """Lock a broadcast, and return it if it is as it was when its start was planned."""
+    broadcast, former = edits.locked(db, found.former.id), found.former
+    is_same = (broadcast.version, broadcast.status) == (former.version, former.status)
+    return broadcast if is_same else None
 
 
 def _pause(db: Db, broadcast: Broadcast, error: ServiceError, now: int) -> None:

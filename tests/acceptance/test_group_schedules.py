@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from service.app import Application
+from service.core import clients
+from service.core.limits import Limit
 from service.parts import Crier
 from tests.conftest import Tenant
 from tests.waiting import until
@@ -29,11 +31,11 @@ def scheduled(acme: Tenant, group_id: str, **message: Any) -> str:
     return f"/broadcast/{made['_id']}"
 
 
-def let_time_come(crier: Crier, path: str) -> None:
-    """Let the moment at which a broadcast starts be now."""
+def let_time_come(crier: Crier, *paths: str) -> None:
+    """Let the moment at which some broadcasts start be now."""
     with crier.database.writing() as db:
         moment = text("UPDATE broadcasts SET send_at = 1 WHERE id = :id")
-        db.execute(moment, {"id": path.rpartition("/")[2]})
+        db.execute(moment, [{"id": path.rpartition("/")[2]} for path in paths])
     crier.dispatcher.start()
 
 
@@ -105,3 +107,26 @@ def test_what_cannot_start_pauses_and_says_why(acme: Tenant, crier: Crier) -> No
     finally:
         assert crier.dispatcher.stop(20)
     assert len(acme.get("/sandbox/message").json["data"]) == 2
+
+
+def test_a_group_that_has_grown_beyond_a_limit_keeps_no_other_broadcast_from_its_start(
+    acme: Tenant, crier: Crier
+) -> None:
+    people = [contact(acme, phone) for phone in (ADA, GRACE, JOAN)]
+    group = acme.make("/group", name="parents", contacts=people[:1])["_id"]
+    other = acme.make("/group", name="teachers", contacts=people[:1])["_id"]
+    first = scheduled(acme, group)
+    order = {"send_type": "group", "to": other, "message": {"text": "Hello"}}
+    made = acme.make("/broadcast", **order, send_at=TOMORROW, expires_at=SOON)
+    second = f"/broadcast/{made['_id']}"
+    with crier.database.writing() as db:
+        clients.limit(db, "Acme", {Limit.RECIPIENTS: 3})
+    acme.put(f"/group/{group}", json={"contacts": people})
+    let_time_come(crier, first, second)
+    try:
+        until(lambda: show(acme, second)["status"] == "completed")
+    finally:
+        assert crier.dispatcher.stop(20)
+    refused = show(acme, first)
+    assert (refused["status"], refused["counts"]["total"]) == ("paused", 1)
+    assert refused["reason"].startswith("Not started: The limit is 3 recipients a day.")

@@ -18,9 +18,11 @@ from service.config import Settings
 from service.core import dispatchers, openings, overdue, rosters, samples, signals, starts
 from service.core.accounts import Accounts
 from service.core.deliveries import claims, tallies, transitions
+from service.core.starts import StartPlan
 from service.database import Database, now_ms
 from service.dispatch.sending import ledger
 from service.dispatch.upkeep.repeats import Repeats
+from service.errors import LimitError
 from service.models import Broadcast, BroadcastStatus, DeliveryStatus
 
 log = structlog.get_logger(__name__)
@@ -71,9 +73,19 @@ class Sweep:
         for broadcast_id in due:
             with self.database.reading() as db:
                 found = starts.plan(db, broadcast_id, accounts=self.accounts, now=now_ms())
+            if self._start(found):
+                yield broadcast_id
+
+    def _start(self, found: StartPlan) -> bool:
+        """Start a broadcast to groups; return whether it is sent now."""
+        try:
             with self.database.writing_much() as db:
-                if starts.begin(db, found, chunk=self.settings.fanout_chunk, now=now_ms()):
-                    yield broadcast_id
+                return starts.begin(db, found, chunk=self.settings.fanout_chunk, now=now_ms())
+        except LimitError as error:
+            # What it takes in addition is compared with the limits when it is committed.
+            with self.database.writing() as db:
+                starts.fail(db, found, error, now=now_ms())
+            return False
 
     def _move_windows(self) -> None:
         """Set when windows that have closed open again."""
