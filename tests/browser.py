@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.node import FOLDER
+from tests.waiting import LIMIT
+
+PATIENCE = 1_000 * LIMIT
+"""Milliseconds for what a page is to show; Playwright itself expects it in five seconds."""
 
 CHROMIUM = shutil.which("chromium")
 AXE = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
@@ -33,8 +37,11 @@ def chromium() -> Iterator[Browser]:
     """Run a browser until the end of the block."""
     assert CHROMIUM is not None
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=options, timeout=PATIENCE
+        )
         try:
             yield browser
         finally:

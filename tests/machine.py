@@ -92,7 +92,12 @@ def inherited() -> dict[str, str]:
     """Return the environment of a process that has one thread for all requests."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
     own = {name: os.environ[name] for name in kept if name in os.environ}
-    own |= {"DATABASE_URL": "", "LOG_LEVEL": "WARNING", "DISPATCH": "off"}
+    own |= {
+        "DATABASE_URL": "",
+        "DATABASE_TIMEOUT": str(LIMIT),
+        "LOG_LEVEL": "WARNING",
+        "DISPATCH": "off",
+    }
     return own | {"WEB_CONCURRENCY": "1", "WEB_THREADS": "1"}
 
 

@@ -16,7 +16,7 @@ from service.app import Application
 from service.parts import Crier
 from tests.conftest import Tenant
 from tests.provider import Provider
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 TOKEN, APP_SECRET, VERIFY_TOKEN, WAHA_KEY, WEBHOOK_KEY = (
     "EAAG-token",
@@ -131,7 +131,7 @@ def dispatching(app: Application) -> Iterator[None]:
         yield
         assert dispatcher.problem() is None
     finally:
-        assert dispatcher.stop(30.0)
+        assert dispatcher.stop(LIMIT)
 
 
 def sign(channel: str, body: bytes) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 from tests.node import FOLDER
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 needs_smsc = pytest.mark.skipif(
     shutil.which("node") is None or not (FOLDER / "node_modules" / "smpp").exists(),
@@ -48,8 +48,8 @@ class Smsc:
     ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
-        self._reader.join(10)
+        self._process.wait(LIMIT)
+        self._reader.join(LIMIT)
         assert self._process.stdout is not None
         self._process.stdout.close()
 

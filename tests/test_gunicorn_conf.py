@@ -24,6 +24,6 @@ def test_ctrl_c_ends_a_worker_that_is_handing_a_request_to_its_threads() -> None
     handler = threading.Thread(target=worker.handle_quit, args=(signal.SIGINT, None), daemon=True)
     with closing(worker.tmp), closing(worker.method_queue), interrupted:
         handler.start()
-        handler.join(5)
+        handler.join(60)
     assert not worker.alive
     assert not handler.is_alive()

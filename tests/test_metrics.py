@@ -228,6 +228,7 @@ class Server:
         self.environment = kept | {
             "BIND": f"unix:{self.path}",
             "DATABASE_URL": "",
+            "DATABASE_TIMEOUT": str(LIMIT),
             "DATA_DIR": str(self.data),
             "DISPATCH": "off",
             "LOG_LEVEL": "ERROR",

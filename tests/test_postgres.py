@@ -88,7 +88,7 @@ def test_nothing_of_a_cluster_outlives_a_killed_run() -> None:
         folder = Path(holder.stdout.readline().decode().strip())
         assert (folder / "data").exists()
         holder.kill()
-    assert await_gone(folder, seconds=30)
+    assert await_gone(folder, seconds=90)
 
 
 def test_a_setting_that_postgres_refuses_is_told_with_its_log() -> None:

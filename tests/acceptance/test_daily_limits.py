@@ -14,7 +14,7 @@ from service.core import reports, sessions
 from service.database import Database, now_ms
 from service.models import Broadcast
 from tests.conftest import Tenant
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.world import World, numbers
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -33,7 +33,7 @@ def dispatching(world: World) -> Iterator[World]:
     dispatcher = world.dispatcher(poll_interval=0.1, sweep_interval=0.1)
     dispatcher.start()
     yield world
-    assert dispatcher.stop(20)
+    assert dispatcher.stop(LIMIT)
 
 
 def arrived(world: World) -> list[str]:
@@ -128,7 +128,7 @@ def test_who_has_no_zone_has_the_hours_of_utc(world: World) -> None:
     try:
         until(lambda: reason(world, broadcast_id) is not None)
     finally:
-        assert dispatcher.stop(20)
+        assert dispatcher.stop(LIMIT)
     said = reason(world, broadcast_id) or ""
     assert said.startswith("Outside of its window where its recipients are: it is sent from ")
     assert f"T{hour:02}:00:00.000Z" in said

@@ -279,8 +279,8 @@ def test_no_token_and_no_whole_number_gets_into_a_log(site: Site) -> None:
         with socket.create_connection(("127.0.0.1", site.machine.port), timeout=LIMIT) as client:
             client.sendall(f"DELETE {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             assert client.recv(12).startswith(b"HTTP/1.1 4")
-    site.ask("POST", f"/broadcast?access_token={canary}", b" " * (34 * MIB))
-    until(lambda: " 413 " in (site.machine.folder / "access.log").read_text())
+    site.ask("POST", f"/contact?access_token={canary}", b" " * (34 * MIB))
+    until(lambda: "/contact HTTP/1.1 413 " in (site.machine.folder / "access.log").read_text())
     logs = [site.machine.folder / name for name in ("access.log", "error.log", "service.log")]
     access, errors, service = (log.read_text() for log in logs)
     assert "/opt-out/... " in access

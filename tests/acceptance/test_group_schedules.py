@@ -12,7 +12,7 @@ from service.core import clients
 from service.core.limits import Limit
 from service.parts import Crier
 from tests.conftest import Tenant
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 ADA, GRACE, JOAN = "2348031234567", "2348031234568", "2348031234569"
 TOMORROW, SOON = "2998-01-01T00:00:00Z", "2998-01-02T00:00:00Z"
@@ -63,7 +63,7 @@ def test_a_broadcast_with_a_time_goes_to_the_members_of_that_time(
     try:
         until(lambda: show(acme, path)["status"] == "completed")
     finally:
-        assert crier.dispatcher.stop(20)
+        assert crier.dispatcher.stop(LIMIT)
     made = show(acme, path)
     assert (made["sent"], made["counts"]["total"]) == ([GRACE, JOAN], 2)
     told = acme.get("/sandbox/message").json["data"]
@@ -82,7 +82,7 @@ def test_who_matches_a_rule_by_then_gets_it_with_their_own_values(
     try:
         until(lambda: show(acme, path)["status"] == "completed")
     finally:
-        assert crier.dispatcher.stop(20)
+        assert crier.dispatcher.stop(LIMIT)
     told = acme.get("/sandbox/message").json["data"]
     assert sorted(each["body"]["body"] for each in told) == ["Hello Ada", "Hello Grace"]
 
@@ -105,7 +105,7 @@ def test_what_cannot_start_pauses_and_says_why(acme: Tenant, crier: Crier) -> No
         assert acme.post(f"{path}/resume").status_code == 200
         until(lambda: show(acme, path)["status"] == "completed")
     finally:
-        assert crier.dispatcher.stop(20)
+        assert crier.dispatcher.stop(LIMIT)
     assert len(acme.get("/sandbox/message").json["data"]) == 2
 
 

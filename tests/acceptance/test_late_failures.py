@@ -30,7 +30,7 @@ def statuses(sending: Sending, broadcast_id: str) -> list[str]:
 def test_a_fault_of_the_account_that_comes_by_receipt_burns_nobody(
     sending: Sending, code: int
 ) -> None:
-    session = sending.session(rate=20.0)
+    session = sending.session(rate=5.0)
     unfit = instead(200, {"id": PHONE_NUMBER_ID, "status": "RESTRICTED"})
     sending.provider.choose = lambda request: unfit if request.method == "GET" else None
     with sending.running():
@@ -52,7 +52,7 @@ def test_a_fault_of_the_account_that_comes_by_receipt_burns_nobody(
 def test_a_message_that_is_refused_for_all_by_receipt_pauses_its_broadcast(
     sending: Sending,
 ) -> None:
-    session = sending.session(rate=20.0)
+    session = sending.session(rate=5.0)
     with sending.running():
         broadcast_id = sending.broadcast(numbers(100), session)
         path = f"/broadcast/{broadcast_id}"

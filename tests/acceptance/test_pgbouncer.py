@@ -19,7 +19,7 @@ from service.database import OUT_OF_REACH, Database
 from tests import postgres
 from tests.conftest import migrate
 from tests.pgbouncer import needs_pgbouncer, pooling
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.world import World, numbers
 
 pytestmark = needs_pgbouncer
@@ -65,7 +65,7 @@ def test_everybody_gets_the_message_once(world: World) -> None:
     try:
         deliver(world, 1_000)
     finally:
-        assert dispatcher.stop(20)
+        assert dispatcher.stop(LIMIT)
 
 
 def test_a_statement_that_comes_again_and_again_finds_no_other_session_s_preparations(
@@ -111,7 +111,7 @@ def test_words_of_new_work_come_past_the_pooler(world: World, cluster: postgres.
         until_listening(world)
         deliver(world, 10)
     finally:
-        assert dispatcher.stop(20)
+        assert dispatcher.stop(LIMIT)
 
 
 def test_a_silent_server_behind_it_is_given_up_in_time(

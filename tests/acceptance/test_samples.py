@@ -14,7 +14,7 @@ from service.config import Settings
 from service.core import broadcasts, recipients, samples
 from service.core.entries import Given
 from service.database import Database, now_ms
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.workers import pause, resume
 from tests.world import World, numbers
 
@@ -34,7 +34,7 @@ def dispatching(world: World, **changes: Any) -> Iterator[None]:
     dispatcher = world.dispatcher(poll_interval=0.1, sweep_interval=0.1, **changes)
     dispatcher.start()
     yield
-    assert dispatcher.stop(20)
+    assert dispatcher.stop(LIMIT)
 
 
 def arrived(world: World) -> list[str]:

@@ -136,7 +136,16 @@ def test_who_wants_what_is_read_from_the_database_every_two_seconds_at_most(
         return {}
 
     monkeypatch.setattr(outbox, "_read", read)
-    for _ in range(5):
+    clock = 1_000.0
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+
+    def emit() -> None:
         with acme.crier.database.writing() as db:
             outbox.emit(db, acme.id, EventType.SESSION_HELD, "s" * 24, {}, sequence=1, now=now_ms())
+
+    for _ in range(5):
+        emit()
     assert len(reads) == 1
+    clock += 2.1
+    emit()
+    assert len(reads) == 2

@@ -44,7 +44,7 @@ def test_a_dispatcher_that_was_not_started_is_a_problem_until_it_is(make_app: Ma
     try:
         assert app.test_client().get("/readyz").status_code == 200
     finally:
-        crier.dispatcher.stop(10.0)
+        crier.dispatcher.stop(60.0)
 
 
 def test_tables_behind_the_code_are_a_problem_and_those_ahead_of_it_are_not(

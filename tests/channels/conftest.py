@@ -13,6 +13,7 @@ from service.channels.base import Account, Driver, DriverContext
 from service.channels.content import Media, MediaKind
 from service.channels.registry import Channels
 from tests.provider import Provider
+from tests.waiting import LIMIT
 
 BASE_URL = "https://provider.example"
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -64,7 +65,9 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> DriverContext:
-    return DriverContext(tmp_path, private_addresses=True)
+    return DriverContext(
+        tmp_path, private_addresses=True, connect_timeout=LIMIT, send_timeout=LIMIT
+    )
 
 
 @pytest.fixture

@@ -160,7 +160,9 @@ def test_hundreds_of_messages_are_under_way_in_one_thread(
     assert max(seconds) - min(seconds) < 300 * 0.2 / 4
 
 
-def test_pauses_end_in_the_order_of_their_ends(spoken: Conversations) -> None:
+def test_pauses_end_in_the_order_of_their_ends(
+    spoken: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[float] = []
 
     def pausing(seconds: float) -> Conversation[None]:
@@ -168,8 +170,10 @@ def test_pauses_end_in_the_order_of_their_ends(spoken: Conversations) -> None:
         order.append(seconds)
 
     began = time.monotonic()
-    for seconds in (0.3, 0.1, 0.2, 0.0):
-        spoken.begin(seconds, pausing(seconds))
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(time, "monotonic", lambda: began)  # they begin together
+        for seconds in (0.3, 0.1, 0.2, 0.0):
+            spoken.begin(seconds, pausing(seconds))
     all_ended(spoken, 4)
 
     assert order == [0.0, 0.1, 0.2, 0.3]

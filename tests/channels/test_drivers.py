@@ -464,7 +464,7 @@ def test_an_answer_that_takes_too_long_is_uncertain(
 ) -> None:
     driver = opened(channel, base_url=provider.url)
     provider.then(lies.SILENCE)
-    hasty = DriverContext(tmp_path, send_timeout=0.3, private_addresses=True)
+    hasty = DriverContext(tmp_path, send_timeout=1.0, private_addresses=True)
 
     with pytest.raises(UncertainError):
         talk(driver.send(RECIPIENT, driver.prepare(*driver.plan(HELLO)), f"{DELIVERY}.0"), hasty)

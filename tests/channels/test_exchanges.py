@@ -336,11 +336,11 @@ def test_the_end_breaks_off_what_is_under_way(
 
 
 def test_descriptors_whose_numbers_are_used_again_are_watched_anew(
-    hasty: Line, provider: Provider, url: str
+    line: Line, provider: Provider, url: str
 ) -> None:
     """The kernel forgets a socket that is closed: one of the same number must be told to it."""
     for turn in range(20):
-        assert statuses(hasty.ask(*named(url, f"{turn}", 3))) == [200] * 3
+        assert statuses(line.ask(*named(url, f"{turn}", 3))) == [200] * 3
         provider.hang_up()
     assert len(references(provider)) == len(set(references(provider))) == 60
 
@@ -543,14 +543,20 @@ def test_an_answer_that_takes_too_long_is_uncertain(
 
 @pytest.mark.parametrize("fault", [*BREAKS, lies.SILENCE])
 def test_what_breaks_under_one_message_is_uncertain_for_that_one_alone(
-    line: Line, hasty: Line, provider: Provider, url: str, fault: Fault
+    context: DriverContext, provider: Provider, url: str, fault: Fault
 ) -> None:
-    used = hasty if fault is lies.SILENCE else line
+    # The others have to be answered in this time.
+    seconds = 5.0 if fault is lies.SILENCE else LIMIT
+    with line_with(context, send_timeout=seconds) as line:
+        one_message_meets(line, provider, url, fault)
+
+
+def one_message_meets(line: Line, provider: Provider, url: str, fault: Fault) -> None:
     # Kept connections: on these libcurl would send a message again by itself.
-    used.ask(*named(url, "a", 4))
+    line.ask(*named(url, "a", 4))
     provider.choose = meeting({"b-2": fault})
 
-    results = used.ask(*named(url, "b", 4))
+    results = line.ask(*named(url, "b", 4))
 
     assert statuses(results) == [200, 200, UncertainError, 200]
     assert sorted(references(provider)[4:]) == [f"b-{number}" for number in range(4)]
@@ -691,7 +697,7 @@ def test_a_private_address_beside_a_public_one_is_not_what_fails_later(
 
     monkeypatch.setattr(exchanges, "Connection", Named)
     monkeypatch.setattr(connections, "is_public", is_public)
-    with line_with(context, private_addresses=False) as guarded:
+    with line_with(context, private_addresses=False, connect_timeout=5.0) as guarded:
         request = Request(Method.POST, f"http://both.example:{port}/messages", HEADERS, MESSAGE)
         provider.then(None, lies.CLOSE_AFTER_BODY)
         guarded.answer(request)

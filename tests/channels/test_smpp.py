@@ -30,7 +30,7 @@ from service.channels.steps import NotAllowedError
 from service.channels.webhooks import Notice, ReceiptState, Report
 from tests.channels.conftest import Memory
 from tests.smsc import Smsc, needs_smsc
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.world import ADA
 
 pytest.importorskip("smpplib", reason="the optional package smpplib is not installed")
@@ -81,7 +81,9 @@ class Linked:
 
 @pytest.fixture
 def context(tmp_path: Path) -> DriverContext:
-    return DriverContext(tmp_path, private_addresses=True, connect_timeout=2.0, send_timeout=1.0)
+    return DriverContext(
+        tmp_path, private_addresses=True, connect_timeout=LIMIT, send_timeout=LIMIT
+    )
 
 
 @contextmanager
@@ -200,7 +202,7 @@ def test_a_status_leads_to_one_of_the_errors(
 
 
 def test_without_an_answer_only_the_last_segment_leaves_a_doubt(context: DriverContext) -> None:
-    with linked(context, silent=True) as (smsc, mine):
+    with linked(replace(context, send_timeout=1.0), silent=True) as (smsc, mine):
         with pytest.raises(UncertainError) as doubt:
             mine.send("one")
         with pytest.raises(RetryableError) as none:
@@ -323,7 +325,7 @@ def test_an_smsc_that_falls_silent_is_left(
     context: DriverContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.channels.drivers.smpp.link.ENQUIRE", 0.05)
-    with linked(context, deaf=True) as (smsc, _):
+    with linked(replace(context, send_timeout=1.0), deaf=True) as (smsc, _):
         until(lambda: len(smsc.of("bound")) > 1)
 
 

@@ -18,6 +18,7 @@ from service.core.tokens import Scope
 from service.database import now_ms
 from tests.browser import (
     DESKTOP,
+    PATIENCE,
     PHONE,
     chromium,
     is_too_wide,
@@ -93,7 +94,7 @@ def signed_in(browser: Browser, console: Console, **options: Any) -> BrowserCont
     context = browser.new_context(
         locale="en-GB", timezone_id="Europe/Paris", **{"viewport": DESKTOP, **options}
     )
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(console.link())
     page.get_by_role("button", name="Sign in").click()
@@ -191,7 +192,7 @@ def test_somebody_new_sends_a_spreadsheet_and_retries_those_who_failed(
     expect(page.get_by_text("Hello Person 0")).to_be_visible()
     page.get_by_role("button", name="Skip these").click()
     page.get_by_role("button", name="Send to 40 recipients").click()
-    expect(page.get_by_role("button", name="Retry failed (2)")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="Retry failed (2)")).to_be_visible()
     expect(page.get_by_text("This number is not on the channel.").first).to_be_visible()
     page.get_by_role("button", name="Retry failed (2)").click()
     expect(page.get_by_text("sent again to 2 recipients")).to_be_visible()
@@ -233,7 +234,7 @@ def test_a_broadcast_is_paused_resumed_and_cancelled_by_keyboard_alone(
 ) -> None:
     page.goto(f"{console.address}/console/sessions/new?channel=sandbox")
     page.get_by_role("textbox", name="Name").fill("Slow")
-    page.get_by_label("Messages per second, at most").fill("1")
+    page.get_by_label("Messages per second, at most").fill("0.1")
     page.get_by_role("button", name="Save").click()
     page.goto(f"{console.address}/console/compose")
     page.keyboard.press("Tab")

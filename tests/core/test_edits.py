@@ -69,7 +69,7 @@ def test_what_is_replaced_is_what_is_sent(world: World) -> None:
         resume(world, broadcast_id)
         world.await_status(broadcast_id, "completed")
     finally:
-        dispatcher.stop(5)
+        dispatcher.stop(60.0)
     assert [(each["recipient"], each["body"]["body"]) for each in world.received()] == [
         (JOAN, "Goodbye")
     ]

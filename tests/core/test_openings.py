@@ -13,7 +13,7 @@ from service.core.estimates import Estimate
 from service.database import now_ms
 from service.errors import InvalidError
 from service.models import FOREVER, Broadcast
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.world import World, numbers
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -156,4 +156,4 @@ def test_what_is_claimed_goes_back_when_a_window_closes_and_on_when_it_opens(wor
     world.tell("UPDATE sessions SET rate = NULL, version = version + 1")
     world.tell("UPDATE broadcasts SET opens_at = 0")
     world.await_status(broadcast_id, "completed")
-    assert dispatcher.stop(20)
+    assert dispatcher.stop(LIMIT)

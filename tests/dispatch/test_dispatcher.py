@@ -608,7 +608,7 @@ def test_a_process_told_to_drain_claims_no_more(
     dispatcher.wake()
     door.open()
     world.await_status(first, "completed")
-    assert dispatcher.stop(30)
+    assert dispatcher.stop(60)
     assert world.statuses(second) == {"queued": 10}
 
 
@@ -787,7 +787,7 @@ def test_a_process_keeps_a_ledger_and_removes_it_at_the_end(
     door.open()
     world.await_status(broadcast_id, "completed")
     until(lambda: marked(folder, name) == set())
-    assert dispatcher.stop(30)
+    assert dispatcher.stop(60)
     assert ledger.kept(folder) == []
 
 

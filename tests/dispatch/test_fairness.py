@@ -10,7 +10,7 @@ import pytest
 from service.channels.workers import Workers
 from service.dispatch.dispatcher import Dispatcher
 from tests.probe import Call, Stage
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.world import ADA, World, numbers
 
 Start = Callable[..., Dispatcher]
@@ -29,7 +29,7 @@ def start(world: World) -> Iterator[Start]:
 
     yield start
     for dispatcher in running:
-        assert dispatcher.stop(30.0)
+        assert dispatcher.stop(LIMIT)
 
 
 @pytest.fixture

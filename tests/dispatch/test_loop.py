@@ -54,7 +54,7 @@ def start() -> Iterator[Callable[[Loop], Loop]]:
     yield run
     for loop in started:
         loop.stop()
-        assert loop.join(10)
+        assert loop.join(60)
 
 
 def test_turns_follow_each_other(start: Callable[[Loop], Loop]) -> None:
@@ -113,7 +113,7 @@ def test_a_loop_that_was_stopped_takes_no_further_turn(start: Callable[[Loop], L
     loop = start(Loop("test", turns))
     until(lambda: turns.count)
     loop.stop()
-    assert loop.join(10)
+    assert loop.join(60)
     loop.wake()
     assert turns.count == 1
 
@@ -147,5 +147,5 @@ def test_a_loop_that_waits_for_its_next_turn_does_not_stand_still(
 def test_a_loop_whose_thread_is_gone_stands_still(start: Callable[[Loop], Loop]) -> None:
     loop = start(Loop("test", lambda: LONG))
     loop.stop()
-    loop.join(10)
+    loop.join(60)
     assert loop.stands_still()

@@ -13,6 +13,7 @@ from service.database import now_ms
 from service.dispatch.upkeep.sweep import Sweep
 from tests.probe import Stage
 from tests.provider import SILENCE, Provider
+from tests.waiting import until
 from tests.world import ADA, GRACE, World
 
 MESSAGES: list[tuple[dict[str, Any], bool, str]] = [
@@ -152,11 +153,12 @@ def test_a_waha_that_hangs_keeps_the_sweep_from_nothing_else(world: World) -> No
     now = now_ms()
     with Provider() as provider:
         provider.choose = lambda _request: SILENCE
-        world = world.with_settings(private_addresses=True, check_timeout=0.2)
+        world = world.with_settings(private_addresses=True, check_timeout=1.0)
         world.session("waha", settings={"base_url": provider.url, "api_key": "waha-key"})
         ids = [left_behind(world, "Hello", "") for _ in range(3)]
         expired = world.ready([ADA], now=now - 7_200_000, expires_at=now - 3_600_000)
         sweep(world)
+        until(lambda: provider.requests)
         assert len(provider.requests) == 1
     assert [world.statuses(each) for each in ids] == [{"uncertain": 1}] * 3
     assert world.statuses(expired) == {"failed": 1}
