@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from selectors import EVENT_READ
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any
 
 from dotenv import load_dotenv
@@ -21,7 +25,11 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from socket import socket
     from types import FrameType
+
+    from gunicorn.workers.gthread import TConn
 
     from service.parts import Crier
 
@@ -86,6 +94,15 @@ _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
 """What is answered in place of a request that cannot be read, by the first class that fits."""
 
 
+_DRAINED = 64 * 1024 * 1024
+"""The most bytes to read and discard so that a client can finish sending."""
+
+_PIECE = 64 * 1024
+
+_MOMENT = 0.1
+"""Seconds for the rest of an unread body, which is usually there already."""
+
+
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
     """gunicorn's threads, which end in one way, and refuse requests in the form of all answers."""
 
@@ -105,6 +122,52 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
 
     handle_quit = handle_exit
     """SIGINT and SIGQUIT, too. gunicorn's own waits for a lock of its pool of threads."""
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        """Keep a connection, or close it once its client has.
+
+        gunicorn's own waits up to two seconds for that, in the loop that accepts all others.
+        """
+        if fs.cancelled() or fs.exception() or fs.result():
+            super().finish_request(conn, fs)
+            return
+        conn.sock.settimeout(0)
+        try:
+            conn.sock.shutdown(SHUT_WR)
+            self._linger(conn, _DRAINED)
+        except OSError:
+            self._close(conn)
+
+    def _keepalive_after(self, conn: TConn, keepalive: object) -> bool:
+        """Return whether a connection can be used again: it cannot while a body is on its way.
+
+        gunicorn's own waits five seconds for the rest of a body that nobody wants, in a thread that
+        others need.
+        """
+        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _MOMENT))
+
+    def _linger(self, conn: TConn, left: int) -> None:
+        """Wait for what a client still sends; `pending_conns` ends the wait if that is nothing."""
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self._drain, conn, left))
+
+    def _drain(self, conn: TConn, left: int, _sock: socket) -> None:
+        """Discard what a client still sends, or its kernel would discard our answer."""
+        self.poller.unregister(conn.sock)
+        self.pending_conns.remove(conn)
+        try:
+            piece = conn.sock.recv(_PIECE)
+        except OSError:
+            piece = b""
+        if piece and left > 0:
+            self._linger(conn, left - len(piece))
+        else:
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
 
     def handle_error(self, _req: Any, client: Any, _addr: Any, exc: Exception) -> None:
         """Answer a request that the service never sees.
@@ -150,6 +213,7 @@ def post_worker_init(worker: Worker) -> None:
 
     memory.settle()
     meters.share(crier.settings.metrics_dir)
+    crier.places.limit_to(worker.cfg.threads)
     may_send = _may_send(worker, crier)
     if crier.settings.dispatch == "threads" and may_send:
         crier.dispatcher.start()

@@ -179,6 +179,15 @@ class TooManyQuestionsError(ServiceError):
         super().__init__(headers={"Retry-After": "5"})
 
 
+class TooManyRequestsError(ServiceError):
+    """Too many requests of yours are under way, and other clients make requests, too."""
+
+    status = 429
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class TooManyAnswersError(ServiceError):
     """Too many long answers of yours are under way: exports, and pages of more than 100 entries."""
 

@@ -16,6 +16,7 @@ from service.core.accounts import Accounts
 from service.core.allowances import Allowances, Lender
 from service.core.rate_table import RateTable
 from service.core.rates import DrawResult, Rate
+from service.core.request_places import RequestPlaces
 from service.core.storage import Storage
 from service.core.vault import Vault
 from service.database import Database
@@ -43,6 +44,7 @@ class Crier:
     requests: Allowances
     failures: Allowances
     long_answers: SharedPlaces
+    places: RequestPlaces
 
 
 def build(settings: Settings) -> Crier:
@@ -58,9 +60,9 @@ def build(settings: Settings) -> Crier:
         for name in ("requests", "failures")
     )
     storage = Storage(settings)
-    places = SharedPlaces(LONG_ANSWERS)
+    places = SharedPlaces(LONG_ANSWERS), RequestPlaces()
     stores = (settings, database, storage, vault)
-    return Crier(*stores, accounts, dispatcher, requests, failures, places)
+    return Crier(*stores, accounts, dispatcher, requests, failures, *places)
 
 
 def _lender(database: Database, name: str) -> Lender | None:

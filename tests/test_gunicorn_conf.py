@@ -1,29 +1,97 @@
-"""How gunicorn's workers end."""
+"""How gunicorn's workers end, and how they close connections."""
 
 from __future__ import annotations
 
+import operator
 import os
 import runpy
 import signal
+import socket
 import threading
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from functools import partial
+from selectors import DefaultSelector
+from typing import Any
 
+import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import TConn
 
 from tests.serving import ROOT
 
+CONFIGURATION = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 
-def test_ctrl_c_ends_a_worker_that_is_handing_a_request_to_its_threads() -> None:
+
+@pytest.fixture
+def worker() -> Iterator[Any]:
     config = Config()
-    worker_class = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["Worker"]
-    worker = worker_class(1, os.getppid(), [], None, 30, config, Logger(config))
+    worker = CONFIGURATION["Worker"](1, os.getppid(), [], None, 30, config, Logger(config))
     worker.tpool = worker.get_thread_pool()
+    worker.poller = DefaultSelector()
     worker.method_queue.init()
+    with closing(worker.tmp), closing(worker.method_queue), closing(worker.poller):
+        yield worker
+
+
+def test_ctrl_c_ends_a_worker_that_is_handing_a_request_to_its_threads(worker: Any) -> None:
     interrupted = worker.tpool._shutdown_lock  # noqa: SLF001 - the main thread may hold it
     handler = threading.Thread(target=worker.handle_quit, args=(signal.SIGINT, None), daemon=True)
-    with closing(worker.tmp), closing(worker.method_queue), interrupted:
+    with interrupted:
         handler.start()
         handler.join(60)
     assert not worker.alive
     assert not handler.is_alive()
+
+
+@pytest.fixture
+def client(worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Return the other end of a connection whose request has just been answered for good."""
+    monkeypatch.setattr("gunicorn.util.close_graceful", pytest.fail)
+    ours, theirs = socket.socketpair()
+    done: Future[bool] = Future()
+    done.set_result(False)
+    with closing(theirs):
+        worker.nr_conns = 1
+        worker.finish_request(TConn(worker.cfg, ours, "", ""), done)
+        assert theirs.recv(1) == b""
+        yield theirs
+
+
+def test_a_connection_waits_for_its_client_to_close_it_but_nothing_waits_for_both(
+    worker: Any, client: socket.socket
+) -> None:
+    client.sendall(b"the rest of a body")
+    worker.wait_for_and_dispatch_events(timeout=60)
+    assert worker.nr_conns == 1
+    client.close()
+    worker.wait_for_and_dispatch_events(timeout=60)
+    assert (worker.nr_conns, list(worker.pending_conns)) == (0, [])
+
+
+def test_a_client_that_never_closes_its_connection_loses_it(
+    worker: Any, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del client
+    worker.murder_pending()
+    assert worker.nr_conns == 1
+    monkeypatch.setattr("time.monotonic", partial(operator.add, time.monotonic(), 60))
+    worker.murder_pending()
+    assert (worker.nr_conns, len(worker.poller.get_map())) == (0, 0)
+
+
+def test_a_client_that_never_stops_sending_loses_its_connection(
+    worker: Any, client: socket.socket
+) -> None:
+    client.settimeout(0)
+    pieces = CONFIGURATION["_DRAINED"] // CONFIGURATION["_PIECE"]
+    taken = 0
+    while worker.nr_conns:
+        with suppress(BlockingIOError):
+            client.send(b"x" * CONFIGURATION["_PIECE"])
+        worker.wait_for_and_dispatch_events(timeout=60)
+        taken += 1
+    assert taken >= pieces

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from flask import Response, g
+from flask import Response, after_this_request, g
 
 from service.blueprints.context import crier
 from service.blueprints.requests import request
@@ -14,7 +15,7 @@ from service.core.callers import Caller
 from service.core.limits import Limit
 from service.core.rates import SECOND
 from service.core.usages import LimitState
-from service.errors import RateLimitError, rate_limit_fields
+from service.errors import RateLimitError, TooManyRequestsError, rate_limit_fields
 
 _FAILURES = "sign_in_failures"
 _NETWORK_BITS = 64
@@ -39,6 +40,19 @@ def admit(caller: Caller, *, place: str = "api") -> None:
             f"The limit is {rate.burst:,} requests at once and {SECOND / rate.interval:,.0f} a"
             " second. Wait as `Retry-After` says, or ask the operator for a higher limit.",
         )
+    _enter(f"{place} {caller.client_id}")
+
+
+def _enter(whose: str) -> None:
+    """Take a place until the answer is sent; raises TooManyRequestsError."""
+    places = crier().places
+    if not places.enter(whose):
+        raise TooManyRequestsError
+
+    @after_this_request
+    def leave_at_end(response: Response) -> Response:
+        response.call_on_close(partial(places.leave, whose))
+        return response
 
 
 def states(caller: Caller) -> dict[Limit, LimitState]:

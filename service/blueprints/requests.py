@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import IO, Any, NamedTuple, cast
 
@@ -49,11 +48,6 @@ _DOCUMENT_FIELDS = _FORM_FIELDS | {"filename"}
 
 _ONE_FILE = "Must be one file with a file name on one line (write a line break in it as %0D%0A)."
 _NOT_UTF8 = "a file name or another header of a part is not UTF-8"
-
-_DRAINED = 64 * 1024 * 1024
-"""The most bytes to read and discard so that a client can finish sending."""
-
-_PIECE = 64 * 1024
 
 
 class _FormParser(FormDataParser):
@@ -281,20 +275,6 @@ class Request(flask.Request):
         if errors:
             raise InvalidError(errors=errors)
         return Upload(cast("Incoming", files[0].stream), files[0].filename or "")
-
-    def drain(self) -> None:
-        """Read and discard the rest of the body, if its size is limited.
-
-        A client that sends everything before it reads would find its connection closed instead of
-        our answer.
-        """
-        left = _DRAINED
-        if (self.content_length or 0) > left:
-            return
-        # Ignore every error of a body that breaks off: the answer is ready.
-        with suppress(Exception):
-            while left > 0 and (piece := self.input_stream.read(_PIECE)):
-                left -= len(piece)
 
     def close(self) -> None:
         """Remove uploaded files that were not kept."""

@@ -44,7 +44,6 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     caller = known_caller()
-    request.drain()
     response.headers["X-Request-Id"] = g.request_id
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     limiting.show_allowance(response)

@@ -145,7 +145,9 @@ def statuses(server: Server, tenant: Tenant, attack: Attack) -> tuple[Counter[in
 def test_exactly_the_limit_passes_from_four_processes(settings: Settings, crier: Crier) -> None:
     # On a busy machine, SQLite's one writer is not free at once.
     patient = {"DATABASE_TIMEOUT": "30", "LOG_LEVEL": "ERROR"}
-    server = Server(settings, "--preload", WEB_CONCURRENCY="4", DISPATCH="off", **patient)
+    # Nor does a process keep threads for those who made requests before.
+    threads = {"WEB_CONCURRENCY": "4", "WEB_THREADS": str(2 * THREADS)}
+    server = Server(settings, "--preload", DISPATCH="off", **threads, **patient)
     with running(server):
         for attack in ATTACKS:
             mine = tenant(crier.database, attack)
