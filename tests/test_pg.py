@@ -22,6 +22,7 @@ from service.config import Settings
 from service.database import OUT_OF_REACH, Database
 from service.pg import SilentError
 from tests import postgres
+from tests.waiting import LIMIT, until
 
 TIMEOUT = 0.4
 LONGER = 2 * TIMEOUT
@@ -41,6 +42,14 @@ def settings(cluster: postgres.Cluster) -> Settings:
 
 
 @pytest.fixture
+def patient(settings: Settings) -> Iterator[Database]:
+    """Return a database whose answers may take their time."""
+    database = Database(replace(settings, database_timeout=LIMIT))
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings)
     yield database
@@ -50,6 +59,19 @@ def database(settings: Settings) -> Iterator[Database]:
 def ask(database: Database, query: str = "SELECT 1") -> object:
     with database.reading() as db:
         return db.scalar(text(query))
+
+
+def answer(database: Database, query: str = "SELECT 1") -> object:
+    """Ask until there is an answer: the timeout is short for a machine with much else to do."""
+    answers: list[object] = []
+
+    def is_answered() -> bool:
+        with suppress(*OUT_OF_REACH):
+            answers.append(ask(database, query))
+        return bool(answers)
+
+    until(is_answered)
+    return answers[0]
 
 
 def descriptors() -> int:
@@ -101,11 +123,12 @@ def dropped_packets() -> Iterator[str]:
 def test_a_statement_without_an_answer_ends_in_time_and_all_is_well_afterwards(
     database: Database, cluster: postgres.Cluster
 ) -> None:
+    answer(database)
     with database.reading() as db:
         db.scalar(text("SELECT 1"))
         with cluster.silent(), taking(LATE), pytest.raises(OUT_OF_REACH):
             db.scalar(text("SELECT 1"))
-    assert ask(database) == 1
+    assert answer(database) == 1
 
 
 @pytest.mark.parametrize("ending", ["commit", "rollback"])
@@ -116,7 +139,7 @@ def test_the_end_of_a_transaction_without_an_answer_comes_in_time(
         db.execute(text("CREATE TEMPORARY TABLE fruit (name text)"))
         with cluster.silent(), taking(LATE):
             getattr(db, ending)()
-    assert ask(database) == 1
+    assert answer(database) == 1
 
 
 def test_whoever_wants_a_connection_of_a_silent_server_is_told_however_many_come(
@@ -127,14 +150,14 @@ def test_whoever_wants_a_connection_of_a_silent_server_is_told_however_many_come
     with cluster.silent():
         for _ in range(2):
             assert at_once(50, lambda: ask(database)) == 50
-    assert at_once(8, lambda: ask(database)) == 0
+    until(lambda: at_once(8, lambda: ask(database)) == 0)
     database.dispose()
 
 
 def test_the_pool_of_a_silent_server_is_dropped_in_no_time(
     database: Database, cluster: postgres.Cluster
 ) -> None:
-    ask(database)
+    answer(database)
     with cluster.silent(), taking(LATE):
         database.dispose()
 
@@ -157,26 +180,27 @@ def test_attempts_that_fail_leave_nothing_open(
 
 
 def test_the_server_itself_ends_a_statement_that_takes_too_long(database: Database) -> None:
-    with database.reading() as db:
-        pid = db.scalar(text("SELECT pg_backend_pid()"))
+    pid = answer(database, "SELECT pg_backend_pid()")
     with taking(LATE), pytest.raises(OUT_OF_REACH, match="statement timeout"):
         ask(database, "SELECT pg_sleep(60)")
-    assert ask(database, "SELECT pg_backend_pid()") == pid
+    assert answer(database, "SELECT pg_backend_pid()") == pid
 
 
 def test_a_migration_may_take_longer_and_nothing_else_afterwards(database: Database) -> None:
+    answer(database)
     with database.migrating() as connection:
         connection.execute(text(f"SELECT pg_sleep({LONGER})"))
-    assert ask(database, "SHOW statement_timeout") == "400ms"
+    assert answer(database, "SHOW statement_timeout") == "400ms"
     with taking(LATE), pytest.raises(OUT_OF_REACH):
         ask(database, "SELECT pg_sleep(60)")
 
 
 def test_a_statement_that_changes_many_rows_may_take_ten_times_as_long(database: Database) -> None:
+    answer(database)
     with database.writing_much() as db:
         db.execute(text(f"SELECT pg_sleep({LONGER})"))
         assert db.scalar(text("SHOW statement_timeout")) == "4s"
-    assert ask(database, "SHOW statement_timeout") == "400ms"
+    assert answer(database, "SHOW statement_timeout") == "400ms"
 
 
 def test_a_silent_name_server_is_not_waited_for(
@@ -189,19 +213,20 @@ def test_a_silent_name_server_is_not_waited_for(
     ended.set()
 
 
-def test_parameters_of_the_url_have_the_last_word(settings: Settings, database: Database) -> None:
-    with database.writing() as db:
+def test_parameters_of_the_url_have_the_last_word(settings: Settings, patient: Database) -> None:
+    with patient.writing() as db:
         db.execute(text("CREATE SCHEMA tenant"))
     says = "&application_name=mine&options=-c%20search_path%3Dtenant%20-c%20lock_timeout%3D7s"
-    mine = Database(replace(settings, database_url=settings.database_url + says))
+    url = settings.database_url + says
+    mine = Database(replace(settings, database_url=url, database_timeout=LIMIT))
     with mine.writing() as db:
         db.execute(text("CREATE TABLE fruit (name text)"))
     assert ask(mine, "SELECT to_regclass('tenant.fruit')") == "fruit"
     assert ask(mine, "SHOW lock_timeout") == "7s"
     assert ask(mine, "SHOW application_name") == "mine"
-    assert ask(mine, "SHOW statement_timeout") == "400ms"
+    assert ask(mine, "SHOW statement_timeout") == "1min"
     mine.dispose()
-    with database.writing() as db:
+    with patient.writing() as db:
         db.execute(text("DROP SCHEMA tenant CASCADE"))
 
 
@@ -215,7 +240,7 @@ def write(database: Database) -> None:
 def read_only(cluster: postgres.Cluster, settings: Settings) -> Iterator[None]:
     """Let sessions that begin within the block take no writes, as on a standby."""
     say = "ALTER DATABASE postgres SET default_transaction_read_only"
-    with closing(pg.connect(cluster.url, settings)) as admin:
+    with closing(pg.connect(cluster.url, replace(settings, database_timeout=LIMIT))) as admin:
         admin.execute(f"{say} = on")
         try:
             yield
@@ -225,27 +250,27 @@ def read_only(cluster: postgres.Cluster, settings: Settings) -> Iterator[None]:
 
 
 def test_connections_that_were_opened_read_only_are_used_once(
-    settings: Settings, cluster: postgres.Cluster, database: Database
+    settings: Settings, cluster: postgres.Cluster, patient: Database
 ) -> None:
-    with read_only(cluster, settings), database.reading() as one, database.reading() as other:
+    with read_only(cluster, settings), patient.reading() as one, patient.reading() as other:
         assert one.scalar(text("SELECT 1")) == other.scalar(text("SELECT 1"))
         with pytest.raises(OUT_OF_REACH, match="read-only"):
-            write(database)
+            write(patient)
     for _ in range(3):
-        write(database)
+        write(patient)
 
 
 def test_connections_to_a_server_that_takes_no_writes_any_more_are_replaced(
-    database: Database,
+    patient: Database,
 ) -> None:
-    with database.reading() as one, database.reading() as other:
+    with patient.reading() as one, patient.reading() as other:
         for db in (one, other):
             db.execute(text("SET SESSION default_transaction_read_only = on"))
             db.commit()
     with pytest.raises(OUT_OF_REACH, match="read-only"):
-        write(database)
+        write(patient)
     for _ in range(3):
-        write(database)
+        write(patient)
 
 
 def test_of_several_hosts_the_one_that_takes_writes_is_used(
@@ -255,7 +280,7 @@ def test_of_several_hosts_the_one_that_takes_writes_is_used(
     with postgres.started(settled) as standby:
         hosts = f"{standby.folder},{cluster.folder}"
         url = f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
-        database = Database(replace(settings, database_url=url))
+        database = Database(replace(settings, database_url=url, database_timeout=6.0))
         write(database)
         database.dispose()
         with standby.silent(), taking(LATE):
