@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, bindparam, or_, select, update
 from sqlalchemy.orm import Session as Db
 
 from service.core import owned, paging
@@ -171,7 +171,7 @@ def included(scopes: str) -> frozenset[Scope]:
     return frozenset[Scope]().union(*(_INCLUDED[Scope(word)] for word in scopes.split()))
 
 
-def is_live(now: int) -> ColumnElement[bool]:
+def is_live(now: int | BindParameter[int]) -> ColumnElement[bool]:
     """Return the condition of tokens that are neither revoked nor expired."""
     return Token.revoked_at.is_(None) & or_(Token.expires_at.is_(None), Token.expires_at > now)
 
