@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.node import FOLDER
 from tests.waiting import LIMIT
 
-PATIENCE = 1_000 * LIMIT
+PATIENCE = 3_000 * LIMIT
 """Milliseconds for what a page is to show; Playwright itself expects it in five seconds."""
 
 CHROMIUM = shutil.which("chromium")

@@ -25,6 +25,8 @@ from typing import Any, Self, cast
 from urllib.parse import parse_qs, urlsplit
 
 HUGE = 50_000_000
+BACKLOG = 4_096
+"""Connections that wait for its thread: the kernel resets some that come after so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,9 @@ class Provider:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        serving = self._loop.create_server(lambda: Connection(self), "127.0.0.1", 0, ssl=self._tls)
+        serving = self._loop.create_server(
+            lambda: Connection(self), "127.0.0.1", 0, ssl=self._tls, backlog=BACKLOG
+        )
         server = self._loop.run_until_complete(serving)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()

@@ -17,6 +17,12 @@ class Got(NamedTuple):
     body: bytes
 
 
+class _Server(ThreadingHTTPServer):
+    """A server that lets many connections wait for its thread, and not five."""
+
+    request_queue_size = 1_024
+
+
 class Receiver:
     """A server that keeps what it got.
 
@@ -28,7 +34,7 @@ class Receiver:
         self.answer: Callable[[Got], int | None] = lambda _got: 204
         self.says: Callable[[Got], bytes] = lambda _got: b""
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 

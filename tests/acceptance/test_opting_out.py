@@ -46,7 +46,7 @@ def listed(tenant: Tenant, path: str) -> Any:
 
 def test_nothing_goes_out_after_the_webhook_with_stop_was_answered(sending: Sending) -> None:
     """Two thousand deliveries are queued in five broadcasts, each with one to Ada."""
-    session = sending.session(rate=400)
+    session = sending.session(rate=100)
     people = [*numbers(200), ADA, *(str(12025553000 + each) for each in range(199))]
     with sending.running():
         made = [sending.broadcast(people, session, text=f"No. {each}") for each in range(5)]
