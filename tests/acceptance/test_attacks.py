@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from service.core import opt_outs, webhooks
 from service.core.deliveries.opted_out import OptOutOwner
 from tests.acceptance.test_opting_out import written
 from tests.acceptance.test_vendors import choice, contact, of_number, opted_out, told, webhook
 from tests.sending import Sending, sign
+from tests.statements import noted
 from tests.world import ADA, GRACE, JOAN
 
 USER_ID = "NG.13491208655302741918"
@@ -27,20 +25,6 @@ def of_app(sending: Sending, body: bytes, signature: str = "") -> int:
     http = sending.app.test_client()
     headers = {header: signature or own}
     return http.post("/webhook/whatsapp_cloud", data=body, headers=headers).status_code
-
-
-@contextmanager
-def counted(sending: Sending) -> Iterator[list[str]]:
-    """Give the statements of SQL that are run within the block."""
-    statements: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    engine = sending.crier.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(engine, "before_cursor_execute", note)
 
 
 def test_a_stranger_who_names_very_many_numbers_is_refused(sending: Sending) -> None:
@@ -82,7 +66,7 @@ def test_thousands_of_new_people_in_one_webhook_are_learnt_at_once(sending: Send
         contact(wa_id=str(2348170000000 + number), user_id=f"NG.{number}")
         for number in range(5_000)
     ]
-    with counted(sending) as statements:
+    with noted(sending.crier.database) as statements:
         told(sending, session, webhook("messages", of_number(contacts=people, statuses=[])))
     assert len(statements) < len(people) / 10
     assert set(opted_out(sending, session)) == {"NG.4711", "2348170004711"}
@@ -172,7 +156,7 @@ def test_a_thousand_stops_in_one_webhook_hold_when_it_is_answered(sending: Sendi
         for each in people
     ]
     broadcast_id = sending.broadcast(people, session)
-    with counted(sending) as statements:
+    with noted(sending.crier.database) as statements:
         told(sending, session, webhook("messages", of_number(messages=messages)))
     assert len(statements) < len(people) / 10
     whose = OptOutOwner(sending.client.id, session["_id"])

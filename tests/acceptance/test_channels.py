@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import event
 
 from service.app import Application
 from tests import provider as lies
@@ -18,6 +17,7 @@ from tests.acceptance.test_webhooks import cloud, status
 from tests.conftest import on_sqlite
 from tests.provider import Fault, Provider, Request, graph_error, instead
 from tests.sending import QUICK, SECRETS, Sending, dispatching
+from tests.statements import noted
 from tests.world import numbers
 
 NUMBER = re.compile(r"1202555\d{4}")
@@ -51,17 +51,9 @@ def recipient(request: Request) -> str:
 
 def test_hundreds_of_people_and_one_picture_are_one_upload(sending: Sending) -> None:
     session, picture = sending.session(), sending.picture()
-    looks: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        looks.extend(["look"] * ("FROM uploaded_media" in statement))
-
-    engine = sending.crier.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    with sending.running():
+    with noted(sending.crier.database, "FROM uploaded_media") as looks, sending.running():
         broadcast_id = sending.broadcast(numbers(400), session, text="Look", attachments=[picture])
         shown = sending.await_completed(broadcast_id)
-    event.remove(engine, "before_cursor_execute", note)
 
     assert shown["counts"]["sent"] == 400
     assert len(sending.provider.uploads) == 1

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Db
 
 from service.app import Application
@@ -17,6 +17,7 @@ from service.database import now_ms
 from service.metrics import meters
 from service.models import Group, GroupMember
 from tests.conftest import Tenant
+from tests.statements import noted
 
 PIECE = 10
 HOUR = 3_600_000
@@ -319,14 +320,7 @@ def test_a_reader_of_a_group_that_is_replaced_sees_one_list_or_the_other(
 def test_a_change_reads_its_group_twice(acme: Tenant, people: list[str]) -> None:
     """For the request, and in the transaction that changes it."""
     made = acme.make("/group", name="family", contacts=people)
-    looks: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "groups.name" in statement.partition("FROM")[0]:
-            looks.append(statement)
-
-    engine = acme.crier.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    acme.put(f"/group/{made['_id']}", json={"contacts": people[::-1], "__v": made["__v"]})
-    event.remove(engine, "before_cursor_execute", note)
+    with noted(acme.crier.database, "groups.name") as statements:
+        acme.put(f"/group/{made['_id']}", json={"contacts": people[::-1], "__v": made["__v"]})
+    looks = [each for each in statements if "groups.name" in each.sql.partition("FROM")[0]]
     assert len(looks) == 2, looks

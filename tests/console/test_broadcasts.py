@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
 
 from service.core import costs
 from service.core.costs import ChargeKey
@@ -15,6 +12,7 @@ from service.models import DeliveryStatus
 from tests.blueprints.test_broadcasts import NUMBERS, deliver, make
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
+from tests.statements import noted
 
 pytestmark = on_sqlite
 
@@ -93,31 +91,18 @@ def test_a_poll_takes_few_statements_and_passes_no_deliveries_one_by_one(acme: T
     acme.make("/session", name="main", channel="sandbox")
     made = make(acme, to=NUMBERS, message={"text": "Hi"})["_id"]
     deliver(acme, made, DeliveryStatus.FAILED)
-    visitor, engine = ConsoleUser(acme), acme.crier.database.engine
+    visitor, database = ConsoleUser(acme), acme.crier.database
     for path, most in ((f"/broadcasts/{made}/live", 7), ("/live", 8), ("/broadcasts", 4)):
         visitor.get(path, headers=FRAGMENT)
-        asked = statements(engine, partial(visitor.get, path, headers=FRAGMENT))
+        with noted(database, "SELECT") as statements:
+            visitor.get(path, headers=FRAGMENT)
+        asked = [each for each in statements if each.sql.startswith("SELECT")]
         assert len(asked) <= most, path
         for statement, values in asked:
-            with engine.connect() as db:
+            with database.engine.connect() as db:
                 plan = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
                 steps = [row[3] for row in plan]
             assert [step for step in steps if re.match("SCAN (deliveries|broadcasts)", step)] == []
-
-
-def statements(engine: Engine, action: Callable[[], object]) -> list[tuple[str, Any]]:
-    """Return the queries that an action makes, with their values."""
-    found: list[tuple[str, Any]] = []
-
-    def note(*happened: Any) -> None:
-        found.append((happened[2], happened[3]))
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        action()
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-    return [each for each in found if each[0].startswith("SELECT")]
 
 
 def test_a_user_id_is_searched_for_as_a_number_is(acme: Tenant, globex: Tenant) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from service import ids
 from service.core import broadcasts, clients, delivery_log
@@ -14,6 +13,7 @@ from service.core.delivery_log import DeliveryScope
 from service.core.paging import PageRequest
 from service.database import now_ms
 from service.errors import InvalidError, NotFoundError
+from tests.statements import noted
 from tests.world import ADA, GRACE, World, numbers
 
 
@@ -86,19 +86,11 @@ def test_a_client_and_a_session_have_only_their_own(world: World) -> None:
 
 def test_a_page_takes_as_many_statements_however_many_there_are(world: World) -> None:
     counted: list[int] = []
-    statements = 0
-
-    def count(*_: object) -> None:
-        nonlocal statements
-        statements += 1
-
     for people in (numbers(1), numbers(1_000)):
         world.ready(people)
-        statements = 0
-        event.listen(world.database.engine, "before_cursor_execute", count)
-        page(world, 1, 10)
-        event.remove(world.database.engine, "before_cursor_execute", count)
-        counted.append(statements)
+        with noted(world.database) as statements:
+            page(world, 1, 10)
+        counted.append(len(statements))
     assert counted[0] == counted[1]
 
 
@@ -106,21 +98,15 @@ def test_the_pages_to_one_person_are_counted_only_where_more_may_follow(world: W
     sent = [world.ready([ADA, GRACE]) for _ in range(5)]
     scope = DeliveryScope(world.client_id)
     shown: list[list[str]] = []
-    counts: list[str] = []
-
-    def note(*told: Any) -> None:
-        counts.extend([told[2]] if "count(" in told[2] else [])
-
-    event.listen(world.database.engine, "before_cursor_execute", note)
-    for number, size in ((1, 2), (2, 2), (3, 2), (1, 5), (1, 6)):
-        with world.database.reading() as db:
-            request = PageRequest(number, size, descending=True)
-            found = delivery_log.to_recipient(db, scope, ADA, request)
-        assert found.total == 5
-        shown.append([entry.broadcast.id for entry in found.items])
+    with noted(world.database, "count(") as counts:
+        for number, size in ((1, 2), (2, 2), (3, 2), (1, 5), (1, 6)):
+            with world.database.reading() as db:
+                request = PageRequest(number, size, descending=True)
+                found = delivery_log.to_recipient(db, scope, ADA, request)
+            assert found.total == 5
+            shown.append([entry.broadcast.id for entry in found.items])
     newest = sent[::-1]
     assert shown == [newest[:2], newest[2:4], newest[4:], newest, newest]
     assert len(counts) == 3, "of the pages that are full"
     with world.database.reading() as db, pytest.raises(InvalidError):
         delivery_log.to_recipient(db, scope, ADA, PageRequest(4, 2, descending=True))
-    event.remove(world.database.engine, "before_cursor_execute", note)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from service.channels.errors import PermanentError, RetryableError
 from service.channels.webhooks import ReceiptState
@@ -18,6 +17,7 @@ from service.database import now_ms
 from service.models import DeliveryStatus, EventKind
 from tests.core.test_receipts import Sent, left
 from tests.probe import Stage
+from tests.statements import noted
 from tests.world import ADA, GRACE, World
 
 _, DELIVERED, READ, FAILED = ReceiptState
@@ -129,28 +129,22 @@ def test_a_delivery_keeps_a_bounded_number_of_events(world: World) -> None:
 
 
 def test_the_search_for_a_recipient_goes_by_an_index(world: World) -> None:
-    statements: list[tuple[str, object]] = []
-
-    def note(*told: object) -> None:
-        statements.append((str(told[2]), told[3]))
-
     world.session()
     for _ in range(3):
         world.ready([ADA, GRACE])
-    event.listen(world.database.engine, "before_cursor_execute", note)
-    with world.database.reading() as db:
+    where = "deliveries.recipient IN"
+    with noted(world.database, where) as statements, world.database.reading() as db:
         page = delivery_log.to_recipient(
             db, DeliveryScope(world.client_id), ADA, PageRequest(page_size=2, descending=True)
         )
-    event.remove(world.database.engine, "before_cursor_execute", note)
     assert (page.total, len(page.items)) == (3, 2)
     assert page.items[0].delivery.id > page.items[1].delivery.id
     how = "EXPLAIN" if "postgresql" in world.settings.database else "EXPLAIN QUERY PLAN"
+    assert statements
     for statement, values in statements:
-        if "recipient = " in statement:
-            with world.database.engine.connect() as connection:
-                connection.exec_driver_sql("SELECT 1")
-                if how == "EXPLAIN":  # of three rows Postgres would rather read all
-                    connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-                plan = connection.exec_driver_sql(f"{how} {statement}", values).all()  # type: ignore[arg-type]
-            assert "ix_deliveries_recipient_id" in str(plan)
+        with world.database.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+            if how == "EXPLAIN":  # of three rows Postgres would rather read all
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            plan = connection.exec_driver_sql(f"{how} {statement}", values).all()
+        assert "ix_deliveries_recipient_id" in str(plan)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import event
 
 from service.channels.errors import PermanentError
 from service.channels.webhooks import Receipt, ReceiptState
@@ -21,6 +20,7 @@ from service.database import now_ms
 from service.dispatch.upkeep.receipts import judge_for
 from service.models import Delivery, DeliveryStatus
 from tests.probe import Stage
+from tests.statements import noted
 from tests.world import ADA, GRACE, JOAN, World, numbers
 
 SENT, DELIVERED, READ, FAILED = ReceiptState
@@ -425,16 +425,10 @@ def test_words_that_wait_again_are_stored_in_one_statement(world: World) -> None
         for number in range(20):
             told = [Receipt(f"wamid.{number}.{place}", READ) for place in range(2)]
             receipts.store(db, sent.session_id, told, now=now - number)
-    stored: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.split()[:3] == ["INSERT", "INTO", "waiting_receipts"]:
-            stored.append(statement)
-
-    event.listen(world.database.engine, "before_cursor_execute", note)
-    assert sent.apply(now=now) == Applied(waiting=40)
-    event.remove(world.database.engine, "before_cursor_execute", note)
-    assert len(stored) == 1
+    with noted(world.database) as statements:
+        assert sent.apply(now=now) == Applied(waiting=40)
+    stored = [each.sql.split()[:3] for each in statements]
+    assert stored.count(["INSERT", "INTO", "waiting_receipts"]) == 1
     assert sent.waiting() == 40
 
 

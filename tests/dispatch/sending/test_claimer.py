@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session as Db
 
@@ -33,6 +32,7 @@ from service.dispatch.sending.sender import SendingContext
 from service.dispatch.sending.streaks import Streaks
 from service.models import FOREVER
 from tests.probe import Stage
+from tests.statements import Statement, noted
 from tests.world import ADA, World, numbers
 
 HOUR = 3_600_000
@@ -297,18 +297,9 @@ def test_right_after_a_full_claim_the_same_broadcasts_are_claimed_of_without_a_l
     assert len(seen) > 1
 
 
-@contextmanager
-def looks(database: Database) -> Iterator[list[str]]:
+def looks(database: Database) -> AbstractContextManager[list[Statement]]:
     """Give the statements that look for active broadcasts."""
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if "b.parts" in statement:
-            seen.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(database.engine, "before_cursor_execute", note)
+    return noted(database, "b.parts")
 
 
 def test_what_this_process_knows_to_be_held_is_not_claimed(world: World) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
-from service.database import Database, now_ms
+from service.database import now_ms
 from service.dispatch.sending import uploads as module
 from service.dispatch.sending.uploads import StoredMediaIds
 from service.models import Attachment
+from tests.statements import noted
 from tests.world import World
 
 HOUR = 3_600.0
@@ -36,25 +35,6 @@ def process(world: World) -> Callable[[], StoredMediaIds]:
     return lambda: StoredMediaIds(world.database, session_id)
 
 
-class Statements:
-    """The statements that reach the database."""
-
-    def __init__(self, database: Database) -> None:
-        self.engine = database.engine
-        self.count = 0
-
-    def note(self, *_: Any) -> None:
-        self.count += 1
-
-
-@pytest.fixture
-def statements(world: World) -> Iterator[Statements]:
-    counted = Statements(world.database)
-    event.listen(counted.engine, "before_cursor_execute", counted.note)
-    yield counted
-    event.remove(counted.engine, "before_cursor_execute", counted.note)
-
-
 def test_an_upload_is_known_to_every_process(
     process: Callable[[], StoredMediaIds], picture: str
 ) -> None:
@@ -65,14 +45,14 @@ def test_an_upload_is_known_to_every_process(
 
 
 def test_what_is_known_is_not_asked_again(
-    process: Callable[[], StoredMediaIds], picture: str, statements: Statements
+    process: Callable[[], StoredMediaIds], picture: str, world: World
 ) -> None:
     here, there = process(), process()
     here.put(picture, "1001", lifetime=HOUR)
     there.get(picture)
-    before = statements.count
-    assert {each.get(picture) for each in [here, there] * 100} == {"1001"}
-    assert statements.count == before
+    with noted(world.database) as statements:
+        assert {each.get(picture) for each in [here, there] * 100} == {"1001"}
+    assert statements == []
 
 
 def test_an_id_is_used_until_its_end(
