@@ -6,16 +6,16 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from subprocess import Popen
 from typing import IO, Any
 
 from service.config import Settings
+from tests.programs import Program
 from tests.waiting import LIMIT, until
 
 ROOT = Path(__file__).parent.parent
@@ -53,9 +53,9 @@ class Process:
     output: IO[bytes] | None = None
 
     def __init__(self, settings: Settings, *command: str, **changes: str) -> None:
-        self._command = [sys.executable, "-m", *command]
+        self._command = command
         self._environment = environment(settings, **changes)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -63,13 +63,12 @@ class Process:
         return self._process.pid
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command,
-            cwd=ROOT,
-            env=self._environment,
-            stdout=self.output,
-            stderr=self.output,
-        )
+        self._process = self.begin()
+
+    def begin(self) -> Program | Popen[bytes]:
+        """Start what is run, without waiting for anything."""
+        outputs = (self.output.fileno(),) * 2 if self.output else (1, 2)
+        return Program(self._command, ROOT, self._environment, outputs)
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None

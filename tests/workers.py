@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 from service.config import Settings
 from service.core import broadcasts
 from service.database import Database, now_ms
 from service.dispatch.procrastinate import engine
+from tests.programs import Program
 from tests.waiting import LIMIT, until
 from tests.world import World
 
@@ -37,16 +37,13 @@ def queued(settings: Settings, **changes: Any) -> Iterator[World]:
 
 
 @contextmanager
-def worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
+def worker(world: World) -> Iterator[Program]:
     """Run `flask worker` until the end of the block, given as soon as it takes jobs."""
     before = set(workers(world))
     with log(world).open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flask", "--app", "wsgi", "worker"],
-            cwd=ROOT,
-            env=environment(world.settings),
-            stderr=output,
-        )
+        command = ("flask", "--app", "wsgi", "worker")
+        outputs = (1, output.fileno())
+        process = Program(command, ROOT, environment(world.settings), outputs)
     try:
         until(lambda: set(workers(world)) - before or process.poll() is not None)
         yield process
@@ -54,7 +51,7 @@ def worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
         process.terminate()
         try:
             process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             process.kill()
             process.wait()
             raise

@@ -6,7 +6,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from service.dispatch.procrastinate import engine
 from service.models import FOREVER
 from tests import workers
 from tests.conftest import Tenant, on_postgres
+from tests.programs import Program
 from tests.waiting import LIMIT, until
 from tests.workers import queued, worker
 from tests.world import ADA, GRACE, JOAN, World, numbers
@@ -116,8 +116,8 @@ def deliver(world: World, to: list[str]) -> None:
 
 
 def kill_the_sender(
-    world: World, session_id: str, to: list[str], running: list[Popen[bytes]]
-) -> list[Popen[bytes]]:
+    world: World, session_id: str, to: list[str], running: list[Program]
+) -> list[Program]:
     """Kill a worker in the middle of a broadcast, see it finished, and return who is left."""
     before = copies(world)
     world.change(session_id, settings={"latency": SLOW})

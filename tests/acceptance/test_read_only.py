@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
+from subprocess import Popen
 
 from sqlalchemy import NullPool, create_engine, text
 
@@ -15,7 +17,7 @@ from tests.conftest import Tenant, on_postgres
 from tests.isolated import needs_isolation
 from tests.provider import Provider
 from tests.sending import Sending
-from tests.serving import Server, running
+from tests.serving import ROOT, Server, running
 from tests.waiting import LIMIT
 from tests.world import numbers
 
@@ -61,11 +63,11 @@ def test_it_is_read_and_not_written_and_works_at_once_afterwards(
 class OnReadOnlyData(Server):
     """gunicorn in a mount namespace in which its data folder takes no writes."""
 
-    def __init__(self, settings: Settings, **changes: str) -> None:
-        super().__init__(settings, **changes)
+    def begin(self) -> Popen[bytes]:
         protect = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" "$0" && exec "$@"'
-        enter = ["unshare", "--mount", "sh", "-c", protect, str(settings.data_dir)]
-        self._command = [*enter, *self._command]
+        enter = ["unshare", "--mount", "sh", "-c", protect, self._environment["DATA_DIR"]]
+        program = [*enter, sys.executable, "-m", *self._command]
+        return Popen(program, cwd=ROOT, env=self._environment)
 
 
 def upload(server: Server, token: str) -> int:

@@ -16,6 +16,7 @@ from service.core.jobs import Job
 from service.database import now_ms
 from service.dispatch.procrastinate import engine
 from service.dispatch.procrastinate.engine import EngineError
+from service.metrics import meters
 from tests import workers
 from tests.conftest import on_postgres, on_sqlite
 from tests.waiting import LIMIT, until
@@ -95,7 +96,11 @@ def test_a_queue_of_an_older_release_is_left_as_it_is(world: World, app: Applica
 
 
 @on_postgres
-def test_a_worker_without_a_queue_says_what_to_do(make_app: MakeApp) -> None:
+def test_a_worker_without_a_queue_says_what_to_do(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A process that shares its metrics does so to its end.
+    monkeypatch.setattr(meters, "share", lambda _folder: None)
     result = command(make_app(dispatch="procrastinate"), "worker")
     assert result.exit_code == 1
     assert "run `.venv/bin/flask engine setup`" in result.output
