@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Db
 from service.blueprints.context import address, crier
 from service.blueprints.requests import request
 from service.channels.registry import NotInstalledError, UnknownChannelError
-from service.console import forms, hours, listing, notices
+from service.console import forms, hours, listing, notices, prices
 from service.console.access import Section, to_page, visitor
 from service.console.language import gettext as _
 from service.core import opt_outs, sessions
@@ -210,6 +210,7 @@ def _given(channel: str) -> dict[str, Any]:
         "daily_limit": forms.number("daily_limit", int),
         "limit_group": forms.text("limit_group") or None,
         "window": hours.given(),
+        "prices": prices.given(),
         "default": bool(forms.text("default")),
         "settings": settings,
     }
@@ -243,6 +244,7 @@ def _form(
         given=given,
         faults=faults,
         window={**given, "window.days": chosen} if is_sent else hours.filled(_window(session)),
+        prices=given if is_sent else prices.filled(session.prices if session else None),
     )
 
 
