@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from service.app import Application
+from service.dispatch.sending import revocations
 from tests.provider import Provider
 from tests.sending import QUICK, Sending
+from tests.waiting import LIMIT
 
 
 @pytest.fixture
@@ -16,6 +18,14 @@ def provider() -> Iterator[Provider]:
     """Return a provider that lies when it is told to."""
     with Provider() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def patient_opt_outs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an opt-out wait until all dispatchers of the test have heard of it."""
+    defaults = revocations.await_end.__kwdefaults__
+    assert defaults
+    monkeypatch.setitem(defaults, "longest", LIMIT)
 
 
 @pytest.fixture
