@@ -32,6 +32,8 @@ pytest_plugins = ["tests.skips"]
 ROOT = Path(__file__).parent.parent
 # Programs of the environment, such as node and hadolint, come before those of the machine.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# SQLite waits for the disk at each commit, and in memory there is none to wait for.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(postgres.memory()))
 on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 """Marks a test of what no database has a part in: one of them is enough."""
 on_postgres = pytest.mark.parametrize("settings", ["postgres"], indirect=True)

@@ -98,7 +98,7 @@ class Cluster:
         self._settings = BASIC | ({} if durable else FORGETFUL) | dict(settings or {})
         self._account = _account()
         self._process: subprocess.Popen[bytes] | None = None
-        self.folder = _folder(base or (_disk() if durable else _memory()), self._account)
+        self.folder = _folder(base or (_disk() if durable else memory()), self._account)
         programs = _folder(_disk(), self._account)
         self._guard = _guard(self.folder, programs)
         try:
@@ -312,15 +312,15 @@ def _open(path: Path) -> bool:
     return all(part.stat().st_mode & 0o001 for part in (path, *path.parents))
 
 
-def _memory() -> Path:
+def memory() -> Path:
     """Return memory-backed disk with room to spare, else ordinary disk.
 
     To create and drop a database makes and removes 300 files: 15 ms in memory; on a disk that
     discards what is deleted, 30 to 300 ms.
     """
-    memory = Path("/dev/shm")  # noqa: S108 - what is made in it has a random name
-    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
-    return memory if roomy else _disk()
+    folder = Path("/dev/shm")  # noqa: S108 - what is made in it has a random name
+    roomy = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM
+    return folder if roomy else _disk()
 
 
 def _disk() -> Path:
