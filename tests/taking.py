@@ -1,12 +1,13 @@
 """A process of a machine that takes from an allowance: `python -m tests.taking`, see `main`.
 
-It says that it is ready, waits for a line, and then takes with several threads at once.
+It says that it is ready. For each line with a burst, it takes with several threads at once.
 """
 
 from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from service.config import Settings
@@ -19,9 +20,9 @@ from service.database import Database
 THREADS = 8
 
 
-def main(path: str, url: str, burst: str, attempts: str, now: str) -> None:
-    """Take so often at one moment, and print how often that was granted."""
-    moment, rate = int(now), Rate(int(burst), 1_000_000)
+def main(path: str, url: str, attempts: str, now: str) -> None:
+    """Take so often at one moment, and print how often that was granted, for each burst."""
+    moment = int(now)
     database = Database(Settings(database_url=url)) if url else None
 
     def lend(key: str, rate: Rate) -> DrawResult:
@@ -31,11 +32,12 @@ def main(path: str, url: str, burst: str, attempts: str, now: str) -> None:
 
     allowances = Allowances(RateTable(Path(path)), lend if database else None)
     print("ready", flush=True)  # noqa: T201 - its parent reads it
-    sys.stdin.readline()
-    with ThreadPoolExecutor(THREADS) as pool:
-        taken = pool.map(lambda _: allowances.take("key", rate, now=moment), range(int(attempts)))
-        granted = sum(each.is_granted for each in taken)
-    print(granted, flush=True)  # noqa: T201 - as above
+    for burst in sys.stdin:
+        take = partial(allowances.take, burst, Rate(int(burst), 1_000_000), now=moment)
+        with ThreadPoolExecutor(THREADS) as pool:
+            taken = [pool.submit(take) for _ in range(int(attempts))]
+            granted = sum(each.result().is_granted for each in taken)
+        print(granted, flush=True)  # noqa: T201 - as above
 
 
 if __name__ == "__main__":

@@ -25,9 +25,11 @@ NOW = 10**12
 PROCESSES = 4
 
 
-def taken(paths: Sequence[Path], settings: Settings, burst: int, attempts: int) -> list[int]:
-    """Return what real processes are granted that take at the same time, at one moment."""
-    arguments = [settings.database_url, str(burst), str(attempts), str(NOW)]
+def granted(
+    paths: Sequence[Path], settings: Settings, bursts: Sequence[int], attempts: int
+) -> list[int]:
+    """Return what real processes are granted that take at the same time, for each burst."""
+    arguments = [settings.database_url, str(attempts), str(NOW)]
     children = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.taking", str(path), *arguments],
@@ -41,31 +43,31 @@ def taken(paths: Sequence[Path], settings: Settings, burst: int, attempts: int) 
     pipes = [(child.stdin, child.stdout) for child in children if child.stdin and child.stdout]
     for _, output in pipes:
         assert output.readline() == "ready\n"
-    for given, _ in pipes:
-        given.write("go\n")
-        given.flush()
-    granted = [int(output.readline()) for _, output in pipes]
+    sums = []
+    for burst in bursts:
+        for given, _ in pipes:
+            given.write(f"{burst}\n")
+            given.flush()
+        sums.append(sum(int(output.readline()) for _, output in pipes))
     for child in children:
         child.communicate()
-    return granted
+    return sums
 
 
 @on_sqlite
-@pytest.mark.parametrize("burst", [1, 199])
 def test_exactly_the_limit_passes_in_four_processes_of_a_machine(
-    settings: Settings, tmp_path: Path, burst: int
+    settings: Settings, tmp_path: Path
 ) -> None:
-    paths = [tmp_path / "rates" / "requests"] * PROCESSES
-    assert sum(taken(paths, settings, burst, 200 // PROCESSES)) == burst
+    paths, bursts = [tmp_path / "rates" / "requests"] * PROCESSES, [1, 199]
+    assert granted(paths, settings, bursts, 200 // PROCESSES) == bursts
 
 
 @on_postgres
-@pytest.mark.parametrize("burst", [1, 199])
 def test_exactly_the_limit_passes_on_four_machines_that_are_all_busy(
-    settings: Settings, tmp_path: Path, burst: int
+    settings: Settings, tmp_path: Path
 ) -> None:
-    paths = [tmp_path / str(machine) / "requests" for machine in range(PROCESSES)]
-    assert sum(taken(paths, settings, burst, 200)) == burst
+    paths, bursts = [tmp_path / str(machine) / "requests" for machine in range(PROCESSES)], [1, 199]
+    assert granted(paths, settings, bursts, 200) == bursts
 
 
 def lender(database: Database, calls: list[int]) -> Callable[[str, Rate], DrawResult]:
