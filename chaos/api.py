@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from typing import Any, NamedTuple
+
+from tests.serving import Caller
 
 _LONGEST_WAIT = 60.0
 
@@ -39,8 +41,7 @@ class Api:
     """A client program with a token; safe for several threads."""
 
     def __init__(self, port: int, token: str) -> None:
-        self._port = port
-        self._token = token
+        self._caller = Caller(port, token, _LONGEST_WAIT)
         self._lock = threading.Lock()
         self.answers: list[Answer] = []
 
@@ -50,13 +51,8 @@ class Api:
 
     def post(self, path: str, body: dict[str, Any], key: str = "") -> Answer:
         """Post JSON, under an idempotency key if one is given."""
-        headers = {"Content-Type": "application/json"}
-        return self._ask(
-            "POST",
-            path,
-            json.dumps(body).encode(),
-            headers | ({"Idempotency-Key": key} if key else {}),
-        )
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._ask("POST", path, json.dumps(body).encode(), headers)
 
     def upload(self, content: bytes) -> Answer:
         """Upload a text file."""
@@ -78,13 +74,9 @@ class Api:
     def _call(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, str]:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=_LONGEST_WAIT)
+        headers |= {"Connection": "close"}
         try:
-            headers |= {"Authorization": f"Bearer {self._token}", "Connection": "close"}
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read().decode(errors="replace")
+            answer = self._caller.ask(method, path, body, headers)
         except (OSError, HTTPException) as error:
             return 0, f"{type(error).__name__}: {error}"
-        finally:
-            connection.close()
+        return answer.status, answer.body.decode(errors="replace")

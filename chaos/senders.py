@@ -6,8 +6,10 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from typing import Any, Final, NamedTuple
+
+from tests.serving import Caller
 
 _TIMEOUT: Final = 30.0
 
@@ -65,8 +67,7 @@ class Sender:
     """Sends requests to the service with a token, each by a connection of its own."""
 
     def __init__(self, port: int, token: str, tally: Tally) -> None:
-        self._port = port
-        self._token = token
+        self._caller = Caller(port, token, _TIMEOUT)
         self._tally = tally
 
     def send(
@@ -80,17 +81,12 @@ class Sender:
 
         A body in pieces is sent in chunks, unless `headers` say how it is encoded already.
         """
-        known = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)
         try:
-            connection.request(method, path, body, known | dict(headers or {}))
-            answer = connection.getresponse()
-            reply = Reply(answer.status, answer.read(1_000).decode(errors="replace"))
+            answer = self._caller.ask(method, path, body, headers, most=1_000)
         except (HTTPException, OSError, ValueError) as error:
             self._tally.note_silence(error)
             return None
-        finally:
-            connection.close()
+        reply = Reply(answer.status, answer.body.decode(errors="replace"))
         self._tally.note(f"{method} {path[:100]}", reply)
         return reply
 

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
+from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from subprocess import Popen
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from service.config import Settings
 from tests.programs import Program
@@ -140,16 +141,9 @@ class Server(Process):
         self, method: str, path: str, token: str = "", body: dict[str, Any] | None = None
     ) -> tuple[int, Any]:
         """Send a request; return the status and the envelope."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
-        headers = {"Content-Type": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        try:
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            answer = connection.getresponse()
-            return answer.status, json.load(answer)
-        finally:
-            connection.close()
+        sent = json.dumps(body).encode() if body else None
+        answer = Caller(self.port, token).ask(method, path, sent)
+        return answer.status, json.loads(answer.body)
 
 
 @contextmanager
@@ -163,6 +157,42 @@ def running(*processes: Process) -> Iterator[None]:
         for process in processes:
             if process.is_running():
                 process.kill()
+
+
+class Answer(NamedTuple):
+    """What came of a request."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+class Caller(NamedTuple):
+    """Whoever asks what listens on this machine, by a connection for each request."""
+
+    port: int
+    token: str = ""
+    limit: float = LIMIT
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        most: int | None = None,
+    ) -> Answer:
+        """Send a request and read the answer, `most` bytes of it; raises OSError, HTTPException.
+
+        A body is of JSON, unless `headers` name something else.
+        """
+        known = {} if body is None else {"Content-Type": "application/json"}
+        if self.token:
+            known["Authorization"] = f"Bearer {self.token}"
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=self.limit)) as connection:
+            connection.request(method, path, body, known | dict(headers or {}))
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read(most))
 
 
 def free_port() -> int:

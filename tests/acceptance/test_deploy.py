@@ -26,6 +26,7 @@ from service.demo import Api
 from tests import machine as machines
 from tests.conftest import ROOT
 from tests.machine import Machine, needs_nginx, nginx, running
+from tests.serving import Answer, Caller
 from tests.waiting import LIMIT, until
 
 PICTURE = ROOT / "service/static/demo/evening.jpeg"
@@ -50,17 +51,11 @@ class Site:
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, /, **headers: str
-    ) -> tuple[http.client.HTTPResponse, bytes]:
+    ) -> tuple[Answer, bytes]:
         """Send a request to nginx and return the answer and its body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.machine.port, timeout=LIMIT)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(
-            method, path, body, {"Authorization": f"Bearer {self.api.token}", **named}
-        )
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        return answer, content
+        answer = Caller(self.machine.port, self.api.token).ask(method, path, body, named)
+        return answer, answer.body
 
     def upload(self, file: Path = PICTURE) -> dict[str, Any]:
         attachment: dict[str, Any] = self.api.get(f"/attachment/{self.api.upload(file)}")
@@ -345,10 +340,7 @@ def test_systemd_understands_the_units(machine: Machine, tmp_path: Path, name: s
 @needs_nginx
 def test_without_the_service_nginx_says_so_in_the_envelope() -> None:
     with machines.new() as empty, nginx(empty):
-        connection = http.client.HTTPConnection("127.0.0.1", empty.port, timeout=LIMIT)
-        connection.request("GET", "/broadcast")
-        answer = connection.getresponse()
+        answer = Caller(empty.port).ask("GET", "/broadcast")
         assert answer.status == 503
         assert answer.headers["Retry-After"] == "2"
-        assert json.load(answer)["status"] is False
-        connection.close()
+        assert json.loads(answer.body)["status"] is False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import json
 import time
@@ -21,8 +20,7 @@ from service.core.tokens import Scope
 from service.database import Database, now_ms
 from service.parts import Crier
 from tests.conftest import on_sqlite
-from tests.serving import Server, running
-from tests.waiting import LIMIT
+from tests.serving import Caller, Server, running
 
 ATTEMPTS, THREADS = 80, 20
 PASSING = 17
@@ -121,24 +119,15 @@ def statuses(server: Server, tenant: Tenant, attack: Attack) -> tuple[Counter[in
     """Send many requests at once; return how they were answered, and the headers of a refusal."""
     refusals: list[dict[str, str]] = []
 
-    def ask(number: int) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
-        headers = {
-            "Content-Type": "application/json",
-            "Authorization": f"Bearer {tenant.token}",
-        }
-        try:
-            connection.request("POST", attack.path, json.dumps(attack.body(number)), headers)
-            answer = connection.getresponse()
-            body = json.loads(answer.read())
-            if answer.status != 201:
-                refusals.append({**answer.headers, "message": body["message"]})
-            return answer.status
-        finally:
-            connection.close()
+    def attempt(number: int) -> int:
+        body = json.dumps(attack.body(number)).encode()
+        answer = Caller(server.port, tenant.token).ask("POST", attack.path, body)
+        if answer.status != 201:
+            refusals.append({**answer.headers, "message": json.loads(answer.body)["message"]})
+        return answer.status
 
     with ThreadPoolExecutor(THREADS) as pool:
-        counted = Counter(pool.map(ask, range(1, ATTEMPTS + 1)))
+        counted = Counter(pool.map(attempt, range(1, ATTEMPTS + 1)))
     return counted, refusals[0] if refusals else {}
 
 
@@ -184,22 +173,15 @@ def test_exactly_so_many_wrong_tokens_are_looked_at(settings: Settings, path: st
     own = {"WEB_CONCURRENCY": "4", "DISPATCH": "off", "LOG_LEVEL": "ERROR"}
     server = Server(settings, "--preload", SIGN_IN_FAILURES=str(most), **own)
 
-    def ask(number: int) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
-        try:
-            if path == "/contact":
-                wrong = {"Authorization": f"Bearer crier_{number}"}
-                connection.request("GET", path, headers=wrong)
-            else:
-                form = {"Content-Type": "application/x-www-form-urlencoded"}
-                connection.request("POST", path, f"token=crier_{number}", form)
-            return connection.getresponse().status
-        finally:
-            connection.close()
+    def attempt(number: int) -> int:
+        if path == "/contact":
+            return Caller(server.port, f"crier_{number}").ask("GET", path).status
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        return Caller(server.port).ask("POST", path, f"token=crier_{number}".encode(), form).status
 
     with running(server), ThreadPoolExecutor(THREADS) as pool:
         began = now_ms()
-        counted = Counter(pool.map(ask, range(ATTEMPTS)))
+        counted = Counter(pool.map(attempt, range(ATTEMPTS)))
         seconds = (now_ms() - began) / 1000
     told = 401 if path == "/contact" else 403
     assert set(counted) == {told, 429}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from contextlib import contextmanager
 from subprocess import Popen
 
 from sqlalchemy import NullPool, create_engine, text
@@ -17,8 +16,7 @@ from tests.conftest import Tenant, on_postgres
 from tests.isolated import needs_isolation
 from tests.provider import Provider
 from tests.sending import Sending
-from tests.serving import ROOT, Server, running
-from tests.waiting import LIMIT
+from tests.serving import ROOT, Caller, Server, running
 from tests.world import numbers
 
 MakeApp = Callable[..., Application]
@@ -73,13 +71,8 @@ class OnReadOnlyData(Server):
 def upload(server: Server, token: str) -> int:
     """Upload a file and return the status of the answer."""
     form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nA\r\n--x--'
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Content-Type": "multipart/form-data; boundary=x",
-    }
-    with closing(HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)) as connection:
-        connection.request("POST", "/attachment", form, headers)
-        return connection.getresponse().status
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    return Caller(server.port, token).ask("POST", "/attachment", form, kind).status
 
 
 @needs_isolation
