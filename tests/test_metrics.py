@@ -25,6 +25,7 @@ from service.database import Database, now_ms
 from service.metrics import Meters, meters
 from service.models import DeliveryStatus
 from tests.conftest import ROOT
+from tests.programs import Program
 from tests.readings import Samples, own, parsed, sums, value
 from tests.waiting import LIMIT, until
 from tests.world import World, numbers
@@ -236,10 +237,8 @@ class Server:
             "WEB_CONCURRENCY": "2",
         }
 
-    def run(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=ROOT, env=self.environment, stderr=subprocess.PIPE
-        )
+    def run(self, *words: str) -> Program:
+        return Program(words, ROOT, self.environment)
 
     def ask(self, method: str, path: str, token: str, body: bytes | None = None) -> Any:
         connection = http.client.HTTPConnection("localhost", timeout=LIMIT)
@@ -289,13 +288,12 @@ def server(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> S
 
 
 @contextmanager
-def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    with process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.communicate(timeout=LIMIT)
+def ending(process: Program) -> Iterator[Program]:
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(LIMIT)
 
 
 def test_two_workers_and_a_dispatcher_are_one_sum_whoever_answers(server: Server) -> None:
