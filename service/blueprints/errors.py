@@ -27,6 +27,7 @@ from service.errors import (
     UnreadableBodyError,
 )
 from service.metrics import meters
+from service.schemas import wordings
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +127,7 @@ def _broken(error: OSError) -> Response:
 
 def _broken_off(_error: ParseException) -> Response:
     """Answer a body that breaks off while a view reads it."""
-    sentence = "The request body is cut off, or its chunked encoding is not valid."
+    sentence = wordings.CUT_OFF
     return _service_error(UnreadableBodyError(sentence, errors={"body": [sentence]}))
 
 

@@ -142,7 +142,11 @@ class Request(flask.Request):
 
     @cached_property
     def raw(self) -> bytes:
-        """The bytes of the body, until `document` is read; raises TooLargeError."""
+        """The bytes of the body, until `document` is read.
+
+        Raises TooLargeError, and UnreadableBodyError if the client has left before its end: what
+        has come may look like a whole request.
+        """
         limit = self._limit
         # Read one byte more than allowed: otherwise a body without a length would be truncated.
         self.max_content_length = limit + 1
@@ -151,6 +155,8 @@ class Request(flask.Request):
         raw = self.get_data(cache=False)
         if len(raw) > limit:
             raise _too_large(limit)
+        if len(raw) < (self.content_length or 0):
+            raise UnreadableBodyError(wordings.CUT_OFF, errors={"body": [wordings.CUT_OFF]})
         return raw
 
     def possible_tokens(self) -> list[str]:

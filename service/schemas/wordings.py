@@ -13,6 +13,7 @@ from marshmallow.validate import Validator
 A_MOMENT = "Must be a time with a time zone, such as 2026-11-24T10:00:00Z."
 A_TEXT = "Must be a string."
 CONTRADICTED = "The body and the query string have different values. Send it once, in the body."
+CUT_OFF = "The request body is cut off, or its chunked encoding is not valid. Send it again."
 GIVEN_TWICE = "Sent more than once. Send it once."
 
 REQUIRED = "This field is required."

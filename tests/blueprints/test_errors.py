@@ -18,6 +18,8 @@ from tests.conftest import Tenant, on_sqlite
 
 MakeApp = Callable[..., Application]
 
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+
 
 def failing(folder: Path, error: Exception) -> Any:
     """Answer a request to an address whose view raises."""
@@ -103,6 +105,26 @@ def test_a_chunked_body_beyond_the_limit_is_413_too(make_app: MakeApp) -> None:
     chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
     answer = acme.post("/contact", data=body, environ_overrides=chunked)
     assert answer.status_code == 413
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("body", "mimetype"),
+    [
+        (b"send_type=individual&to=12025550110&message[text]=Your+balance+is+100", FORM),
+        (b'{"send_type": "individual", "to": "12025550110", "message": {"text": "Hi"}}', JSON),
+    ],
+)
+def test_a_body_whose_end_never_came_is_400_even_if_it_looks_whole(
+    acme: Tenant, body: bytes, mimetype: str
+) -> None:
+    acme.make("/session", name="Sandbox", channel="sandbox")
+    cut = {"wsgi.input_terminated": True, "CONTENT_LENGTH": f"{len(body) + 4}"}
+    answer = acme.post("/broadcast", data=body, content_type=mimetype, environ_overrides=cut)
+    assert answer.status_code == 400
+    assert "cut off" in answer.json["errors"]["body"][0]
+    assert acme.get("/broadcast").json["data"] == []
+    assert acme.post("/broadcast", data=body, content_type=mimetype).status_code == 201
 
 
 @on_sqlite
