@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -15,7 +16,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from selectors import EVENT_READ
-from socket import SHUT_WR
+from socket import SHUT_WR, SO_RCVTIMEO, SOL_SOCKET, socket
 from typing import TYPE_CHECKING, Any
 
 from dotenv import load_dotenv
@@ -26,7 +27,6 @@ from gunicorn.workers.gthread import ThreadWorker
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from socket import socket
     from types import FrameType
 
     from gunicorn.workers.gthread import TConn
@@ -72,6 +72,27 @@ forwarder_headers = ""
 accesslog = None
 
 
+_SILENCE = 30
+"""Seconds that a thread waits for the next bytes of a request."""
+
+
+class SilenceError(errors.ParseException):  # type: ignore[misc] # gunicorn is not annotated
+    """A client has begun a request and sends no more of it."""
+
+
+class _Socket(socket):
+    """A connection on which nobody waits for ever; for threads, SO_RCVTIMEO limits the wait."""
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return what has come; raises SilenceError."""
+        try:
+            return super().recv(size, flags)
+        except BlockingIOError as error:
+            if self.gettimeout() is not None:
+                raise
+            raise SilenceError from error
+
+
 _DEFECT = (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong that should not have.")
 _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.InvalidResponseHeader: _DEFECT,
@@ -87,6 +108,10 @@ _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.UnsupportedTransferCoding: (
         HTTPStatus.NOT_IMPLEMENTED,
         "A body comes with its length, or in chunks.",
+    ),
+    SilenceError: (
+        HTTPStatus.REQUEST_TIMEOUT,
+        "The rest of the request did not come within 30 seconds.",
     ),
     errors.ParseException: (HTTPStatus.BAD_REQUEST, "This is not a request of HTTP."),
     Exception: _DEFECT,
@@ -122,6 +147,22 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
 
     handle_quit = handle_exit
     """SIGINT and SIGQUIT, too. gunicorn's own waits for a lock of its pool of threads."""
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a connection to a thread, once something has been sent on it.
+
+        gunicorn's own lets a thread wait five seconds for that.
+        """
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock = _Socket(fileno=conn.sock.detach())
+        conn.sock.settimeout(0)
+        conn.sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, struct.pack("@ll", _SILENCE, 0))
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, EVENT_READ, readable)
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Keep a connection, or close it once its client has.

@@ -180,12 +180,16 @@ class TooManyQuestionsError(ServiceError):
 
 
 class TooManyRequestsError(ServiceError):
-    """Too many requests of yours are under way, and other clients make requests, too."""
+    """A client has taken its share of threads, and other clients make requests, too."""
 
     status = 429
 
     def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+        sentence = (
+            "Too many requests of yours are under way, and other clients make requests, too. Wait"
+            " for some answers, then send this one again."
+        )
+        super().__init__(sentence, headers={"Retry-After": "1"})
 
 
 class TooManyAnswersError(ServiceError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import runpy
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from functools import partial
-from selectors import DefaultSelector
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn
 
 from tests.serving import ROOT
+from tests.waiting import until
 
 CONFIGURATION = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 
@@ -33,6 +35,8 @@ def worker() -> Iterator[Any]:
     worker.tpool = worker.get_thread_pool()
     worker.poller = DefaultSelector()
     worker.method_queue.init()
+    queue = worker.method_queue
+    worker.poller.register(queue.fileno(), EVENT_READ, queue.run_callbacks)
     with closing(worker.tmp), closing(worker.method_queue), closing(worker.poller):
         yield worker
 
@@ -80,7 +84,7 @@ def test_a_client_that_never_closes_its_connection_loses_it(
     assert worker.nr_conns == 1
     monkeypatch.setattr("time.monotonic", partial(operator.add, time.monotonic(), 60))
     worker.murder_pending()
-    assert (worker.nr_conns, len(worker.poller.get_map())) == (0, 0)
+    assert (worker.nr_conns, len(worker.poller.get_map())) == (0, 1)
 
 
 def test_a_client_that_never_stops_sending_loses_its_connection(
@@ -95,3 +99,42 @@ def test_a_client_that_never_stops_sending_loses_its_connection(
         worker.wait_for_and_dispatch_events(timeout=60)
         taken += 1
     assert taken >= pieces
+
+
+@pytest.fixture
+def visitor(worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Return the other end of a connection that has just been accepted."""
+    monkeypatch.setitem(worker.enqueue_req.__globals__, "_SILENCE", 1)
+    ours, theirs = socket.socketpair()
+    with closing(theirs):
+        worker.nr_conns = 1
+        worker.enqueue_req(TConn(worker.cfg, ours, "", ""))
+        yield theirs
+
+
+def test_no_thread_waits_for_a_client_that_sends_nothing(
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[TConn] = []
+    monkeypatch.setattr(worker, "handle", begun.append)
+    assert not begun
+    visitor.sendall(b"G")
+    worker.wait_for_and_dispatch_events(timeout=60)
+    until(lambda: begun)
+    assert not worker.pending_conns
+    begun[0].close()
+
+
+def test_a_client_that_does_not_finish_a_request_is_told_so(
+    worker: Any, visitor: socket.socket
+) -> None:
+    visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
+    worker.wait_for_and_dispatch_events(timeout=60)  # it has come
+    worker.wait_for_and_dispatch_events(timeout=60)  # its thread has ended
+    head, _, body = visitor.recv(4096).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 Request Timeout")
+    assert "within 30 seconds" in json.loads(body)["message"]
+    assert visitor.recv(1) == b""
+    visitor.close()
+    worker.wait_for_and_dispatch_events(timeout=60)
+    assert worker.nr_conns == 0
