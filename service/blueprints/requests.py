@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.utils import cached_property
 
-from service.blueprints import bodies, data_urls, encodings, forms
+from service.blueprints import bodies, data_urls, encodings, forms, inputs
 from service.blueprints.context import crier
 from service.core.storage import Incoming
 from service.errors import InvalidError, TooLargeError, UnreadableBodyError
@@ -98,6 +98,11 @@ class Request(flask.Request):
     _is_searched = False
     """Whether the token has to be in the body, which may then have fewer bytes."""
 
+    def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Take a request whose input tells if it is cut off."""
+        inputs.complete(environ)
+        super().__init__(environ, *args, **kwargs)
+
     @cached_property
     def document(self) -> dict[str, Any]:
         """The body as an object; raises UnreadableBodyError, MediaTypeError, TooLargeError."""
@@ -144,8 +149,7 @@ class Request(flask.Request):
     def raw(self) -> bytes:
         """The bytes of the body, until `document` is read.
 
-        Raises TooLargeError, and UnreadableBodyError if the client has left before its end: what
-        has come may look like a whole request.
+        Raises TooLargeError, and UnreadableBodyError if the client has left before its end.
         """
         limit = self._limit
         # Read one byte more than allowed: otherwise a body without a length would be truncated.
@@ -155,8 +159,6 @@ class Request(flask.Request):
         raw = self.get_data(cache=False)
         if len(raw) > limit:
             raise _too_large(limit)
-        if len(raw) < (self.content_length or 0):
-            raise UnreadableBodyError(wordings.CUT_OFF, errors={"body": [wordings.CUT_OFF]})
         return raw
 
     def possible_tokens(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from service.app import Application, create_app
 from service.config import Settings
 from service.errors import ServiceError
 from tests.conftest import Tenant, on_sqlite
+from tests.console.visiting import ConsoleUser
 
 MakeApp = Callable[..., Application]
 
@@ -125,6 +127,16 @@ def test_a_body_whose_end_never_came_is_400_even_if_it_looks_whole(
     assert "cut off" in answer.json["errors"]["body"][0]
     assert acme.get("/broadcast").json["data"] == []
     assert acme.post("/broadcast", data=body, content_type=mimetype).status_code == 201
+
+
+@on_sqlite
+def test_a_form_of_the_console_whose_end_never_came_is_400(acme: Tenant) -> None:
+    user = ConsoleUser(acme)
+    form = {"csrf": user.word(), "name": "Shop", "channel": "sandbox"}
+    cut = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "999"}
+    ask = partial(user.http.post, "/console/sessions/new", data=form)
+    assert ask(environ_overrides=cut).status_code == 400
+    assert ask().status_code == 303
 
 
 @on_sqlite
