@@ -9,7 +9,7 @@ from service.errors import UnreadableBodyError
 from service.schemas import wordings
 
 
-class Stream(Protocol):
+class _Stream(Protocol):
     """What WSGI demands of an input, as far as it is used."""
 
     def read(self, size: int = -1) -> bytes:
@@ -19,14 +19,14 @@ class Stream(Protocol):
         """Return the next line, or so many bytes of it."""
 
 
-class CompleteInput:
+class _CompleteInput:
     """An input that raises UnreadableBodyError at an early end.
 
     The server ends the input there. What has come may look whole: a form without its last letters,
     or JSON without the blanks behind it.
     """
 
-    def __init__(self, stream: Stream, length: int) -> None:
+    def __init__(self, stream: _Stream, length: int) -> None:
         self._stream = stream
         self._left = length
 
@@ -55,4 +55,4 @@ def complete(environ: dict[str, Any]) -> None:
     """Let the input of a request be a complete one, where its server ends it."""
     length = environ.get("CONTENT_LENGTH") or ""
     if environ.get("wsgi.input_terminated") and length.isdecimal():
-        environ["wsgi.input"] = CompleteInput(environ["wsgi.input"], int(length))
+        environ["wsgi.input"] = _CompleteInput(environ["wsgi.input"], int(length))

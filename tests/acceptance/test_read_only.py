@@ -17,6 +17,7 @@ from tests.isolated import needs_isolation
 from tests.provider import Provider
 from tests.sending import Sending
 from tests.serving import ROOT, Caller, Server, running
+from tests.waiting import until
 from tests.world import numbers
 
 MakeApp = Callable[..., Application]
@@ -27,12 +28,14 @@ BODY = {"send_type": "individual", "to": "2348179803743", "message": {"text": "H
 def read_only(settings: Settings) -> Iterator[None]:
     """Let sessions that begin within the block take no writes; those that are there are cut."""
     admin = create_engine(settings.database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    cut = text("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                  WHERE datname = current_database() AND pid <> pg_backend_pid()""")
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    cut = text(f"SELECT pid, pg_terminate_backend(pid) {others}")
+    still_there = text(f"SELECT 1 {others} AND pid = ANY(:pids) LIMIT 1")
     with admin.connect() as connection:
         name = connection.scalar(text("SELECT current_database()"))
         connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        connection.execute(cut)
+        pids = {"pids": [pid for pid, _ in connection.execute(cut)]}
+        until(lambda: not connection.scalar(still_there, pids))
         yield
         connection.exec_driver_sql("SET default_transaction_read_only = off")
         connection.exec_driver_sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
