@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from typing import Final
 
-from service.channels.places import share
+from service.channels.places import Places
 
 _RECENT: Final = 60.0
 """Seconds for which a client counts as one of those who make requests."""
@@ -21,37 +20,34 @@ class RequestPlaces:
     """
 
     def __init__(self) -> None:
-        self._count: int | None = None
-        self._taken: Counter[str] = Counter()
+        self._count = 0
+        self._places = Places(0)
         self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def limit_to(self, threads: int) -> None:
         """Give out so many places; there is no limit before."""
-        self._count = threads
+        self._count, self._places = threads, Places(threads)
 
     def enter(self, client: str) -> bool:
         """Take a place if there is one for this client; return whether there was."""
         now = time.monotonic()
         with self._lock:
             self._note(client, now)
-            may_enter = self._may_enter(client)
-            self._taken[client] += may_enter
+            if may_enter := self._may_enter(client):
+                self._places.take(client)
         return may_enter
 
     def leave(self, client: str) -> None:
         """Give a place back."""
         with self._lock:
-            self._taken[client] -= 1
-            if not self._taken[client]:
-                del self._taken[client]
+            self._places.give_back(client)
 
     def _may_enter(self, client: str) -> bool:
-        if self._count is None or len(self._seen) == 1:
+        if not self._count or len(self._seen) == 1:
             return True
-        mine, all_taken = self._taken[client], self._taken.total()
-        has_room = self._count - all_taken > self._count // 4
-        return has_room or mine < share(self._count, all_taken - mine)
+        has_room = self._count - len(self._places) > self._count // 4
+        return has_room or self._places.free(client) > 0
 
     def _note(self, client: str, now: float) -> None:
         """Remember when a client made its last request, the oldest first."""
