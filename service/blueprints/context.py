@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
-from flask import current_app, g, request
+from flask import Response, after_this_request, current_app, g, request
 
 from service.core.callers import Caller
 from service.errors import NotFoundError
@@ -43,6 +44,15 @@ def reachable(session_id: str) -> str:
     if within() not in {None, session_id}:
         raise NotFoundError("session", session_id)
     return session_id
+
+
+def when_sent(act: Callable[[], object]) -> None:
+    """Do something once the answer to this request has been sent."""
+
+    @after_this_request
+    def act_at_end(response: Response) -> Response:
+        response.call_on_close(act)
+        return response
 
 
 def address(path: str) -> str:

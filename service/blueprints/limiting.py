@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from flask import Response, after_this_request, g
+from flask import Response, g
 
-from service.blueprints.context import crier
+from service.blueprints.context import crier, when_sent
 from service.blueprints.requests import request
 from service.core import limits, refusals
 from service.core.allowances import Allowance
@@ -48,11 +48,7 @@ def _enter(whose: str) -> None:
     places = crier().places
     if not places.enter(whose):
         raise TooManyRequestsError
-
-    @after_this_request
-    def leave_at_end(response: Response) -> Response:
-        response.call_on_close(partial(places.leave, whose))
-        return response
+    when_sent(partial(places.leave, whose))
 
 
 def states(caller: Caller) -> dict[Limit, LimitState]:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from flask import Response, after_this_request
+from flask import Response
 from sqlalchemy.orm import Session as Db
 
-from service.blueprints.context import caller, crier
+from service.blueprints.context import caller, crier, when_sent
 from service.database import Database
 from service.errors import TooManyAnswersError
 
@@ -29,11 +29,7 @@ def begin() -> None:
     client_id, places = caller().client_id, crier().long_answers
     if not places.enter(client_id):
         raise TooManyAnswersError
-
-    @after_this_request
-    def leave_at_end(response: Response) -> Response:
-        response.call_on_close(partial(places.leave, client_id))
-        return response
+    when_sent(partial(places.leave, client_id))
 
 
 def pages(read: Callable[[Db, T | None], Sequence[T]], size: int) -> Iterator[Sequence[T]]:
