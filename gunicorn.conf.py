@@ -111,7 +111,7 @@ _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     ),
     SilenceError: (
         HTTPStatus.REQUEST_TIMEOUT,
-        "The rest of the request did not come within 30 seconds.",
+        f"The rest of the request did not come within {_SILENCE} seconds.",
     ),
     errors.ParseException: (HTTPStatus.BAD_REQUEST, "This is not a request of HTTP."),
     Exception: _DEFECT,
