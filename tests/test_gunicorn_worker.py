@@ -1,11 +1,10 @@
-"""How gunicorn's workers end, and how they close connections."""
+"""How gunicorn's workers end, and how they take and close connections."""
 
 from __future__ import annotations
 
 import json
 import operator
 import os
-import runpy
 import signal
 import socket
 import threading
@@ -22,16 +21,14 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn
 
-from tests.serving import ROOT
+from service import gunicorn_worker
 from tests.waiting import until
-
-CONFIGURATION = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 
 
 @pytest.fixture
 def worker() -> Iterator[Any]:
     config = Config()
-    worker = CONFIGURATION["Worker"](1, os.getppid(), [], None, 30, config, Logger(config))
+    worker = gunicorn_worker.Worker(1, os.getppid(), [], None, 30, config, Logger(config))
     worker.tpool = worker.get_thread_pool()
     worker.poller = DefaultSelector()
     worker.method_queue.init()
@@ -91,11 +88,11 @@ def test_a_client_that_never_stops_sending_loses_its_connection(
     worker: Any, client: socket.socket
 ) -> None:
     client.settimeout(0)
-    pieces = CONFIGURATION["_DRAINED"] // CONFIGURATION["_PIECE"]
+    pieces = gunicorn_worker.DRAINED // gunicorn_worker.PIECE
     taken = 0
     while worker.nr_conns:
         with suppress(BlockingIOError):
-            client.send(b"x" * CONFIGURATION["_PIECE"])
+            client.send(b"x" * gunicorn_worker.PIECE)
         worker.wait_for_and_dispatch_events(timeout=60)
         taken += 1
     assert taken >= pieces
@@ -104,7 +101,7 @@ def test_a_client_that_never_stops_sending_loses_its_connection(
 @pytest.fixture
 def visitor(worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """Return the other end of a connection that has just been accepted."""
-    monkeypatch.setitem(worker.enqueue_req.__globals__, "_SILENCE", 1)
+    monkeypatch.setattr(gunicorn_worker, "_SILENCE", 1)
     ours, theirs = socket.socketpair()
     with closing(theirs):
         worker.nr_conns = 1

@@ -1,0 +1,192 @@
+"""gunicorn's worker as the service needs it: no client's connection holds up the others.
+
+`gunicorn.conf.py` names it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from selectors import EVENT_READ
+from socket import SHUT_WR, SO_RCVTIMEO, SOL_SOCKET, socket
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http import errors
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from types import FrameType
+
+    from gunicorn.workers.gthread import TConn
+
+    from service.parts import Crier
+
+_SILENCE = 30
+"""Seconds that a thread waits for the next bytes of a request."""
+
+
+class SilenceError(errors.ParseException):  # type: ignore[misc] # gunicorn is not annotated
+    """A client has begun a request and sends no more of it."""
+
+
+class _Socket(socket):
+    """A connection on which nobody waits for ever; for threads, SO_RCVTIMEO limits the wait."""
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return what has come; raises SilenceError."""
+        try:
+            return super().recv(size, flags)
+        except BlockingIOError as error:
+            if self.gettimeout() is not None:
+                raise
+            raise SilenceError from error
+
+
+_DEFECT = (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong that should not have.")
+_REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
+    errors.InvalidResponseHeader: _DEFECT,
+    errors.InvalidResponseHeaderName: _DEFECT,
+    errors.LimitRequestLine: (
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        "The address of this request is too long.",
+    ),
+    errors.LimitRequestHeaders: (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "This request has too many headers, or one that is too long.",
+    ),
+    errors.UnsupportedTransferCoding: (
+        HTTPStatus.NOT_IMPLEMENTED,
+        "A body comes with its length, or in chunks.",
+    ),
+    SilenceError: (
+        HTTPStatus.REQUEST_TIMEOUT,
+        f"The rest of the request did not come within {_SILENCE} seconds.",
+    ),
+    errors.ParseException: (HTTPStatus.BAD_REQUEST, "This is not a request of HTTP."),
+    Exception: _DEFECT,
+}
+"""What is answered in place of a request that cannot be read, by the first class that fits."""
+
+
+DRAINED = 64 * 1024 * 1024
+"""The most bytes to read and discard so that a client can finish sending."""
+
+PIECE = 64 * 1024
+
+_MOMENT = 0.1
+"""Seconds for the rest of an unread body, which is usually there already."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
+    """gunicorn's threads, which end in one way, and refuse requests in the form of all answers."""
+
+    crier: Crier | None = None
+    """The service, from the moment on that it may dispatch."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Have the main loop end, and claim nothing more from now on.
+
+        A handler runs between any two lines of the main thread, in the middle of whatever that
+        does. It only sets flags: it takes no lock, which the main thread may hold, and raises
+        nothing.
+        """
+        if self.crier:
+            self.crier.dispatcher.drain()
+        super().handle_exit(sig, frame)
+
+    handle_quit = handle_exit
+    """SIGINT and SIGQUIT, too. gunicorn's own waits for a lock of its pool of threads."""
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a connection to a thread, once something has been sent on it.
+
+        gunicorn's own lets a thread wait five seconds for that.
+        """
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock = _Socket(fileno=conn.sock.detach())
+        conn.sock.settimeout(0)
+        conn.sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, struct.pack("@ll", _SILENCE, 0))
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, EVENT_READ, readable)
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        """Keep a connection, or close it once its client has.
+
+        gunicorn's own waits up to two seconds for that, in the loop that accepts all others.
+        """
+        if fs.cancelled() or fs.exception() or fs.result():
+            super().finish_request(conn, fs)
+            return
+        conn.sock.settimeout(0)
+        try:
+            conn.sock.shutdown(SHUT_WR)
+            self._linger(conn, DRAINED)
+        except OSError:
+            self._close(conn)
+
+    def _keepalive_after(self, conn: TConn, keepalive: object) -> bool:
+        """Return whether a connection can be used again: it cannot while a body is on its way.
+
+        gunicorn's own waits five seconds for the rest of a body that nobody wants, in a thread that
+        others need.
+        """
+        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _MOMENT))
+
+    def _linger(self, conn: TConn, left: int) -> None:
+        """Wait for what a client still sends; `pending_conns` ends the wait if that is nothing."""
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self._drain, conn, left))
+
+    def _drain(self, conn: TConn, left: int, _sock: socket) -> None:
+        """Discard what a client still sends, or its kernel would discard our answer."""
+        self.poller.unregister(conn.sock)
+        self.pending_conns.remove(conn)
+        try:
+            piece = conn.sock.recv(PIECE)
+        except OSError:
+            piece = b""
+        if piece and left > 0:
+            self._linger(conn, left - len(piece))
+        else:
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def handle_error(self, _req: Any, client: Any, _addr: Any, exc: Exception) -> None:
+        """Answer a request that the service never sees.
+
+        Its address does not reach the log, as a token may be in it.
+        """
+        found = (refusal for kind, refusal in _REFUSALS.items() if isinstance(exc, kind))
+        status, sentence = next(found)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("A request failed outside of the service.", exc_info=exc)
+        else:
+            self.log.warning("Refused what is no request: %s", type(exc).__name__)
+        envelope = {"status": False, "message": sentence, "data": None, "errors": {}}
+        with suppress(OSError):
+            write_nonblock(client, _answer(status, json.dumps(envelope).encode()))
+
+
+def _answer(status: HTTPStatus, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Connection: close",
+        "Content-Type: application/json",
+        "X-Content-Type-Options: nosniff",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
