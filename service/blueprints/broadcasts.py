@@ -222,7 +222,7 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
         broadcast = broadcasts.get(
             db, caller().client_id, broadcast_id, within=within(), deleted=query["deleted"]
         )
-        page = reports.page(db, broadcast, query["filter"], query["page"])
+        page = reports.page(db, broadcast, deliveries.narrowed(query, broadcast), query["page"])
     return page.map(deliveries.shown)
 
 

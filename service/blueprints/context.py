@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import Response, after_this_request, current_app, g, request
 
+from service.core import entries
 from service.core.callers import Caller
 from service.errors import NotFoundError
 from service.parts import Crier
@@ -44,6 +45,11 @@ def reachable(session_id: str) -> str:
     if within() not in {None, session_id}:
         raise NotFoundError("session", session_id)
     return session_id
+
+
+def searched(recipient: str) -> tuple[str, ...]:
+    """Return whom a query means by a recipient, read as the caller's numbers are."""
+    return entries.searched(recipient, caller().numbering)
 
 
 def when_sent(act: Callable[[], object]) -> None:

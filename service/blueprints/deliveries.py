@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from service.blueprints.api import GUIDE, Blueprint
-from service.blueprints.context import caller, crier, within
-from service.core import delivery_log, heads, histories, variables, ways
+from service.blueprints.context import caller, crier, searched, within
+from service.core import delivery_log, entries, heads, histories, variables, ways
 from service.core.deliveries import progress
 from service.core.delivery_log import DeliveryScope, Entry
 from service.core.paging import Page
+from service.core.reports import Filter
 from service.core.tokens import Scope
 from service.core.ways import Taken
-from service.models import Delivery, DeliveryStatus
+from service.models import Broadcast, Delivery, DeliveryStatus
 from service.schemas.base import Shown
 from service.schemas.deliveries import LoggedDeliverySchema
 from service.schemas.pages import DeletedSchema, LogPageSchema
@@ -32,11 +34,11 @@ def index(query: dict[str, Any]) -> Page[Shown]:
     With `recipient`, fetch only those to one person or WhatsApp group.
     """
     scope = DeliveryScope(caller().client_id, within(), query["deleted"])
-    page, recipient = query["page"], query["recipient"]
+    page, recipients = query["page"], searched(query["recipient"])
     with crier().database.reading() as db:
-        if recipient is None:
+        if not recipients:
             return delivery_log.page(db, scope, page).map(_listed)
-        return delivery_log.to_recipient(db, scope, recipient, page).map(_listed)
+        return delivery_log.to_recipients(db, scope, recipients, page).map(_listed)
 
 
 @blueprint.get("/delivery/<id:delivery_id>", "getDelivery")
@@ -55,6 +57,13 @@ def show(deleted: bool, delivery_id: str) -> Shown:  # noqa: FBT001 - given by i
         taken = ways.taken(db, entry.broadcast, entry.delivery)
         history = histories.read(db, entry, taken)
         return Shown(_shown(entry), history=history, ways=[*map(_way, taken)])
+
+
+def narrowed(query: Mapping[str, Any], broadcast: Broadcast) -> Filter:
+    """Return which deliveries of a broadcast a query asks for, in numbers as its `to` has them."""
+    numbering = caller().numbering.merged(broadcast.numbering or {})
+    wanted: Filter = query["filter"]
+    return wanted._replace(recipients=entries.searched(query["recipient"], numbering))
 
 
 def shown(delivery: Delivery) -> Shown:

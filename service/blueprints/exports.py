@@ -12,6 +12,7 @@ from service import spreadsheets
 from service.blueprints import long_answers
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, within
+from service.blueprints.deliveries import narrowed
 from service.core import broadcasts, exports, personalisation, variables
 from service.core.deliveries import progress
 from service.core.exports import ExportedDelivery
@@ -98,7 +99,7 @@ def _sent(broadcast_id: str, query: dict[str, Any], form: Format) -> Response:
         broadcast = broadcasts.get(
             db, caller().client_id, broadcast_id, within=within(), deleted=query["deleted"]
         )
-    return answer(broadcast, query["filter"], form)
+    return answer(broadcast, narrowed(query, broadcast), form)
 
 
 def answer(broadcast: Broadcast, wanted: Filter, form: Format) -> Response:

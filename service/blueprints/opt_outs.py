@@ -13,7 +13,7 @@ from flask import Response
 from service import spreadsheets
 from service.blueprints import long_answers
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier, reachable, within
+from service.blueprints.context import caller, crier, reachable, searched, within
 from service.core import entries, opt_out_policies, opt_outs, recipients
 from service.core.deliveries.opted_out import OPTED_OUT
 from service.core.opt_out_policies import Policy
@@ -162,7 +162,8 @@ def _add(session_id: str | None, recipient: str) -> Shown:
 def _page(session_id: str | None, wanted: dict[str, Any]) -> Page[Shown]:
     with crier().database.reading() as db:
         whose = opt_outs.owner(db, caller().client_id, session_id)
-        found = opt_outs.page(db, whose, wanted["page"], recipient=wanted["recipient"])
+        people = searched(wanted["recipient"])
+        found = opt_outs.page(db, whose, wanted["page"], recipients=people)
     return found.map(_shown)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier, within
+from service.blueprints.context import caller, crier, searched, within
 from service.core import broadcasts, replies
 from service.core.paging import Page
 from service.core.replies import Answer
@@ -22,7 +22,7 @@ blueprint = Blueprint("replies", __name__, description="What people write back")
 @blueprint.answers(200, ReplySchema, "Reply fetched successfully!", many=True)
 def index(asked: dict[str, Any]) -> Page[Reply]:
     """Fetch what people wrote to your sessions, the newest first."""
-    wanted = asked["wanted"]
+    wanted = asked["wanted"]._replace(recipients=searched(asked["recipient"]))
     if only := within():
         wanted = wanted._replace(session_id=only)
     with crier().database.reading() as db:

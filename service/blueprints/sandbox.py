@@ -6,7 +6,7 @@ from typing import Any
 
 from service import ids
 from service.blueprints.api import Blueprint
-from service.blueprints.context import caller, crier, named_session, within
+from service.blueprints.context import caller, crier, named_session, searched, within
 from service.channels.drivers import sandbox
 from service.channels.webhooks import Inbound
 from service.core import numbers, replies, sessions, usages
@@ -37,12 +37,12 @@ def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
     if session_id:
         mine = [each for each in mine if each == session_id]
     store = crier().settings.sandbox_store
-    recipient = wanted["recipient"]
-    total, _ = sandbox.received(store, mine, 0, 0, recipient=recipient)
+    recipients = searched(wanted["recipient"])
+    total, _ = sandbox.received(store, mine, 0, 0, recipients=recipients)
     page.check(total)
     total, messages = sandbox.received(
         *(store, mine, page.offset, page.page_size),
-        recipient=recipient,
+        recipients=recipients,
         descending=page.descending,
     )
     return Page(messages, total, page)

@@ -68,7 +68,7 @@ def index() -> str:
             deleted=state == _REMOVED,
         )
         shown = progress.of(db, page.items)
-        found = _to_recipient(db, words)
+        found = _to_recipients(db, words)
     return render_template(
         listing.template("broadcasts"),
         found=found,
@@ -203,13 +203,14 @@ def retry(broadcast_id: str) -> Response:
     return _to(broadcast_id)
 
 
-def _to_recipient(db: Db, words: str) -> Page[Entry] | None:
+def _to_recipients(db: Db, words: str) -> Page[Entry] | None:
     """Return the newest deliveries to whom is searched for; None: the words name no recipient."""
-    recipient = listing.recipient(words)
-    if recipient is None:
+    people = listing.recipients(words)
+    if not people:
         return None
     scope = DeliveryScope(visitor().client_id)
-    return delivery_log.to_recipient(db, scope, recipient, PageRequest(1, _NEWEST, descending=True))
+    newest = PageRequest(1, _NEWEST, descending=True)
+    return delivery_log.to_recipients(db, scope, people, newest)
 
 
 def _delivery(db: Db, delivery_id: str) -> Entry:
@@ -249,11 +250,11 @@ def _cost(db: Db, broadcast: Broadcast) -> dict[str, Any]:
 def _people(db: Db, broadcast: Broadcast) -> dict[str, Any]:
     """Return a page of a broadcast's deliveries, narrowed to what is searched for."""
     words = listing.words()
-    recipient = listing.recipient(words) or words or None
+    people = listing.recipients(words, broadcast) or tuple(filter(None, [words]))
     status = _status()
     code = request.args.get("code")
     asked = listing.wanted(is_descending=False)
-    page: Page[Delivery] = reports.page(db, broadcast, Filter(status, recipient, code), asked)
+    page: Page[Delivery] = reports.page(db, broadcast, Filter(status, people, code), asked)
     return {
         "page": page,
         "values": {each.id: [*variables.load(each.variables).values()] for each in page.items},

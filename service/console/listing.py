@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from service.blueprints.requests import request
+from service.console.access import visitor
 from service.core import entries
 from service.core.paging import PageRequest
+from service.models import Broadcast
 
 SIZE: Final = 25
 _LONGEST_SEARCH: Final = 200
@@ -31,6 +33,12 @@ def words() -> str:
     return request.args.get("q", "").strip()[:_LONGEST_SEARCH]
 
 
-def recipient(words: str) -> str | None:
-    """Return the number, user id or WhatsApp group that is searched for; None: words of a text."""
-    return entries.read_one(words) if words else None
+def recipients(words: str, broadcast: Broadcast | None = None) -> tuple[str, ...]:
+    """Return whom a search may mean by a number, user id or WhatsApp group; none: it is a text.
+
+    A national number is one as a broadcast has it, else as the client does.
+    """
+    numbering = visitor().caller.numbering
+    if broadcast:
+        numbering = numbering.merged(broadcast.numbering or {})
+    return entries.possible(words, numbering) if words else ()

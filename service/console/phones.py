@@ -78,7 +78,7 @@ def _last_session(db: Db, number: str) -> str:
 
 def _replies(db: Db, number: str, mine: Sequence[str]) -> list[dict[str, Any]]:
     """Return what the owner of a telephone wrote to sessions on the sandbox."""
-    wanted, newest = ReplyFilter(recipient=number), PageRequest(1, _MOST_REPLIES, descending=True)
+    wanted, newest = ReplyFilter((number,)), PageRequest(1, _MOST_REPLIES, descending=True)
     written = replies.page(db, visitor().client_id, wanted, newest).items
     return [
         {"at": each.written_at, "bubbles": [Bubble("text", each.text or "")], "is_mine": True}

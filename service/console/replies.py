@@ -40,8 +40,8 @@ def index() -> str:
     """Show what people wrote, the newest first: all, to one broadcast, or what is searched for."""
     words = listing.words()
     broadcast_id = request.args.get("broadcast", "")
-    recipient = listing.recipient(words)
-    wanted = ReplyFilter(recipient or "", broadcast_id, text="" if recipient else words)
+    people = listing.recipients(words)
+    wanted = ReplyFilter(people, broadcast_id, text="" if people else words)
     with crier().database.reading() as db:
         answered = progress.readable(db, broadcast_id) if broadcast_id else None
         page = replies.page(db, visitor().client_id, wanted, listing.wanted())
@@ -60,7 +60,7 @@ def index() -> str:
 def of_person(db: Db, recipient: str) -> list[ShownReply]:
     """Return the newest replies of a person, the oldest of them first."""
     newest = PageRequest(1, _NEWEST, descending=True)
-    page = replies.page(db, visitor().client_id, ReplyFilter(recipient), newest)
+    page = replies.page(db, visitor().client_id, ReplyFilter((recipient,)), newest)
     return with_files(db, page.items[::-1])
 
 

@@ -7,7 +7,7 @@ index of its own and no scan of deliveries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, case, func, select
@@ -58,8 +58,10 @@ def page(db: Db, scope: DeliveryScope, request: PageRequest) -> Page[Entry]:
     return Page(_entries(db, wanted, request), total, request)
 
 
-def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequest) -> Page[Entry]:
-    """Return one page of the deliveries to one recipient, under all addresses that are known.
+def to_recipients(
+    db: Db, scope: DeliveryScope, recipients: Sequence[str], request: PageRequest
+) -> Page[Entry]:
+    """Return one page of the deliveries to some recipients, under all addresses that are known.
 
     The client is looked up for each delivery that the index of recipients finds. As a join, a
     database may begin at the client instead, and look into each of its broadcasts.
@@ -67,7 +69,7 @@ def to_recipient(db: Db, scope: DeliveryScope, recipient: str, request: PageRequ
     """
     whose = _mine(Broadcast.client_id, scope).where(Broadcast.id == Delivery.broadcast_id)
     is_mine = whose.correlate(Delivery).scalar_subquery() == scope.client_id
-    addresses = identities.forms(db, scope.client_id, [recipient])
+    addresses = identities.forms(db, scope.client_id, recipients)
     found: Any = select(Delivery.id).where(Delivery.recipient.in_(addresses), is_mine)
     if request.offset > _FARTHEST:
         request.check(count(db, found))

@@ -78,6 +78,21 @@ def read_one(written: str) -> str | None:
     return text if _WHATSAPP_GROUP.fullmatch(text) else _address(written)
 
 
+def possible(written: str, numbering: Numbering) -> tuple[str, ...]:
+    """Return the recipients that somebody may mean who looks for one.
+
+    Digits that an answer shows may also be a national number of the client's: both are meant.
+    """
+    either = (numbering.read(written), read_one(written))
+    return tuple(dict.fromkeys(filter(None, either)))
+
+
+def searched(written: str, numbering: Numbering) -> tuple[str, ...]:
+    """Return what is looked for: also the text itself, as invalid entries and senders may be it."""
+    text = written.strip()
+    return tuple(dict.fromkeys((*possible(text, numbering), text))) if text else ()
+
+
 def size(to: Given) -> int:
     """Return the number of characters in `to`."""
     if isinstance(to, str):

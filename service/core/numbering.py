@@ -65,12 +65,12 @@ class Numbering:
 
     def normalise(self, written: str) -> str | None:
         """Return the E.164 digits of a number in use within the regions, None of anything else."""
-        number = self._read(written)
+        number = self.read(written)
         return number if number and self._reaches(number) else None
 
     def reason(self, written: str) -> str:
         """Say what is wrong with a number that `normalise` refuses, in words to go behind it."""
-        if number := self._read(written):
+        if number := self.read(written):
             return f"is a number of {numbers.region(number)}, which is not one of your `regions`"
         if not self.default_region or notations.is_international(written):
             reason = numbers.reason(written)
@@ -80,14 +80,15 @@ class Numbering:
             return notations.objection(written)
         return f"is not a number in use in {self.default_region}, nor an international one"
 
-    def _reaches(self, number: str) -> bool:
-        return not self.regions or numbers.region(number) in self.regions
-
-    def _read(self, written: str) -> str | None:
+    def read(self, written: str) -> str | None:
+        """Return the E.164 digits of a number in use, which may lie outside of the regions."""
         if not self.default_region or notations.is_international(written):
             return numbers.normalise(written)
         digits = notations.digits(written)
         return _national(_region(self.default_region), digits) if digits else None
+
+    def _reaches(self, number: str) -> bool:
+        return not self.regions or numbers.region(number) in self.regions
 
 
 INTERNATIONAL: Final = Numbering()

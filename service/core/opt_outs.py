@@ -66,13 +66,13 @@ def owner(db: Db, client_id: str, session_id: str | None) -> OptOutOwner:
 
 
 def page(
-    db: Db, whose: OptOutOwner, request: paging.PageRequest, *, recipient: str = ""
+    db: Db, whose: OptOutOwner, request: paging.PageRequest, *, recipients: Sequence[str] = ()
 ) -> paging.Page[Row]:
-    """Return one page of opt-outs, oldest first, of all recipients or of one."""
+    """Return one page of opt-outs, oldest first, of all recipients or of some."""
     place = _place(whose)
     mine = place.mine().order_by(request.order(place.table.created_at))
-    if recipient:
-        mine = mine.where(place.table.recipient == (entries.read_one(recipient) or recipient))
+    if recipients:
+        mine = mine.where(place.table.recipient.in_(recipients))
     return paging.fetch(db, mine, place.table.recipient, request)
 
 

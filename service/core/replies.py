@@ -26,7 +26,7 @@ from service.core import (
 )
 from service.core.deliveries import opted_out
 from service.core.deliveries.transitions import storable
-from service.core.entries import is_user_id, read_one
+from service.core.entries import is_user_id
 from service.core.opt_out_policies import Policy
 from service.core.revocations import ClaimKey
 from service.core.waiting import one_word
@@ -274,7 +274,7 @@ def _write(db: Db, rows: Sequence[Row[Any]], found: dict[str, _Got], now: int) -
 class ReplyFilter(NamedTuple):
     """Which replies are asked for; an empty value asks for any."""
 
-    recipient: str = ""
+    recipients: tuple[str, ...] = ()
     broadcast_id: str = ""
     session_id: str = ""
     text: str = ""
@@ -285,8 +285,8 @@ def page(
 ) -> paging.Page[Reply]:
     """Return one page of the replies to a client's sessions."""
     mine = owned.mine(Reply, client_id)
-    if wanted.recipient:
-        mine = mine.where(Reply.recipient == (read_one(wanted.recipient) or wanted.recipient))
+    if wanted.recipients:
+        mine = mine.where(Reply.recipient.in_(wanted.recipients))
     if wanted.broadcast_id:
         mine = mine.where(Reply.broadcast_id == wanted.broadcast_id)
     if wanted.session_id:

@@ -32,13 +32,13 @@ SHOWN_IN_LISTS = 100
 
 
 class Filter(NamedTuple):
-    """Which deliveries of a broadcast are wanted; None: all.
+    """Which deliveries of a broadcast are wanted; None, or no recipients: all.
 
     `code` is that of what failed or is uncertain; the empty one stands for none.
     """
 
     status: DeliveryStatus | None = None
-    recipient: str | None = None
+    recipients: tuple[str, ...] = ()
     code: str | None = None
 
 
@@ -209,8 +209,8 @@ def filtered(query: Any, broadcast: Broadcast, wanted: Filter) -> Select[Any]:
     found = found.where(Delivery.broadcast_id == broadcast.id)
     if wanted.status is not None:
         found = found.where(Delivery.status == wanted.status)
-    if wanted.recipient is not None:
-        found = found.where(Delivery.recipient == wanted.recipient)
+    if wanted.recipients:
+        found = found.where(Delivery.recipient.in_(wanted.recipients))
     if wanted.code is not None:
         found = found.where(REFUSED, Delivery.code.is_not_distinct_from(wanted.code or None))
     return found

@@ -6,7 +6,6 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate
 
-from service.core import numbers
 from service.core.paging import DEFAULT_SIZE, LARGEST_SIZE, PageRequest
 from service.core.reports import Filter
 from service.models import DeliveryStatus
@@ -19,7 +18,7 @@ def _size(**options: Any) -> fields.Integer:
 
 def _recipient(about: str) -> fields.String:
     return fields.String(
-        load_default=None,
+        load_default="",
         validate=validate.Length(max=100),
         metadata={"description": about},
     )
@@ -29,11 +28,6 @@ def _deleted(about: str) -> fields.Boolean:
     return fields.Boolean(
         load_default=False, truthy={"true"}, falsy={"false"}, metadata={"description": about}
     )
-
-
-def _read(recipient: str | None) -> str | None:
-    """Return a recipient as deliveries have it; what is no number is looked for as it is."""
-    return recipient and (numbers.normalise(recipient) or recipient)
 
 
 def _page(data: dict[str, Any]) -> PageRequest:
@@ -104,7 +98,7 @@ class LogPageSchema(NewestFirstPageSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the requested page."""
-        wanted = {"recipient": _read(data["recipient"]), "deleted": data["deleted"]}
+        wanted = {"recipient": data["recipient"], "deleted": data["deleted"]}
         return {"page": _page(data), **wanted}
 
 
@@ -124,7 +118,7 @@ class SandboxPageSchema(SortedPageSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the requested page."""
-        wanted = {"session_id": data["session_id"], "recipient": _read(data["recipient"]) or ""}
+        wanted = {"session_id": data["session_id"], "recipient": data["recipient"]}
         return {"page": super().request(data), **wanted}
 
 
@@ -145,8 +139,8 @@ class DeliveryFilterSchema(StrictSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter that is asked for."""
-        wanted = Filter(data["status"], _read(data["recipient"]), data["code"])
-        return {"filter": wanted, "deleted": data["deleted"]}
+        wanted = Filter(data["status"], code=data["code"])
+        return {"filter": wanted, "recipient": data["recipient"], "deleted": data["deleted"]}
 
 
 class DeliveryPageSchema(DeliveryFilterSchema, SortedPageSchema):

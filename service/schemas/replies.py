@@ -38,8 +38,9 @@ class ReplyPageSchema(NewestFirstPageSchema):
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the filter and the page that is asked for."""
-        wanted = ReplyFilter(*(data[name] for name in ReplyFilter._fields))
-        return {"page": super().request(data), "wanted": wanted}
+        wanted = ReplyFilter((), data["broadcast_id"], data["session_id"], data["text"])
+        page = super().request(data)
+        return {"page": page, "wanted": wanted, "recipient": data["recipient"]}
 
 
 class ReplySchema(Schema):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from service.core import clients
 from service.models import DeliveryStatus
 from tests.blueprints.test_broadcasts import NUMBERS, deliver, make
 from tests.conftest import Tenant
@@ -96,6 +98,36 @@ def test_somebodys_deliveries_are_found_across_broadcasts_in_any_notation(
     [page] = get(acme, f"/message-log?recipient={NUMBERS[0]}&page_size=1&page=2&sort=createdAt")
     assert page["message"]["text"] == "two"
     assert get(acme, "/delivery?recipient=nobody") == []
+
+
+def test_a_national_number_is_searched_for_as_it_is_sent_to(acme: Tenant, session: str) -> None:
+    with acme.crier.database.writing() as db:
+        clients.mean(db, "Acme", "NG", ["NG"])
+    national, abroad = "0817 980 3743", "+1 202 555 0110"
+    made = make(acme, to=[national, "0904 898 8056", abroad, "abc"], on_invalid="skip")
+    deliver(acme, made["_id"], SENT, SENT)
+    acme.make("/sandbox/reply", session_id=session, recipient=f"+{NUMBERS[0]}", text="Yes")
+    acme.make("/opt-out", recipient=NUMBERS[0])
+    for path in (
+        *("/delivery", f"/broadcast/{made['_id']}/delivery"),
+        *("/reply", "/opt-out"),
+    ):
+        for written in (national, "8179803743", NUMBERS[0]):
+            [found] = get(acme, f"{path}?recipient={written}")
+            assert found["recipient"] == NUMBERS[0]
+    exported = acme.get(f"/broadcast/{made['_id']}/delivery.ndjson?recipient={national}")
+    assert json.loads(exported.text)["recipient"] == NUMBERS[0]
+    for invalid in ("abc", abroad.replace("+", "%2B")):
+        [found] = get(acme, f"/delivery?recipient={invalid}")
+        assert found["code"] == "invalid"
+
+
+def test_a_broadcast_is_searched_with_the_region_that_it_names(acme: Tenant) -> None:
+    made = make(acme, to=["0817 980 3743", "0904 898 8056"], default_region="NG")
+    deliver(acme, made["_id"], SENT, SENT)
+    path = f"/broadcast/{made['_id']}/delivery?recipient=08179803743"
+    assert [each["recipient"] for each in get(acme, path)] == NUMBERS[:1]
+    assert get(acme, "/delivery?recipient=08179803743") == []
 
 
 def test_one_delivery_is_shown_with_its_history(acme: Tenant) -> None:

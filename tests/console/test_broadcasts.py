@@ -6,7 +6,7 @@ import re
 
 from sqlalchemy import text
 
-from service.core import costs
+from service.core import clients, costs
 from service.core.costs import ChargeKey
 from service.models import DeliveryStatus
 from tests.blueprints.test_broadcasts import NUMBERS, deliver, make
@@ -122,6 +122,20 @@ def test_a_user_id_is_searched_for_as_a_number_is(acme: Tenant, globex: Tenant) 
     written = visitor.get(f"/replies?q={USER_ID}").text
     assert (">Yes<" in written, ">No<" in written) == (True, False)
     assert "/console/deliveries/" not in stranger.get(f"/broadcasts?q={USER_ID}").text
+
+
+def test_a_national_number_is_searched_for_as_the_client_means_it(acme: Tenant) -> None:
+    session_id = acme.make("/session", name="main", channel="sandbox")["_id"]
+    with acme.crier.database.writing() as db:
+        clients.mean(db, "Acme", "NG", [])
+    made = make(acme, to=NUMBERS[:2], message={"text": "Hello"})["_id"]
+    deliver(acme, made, DeliveryStatus.SENT, DeliveryStatus.SENT)
+    acme.make("/sandbox/reply", session_id=session_id, recipient=NUMBERS[0], text="Yes")
+    visitor = ConsoleUser(acme)
+    for written in ("0817 980 3743", "8179803743", NUMBERS[0]):
+        assert f"/console/deliveries/{made[:12]}" in visitor.get(f"/broadcasts?q={written}").text
+        assert visitor.get(f"/broadcasts/{made}/people?q={written}").text.count("<tr") == 2
+        assert ">Yes<" in visitor.get(f"/replies?q={written}").text
 
 
 def test_all_searches_are_bounded(acme: Tenant) -> None:

@@ -102,11 +102,11 @@ def test_the_pages_to_one_person_are_counted_only_where_more_may_follow(world: W
         for number, size in ((1, 2), (2, 2), (3, 2), (1, 5), (1, 6)):
             with world.database.reading() as db:
                 request = PageRequest(number, size, descending=True)
-                found = delivery_log.to_recipient(db, scope, ADA, request)
+                found = delivery_log.to_recipients(db, scope, [ADA], request)
             assert found.total == 5
             shown.append([entry.broadcast.id for entry in found.items])
     newest = sent[::-1]
     assert shown == [newest[:2], newest[2:4], newest[4:], newest, newest]
     assert len(counts) == 3, "of the pages that are full"
     with world.database.reading() as db, pytest.raises(InvalidError):
-        delivery_log.to_recipient(db, scope, ADA, PageRequest(4, 2, descending=True))
+        delivery_log.to_recipients(db, scope, [ADA], PageRequest(4, 2, descending=True))

@@ -134,8 +134,8 @@ def test_the_search_for_a_recipient_goes_by_an_index(world: World) -> None:
         world.ready([ADA, GRACE])
     where = "deliveries.recipient IN"
     with noted(world.database, where) as statements, world.database.reading() as db:
-        page = delivery_log.to_recipient(
-            db, DeliveryScope(world.client_id), ADA, PageRequest(page_size=2, descending=True)
+        page = delivery_log.to_recipients(
+            db, DeliveryScope(world.client_id), [ADA], PageRequest(page_size=2, descending=True)
         )
     assert (page.total, len(page.items)) == (3, 2)
     assert page.items[0].delivery.id > page.items[1].delivery.id

@@ -498,8 +498,8 @@ def test_a_page_may_be_of_one_status_or_one_recipient(world: World) -> None:
     claimed = world.claim(broadcast_id, 2)
     record(world, claimed.id, outcome(claimed.deliveries[1]))
 
-    def recipients(status: DeliveryStatus | None = None, recipient: str | None = None) -> list[str]:
-        page = see(world, broadcast_id, PageRequest(), status, recipient)
+    def recipients(status: DeliveryStatus | None = None, *people: str) -> list[str]:
+        page = see(world, broadcast_id, PageRequest(), status, people)
         assert page.total == len(page.items)
         return [row.recipient for row in page.items]
 
@@ -507,7 +507,8 @@ def test_a_page_may_be_of_one_status_or_one_recipient(world: World) -> None:
     assert recipients(DeliveryStatus.SENDING) == [ADA]
     assert recipients(DeliveryStatus.QUEUED) == [JOAN]
     assert recipients(DeliveryStatus.FAILED) == []
-    assert recipients(recipient=JOAN) == [JOAN]
+    assert recipients(None, JOAN) == [JOAN]
+    assert recipients(None, JOAN, ADA) == [ADA, JOAN]
     assert recipients(DeliveryStatus.SENT, JOAN) == []
 
 
@@ -636,8 +637,8 @@ def see(
     broadcast_id: str,
     request: PageRequest,
     status: DeliveryStatus | None = None,
-    recipient: str | None = None,
+    recipients: tuple[str, ...] = (),
 ) -> Page[Delivery]:
     broadcast = world.get(broadcast_id)
     with world.database.reading() as db:
-        return reports.page(db, broadcast, Filter(status, recipient), request)
+        return reports.page(db, broadcast, Filter(status, recipients), request)

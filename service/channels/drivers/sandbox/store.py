@@ -198,15 +198,17 @@ def received(  # noqa: PLR0913 - a page of a list that is filtered
     offset: int = 0,
     limit: int = 1000,
     *,
-    recipient: str = "",
+    recipients: Sequence[str] = (),
     descending: bool = False,
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Return the number of messages of these sessions, to one recipient or all, and one page."""
+    """Return the number of messages of these sessions, to some recipients or all, and one page."""
     if not session_ids:
         return 0, []
     order = "number DESC" if descending else "number"
-    where = f"FROM messages WHERE session_id IN ({_marks(session_ids)}) AND ? IN ('', recipient)"
-    wanted = (*session_ids, recipient)
+    where = f"FROM messages WHERE session_id IN ({_marks(session_ids)})"
+    if recipients:
+        where = f"{where} AND recipient IN ({_marks(recipients)})"
+    wanted = (*session_ids, *recipients)
     with _looking(path) as connection:
         total = connection.execute(f"SELECT count(*) {where}", wanted).fetchone()[0]
         rows = connection.execute(
