@@ -44,6 +44,7 @@ from service.schemas.broadcasts import (
     BroadcastRequestSchema,
     BroadcastSchema,
     IdempotencySchema,
+    RetriedSchema,
     RetrySchema,
 )
 from service.schemas.deliveries import DeliverySchema
@@ -187,15 +188,16 @@ def resume(broadcast_id: str) -> Shown:
 @blueprint.scope(Scope.SEND, by_session=True)
 @blueprint.takes(RetrySchema, required=False)
 @blueprint.raises(ConflictError)
-@blueprint.answers(200, BroadcastSchema, "Broadcast retried successfully!")
+@blueprint.answers(200, RetriedSchema, "Broadcast retried successfully!")
 def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
     """Send failed deliveries again, uncertain ones, or both; except to people who opted out.
 
     With `codes`, only what ended with one of them: the report of a broadcast lists its codes.
     With the `session_id` of another session, they go out by that session, as one more way.
+    `left_out` counts those that are not sent again.
     """
     with crier().database.writing_much() as db:
-        broadcast = broadcasts.retry(
+        retried = broadcasts.retry(
             db,
             caller().client_id,
             broadcast_id,
@@ -207,9 +209,9 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
             now=now_ms(),
             within=within(),
         )
-        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
+        shown = _shown(retried.broadcast, reports.arrays_of(db, retried.broadcast))
     crier().dispatcher.wake()
-    return shown
+    return Shown(shown, left_out=retried.left_out)
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>/delivery", "listBroadcastDeliveries")

@@ -188,7 +188,7 @@ def retry(broadcast_id: str) -> Response:
     with crier().database.writing_much() as db:
         broadcast = broadcasts.get(db, visitor().client_id, broadcast_id)
         before = reports.counts(broadcast)["pending"] - broadcast.uncertain
-        broadcast = broadcasts.retry(
+        broadcast, _left_out = broadcasts.retry(
             db,
             visitor().client_id,
             broadcast_id,

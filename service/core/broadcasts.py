@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, select, update
 from sqlalchemy.orm import Session as Db
@@ -13,6 +13,7 @@ from service import ids
 from service.core import fallbacks, outbox, paging, samples, sessions, signals, usages, ways
 from service.core.accounts import Accounts
 from service.core.deliveries import due_ways, retries
+from service.core.deliveries.retries import LeftOut
 from service.database import milliseconds
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.models import (
@@ -108,11 +109,18 @@ def resume(
     return _move(db, broadcast, BroadcastStatus.PAUSED, values, now=now)
 
 
+class Retried(NamedTuple):
+    """A broadcast after a retry, and how many deliveries that left out."""
+
+    broadcast: Broadcast
+    left_out: LeftOut
+
+
 def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and when
     db: Db,
     client_id: str,
     broadcast_id: str,
-    statuses: Iterable[DeliveryStatus],
+    statuses: Sequence[DeliveryStatus],
     *,
     codes: Sequence[str] = (),
     session_id: str = "",
@@ -120,16 +128,16 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
     accounts: Accounts,
     now: int,
     within: str | None = None,
-) -> Broadcast:
+) -> Retried:
     """Send failed or uncertain deliveries again, with new attempts and a new expiry.
 
     With `codes` only what ended with one of these; with another session's id, by that session, as
     one more way. Without `expires_at` the broadcast expires in `EXPIRE_AFTER`, unless it does so
     later already.
 
-    People who have opted out are left out. Raises ConflictError if nothing is left to send, the
-    broadcast was cancelled or its session is gone, UnknownSessionError, and InvalidError for a
-    session that cannot send the message.
+    People who have opted out are left out, and whom the channel does not reach. Raises
+    ConflictError if nothing is left to send, the broadcast was cancelled or its session is gone,
+    UnknownSessionError, and InvalidError for a session that cannot send the message.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
     if broadcast.session_id is None:
@@ -140,6 +148,7 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
         raise InvalidError(errors={"expires_at": ["Must be in the future."]})
     _check_files(db, broadcast)
     if session_id in {"", broadcast.session_id}:
+        way = None
         counts = [retries.requeue(db, broadcast, each, codes=codes, now=now) for each in statuses]
     else:
         session = sessions.choose(db, client_id, session_id)
@@ -148,20 +157,26 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
             retries.pass_on(db, broadcast, way, each, codes=codes, now=now) for each in statuses
         ]
         retries.note_way(db, broadcast, way)
-    again = sum(counts)
-    if not again:
-        raise ConflictError(
-            "No delivery of this broadcast can be retried. Only failed and uncertain ones can,"
-            f" except to people who have opted out.{_OF_CODES if codes else ''}"
-        )
+    left = retries.left_out(db, broadcast, way, statuses, codes=codes)
+    if not sum(counts):
+        raise ConflictError(_nobody(left, has_codes=bool(codes)))
     if broadcast.closed_at is not None:
         usages.note(db, client_id, now=now, broadcasts=1)
     db.refresh(broadcast)
     later = max(broadcast.expires_at, now + milliseconds(accounts.settings.expire_after))
-    return _move(db, broadcast, None, {"expires_at": expires_at or later}, now=now)
+    return Retried(_move(db, broadcast, None, {"expires_at": expires_at or later}, now=now), left)
 
 
-_OF_CODES = " GET /broadcast/{id}/report lists the codes."
+def _nobody(left: LeftOut, *, has_codes: bool) -> str:
+    """Say why a retry has nobody to send to."""
+    reason = "No delivery of this broadcast can be retried. Only failed and uncertain ones can,"
+    reason += " except to people who have opted out."
+    if left.unreachable_by_channel:
+        reason += (
+            f" {left.unreachable_by_channel:,} have an address that the channel of the session does"
+            " not take, such as a WhatsApp user id."
+        )
+    return f"{reason} GET /broadcast/{{id}}/report lists the codes." if has_codes else reason
 
 
 def _check_files(db: Db, broadcast: Broadcast) -> None:

@@ -269,6 +269,27 @@ class BroadcastSchema(Schema):
     )
 
 
+class LeftOutSchema(Schema):
+    """Deliveries that a retry has left as they were, by why."""
+
+    opted_out = fields.Integer(
+        required=True, metadata={"description": "To people who have opted out"}
+    )
+    unreachable_by_channel = fields.Integer(
+        required=True,
+        metadata={
+            "description": "To addresses that the channel of the session does not take, such as a"
+            " WhatsApp user id by SMS"
+        },
+    )
+
+
+class RetriedSchema(BroadcastSchema):
+    """A broadcast after a retry."""
+
+    left_out = fields.Nested(LeftOutSchema, required=True)
+
+
 class BroadcastChangeSchema(BroadcastOrderSchema, WholeSchema):
     """The fields to change. Omitted fields stay."""
 

@@ -510,6 +510,7 @@ def test_failed_deliveries_are_retried_and_uncertain_ones_only_on_demand(acme: T
     )
     retried = acme.post(f"{path}/retry").json["data"]
     assert (retried["failed"], retried["counts"]["uncertain"]) == ([], 1)
+    assert retried["left_out"] == {"opted_out": 0, "unreachable_by_channel": 0}
     again = acme.post(f"{path}/retry", json={"statuses": ["uncertain", "uncertain"]})
     assert again.json["data"]["counts"]["uncertain"] == 0
     assert acme.post(f"{path}/retry", json={"statuses": ["sent"]}).status_code == 422

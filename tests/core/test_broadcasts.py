@@ -507,7 +507,9 @@ def act(world: World, verb: str, broadcast_id: str, **more: Any) -> Broadcast:
 
 def again(world: World, broadcast_id: str, *statuses: DeliveryStatus) -> Broadcast:
     chosen = statuses or (DeliveryStatus.FAILED,)
-    return act(world, "retry", broadcast_id, statuses=chosen, accounts=world.accounts)
+    wanted: dict[str, Any] = {"statuses": chosen, "accounts": world.accounts, "now": now_ms()}
+    with world.database.writing() as db:
+        return broadcasts.retry(db, world.client_id, broadcast_id, **wanted).broadcast
 
 
 STATES = ("scheduled", "sending", "paused", "cancelled", "completed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session as Db
 from service import ids
 from service.core import ways
 from service.core.deliveries import events, opted_out, tallies
+from service.core.deliveries.obstacles import UNREACHABLE
 from service.core.deliveries.progress import VOID
 from service.database import is_postgres, rowcount
 from service.models import Broadcast, DeliveryStatus, EventKind
@@ -27,7 +28,8 @@ _RETRIED = """
         SELECT 1 FROM client_opt_outs WHERE client_opt_outs.recipient = deliveries.recipient
             AND client_id = (SELECT client_id FROM broadcasts WHERE id = {by}))
 """
-_REQUEUED = _RETRIED.format(by=":broadcast_id")
+_KNOWN_TO_REACH: Final = f"COALESCE(code, '') <> '{UNREACHABLE}'"
+_REQUEUED = f"{_RETRIED.format(by=':broadcast_id')} AND {_KNOWN_TO_REACH}"
 _REQUEUE = """
     UPDATE deliveries SET
         status = 'queued', attempts = 0, due_at = :now, updated_at = :now, progress = NULL,
@@ -92,8 +94,9 @@ def requeue(
     """Queue failed or uncertain deliveries again with new attempts; return how many.
 
     Only those with one of these codes, where there are any; the empty one is that of a delivery
-    without a code. Those to people who have opted out, and to what is no recipient, stay failed. A
-    delivery that has gone on by other ways is sent again by the last one.
+    without a code. Those to people who have opted out or whom the channel does not reach, and to
+    what is no recipient, stay failed. A delivery that has gone on by other ways is sent again by
+    the last one.
 
     Parts that the provider accepted are not sent again, unless they failed later: their ids are
     marked, so that a repeated receipt does not count for the new attempt. Uncertain parts are
@@ -169,6 +172,10 @@ class RetryWay:
         }
 
 
+_TAKEN: Final = """(:takes_groups OR recipient NOT LIKE '%@g.us')
+    AND (:takes_user_ids OR substr(recipient, 1, 1) BETWEEN '0' AND '9')"""
+"""Whether a recipient is of a kind that the channel of a way takes."""
+
 _ENTERED: Final = """EXISTS (
     SELECT 1 FROM deliveries AS row
     WHERE row.id = :way_head || substr(deliveries.id, 19) AND row.status = 'queued')"""
@@ -177,9 +184,7 @@ _ENTER: Final = f"""
         (id, broadcast_id, recipient, status, attempts, due_at, updated_at, variables)
     SELECT :way_head || substr(id, 19), :way_id, recipient, 'queued', 0, :now, :now, variables
     FROM (SELECT id, recipient, variables FROM deliveries
-          WHERE {_RETRIED.format(by=":way_id")}
-              AND (:takes_groups OR recipient NOT LIKE '%@g.us')
-              AND (:takes_user_ids OR substr(recipient, 1, 1) BETWEEN '0' AND '9')
+          WHERE {_RETRIED.format(by=":way_id")} AND {_TAKEN}
           ORDER BY id {{locked}}) AS chosen
 """  # noqa: S608 - the conditions are ours
 _NOT_THERE: Final = """AND NOT EXISTS (
@@ -258,3 +263,40 @@ def note_way(db: Db, broadcast: Broadcast, way: RetryWay) -> None:
     values = {"first_id": way.first_id, "bytes": way.bytes, "broadcast_id": broadcast.id}
     db.execute(_ADD, values)
     db.refresh(broadcast)
+
+
+class LeftOut(NamedTuple):
+    """How many deliveries a retry has left out, by the code of why."""
+
+    opted_out: int
+    unreachable_by_channel: int
+
+
+_LEFT_OUT: Final = {
+    (goes_on, has_codes, on_postgres): text(f"""
+        SELECT count(*) AS every, COALESCE(sum(CASE WHEN {reached} THEN 0 ELSE 1 END), 0) AS beyond
+        FROM deliveries
+        WHERE broadcast_id = :broadcast_id AND status = :status AND COALESCE(code, '') <> 'invalid'
+            {_OF_CODES[on_postgres] if has_codes else ""}
+    """)  # noqa: S608 - the conditions are ours
+    for goes_on, reached in ((False, _KNOWN_TO_REACH), (True, _TAKEN))
+    for has_codes in (False, True)
+    for on_postgres in (False, True)
+}
+
+
+def left_out(
+    db: Db,
+    broadcast: Broadcast,
+    entered_by: RetryWay | None,
+    statuses: Iterable[DeliveryStatus],
+    *,
+    codes: Sequence[str] = (),
+) -> LeftOut:
+    """Return what `requeue` has left, or `pass_on` with its way: ask in the same transaction."""
+    counted = _LEFT_OUT[entered_by is not None, bool(codes), is_postgres(db)]
+    values = {**(entered_by.values() if entered_by else {}), "codes": _list(db, codes)}
+    values["broadcast_id"] = broadcast.id
+    rows = [db.execute(counted, values | {"status": each}).one() for each in statuses]
+    every, beyond = (sum(counts) for counts in zip(*rows, strict=True))
+    return LeftOut(every - beyond, beyond)

@@ -23,8 +23,9 @@ from service.core import people as persons
 from service.core.broadcast_requests import FallbackStep
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
+from service.core.deliveries.retries import LeftOut
 from service.database import now_ms
-from service.errors import InvalidError
+from service.errors import ConflictError, InvalidError
 from service.models import Delivery, DeliveryStatus, OptOutSource, Session, StepCondition
 from tests.chains import MINUTE, Chain, chain
 from tests.conftest import on_postgres
@@ -41,10 +42,10 @@ def _stage(stage: Stage) -> None:
     del stage
 
 
-def ask(made: Chain, verb: str, *args: Any, **options: Any) -> None:
+def ask(made: Chain, verb: str, *args: Any, **options: Any) -> Any:
     with made.world.database.writing() as db:
         options = {"now": now_ms(), **options}
-        getattr(broadcasts, verb)(db, made.world.client_id, made.id, *args, **options)
+        return getattr(broadcasts, verb)(db, made.world.client_id, made.id, *args, **options)
 
 
 def opt_out(made: Chain, step: int | None, who: str = ADA) -> None:
@@ -464,10 +465,26 @@ def test_a_retry_by_another_session_leaves_out_whom_it_cannot_send_to(world: Wor
     )
     made.sessions.append(sms)
     opt_out(made, 1)
-    again = {"session_id": sms, "accounts": world.accounts}
-    ask(made, "retry", [DeliveryStatus.FAILED], **again)
+    again: dict[str, Any] = {"session_id": sms, "accounts": world.accounts}
+    retried = ask(made, "retry", [DeliveryStatus.FAILED], codes=["131026"], **again)
+    assert retried.left_out == LeftOut(opted_out=1, unreachable_by_channel=1)
     assert [row.recipient for row in world.deliveries(made.ways[1].id)] == [GRACE]
     assert world.statuses(made.id) == {"failed": 2, "fallback": 1}
+    made.assert_true()
+    with pytest.raises(ConflictError, match=r"\b1 have an address that the channel"):
+        ask(made, "retry", [DeliveryStatus.FAILED], **again)
+
+
+def test_a_retry_sends_nothing_to_an_address_that_the_last_way_does_not_take(world: World) -> None:
+    made = chain(world, sms_of(world), to=[ADA_ID, GRACE])
+    made.fail()
+    made.look()
+    made.fail(1, code="30003")
+    made.look()
+    retried = ask(made, "retry", [DeliveryStatus.FAILED], accounts=world.accounts)
+    assert retried.left_out == LeftOut(opted_out=0, unreachable_by_channel=1)
+    by_sms = {each.recipient: each.status for each in world.deliveries(made.ways[1].id)}
+    assert by_sms == {ADA_ID: "failed", GRACE: "queued"}
     made.assert_true()
 
 
