@@ -13,7 +13,7 @@ from flask import Flask, jsonify, request
 from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm.exc import StaleDataError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.wrappers import Response
 
 from service.database import OUT_OF_REACH, lacks_tables
@@ -55,7 +55,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(ProgrammingError, _programming)
     app.register_error_handler(StaleDataError, _stale)
     app.register_error_handler(OSError, _broken)
-    app.register_error_handler(ParseException, _broken_off)
+    for broken in (ParseException, ClientDisconnected):
+        app.register_error_handler(broken, _broken_off)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -125,7 +126,7 @@ def _broken(error: OSError) -> Response:
     return _service_error(DiskError())
 
 
-def _broken_off(_error: ParseException) -> Response:
+def _broken_off(_error: Exception) -> Response:
     """Answer a body that breaks off while a view reads it."""
     sentence = wordings.CUT_OFF
     return _service_error(UnreadableBodyError(sentence, errors={"body": [sentence]}))

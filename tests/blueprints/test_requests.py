@@ -186,4 +186,5 @@ def test_broken_chunks_are_a_clients_error_and_end_the_connection(
 
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert b'"status":false' in answer
+    assert b"cut off" in answer
     assert answer.count(b"HTTP/1.1 2") == 0
