@@ -28,6 +28,8 @@ from service.models import (
 
 TOO_SHORT: Final = "Its window is too short to send it within a year."
 
+_IDLE: Final = "Nothing of it was sent in the last minute"
+
 _MOST_CROWDS: Final = 200
 """Openings of the hours of recipients that are looked at."""
 
@@ -74,6 +76,7 @@ def make(
     session = db.get(Session, broadcast.session_id) if broadcast.session_id else None
     if reason := _obstacle(broadcast, session):
         return Estimate(reason=reason)
+    is_new = crowds is not None
     crowds = _crowds(db, broadcast, session, now) if crowds is None else crowds
     begins = beginning(broadcast, session, crowds, now)
     if begins is None:
@@ -84,8 +87,8 @@ def make(
     places = _places(db, session, now)
     left = sum(crowd.count for crowd in crowds)
     if speed is None and (places is None or places.at(begins) >= left):
-        waits = "It has not begun" if begins > now else "Nothing was sent in the last minute"
-        return Estimate(reason=f"{waits}, so there is no rate to go by.")
+        waits = "It has not begun" if begins > now or is_new else _IDLE
+        return Estimate(reason=f"{waits}, and its session has no `rate` to go by.")
     found = [*schedules.runs(crowds, speed, places, begins)]
     made = _ended(broadcast, found, left, _last_due(db, broadcast.id))
     return made._replace(days=_days(broadcast, session, found)) if places else made

@@ -12,7 +12,7 @@ from service.channels.captions import units
 from service.channels.content import Content, UnsupportedContentError
 from service.core import placeholders, templates
 from service.core.personalisation import Personalisation, texts
-from service.core.placeholders import Text
+from service.core.placeholders import Syntax, Text
 from service.core.recipient_lists import Recipients
 from service.errors import InvalidError
 
@@ -40,7 +40,7 @@ def check(
     `parsed` are the texts of the message. Most lists pass by what is known of all recipients
     together; only if that is not enough, each recipient is checked.
     """
-    _refuse_missing(parsed, people)
+    _refuse_missing(parsed, people, personalisation.syntax)
     _refuse_unfit(content, parsed, people, is_tidy=personalisation.tidy)
     measured = {field: parsed[field] for field in texts(content)}
     return _fitted(measured, people, personalisation, plan)
@@ -73,7 +73,7 @@ def _told(people: Recipients, wrong: Iterable[tuple[str, str]]) -> None:
         raise InvalidError(errors=faults)
 
 
-def _refuse_missing(parsed: Mapping[str, Text], people: Recipients) -> None:
+def _refuse_missing(parsed: Mapping[str, Text], people: Recipients, syntax: Syntax) -> None:
     needed = {
         value.name: field
         for field, text in parsed.items()
@@ -82,14 +82,14 @@ def _refuse_missing(parsed: Mapping[str, Text], people: Recipients) -> None:
     }
     counts = people.variables.counts if people.variables else {}
     if nobody := [name for name in needed if not counts.get(name)]:
-        raise InvalidError(errors=_nobody(nobody, needed, people))
+        raise InvalidError(errors=_nobody(nobody, needed, people, syntax))
     lacking = [name for name in needed if counts.get(name, 0) < len(people.unique)]
     if lacking:
-        _told(people, _missing(lacking, people))
+        _told(people, _missing(lacking, people, syntax))
 
 
 def _nobody(
-    names: list[str], needed: Mapping[str, str], people: Recipients
+    names: list[str], needed: Mapping[str, str], people: Recipients, syntax: Syntax
 ) -> dict[str, list[str]]:
     seen = people.variables.seen if people.variables else ()
     known = (
@@ -97,17 +97,21 @@ def _nobody(
     )
     faults: dict[str, list[str]] = {}
     for name in names:
-        reason = f"No recipient has a value for {name!r}, and {known}."
+        reason = f"No recipient has a value for {name!r}, and {known}: {_advice(name, syntax)}."
         faults.setdefault(needed[name], []).append(reason)
     return faults
 
 
-def _missing(names: list[str], people: Recipients) -> Iterator[tuple[str, str]]:
+def _advice(name: str, syntax: Syntax) -> str:
+    example = placeholders.example(name, syntax)
+    return f"give one, or write {example} for a text that stands where there is none"
+
+
+def _missing(names: list[str], people: Recipients, syntax: Syntax) -> Iterator[tuple[str, str]]:
     for recipient, values in _everybody(people):
         if missing := [name for name in names if name not in values]:
             listed = " and ".join(map(repr, missing))
-            advice = "give one, or a text that stands where there is none"
-            yield recipient, f"has no value for {listed}: {advice}."
+            yield recipient, f"has no value for {listed}: {_advice(missing[0], syntax)}."
 
 
 def _refuse_unfit(

@@ -124,6 +124,11 @@ def with_fallback(text: Text, common: Mapping[str, str]) -> Text:
     return tuple(piece if isinstance(piece, str) else piece.with_fallback(common) for piece in text)
 
 
+def example(name: str, syntax: Syntax) -> str:
+    """Return how a gap is written that has a text for those without a value."""
+    return f"{{{{{name}|there}}}}" if syntax is Syntax.BRACES else f"[{name}|there]"
+
+
 def parse(text: str, syntax: Syntax) -> Text:
     """Take a text apart; raises MalformedTextError."""
     return _braces(text) if syntax is Syntax.BRACES else _guide(text)

@@ -80,7 +80,12 @@ def test_a_plain_message_goes_out_as_it_is_and_the_guides_where_it_is_asked_for(
     [
         (order("Hi {{name}}", ADA, personalise=True), "message.text", "No recipient has a value"),
         (order("Hi {{name}}", named(ADA, "A"), BEN), "to.1", "has no value for 'name'"),
-        (order("Hi {{nmae}}", named(ADA, "A")), "message.text", "the variables are name."),
+        (
+            order("Hi [name]", ADA, personalise=True, syntax="guide"),
+            "message.text",
+            "or write [name|there] for a text",
+        ),
+        (order("Hi {{nmae}}", named(ADA, "A")), "message.text", "the variables are name:"),
         (order("Hi {{name", named(ADA, "A")), "message.text", "Has '{{name' at character 4"),
         (order("Hi", ADA, variables={"a": "b"}), "variables", 'Needs "personalise": true'),
         (order("Hi", ADA, syntax="guide"), "syntax", 'Needs "personalise": true'),

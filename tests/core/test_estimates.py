@@ -87,7 +87,7 @@ def test_a_delivery_that_waits_for_its_next_attempt_ends_no_sooner(world: World)
 def test_where_no_end_can_be_told_a_sentence_says_why(world: World) -> None:
     case = Case(world)
     assert case.estimate().reason == (
-        "Nothing was sent in the last minute, so there is no rate to go by."
+        "Nothing of it was sent in the last minute, and its session has no `rate` to go by."
     )
     assert "has not begun" in (case.estimate(5, send_at=case.now + MINUTE).reason or "")
     for status, reason in (

@@ -49,10 +49,13 @@ def template(text: str) -> Content:
 def test_every_recipient_without_a_value_is_named_by_position() -> None:
     content = Content(text="{{name}} {{city}} {{title|}}")
     read = people({"name": "Ada", "city": "Lagos"}, {"name": "Ben"}, {"title": "Dr"})
-    advice = "give one, or a text that stands where there is none."
+    city, name = (
+        f"give one, or write {{{{{each}|there}}}} for a text that stands where there is none."
+        for each in ("city", "name")
+    )
     assert check(content, read) == {
-        "to.1": [f"{BEN!r} has no value for 'city': {advice}"],
-        "to.2": [f"{CARL!r} has no value for 'name' and 'city': {advice}"],
+        "to.1": [f"{BEN!r} has no value for 'city': {city}"],
+        "to.2": [f"{CARL!r} has no value for 'name' and 'city': {name}"],
     }
     assert check(content, read, name="friend", city="town") == len("friend Lagos Dr")
 
@@ -61,10 +64,12 @@ def test_a_name_that_nobody_has_is_told_once() -> None:
     read = recipients.read(
         [{"to": ADA, "variables": {"name": "Ada", "city": "x"}}, BEN], names=frozenset({"nmae"})
     )
-    reason = "No recipient has a value for 'nmae', and the variables are city, name."
-    assert check(Content(text="Hi {{nmae}}"), read) == {"message.text": [reason]}
-    reason = "No recipient has a value for 'nmae', and there are no variables."
-    assert check(Content(text="Hi {{nmae}}"), people(None)) == {"message.text": [reason]}
+    advice = "give one, or write {{nmae|there}} for a text that stands where there is none."
+    reason = "No recipient has a value for 'nmae', and the variables are city, name"
+    assert check(Content(text="Hi {{nmae}}"), read) == {"message.text": [f"{reason}: {advice}"]}
+    reason = "No recipient has a value for 'nmae', and there are no variables"
+    told = check(Content(text="Hi {{nmae}}"), people(None))
+    assert told == {"message.text": [f"{reason}: {advice}"]}
 
 
 def test_of_many_recipients_the_first_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
