@@ -432,3 +432,48 @@ def test_no_command_makes_a_second_database_by_the_way(
     assert f"There is no database {tmp_path}/elsewhere/crier.db." in said
     assert "DATA_DIR" in said
     assert not (tmp_path / "elsewhere/crier.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("bound", "address"),
+    [
+        ("", "http://127.0.0.1:9123"),
+        ("0.0.0.0:9001", "http://127.0.0.1:9001"),
+        ("unix:/run/crier.sock,127.0.0.1:9002", "http://127.0.0.1:9002"),
+        ("[::]:9003", "http://[::1]:9003"),
+        ("crier.internal", "http://crier.internal:8000"),
+    ],
+)
+def test_a_link_leads_to_where_the_service_listens(
+    flask: Flask, crier: Crier, monkeypatch: pytest.MonkeyPatch, bound: str, address: str
+) -> None:
+    del crier
+    monkeypatch.setenv("PORT", "9123")
+    monkeypatch.setenv("BIND", bound)
+    flask("client", "create", "Acme")
+    assert printed(flask("console", "link", "Acme")).startswith(f"{address}/console/sign-in?")
+
+
+def test_where_the_service_has_only_sockets_a_link_needs_an_address(
+    flask: Flask, crier: Crier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del crier
+    monkeypatch.setenv("BIND", "unix:/run/crier.sock")
+    flask("client", "create", "Acme")
+    assert "--address" in complaint(flask("console", "link", "Acme"))
+    assert printed(flask("console", "link", "Acme", "--address", "http://a"))
+
+
+def test_an_action_of_which_there_is_no_entry_is_told_with_those_that_there_are(
+    flask: Flask, crier: Crier
+) -> None:
+    del crier
+    assert flask("audit", "--action", "x").stderr == (
+        "The log has no entry of the action 'x'. It is empty.\n"
+    )
+    flask("client", "create", "Acme")
+    flask("token", "create", "Acme")
+    seen = flask("audit", "--action", "tokn.create")
+    assert (seen.exit_code, seen.stdout) == (0, "")
+    assert seen.stderr.endswith("It has client.create, token.create.\n")
+    assert not flask("audit", "--action", "token.create", "--until", "2020-01-01").output

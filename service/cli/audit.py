@@ -44,6 +44,11 @@ def audit(client: str | None, limit: int, **wanted: Any) -> None:
     with reading() as db:
         client_id = clients.get(db, client).id if client else None
         newest = audit_entries.newest(db, AuditFilter(client_id, **wanted), limit)
+        action = None if newest else wanted["action"]
+        known = audit_entries.actions(db, client_id) if action else ()
+    if action and action not in known:
+        listed = f"It has {', '.join(known)}." if known else "It is empty."
+        click.echo(f"The log has no entry of the action {action!r}. {listed}", err=True)
     for entry in reversed(newest):
         click.echo(_line(entry))
 

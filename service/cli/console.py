@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from urllib.parse import quote
 
 import click
 from sqlalchemy.orm import Session as Db
 
-from service.blueprints.context import crier
+from service.cli import addresses
 from service.cli.terminal import Group, writing
 from service.core import clients, sign_ins
 from service.core.tokens import Scope
@@ -29,13 +28,13 @@ console = Group("console", help="Let people in to the console.")
 @click.option(
     "--address",
     default="",
-    show_default="PUBLIC_URL, else http://127.0.0.1:$PORT",
+    show_default="PUBLIC_URL, else BIND, else http://127.0.0.1:$PORT",
     help="Where the service answers.",
 )
 def link(client: str, scope: str, address: str) -> None:
     """Print a link that signs one browser in to the console of CLIENT, within an hour."""
     with writing() as db:
-        made = make_link(db, clients.get(db, client).id, Scope(scope), address or usual_address())
+        made = make_link(db, clients.get(db, client).id, Scope(scope), address or addresses.usual())
     click.echo(made)
 
 
@@ -43,9 +42,3 @@ def make_link(db: Db, client_id: str, scope: Scope, address: str) -> str:
     """Return the address that signs one browser in."""
     secret = sign_ins.link(db, client_id, scope, now=now_ms())
     return f"{address.rstrip('/')}/console/sign-in?link={quote(secret)}"
-
-
-def usual_address() -> str:
-    """Return where the service answers, as far as the settings tell."""
-    port = os.environ.get("PORT") or "8000"
-    return crier().settings.public_url or f"http://127.0.0.1:{port}"

@@ -10,7 +10,7 @@ import socket
 import click
 from sqlalchemy.orm import Session as Db
 
-from service.cli import migrations
+from service.cli import addresses, migrations
 from service.cli.clients import make
 from service.cli.console import make_link
 from service.cli.terminal import Command, paste, writing
@@ -49,20 +49,19 @@ _AS_ROOT = "Running as root is not necessary: any user who can write to DATA_DIR
 @click.option(
     "--address",
     default="",
-    show_default="http://127.0.0.1:$PORT",
+    show_default="BIND, else http://127.0.0.1:$PORT",
     help="URL at which the service will answer.",
 )
 def welcome(address: str) -> None:
     """Migrate, and print the URL of the service; at the first start also create a client."""
-    # Like gunicorn.conf.py; the settings have already read `.env`.
-    port = os.environ.get("PORT") or "8000"
     if not (address or os.environ.get("BIND")):
-        _insist_on(port)
+        _insist_on(addresses.port())
     migrations.upgrade()
     with writing() as db:
         known = clients.every(db)
         secret = "" if known else _first_token(db)
-        address = address or f"http://127.0.0.1:{port}"
+        # A program that asks by a socket names some host as well.
+        address = address or addresses.local() or "http://localhost"
         link = make_link(db, clients.every(db)[0].id, Scope.ADMIN, address)
     if known:
         token = paste(f"token create {shlex.quote(known[0].name)} --scope admin")

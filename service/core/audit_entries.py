@@ -48,6 +48,13 @@ def newest(db: Db, wanted: AuditFilter, limit: int) -> Sequence[AuditEntry]:
     return db.scalars(wanted.query().order_by(AuditEntry.id.desc()).limit(limit)).all()
 
 
+def actions(db: Db, client_id: str | None) -> Sequence[str]:
+    """Return the actions that the log has entries of, for a client or for all."""
+    names = select(AuditEntry.action).distinct().order_by(AuditEntry.action)
+    mine = names if client_id is None else names.where(AuditEntry.client_id == client_id)
+    return db.scalars(mine).all()
+
+
 def tokens_of(db: Db, entries: Iterable[AuditEntry]) -> dict[str, Token]:
     """Return the tokens that entries name, by id, as far as they still exist."""
     wanted = {entry.token_id for entry in entries} - {None}
