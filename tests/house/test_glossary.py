@@ -30,8 +30,8 @@ SHAPES = """
     accepted active answering applied bubble change claimable claimed claimer closed counted depth
     derived due estimate export exported fitted half health held imported in inbound incoming
     invalid lenient linked looked marks matches moment move moved omitted out outage owner pause
-    prepared purged reach readiness received refused repeated replied shown strict watched whole
-    written
+    prepared purged reach readiness received refused repeated replied retried shown strict watched
+    whole written
 """
 """States and shapes, which a class adds to the noun of its module, as in `purge.Purged`."""
 
