@@ -6,47 +6,35 @@
 from __future__ import annotations
 
 import json
-import struct
 import time
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_READ
-from socket import SHUT_WR, SO_RCVTIMEO, SOL_SOCKET, socket
+from socket import SHUT_WR, socket
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import errors
 from gunicorn.util import write_nonblock
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+
+from service.connections import (
+    PIECE,
+    Connection,
+    GivenUpError,
+    HostError,
+    Parser,
+    StoppingError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from types import FrameType
 
     from gunicorn.workers.gthread import TConn
 
     from service.parts import Crier
-
-_SILENCE = 30
-"""Seconds that a thread waits for the next bytes of a request."""
-
-
-class SilenceError(errors.ParseException):  # type: ignore[misc] # gunicorn is not annotated
-    """A client has begun a request and sends no more of it."""
-
-
-class _Socket(socket):
-    """A connection on which nobody waits for ever; for threads, SO_RCVTIMEO limits the wait."""
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return what has come; raises SilenceError."""
-        try:
-            return super().recv(size, flags)
-        except BlockingIOError as error:
-            if self.gettimeout() is not None:
-                raise
-            raise SilenceError from error
-
 
 _DEFECT = (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong that should not have.")
 _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
@@ -64,10 +52,9 @@ _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
         HTTPStatus.NOT_IMPLEMENTED,
         "A body comes with its length, or in chunks.",
     ),
-    SilenceError: (
-        HTTPStatus.REQUEST_TIMEOUT,
-        f"The rest of the request did not come within {_SILENCE} seconds.",
-    ),
+    StoppingError: (HTTPStatus(StoppingError.status), StoppingError.sentence),
+    GivenUpError: (HTTPStatus(GivenUpError.status), GivenUpError.sentence),
+    HostError: (HTTPStatus.BAD_REQUEST, HostError.sentence),
     errors.ParseException: (HTTPStatus.BAD_REQUEST, "This is not a request of HTTP."),
     Exception: _DEFECT,
 }
@@ -77,10 +64,8 @@ _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
 DRAINED = 64 * 1024 * 1024
 """The most bytes to read and discard so that a client can finish sending."""
 
-PIECE = 64 * 1024
-
-_MOMENT = 0.1
-"""Seconds for the rest of an unread body, which is usually there already."""
+_LINGERING = 30.0
+"""The most seconds for that."""
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
@@ -111,13 +96,34 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
             return
-        conn.sock = _Socket(fileno=conn.sock.detach())
-        conn.sock.settimeout(0)
-        conn.sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, struct.pack("@ll", _SILENCE, 0))
-        conn.set_timeout()
-        self.pending_conns.append(conn)
+        conn.sock = Connection(conn.sock.detach(), self._is_stopping)
+        if not self.cfg.is_ssl:  # gunicorn wraps the socket first
+            conn.parser = Parser(self.cfg, conn.sock, conn.client)
         readable = partial(self.on_pending_socket_readable, conn)
-        self.poller.register(conn.sock, EVENT_READ, readable)
+        self._wait_for(conn, readable, time.monotonic() + self.cfg.keepalive)
+
+    def _is_stopping(self) -> bool:
+        return not self.alive
+
+    def _wait_for(self, conn: TConn, react: Callable[[socket], None], until: float) -> None:
+        """Call something once a client has sent something; if that takes too long, close."""
+        conn.sock.settimeout(0)
+        conn.timeout = until
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, react)
+
+    def _keepalive_after(self, _conn: TConn, keepalive: object) -> bool:
+        """Return whether a connection can be used again: its answer has said so.
+
+        gunicorn's own only now looks for the rest of a body that nobody wants.
+        """
+        return bool(keepalive)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Wait for no client longer than that, when the worker stops."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Keep a connection, or close it once its client has.
@@ -127,28 +133,19 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
         if fs.cancelled() or fs.exception() or fs.result():
             super().finish_request(conn, fs)
             return
-        conn.sock.settimeout(0)
+        until = time.monotonic() + (_LINGERING if self.alive else STOP_KEEPALIVE_LINGER)
         try:
             conn.sock.shutdown(SHUT_WR)
-            self._linger(conn, DRAINED)
+            self._linger(conn, DRAINED, until)
         except OSError:
             self._close(conn)
 
-    def _keepalive_after(self, conn: TConn, keepalive: object) -> bool:
-        """Return whether a connection can be used again: it cannot while a body is on its way.
-
-        gunicorn's own waits five seconds for the rest of a body that nobody wants, in a thread that
-        others need.
-        """
-        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _MOMENT))
-
-    def _linger(self, conn: TConn, left: int) -> None:
+    def _linger(self, conn: TConn, left: int, until: float) -> None:
         """Wait for what a client still sends; `pending_conns` ends the wait if that is nothing."""
-        conn.set_timeout()
-        self.pending_conns.append(conn)
-        self.poller.register(conn.sock, EVENT_READ, partial(self._drain, conn, left))
+        drain = partial(self._drain, conn, left, until)
+        self._wait_for(conn, drain, min(until, time.monotonic() + self.cfg.keepalive))
 
-    def _drain(self, conn: TConn, left: int, _sock: socket) -> None:
+    def _drain(self, conn: TConn, left: int, until: float, _sock: socket) -> None:
         """Discard what a client still sends, or its kernel would discard our answer."""
         self.poller.unregister(conn.sock)
         self.pending_conns.remove(conn)
@@ -157,7 +154,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
         except OSError:
             piece = b""
         if piece and left > 0:
-            self._linger(conn, left - len(piece))
+            self._linger(conn, left - len(piece), until if self.alive else conn.timeout)
         else:
             self._close(conn)
 
@@ -178,15 +175,17 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
             self.log.warning("Refused what is no request: %s", type(exc).__name__)
         envelope = {"status": False, "message": sentence, "data": None, "errors": {}}
         with suppress(OSError):
-            write_nonblock(client, _answer(status, json.dumps(envelope).encode()))
+            body = json.dumps(envelope).encode()
+            write_nonblock(client, _answer(status, body, getattr(exc, "headers", {})))
 
 
-def _answer(status: HTTPStatus, body: bytes) -> bytes:
+def _answer(status: HTTPStatus, body: bytes, headers: Mapping[str, str]) -> bytes:
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}",
         "Connection: close",
         "Content-Type: application/json",
         "X-Content-Type-Options: nosniff",
         f"Content-Length: {len(body)}",
+        *(f"{name}: {text}" for name, text in headers.items()),
     )
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body

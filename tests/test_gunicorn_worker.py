@@ -21,7 +21,8 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn
 
-from service import gunicorn_worker
+from service import connections, gunicorn_worker
+from service.connections import PIECE, WaitLimits
 from tests.waiting import until
 
 
@@ -88,11 +89,11 @@ def test_a_client_that_never_stops_sending_loses_its_connection(
     worker: Any, client: socket.socket
 ) -> None:
     client.settimeout(0)
-    pieces = gunicorn_worker.DRAINED // gunicorn_worker.PIECE
+    pieces = gunicorn_worker.DRAINED // PIECE
     taken = 0
     while worker.nr_conns:
         with suppress(BlockingIOError):
-            client.send(b"x" * gunicorn_worker.PIECE)
+            client.send(b"x" * PIECE)
         worker.wait_for_and_dispatch_events(timeout=60)
         taken += 1
     assert taken >= pieces
@@ -101,7 +102,7 @@ def test_a_client_that_never_stops_sending_loses_its_connection(
 @pytest.fixture
 def visitor(worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """Return the other end of a connection that has just been accepted."""
-    monkeypatch.setattr(gunicorn_worker, "_SILENCE", 1)
+    monkeypatch.setattr(connections, "RECEIVING", WaitLimits(silence=0.1, total=60.0, at_stop=0.1))
     ours, theirs = socket.socketpair()
     with closing(theirs):
         worker.nr_conns = 1
@@ -122,16 +123,146 @@ def test_no_thread_waits_for_a_client_that_sends_nothing(
     begun[0].close()
 
 
-def test_a_client_that_does_not_finish_a_request_is_told_so(
-    worker: Any, visitor: socket.socket
-) -> None:
-    visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
+def exchange(worker: Any, visitor: socket.socket, sent: bytes) -> tuple[bytes, bytes]:
+    """Send something, let the worker take it and answer; return the answer's head and body."""
+    visitor.sendall(sent)
     worker.wait_for_and_dispatch_events(timeout=60)  # it has come
     worker.wait_for_and_dispatch_events(timeout=60)  # its thread has ended
     head, _, body = visitor.recv(4096).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 408 Request Timeout")
-    assert "within 30 seconds" in json.loads(body)["message"]
-    assert visitor.recv(1) == b""
+    return head, body
+
+
+def is_closed(worker: Any, visitor: socket.socket) -> bool:
+    """Tell whether both ends have been closed after an answer, once ours is."""
+    was_closed = visitor.recv(1) == b""
     visitor.close()
     worker.wait_for_and_dispatch_events(timeout=60)
+    return was_closed and worker.nr_conns == 0
+
+
+def test_a_client_that_does_not_finish_a_request_is_told_so(
+    worker: Any, visitor: socket.socket
+) -> None:
+    head, body = exchange(worker, visitor, b"GET /healthz HTTP/1.1\r\nHost:")
+    assert head.startswith(b"HTTP/1.1 408 Request Timeout")
+    assert "30 seconds" in json.loads(body)["message"]
+    assert is_closed(worker, visitor)
+
+
+def test_a_request_that_has_not_come_when_the_worker_stops_is_to_be_sent_again(
+    worker: Any, visitor: socket.socket
+) -> None:
+    worker.alive = False
+    head, body = exchange(worker, visitor, b"GET /healthz HTTP/1.1\r\nHost:")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable")
+    assert b"\r\nRetry-After: 1" in head
+    assert "stopping" in json.loads(body)["message"]
+    assert is_closed(worker, visitor)
+
+
+def test_a_stopping_worker_waits_for_no_request(worker: Any, visitor: socket.socket) -> None:
+    worker._cap_keepalive(time.monotonic())  # noqa: SLF001 - gunicorn calls it
+    worker.murder_pending()
     assert worker.nr_conns == 0
+    assert visitor.recv(1) == b""
+
+
+def test_a_request_of_http_1_1_needs_a_host(worker: Any, visitor: socket.socket) -> None:
+    head, body = exchange(worker, visitor, b"GET /healthz HTTP/1.1\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request")
+    assert "`Host`" in json.loads(body)["message"]
+    assert is_closed(worker, visitor)
+
+
+@pytest.fixture
+def app(worker: Any) -> Any:
+    """Let the worker serve an application that reads a body only under one path."""
+
+    def serve(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        read = environ["wsgi.input"].read() if environ["PATH_INFO"] == "/read" else b"nothing"
+        start_response("200 OK", [("Content-Length", str(len(read)))])
+        return [read]
+
+    worker.wsgi = serve
+    return serve
+
+
+POST = "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n{body}"
+
+
+def post(path: str, length: int, body: str, more: str = "") -> bytes:
+    return POST.format(path=path, length=length, body=body, more=more).encode()
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize(("path", "answer"), [("/read", b"abcd"), ("/", b"nothing")])
+def test_a_connection_is_used_again_after_a_body_that_has_come(
+    worker: Any, visitor: socket.socket, path: str, answer: bytes
+) -> None:
+    for _ in range(2):
+        head, body = exchange(worker, visitor, post(path, 4, "abcd"))
+        assert (b"\r\nConnection: keep-alive" in head, body) == (True, answer)
+    assert worker.nr_conns == 1
+    worker.murder_keepalived(force=True)
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize("length", [5, 10_000_000])
+def test_an_answer_before_the_end_of_a_body_is_the_last_one(
+    worker: Any, visitor: socket.socket, length: int
+) -> None:
+    head, body = exchange(worker, visitor, post("/", length, "abcd"))
+    assert (b"\r\nConnection: close" in head, body) == (True, b"nothing")
+    assert is_closed(worker, visitor)
+
+
+@pytest.mark.usefixtures("app")
+def test_nobody_is_asked_for_a_body_that_is_not_read(worker: Any, visitor: socket.socket) -> None:
+    head, body = exchange(worker, visitor, post("/", 4, "", "Expect: 100-continue\r\n"))
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert (b"\r\nConnection: close" in head, body) == (True, b"nothing")
+    assert is_closed(worker, visitor)
+
+
+@pytest.mark.usefixtures("app")
+def test_a_body_is_asked_for_once_it_is_read(worker: Any, visitor: socket.socket) -> None:
+    visitor.sendall(post("/read", 4, "", "Expect: 100-continue\r\n"))
+    worker.wait_for_and_dispatch_events(timeout=60)
+    assert visitor.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    visitor.sendall(b"abcd")
+    worker.wait_for_and_dispatch_events(timeout=60)
+    head, _, body = visitor.recv(4096).partition(b"\r\n\r\n")
+    assert (b"\r\nConnection: keep-alive" in head, body) == (True, b"abcd")
+    worker.murder_keepalived(force=True)
+
+
+@pytest.mark.usefixtures("app")
+def test_a_body_that_came_unasked_needs_no_invitation(worker: Any, visitor: socket.socket) -> None:
+    head, body = exchange(worker, visitor, post("/read", 4, "abcd", "Expect: 100-continue\r\n"))
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert body == b"abcd"
+    worker.murder_keepalived(force=True)
+
+
+@pytest.mark.usefixtures("app")
+def test_a_client_that_is_asked_for_a_body_sends_it_soon(
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        connections, "RECEIVING", WaitLimits(silence=60.0, total=60.0, at_stop=60.0)
+    )
+    monkeypatch.setattr(connections, "INVITED", 0.01)
+    head, rest = exchange(worker, visitor, post("/read", 4, "", "Expect: 100-continue\r\n"))
+    assert head == b"HTTP/1.1 100 Continue"
+    assert rest.startswith(b"HTTP/1.1 408 ")
+    assert is_closed(worker, visitor)
+
+
+@pytest.mark.usefixtures("app")
+def test_a_broken_body_that_nobody_reads_spoils_no_answer(
+    worker: Any, visitor: socket.socket
+) -> None:
+    chunked = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n"
+    head, body = exchange(worker, visitor, chunked.encode())
+    assert (b"\r\nConnection: close" in head, body) == (True, b"nothing")
+    assert is_closed(worker, visitor)

@@ -10,6 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from service.blueprints import limiting
 from service.blueprints.context import crier
 from service.blueprints.requests import Request
+from service.connections import GivenUpError
 from service.core import callers, sessions
 from service.core.callers import Caller
 from service.core.tokens import Scope
@@ -77,7 +78,7 @@ def _screen(request: Request) -> None:
     refusal = UnauthorisedError()
     try:
         secrets = request.possible_tokens()
-    except (RequestEntityTooLarge, TooLargeError) as error:
+    except (RequestEntityTooLarge, TooLargeError, GivenUpError) as error:
         raise refusal from error
     for secret in secrets:
         try:

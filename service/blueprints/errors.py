@@ -16,6 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.wrappers import Response
 
+from service.connections import GivenUpError
 from service.database import OUT_OF_REACH, lacks_tables
 from service.errors import (
     BusyError,
@@ -126,8 +127,10 @@ def _broken(error: OSError) -> Response:
     return _service_error(DiskError())
 
 
-def _broken_off(_error: Exception) -> Response:
-    """Answer a body that breaks off while a view reads it."""
+def _broken_off(error: Exception) -> Response:
+    """Answer a body that breaks off, or does not come in time, while a view reads it."""
+    if isinstance(error, GivenUpError):
+        return failure(error.status, error.sentence, headers=error.headers)
     sentence = wordings.CUT_OFF
     return _service_error(UnreadableBodyError(sentence, errors={"body": [sentence]}))
 

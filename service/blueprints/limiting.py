@@ -25,7 +25,9 @@ _NETWORK_BITS = 64
 def admit(caller: Caller, *, place: str = "api") -> None:
     """Count a request of a client, once; raises RateLimitError if it has made too many.
 
-    The API and the console count apart, so that a program does not lock out those who can stop it.
+    It counts even if it is then refused for want of a place: its token has been looked for, which
+    is what the rate bounds. A request beyond the rate does not count. The API and the console count
+    apart, so that a program does not lock out those who can stop it.
     """
     if "allowance" in g:
         return

@@ -1,11 +1,12 @@
-"""What an operator reads while a process stops that has sends under way."""
+"""How a process stops that has sends under way, or requests that have not come."""
 
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from tests.serving import Process, Server, running
 from tests.waiting import LIMIT, until
 
 SAID = "Finishing messages that are being sent; this takes 25 seconds at most."
+
+BODY_BEGUN = "POST /contact HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{"
 
 
 @pytest.fixture
@@ -60,3 +63,21 @@ def test_ctrl_c_says_what_is_waited_for(
         answering.set()
         assert process.wait(LIMIT) == 0
     assert count(settings, "sent") == 1
+
+
+@pytest.mark.parametrize("begun", ["", "GET /healthz HTTP/1.1\r\nHost:", "{"])
+def test_nobody_who_sends_only_a_part_of_a_request_holds_up_a_stop(
+    settings: Settings, begun: str
+) -> None:
+    server = Server(settings, DISPATCH="off", GRACEFUL_TIMEOUT=f"{10 * LIMIT:.0f}")
+    with running(server), ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), LIMIT))
+            for _ in range(3)
+        ]
+        for client in clients:
+            client.sendall((BODY_BEGUN if begun == "{" else begun).encode())
+        until(lambda: server.ask("GET", "/readyz")[0] == 200)
+        assert server.terminate() == 0
+        answers = {client.recv(12) for client in clients}
+    assert answers == {{"": b"", "{": b"HTTP/1.1 401"}.get(begun, b"HTTP/1.1 503")}

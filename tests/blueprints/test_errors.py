@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 
 from service.app import Application, create_app
 from service.config import Settings
+from service.connections import GivenUpError, StoppingError
 from service.errors import ServiceError
 from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
@@ -127,6 +129,34 @@ def test_a_body_whose_end_never_came_is_400_even_if_it_looks_whole(
     assert "cut off" in answer.json["errors"]["body"][0]
     assert acme.get("/broadcast").json["data"] == []
     assert acme.post("/broadcast", data=body, content_type=mimetype).status_code == 201
+
+
+class _Endless:
+    """An input that is given up before its end."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def read(self, _size: int = -1) -> bytes:
+        raise self._error
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("error", "status"), [(GivenUpError(), 408), (StoppingError(), 503), (ParseException(), 400)]
+)
+def test_a_body_that_is_not_waited_for_is_answered_but_to_strangers(
+    acme: Tenant, error: Exception, status: int
+) -> None:
+    body = {"wsgi.input": _Endless(error), "CONTENT_LENGTH": "2"}
+    answer = acme.post("/contact", environ_overrides=body)
+    assert answer.status_code == status
+    assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
+    if isinstance(error, GivenUpError):
+        assert answer.json["message"] == error.sentence
+        nobody = {"Authorization": ""}
+        answer = acme.post("/contact", environ_overrides=body, headers=nobody)
+        assert answer.status_code == 401
 
 
 @on_sqlite
