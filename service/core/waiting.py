@@ -109,18 +109,20 @@ _KEEP: Final = """
         (id, session_id, received_at, due_at, size, words, message_id, state, opted_out)
     SELECT *, '', '', FALSE FROM {rows}
 """
-_ARRAYS: Final = """unnest(CAST(:id AS text[]), CAST(:session_id AS text[]), CAST(:received_at AS
-    bigint[]), CAST(:due_at AS bigint[]), CAST(:size AS int[]), CAST(:words AS text[]))"""
+_RECORDS: Final = """json_to_recordset(CAST(:rows AS json)) AS kept(id text, session_id text,
+    received_at bigint, due_at bigint, size int, words text)"""
 _PLACES: Final = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(6))
-_KEEP_POSTGRES: Final = text(_KEEP.format(rows=_ARRAYS))
+_KEEP_POSTGRES: Final = text(_KEEP.format(rows=_RECORDS))
 _KEEP_SQLITE: Final = text(_KEEP.format(rows=f"(SELECT {_PLACES} FROM json_each(:rows))"))  # noqa: S608 - numbers
 
 
 def keep(db: Db, rows: Sequence[WaitingRow]) -> None:
-    """Keep rows, in one statement: one for each would take twice as long."""
+    """Keep rows, in one statement: one for each would take twice as long.
+
+    As JSON: psycopg takes 1 µs for each quotation mark of a text in an array.
+    """
     if is_postgres(db):
-        columns = map(list, zip(*rows, strict=True))
-        db.execute(_KEEP_POSTGRES, dict(zip(WaitingRow._fields, columns, strict=True)))
+        db.execute(_KEEP_POSTGRES, {"rows": _encode([row._asdict() for row in rows])})
     else:
         db.execute(_KEEP_SQLITE, {"rows": _encode(rows)})
 
