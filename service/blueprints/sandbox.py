@@ -9,7 +9,7 @@ from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, searched, within
 from service.channels.drivers import sandbox
 from service.channels.webhooks import Inbound
-from service.core import numbers, replies, sessions, usages
+from service.core import inbox_sessions, numbers, replies, sessions, usages
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.database import now_ms
@@ -64,7 +64,7 @@ def reply(body: dict[str, Any]) -> Shown:
         if session.channel != sandbox.Sandbox.name:
             reason = f"Is on the channel {session.channel!r}: only the sandbox can be written to."
             raise InvalidError(errors={"session_id": [reason]})
-        revoked = replies.receive(db, session, [message], now=now_ms())
+        revoked = replies.receive(db, inbox_sessions.get(db, session.id), [message], now=now_ms())
         usages.note(db, session.client_id, sandbox_replies=1)
     crier().dispatcher.await_end(revoked)
     return Shown(message, session_id=session.id)

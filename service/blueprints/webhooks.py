@@ -13,6 +13,7 @@ from service.blueprints.context import address, crier
 from service.blueprints.requests import request
 from service.channels.webhooks import Report, WebhookCall
 from service.core import inbox, webhooks
+from service.core.inbox_sessions import InboxSession
 from service.database import now_ms
 from service.errors import (
     BusyError,
@@ -23,7 +24,6 @@ from service.errors import (
     UnreadableBodyError,
 )
 from service.metrics import meters
-from service.models import Session
 from service.schemas.webhooks import ReceivedSchema
 
 log = structlog.get_logger(__name__)
@@ -100,7 +100,7 @@ def _take(session_id: str, body: bytes) -> dict[str, int]:
     return _store([found])
 
 
-def _store(reports: Sequence[tuple[Session, Report]]) -> dict[str, int]:
+def _store(reports: Sequence[tuple[InboxSession, Report]]) -> dict[str, int]:
     """Store verified reports."""
     for session, report in reports:
         if report.odd:

@@ -15,7 +15,7 @@ from service.console import bubbles, forms, listing
 from service.console.access import Section, to_page, visitor
 from service.console.bubbles import Bubble
 from service.console.language import gettext as _
-from service.core import attachments, replies, sessions, usages
+from service.core import attachments, inbox_sessions, replies, sessions, usages
 from service.core.paging import PageRequest
 from service.core.replies import ReplyFilter
 from service.database import now_ms
@@ -60,7 +60,7 @@ def reply(number: str) -> Response:
     message = api_sandbox.inbound(given)
     with crier().database.writing() as db:
         session = sessions.get(db, visitor().client_id, _last_session(db, number))
-        revoked = replies.receive(db, session, [message], now=now_ms())
+        revoked = replies.receive(db, inbox_sessions.get(db, session.id), [message], now=now_ms())
         usages.note(db, session.client_id, sandbox_replies=1)
     crier().dispatcher.await_end(revoked)
     return to_page("phones.show", number=number)

@@ -16,6 +16,7 @@ from service.channels.registry import Channels
 from service.channels.steps import Conversation, T
 from service.config import Settings
 from service.core import content, personalisation, service_windows
+from service.core.inbox_sessions import InboxSession
 from service.core.personalisation import PersonalisedParts
 from service.core.vault import Vault
 from service.errors import TooManyQuestionsError
@@ -72,7 +73,7 @@ class Accounts:
         """Return stored secrets, decrypted; raises SealedError without their key."""
         return self._vault.decrypt(secrets)
 
-    def settings_of(self, session: Session) -> dict[str, Any]:
+    def settings_of(self, session: Session | InboxSession) -> dict[str, Any]:
         """Return all settings of a session, the secret ones decrypted."""
         secrets = self._vault.decrypt(session.secrets) if session.secrets else {}
         return {**session.settings, **secrets}

@@ -11,11 +11,12 @@ from service.channels.webhooks import Preference, Report
 from service.core import identities, opt_outs, people, receipts, replies, template_holds
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
+from service.core.inbox_sessions import InboxSession
 from service.core.revocations import ClaimKey
 from service.models import OptOutSource, Session
 
 
-def store(db: Db, session: Session, report: Report, *, now: int) -> list[ClaimKey]:
+def store(db: Db, session: InboxSession, report: Report, *, now: int) -> list[ClaimKey]:
     """Store a report on a session; return the claims that opt-outs in it revoke.
 
     Receipts and replies are applied later, by a dispatcher. Opt-outs hold at once. Raises
@@ -38,7 +39,7 @@ def store(db: Db, session: Session, report: Report, *, now: int) -> list[ClaimKe
 
 
 def _prefer(
-    db: Db, session: Session, preferences: Iterable[Preference], now: int
+    db: Db, session: InboxSession, preferences: Iterable[Preference], now: int
 ) -> list[ClaimKey]:
     """Heed what people chose in the provider's app."""
     whose, revoked = OptOutOwner(session.client_id, session.id), list[ClaimKey]()

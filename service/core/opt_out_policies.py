@@ -49,19 +49,20 @@ _TUPLES = frozenset(field.name for field in fields(Policy) if "tuple" in str(fie
 
 def get(db: Db, client_id: str) -> Policy:
     """Return the rules of a client."""
-    return _read(db.get_one(Client, client_id).opt_out_policy or {})
+    return read(db.get_one(Client, client_id).opt_out_policy or {})
 
 
 def change(db: Db, client_id: str, changes: Mapping[str, Any]) -> Policy:
     """Change the given rules of a client; the others stay."""
     client = db.get_one(Client, client_id)
-    policy = _read({**(client.opt_out_policy or {}), **changes})
+    policy = read({**(client.opt_out_policy or {}), **changes})
     client.opt_out_policy = asdict(policy)
     db.flush()
     return policy
 
 
-def _read(stored: Mapping[str, Any]) -> Policy:
+def read(stored: Mapping[str, Any]) -> Policy:
+    """Return rules as they are stored; what is left out is as usual."""
     values: dict[str, Any] = {
         name: tuple(value) if name in _TUPLES else value for name, value in stored.items()
     }

@@ -17,7 +17,6 @@ from service import ids
 from service.channels.webhooks import Inbound
 from service.core import (
     keywords,
-    opt_out_policies,
     outbox,
     owned,
     paging,
@@ -27,12 +26,13 @@ from service.core import (
 from service.core.deliveries import opted_out
 from service.core.deliveries.transitions import storable
 from service.core.entries import is_user_id
+from service.core.inbox_sessions import InboxSession
 from service.core.opt_out_policies import Policy
 from service.core.revocations import ClaimKey
 from service.core.waiting import one_word
 from service.database import insert_missing
 from service.errors import NotFoundError
-from service.models import Broadcast, EventType, Reply, Session
+from service.models import Broadcast, EventType, Reply
 
 LONGEST_TEXT: Final = 4_096
 """Characters that are kept of a reply; WhatsApp's have up to so many."""
@@ -53,14 +53,16 @@ _CLOSE: Final = 1_000
 """Milliseconds by which a message may be recorded after its reply has come."""
 
 
-def receive(db: Db, session: Session, inbound: Sequence[Inbound], *, now: int) -> list[ClaimKey]:
+def receive(
+    db: Db, session: InboxSession, inbound: Sequence[Inbound], *, now: int
+) -> list[ClaimKey]:
     """Keep what people wrote, and stop or start what they ask for by a keyword.
 
     A message that was kept before changes nothing. Return the claims that are revoked.
     """
     if not inbound:
         return []
-    policy = opt_out_policies.get(db, session.client_id)
+    policy = session.policy
     rows = [_row(session, each, policy, now) for each in inbound]
     wishes.complete(db, session.client_id, [row for row in rows if is_user_id(row["recipient"])])
     if any(row["opt_out"] for row in rows):
@@ -70,7 +72,7 @@ def receive(db: Db, session: Session, inbound: Sequence[Inbound], *, now: int) -
     return wishes.heed(db, session, asking, policy, now=now) if asking else []
 
 
-def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[str, Any]:
+def _row(session: InboxSession, inbound: Inbound, policy: Policy, now: int) -> dict[str, Any]:
     said = storable(inbound.text, longest=LONGEST_TEXT)
     word = keywords.fold(said) if inbound.kind in _TYPED else ""
     return {
@@ -93,7 +95,7 @@ def _row(session: Session, inbound: Inbound, policy: Policy, now: int) -> dict[s
     }
 
 
-def _file(session: Session, inbound: Inbound, now: int) -> dict[str, Any]:
+def _file(session: InboxSession, inbound: Inbound, now: int) -> dict[str, Any]:
     """Return the columns by which a file that came with a reply is fetched, if it is to be kept."""
     if inbound.file is None or not session.settings.get("keep_files"):
         return {"media": None, "file_due_at": None}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import Select, select
 from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.registry import NotInstalledError
 from service.channels.webhooks import Report, UnreadableReportError, Webhook, WebhookCall
+from service.core import inbox_sessions
 from service.core.accounts import Accounts
+from service.core.inbox_sessions import InboxSession
 from service.core.vault import SealedError
 from service.errors import (
     ForgedWebhookError,
@@ -22,7 +23,6 @@ from service.errors import (
     TooLargeError,
     UnreadableBodyError,
 )
-from service.models import Session
 
 MOST_WORDS: Final = 5_000
 """The most reports in one webhook. Meta sends up to 1,000."""
@@ -62,7 +62,7 @@ def answer_challenge(
 
 def read(
     db: Db, session_id: str, call: WebhookCall, *, accounts: Accounts
-) -> tuple[Session, Report]:
+) -> tuple[InboxSession, Report]:
     """Verify and read a webhook, without writing anything; return its session and its report.
 
     Raises NowhereError, ForgedWebhookError, UnreadableBodyError, TooLargeError.
@@ -84,7 +84,7 @@ def answer_app_challenge(
     Raises ForgedWebhookError.
     """
     webhook = accounts.channels.driver_class(channel).webhook
-    for session in db.scalars(_on(channel)):
+    for session in inbox_sessions.on(db, channel):
         if webhook and webhook.challenge:
             said = webhook.challenge(query, _opened(accounts, session))
             if said is not None:
@@ -94,7 +94,7 @@ def answer_app_challenge(
 
 def read_of_app(
     db: Db, channel: str, call: WebhookCall, *, accounts: Accounts
-) -> list[tuple[Session, Report]]:
+) -> list[tuple[InboxSession, Report]]:
     """Verify and read the webhook of an app; return each session that it speaks of, and its report.
 
     Raises ForgedWebhookError unless a session of the channel has the secret that signed it,
@@ -106,18 +106,18 @@ def read_of_app(
         raise NowhereError("webhook", channel)
     found = {match[1].decode(): None for match in _NAMED.finditer(call.body)}
     named = list(islice(found, _MOST_NAMED))
-    signers = _signers(db.scalars(_on(channel, named)), webhook, call, accounts)
+    signers = _signers(inbox_sessions.on(db, channel, named), webhook, call, accounts)
     if named and not signers:
         # An app may have numbers that no session has: what it says of them is passed over.
-        signers = _signers(db.scalars(_on(channel)), webhook, call, accounts)
+        signers = _signers(inbox_sessions.on(db, channel), webhook, call, accounts)
     if not signers:
         raise ForgedWebhookError
     return [(session, _parsed(webhook, call, settings)) for session, settings in signers]
 
 
 def _signers(
-    sessions: Iterable[Session], webhook: Webhook, call: WebhookCall, accounts: Accounts
-) -> list[tuple[Session, Mapping[str, Any]]]:
+    sessions: Iterable[InboxSession], webhook: Webhook, call: WebhookCall, accounts: Accounts
+) -> list[tuple[InboxSession, Mapping[str, Any]]]:
     """Return the sessions, with their settings, whose secret has signed a webhook.
 
     Each secret is tried once: the sessions of an app share it. A stranger's report is compared with
@@ -135,15 +135,7 @@ def _signers(
     return signers
 
 
-def _on(channel: str, numbers: Collection[str] = ()) -> Select[Session]:
-    """Return the query for the sessions on a channel, or only those of some phone numbers."""
-    all_ones = select(Session).where(Session.channel == channel).order_by(Session.id)
-    if not numbers:
-        return all_ones
-    return all_ones.where(Session.settings["phone_number_id"].as_string().in_(numbers))
-
-
-def _opened(accounts: Accounts, session: Session) -> Mapping[str, Any]:
+def _opened(accounts: Accounts, session: InboxSession) -> Mapping[str, Any]:
     """Return a session's settings, none where its secrets cannot be decrypted any more."""
     try:
         return accounts.settings_of(session)
@@ -168,9 +160,9 @@ def _parsed(webhook: Webhook, call: WebhookCall, settings: Mapping[str, Any]) ->
     return report
 
 
-def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[Session, Webhook]:
+def _session(db: Db, session_id: str, accounts: Accounts) -> tuple[InboxSession, Webhook]:
     """Return a session that receives webhooks; raises NowhereError for others."""
-    session = db.get(Session, session_id) if ids.is_id(session_id) else None
+    session = inbox_sessions.find(db, session_id) if ids.is_id(session_id) else None
     if session is not None:
         with suppress(NotInstalledError):
             webhook = accounts.channels.driver_class(session.channel).webhook

@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session as Db
 
 from service.core import identities, opt_outs
 from service.core.deliveries.opted_out import OptOutOwner
+from service.core.inbox_sessions import InboxSession
 from service.core.keywords import KeywordAction
 from service.core.opt_out_policies import Policy, Reach
 from service.core.revocations import ClaimKey
 from service.database import pieces
-from service.models import OptOutSource, Reply, Session
+from service.models import OptOutSource, Reply
 
 
 def complete(db: Db, client_id: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -31,7 +32,7 @@ def complete(db: Db, client_id: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def heed(
-    db: Db, session: Session, rows: Sequence[dict[str, Any]], policy: Policy, *, now: int
+    db: Db, session: InboxSession, rows: Sequence[dict[str, Any]], policy: Policy, *, now: int
 ) -> list[ClaimKey]:
     """Stop and start messages to writers, who are told so where the client wants it.
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from service.channels.webhooks import Inbound
-from service.core import opt_out_policies, opt_outs, paging, replies, retention
+from service.core import inbox_sessions, opt_out_policies, opt_outs, paging, replies, retention
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
 from service.core.replies import ReplyFilter, SettledReply
 from service.core.revocations import ClaimKey
 from service.database import now_ms
-from service.models import DeliveryStatus, Reply, Session
+from service.models import DeliveryStatus, Reply
 from tests.world import ADA, GRACE, World
 
 
 def write(world: World, session_id: str, *inbound: Inbound, now: int = 0) -> list[ClaimKey]:
     with world.database.writing() as db:
-        session = db.get_one(Session, session_id)
+        session = inbox_sessions.get(db, session_id)
         return replies.receive(db, session, inbound, now=now or now_ms())
 
 

@@ -12,7 +12,7 @@ import structlog
 from service.channels.base import LinkedDriver
 from service.channels.registry import LINKED
 from service.channels.webhooks import Report
-from service.core import inbox, links
+from service.core import inbox, inbox_sessions, links
 from service.core.accounts import Accounts
 from service.core.dispatchers import LostClaimError
 from service.core.links import Linked
@@ -121,7 +121,7 @@ class LinkKeeper:
     def _hear(self, session_id: str, report: Report) -> None:
         """Store what a provider says through a link, as if it came by webhook."""
         with self.database.writing() as db:
-            session = db.get(Session, session_id)
+            session = inbox_sessions.find(db, session_id)
             if session is None:
                 raise GoneError
             revoked = inbox.store(db, session, report, now=now_ms())

@@ -12,6 +12,7 @@ from service.channels.webhooks import Inbound, Person, ReceiptState, TemplateNot
 from service.core import (
     broadcasts,
     holding,
+    inbox_sessions,
     opt_outs,
     overdue,
     replies,
@@ -26,7 +27,7 @@ from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.retries import LeftOut
 from service.database import now_ms
 from service.errors import ConflictError, InvalidError
-from service.models import Delivery, DeliveryStatus, OptOutSource, Session, StepCondition
+from service.models import Delivery, DeliveryStatus, OptOutSource, StepCondition
 from tests.chains import MINUTE, Chain, chain
 from tests.conftest import on_postgres
 from tests.probe import Stage
@@ -557,7 +558,7 @@ def test_a_reply_to_a_way_answers_the_delivery_that_the_client_knows(world: Worl
     made.leave(SENT, 1)
     made.look()
     with world.database.writing() as db:
-        session = db.get_one(Session, made.sessions[1])
+        session = inbox_sessions.get(db, made.sessions[1])
         replies.receive(db, session, [Inbound("in-1", ADA, "text", "Thanks")], now=now_ms())
     with world.database.writing() as db:
         (settled,) = replies.settle(db, 10, now=now_ms() + MINUTE)

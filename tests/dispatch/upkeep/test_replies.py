@@ -9,10 +9,9 @@ import pytest
 
 from service.channels.errors import RetryableError
 from service.channels.webhooks import Inbound
-from service.core import opt_out_policies, replies
+from service.core import inbox_sessions, opt_out_policies, replies
 from service.database import now_ms
 from service.dispatch.upkeep.replies import Replies
-from service.models import Session
 from tests.probe import Call, Stage
 from tests.world import ADA, GRACE, World, numbers
 
@@ -41,7 +40,7 @@ def test_a_confirmation_is_tried_once_and_keeps_no_other_from_being_sent(
     session_id = world.session("probe")
     with world.database.writing() as db:
         opt_out_policies.change(db, world.client_id, {"confirmation": "Bye."})
-        session = db.get_one(Session, session_id)
+        session = inbox_sessions.get(db, session_id)
         stops = [Inbound(f"in-{each}", each, "text", "stop") for each in (ADA, GRACE)]
         replies.receive(db, session, stops, now=now_ms())
     while turns.turn() == 0.0:
@@ -55,7 +54,7 @@ def stop(world: World, *recipients: str) -> None:
     with world.database.writing() as db:
         opt_out_policies.change(db, world.client_id, {"confirmation": "Bye."})
         stops = [Inbound(f"in-{each}", each, "text", "stop") for each in recipients]
-        replies.receive(db, db.get_one(Session, session_id), stops, now=now_ms())
+        replies.receive(db, inbox_sessions.get(db, session_id), stops, now=now_ms())
 
 
 def test_a_provider_that_does_not_answer_keeps_no_other_clients_reply_waiting(

@@ -1,0 +1,61 @@
+"""Sessions as their inbox needs them, with the rules of their client: one statement for a webhook.
+
+Nothing is remembered between webhooks: a secret that was replaced, or an account that was deleted,
+counts no more for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final, NamedTuple, cast
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session as Db
+
+from service.core import opt_out_policies
+from service.core.opt_out_policies import Policy
+from service.models import Client, Session
+
+
+class InboxSession(NamedTuple):
+    """What is needed of a session to believe what comes, and to store it."""
+
+    id: str
+    client_id: str
+    channel: str
+    settings: dict[str, Any]
+    secrets: str
+    health: dict[str, Any] | None
+    opt_out_policy: dict[str, Any] | None
+
+    @property
+    def policy(self) -> Policy:
+        """The rules of its client for opt-outs."""
+        return opt_out_policies.read(self.opt_out_policy or {})
+
+
+_COLUMNS: Final = (
+    *(Session.id, Session.client_id, Session.channel, Session.settings, Session.secrets),
+    *(Session.health, Client.opt_out_policy),
+)
+_ALL: Final = select(*_COLUMNS).join(Client, Client.id == Session.client_id)
+_ONE: Final = _ALL.where(Session.id == bindparam("session_id"))
+
+
+def find(db: Db, session_id: str) -> InboxSession | None:
+    """Return a session, None if there is none of that id."""
+    row = db.execute(_ONE, {"session_id": session_id}).one_or_none()
+    return None if row is None else InboxSession(*row)
+
+
+def get(db: Db, session_id: str) -> InboxSession:
+    """Return a session that is there."""
+    return InboxSession(*db.execute(_ONE, {"session_id": session_id}).one())
+
+
+def on(db: Db, channel: str, numbers: Collection[str] = ()) -> Iterable[InboxSession]:
+    """Return the sessions on a channel, or only those of some phone numbers."""
+    wanted = _ALL.where(Session.channel == channel).order_by(Session.id)
+    if numbers:
+        wanted = wanted.where(Session.settings["phone_number_id"].as_string().in_(numbers))
+    return (InboxSession(*row) for row in cast("Iterable[Any]", db.execute(wanted)))
