@@ -1,7 +1,7 @@
 """How gunicorn runs the service: it is read from the folder in which gunicorn starts.
 
-The dispatcher's threads begin in the worker, after the fork, so that this also holds with
-`--preload`; they stop when the worker does, for whatever reason it stops.
+Each worker that sends has a process beside it in which its dispatcher works. Neither stays without
+the other.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,30 +68,31 @@ def _crier(worker: Worker) -> Crier:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Start counting and dispatching in a fresh worker."""
+    """Start counting in a fresh worker, and dispatching beside it."""
     worker.crier = crier = _crier(worker)
     crier.database.dispose(close=False)
     # Not above: what is imported before the application is not read anew when workers reload.
+    from service import parts  # noqa: PLC0415
     from service.dispatch import memory  # noqa: PLC0415
     from service.metrics import meters  # noqa: PLC0415
 
     memory.settle()
-    meters.share(crier.settings.metrics_dir)
-    crier.places.limit_to(worker.cfg.threads)
     may_send = _may_send(worker, crier)
     if crier.settings.dispatch == "threads" and may_send:
-        crier.dispatcher.start()
+        crier.database.dispose()
+        worker.start_dispatcher(crier, partial(parts.make_dispatcher, crier))
     elif crier.settings.dispatch == "procrastinate":
         _insist_on_a_queue(worker, crier)
+    meters.share(crier.settings.metrics_dir)
+    crier.places.limit_to(worker.cfg.threads)
 
 
 def worker_exit(_server: Any, worker: Worker) -> None:
     """Finish what is under way before a worker goes."""
     if crier := worker.crier:
-        from service.dispatch import stop_notice  # noqa: PLC0415 - as above
-
-        with stop_notice.shown(worker.log.info, crier.settings.grace):
-            crier.dispatcher.stop(crier.settings.grace)
+        if worker.has_lost_dispatcher:
+            worker.log.error("The dispatcher has ended: this worker ends, too, and another begins.")
+        crier.dispatcher.stop()
         crier.database.dispose()
 
 

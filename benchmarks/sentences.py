@@ -113,7 +113,7 @@ ROWS = (
         },
     ),
     Row(
-        "sending in the web worker beside 50 `POST` a second of 100 recipients, Postgres",
+        "sending beside a web worker that takes 50 `POST` a second of 100 recipients, Postgres",
         "{rate:,.0f} deliveries a second, {share:.2f} of a dispatcher of its own",
         {
             "rate": (pressure.BESIDE, pressure.WORKER),
@@ -172,8 +172,8 @@ ROWS = (
         "an idle service, from the start of a `POST` to the provider's first call",
         "{postgres:.0f} ms on Postgres, {lite:.0f} ms on SQLite (medians)",
         {
-            "postgres": (pickup.GROUP, "Postgres, in the web worker: p50"),
-            "lite": (pickup.GROUP, "SQLite, in the web worker: p50"),
+            "postgres": (pickup.GROUP, "Postgres, beside the web worker: p50"),
+            "lite": (pickup.GROUP, "SQLite, beside the web worker: p50"),
         },
     ),
 )

@@ -40,7 +40,7 @@ from benchmarks.workspace import (
 )
 from chaos import commands, workspace
 from chaos.databases import Postgres, Sqlite
-from chaos.processes import children
+from chaos.processes import descendants
 from chaos.senders import Sender, Tally
 from tests.serving import free_port
 
@@ -166,7 +166,7 @@ class _Watch:
     def __init__(self, service: Service, found: Finding) -> None:
         self._service = service
         self._found = found
-        self._known = {each.pid for each in children(service.process.pid)}
+        self._known = {each.pid for each in descendants(service.process.pid)}
 
     @contextmanager
     def until(self, seconds: float, warm_up: float) -> Iterator[Callable[[], bool]]:
@@ -195,7 +195,7 @@ class _Watch:
 
     def _look(self, *, is_warm: bool) -> None:
         """Note which processes have ended, and the memory of those that live."""
-        living = {each.pid for each in children(self._service.process.pid)}
+        living = {each.pid for each in descendants(self._service.process.pid)}
         for pid in sorted(self._known - living):
             self._found.ended.append(f"process {pid} of the service has ended")
         self._known = living

@@ -51,3 +51,8 @@ def children(pid: int) -> list[Process]:
     except OSError:
         return []
     return [child for child in found if child is not None]
+
+
+def descendants(pid: int) -> list[Process]:
+    """Return the children of a process, each before its own."""
+    return [each for child in children(pid) for each in (child, *descendants(child.pid))]

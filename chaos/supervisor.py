@@ -103,9 +103,11 @@ class Supervisor:
             process = find(member.pid)
             if process is None:
                 continue
-            workers = children(member.pid)
             found.append(Target(member.role, process, sends=member.role != "gunicorn"))
-            found += [Target("worker", worker, sends=True) for worker in workers]
+            for worker in children(member.pid):
+                found.append(Target("worker", worker, sends=False))
+                beside = children(worker.pid)
+                found += [Target("dispatcher", each, sends=True) for each in beside]
         self._seen |= {target.process for target in found}
         return found
 
@@ -126,7 +128,7 @@ class Supervisor:
         for process in self._seen:
             process.signal(SIGCONT)
         for target in everybody:
-            if target.role != "worker":
+            if target.role not in {"worker", "dispatcher"}:
                 target.process.signal(SIGTERM)
         deadline = time.monotonic() + 2 * self._grace + 10.0
         for member in self._members:

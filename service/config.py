@@ -105,8 +105,8 @@ class Settings:
     )
     dispatch: str = setting(
         "threads",
-        "`threads`: this process also sends; `off`: it only accepts; `procrastinate`: it only"
-        " accepts and leaves jobs for `flask worker` (Postgres)",
+        "`threads`: a web worker also sends, in a process beside it; `off`: it only accepts;"
+        " `procrastinate`: it only accepts and leaves jobs for `flask worker` (Postgres)",
     )
     lanes: int = setting(4, "Most `procrastinate` workers that share one broadcast")
     in_flight: int = setting(
@@ -223,6 +223,11 @@ class Settings:
     def rates_dir(self) -> Path:
         """Return the folder in which the processes of this machine count requests."""
         return self.data_dir.resolve() / "rates"
+
+    @property
+    def signals_dir(self) -> Path:
+        """Return the folder of the named pipes by which this machine's dispatchers hear signals."""
+        return self.data_dir.resolve() / "signals"
 
     @property
     def metrics_dir(self) -> Path:

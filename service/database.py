@@ -6,7 +6,6 @@ function in `core` that runs it has both.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from sqlalchemy.orm import sessionmaker
 from service import dsn, pg, pool, statements
 from service.config import MIB, Settings
 from service.metrics import meters
+from service.writer_lock import WriterLock
 
 OUT_OF_REACH = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 """The errors of a database that cannot be used now: it is unreachable, silent, full, read-only or
@@ -50,6 +50,9 @@ _NO_SUCH = ("no such table", "no such column")
 
 _MUCH = 10
 """A statement that changes many rows may take this many times DATABASE_TIMEOUT."""
+
+_SHORT = 0.01
+"""Seconds of a wait that leaves the usual time for the next one."""
 
 _AT_ONCE = 500
 """Rows or values in one statement, rows of up to 60 columns: SQLite allows 32,766 values."""
@@ -142,9 +145,7 @@ class Database:
                 LANES: settings.lanes if settings.dispatch == "procrastinate" else 0,
             },
         )
-        # SQLite has one writer at a time, and the others poll with growing delays. Within a
-        # process, this lock hands over without delay.
-        self._turn = threading.Lock() if self.is_sqlite else None
+        self._lock = WriterLock(_file(settings)) if self.is_sqlite else None
         self._timeout = settings.database_timeout
 
     @property
@@ -166,14 +167,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Db]:
         """Open a transaction: it commits at the end of the block and rolls back on an exception."""
-        if self._turn is None:
-            with self._writes.begin() as db:
-                yield db
-        else:
-            with self._having(self._turn) as left, self._writes.begin() as db:
-                if left < self._timeout:
-                    db.connection(execution_options={"crier_timeout": left})
-                yield db
+        with self._turn(self._lock) if self._lock else self._writes.begin() as db:
+            yield db
         meters.commit(db.info)
 
     @contextmanager
@@ -186,22 +181,12 @@ class Database:
             yield db
 
     @contextmanager
-    def _having(self, turn: threading.Lock) -> Iterator[float]:
-        """Hold this process's write lock; yield the seconds left to wait for the file's lock.
-
-        Without this budget, waits would add up if a stalled process held the file's lock: each
-        thread would wait a full timeout longer than the one before.
-        """
-        deadline = time.monotonic() + self._timeout
-        left = self._timeout
-        if not turn.acquire(blocking=False):
-            if not turn.acquire(timeout=self._timeout):
-                raise PoolTimeoutError("Other writers of this process did not finish in time.")
-            left = max(0.0, deadline - time.monotonic())
-        try:
-            yield left
-        finally:
-            turn.release()
+    def _turn(self, lock: WriterLock) -> Iterator[Db]:
+        """Open a transaction of SQLite's one writer."""
+        with lock.held(self._timeout) as left, self._writes.begin() as db:
+            if left < self._timeout - _SHORT:
+                db.connection(execution_options={"crier_timeout": left})
+            yield db
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
@@ -241,7 +226,7 @@ def _refuse_changes(connection: Connection, _cursor: Any, statement: str, *_: An
 def _sqlite(url: str, settings: Settings) -> Engine:
     """Build an engine on a file in WAL mode, whose writers queue before they begin."""
     named = dsn.sqlite_url(url)
-    Path(str(named.database)).parent.mkdir(parents=True, exist_ok=True)
+    _file(settings).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         named,
         pool_size=settings.database_pool_size,
@@ -254,6 +239,10 @@ def _sqlite(url: str, settings: Settings) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _file(settings: Settings) -> Path:
+    return Path(str(dsn.sqlite_url(settings.database).database))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

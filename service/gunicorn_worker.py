@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from contextlib import suppress
 from functools import partial
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from gunicorn.workers.gthread import TConn
 
+    from service.dispatch.dispatcher import Dispatcher
     from service.parts import Crier
 
 _DEFECT = (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong that should not have.")
@@ -73,6 +75,24 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
 
     crier: Crier | None = None
     """The service, from the moment on that it may dispatch."""
+
+    alive: bool
+    has_lost_dispatcher = False
+
+    def start_dispatcher(self, crier: Crier, make: Callable[[], Dispatcher]) -> None:
+        """Start a dispatcher beside this worker; if that ends, this worker ends as well."""
+        signal.signal(signal.SIGCHLD, self._handle_child)
+        crier.dispatcher.start(make, crier.settings, self._close_listeners)
+
+    def _close_listeners(self) -> None:
+        for listener in self.sockets:
+            listener.close()
+
+    def _handle_child(self, _sig: int, _frame: FrameType | None) -> None:
+        """Have the main loop end: gunicorn then starts another worker, with a new dispatcher."""
+        if self.crier and self.crier.dispatcher.has_ended() and self.alive:
+            self.has_lost_dispatcher = True
+            self.alive = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Have the main loop end, and claim nothing more from now on.

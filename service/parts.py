@@ -11,7 +11,7 @@ from sqlalchemy import Engine, inspect, text
 from service import MIGRATIONS, logs
 from service.channels.places import SharedPlaces
 from service.config import Settings
-from service.core import audit, keys, shared_rates, usages
+from service.core import audit, keys, shared_rates, signals, usages
 from service.core.accounts import Accounts
 from service.core.allowances import Allowances, Lender
 from service.core.rate_table import RateTable
@@ -21,6 +21,7 @@ from service.core.storage import Storage
 from service.core.vault import Vault
 from service.database import Database
 from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.process import DispatcherProcess
 from service.dispatch.sending.uploads import StoredMediaIds
 
 _CURRENT = text("SELECT version_num FROM alembic_version")
@@ -33,14 +34,14 @@ client makes at most half of them."""
 
 @dataclass(frozen=True, slots=True)
 class Crier:
-    """The parts of one process of the service."""
+    """The parts of one process of the service; `dispatcher` is the process beside a web worker."""
 
     settings: Settings
     database: Database
     storage: Storage
     vault: Vault
     accounts: Accounts
-    dispatcher: Dispatcher
+    dispatcher: DispatcherProcess
     requests: Allowances
     failures: Allowances
     long_answers: SharedPlaces
@@ -53,8 +54,8 @@ def build(settings: Settings) -> Crier:
     database, vault = Database(settings), Vault(settings)
     database.listen(audit.LISTENERS)
     database.listen(usages.listeners(settings))
+    database.listen(signals.listeners(settings.signals_dir))
     accounts = Accounts(settings, vault, partial(StoredMediaIds, database))
-    dispatcher = Dispatcher(settings, database, accounts)
     requests, failures = (
         Allowances(RateTable(settings.rates_dir / name), _lender(database, name))
         for name in ("requests", "failures")
@@ -62,7 +63,12 @@ def build(settings: Settings) -> Crier:
     storage = Storage(settings)
     places = SharedPlaces(LONG_ANSWERS), RequestPlaces()
     stores = (settings, database, storage, vault)
-    return Crier(*stores, accounts, dispatcher, requests, failures, *places)
+    return Crier(*stores, accounts, DispatcherProcess(), requests, failures, *places)
+
+
+def make_dispatcher(parts: Crier) -> Dispatcher:
+    """Create the dispatcher of a process that sends."""
+    return Dispatcher(parts.settings, parts.database, parts.accounts)
 
 
 def _lender(database: Database, name: str) -> Lender | None:

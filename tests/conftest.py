@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 from service.app import Application, create_app, equip
 from service.config import Settings
-from service.core import clients, tokens
+from service.core import clients, signals, tokens
 from service.core.tokens import Scope
 from service.database import Database
 from service.parts import Crier
@@ -170,6 +170,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
 def database(settings: Settings) -> Iterator[Database]:
     """Return a database with all tables and no rows."""
     database = Database(settings)
+    database.listen(signals.listeners(settings.signals_dir))
     yield database
     database.dispose()
 

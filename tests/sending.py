@@ -13,7 +13,7 @@ from typing import Any, cast
 from werkzeug.test import TestResponse
 
 from service.app import Application
-from service.parts import Crier
+from service.parts import Crier, make_dispatcher
 from tests.conftest import Tenant
 from tests.provider import Provider
 from tests.waiting import LIMIT, until
@@ -125,7 +125,7 @@ class Sending:
 @contextmanager
 def dispatching(app: Application) -> Iterator[None]:
     """Let an application dispatch, and see to it that none of its threads dies."""
-    dispatcher = app.extensions["crier"].dispatcher
+    dispatcher = make_dispatcher(app.extensions["crier"])
     dispatcher.start()
     try:
         yield

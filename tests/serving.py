@@ -76,12 +76,11 @@ class Process:
 
     def children(self) -> list[int]:
         """Return the process ids of gunicorn's workers."""
-        with suppress(FileNotFoundError):
-            return [
-                int(pid)
-                for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-            ]
-        return []
+        return children_of(self.pid)
+
+    def dispatchers(self) -> list[int]:
+        """Return the process ids of the dispatchers beside gunicorn's workers."""
+        return [each for worker in self.children() for each in children_of(worker)]
 
     def terminate(self, limit: float = LIMIT) -> int:
         """Ask for a graceful end and return the exit status."""
@@ -91,7 +90,7 @@ class Process:
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does in a terminal: every process of the service gets SIGINT."""
-        for pid in (self.pid, *self.children()):
+        for pid in (self.pid, *self.children(), *self.dispatchers()):
             os.kill(pid, signal.SIGINT)
 
     def wait(self, limit: float = LIMIT) -> int:
@@ -102,16 +101,24 @@ class Process:
     def kill(self) -> None:
         """Kill the process and its children with SIGKILL, all at once."""
         assert self._process is not None
-        for pid in (self.pid, *self.children()):
+        for pid in (self.pid, *self.children(), *self.dispatchers()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
-    def kill_child(self) -> None:
-        """Kill a worker with SIGKILL, once there is one."""
-        until(self.children)
+    def kill_dispatcher(self) -> None:
+        """Kill the dispatcher beside a worker with SIGKILL, once there is one."""
+        until(self.dispatchers)
         with suppress(ProcessLookupError):
-            os.kill(self.children()[0], signal.SIGKILL)
+            os.kill(self.dispatchers()[0], signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the process ids of a process's children; none of one that is gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(each) for each in found.split()]
+    return []
 
 
 class Server(Process):

@@ -136,9 +136,7 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
     stored: Any = {"planned": planned, "chunk": crier().settings.fanout_chunk, "now": now}
     with crier().database.writing() as db:
         broadcast = edits.replace(db, broadcast, order, changes, **stored)
-        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
-    crier().dispatcher.wake()
-    return shown
+        return _shown(broadcast, reports.arrays_of(db, broadcast))
 
 
 @blueprint.delete("/broadcast/<id:broadcast_id>", "deleteBroadcast")
@@ -151,9 +149,7 @@ def delete(broadcast_id: str) -> Shown:
         broadcast = broadcasts.delete(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
         )
-        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
-    crier().dispatcher.wake()
-    return shown
+        return _shown(broadcast, reports.arrays_of(db, broadcast))
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/pause", "pauseBroadcast")
@@ -179,9 +175,7 @@ def resume(broadcast_id: str) -> Shown:
         broadcast = broadcasts.resume(
             db, caller().client_id, broadcast_id, now=now_ms(), within=within()
         )
-        shown = _shown(broadcast, reports.arrays_of(db, broadcast))
-    crier().dispatcher.wake()
-    return shown
+        return _shown(broadcast, reports.arrays_of(db, broadcast))
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/retry", "retryBroadcast")
@@ -210,8 +204,7 @@ def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
             within=within(),
         )
         shown = _shown(retried.broadcast, reports.arrays_of(db, retried.broadcast))
-    crier().dispatcher.wake()
-    return Shown(shown, left_out=retried.left_out)
+        return Shown(shown, left_out=retried.left_out)
 
 
 @blueprint.get("/broadcast/<id:broadcast_id>/delivery", "listBroadcastDeliveries")

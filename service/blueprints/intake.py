@@ -34,6 +34,4 @@ def accept(
     if check and planned:
         check(planned)
     with crier().database.writing() as db:
-        answer = told(db, intake.accept(db, client_id, order, planned=planned, **common))
-    crier().dispatcher.wake()
-    return answer
+        return told(db, intake.accept(db, client_id, order, planned=planned, **common))

@@ -21,6 +21,7 @@ from service.core.opt_outs import Exported, Imported, Row
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.database import now_ms
+from service.dispatch.sending.revocations import await_end
 from service.errors import BusyError, InvalidError, LimitError
 from service.schemas.base import Shown, show_moment
 from service.schemas.opt_outs import (
@@ -155,7 +156,7 @@ def _add(session_id: str | None, recipient: str) -> Shown:
     with crier().database.writing() as db:
         whose = opt_outs.owner(db, caller().client_id, session_id)
         row, revoked = opt_outs.add(db, whose, recipient, now=now_ms())
-    crier().dispatcher.await_end(revoked)
+    await_end(crier().database, revoked)
     return _shown(row)
 
 
@@ -181,7 +182,7 @@ def _bring(session_id: str | None, given: entries.Given) -> Imported:
     with crier().database.writing_much() as db:
         whose = opt_outs.owner(db, caller().client_id, session_id)
         imported = opt_outs.bring(db, whose, people, now=now_ms())
-    crier().dispatcher.await_end(imported.revoked)
+    await_end(crier().database, imported.revoked)
     return imported
 
 

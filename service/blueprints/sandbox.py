@@ -13,6 +13,7 @@ from service.core import inbox_sessions, numbers, replies, sessions, usages
 from service.core.paging import Page
 from service.core.tokens import Scope
 from service.database import now_ms
+from service.dispatch.sending.revocations import await_end
 from service.errors import BusyError, InvalidError, LimitError
 from service.schemas.base import Shown
 from service.schemas.pages import SandboxPageSchema
@@ -66,7 +67,7 @@ def reply(body: dict[str, Any]) -> Shown:
             raise InvalidError(errors={"session_id": [reason]})
         revoked = replies.receive(db, inbox_sessions.get(db, session.id), [message], now=now_ms())
         usages.note(db, session.client_id, sandbox_replies=1)
-    crier().dispatcher.await_end(revoked)
+    await_end(crier().database, revoked)
     return Shown(message, session_id=session.id)
 
 

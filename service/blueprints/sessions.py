@@ -139,7 +139,6 @@ def update(body: dict[str, Any], session_id: str) -> Shown:
             vault=crier().vault,
         )
         having = _having_token(db, session)
-    crier().dispatcher.wake()
     return _shown(session, having)
 
 
@@ -158,7 +157,6 @@ def _checked(session: Session) -> Shown:
     """Check a session with its provider and return it."""
     parts = crier()
     problem = checks.check(parts.accounts, parts.database, session)
-    parts.dispatcher.wake()
     with parts.database.reading() as db:
         session = sessions.get(db, session.client_id, session.id)
         return _shown(session, _having_token(db, session), problem=problem)

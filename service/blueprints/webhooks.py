@@ -15,6 +15,7 @@ from service.channels.webhooks import Report, WebhookCall
 from service.core import inbox, webhooks
 from service.core.inbox_sessions import InboxSession
 from service.database import now_ms
+from service.dispatch.sending.revocations import await_end
 from service.errors import (
     BusyError,
     ForgedWebhookError,
@@ -116,5 +117,5 @@ def _store(reports: Sequence[tuple[InboxSession, Report]]) -> dict[str, int]:
                 if report
                 for claim in inbox.store(db, session, report, now=now_ms())
             ]
-        crier().dispatcher.await_end(revoked)
+        await_end(crier().database, revoked)
     return {"receipts": sum(len(report.words) for _, report in reports)}

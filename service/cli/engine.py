@@ -13,6 +13,7 @@ from service.blueprints.context import crier
 from service.cli.terminal import Group, ProcessCommand, insist_on_keys, insist_on_tables, paste
 from service.dispatch import memory
 from service.metrics import meters
+from service.parts import make_dispatcher
 
 engine = Group("engine", help="Set up the optional engine `procrastinate` (Postgres).")
 
@@ -32,7 +33,7 @@ def worker() -> None:
     meters.share(parts.settings.metrics_dir)
     memory.settle()
     try:
-        at_work = found.Engine(parts.settings, parts.database, parts.dispatcher)
+        at_work = found.Engine(parts.settings, parts.database, make_dispatcher(parts))
         in_time = asyncio.run(at_work.run())
     except found.EngineError as error:
         raise click.ClickException(str(error)) from error

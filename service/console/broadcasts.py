@@ -165,7 +165,6 @@ def resume(broadcast_id: str) -> Response:
     """Go on after a pause."""
     with crier().database.writing() as db:
         broadcasts.resume(db, visitor().client_id, broadcast_id, now=now_ms())
-    crier().dispatcher.wake()
     notices.give(_("Resumed."))
     return _to(broadcast_id)
 
@@ -175,7 +174,6 @@ def cancel(broadcast_id: str) -> Response:
     """Cancel what has not been handed over; the broadcast is then among the removed ones."""
     with crier().database.writing() as db:
         broadcasts.delete(db, visitor().client_id, broadcast_id, now=now_ms())
-    crier().dispatcher.wake()
     notices.give(_("Cancelled. Messages that were not sent yet will not be sent."))
     return _to(broadcast_id)
 
@@ -198,7 +196,6 @@ def retry(broadcast_id: str) -> Response:
             now=now_ms(),
         )
         again = reports.counts(broadcast)["pending"] - broadcast.uncertain - before
-    crier().dispatcher.wake()
     notices.give(ngettext("Retrying one recipient.", "Retrying %(n)s recipients.", again))
     return _to(broadcast_id)
 

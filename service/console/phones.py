@@ -19,6 +19,7 @@ from service.core import attachments, inbox_sessions, replies, sessions, usages
 from service.core.paging import PageRequest
 from service.core.replies import ReplyFilter
 from service.database import now_ms
+from service.dispatch.sending.revocations import await_end
 from service.errors import InvalidError
 from service.schemas.sandbox import SandboxReplySchema
 
@@ -62,7 +63,7 @@ def reply(number: str) -> Response:
         session = sessions.get(db, visitor().client_id, _last_session(db, number))
         revoked = replies.receive(db, inbox_sessions.get(db, session.id), [message], now=now_ms())
         usages.note(db, session.client_id, sandbox_replies=1)
-    crier().dispatcher.await_end(revoked)
+    await_end(crier().database, revoked)
     return to_page("phones.show", number=number)
 
 

@@ -19,6 +19,7 @@ from service.core.deliveries.opted_out import OptOutOwner
 from service.core.paging import LARGEST_SIZE, PageRequest
 from service.core.tokens import Scope
 from service.database import now_ms
+from service.dispatch.sending.revocations import await_end
 from service.dispatch.upkeep import checks
 from service.errors import InvalidError, NotFoundError
 from service.models import Session
@@ -117,7 +118,6 @@ def update(session_id: str) -> Response | tuple[str, int]:
             )
     except InvalidError as error:
         return _form(session.channel, session, dict(request.form), error.errors), _INVALID
-    crier().dispatcher.wake()
     notices.give(_("Session saved."))
     return _to(session_id)
 
@@ -144,7 +144,7 @@ def leave_out(session_id: str) -> Response:
     recipient = forms.text("recipient")
     with crier().database.writing() as db:
         revoked = opt_outs.add(db, _owner(db, session_id), recipient, now=now_ms())[1]
-    crier().dispatcher.await_end(revoked)
+    await_end(crier().database, revoked)
     notices.give(_("Opt-out added."))
     return _to(session_id)
 
@@ -170,7 +170,6 @@ def _mine(session_id: str) -> Session:
 def _ask(session: Session) -> None:
     """Ask the provider about an account, and say on the next page what it said."""
     problem = checks.check(crier().accounts, crier().database, session)
-    crier().dispatcher.wake()
     fine = _("The provider confirms that this session can send.")
     notices.give(problem or fine, is_failure=bool(problem))
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, delete, exists, select, text, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.orm import Session as Db
 
+from service.core import signals
 from service.core.deliveries import opted_out
 from service.core.deliveries.opted_out import OptOutOwner
 from service.database import insert_new, pieces
@@ -42,11 +43,13 @@ def revoke(db: Db, whose: OptOutOwner, recipients: Collection[str]) -> list[Clai
     )
     rows = db.execute(claimed).all()
     names = ("delivery_id", "claimed_at", "claim_id")
-    insert_new(db, RevokedClaim, [dict(zip(names, row, strict=True)) for row in rows])
+    if rows:
+        insert_new(db, RevokedClaim, [dict(zip(names, row, strict=True)) for row in rows])
+        signals.announce_revoked(db)
     return [ClaimKey(row.id, row.updated_at) for row in rows]
 
 
-# Asked ten times a second: to make this statement anew would take as long as to run it.
+# Asked again and again: to make this statement anew would take as long as to run it.
 _OF_DISPATCHER = text("SELECT delivery_id, claimed_at FROM revoked_claims WHERE claim_id = :id")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Db
 from service import ids
 from service.channels.registry import Channels, NotInstalledError, UnknownChannelError
 from service.channels.settings import servers
-from service.core import faults, holding, keys, openings, owned, paging, tokens, uses
+from service.core import faults, holding, keys, openings, owned, paging, signals, tokens, uses
 from service.core.deliveries import gates
 from service.core.vault import Vault
 from service.database import now_ms
@@ -135,6 +135,7 @@ def update(  # noqa: PLR0913 - three of them say whose session, two how it is ch
         _flush(db, session)
     if has_new_gate:
         gates.look_again(db, Broadcast.session_id == session_id, now=now_ms())
+    signals.announce(db)
     return session
 
 

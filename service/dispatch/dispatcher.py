@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from service.config import Settings
 from service.core.accounts import Accounts
-from service.core.revocations import ClaimKey
+from service.core.signals import Signal
 from service.core.storage import Storage
 from service.database import OUT_OF_REACH, Database
 from service.dispatch.lease import Lease
@@ -91,9 +92,7 @@ class Dispatcher:
         self._answering = Loop("replies", self._replies.turn)
         courses = Courses(settings, database, accounts.channels, self._claim_anew)
         self._going_on = Loop("courses", courses.turn)
-        revocations = Revocations(
-            database, self._lease, self._context.revoke, self._senders.are_idle
-        )
+        revocations = Revocations(database, self._lease, self._context.revoke)
         self._revoking = Loop("revocations", revocations.turn)
         self._checkup = Checkup(settings, database, accounts, self._claim_anew)
         self._checking = Loop("checkup", self._checkup.turn)
@@ -101,10 +100,10 @@ class Dispatcher:
         self._calling_back = Loop("callbacks", self._callbacks.turn)
         self._files = InboundFiles(database, accounts, Storage(settings))
         self._fetching = Loop("files", self._files.turn)
-        self._keeper = LinkKeeper(database, accounts, self._lease, self.await_end)
+        self._keeper = LinkKeeper(database, accounts, self._lease, partial(await_end, database))
         self._linking = Loop("links", self._keeper.turn)
         accounts.channels.context.links.on_up = self._claim_anew
-        self._listener = Listener(settings, database, self.wake)
+        self._listener = Listener(settings, database, self._heed)
         self._listening = Loop("listener", self._listener.turn)
         self._beating = Loop("lease", self._lease.turn)
         self._lease.on_dead = self._sweeping.wake
@@ -140,13 +139,12 @@ class Dispatcher:
         self._fanning_out.wake()
         self._claim_anew()
 
-    def await_end(self, claims: Sequence[ClaimKey]) -> None:
-        """Wait until no process can begin these revoked claims; raises UnheardError.
-
-        This process reads them at once, others that have claimed something in a tenth of a second.
-        """
-        self._revoking.wake()
-        await_end(self._database, claims)
+    def _heed(self, signal: Signal) -> None:
+        match signal:
+            case Signal.WORK:
+                self.wake()
+            case Signal.REVOKED:
+                self._revoking.wake()
 
     def _claim_anew(self) -> None:
         """Look for deliveries to claim now."""
@@ -197,7 +195,7 @@ class Dispatcher:
     def problem(self) -> str | None:
         """Return the problem that stops this process from dispatching, if there is one."""
         if not self._started:
-            return "This process runs no dispatcher. Start gunicorn with gunicorn.conf.py."
+            return "The dispatcher has not started."
         for loop in self._loops():
             if loop.stands_still():
                 return f"The {loop.name} loop has made no progress for {loop.patience:.0f} seconds."

@@ -80,14 +80,14 @@ def assert_all_sent_once(world: World, arrivals: Arrivals, broadcast_id: str, co
 
 
 @on_sqlite
-def test_thousands_are_sent_once_though_the_worker_is_killed_four_times(
+def test_thousands_are_sent_once_though_the_dispatcher_is_killed_four_times(
     world: World, token: str
 ) -> None:
     kill_again_and_again(world, token, count=2_000, kills=4)
 
 
 @on_postgres
-def test_a_thousand_are_sent_once_on_postgres_too_though_the_worker_is_killed_twice(
+def test_a_thousand_are_sent_once_on_postgres_too_though_the_dispatcher_is_killed_twice(
     world: World, token: str
 ) -> None:
     kill_again_and_again(world, token, count=1_000, kills=2)
@@ -100,7 +100,7 @@ def kill_again_and_again(world: World, token: str, *, count: int, kills: int) ->
         broadcast_id = post(server, token, numbers(count))
         for kill in range(kills):
             arrivals.await_count((kill + 1) * count // (kills + 1))
-            server.kill_child()
+            server.kill_dispatcher()
         assert_all_sent_once(world, arrivals, broadcast_id, count)
 
 
@@ -130,15 +130,44 @@ def test_a_worker_without_its_master_ends_and_another_process_goes_on(
     with running(server):
         broadcast_id = post(server, token, numbers(count))
         arrivals.await_count(count // 10)
-        (orphan,) = server.children()
+        orphans = (*server.children(), *server.dispatchers())
+        assert len(orphans) == 2
         os.kill(server.pid, signal.SIGKILL)
         with dispatching(world):
             assert_all_sent_once(world, arrivals, broadcast_id, count)
-        until(lambda: not is_running(orphan))
+        until(lambda: not any(map(is_running, orphans)))
+
+
+@on_sqlite
+def test_a_dispatcher_ends_with_its_killed_worker_and_loses_nothing(
+    world: World, token: str
+) -> None:
+    count = 600
+    arrivals = Arrivals(world, world.session(settings={"idempotent": False, "latency": 0.01}))
+    server = Server(world.settings)
+    with running(server):
+        broadcast_id = post(server, token, numbers(count))
+        arrivals.await_count(count // 10)
+        before = [*server.children(), *server.dispatchers()]
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: not any(map(is_running, before)))
+        assert_all_sent_once(world, arrivals, broadcast_id, count)
+        until(server.is_ready)
+
+
+@on_sqlite
+def test_a_worker_begins_anew_when_its_dispatcher_was_killed(world: World) -> None:
+    server = Server(world.settings)
+    with running(server):
+        (worker,), (killed,) = server.children(), server.dispatchers()
+        server.kill_dispatcher()
+        until(lambda: not is_running(worker))
+        until(server.is_ready)
+        assert server.dispatchers() != [killed]
 
 
 @on_postgres
-def test_what_a_killed_worker_had_under_way_is_held_where_a_repeat_would_do_harm(
+def test_what_a_killed_dispatcher_had_under_way_is_held_where_a_repeat_would_do_harm(
     world: World, token: str
 ) -> None:
     count, kills, in_flight, flush_batch = 1_000, 2, 16, 20
@@ -149,7 +178,7 @@ def test_what_a_killed_worker_had_under_way_is_held_where_a_repeat_would_do_harm
         broadcast_id = post(server, token, numbers(count))
         for kill in range(kills):
             arrivals.await_count((kill + 1) * count // 4)
-            server.kill_child()
+            server.kill_dispatcher()
         world.await_status(broadcast_id, "completed")
     rows = world.deliveries(broadcast_id)
     assert {row.code for row in rows} <= {None, "process_died"}
@@ -319,5 +348,5 @@ def is_running(pid: int) -> bool:
     """Tell whether a process is there and no mere entry in the table of processes."""
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False

@@ -203,7 +203,7 @@ def test_everybody_gets_it_once_though_the_worker_is_killed_between_two_ways(wor
         broadcast_id = str(answer["data"]["_id"])
         for part in range(1, kills + 1):
             await_arrivals(part * count // 8)
-            server.kill_child()
+            server.kill_dispatcher()
         world.await_status(broadcast_id, "completed")
     statuses = world.statuses(broadcast_id)
     assert set(statuses) <= {"sent", "uncertain"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from service.core import clients
 from service.core.limits import Limit
 from service.parts import Crier
 from tests.conftest import Tenant
-from tests.waiting import LIMIT, until
+from tests.sending import dispatching
+from tests.waiting import until
 
 ADA, GRACE, JOAN = "2348031234567", "2348031234568", "2348031234569"
 TOMORROW, SOON = "2998-01-01T00:00:00Z", "2998-01-02T00:00:00Z"
@@ -31,12 +34,15 @@ def scheduled(acme: Tenant, group_id: str, **message: Any) -> str:
     return f"/broadcast/{made['_id']}"
 
 
-def let_time_come(crier: Crier, *paths: str) -> None:
-    """Let the moment at which some broadcasts start be now."""
+@contextmanager
+def time_has_come(app: Application, *paths: str) -> Iterator[None]:
+    """Let the moment at which some broadcasts start be now, and dispatch."""
+    crier: Crier = app.extensions["crier"]
     with crier.database.writing() as db:
         moment = text("UPDATE broadcasts SET send_at = 1 WHERE id = :id")
         db.execute(moment, [{"id": path.rpartition("/")[2]} for path in paths])
-    crier.dispatcher.start()
+    with dispatching(app):
+        yield
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def show(acme: Tenant, path: str) -> dict[str, Any]:
 
 
 def test_a_broadcast_with_a_time_goes_to_the_members_of_that_time(
-    acme: Tenant, crier: Crier
+    acme: Tenant, app: Application
 ) -> None:
     first, second = contact(acme, ADA), contact(acme, GRACE)
     group = acme.make("/group", name="parents", contacts=[first])
@@ -59,11 +65,8 @@ def test_a_broadcast_with_a_time_goes_to_the_members_of_that_time(
     assert show(acme, path)["counts"]["total"] == 1
     acme.put(f"/group/{group['_id']}", json={"contacts": [second, contact(acme, JOAN)]})
     assert show(acme, path)["counts"]["total"] == 1
-    let_time_come(crier, path)
-    try:
+    with time_has_come(app, path):
         until(lambda: show(acme, path)["status"] == "completed")
-    finally:
-        assert crier.dispatcher.stop(LIMIT)
     made = show(acme, path)
     assert (made["sent"], made["counts"]["total"]) == ([GRACE, JOAN], 2)
     told = acme.get("/sandbox/message").json["data"]
@@ -71,30 +74,26 @@ def test_a_broadcast_with_a_time_goes_to_the_members_of_that_time(
 
 
 def test_who_matches_a_rule_by_then_gets_it_with_their_own_values(
-    acme: Tenant, crier: Crier
+    acme: Tenant, app: Application
 ) -> None:
     contact(acme, ADA, tags=["customer"], fields={"first": "Ada"})
     group = acme.make("/group", name="customers", rule={"tags": ["customer"]})
     text = {"message": {"text": "Hello {{first}}"}, "personalise": True}
     path = scheduled(acme, group["_id"], **text)
     contact(acme, GRACE, tags=["customer"], fields={"first": "Grace"})
-    let_time_come(crier, path)
-    try:
+    with time_has_come(app, path):
         until(lambda: show(acme, path)["status"] == "completed")
-    finally:
-        assert crier.dispatcher.stop(LIMIT)
     told = acme.get("/sandbox/message").json["data"]
     assert sorted(each["body"]["body"] for each in told) == ["Hello Ada", "Hello Grace"]
 
 
-def test_what_cannot_start_pauses_and_says_why(acme: Tenant, crier: Crier) -> None:
+def test_what_cannot_start_pauses_and_says_why(acme: Tenant, app: Application) -> None:
     contact(acme, ADA, tags=["customer"], fields={"first": "Ada"})
     group = acme.make("/group", name="customers", rule={"tags": ["customer"]})
     text = {"message": {"text": "Hello {{first}}"}, "personalise": True}
     path = scheduled(acme, group["_id"], **text)
     nameless = contact(acme, GRACE, tags=["customer"])
-    let_time_come(crier, path)
-    try:
+    with time_has_come(app, path):
         until(lambda: show(acme, path)["status"] == "paused")
         reason = show(acme, path)["reason"]
         assert reason.startswith("Not started: ")
@@ -104,13 +103,11 @@ def test_what_cannot_start_pauses_and_says_why(acme: Tenant, crier: Crier) -> No
         assert show(acme, path)["counts"]["total"] == 2
         assert acme.post(f"{path}/resume").status_code == 200
         until(lambda: show(acme, path)["status"] == "completed")
-    finally:
-        assert crier.dispatcher.stop(LIMIT)
     assert len(acme.get("/sandbox/message").json["data"]) == 2
 
 
 def test_a_group_that_has_grown_beyond_a_limit_keeps_no_other_broadcast_from_its_start(
-    acme: Tenant, crier: Crier
+    acme: Tenant, app: Application, crier: Crier
 ) -> None:
     people = [contact(acme, phone) for phone in (ADA, GRACE, JOAN)]
     group = acme.make("/group", name="parents", contacts=people[:1])["_id"]
@@ -122,11 +119,8 @@ def test_a_group_that_has_grown_beyond_a_limit_keeps_no_other_broadcast_from_its
     with crier.database.writing() as db:
         clients.limit(db, "Acme", {Limit.RECIPIENTS: 3})
     acme.put(f"/group/{group}", json={"contacts": people})
-    let_time_come(crier, first, second)
-    try:
+    with time_has_come(app, first, second):
         until(lambda: show(acme, second)["status"] == "completed")
-    finally:
-        assert crier.dispatcher.stop(20)
     refused = show(acme, first)
     assert (refused["status"], refused["counts"]["total"]) == ("paused", 1)
     assert refused["reason"].startswith("Not started: The limit is 3 recipients a day.")

@@ -14,7 +14,9 @@ from sqlalchemy import update
 from service.app import Application
 from service.channels.drivers import sandbox
 from service.database import now_ms
+from service.dispatch.dispatcher import Dispatcher
 from service.models import Broadcast
+from service.parts import make_dispatcher
 from tests.conftest import Tenant
 from tests.waiting import LIMIT, until
 from tests.world import ADA, GRACE, numbers
@@ -42,17 +44,18 @@ def serve(
 ) -> Iterator[Callable[..., Application]]:
     """Return what builds an application that also dispatches, until the test ends."""
     monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
-    started: list[Application] = []
+    started: list[Dispatcher] = []
 
     def start(**changes: Any) -> Application:
         app = make_app(**{**QUICK, **changes})
-        app.extensions["crier"].dispatcher.start()
-        started.append(app)
+        dispatcher = make_dispatcher(app.extensions["crier"])
+        dispatcher.start()
+        started.append(dispatcher)
         return app
 
     yield start
-    for app in started:
-        app.extensions["crier"].dispatcher.stop(LIMIT)
+    for dispatcher in started:
+        dispatcher.stop(LIMIT)
 
 
 class Client(Tenant):

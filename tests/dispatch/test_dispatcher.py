@@ -683,7 +683,7 @@ def test_what_could_not_be_given_back_at_the_end_is_known_as_untouched(
 def test_a_dispatcher_that_was_never_started_stops_at_once(world: World) -> None:
     dispatcher = world.dispatcher()
     assert dispatcher.stop(0)
-    assert "runs no dispatcher" in str(dispatcher.problem())
+    assert "has not started" in str(dispatcher.problem())
 
 
 def test_a_running_dispatcher_has_no_problem(stage: Stage, start: Start) -> None:

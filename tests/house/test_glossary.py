@@ -18,9 +18,9 @@ PROGRAMMING = """
     about action address age alphabet amount application archive area array attempt base blueprint
     bucket call caller cell choice cloud code collector command condition connection context
     converter coordinate count credential database deleted dialect engine entry failure field file
-    filter flag form format id identity info kind layout limit line listener location member
+    filter flag form format id identity info kind layout limit line listener location lock member
     meter method name number object order page parameter parser phone place point pool
-    preference prefix reading reason region request response result retry row rule secret
+    preference prefix process reading reason region request response result retry row rule secret
     section sent setting socket source state step storage store syntax table taken text type url
     user value work worker
 """

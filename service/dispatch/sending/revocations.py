@@ -6,7 +6,6 @@ database. It answers once the dispatchers that hold these claims have stopped th
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -22,23 +21,17 @@ from service.errors import BusyError
 
 log = structlog.get_logger(__name__)
 
-INTERVAL: Final = 0.1
-"""Seconds between two queries while this process has claimed something."""
-
-_IDLE_INTERVAL: Final = 1.0
-"""Seconds between two queries while it has claimed nothing that it knows of.
-
-The answer to a claim may have been lost. This is less than `_LONGEST`, so that a request that adds
-an opt-out does not fail because of such a claim.
-"""
-
-_KEPT: Final = 10_000
-"""Revoked claims to remember. Older ones have ended."""
+_INTERVAL: Final = 1.0
+"""Seconds between two queries if no signal comes: it may have been lost. A request that adds an
+opt-out waits longer."""
 
 _LONGEST: Final = 2.0
 """Seconds for which a request that adds an opt-out waits for the claims to end."""
 
 _GLANCE: Final = 0.01
+
+_KEPT: Final = 10_000
+"""Revoked claims to remember. Older ones have ended."""
 
 
 class UnheardError(BusyError):
@@ -63,36 +56,17 @@ class RevokedClaims:
 
 
 class Revocations:
-    """The turns that read revocations; `stop` releases the deliveries that have not begun.
-
-    While the process `is_idle`, it has nothing that could begin, and nearly all turns skip the
-    query.
-    """
+    """The turns that read revocations; `stop` releases the deliveries that have not begun."""
 
     def __init__(
-        self,
-        database: Database,
-        lease: Lease,
-        stop: Callable[[Sequence[ClaimKey]], None],
-        is_idle: Callable[[], bool],
-        clock: Callable[[], float] = time.monotonic,
+        self, database: Database, lease: Lease, stop: Callable[[Sequence[ClaimKey]], None]
     ) -> None:
         self._database = database
         self._lease = lease
         self._stop = stop
-        self._is_idle = is_idle
-        self._clock = clock
-        self._read_at = -math.inf
 
     def turn(self) -> float:
         """Stop revoked claims and acknowledge them; return the seconds until the next turn."""
-        now = self._clock()
-        if not self._is_idle() or now >= self._read_at + _IDLE_INTERVAL:
-            self._read_at = now
-            self._heed()
-        return INTERVAL
-
-    def _heed(self) -> None:
         with self._database.reading() as db:
             revoked = revocations.of_dispatcher(db, self._lease.id)
         if revoked:
@@ -100,6 +74,7 @@ class Revocations:
             with self._database.writing() as db:
                 revocations.acknowledge(db, revoked)
             log.info("claims released after an opt-out", deliveries=len(revoked))
+        return _INTERVAL
 
 
 def await_end(database: Database, claims: Sequence[ClaimKey], *, longest: float = _LONGEST) -> None:

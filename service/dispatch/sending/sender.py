@@ -117,10 +117,6 @@ class Senders:
         for sender in self._senders:
             sender.wake()
 
-    def are_idle(self) -> bool:
-        """Return whether no claimed delivery waits in the queue or is under way."""
-        return not len(self._context.queue) and not any(map(len, self._senders))
-
     def has_died(self) -> bool:
         """Return whether a thread has ended unexpectedly."""
         return not all(sender.thread.is_alive() for sender in self._senders)

@@ -6,7 +6,7 @@ import structlog
 
 from service.channels.errors import BlockedError, SendError
 from service.channels.steps import Conversation
-from service.core import holding
+from service.core import holding, signals
 from service.core.accounts import Accounts
 from service.core.vault import SealedError
 from service.database import Database, milliseconds, now_ms
@@ -48,6 +48,7 @@ def conclude(database: Database, session: Session, error: Exception | None) -> s
         case None:
             with database.writing() as db:
                 holding.release_session(db, session.id, now=now_ms())
+                signals.announce(db)
             return None
         case BlockedError():
             until = None if error.wait is None else now_ms() + milliseconds(error.wait)

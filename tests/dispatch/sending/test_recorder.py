@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.orm import Session as Db
 
 from service.core.decisions import Decision, Hold
 from service.core.deliveries.claims import Claimed
 from service.core.deliveries.transitions import Outcome
-from service.database import Database, now_ms
+from service.database import OUT_OF_REACH, Database, now_ms
 from service.dispatch.sending import retry
 from service.dispatch.sending.recorder import Recorder
 from service.models import DeliveryStatus
@@ -107,11 +109,24 @@ def refusals() -> list[object]:
 
 
 @pytest.fixture
-def impatient(world: World, refusals: list[object]) -> Iterator[Recorder]:
+def impatient(
+    world: World, refusals: list[object], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Recorder]:
     """Return a recorder that waits for nobody's lock, with a database of its own."""
     world.session()
     database = Database(replace(world.settings, database_timeout=0.05))
-    event.listen(database.engine, "handle_error", refusals.append)
+    writing = database.writing
+
+    @contextmanager
+    def noting() -> Iterator[Db]:
+        try:
+            with writing() as db:
+                yield db
+        except OUT_OF_REACH as error:
+            refusals.append(error)
+            raise
+
+    monkeypatch.setattr(database, "writing", noting)
     recorder = Recorder(world.settings, database)
     yield recorder
     recorder.drain(time.monotonic() + 60)
