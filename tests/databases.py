@@ -37,6 +37,10 @@ OTHERS = """SELECT count(*), pg_sleep(0.001) FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
+_NUMBERS = itertools.count(1)
+"""What names the databases of a process, of all its stocks."""
+
+
 class Stock:
     """The database of one process that tests: emptied, and made anew where that will not do.
 
@@ -47,7 +51,6 @@ class Stock:
 
     def __init__(self, admin_url: str, template: str) -> None:
         self._admin_url, self._template = admin_url, template
-        self._numbers = itertools.count(1)
         self._name, self._url, self._defined = "", "", ""
         self._connection: psycopg.Connection | None = None
         self._is_taken = False
@@ -57,7 +60,7 @@ class Stock:
         assert not self._is_taken
         self._is_taken = True
         if self._connection is None:
-            self._name = f"crier_{os.getpid()}_{next(self._numbers)}"
+            self._name = f"crier_{os.getpid()}_{next(_NUMBERS)}"
             self._url = postgres.create_database(self._admin_url, self._name, self._template)
             self._connection = _connect(self._url)
             self._defined = _value(self._connection, DEFINED)
