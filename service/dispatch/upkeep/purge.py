@@ -73,26 +73,17 @@ class Purge:
 
     def run(self) -> Purged:
         """Delete everything; return what was deleted."""
-        last = ""
-        while some := self._hide(last):
-            while self._step(lambda: self._forget(some)):
-                pass
-            last = some[-1]
-        last_part = PartKey()
-        while next_part := self._step(partial(self._forget_parts, last_part)):
-            last_part = next_part
-        while self._step(self._forget_receipts):
-            pass
-        while self._step(self._forget_replies):
-            pass
-        while self._step(self._forget_entries):
-            pass
-        while self._step(self._forget_tokens):
-            pass
-        while self._step(self._forget_rosters):
-            pass
-        while self._step(self._forget_sandbox):
-            pass
+        self._forget_broadcasts()
+        self._forget_parts()
+        for forget_some in (
+            self._forget_receipts,
+            self._forget_replies,
+            self._forget_entries,
+            self._forget_tokens,
+            self._forget_rosters,
+            self._forget_sandbox,
+        ):
+            self._repeat(forget_some)
         with self._database.writing() as db:
             daily_limits.forget(db, now=now_ms())
         with self._database.reading() as db:
@@ -105,6 +96,17 @@ class Purge:
         more = step()
         self._rest(max(_SHORTEST_REST, time.monotonic() - began))
         return more
+
+    def _repeat(self, step: Callable[[], bool]) -> None:
+        """Take a step until it has nothing left to do."""
+        while self._step(step):
+            pass
+
+    def _forget_broadcasts(self) -> None:
+        last = ""
+        while some := self._hide(last):
+            self._repeat(partial(self._forget, some))
+            last = some[-1]
 
     def _hide(self, after: str) -> list[str]:
         with self._database.writing() as db:
@@ -119,7 +121,12 @@ class Purge:
         self._done.broadcasts += broadcasts
         return deliveries == _ROWS
 
-    def _forget_parts(self, after: PartKey) -> PartKey | None:
+    def _forget_parts(self) -> None:
+        last = PartKey()
+        while next_one := self._step(partial(self._forget_some_parts, last)):
+            last = next_one
+
+    def _forget_some_parts(self, after: PartKey) -> PartKey | None:
         with self._database.writing() as db:
             return retention.forget_parts(db, after=after, limit=_ROWS, now=now_ms())
 
