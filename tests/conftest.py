@@ -23,7 +23,8 @@ from service.core import clients, signals, tokens
 from service.core.tokens import Scope
 from service.database import Database
 from service.parts import Crier
-from tests import postgres, statements
+from tests import connections, postgres, statements
+from tests.connections import kept
 from tests.databases import Stock
 from tests.waiting import LIMIT
 
@@ -50,6 +51,7 @@ PATIENT: dict[str, Any] = {
 """Settings under which no busy machine ends a wait; a test of such an end has its own."""
 
 statements.compile_once()
+connections.keep_one()
 
 
 class Answer(TestResponse):
@@ -172,7 +174,7 @@ def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings)
     database.listen(signals.listeners(settings.signals_dir))
     yield database
-    database.dispose()
+    kept.leave(database, settings)
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +204,7 @@ def make_app(
     yield make
     for app in made:
         parts: Crier = app.extensions["crier"]
-        parts.database.dispose()
+        kept.leave(parts.database, parts.settings)
         if not parts.settings.trusted_proxies:
             idle_apps.append(app)
 

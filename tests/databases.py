@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 
 from service.models import Base
 from tests import postgres
+from tests.connections import kept
 
 # Beyond so many rows the dead ones would slow down whoever comes next.
 MOST_ROWS = 1_000
@@ -34,7 +35,7 @@ FILLED = " UNION ALL ".join(
     for table in TABLES
 )
 OTHERS = """SELECT count(*), pg_sleep(0.001) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+            WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)"""
 
 
 _NUMBERS = itertools.count(1)
@@ -74,6 +75,7 @@ class Stock:
 
     def close(self) -> None:
         """Drop the database."""
+        kept.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -99,12 +101,12 @@ def _connect(url: str) -> psycopg.Connection:
     return psycopg.connect(address, autocommit=True)
 
 
-def _value(connection: psycopg.Connection, query: str) -> str:
-    row = connection.execute(query).fetchone()
+def _value(connection: psycopg.Connection, query: str, *values: object) -> str:
+    row = connection.execute(query, values or None).fetchone()
     assert row
     return str(row[0])
 
 
 def _is_shared(connection: psycopg.Connection) -> bool:
     """Tell whether somebody stays connected; sessions that are just ending have their moment."""
-    return all(_value(connection, OTHERS) != "0" for _ in range(50))
+    return all(_value(connection, OTHERS, kept.pid) != "0" for _ in range(50))

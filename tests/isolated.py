@@ -32,7 +32,8 @@ mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir /mnt/etc /mnt/python /mnt/packages /mnt/crier /mnt/nginx
 cp -a /etc/. /mnt/etc
 cp -a /var/lib/nginx/. /mnt/nginx
-cp -r {parts} /mnt/crier
+cp -r --preserve=timestamps {parts} /mnt/crier
+{python}/bin/python3 -m compileall -q /mnt/crier/service /mnt/crier/migrations
 mount --bind {python} /mnt/python
 mount --bind {packages} /mnt/packages
 cp {systemctl} /mnt/systemctl
