@@ -54,19 +54,20 @@ def check_sizes(document: Any, *, unbounded: str = "") -> None:
         level = [value for name, value in document.items() if name != unbounded]
     level = [value for value in level if type(value) in _NESTING]
     for _ in range(_DEEPEST):
-        if any(len(item) > _LONGEST_LIST for item in level):
+        if max(map(len, level), default=0) > _LONGEST_LIST:
             refuse(f"a list has more than {_LONGEST_LIST} entries")
-        level = [value for item in level for value in _inside(item) if type(value) in _NESTING]
+        level = [
+            value
+            for item in level
+            for value in (item.values() if type(item) is dict else item)
+            if type(value) in _NESTING
+        ]
         if not level:
             return
     refuse("it is nested too deeply")
 
 
 _NESTING: Final = frozenset({dict, list})
-
-
-def _inside(item: Any) -> Iterable[Any]:
-    return item.values() if type(item) is dict else item
 
 
 def check_texts(value: Any) -> None:
@@ -144,13 +145,13 @@ def refuse(reason: str) -> NoReturn:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build an object; refuse duplicate names."""
+    members = dict(pairs)
+    if len(members) == len(pairs) <= _MOST_MEMBERS:
+        return members
     if len(pairs) > _MOST_MEMBERS:
         refuse(f"an object has more than {_MOST_MEMBERS} members")
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        refuse(f"an object has the member {twice[:64]!r} twice")
-    return members
+    [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+    refuse(f"an object has the member {twice[:64]!r} twice")
 
 
 class WrittenNumber(float):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from service.channels.drivers.whatsapp_cloud import updates
@@ -133,18 +134,21 @@ def _read_status(report: Report, status: Mapping[str, Any]) -> None:
             report.people.append(Person(number, user_id))
 
 
-_PRICE_CLASS: Final = ("pricing_model", "type", "category")
-
-
 def _pricing(said: object) -> str:
     """Return how a message is charged, such as `PMP regular marketing billable`."""
-    if not isinstance(said, Mapping):
+    if not isinstance(said, dict):
         return ""
-    words = [str(word) for name in _PRICE_CLASS if (word := said.get(name))]
+    model, kind, category = said.get("pricing_model"), said.get("type"), said.get("category")
     billable = said.get("billable")
-    if isinstance(billable, bool):
-        words.append("billable" if billable else "free")
-    return " ".join(words)
+    is_billable = billable if isinstance(billable, bool) else None
+    return _price_class(str(model or ""), str(kind or ""), str(category or ""), is_billable)
+
+
+@lru_cache(maxsize=256)
+def _price_class(model: str, kind: str, category: str, billable: bool | None) -> str:  # noqa: FBT001 - as Meta says it
+    """Join the words of a price class; there are a few, and each status of a webhook has one."""
+    charged = {True: "billable", False: "free", None: ""}[billable]
+    return " ".join(filter(None, (model, kind, category, charged)))
 
 
 _OF_NUMBER: Final = {"messages": _read_of_messages, "user_preferences": _read_preferences}
