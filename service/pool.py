@@ -22,6 +22,9 @@ from service.config import Settings
 WRITES = "crier_writes"
 """The execution option of connections whose transactions write."""
 
+ALONE = "crier_alone"
+"""The execution option of connections that write, each statement in a transaction of its own."""
+
 _MOMENT = 0.1
 """Seconds that other threads wait for the thread that tests a silent server. If the server is back,
 it answers within this time, and no thread is refused."""
@@ -141,12 +144,14 @@ def make_engine(url: str, settings: Settings) -> Engine:
 def _begin(connection: Connection, limits: dict[str, str]) -> None:
     """Begin a transaction, with the limits that its session does not have.
 
-    What only reads needs neither: without a transaction it saves two exchanges with the server.
+    What only reads needs neither, nor what is `ALONE`: without a transaction it saves two exchanges
+    with the server.
     """
     session: Any = connection.connection.driver_connection
     local = (limits if session.is_pooled else {}) | pg.statement_timeout()
-    writes = connection.get_execution_options().get(WRITES, False)
-    session.in_transactions(bool(local) or writes)
+    options = connection.get_execution_options()
+    writes_together = options.get(WRITES, False) and not options.get(ALONE, False)
+    session.in_transactions(bool(local) or writes_together)
     if local:
         connection.exec_driver_sql(_SET_LOCAL, pg.columns(local))
 

@@ -51,6 +51,17 @@ def test_an_exception_undoes_the_whole_block(database: Database) -> None:
     assert count(database) == 0
 
 
+def test_what_only_adds_rows_needs_no_transaction_around_them(database: Database) -> None:
+    with database.appending() as db:
+        db.execute(INSERT, {"id": "a"})
+        if not database.is_sqlite:
+            assert db.scalar(text("SELECT pg_current_xact_id_if_assigned()")) is None
+            assert count(database) == 1
+    assert count(database) == 1
+    add(database, "b")
+    assert count(database) == 2
+
+
 def test_a_look_changes_nothing(database: Database) -> None:
     with database.reading() as db, pytest.raises(RuntimeError, match=r"Database\.writing"):
         db.execute(INSERT, {"id": "a"})

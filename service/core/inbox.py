@@ -38,6 +38,16 @@ def store(db: Db, session: InboxSession, report: Report, *, now: int) -> list[Cl
     return revoked
 
 
+def only_adds(session: InboxSession, report: Report) -> bool:
+    """Tell whether `store` only adds rows, which need not be there together.
+
+    If some of them are not stored, the provider repeats them all: receipts that come twice change
+    nothing, and of replies the second is left out.
+    """
+    news = (report.preferences, report.people, report.moves, report.templates, report.health)
+    return not any(news) and not replies.asks(session, report.inbound)
+
+
 def _prefer(
     db: Db, session: InboxSession, preferences: Iterable[Preference], now: int
 ) -> list[ClaimKey]:

@@ -72,9 +72,23 @@ def receive(
     return wishes.heed(db, session, asking, policy, now=now) if asking else []
 
 
+def asks(session: InboxSession, inbound: Iterable[Inbound]) -> bool:
+    """Tell whether somebody asks by a keyword to get no more messages, or messages again."""
+    return any(session.policy.wish(_word(each, _text(each))) for each in inbound)
+
+
+def _text(inbound: Inbound) -> str:
+    return storable(inbound.text, longest=LONGEST_TEXT)
+
+
+def _word(inbound: Inbound, said: str) -> str:
+    """Return what keywords are compared with, empty for what nobody has typed or chosen."""
+    return keywords.fold(said) if inbound.kind in _TYPED else ""
+
+
 def _row(session: InboxSession, inbound: Inbound, policy: Policy, now: int) -> dict[str, Any]:
-    said = storable(inbound.text, longest=LONGEST_TEXT)
-    word = keywords.fold(said) if inbound.kind in _TYPED else ""
+    said = _text(inbound)
+    word = _word(inbound, said)
     return {
         "id": ids.new(),
         "client_id": session.client_id,

@@ -9,9 +9,20 @@ from typing import Any
 
 import pytest
 
-from service.channels.webhooks import Receipt, ReceiptState, Report, WebhookCall
-from service.core import webhooks
+from service.channels.webhooks import (
+    Inbound,
+    Move,
+    Person,
+    Preference,
+    Receipt,
+    ReceiptState,
+    Report,
+    WebhookCall,
+)
+from service.core import inbox, inbox_sessions, webhooks
 from service.errors import ForgedWebhookError, NotFoundError, TooLargeError, UnreadableBodyError
+from tests.conftest import Tenant
+from tests.statements import noted
 from tests.world import World
 
 CLOUD = {
@@ -144,3 +155,64 @@ def test_sessions_that_are_not_reported_to_have_no_webhook(world: World) -> None
         with pytest.raises(NotFoundError):
             challenge(world, session_id)
     assert not challenge(world, waha)  # WAHA asks no question
+
+
+@pytest.mark.parametrize(
+    ("said", "only_adds"),
+    [
+        ({"words": [Receipt(WAMID, ReceiptState.SENT)]}, True),
+        ({"inbound": [Inbound("in-1", "1", "text", "Yes, please")]}, True),
+        ({"inbound": [Inbound("in-1", "1", "image", "Stop")]}, True),
+        (
+            {
+                "inbound": [
+                    Inbound("in-1", "1", "text", "Hi"),
+                    Inbound("2", "2", "text", "S t o p!"),
+                ]
+            },
+            False,
+        ),
+        ({"inbound": [Inbound("in-1", "1", "button", "START")]}, False),
+        ({"preferences": [Preference(("1",), stops=True)]}, False),
+        ({"people": [Person("1", "US.1")]}, False),
+        ({"moves": [Move(("1",), ("2",))]}, False),
+        ({"health": {"event": "ONBOARDING"}}, False),
+    ],
+)
+def test_what_has_to_hold_when_it_is_answered_is_stored_together(
+    world: World, cloud: str, said: dict[str, Any], *, only_adds: bool
+) -> None:
+    with world.database.reading() as db:
+        session = inbox_sessions.get(db, cloud)
+    assert inbox.only_adds(session, Report(**said)) == only_adds
+
+
+def test_a_webhook_takes_a_look_and_a_statement_for_each_kind_of_row(
+    acme: Tenant,
+) -> None:
+    session = acme.make("/session", name="main", channel="whatsapp_cloud", settings=CLOUD)
+    raw = body()
+    path, headers = f"/webhook/{session['_id']}", {"X-Hub-Signature-256": signature(raw)}
+    acme.post(path, data=raw, headers=headers)  # counts what waits
+    with noted(acme.crier.database) as statements:
+        assert acme.post(path, data=raw, headers=headers).json["data"] == {"receipts": 1}
+    said = [
+        each.sql.split()[0] for each in statements if not each.sql.startswith(("BEGIN", "PRAGMA"))
+    ]
+    assert said == ["SELECT", "INSERT"]
+
+
+def test_a_secret_that_was_replaced_or_deleted_with_its_session_signs_nothing_more(
+    acme: Tenant,
+) -> None:
+    session = acme.make("/session", name="main", channel="whatsapp_cloud", settings=CLOUD)
+    raw = body()
+    path, headers = f"/webhook/{session['_id']}", {"X-Hub-Signature-256": signature(raw)}
+    assert acme.post(path, data=raw, headers=headers).status_code == 200
+    changed = {"settings": {**CLOUD, "app_secret": "another"}}
+    assert acme.ask("PUT", f"/session/{session['_id']}", json=changed).status_code == 200
+    assert acme.post(path, data=raw, headers=headers).status_code == 403
+    renewed = {"X-Hub-Signature-256": signature(raw, "another")}
+    assert acme.post(path, data=raw, headers=renewed).status_code == 200
+    assert acme.ask("DELETE", f"/session/{session['_id']}").status_code == 200
+    assert acme.post(path, data=raw, headers=renewed).status_code == 404
