@@ -92,7 +92,7 @@ def worker_exit(_server: Any, worker: Worker) -> None:
     if crier := worker.crier:
         if worker.has_lost_dispatcher:
             worker.log.error("The dispatcher has ended: this worker ends, too, and another begins.")
-        crier.dispatcher.stop()
+        crier.dispatcher.stop(crier.settings.grace)
         crier.database.dispose()
 
 

@@ -32,6 +32,11 @@ _LOOK: Final = 0.5
 _PATIENCE: Final = 30.0
 """Seconds after the last report at which a process counts as standing still."""
 
+_SPARE: Final = 5.0
+"""Seconds for a dispatcher's last steps after its `GRACE`."""
+
+_GLANCE: Final = 0.02
+
 _REPORT: Final = 1024
 """Bytes of a report."""
 
@@ -100,13 +105,14 @@ class DispatcherProcess:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
 
-    def stop(self) -> None:
-        """Have it stop, and wait until it has: it limits that time itself."""
+    def stop(self, timeout: float) -> None:
+        """Have it stop; kill it if that takes longer than its own limit, `timeout`, and a bit."""
         self.drain()
-        if self._pid:
-            with suppress(ChildProcessError):
-                os.waitpid(self._pid, 0)
-            self._pid = 0
+        deadline = time.monotonic() + timeout + _SPARE
+        while self._pid and not self.has_ended():
+            if time.monotonic() > deadline:
+                os.kill(self._pid, signal.SIGKILL)
+            time.sleep(_GLANCE)
 
     def has_ended(self) -> bool:
         """Return whether it has ended since the last call. Safe to call in a signal handler."""
