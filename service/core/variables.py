@@ -5,9 +5,9 @@ They are kept as one JSON text for each recipient, so that a million of them tak
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from json import JSONDecoder
 from json.encoder import encode_basestring
 from typing import Any, Final
 
@@ -21,6 +21,10 @@ LONGEST_VALUE: Final = 4_096
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 """The most bytes that the variables of one broadcast take as JSON."""
+
+
+_decode: Final = JSONDecoder().raw_decode
+"""Reads JSON that is known to end where its value does, in less time than `json.loads`."""
 
 
 class UnusableVariablesError(ValueError):
@@ -117,5 +121,5 @@ def dump(values: Mapping[str, str]) -> str:
 
 def load(text: str | None) -> dict[str, str]:
     """Return variables that were stored."""
-    values: dict[str, str] = json.loads(text) if text else {}
+    values: dict[str, str] = _decode(text)[0] if text else {}
     return values

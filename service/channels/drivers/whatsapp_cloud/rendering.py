@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
+from json.encoder import (  # type: ignore[attr-defined]  # of CPython
+    JSONEncoder,
+    c_make_encoder,
+    encode_basestring,
+)
 from typing import Any, Final
 
 from service.channels.content import (
@@ -30,6 +34,20 @@ _SHOWN: Final = {
 }
 """Sizes in bytes and types that WhatsApp shows as media
 (https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media)."""
+
+
+_pieces: Final = c_make_encoder(
+    None,  # makes no note of what it is in
+    JSONEncoder().default,
+    encode_basestring,
+    None,  # no indentation
+    ":",
+    ",",
+    *(False, False),  # neither sorts keys nor skips any
+    True,  # noqa: FBT003 - takes all floats
+)
+"""Renders JSON in pieces. `json.dumps` makes one anew for each personalised message, which takes
+longer than to render it."""
 
 
 def fitted(media: Media) -> Media:
@@ -61,7 +79,7 @@ def render(part: Part, *, preview_url: bool) -> tuple[str, Any]:
 
 def dump(body: object) -> str:
     """Return compact JSON."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return "".join(_pieces(body, 0))
 
 
 def _media(media: Media) -> dict[str, str]:
