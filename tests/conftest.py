@@ -15,6 +15,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
 from werkzeug.test import TestResponse
 
 from service.app import Application, create_app, equip
@@ -23,7 +24,7 @@ from service.core import clients, signals, tokens
 from service.core.tokens import Scope
 from service.database import Database
 from service.parts import Crier
-from tests import connections, postgres, statements
+from tests import connections, examples, postgres, statements
 from tests.connections import kept
 from tests.databases import Stock
 from tests.waiting import LIMIT
@@ -52,6 +53,7 @@ PATIENT: dict[str, Any] = {
 
 statements.compile_once()
 connections.keep_one()
+hypothesis_settings.load_profile(examples.FEW)
 
 
 class Answer(TestResponse):

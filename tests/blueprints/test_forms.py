@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.blueprints import forms
@@ -87,7 +87,6 @@ names = st.sampled_from(["text", "a b", "é", "x.y", "=&", "-1"])
 texts = st.text(max_size=5)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(
     st.dictionaries(
         names,

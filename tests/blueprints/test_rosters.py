@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Db
 
 from service.app import Application
-from service.core import clients, groups, members, rosters
+from service.core import clients, contacts, groups, members, rosters
 from service.core.limits import Limit
 from service.core.paging import PageRequest
 from service.database import now_ms
@@ -34,10 +34,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def people(acme: Tenant) -> list[str]:
-    return [
-        str(acme.make("/contact", name=f"{n}", phones=[f"23481798037{n:02d}"])["_id"])
-        for n in range(25)
-    ]
+    with acme.crier.database.writing() as db:
+        return [
+            contacts.create(db, acme.id, {"name": f"{n}", "phones": [f"23481798037{n:02d}"]}).id
+            for n in range(25)
+        ]
 
 
 def rows(tenant: Tenant) -> int:

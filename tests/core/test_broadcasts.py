@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service import ids
@@ -683,9 +682,6 @@ MESSAGES = st.fixed_dictionaries(
 
 
 @given(MESSAGES)
-@hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 def test_a_message_is_accepted_exactly_where_it_says_something(
     world: World, message: dict[str, Any]
 ) -> None:

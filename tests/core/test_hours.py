@@ -7,7 +7,7 @@ import zoneinfo
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.core import hours
@@ -61,7 +61,6 @@ BERLIN, HAVANA, LORD_HOWE, CAIRO = map(
 @example(HAVANA, 0, 30, ALL, moment("2026-10-31T23:00Z"), [0.5])
 @example(LORD_HOWE, 105, 120, ALL, moment("2026-04-04T12:00Z"), [0.5])
 @example(CAIRO, 1320, 30, frozenset({3}), moment("2026-04-23T12:00Z"), [0.5])
-@settings(max_examples=300, deadline=None)
 def test_a_window_is_open_when_the_clock_says_so(  # noqa: PLR0913, PLR0917 - its whole domain
     zone: ZoneInfo, begins: int, ends: int, days: frozenset[int], now: int, steps: list[float]
 ) -> None:

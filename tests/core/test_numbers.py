@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import phonenumbers
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata, PhoneNumberDesc, PhoneNumberFormat
 
@@ -140,7 +140,6 @@ def likely(draw: st.DrawFn) -> str:
     return str(code) + re.sub("[^0-9]", "", number)
 
 
-@settings(deadline=None, max_examples=200)
 @given(likely())
 def test_verdict_is_that_of_libphonenumber_for_what_its_patterns_describe(digits: str) -> None:
     assert numbers.normalise(digits) == meant(digits)
@@ -149,7 +148,6 @@ def test_verdict_is_that_of_libphonenumber_for_what_its_patterns_describe(digits
 fillers = st.text(" -.()/[]\u00a0\u2011\uff0d\u200b", max_size=2)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["12025550110", "442079460958", "23408179803743", "390612345678"]), st.data()
 )

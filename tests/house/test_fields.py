@@ -369,14 +369,15 @@ def test_every_field_changes_the_outcome_or_is_refused(
         acme.make("/attachment", file=as_url(PNG + bytes(number)))
     ignored = []
     for operation in operations(spec):
+        least: dict[str, TestResponse] = {}
         for place, field in operation.fields:
             if field in ELSEWHERE or field in LISTS.get(operation.name, ()):
                 continue
-            without, given = (
-                outcome(ask(acme, operation, place, field, value), field)
-                for value in (None, value_of(operation, field))
-            )
-            if without == given and (operation.name, field) not in ASKS_A_PROVIDER:
+            if place not in least or operation.method != "get":  # which changes nothing
+                least[place] = ask(acme, operation, place, field, None)
+            given = ask(acme, operation, place, field, value_of(operation, field))
+            is_same = outcome(least[place], field) == outcome(given, field)
+            if is_same and (operation.name, field) not in ASKS_A_PROVIDER:
                 ignored.append((operation.name, field))
     assert ignored == []
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,9 @@ from service import parts
 from service.config import Settings
 from service.core import usages, waiting
 from service.database import Database
+from service.dsn import is_postgres
 from service.models import FOREVER, Base, Contact, Usage
+from tests import postgres
 from tests.conftest import on_postgres
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,10 +71,20 @@ def test_no_migration_waits_long_for_a_lock_and_no_later_query_hastens(
 
 
 @pytest.fixture
-def empty(database: Database) -> Database:
+def empty(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Database]:
     """Return a database without any table of ours."""
-    migrate(database, "base", down=True)
-    return database
+    if is_postgres(settings.database):
+        server, name = request.getfixturevalue("postgres_server"), f"crier_empty_{os.getpid()}"
+        url = postgres.create_database(server, name)
+        database = Database(replace(settings, database_url=url))
+        yield database
+        database.dispose()
+        postgres.drop_database(server, name)
+        return
+    (settings.data_dir / "crier.db").unlink()
+    database = Database(settings)
+    yield database
+    database.dispose()
 
 
 def tables(database: Database) -> set[str]:

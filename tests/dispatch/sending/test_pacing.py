@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core import paces
@@ -59,17 +59,11 @@ def most_in_a_second(moments: list[int]) -> int:
     )
 
 
-unhurried = settings(deadline=None)
-"""A machine that is busy with other tests may take its time over each example."""
-
-
-@unhurried
 @given(RATES, LOOKS)
 def test_no_second_sees_more_than_the_rate(rate: int, looks: list[tuple[int, float]]) -> None:
     assert most_in_a_second(taken(rate, looks)) <= rate
 
 
-@unhurried
 @given(st.floats(0.01, 50), LOOKS)
 def test_a_rate_below_one_or_between_two_numbers_is_kept_as_well(
     rate: float, looks: list[tuple[int, float]]
@@ -77,7 +71,6 @@ def test_a_rate_below_one_or_between_two_numbers_is_kept_as_well(
     assert most_in_a_second(taken(rate, looks)) <= math.ceil(rate)
 
 
-@unhurried
 @given(RATES, LOOKS)
 def test_no_moment_is_given_twice_and_none_lies_in_the_past(
     rate: int, looks: list[tuple[int, float]]
@@ -86,7 +79,6 @@ def test_no_moment_is_given_twice_and_none_lies_in_the_past(
     assert moments == sorted(set(moments))
 
 
-@unhurried
 @given(RATES, st.integers(1, SECOND // 2))
 def test_whoever_takes_all_gets_at_least_95_percent_of_the_rate(rate: int, passed: int) -> None:
     seconds = 10
@@ -95,7 +87,6 @@ def test_whoever_takes_all_gets_at_least_95_percent_of_the_rate(rate: int, passe
     assert not looks or len(moments) >= math.floor(0.95 * rate * (seconds - 1))
 
 
-@unhurried
 @given(RATES)
 def test_nothing_is_reserved_beyond_the_horizon(rate: int) -> None:
     slots = offered(0, rate, NOW)
@@ -104,7 +95,6 @@ def test_nothing_is_reserved_beyond_the_horizon(rate: int) -> None:
     assert offered(NOW + 10 * pacing.HORIZON, rate, NOW).free == 0
 
 
-@unhurried
 @given(RATES)
 def test_slots_are_reserved_a_good_many_at_a_time(rate: int) -> None:
     spoken_for = NOW + pacing.HORIZON
@@ -114,7 +104,6 @@ def test_slots_are_reserved_a_good_many_at_a_time(rate: int) -> None:
     assert slots.free * slots.interval >= pacing.WORTHWHILE
 
 
-@unhurried
 @given(RATES)
 def test_what_is_late_is_made_good_by_what_the_rate_leaves_free(rate: int) -> None:
     whole = (SECOND + pacing.LATE) / offered(0, rate, NOW).interval
@@ -174,7 +163,6 @@ def test_jitter_draws_each_time_between_two_messages() -> None:
     assert 8 * SECOND < drawn[-1] <= 9 * SECOND + pacing.LATE
 
 
-@unhurried
 @given(st.floats(0.001, 1), LOOKS)
 def test_below_one_a_second_no_two_are_nearer_than_the_rate_says(
     rate: float, looks: list[tuple[int, float]]
