@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from errno import EPIPE
+from os import SEEK_END
 from select import POLLIN, POLLOUT, poll
 from socket import MSG_DONTWAIT, socket
 from types import MappingProxyType
@@ -46,6 +48,9 @@ _NO_TIME: Final = 0.001
 
 _TICK: Final = 0.25
 """Seconds after which a waiting thread looks whether the process stops."""
+
+_SHORT: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,5})[ \t]*\r\n", re.IGNORECASE)
+"""The length of a body that is kept until it is complete. Threads read longer ones."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -197,10 +202,42 @@ class Parser(RequestParser):  # type: ignore[misc]
 
     mesg_class = _Message
 
+    _since = 0.0
+    """When a request began that has not come yet, by the monotonic clock."""
+    _is_closed = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a part of a request has come, and nobody reads it yet."""
+        return bool(self._since)
+
+    def gather(self) -> None:
+        """Take what has come of a request, while no thread waits for it."""
+        try:
+            piece = self.unreader.sock.recv(PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        self._is_closed = not piece
+        self.unreader.buf.seek(0, SEEK_END)
+        self.unreader.buf.write(piece)
+
+    def is_ready(self) -> bool:
+        """Return whether a thread can read a request without waiting, or has to read it."""
+        return self._is_closed or _is_for_thread(self.unreader.buf.getvalue())
+
+    def deadline(self) -> float:
+        """Return until when the rest of a request may come, by the monotonic clock."""
+        now = time.monotonic()
+        self._since = self._since or now
+        return min(now + RECEIVING.silence, self._since + RECEIVING.total)
+
     def __next__(self) -> _Message:
         """Return the next request. gunicorn's own sends `100 Continue` to all that ask for it."""
         connection: Connection = self.unreader.sock
         connection.begin()
+        self._since = 0.0
         message: _Message = super().__next__()
         message.finish = self._is_body_over
         connection.awaits_invitation = message._expected_100_continue  # noqa: SLF001
@@ -213,3 +250,15 @@ class Parser(RequestParser):  # type: ignore[misc]
         with suppress(errors.ParseException, OSError):
             return bool(self.finish_body(deadline=time.monotonic() + moment))
         return False
+
+
+def _is_for_thread(begun: bytes) -> bool:
+    """Return whether a request has come, or enough of one that is too long to be kept.
+
+    Whether it is valid is for its parser to say.
+    """
+    head, end, body = begun.partition(b"\r\n\r\n")
+    if not end:
+        return len(begun) > PIECE or head.count(b"\n") != head.count(b"\r\n")
+    length = _SHORT.search(head + b"\r\n")
+    return not length or len(body) >= int(length[1]) or b"\r\nexpect:" in head.lower()

@@ -109,18 +109,44 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not annotated
     """SIGINT and SIGQUIT, too. gunicorn's own waits for a lock of its pool of threads."""
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Give a connection to a thread, once something has been sent on it.
+        """Give a connection to a thread, once a request has come, or the start of a long one.
 
-        gunicorn's own lets a thread wait five seconds for that.
+        gunicorn's own lets a thread wait for that.
         """
-        if conn.initialized or conn.data_ready:
-            super().enqueue_req(conn)
-            return
-        conn.sock = Connection(conn.sock.detach(), self._is_stopping)
-        if not self.cfg.is_ssl:  # gunicorn wraps the socket first
-            conn.parser = Parser(self.cfg, conn.sock, conn.client)
         readable = partial(self.on_pending_socket_readable, conn)
-        self._wait_for(conn, readable, time.monotonic() + self.cfg.keepalive)
+        if conn.parser is None and not conn.data_ready:
+            conn.sock = Connection(conn.sock.detach(), self._is_stopping)
+            if not self.cfg.is_ssl:  # gunicorn wraps the socket first
+                conn.parser = Parser(self.cfg, conn.sock, conn.client)
+            self._wait_for(conn, readable, time.monotonic() + self.cfg.keepalive)
+        elif isinstance(conn.parser, Parser) and not conn.parser.is_ready():
+            until = conn.parser.deadline()
+            self._wait_for(conn, readable, until if self.alive else min(until, conn.timeout))
+        else:
+            super().enqueue_req(conn)
+
+    def on_pending_socket_readable(self, conn: TConn, client: socket) -> None:
+        """Take what has come on a connection whose request has not come yet."""
+        if isinstance(conn.parser, Parser):
+            conn.parser.gather()
+        super().on_pending_socket_readable(conn, client)
+
+    def on_client_socket_readable(self, conn: TConn, client: socket) -> None:
+        """Take what has come on a connection that has had an answer."""
+        if isinstance(conn.parser, Parser):
+            conn.parser.gather()
+        super().on_client_socket_readable(conn, client)
+
+    def murder_pending(self) -> None:
+        """Give up those who have not sent their request in time. gunicorn's own tells nobody."""
+        now = time.monotonic()
+        for conn in [each for each in self.pending_conns if each.timeout <= now]:
+            self.pending_conns.remove(conn)
+            self.poller.unregister(conn.sock)
+            if isinstance(conn.parser, Parser) and conn.parser.is_waiting:
+                refusal = GivenUpError() if self.alive else StoppingError()
+                self.handle_error(None, conn.sock, conn.client, refusal)
+            self._close(conn)
 
     def _is_stopping(self) -> bool:
         return not self.alive

@@ -22,7 +22,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn
 
 from service import connections, gunicorn_worker
-from service.connections import PIECE, WaitLimits
+from service.connections import PIECE, RECEIVING, WaitLimits
 from tests.waiting import until
 
 
@@ -100,9 +100,8 @@ def test_a_client_that_never_stops_sending_loses_its_connection(
 
 
 @pytest.fixture
-def visitor(worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+def visitor(worker: Any) -> Iterator[socket.socket]:
     """Return the other end of a connection that has just been accepted."""
-    monkeypatch.setattr(connections, "RECEIVING", WaitLimits(silence=0.1, total=60.0, at_stop=0.1))
     ours, theirs = socket.socketpair()
     with closing(theirs):
         worker.nr_conns = 1
@@ -110,16 +109,46 @@ def visitor(worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.soc
         yield theirs
 
 
-def test_no_thread_waits_for_a_client_that_sends_nothing(
-    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch
+PARTS = [
+    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /contact HTTP/1.1\r\nHost: localhost\r\ncontent-length: 2\r\n\r\n{}",
+]
+
+
+@pytest.mark.parametrize("request_", PARTS)
+def test_no_thread_waits_for_a_short_request(
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch, request_: bytes
 ) -> None:
     begun: list[TConn] = []
     monkeypatch.setattr(worker, "handle", begun.append)
-    assert not begun
-    visitor.sendall(b"G")
-    worker.wait_for_and_dispatch_events(timeout=60)
+    for at in range(len(request_)):
+        assert (worker.nr_conns, begun) == (1, [])
+        visitor.sendall(request_[at : at + 1])
+        worker.wait_for_and_dispatch_events(timeout=60)
     until(lambda: begun)
     assert not worker.pending_conns
+    begun[0].close()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"GET / HTTP/1.1\nHost",
+        b"x" * (PIECE + 1),
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+    ],
+)
+def test_a_thread_takes_what_is_no_short_request(
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    begun: list[TConn] = []
+    monkeypatch.setattr(worker, "handle", begun.append)
+    visitor.sendall(part)
+    while worker.pending_conns:
+        worker.wait_for_and_dispatch_events(timeout=60)
+    until(lambda: begun)
     begun[0].close()
 
 
@@ -140,24 +169,54 @@ def is_closed(worker: Any, visitor: socket.socket) -> bool:
     return was_closed and worker.nr_conns == 0
 
 
+def given_up(
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch, *, seconds: float
+) -> tuple[bytes, bytes]:
+    """Send a part of a request and let time pass; return the head and the body of the answer."""
+    visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
+    worker.wait_for_and_dispatch_events(timeout=60)
+    worker.murder_pending()
+    assert worker.nr_conns == 1
+    monkeypatch.setattr("time.monotonic", partial(operator.add, time.monotonic(), seconds))
+    worker.murder_pending()
+    assert worker.nr_conns == 0
+    head, _, body = visitor.recv(4096).partition(b"\r\n\r\n")
+    assert visitor.recv(1) == b""
+    return head, body
+
+
 def test_a_client_that_does_not_finish_a_request_is_told_so(
-    worker: Any, visitor: socket.socket
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head, body = exchange(worker, visitor, b"GET /healthz HTTP/1.1\r\nHost:")
+    head, body = given_up(worker, visitor, monkeypatch, seconds=RECEIVING.silence)
     assert head.startswith(b"HTTP/1.1 408 Request Timeout")
     assert "30 seconds" in json.loads(body)["message"]
-    assert is_closed(worker, visitor)
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_given_up(
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.monotonic()
+    for seconds in range(0, int(RECEIVING.total), 20):
+        monkeypatch.setattr("time.monotonic", partial(operator.add, began, seconds))
+        visitor.sendall(b"G")
+        worker.wait_for_and_dispatch_events(timeout=60)
+        worker.murder_pending()
+        assert worker.nr_conns == 1
+    monkeypatch.setattr("time.monotonic", partial(operator.add, began, RECEIVING.total))
+    worker.murder_pending()
+    assert visitor.recv(12) == b"HTTP/1.1 408"
 
 
 def test_a_request_that_has_not_come_when_the_worker_stops_is_to_be_sent_again(
-    worker: Any, visitor: socket.socket
+    worker: Any, visitor: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker.alive = False
-    head, body = exchange(worker, visitor, b"GET /healthz HTTP/1.1\r\nHost:")
+    worker._cap_keepalive(time.monotonic() + 60)  # noqa: SLF001 - gunicorn calls it
+    head, body = given_up(worker, visitor, monkeypatch, seconds=60)
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable")
     assert b"\r\nRetry-After: 1" in head
     assert "stopping" in json.loads(body)["message"]
-    assert is_closed(worker, visitor)
 
 
 def test_a_stopping_worker_waits_for_no_request(worker: Any, visitor: socket.socket) -> None:
@@ -207,13 +266,28 @@ def test_a_connection_is_used_again_after_a_body_that_has_come(
 
 
 @pytest.mark.usefixtures("app")
-@pytest.mark.parametrize("length", [5, 10_000_000])
+@pytest.mark.parametrize("length", [100_000, 10_000_000])
 def test_an_answer_before_the_end_of_a_body_is_the_last_one(
     worker: Any, visitor: socket.socket, length: int
 ) -> None:
     head, body = exchange(worker, visitor, post("/", length, "abcd"))
     assert (b"\r\nConnection: close" in head, body) == (True, b"nothing")
     assert is_closed(worker, visitor)
+
+
+@pytest.mark.usefixtures("app")
+def test_requests_that_come_together_are_answered_one_after_another(
+    worker: Any, visitor: socket.socket
+) -> None:
+    twice = post("/read", 4, "abcd") + post("/read", 4, "efgh")
+    head, body = exchange(worker, visitor, twice[:-2])
+    assert (b"\r\nConnection: keep-alive" in head, body) == (True, b"abcd")
+    visitor.sendall(twice[-2:])
+    while worker.pending_conns:
+        worker.wait_for_and_dispatch_events(timeout=60)
+    worker.wait_for_and_dispatch_events(timeout=60)
+    assert visitor.recv(4096).endswith(b"efgh")
+    worker.murder_keepalived(force=True)
 
 
 @pytest.mark.usefixtures("app")

@@ -77,7 +77,8 @@ def _screen(request: Request) -> None:
     """Raise UnauthorisedError before parsing a body that carries no valid token."""
     refusal = UnauthorisedError()
     try:
-        secrets = request.possible_tokens()
+        with limiting.as_stranger():
+            secrets = request.possible_tokens()
     except (RequestEntityTooLarge, TooLargeError, GivenUpError) as error:
         raise refusal from error
     for secret in secrets:

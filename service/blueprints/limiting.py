@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from flask import Response, g
+from flask import Flask, Response, current_app, g
 
+from service.blueprints import facts
 from service.blueprints.context import crier, when_sent
 from service.blueprints.requests import request
 from service.core import limits, refusals
@@ -15,7 +18,16 @@ from service.core.callers import Caller
 from service.core.limits import Limit
 from service.core.rates import SECOND
 from service.core.usages import LimitState
-from service.errors import RateLimitError, TooManyRequestsError, rate_limit_fields
+from service.errors import (
+    RateLimitError,
+    TooManyRequestsError,
+    TooManyStrangersError,
+    rate_limit_fields,
+)
+
+_STRANGER = "stranger"
+_WATCHED = frozenset({"health", "metrics"})
+"""What those ask who watch over the service. They have to know how it is at any time."""
 
 _FAILURES = "sign_in_failures"
 _NETWORK_BITS = 64
@@ -43,6 +55,34 @@ def admit(caller: Caller, *, place: str = "api") -> None:
             " second. Wait as `Retry-After` says, or ask the operator for a higher limit.",
         )
     _enter(f"{place} {caller.client_id}")
+
+
+def register(app: Flask) -> None:
+    """Register the hook that limits requests that need no token."""
+    app.before_request(_admit_stranger)
+
+
+def _admit_stranger() -> None:
+    """Take a place for a request that needs no token; raises TooManyStrangersError."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    needs_token = view is None or facts.scope_of(view) or getattr(view, "console_scope", None)
+    if needs_token or request.blueprint in _WATCHED:
+        return
+    kind = "webhook" if request.blueprint == "webhooks" else _STRANGER
+    if not crier().places.enter_unknown(kind):
+        raise TooManyStrangersError
+    when_sent(partial(crier().places.leave, kind))
+
+
+@contextmanager
+def as_stranger() -> Iterator[None]:
+    """Keep a place while a body is read that may have a token; raises TooManyStrangersError."""
+    if not crier().places.enter_unknown(_STRANGER):
+        raise TooManyStrangersError
+    try:
+        yield
+    finally:
+        crier().places.leave(_STRANGER)
 
 
 def _enter(whose: str) -> None:

@@ -16,7 +16,8 @@ class RequestPlaces:
     """The places of a process for requests: as many as the server has threads.
 
     A client alone may have all of them. While others make requests, too, it leaves a quarter of all
-    places free, or has half of what the others leave. So whoever comes next finds a thread.
+    places free, or has half of what the others leave. So whoever comes next finds a thread. Those
+    of whom no client is known, such as providers, do this always, all of one kind together.
     """
 
     def __init__(self) -> None:
@@ -34,20 +35,24 @@ class RequestPlaces:
         now = time.monotonic()
         with self._lock:
             self._note(client, now)
-            if may_enter := self._may_enter(client):
-                self._places.take(client)
-        return may_enter
+            return self._take(client, is_alone=len(self._seen) == 1)
+
+    def enter_unknown(self, kind: str) -> bool:
+        """Take a place for somebody who is no client, if there is one; return whether there was."""
+        with self._lock:
+            return self._take(kind, is_alone=False)
 
     def leave(self, client: str) -> None:
         """Give a place back."""
         with self._lock:
             self._places.give_back(client)
 
-    def _may_enter(self, client: str) -> bool:
-        if not self._count or len(self._seen) == 1:
-            return True
+    def _take(self, owner: str, *, is_alone: bool) -> bool:
         has_room = self._count - len(self._places) > self._count // 4
-        return has_room or self._places.free(client) > 0
+        may_enter = is_alone or not self._count or has_room or self._places.free(owner) > 0
+        if may_enter:
+            self._places.take(owner)
+        return may_enter
 
     def _note(self, client: str, now: float) -> None:
         """Remember when a client made its last request, the oldest first."""

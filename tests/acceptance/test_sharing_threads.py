@@ -13,8 +13,11 @@ from tests.waiting import LIMIT, until
 
 HEAD = (
     "POST /contact HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
-    "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+    "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
 )
+
+BODY = b"{}".ljust(100_000)
+"""A shorter body takes no thread until it has come."""
 
 
 @on_sqlite
@@ -33,13 +36,13 @@ def test_unfinished_requests_of_a_client_leave_threads_to_others(
             for _ in range(6)
         }
         for each in unfinished:
-            each.sendall(HEAD.format(token=acme.token).encode())
+            each.sendall(HEAD.format(token=acme.token, length=len(BODY)).encode())
         until(lambda: len(answered(unfinished)) == 3)
         refused = answered(unfinished)
         assert {each.recv(12) for each in refused} == {b"HTTP/1.1 429"}
         assert (status(globex), status(acme)) == (200, 429)
         for each in unfinished - refused:
-            each.sendall(b"{}")
+            each.sendall(BODY)
             assert each.recv(12) == b"HTTP/1.1 422"
         until(lambda: status(acme) == 200)
 
@@ -47,3 +50,20 @@ def test_unfinished_requests_of_a_client_leave_threads_to_others(
 def answered(connections: set[socket.socket]) -> set[socket.socket]:
     """Return the connections from which something can be read."""
     return {*select.select(list(connections), [], [], 0)[0]}
+
+
+@on_sqlite
+def test_strangers_who_read_no_answers_leave_threads_to_others(
+    settings: Settings, acme: Tenant
+) -> None:
+    server = Server(settings, WEB_THREADS="4")
+    page = b"GET /static/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running(server), ExitStack() as stack:
+        for _ in range(12):
+            stranger = stack.enter_context(socket.socket())
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stranger.connect(("127.0.0.1", server.port))
+            stranger.sendall(10 * page)
+        for _ in range(5):
+            assert server.ask("GET", "/session", acme.token)[0] == 200
+            assert server.ask("GET", "/healthz")[0] == 200

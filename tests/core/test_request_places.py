@@ -83,3 +83,19 @@ def test_a_server_that_names_no_threads_sets_no_limit() -> None:
     places = RequestPlaces()
     assert places.enter("ada")
     assert entered(places, "ben") == 9
+
+
+def test_those_who_are_no_clients_always_leave_a_quarter_of_the_places(
+    places: RequestPlaces,
+) -> None:
+    assert sum(places.enter_unknown("stranger") for _ in range(9)) == 6
+    assert sum(places.enter_unknown("webhook") for _ in range(9)) == 1
+    assert places.enter("ada")
+    for each in ("ada", "webhook", "stranger"):
+        places.leave(each)
+    assert [places.enter_unknown("stranger") for _ in range(2)] == [True, False]
+
+
+def test_those_who_are_no_clients_do_not_limit_the_only_client(places: RequestPlaces) -> None:
+    assert places.enter_unknown("webhook")
+    assert entered(places, "ada") == 9
