@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session as Db
 
 from service.core import opt_out_policies
@@ -34,12 +34,12 @@ class InboxSession(NamedTuple):
         return opt_out_policies.read(self.opt_out_policy or {})
 
 
-_COLUMNS: Final = (
-    *(Session.id, Session.client_id, Session.channel, Session.settings, Session.secrets),
-    *(Session.health, Client.opt_out_policy),
-)
-_ALL: Final = select(*_COLUMNS).join(Client, Client.id == Session.client_id)
-_ONE: Final = _ALL.where(Session.id == bindparam("session_id"))
+# Of tables, not of classes: the ORM would take a third of the time for itself.
+_SESSIONS, _CLIENTS = (cast("Table", each.__table__) for each in (Session, Client))
+_OF_SESSION: Final = ("id", "client_id", "channel", "settings", "secrets", "health")
+_COLUMNS: Final = (*(_SESSIONS.c[name] for name in _OF_SESSION), _CLIENTS.c.opt_out_policy)
+_ALL: Final = select(*_COLUMNS).join(_CLIENTS, _CLIENTS.c.id == _SESSIONS.c.client_id)
+_ONE: Final = _ALL.where(_SESSIONS.c.id == bindparam("session_id"))
 
 
 def find(db: Db, session_id: str) -> InboxSession | None:
@@ -55,7 +55,8 @@ def get(db: Db, session_id: str) -> InboxSession:
 
 def on(db: Db, channel: str, numbers: Collection[str] = ()) -> Iterable[InboxSession]:
     """Return the sessions on a channel, or only those of some phone numbers."""
-    wanted = _ALL.where(Session.channel == channel).order_by(Session.id)
+    wanted = _ALL.where(_SESSIONS.c.channel == channel).order_by(_SESSIONS.c.id)
     if numbers:
-        wanted = wanted.where(Session.settings["phone_number_id"].as_string().in_(numbers))
-    return (InboxSession(*row) for row in cast("Iterable[Any]", db.execute(wanted)))
+        named = _SESSIONS.c.settings["phone_number_id"].as_string()
+        wanted = wanted.where(named.in_(numbers))
+    return (InboxSession(*row) for row in db.execute(wanted))

@@ -98,7 +98,7 @@ def _read_preferences(report: Report, said: Mapping[str, Any]) -> None:
         number, user_id = str(each.get("wa_id") or ""), str(each.get("user_id") or "")
         value = str(each.get("value") or "").lower()
         if value in {"stop", "resume"} and (number or user_id):
-            forms = tuple(filter(None, (*spellings(number), user_id)))
+            forms = _forms(number, user_id)
             at = updates.moment(each.get("timestamp"))
             report.preferences.append(Preference(forms, stops=value == "stop", at=at))
         else:
@@ -125,13 +125,19 @@ def _read_status(report: Report, status: Mapping[str, Any]) -> None:
             provider_id=known_as,
             state=state,
             reference=str(status.get("biz_opaque_callback_data") or ""),
-            recipients=tuple(filter(None, (*spellings(number), user_id))),
+            recipients=_forms(number, user_id),
             error=reported([*report.objects(status.get("errors"))]) if failed else None,
             pricing=_pricing(status.get("pricing")),
         )
         report.words.append(receipt)
         if number and user_id:
             report.people.append(Person(number, user_id))
+
+
+def _forms(number: str, user_id: str) -> tuple[str, ...]:
+    """Return all addresses of a person, who has a number or a user id, or both."""
+    numbers = spellings(number) if number else []
+    return (*numbers, user_id) if user_id else tuple(numbers)
 
 
 def _pricing(said: object) -> str:
