@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from service.app import Application
 from service.dispatch.sending import revocations
+from tests.conftest import ROOT
+from tests.programs import Program
 from tests.provider import Provider
 from tests.sending import QUICK, Sending
 from tests.waiting import LIMIT
@@ -34,6 +37,18 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
     monkeypatch.setattr("service.dispatch.sending.limits.PATIENCE", 0.2)
+
+
+@pytest.fixture
+def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the processes that chaos starts again and again load their modules once."""
+
+    def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Program:
+        _python, _module, *words = command
+        with log.open("ab") as output:
+            return Program(words, ROOT, environment, (output.fileno(), output.fileno()))
+
+    monkeypatch.setattr("chaos.supervisor.start", start)
 
 
 @pytest.fixture

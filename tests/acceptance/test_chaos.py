@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chaos.plan import Plan
 from chaos.report import Report
 from chaos.run import run
@@ -12,6 +14,7 @@ def test_processes_killed_and_frozen_and_clocks_that_are_set_lose_nobody_on_sqli
     _assert_that_the_promise_was_kept(report)
 
 
+@pytest.mark.usefixtures("quick_starts")
 def test_a_postgres_that_crashes_or_is_silent_or_migrated_loses_nobody() -> None:
     faults = {
         "cut": (0.5, 0.9),

@@ -278,13 +278,14 @@ def test_a_request_that_fails_leaves_neither_a_broadcast_nor_a_job(
     assert count() == [1, 1]
 
 
+@pytest.mark.usefixtures("quick_starts")
 def test_chaos_loses_nobody() -> None:
-    faults = {"kill": (1.0, 1.5), "cut": (0.5, 0.9), "term": (1.0, 1.5), "postgres": (1.0, 1.5)}
+    faults = {"kill": (0.8, 1.2), "cut": (0.4, 0.7), "term": (0.8, 1.2), "postgres": (0.8, 1.2)}
     plan = Plan(
         database="postgres",
         engine="procrastinate",
-        seconds=2.5,
-        deliveries=1_000,
+        seconds=1.5,
+        deliveries=400,
         faults=faults,
         away=(0.3, 0.8),
         lease=2.0,
@@ -299,4 +300,4 @@ def test_chaos_loses_nobody() -> None:
     assert not report.faults_of_service, shown
     assert not report.failures, shown
     assert all(report.faults[name] for name in faults), shown
-    assert sum(tally.accepted for tally in report.audit.tallies.values()) == 1_000, shown
+    assert sum(tally.accepted for tally in report.audit.tallies.values()) == 400, shown
