@@ -40,11 +40,8 @@ SLOWEST: Final = 4096
 INVITED = 3.0
 """Seconds for a body whose client sends it when it is asked to, by `100 Continue`."""
 
-_MOMENT = 0.1
-"""Seconds for the rest of a body that nobody wants. It is usually there already."""
-
 _NO_TIME: Final = 0.001
-"""Seconds for what has come already."""
+"""Seconds for the rest of a body that nobody wants, if it is there already."""
 
 _TICK: Final = 0.25
 """Seconds after which a waiting thread looks whether the process stops."""
@@ -246,9 +243,8 @@ class Parser(RequestParser):  # type: ignore[misc]
 
     def _is_body_over(self) -> bool:
         """Discard what nobody wants of a body, if it is there; return whether this was its end."""
-        moment = _NO_TIME if self.unreader.sock.awaits_invitation else _MOMENT
         with suppress(errors.ParseException, OSError):
-            return bool(self.finish_body(deadline=time.monotonic() + moment))
+            return bool(self.finish_body(deadline=time.monotonic() + _NO_TIME))
         return False
 
 

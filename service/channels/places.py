@@ -26,6 +26,10 @@ class Places:
         """Return how many places are taken."""
         return self._taken.total()
 
+    def taken(self, owner: str) -> int:
+        """Return how many places an owner has."""
+        return self._taken[owner]
+
     def free(self, owner: str) -> int:
         """Return how many more places an owner may take."""
         mine = self._taken[owner]

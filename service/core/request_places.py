@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import Final
 
 from service.channels.places import Places
 
 _RECENT: Final = 60.0
 """Seconds for which a client counts as one of those who make requests."""
+
+_MOMENT: Final = 0.1
+"""Seconds between an answer and the end of its thread's work, on a busy machine."""
 
 
 class RequestPlaces:
@@ -24,7 +28,7 @@ class RequestPlaces:
         self._count = 0
         self._places = Places(0)
         self._seen: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def limit_to(self, threads: int) -> None:
         """Give out so many places; there is no limit before."""
@@ -33,19 +37,24 @@ class RequestPlaces:
     def enter(self, client: str) -> bool:
         """Take a place if there is one for this client; return whether there was."""
         now = time.monotonic()
-        with self._lock:
+        with self._changed:
             self._note(client, now)
-            return self._take(client, is_alone=len(self._seen) == 1)
+            take = partial(self._take, client, is_alone=len(self._seen) == 1)
+            # A client may have got its last answer, and its place is given back at any moment.
+            return take() or (
+                self._places.taken(client) == 1 and self._changed.wait_for(take, _MOMENT)
+            )
 
     def enter_unknown(self, kind: str) -> bool:
         """Take a place for somebody who is no client, if there is one; return whether there was."""
-        with self._lock:
+        with self._changed:
             return self._take(kind, is_alone=False)
 
     def leave(self, client: str) -> None:
         """Give a place back."""
-        with self._lock:
+        with self._changed:
             self._places.give_back(client)
+            self._changed.notify_all()
 
     def _take(self, owner: str, *, is_alone: bool) -> bool:
         has_room = self._count - len(self._places) > self._count // 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from service.core.request_places import RequestPlaces
@@ -99,3 +101,18 @@ def test_those_who_are_no_clients_always_leave_a_quarter_of_the_places(
 def test_those_who_are_no_clients_do_not_limit_the_only_client(places: RequestPlaces) -> None:
     assert places.enter_unknown("webhook")
     assert entered(places, "ada") == 9
+
+
+def test_a_client_whose_last_request_is_just_ending_is_not_refused(
+    places: RequestPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{RequestPlaces.__module__}._MOMENT", 60.0)
+    assert sum(places.enter_unknown("stranger") for _ in range(9)) == 6
+    assert places.enter("ben")
+    assert places.enter("ada")
+    entered: list[bool] = []
+    thread = threading.Thread(target=lambda: entered.append(places.enter("ada")))
+    thread.start()
+    places.leave("ada")
+    thread.join()
+    assert entered == [True]
