@@ -29,7 +29,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session as Db
 from sqlalchemy.orm import sessionmaker
 
-from service import dsn, pg, pool, statements
+from service import dsn, pool, statements, waits
 from service.config import MIB, Settings
 from service.metrics import meters
 from service.writer_lock import WriterLock
@@ -192,7 +192,7 @@ class Database:
 
         If the server falls silent within the block, that is noticed only after this longer time.
         """
-        with pg.waiting(_MUCH * self._timeout), self.writing() as db:
+        with waits.waiting(_MUCH * self._timeout), self.writing() as db:
             yield db
 
     @contextmanager
@@ -209,7 +209,7 @@ class Database:
         direct = self._settings.database_direct_url
         engine = pool.make_engine(direct, self._settings) if direct else self.engine
         writes = engine.execution_options(**{pool.WRITES: True})
-        with pg.waiting(), writes.connect() as connection:
+        with waits.waiting(), writes.connect() as connection:
             yield connection
         if direct:
             engine.dispose()

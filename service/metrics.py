@@ -1,32 +1,28 @@
 """Prometheus metrics, summed over all processes on this machine.
 
-Each process counts in its own memory-mapped files, in a folder that all processes share (`share`).
-A file lock shows whether a process still lives. When a process has died, its counts move into a
-common file of the past, so a sum never falls when a worker or a dispatcher is replaced. Without
-`share`, as in tests and single commands, a process counts only for itself.
+Each process counts in files of a folder that all processes share (`share`): see `shared_counts`.
+Without `share`, as in tests and single commands, a process counts only for itself.
 """
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import secrets
-import struct
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector
+
+from service import shared_counts
 
 log = structlog.get_logger(__name__)
 
@@ -37,19 +33,7 @@ _SEND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CLAIM = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _REQUEST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1.0, 2.5, 10.0)
 
-_KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemin")
-_KEPT = ("counter", "histogram")
-"""The types that outlive their process. A gauge describes a living process."""
-
-_FILE = 512 * 1024
-"""Bytes of one file: several times the space of all labels, which are bounded.
-
-They are allocated at once: growing a mapped file on a full disk kills the process with SIGBUS.
-"""
-
 _DUE = "crier_loop_due"
-_BROKEN = (RuntimeError, struct.error, ValueError)
-"""The errors of a file that a power cut left half written."""
 
 
 class Meters:
@@ -117,10 +101,7 @@ class Meters:
         """
         token = secrets.token_hex(8)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with _alone(folder):
-                lock = _announce(folder, token)
-                _discard_broken(folder)
+            lock = shared_counts.join(folder, token)
         except OSError as error:
             log.warning("metrics are not shared", folder=str(folder), error=str(error))
             return
@@ -195,7 +176,9 @@ class Meters:
     def collect(self) -> Iterator[Metric]:
         """Yield the sums over all processes of this machine, as the client library reads them."""
         names = {metric.name for metric in self.registry.collect()}
-        for metric in self.registry.collect() if self.folder is None else _sums(self.folder):
+        for metric in (
+            self.registry.collect() if self.folder is None else shared_counts.sums(self.folder)
+        ):
             if metric.name == _DUE:
                 yield _lag(metric)
             elif metric.name in names:
@@ -219,93 +202,6 @@ def _lag(due: Metric) -> Metric:
         if sample.value < math.inf:
             lag.add_metric([sample.labels["loop"]], max(0.0, now - sample.value))
     return lag
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Lock the folder: no other process joins, leaves or sums up during the block."""
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _announce(folder: Path, token: str) -> IO[str]:
-    """Create the files of a process, and a lock that it holds while it lives."""
-    alive = folder / f"{token}.alive"
-    lock = alive.open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for kind in _KINDS:
-            _allocate(folder / f"{kind}_{token}.db", _FILE)
-    except OSError:
-        lock.close()
-        _bury(folder, alive)
-        raise
-    return lock
-
-
-def _allocate(path: Path, size: int) -> None:
-    """Fill a new file with zeros, completely or not at all."""
-    try:
-        path.write_bytes(bytes(size))
-    except OSError:
-        path.unlink()
-        raise
-
-
-def _sums(folder: Path) -> Iterable[Metric]:
-    with _alone(folder):
-        for announced in folder.glob("*.alive"):
-            if not _lives(announced):
-                # If the disk is too full for the past, the files stay and still count.
-                with suppress(OSError):
-                    _bury(folder, announced)
-        merged: Iterable[Metric] = MultiProcessCollector.merge(map(str, folder.glob("*.db")))
-        return merged
-
-
-def _lives(announced: Path) -> bool:
-    """Return whether a file's process holds its lock: the kernel releases it when it dies."""
-    with announced.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _bury(folder: Path, announced: Path) -> None:
-    """Add the counts of a dead process to the past, and remove its files."""
-    for kind in _KINDS:
-        path = folder / f"{kind}_{announced.stem}.db"
-        if kind in _KEPT and path.exists():
-            with suppress(*_BROKEN):
-                _add(folder / f"{kind}_past.db", path)
-        path.unlink(missing_ok=True)
-    announced.unlink()
-
-
-def _add(total: Path, part: Path) -> None:
-    if not total.exists():
-        _allocate(total, 4 * _FILE)
-    past = MmapedDict(str(total))
-    try:
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(part)):
-            past.write_value(key, past.read_value(key)[0] + value, 0.0)
-    finally:
-        past.close()
-
-
-def _discard_broken(folder: Path) -> None:
-    """Remove the past if a power cut made it unreadable."""
-    for kind in _KEPT:
-        path = folder / f"{kind}_past.db"
-        try:
-            if path.exists():
-                list(MmapedDict.read_all_values_from_file(str(path)))
-        except _BROKEN:
-            log.warning("the counts of earlier processes are unreadable", file=path.name)
-            path.unlink()
 
 
 meters = Meters()

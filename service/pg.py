@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from math import inf
 from time import monotonic
 from typing import Any, ClassVar, Self, TypeVar
@@ -19,7 +17,7 @@ import psycopg
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.conninfo import conninfo_attempts
 
-from service import dsn
+from service import dsn, waits
 from service.config import Settings
 
 Value = TypeVar("Value")
@@ -40,50 +38,6 @@ class SilentError(psycopg.OperationalError):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*(args or (self.__doc__,)), **more)
-
-
-class _Limits(threading.local):
-    """Limits on the waits of one thread, in addition to its connection's patience."""
-
-    connected_by: float | None = None
-    """The monotonic deadline for making and checking a connection."""
-
-    patience: float | None = None
-    """Maximum seconds for each answer; it overrides the connection's patience."""
-
-
-_limits = _Limits()
-
-
-@contextmanager
-def connecting(seconds: float) -> Iterator[None]:
-    """Limit the time to get a connection, in this thread."""
-    before, _limits.connected_by = _limits.connected_by, monotonic() + seconds
-    try:
-        yield
-    finally:
-        _limits.connected_by = before
-
-
-@contextmanager
-def waiting(seconds: float = inf) -> Iterator[None]:
-    """Wait up to `seconds` for each answer in this thread, for example in migrations."""
-    before, _limits.patience = _limits.patience, seconds
-    try:
-        yield
-    finally:
-        _limits.patience = before
-
-
-def statement_timeout() -> dict[str, str]:
-    """Return this thread's own statement timeout, or an empty dict if it has none."""
-    if _limits.patience is None:
-        return {}
-    return {"statement_timeout": "0" if _limits.patience == inf else _ms(_limits.patience)}
-
-
-def _ms(seconds: float) -> str:
-    return str(round(seconds * 1000))
 
 
 class Connection(psycopg.Connection[Any]):
@@ -110,7 +64,7 @@ class Connection(psycopg.Connection[Any]):
         """
         if timeout is not None:
             return super().wait(gen, interval, timeout)
-        seconds = self._seconds()
+        seconds = waits.patience(self.patience)
         deadline = monotonic() + seconds
         try:
             value = super().wait(gen, interval, seconds)
@@ -138,20 +92,10 @@ class Connection(psycopg.Connection[Any]):
         if self.autocommit == wanted:
             self.autocommit = not wanted
 
-    def _seconds(self) -> float:
-        """Return how long to wait for the next answer.
-
-        While getting a connection, this is half of the time that is left. If the connection turns
-        out to be dead, the other half remains for a new one.
-        """
-        if _limits.connected_by is not None:
-            return _left() / 2
-        return self.patience if _limits.patience is None else _limits.patience
-
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
         """Connect in the time that is left; psycopg allows only whole seconds, at least two."""
-        return _ending(super()._connect_gen(conninfo), monotonic() + _left())
+        return _ending(super()._connect_gen(conninfo), monotonic() + waits.left())
 
 
 class AsyncConnection(psycopg.AsyncConnection[Any]):
@@ -210,7 +154,7 @@ def _ending(gen: PQGenConn[Value], deadline: float) -> PQGenConn[Value]:
 
 def connect(url: str, settings: Settings) -> Connection:
     """Connect to the server of a URL, in autocommit mode; raises psycopg.Error."""
-    with connecting(settings.database_timeout):
+    with waits.connecting(settings.database_timeout):
         connection = prepared(connect_parameters(url, settings), settings)
     connection.autocommit = True
     return connection
@@ -254,7 +198,7 @@ def _attempts(parameters: dict[str, Any]) -> list[Any]:
 
     threading.Thread(target=look_up, name="crier-resolver", daemon=True).start()
     try:
-        return answer.result(_left())
+        return answer.result(waits.left())
     except TimeoutError:
         raise SilentError("The name server did not answer in time.") from None
 
@@ -264,20 +208,13 @@ def _first_usable(attempts: list[Any]) -> Connection:
     failures: list[str] = []
     for number, attempt in enumerate(attempts):
         try:
-            with connecting(_left() / (len(attempts) - number)):
+            with waits.connecting(waits.left() / (len(attempts) - number)):
                 return Connection.connect(**attempt)
         except psycopg.Error as error:
             if len(attempts) == 1:
                 raise
             failures.append(f"{attempt.get('host')}: {error}")
     raise psycopg.OperationalError("No database host is usable. " + " ".join(failures))
-
-
-def _left() -> float:
-    """Return the seconds left for this thread to get a connection."""
-    if _limits.connected_by is None:
-        return inf
-    return max(0.0, _limits.connected_by - monotonic())
 
 
 def session_limits(settings: Settings) -> dict[str, str]:
@@ -287,9 +224,9 @@ def session_limits(settings: Settings) -> dict[str, str]:
     """
     seconds = settings.database_timeout
     return {
-        "lock_timeout": _ms(seconds),
-        "statement_timeout": _ms(seconds),
-        "idle_in_transaction_session_timeout": _ms(4 * seconds),
+        "lock_timeout": waits.milliseconds(seconds),
+        "statement_timeout": waits.milliseconds(seconds),
+        "idle_in_transaction_session_timeout": waits.milliseconds(4 * seconds),
         "timezone": "UTC",
     }
 

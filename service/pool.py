@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
-from service import pg
+from service import pg, waits
 from service.config import Settings
 
 WRITES = "crier_writes"
@@ -93,7 +93,7 @@ class Pool(QueuePool):
     def connect(self) -> PoolProxiedConnection:
         """Return a connection that has just answered, or a new one; raises psycopg.Error."""
         seconds = self.timeout()
-        with self._outage.watching(seconds), pg.connecting(seconds):
+        with self._outage.watching(seconds), waits.connecting(seconds):
             return super().connect()
 
 
@@ -148,7 +148,7 @@ def _begin(connection: Connection, limits: dict[str, str]) -> None:
     with the server.
     """
     session: Any = connection.connection.driver_connection
-    local = (limits if session.is_pooled else {}) | pg.statement_timeout()
+    local = (limits if session.is_pooled else {}) | waits.statement_timeout()
     options = connection.get_execution_options()
     writes_together = options.get(WRITES, False) and not options.get(ALONE, False)
     session.in_transactions(bool(local) or writes_together)

@@ -7,35 +7,29 @@ from typing import Any
 
 from sqlalchemy.orm import Session as Db
 
-from service.blueprints import deliveries, intake, lists
+from service.blueprints import broadcast_requests, deliveries, intake, lists
 from service.blueprints.api import Blueprint
 from service.blueprints.context import caller, crier, named_session, within
 from service.blueprints.requests import ListForm, request
 from service.core import (
-    audiences,
     broadcasts,
     edits,
-    fallbacks,
-    fingerprints,
     heads,
     personalisation,
     previews,
     reports,
     sessions,
 )
-from service.core.audiences import Audience
 from service.core.broadcast_requests import BroadcastRequest
 from service.core.intake import Accepted
 from service.core.numbering import Numbering
 from service.core.paging import Page
-from service.core.placeholders import Syntax
 from service.core.previews import Preview
-from service.core.recipient_lists import Recipients
 from service.core.reports import Arrays
 from service.core.tokens import Scope
 from service.database import now_ms
 from service.dispatch.upkeep import listing
-from service.errors import ConflictError, InvalidError, ServiceError
+from service.errors import ConflictError, ServiceError
 from service.models import Broadcast, DeliveryStatus, OnInvalid
 from service.schemas.base import Shown
 from service.schemas.broadcasts import (
@@ -70,7 +64,7 @@ def create(body: dict[str, Any], headers: dict[str, Any], query: dict[str, Any])
     with the request, nothing is stored, and the error names every bad recipient and its position.
     Recipients may come as a file, in a form with the parts `broadcast` and `recipients`.
     """
-    asked = order(request.document, body, headers.get("key"))
+    asked = broadcast_requests.read(request.document, body, headers.get("key"))
     _know_templates(asked)
     if query["dry_run"]:
         return _preview(asked)
@@ -126,7 +120,7 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
     if "message" in body:
         changes["message"] = request.document["message"]
     if "fallback" in request.document:  # an empty one removes the steps
-        changes["fallback"] = _fallback(body, request.document)
+        changes["fallback"] = broadcast_requests.fallback(body, request.document)
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())
     most, now = crier().settings.max_recipients, now_ms()
@@ -230,67 +224,6 @@ def _know_templates(asked: BroadcastRequest) -> None:
         with parts.database.reading() as db:
             session = sessions.choose(db, caller().client_id, asked.session_id)
         listing.refresh(parts.accounts, parts.database, session)
-
-
-def order(document: dict[str, Any], body: dict[str, Any], key: str | None) -> BroadcastRequest:
-    """Return the client's request. `message` is kept as given, not as validated in `body`."""
-    message, syntax = document["message"], Syntax(body.get("syntax") or Syntax.BRACES)
-    kept = _fallback(body, document)
-    return BroadcastRequest(
-        session_id=named_session(),
-        within=within(),
-        people=_people(body, personalisation.names(message, syntax, *fallbacks.messages(kept))),
-        message=message,
-        send_at=body.get("send_at"),
-        expires_at=body.get("expires_at"),
-        idempotency_key=key or None,
-        fingerprint=fingerprints.take(document | lists.digest()) if key else "",
-        personalise=body.get("personalise", False),
-        syntax=syntax,
-        variables=body.get("variables", {}),
-        sample=body.get("sample"),
-        window=body.get("window"),
-        audience=body.get("audience"),
-        skips_invalid=body.get("on_invalid") == OnInvalid.SKIP,
-        confirms_countries=body.get("confirm_countries", False),
-        fallback=fallbacks.restore(kept),
-    )
-
-
-def _fallback(body: dict[str, Any], document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the steps of a fallback, with their messages as given."""
-    steps = zip(body.get("fallback") or (), document.get("fallback") or (), strict=True)
-    return [
-        step | ({"message": given["message"]} if "message" in step else {}) for step, given in steps
-    ]
-
-
-_NO_AUDIENCE = "Must name an earlier broadcast by its id, as `broadcast`."
-
-
-def _people(body: dict[str, Any], names: frozenset[str] | None) -> Recipients:
-    """Return the recipients of a request, with the variables in `names`."""
-    if "audience" not in body:
-        if request.document.get("audience") == {} and "to" not in body:
-            raise InvalidError(errors={"audience": [_NO_AUDIENCE]})
-        return lists.recipients_of(body, names)
-    wanted = body["audience"]
-    audience = Audience(
-        wanted["broadcast"],
-        wanted.get("statuses", ()),
-        wanted.get("codes", ()),
-        wanted.get("replied"),
-    )
-    with crier().database.reading() as db:
-        return audiences.find(
-            db,
-            caller().client_id,
-            audience,
-            within=within(),
-            send_type=body["send_type"],
-            names=names if body.get("personalise") else frozenset(),
-            most=crier().settings.max_recipients,
-        )
 
 
 def _preview(asked: BroadcastRequest) -> Preview:

@@ -12,7 +12,7 @@ from service.blueprints.context import crier
 from service.cli.terminal import Command
 from service.database import milliseconds, now_ms
 from service.dispatch.upkeep.purge import Purge
-from service.pg import waiting
+from service.waits import waiting
 
 
 class Age(click.ParamType[int]):

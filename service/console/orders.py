@@ -8,7 +8,7 @@ from typing import Any, Final
 from flask import g
 from sqlalchemy.orm import Session as Db
 
-from service.blueprints import broadcasts
+from service.blueprints import broadcast_requests
 from service.blueprints.context import crier
 from service.blueprints.requests import request
 from service.console import fallbacks, formats, forms, hours, templates
@@ -53,7 +53,7 @@ def order(document: dict[str, Any], key: str = "") -> BroadcastRequest:
         raise InvalidError(errors={"to": [_("Enter at least one recipient.")]})
     body = forms.check(BroadcastRequestSchema, document)
     g.session_id = document.get("session_id", "")
-    return broadcasts.order(document, body, key)
+    return broadcast_requests.read(document, body, key)
 
 
 def without_invalid(db: Db, asked: BroadcastRequest) -> BroadcastRequest:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from service.channels.webhooks import Inbound
-from service.core import inbox_sessions, opt_out_policies, opt_outs, paging, replies, retention
+from service.core import (
+    inbox_sessions,
+    opt_out_policies,
+    opt_outs,
+    paging,
+    replies,
+    retention,
+    settled_replies,
+)
 from service.core.deliveries import transitions
 from service.core.deliveries.opted_out import OptOutOwner
 from service.core.deliveries.transitions import Outcome
-from service.core.replies import ReplyFilter, SettledReply
+from service.core.replies import ReplyFilter
 from service.core.revocations import ClaimKey
+from service.core.settled_replies import SettledReply
 from service.database import now_ms
 from service.models import DeliveryStatus, Reply
 from tests.world import ADA, GRACE, World
@@ -28,7 +37,7 @@ def said(text: str, sender: str = ADA, message_id: str = "", **more: Any) -> Inb
 
 def settle(world: World) -> list[SettledReply]:
     with world.database.writing() as db:
-        return replies.settle(db, 100, now=now_ms())
+        return settled_replies.settle(db, 100, now=now_ms())
 
 
 def kept(world: World, **wanted: Any) -> list[Reply]:

@@ -10,9 +10,9 @@ from service.channels.content import Content
 from service.channels.errors import SendError
 from service.channels.steps import Conversation
 from service.config import Settings
-from service.core import clients, links, replies
+from service.core import clients, links, settled_replies
 from service.core.accounts import Accounts
-from service.core.replies import SettledReply
+from service.core.settled_replies import SettledReply
 from service.database import Database, now_ms
 from service.dispatch.upkeep.talks import Talks
 from service.models import Session
@@ -58,11 +58,11 @@ class Replies:
         If nothing has come, that is a query and no write: SQLite has one writer at a time.
         """
         with self.database.reading() as db:
-            if not replies.is_waiting(db):
+            if not settled_replies.is_waiting(db):
                 return False
         with self.database.writing() as db:
             elsewhere = links.kept(db) - self.accounts.channels.context.links.kept()
-            settled = replies.settle(db, _BATCH, elsewhere=elsewhere, now=now_ms())
+            settled = settled_replies.settle(db, _BATCH, elsewhere=elsewhere, now=now_ms())
         for each in settled:
             if each.confirmation:
                 self._confirm(each, each.confirmation)

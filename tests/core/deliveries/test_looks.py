@@ -17,6 +17,7 @@ from service.core import (
     overdue,
     replies,
     retention,
+    settled_replies,
     template_holds,
     variables,
 )
@@ -561,7 +562,7 @@ def test_a_reply_to_a_way_answers_the_delivery_that_the_client_knows(world: Worl
         session = inbox_sessions.get(db, made.sessions[1])
         replies.receive(db, session, [Inbound("in-1", ADA, "text", "Thanks")], now=now_ms())
     with world.database.writing() as db:
-        (settled,) = replies.settle(db, 10, now=now_ms() + MINUTE)
+        (settled,) = settled_replies.settle(db, 10, now=now_ms() + MINUTE)
     assert settled.broadcast_id == made.id
     reply = world.ask("SELECT broadcast_id, delivery_id FROM replies")[0]
     assert tuple(reply) == (made.id, made.only.id)

@@ -10,7 +10,7 @@ import pytest
 from service.channels import registry
 from service.channels.links import Link
 from service.channels.webhooks import Inbound, Report
-from service.core import links, replies
+from service.core import links, settled_replies
 from service.core.revocations import ClaimKey
 from service.database import now_ms
 from service.dispatch.lease import Lease
@@ -120,6 +120,6 @@ def test_what_comes_through_a_link_is_kept_and_settled_where_the_link_is(
     with world.database.writing() as db:
         elsewhere = links.kept(db)
         assert elsewhere == {session_id}
-        assert replies.settle(db, 9, elsewhere=elsewhere, now=now_ms()) == []
-        assert len(replies.settle(db, 9, now=now_ms())) == 1
+        assert settled_replies.settle(db, 9, elsewhere=elsewhere, now=now_ms()) == []
+        assert len(settled_replies.settle(db, 9, now=now_ms())) == 1
     process.keeper.close()
