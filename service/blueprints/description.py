@@ -11,8 +11,8 @@ from werkzeug.routing import UnicodeConverter
 
 from service.blueprints import aliases, errors
 from service.blueprints.api import Blueprint
-from service.schemas.base import ID_PATTERN
 from service.schemas.envelopes import FailureSchema
+from service.schemas.fields import ID_PATTERN
 
 _DESCRIPTIONS = {
     400: "The body is neither valid JSON nor a valid form.",

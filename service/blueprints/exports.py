@@ -19,7 +19,7 @@ from service.core.exports import ExportedDelivery
 from service.core.reports import Filter
 from service.core.tokens import Scope
 from service.models import Broadcast
-from service.schemas.base import show_moment
+from service.schemas.fields import show_moment
 from service.schemas.pages import DeliveryFilterSchema
 from service.spreadsheets import Page
 

@@ -23,7 +23,8 @@ from service.core.tokens import Scope
 from service.database import now_ms
 from service.dispatch.sending.revocations import await_end
 from service.errors import BusyError, InvalidError, LimitError
-from service.schemas.base import Shown, show_moment
+from service.schemas.base import Shown
+from service.schemas.fields import show_moment
 from service.schemas.opt_outs import (
     NewOptOutSchema,
     OptOutImportedSchema,

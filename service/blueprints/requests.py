@@ -14,8 +14,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.utils import cached_property
 
-from service.blueprints import bodies, data_urls, encodings, forms, inputs
+from service.blueprints import bodies, encodings, forms, inputs, uploads
 from service.blueprints.context import crier
+from service.blueprints.uploads import Upload
 from service.core.storage import Incoming
 from service.errors import InvalidError, TooLargeError, UnreadableBodyError
 from service.schemas import wordings
@@ -43,10 +44,6 @@ HEAD = 64 * 1024
 
 _MOST_PARTS = 16
 
-_FORM_FIELDS = frozenset({"session_id", "access_token", "file"})
-_DOCUMENT_FIELDS = _FORM_FIELDS | {"filename"}
-
-_ONE_FILE = "Must be one file with a file name on one line (write a line break in it as %0D%0A)."
 _NOT_UTF8 = "a file name or another header of a part is not UTF-8"
 
 
@@ -56,13 +53,6 @@ class _FormParser(FormDataParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.silent = False
-
-
-class Upload(NamedTuple):
-    """An uploaded file and the client's name for it."""
-
-    file: Incoming
-    filename: str
 
 
 class ListForm(NamedTuple):
@@ -251,38 +241,13 @@ class Request(flask.Request):
     @property
     def upload(self) -> Upload:
         """The file of a body; raises InvalidError if there is anything else in it."""
-        return self._file_of_form() if self.is_file_form else self._file_of_document()
-
-    def _file_of_document(self) -> Upload:
-        """Return the file that a document contains as a data URL."""
-        unknown = set(self.document) - _DOCUMENT_FIELDS
-        sentence = wordings.unknown(sorted(_DOCUMENT_FIELDS))
-        errors = {name[:64]: [sentence] for name in unknown}
-        filename = self.document.get("filename") or ""
-        if not isinstance(filename, str):
-            errors["filename"] = [wordings.A_TEXT]
-        if errors:
-            raise InvalidError(errors=errors)
-        file = data_urls.read(self.document.get("file"))
+        if self.is_file_form:
+            return uploads.of_form(self.document, self.form, self.files)
+        content, filename = uploads.of_document(self.document)
         incoming = crier().storage.receive()
         self._incoming.append(incoming)
-        incoming.write(file.content)
-        return Upload(incoming, filename or file.name)
-
-    def _file_of_form(self) -> Upload:
-        fields = set(self.document) - _FORM_FIELDS
-        unknown = [*fields, *(name for name in self.files if name != "file")]
-        sentence = wordings.unknown(sorted(_FORM_FIELDS))
-        errors = {name[:64]: [sentence] for name in unknown}
-        errors |= {
-            name: [wordings.GIVEN_TWICE] for name, texts in self.form.lists() if len(texts) > 1
-        }
-        files = self.files.getlist("file")
-        if "file" in self.document or len(files) != 1:
-            errors["file"] = [_ONE_FILE]
-        if errors:
-            raise InvalidError(errors=errors)
-        return Upload(cast("Incoming", files[0].stream), files[0].filename or "")
+        incoming.write(content)
+        return Upload(incoming, filename)
 
     def close(self) -> None:
         """Remove uploaded files that were not kept."""

@@ -26,7 +26,7 @@ from service.database import OUT_OF_REACH, lacks_tables
 from service.errors import ServiceError
 from service.models import ActionSource
 from service.parts import migration_problem, unopened
-from service.schemas.base import LONGEST_LINE, is_line
+from service.schemas.fields import LONGEST_LINE, is_line
 
 
 class Command(click.Command):

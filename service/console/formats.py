@@ -17,7 +17,7 @@ from service.console.bars import words
 from service.console.language import choose, gettext, language, locale, zone
 from service.console.language import gettext as _
 from service.database import now_ms
-from service.schemas.base import show_moment
+from service.schemas.fields import show_moment
 
 _LEAST = 0.01
 _BITS = 10

@@ -6,15 +6,8 @@ from flask_smorest.fields import Upload
 from marshmallow import Schema, fields
 
 from service.core import formats
-from service.schemas.base import (
-    CredentialsSchema,
-    Derived,
-    Omitted,
-    created,
-    object_id,
-    updated,
-    version,
-)
+from service.schemas.base import CredentialsSchema
+from service.schemas.fields import Derived, Omitted, created, object_id, updated, version
 
 
 class UploadSchema(CredentialsSchema):

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from service.models import ActionSource
-from service.schemas.base import ID_PATTERN, Moment, created, id_field, is_id, object_id
+from service.schemas.fields import ID_PATTERN, Moment, created, id_field, is_id, object_id
 from service.schemas.pages import NewestFirstPageSchema
 
 _LONGEST_ACTION = 100

@@ -10,13 +10,13 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from service.core.fallbacks import MOST as MOST_STEPS
 from service.core.placeholders import Syntax
 from service.models import BroadcastStatus, DeliveryStatus, OnInvalid, SendType
-from service.schemas.base import (
-    CredentialsSchema,
+from service.schemas.base import CredentialsSchema, LenientSchema, WholeSchema
+from service.schemas.counts import CountsSchema
+from service.schemas.fallbacks import BroadcastWaySchema, FallbackStepSchema, ShownStepSchema
+from service.schemas.fields import (
     Flag,
-    LenientSchema,
     Matches,
     Moment,
-    WholeSchema,
     created,
     id_field,
     object_id,
@@ -24,8 +24,6 @@ from service.schemas.base import (
     updated,
     version,
 )
-from service.schemas.counts import CountsSchema
-from service.schemas.fallbacks import BroadcastWaySchema, FallbackStepSchema, ShownStepSchema
 from service.schemas.hours import SendingWindowSchema
 from service.schemas.messages import MessageSchema, message_truncated_field
 from service.schemas.numbering import NumberingSchema, columns

@@ -8,13 +8,11 @@ from typing import Any, ClassVar
 from marshmallow import Schema, fields, post_load, validate
 
 from service.models import EventStatus, EventType
-from service.schemas.base import (
-    CredentialsSchema,
+from service.schemas.base import CredentialsSchema, LenientSchema, WholeSchema
+from service.schemas.fields import (
     Flag,
-    LenientSchema,
     Matches,
     Moment,
-    WholeSchema,
     created,
     id_field,
     object_id,

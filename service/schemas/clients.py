@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields
 
 from service.core.limits import Limit
-from service.schemas.base import created, object_id
+from service.schemas.fields import created, object_id
 
 
 class LimitSchema(Schema):

@@ -8,14 +8,11 @@ from typing import Any, ClassVar
 from flask_smorest.fields import Upload
 from marshmallow import Schema, fields, validate
 
-from service.schemas.base import (
-    CredentialsSchema,
-    LenientSchema,
+from service.schemas.base import CredentialsSchema, LenientSchema, StrictSchema, WholeSchema
+from service.schemas.fields import (
     Line,
     Name,
     Phone,
-    StrictSchema,
-    WholeSchema,
     created,
     id_field,
     is_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from service.schemas.base import Moment
+from service.schemas.fields import Moment
 
 
 class _StatusesSchema(Schema):

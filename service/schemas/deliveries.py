@@ -5,15 +5,8 @@ from __future__ import annotations
 from marshmallow import fields
 
 from service.models import DeliveryStatus
-from service.schemas.base import (
-    Derived,
-    Moment,
-    StrictSchema,
-    created,
-    id_field,
-    object_id,
-    updated,
-)
+from service.schemas.base import StrictSchema
+from service.schemas.fields import Derived, Moment, created, id_field, object_id, updated
 from service.schemas.messages import message_truncated_field
 
 

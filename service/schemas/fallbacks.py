@@ -7,8 +7,9 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.models import StepCondition
-from service.schemas.base import ID_PATTERN, LenientSchema, id_field, is_id
+from service.schemas.base import LenientSchema
 from service.schemas.counts import CountsSchema
+from service.schemas.fields import ID_PATTERN, id_field, is_id
 from service.schemas.messages import MessageSchema
 
 _LONGEST_WAIT = 10_080

@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.core.groups import MOST_CONTACTS
-from service.schemas.base import (
+from service.schemas.base import CredentialsSchema, LenientSchema, WholeSchema
+from service.schemas.contacts import ContactSchema
+from service.schemas.fields import (
     ID_PATTERN,
-    CredentialsSchema,
     Derived,
     Flag,
-    LenientSchema,
     Name,
-    WholeSchema,
     created,
     id_field,
     is_id,
@@ -23,7 +22,6 @@ from service.schemas.base import (
     updated,
     version,
 )
-from service.schemas.contacts import ContactSchema
 
 MOST_OF_A_KIND = 20
 """The most tags, and the most fields, of one rule."""

@@ -9,7 +9,8 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from service.core.hours import DAYS, RECIPIENT
-from service.schemas.base import Matches, StrictSchema
+from service.schemas.base import StrictSchema
+from service.schemas.fields import Matches
 
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _END = f"{_TIME}|24:00"

@@ -7,12 +7,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from service.schemas.base import (
-    ID_PATTERN,
-    Flag,
-    LenientSchema,
-    is_id,
-)
+from service.schemas.base import LenientSchema
+from service.schemas.fields import ID_PATTERN, Flag, is_id
 
 _LATITUDE = r" *[+-]?([0-8]?[0-9](\.[0-9]{1,20})?|90(\.0{1,20})?) *"
 

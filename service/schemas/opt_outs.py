@@ -9,7 +9,8 @@ from marshmallow import Schema, fields, post_load, validate
 from service.core.keywords import LANGUAGES
 from service.core.opt_out_policies import Reach
 from service.models import OptOutSource
-from service.schemas.base import CredentialsSchema, Line, Moment, Phone
+from service.schemas.base import CredentialsSchema
+from service.schemas.fields import Line, Moment, Phone
 from service.schemas.pages import SortedPageSchema
 from service.schemas.recipients import Recipients
 

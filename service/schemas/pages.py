@@ -9,7 +9,8 @@ from marshmallow import ValidationError, fields, post_load, validate
 from service.core.paging import DEFAULT_SIZE, LARGEST_SIZE, PageRequest
 from service.core.reports import Filter
 from service.models import DeliveryStatus
-from service.schemas.base import StrictSchema, is_id
+from service.schemas.base import StrictSchema
+from service.schemas.fields import is_id
 
 
 def _size(**options: Any) -> fields.Integer:

@@ -8,7 +8,8 @@ from marshmallow import Schema, fields
 
 from service.channels.content import ContactCard, Location, Media, Part, Template, Text
 from service.models import StepCondition
-from service.schemas.base import Moment, StrictSchema, id_field
+from service.schemas.base import StrictSchema
+from service.schemas.fields import Moment, id_field
 from service.schemas.reports import EstimateSchema
 
 

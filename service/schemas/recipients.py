@@ -8,12 +8,8 @@ from marshmallow import ValidationError, fields, validate
 
 from service.core.entries import Given
 from service.models import DeliveryStatus
-from service.schemas.base import (
-    ID_PATTERN,
-    Flag,
-    LenientSchema,
-    is_id,
-)
+from service.schemas.base import LenientSchema
+from service.schemas.fields import ID_PATTERN, Flag, is_id
 
 _LONGEST_CODE = 100
 

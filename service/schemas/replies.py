@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, post_load, validate
 
 from service.core.keywords import KeywordAction
 from service.core.replies import ReplyFilter
-from service.schemas.base import ID_PATTERN, Moment, created, id_field, is_id, object_id
+from service.schemas.fields import ID_PATTERN, Moment, created, id_field, is_id, object_id
 from service.schemas.pages import NewestFirstPageSchema
 
 _LONGEST = 200

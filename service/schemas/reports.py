@@ -5,10 +5,10 @@ from __future__ import annotations
 from marshmallow import Schema, fields
 
 from service.models import BroadcastStatus
-from service.schemas.base import Moment, id_field
 from service.schemas.counts import CountsSchema, PointSchema
 from service.schemas.deliveries import DeliverySchema, LoggedDeliverySchema
 from service.schemas.fallbacks import BroadcastWaySchema
+from service.schemas.fields import Moment, id_field
 
 
 class ReasonSchema(Schema):

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from marshmallow import Schema, fields, validate
 
 from service.core.replies import LONGEST_TEXT
-from service.schemas.base import CredentialsSchema, Line, Moment, Phone, id_field
+from service.schemas.base import CredentialsSchema
+from service.schemas.fields import Line, Moment, Phone, id_field
 
 
 class SandboxMessageSchema(Schema):

@@ -9,15 +9,12 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from service.core import vault
 from service.models import OnUncertain, SessionStatus
-from service.schemas.base import (
-    CredentialsSchema,
+from service.schemas.base import CredentialsSchema, LenientSchema, StrictSchema, WholeSchema
+from service.schemas.fields import (
     Flag,
-    LenientSchema,
     Matches,
     Moment,
     Name,
-    StrictSchema,
-    WholeSchema,
     created,
     id_field,
     object_id,

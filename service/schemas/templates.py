@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load
 
-from service.schemas.base import updated
+from service.schemas.fields import updated
 from service.schemas.pages import SortedPageSchema
 
 

@@ -8,17 +8,8 @@ from marshmallow import Schema, fields, validate
 
 from service.core import tokens
 from service.core.tokens import Scope
-from service.schemas.base import (
-    CredentialsSchema,
-    LenientSchema,
-    Moment,
-    Name,
-    created,
-    id_field,
-    object_id,
-    updated,
-    version,
-)
+from service.schemas.base import CredentialsSchema, LenientSchema
+from service.schemas.fields import Moment, Name, created, id_field, object_id, updated, version
 
 
 def _days() -> fields.Integer:

@@ -10,19 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError, fields
 
-from service.schemas.base import (
-    CredentialsSchema,
-    Derived,
-    Flag,
-    LenientSchema,
-    Moment,
-    Name,
-    Omitted,
-    Shown,
-    StrictSchema,
-    is_id,
-    show_moment,
-)
+from service.schemas.base import CredentialsSchema, LenientSchema, Shown, StrictSchema
+from service.schemas.fields import Derived, Flag, Moment, Name, Omitted, is_id, show_moment
 
 
 class Sample(StrictSchema):
