@@ -20,10 +20,11 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
     ["gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "procrastinate", "service.app"]
 )
+"""What makes processes from the one that has loaded the modules."""
 
 
 class _Output:
@@ -53,7 +54,7 @@ class Program:
     ) -> None:
         files = tuple(_Output(number) for number in outputs)
         arguments = (list(command), str(folder), dict(environment), files)
-        self._process = _context.Process(target=_run, args=arguments)
+        self._process = FORKS.Process(target=_run, args=arguments)
         self._process.start()
         assert self._process.pid
         self.pid = self._process.pid

@@ -1,13 +1,13 @@
-"""A process of a machine that takes from an allowance: `python -m tests.taking`, see `main`.
+"""A process of a machine that takes from an allowance.
 
-It says that it is ready. For each line with a burst, it takes with several threads at once.
+It says that it is ready. For each burst that it is told, it takes with several threads at once.
 """
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from service.config import Settings
@@ -21,9 +21,8 @@ from tests.waiting import LIMIT
 THREADS = 8
 
 
-def main(path: str, url: str, attempts: str, now: str) -> None:
-    """Take so often at one moment, and print how often that was granted, for each burst."""
-    moment = int(now)
+def take(asked: Connection, path: Path, url: str, attempts: int, moment: int) -> None:
+    """Take so often at one moment, and answer how often that was granted, for each burst."""
     database = Database(Settings(database_url=url, database_timeout=LIMIT)) if url else None
     # Who waits too long for a lock is allowed: on a busy machine, one that has it may stand still.
     rate_table._PATIENCE = LIMIT  # type: ignore[misc]  # noqa: SLF001
@@ -33,15 +32,10 @@ def main(path: str, url: str, attempts: str, now: str) -> None:
         with database.writing() as db:
             return shared_rates.lend(db, key, rate, now=moment)
 
-    allowances = Allowances(RateTable(Path(path)), lend if database else None)
-    print("ready", flush=True)  # noqa: T201 - its parent reads it
-    for burst in sys.stdin:
-        take = partial(allowances.take, burst, Rate(int(burst), 1_000_000), now=moment)
+    allowances = Allowances(RateTable(path), lend if database else None)
+    asked.send("ready")
+    while burst := asked.recv():
+        once = partial(allowances.take, str(burst), Rate(burst, 1_000_000), now=moment)
         with ThreadPoolExecutor(THREADS) as pool:
-            taken = [pool.submit(take) for _ in range(int(attempts))]
-            granted = sum(each.result().is_granted for each in taken)
-        print(granted, flush=True)  # noqa: T201 - as above
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+            taken = [pool.submit(once) for _ in range(attempts)]
+            asked.send(sum(each.result().is_granted for each in taken))

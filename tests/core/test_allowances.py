@@ -18,7 +18,9 @@ from service.core.rate_table import RateTable, Slot
 from service.core.rates import SECOND, DrawResult, Rate
 from service.database import Database
 from service.models import SharedRate
-from tests.conftest import ROOT, on_postgres, on_sqlite
+from tests import taking
+from tests.conftest import on_postgres, on_sqlite
+from tests.programs import FORKS
 
 RATE = Rate(burst=5, interval=SECOND)
 NOW = 10**12
@@ -29,28 +31,25 @@ def granted(
     paths: Sequence[Path], settings: Settings, bursts: Sequence[int], attempts: int
 ) -> list[int]:
     """Return what real processes are granted that take at the same time, for each burst."""
-    arguments = [settings.database_url, str(attempts), str(NOW)]
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.taking", str(path), *arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for path in paths
-    ]
-    pipes = [(child.stdin, child.stdout) for child in children if child.stdin and child.stdout]
-    for _, output in pipes:
-        assert output.readline() == "ready\n"
+    pipes, processes = [], []
+    for path in paths:
+        ours, theirs = FORKS.Pipe()
+        arguments = (theirs, path, settings.database_url, attempts, NOW)
+        process = FORKS.Process(target=taking.take, args=arguments)
+        process.start()
+        theirs.close()
+        pipes.append(ours)
+        processes.append(process)
+    assert [pipe.recv() for pipe in pipes] == ["ready"] * len(pipes)
     sums = []
     for burst in bursts:
-        for given, _ in pipes:
-            given.write(f"{burst}\n")
-            given.flush()
-        sums.append(sum(int(output.readline()) for _, output in pipes))
-    for child in children:
-        child.communicate()
+        for pipe in pipes:
+            pipe.send(burst)
+        sums.append(sum(pipe.recv() for pipe in pipes))
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.send(0)
+        process.join()
+        pipe.close()
     return sums
 
 
