@@ -40,7 +40,7 @@ class Machine:
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether others worked on the machine when the run began."""
+        """Return whether the machine was busy when the run began."""
         return self.load > _BUSY * self.cores
 
     def describe(self) -> str:
@@ -67,7 +67,7 @@ def machine() -> Machine:
 
 
 def table(report: Report, taken_on: Machine, minutes: float) -> str:
-    """Return all figures under their headings, and how many hold what is asked."""
+    """Return all figures under their headings, and how many meet their target."""
     asked = [figure for figure in report.figures if figure.met is not None]
     held = sum(bool(figure.met) for figure in asked)
     lines = [f"Taken in {minutes:.0f} minutes on {taken_on.describe()}."]

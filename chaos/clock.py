@@ -13,8 +13,7 @@ _SHIFTED = Path(__file__).resolve().parent / "shifted"
 class Clock:
     """Three numbers of 64 bits in a file that the processes have mapped into their memory.
 
-    By how many nanoseconds the clock of all is wrong; the process that is wrong by more; by how
-    many more.
+    The offset of all clocks in nanoseconds; the process that has a further offset; that offset.
     """
 
     def __init__(self, path: Path) -> None:

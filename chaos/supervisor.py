@@ -175,7 +175,7 @@ class Supervisor:
         member.start()
 
     def _complain(self, member: Member, code: int) -> None:
-        """Note an end that nobody asked for; a port held by a killed master's workers is none."""
+        """Note an unexpected end. A port still held by a killed master's workers does not count."""
         words = member.last_words()
         if member.role == "gunicorn" and _PORT_IN_USE in words:
             self.port_in_use += 1

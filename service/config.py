@@ -216,7 +216,7 @@ class Settings:
 
     @property
     def ledgers_dir(self) -> Path:
-        """Return the folder in which the dispatchers of this machine note what is under way."""
+        """Return the folder of the ledgers of this machine's dispatchers."""
         return self.data_dir.resolve() / "ledgers"
 
     @property
@@ -231,7 +231,7 @@ class Settings:
 
     @property
     def metrics_dir(self) -> Path:
-        """Return the folder in which the processes of this machine count."""
+        """Return the folder of the counts that the processes of this machine share."""
         return self.data_dir.resolve() / "metrics"
 
     @property

@@ -78,7 +78,7 @@ class HostError(errors.ParseException):  # type: ignore[misc]
 
 
 class Connection(socket):
-    """A client's connection. What blocks ends when the client takes too long."""
+    """A client's connection. A blocking call ends when the client takes too long."""
 
     def __init__(self, fileno: int, is_stopping: Callable[[], bool]) -> None:
         super().__init__(fileno=fileno)

@@ -109,7 +109,7 @@ def main() -> int:
 
 
 def _show(api: Api) -> bool:
-    """Send the broadcast, watch it, and tell whether everybody fared as expected."""
+    """Send the broadcast, watch it, and return whether every delivery ended as expected."""
     attachments = [api.upload(picture) for picture in _PICTURES]
     _say(f"uploaded {' and '.join(picture.name for picture in _PICTURES)}")
     card = {"name": "Ada Lovelace", "phones": [_ORDINARY[0]], "organisation": "Analytical Engines"}

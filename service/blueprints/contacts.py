@@ -74,7 +74,7 @@ def import_(body: dict[str, Any]) -> dict[str, Any]:
 
     The file is CSV, TSV, XLSX, ODS, XLS, NDJSON or VCF, and has 100,000 rows at most. Names, e-mail
     addresses, organisations and tags are known by their headings, all other columns are `fields`.
-    Nothing is taken away: an empty cell leaves what there is. Rows without a number that is right
+    Nothing is removed: an empty cell changes nothing. Rows without a number that is right
     are told of, and the others stored.
     """
     numbering = lists.numbering(body)

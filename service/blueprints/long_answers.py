@@ -21,7 +21,7 @@ from service.errors import TooManyAnswersError
 T = TypeVar("T")
 
 LONG: Final = 100
-"""Entries of a page from which on it is long."""
+"""A page of this many entries is a long answer."""
 
 
 def begin() -> None:

@@ -102,7 +102,7 @@ def create_for_client(body: dict[str, Any]) -> Shown:
 @blueprint.pages(OptOutPageSchema)
 @blueprint.answers(200, OptOutSchema, _FETCHED, many=True)
 def index_of_client(wanted: dict[str, Any]) -> Page[Shown]:
-    """Fetch all who are left out of whatever your sessions send."""
+    """Fetch everyone who gets nothing from any of your sessions."""
     return _page(None, wanted)
 
 
@@ -128,7 +128,7 @@ def bring_for_client(body: dict[str, Any]) -> Imported:
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.streams("text/csv")
 def export() -> Response:
-    """Fetch all opt-outs as CSV, yours and then those of each session; import takes the file."""
+    """Fetch all opt-outs as CSV: yours first, then each session's. The import takes this file."""
     read = partial(opt_outs.export, client_id=caller().client_id, within=within())
     pages = ([*map(_exported, found)] for found in long_answers.pages(read, opt_outs.EXPORTED))
     return long_answers.file(spreadsheets.csv(_COLUMNS, pages), "text/csv", "opt-outs.csv")

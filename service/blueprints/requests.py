@@ -180,7 +180,7 @@ class Request(flask.Request):
         return dict(self.form.items())
 
     def _read_list_form(self, parts: ListForm) -> dict[str, Any]:
-        """Return the document of a form, be it a part of JSON or each of its fields a part."""
+        """Return the document of a form: one part of JSON, or a part for each field."""
         settings = crier().settings
         self.max_form_memory_size = settings.max_body_bytes
         self.max_form_parts = forms.MOST_PARTS

@@ -215,7 +215,7 @@ class Connection:
             self._take_form(form)
 
     def _become_plain(self) -> None:
-        """Leave the form or the sink of the last request."""
+        """Drop the form or the sink of the last request."""
         self._is_plain = True
         if self._form is not None:
             self._form.close()

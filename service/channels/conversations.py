@@ -179,7 +179,7 @@ class Conversations:
         return all(self._may_begin(each.token) for each in batch.members)
 
     def _gather(self, talk: Talk, entry: BatchEntry) -> None:
-        """Let a message wait for others until the next turn, or until a batch is full."""
+        """Hold a message for others until the next turn, or until a batch is full."""
         if entry.name in self._gathered.get(entry.key, {}):
             self._send_off(entry.key)
         gathered = self._gathered.setdefault(entry.key, {})

@@ -155,7 +155,7 @@ class Report:
 
 
 def texts(said: Mapping[str, Any], *names: str) -> dict[str, str]:
-    """Return those of some fields of a JSON object that are texts."""
+    """Return the named fields of a JSON object whose values are texts."""
     return {name: said[name] for name in names if isinstance(said.get(name), str)}
 
 

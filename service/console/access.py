@@ -185,7 +185,7 @@ def _check_texts() -> None:
 
 
 def _answered(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a view tell on the page before what cannot be done."""
+    """Show a view's errors on the page that led to it."""
 
     def answer(*args: Any, **kwargs: Any) -> Any:
         try:

@@ -72,7 +72,7 @@ def show() -> str:
 
 @blueprint.action("/compose", "broadcast.preview", Scope.SEND)
 def review() -> str | tuple[str, int]:
-    """Show what would happen, before it happens; nothing is stored."""
+    """Show a preview of the broadcast. Nothing is stored."""
     try:
         asked = orders.order(orders.document())
         with crier().database.reading() as db:

@@ -27,7 +27,7 @@ _ONE = PageRequest(1, 1)
 
 @blueprint.action("/compose/draft", "broadcast.preview", Scope.SEND)
 def read() -> str:
-    """Answer with the text as the first recipient gets it, and what is missing for that."""
+    """Answer with the first recipient's text, and the values that it lacks."""
     text = request.form.get("text", "").strip()
     facts: dict[str, Any] = {"text": text, "draft": None, "problem": "", "first": None}
     with crier().database.reading() as db:

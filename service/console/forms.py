@@ -28,7 +28,7 @@ def check(schema: type[Schema], document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text(name: str) -> str:
-    """Return a field of the form without the blanks around it, empty where there is none."""
+    """Return a field of the form without surrounding blanks; empty if it is missing."""
     return request.form.get(name, "").strip()
 
 

@@ -29,14 +29,14 @@ def template(name: str) -> str:
 
 
 def words() -> str:
-    """Return what is searched for, empty if nothing is."""
+    """Return the text to search for; empty without a search."""
     return request.args.get("q", "").strip()[:_LONGEST_SEARCH]
 
 
 def recipients(words: str, broadcast: Broadcast | None = None) -> tuple[str, ...]:
     """Return whom a search may mean by a number, user id or WhatsApp group; none: it is a text.
 
-    A national number is one as a broadcast has it, else as the client does.
+    A national number is read as in the broadcast, or else by the client's own region.
     """
     numbering = visitor().caller.numbering
     if broadcast:

@@ -1,4 +1,4 @@
-"""Progress: how broadcasts fare, in the form in which pages show it."""
+"""Progress: how far broadcasts are, in the form that pages show."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Progress:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody is left who has not been reached or given up."""
+        """Whether some recipients are neither reached nor given up."""
         return self.broadcast.closed_at is None
 
     @property
@@ -104,7 +104,7 @@ class Progress:
 
 
 def readable(db: Db, broadcast_id: str) -> Broadcast:
-    """Return a broadcast to be read, also one that was cancelled or deleted."""
+    """Return a broadcast to show, even a cancelled or deleted one."""
     try:
         return broadcasts.get(db, visitor().client_id, broadcast_id)
     except NotFoundError:

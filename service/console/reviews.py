@@ -1,4 +1,4 @@
-"""Reviews: whether what somebody has looked at is still what would be sent.
+"""Reviews: whether the message that a person checked is still the one that would be sent.
 
 The values of a contact may change between the review and *Send*, and a card, and a template's
 parameters. So the form carries a mark of each message that was shown.
@@ -33,7 +33,7 @@ def marks(messages: Iterable[Message]) -> list[str]:
 
 
 def check(plan: Plan) -> None:
-    """Raise StaleReviewError if somebody would get another message than the review showed.
+    """Raise StaleReviewError if a recipient would get another message than the review showed.
 
     Who is not among the recipients any more gets none, and is no reason to look again.
     """

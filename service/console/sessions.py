@@ -94,7 +94,7 @@ def show(session_id: str) -> str:
 
 @blueprint.page("/sessions/<id:session_id>/edit", Scope.ADMIN)
 def edit(session_id: str) -> str:
-    """Ask what is to be changed; secrets that are left empty stay."""
+    """Show the form for changes. Secrets that are left empty stay the same."""
     session = _mine(session_id)
     return _form(session.channel, session, {}, {})
 

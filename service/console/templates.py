@@ -84,7 +84,7 @@ def choice(template: Template) -> str:
 
 
 def gaps(parameters: Any) -> list[TemplateParameter]:
-    """Return what is to be filled in, in the order in which the provider counts."""
+    """Return the parameters to fill in, in the provider's order."""
     return [gap for component in parameters for gap in _of_component(component)]
 
 

@@ -58,7 +58,7 @@ def rotate(token_id: str) -> str:
 
 @blueprint.action("/tokens/<id:token_id>/revoke", "token.revoke", Scope.ADMIN)
 def revoke(token_id: str) -> Response:
-    """End a token at once, and whoever is signed in by it."""
+    """End a token at once, and the sign-ins that came from it."""
     with crier().database.writing() as db:
         token = tokens.get(db, visitor().client_id, token_id)
         tokens.revoke(db, token.id, now_ms())

@@ -62,7 +62,7 @@ def page(db: Db, session_id: str, request: paging.PageRequest) -> paging.Page[Te
 def note(db: Db, session_id: str, notice: TemplateNotice, *, now: int) -> bool:
     """Remember what a webhook said of a template; return whether it was news.
 
-    What is older than what is known, as webhooks come in any order, changes nothing.
+    An older notice changes nothing: webhooks arrive in any order.
     """
     said_at = min(notice.at or now, now)
     key = {"session_id": session_id, "name": notice.name, "language": notice.language}

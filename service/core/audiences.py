@@ -64,7 +64,7 @@ def find(  # noqa: PLR0913 - three of them say whose, three what to return
     names: frozenset[str] | None,
     most: int,
 ) -> Recipients:
-    """Return an audience with those of its variables that are in `names`.
+    """Return an audience, with the variables in `names` only.
 
     `send_type` says whether numbers or WhatsApp groups are meant. Raises InvalidError for an
     unknown broadcast, and for an audience of nobody.

@@ -15,8 +15,8 @@ from service.models import StepCondition
 class FallbackStep:
     """A session through which those get the message who were not reached before.
 
-    `minutes` count if it comes `after` what is `undelivered`. `message` replaces that of the
-    broadcast; None: the same.
+    `minutes` count if it comes `after` what is `undelivered`. `message` replaces the broadcast's;
+    None keeps it.
     """
 
     session_id: str

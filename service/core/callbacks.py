@@ -1,4 +1,4 @@
-"""The verbs of callbacks: where a client is told what happens, and what it was told."""
+"""Operations on callbacks, and on the events that were posted to them."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def carry_out(db: Db, decisions: Iterable[Decision], *, now: int) -> None:
 
 
 def leave_out(db: Db, decisions: Iterable[Decision], *, now: int) -> list[ClaimKey]:
-    """End what waits for those who have opted out; in a transaction after that of `carry_out`."""
+    """End deliveries that wait for people who opted out, in a transaction after `carry_out`'s."""
     return [
         claim
         for whose, people in _refusers(decisions).items()

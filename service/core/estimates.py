@@ -54,7 +54,7 @@ class Estimate(NamedTuple):
 
 
 def rate(buckets: Sequence[Bucket], *, now: int) -> float:
-    """Return how many deliveries a second have ended of late."""
+    """Return how many deliveries per second have ended recently."""
     recent = [bucket for bucket in buckets if bucket.end > now - _RECENT]
     if not recent:
         return 0.0

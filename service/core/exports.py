@@ -40,7 +40,7 @@ class LastWay(NamedTuple):
 
 
 class ExportedDelivery(NamedTuple):
-    """A delivery as a row, and the way by which it stands where it stands."""
+    """A delivery as a row, with the way that determined its status."""
 
     row: Row[Any]
     way: LastWay

@@ -149,7 +149,7 @@ def _keep_first(db: Db, broadcast: Broadcast) -> Broadcast:
 
 
 def add(db: Db, broadcast: Broadcast, session: Session, *, accounts: Accounts) -> RetryWay:
-    """Return the way by which a retry leads on to a session: the last one, or a new one.
+    """Return the way that a retry uses to reach a session: the last one, or a new one.
 
     The row of the broadcast is left alone: see `retries.note_way`. Raises InvalidError if the
     session cannot send the message, and ConflictError if there are too many ways, or somebody else

@@ -55,7 +55,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """A message while it is checked: what could not be made of it is None, and its fault noted."""
+    """A message while it is checked. What is invalid in it is None, and the error is noted."""
 
     order: BroadcastRequest
     accounts: Accounts

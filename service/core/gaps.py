@@ -148,7 +148,7 @@ def _fault(field: str, said: str) -> str:
 
 
 def _is_risky(text: Text) -> bool:
-    """Tell whether what stands in for a missing value may leave a text empty, or break it."""
+    """Return whether the replacement of a missing value may leave a text empty, or break it."""
     fallbacks = (value.fallback or "x" for value in placeholders.values(text))
     return placeholders.may_be_blank(text) or any(map(templates.objection, fallbacks))
 

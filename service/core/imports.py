@@ -184,7 +184,7 @@ def _known(db: Db, client_id: str, numbers: Iterable[str]) -> dict[str, Contact]
 
 
 def _merge(contact: Contact, card: Card) -> bool:
-    """Let a contact say what a card says, too; tell whether that is anything new."""
+    """Add what a card says to a contact; return whether anything changed."""
     before = _card_of(contact)
     after = _card_of(contact)
     _add(after, card)

@@ -51,7 +51,7 @@ def only_adds(session: InboxSession, report: Report) -> bool:
 def _prefer(
     db: Db, session: InboxSession, preferences: Iterable[Preference], now: int
 ) -> list[ClaimKey]:
-    """Heed what people chose in the provider's app."""
+    """Apply the preferences that people chose in the provider's app."""
     whose, revoked = OptOutOwner(session.client_id, session.id), list[ClaimKey]()
     for each in preferences:
         forms = identities.forms(db, session.client_id, each.forms)

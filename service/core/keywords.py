@@ -1,4 +1,4 @@
-"""Keywords: the words by which people stop messages, and have them again.
+"""Keywords: the words with which people stop messages and start them again.
 
 A message is a keyword only as a whole. Case, accents, punctuation, blanks and invisible characters
 do not count. The English words are those of the CTIA

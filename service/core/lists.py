@@ -14,7 +14,7 @@ from service.lists.tables import Table
 def read(table: Table, reading: Reading, *, most: int) -> Recipients:
     """Read the people of a file; raises ListError.
 
-    Somebody with several numbers is reached by the first that is no landline.
+    A person with several numbers is reached by the first that is not a landline.
     """
     given: list[dict[str, object]] = []
     source = Source("recipients", lambda row: f"{table.place(row)}: ")

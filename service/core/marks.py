@@ -25,7 +25,7 @@ Filled = Sequence[str]
 """What fills each gap of a message for one recipient."""
 
 Wording = Callable[[Filled], Any]
-"""What makes of something with marks that which one recipient gets."""
+"""Renders text with marks for one recipient."""
 
 
 class Marks:

@@ -107,7 +107,7 @@ def _locked(db: Db, client_id: str, group_ids: Iterable[str]) -> dict[str, Group
 def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
     """Return the phone of each contact in a group to send to, in order.
 
-    Those of a group with a rule are whoever matches it now. Raises NotFoundError when the client
+    A group with a rule has the contacts that match it now. Raises NotFoundError when the client
     has no such group; `within` a session there is none, as groups belong to no session.
     """
     if within is not None:

@@ -98,7 +98,7 @@ def digits(written: str) -> str:
 
 
 def is_international(written: str) -> bool:
-    """Tell whether a number says by itself that it begins with a country calling code."""
+    """Return whether a number shows that it begins with a country calling code."""
     text = written.strip()
     if not (text.isascii() and text.isdecimal()):
         text = _plain(text)

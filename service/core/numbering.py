@@ -1,6 +1,6 @@
 """Numbering: how a client means its numbers, and which countries it sends to.
 
-A region for national numbers is stated or there is none: it is never guessed.
+A region for national numbers is never guessed: a request or a client states it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ INTERNATIONAL: Final = Numbering()
 
 
 def is_region(name: str) -> bool:
-    """Tell whether there is a region of that code."""
+    """Return whether a region has this code."""
     try:
         _region(name)
     except KeyError:

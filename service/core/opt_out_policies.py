@@ -39,7 +39,7 @@ class Policy:
     welcome: str = ""
 
     def wish(self, word: str) -> KeywordAction | None:
-        """Return what a folded text asks for; None: it is no keyword."""
+        """Return what a folded text asks for, or None if it is not a keyword."""
         return _table(self.languages, self.words, self.start_words).get(word)
 
 

@@ -29,7 +29,7 @@ from service.models import (
 )
 
 TRIED_FOR: Final = 86_400_000
-"""Milliseconds for which an event is tried."""
+"""How long an event is tried, in milliseconds."""
 
 MOST_DELIVERIES: Final = 500
 """Deliveries in one event."""

@@ -32,7 +32,7 @@ class MalformedTextError(ValueError):
 
 
 class Value(NamedTuple):
-    """A gap that a variable fills, or else `fallback`, unless that is None."""
+    """A gap that a variable fills. Without one `fallback` does, unless that is None."""
 
     name: str
     fallback: str | None
@@ -51,7 +51,7 @@ class Value(NamedTuple):
         return max(size(longest.get(self.name, "")), size(self.fallback or ""))
 
     def may_be_blank(self) -> bool:
-        """Tell whether nothing may stand here for somebody."""
+        """Return whether this may be empty for some recipients."""
         return self.fallback is not None and not self.fallback.strip()
 
     def with_fallback(self, common: Mapping[str, str]) -> Value:
@@ -79,7 +79,7 @@ class Choice(NamedTuple):
         return max(bound(option, longest, size) for option in self.options)
 
     def may_be_blank(self) -> bool:
-        """Tell whether nothing may stand here for somebody."""
+        """Return whether this may be empty for some recipients."""
         return any(map(may_be_blank, self.options))
 
     def with_fallback(self, common: Mapping[str, str]) -> Choice:
@@ -113,7 +113,7 @@ def bound(text: Text, longest: Mapping[str, str], size: Callable[[str], int]) ->
 
 
 def may_be_blank(text: Text) -> bool:
-    """Tell whether nothing may be left of a text for somebody."""
+    """Return whether a text may be empty for some recipients."""
     return not any(
         piece.strip() if isinstance(piece, str) else not piece.may_be_blank() for piece in text
     )

@@ -21,7 +21,7 @@ REFUSED: Final = text("deliveries.status IN ('failed', 'uncertain')")
 class Group(NamedTuple):
     """The deliveries that ended alike: `examples` are the first recipients, in the order of `to`.
 
-    `number` is how many they are, `reason` that of the first of them.
+    `number` counts them, and `reason` is the reason of the first.
     """
 
     status: str

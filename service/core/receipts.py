@@ -40,7 +40,7 @@ _KNOWN_FOR = 1_000
 found is not used up: to count as many rows for each webhook would take longer than to store it."""
 
 _ROOMS_KNOWN: Final = 10_000
-"""The most sessions of which a process knows the room. Then it forgets all, and counts again."""
+"""How many sessions' room a process remembers. Beyond that it forgets all, and counts again."""
 
 
 @dataclass(slots=True)

@@ -139,7 +139,7 @@ class Reading:
         return self.bad_count > self._most_bad or self.brought.size > MOST_BYTES
 
     def kept(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return those of an entry's variables that are kept."""
+        """Return the variables of an entry that are kept."""
         if self._names is None:
             return values
         return {name: value for name, value in values.items() if name in self._names}

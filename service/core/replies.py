@@ -32,16 +32,16 @@ from service.errors import NotFoundError
 from service.models import Reply
 
 LONGEST_TEXT: Final = 4_096
-"""Characters that are kept of a reply; WhatsApp's have up to so many."""
+"""Characters kept of a reply: as long as WhatsApp's may be."""
 
 MOST_WORDS: Final = 100
-"""Different answers that are counted for one broadcast, the most frequent ones."""
+"""Different answers counted for one broadcast: the most frequent ones."""
 
 _LONGEST_URL: Final = 4_096
-"""Characters that are kept of what a provider says of a file."""
+"""Characters kept of each value that a provider gives for a file."""
 
 _TYPED: Final = {"text", "button"}
-"""The kinds of which keywords are made."""
+"""The kinds of messages that may be keywords."""
 
 
 def receive(
@@ -157,7 +157,7 @@ class Answer(NamedTuple):
 def answers(db: Db, broadcast_id: str) -> list[Answer]:
     """Count the replies to a broadcast by what they say, the most frequent answers first.
 
-    Of what is no text, such as pictures, by kind.
+    Replies without text, such as pictures, count by kind.
     """
     key = func.coalesce(Reply.word, Reply.kind)
     count = func.count()

@@ -34,7 +34,7 @@ SHOWN_IN_LISTS = 100
 class Filter(NamedTuple):
     """Which deliveries of a broadcast are wanted; None, or no recipients: all.
 
-    `code` is that of what failed or is uncertain; the empty one stands for none.
+    `code` is the code of failed or uncertain deliveries; empty if they have none.
     """
 
     status: DeliveryStatus | None = None

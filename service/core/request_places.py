@@ -46,7 +46,7 @@ class RequestPlaces:
             )
 
     def enter_unknown(self, kind: str) -> bool:
-        """Take a place for somebody who is no client, if there is one; return whether there was."""
+        """Take a place for a caller without a token; return whether one was free."""
         with self._changed:
             return self._take(kind, is_alone=False)
 

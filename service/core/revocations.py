@@ -66,7 +66,7 @@ def acknowledge(db: Db, claims: Sequence[ClaimKey]) -> None:
 
 
 def are_heard(db: Db, claims: Sequence[ClaimKey]) -> bool:
-    """Tell whether every dispatcher has heard that its claims are revoked, or is gone."""
+    """Return whether every dispatcher knows that its claims are revoked, or is gone."""
     return not _is_any(db, RevokedClaim.delivery_id, RevokedClaim.claimed_at, claims)
 
 

@@ -15,7 +15,7 @@ from service.models import Broadcast, EventType, Reply
 _TABLE = cast("Table", Reply.__table__)
 
 _LOOKS: Final = 20_000
-"""Looks into the index of deliveries for all writers together: some 50 ms."""
+"""Index lookups for all writers together: about 50 ms."""
 
 _CLOSE: Final = 1_000
 """Milliseconds by which a message may be recorded after its reply has come."""
@@ -39,9 +39,9 @@ def is_waiting(db: Db) -> bool:
 
 
 def settle(db: Db, limit: int, *, elsewhere: Collection[str] = (), now: int) -> list[SettledReply]:
-    """Find out what up to `limit` replies answer, the oldest first, and count them.
+    """Find what up to `limit` replies answer, the oldest first, and count them.
 
-    Other processes settle those to the sessions that are `elsewhere`.
+    Other processes settle the replies to sessions in `elsewhere`.
     """
     open_ones = (
         select(*_TABLE.columns)
@@ -101,7 +101,7 @@ def _settled(row: Row[Any], got: _Got | None) -> SettledReply:
 
 
 def _found(db: Db, session_id: str, rows: Sequence[Row[Any]]) -> dict[str, _Got]:
-    """Return what replies answer: the message that they name, else the last one of the writer's."""
+    """Return what replies answer: the message that they name, else the last one to the writer."""
     answers = {row.context_id: row.forms for row in rows if row.context_id}
     places = sent_parts.find(db, session_id, answers) if answers else {}
     named = {place.delivery_id for place in places.values()}
@@ -141,7 +141,7 @@ _LAST = text(f"""
 
 
 def _last(db: Db, session_id: str, people: set[str]) -> list[_Got]:
-    """Return what writers have got of the newest broadcasts of a session, the latest first."""
+    """Return what writers got from the newest broadcasts of a session, the latest first."""
     newest = min(sent_parts.MOST_BROADCASTS, _LOOKS // max(1, len(people)))
     values = {"session_id": session_id, "newest": newest, "people": list(people)}
     return sorted((_Got(*row) for row in db.execute(_LAST, values)), key=_moment, reverse=True)

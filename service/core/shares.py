@@ -1,4 +1,4 @@
-"""Even shares of what there is, by client and then by session."""
+"""Even shares of a total, by client and then by session."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class ConsoleUser:
         )
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether this visitor has a scope, or one that includes it."""
+        """Return whether this visitor has a scope, or one that includes it."""
         return scope in self.scopes
 
 

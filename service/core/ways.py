@@ -38,7 +38,7 @@ def taken(db: Db, broadcast: Broadcast, delivery: Delivery) -> list[Taken]:
 def rows(
     db: Db, broadcast: Broadcast, delivery_ids: Sequence[str], what: Any
 ) -> dict[str, list[tuple[Broadcast, Any]]]:
-    """Return what the ways of a broadcast have of some deliveries, in order, by delivery."""
+    """Return the rows of some deliveries in the ways of a broadcast, in order, by delivery."""
     ways = of(db, broadcast)
     moved = {ids.moved(each, way.id): (each, way) for way in ways for each in delivery_ids}
     wanted = select(Delivery.id, what).where(Delivery.id.in_(moved))

@@ -9,7 +9,7 @@ _MADE_BETWEEN = 20_000
 
 
 def settle() -> None:
-    """Take what is loaded by now for good, and look for cyclic garbage less often.
+    """Exempt everything loaded so far from garbage collection, and collect less often.
 
     A delivery makes a few dozen objects and no circle. Looking through all modules for circles
     every now and then took up to a tenth of the time of a dispatcher at full speed.

@@ -128,7 +128,7 @@ def _refuse(field: str, message: str) -> NoReturn:
 
 
 def _cut(body: Any, at: str, *, joins: bool) -> tuple[Any, Any]:
-    """Return the part of one recipient, None if there is none, and the rest of the body."""
+    """Return the part for one recipient, or None, and the rest of the body."""
     if not at:
         return body, {}
     rest = copy.deepcopy(body)

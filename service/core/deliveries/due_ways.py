@@ -92,7 +92,7 @@ def _waiting(
 
 
 def _noted(db: Db, delivery_ids: Sequence[str]) -> set[str]:
-    """Return those of some deliveries that are to be looked at."""
+    """Return which of some deliveries have to be looked at."""
     return {
         each
         for some in pieces(delivery_ids)

@@ -157,7 +157,7 @@ def look_again(db: Db, which: ColumnElement[bool], *, now: int) -> None:
 
 
 def surplus(freed: Sequence[int], dues: Sequence[int]) -> list[int]:
-    """Return which room of the next day nobody waits for, given when each waits until; in order.
+    """Return the times in `freed` that nobody waits for, in order; people wait for `dues`.
 
     A broadcast that was paused comes later every day than it was planned. Without this, those who
     find no room yet would go behind all others, and the room of that day would be lost.
@@ -230,7 +230,7 @@ class _Passage:
         )
 
     def _counted_among(self, rows: Sequence[_Row]) -> set[str] | None:
-        """Return who counts already, None if the limit has room for everybody or there is none."""
+        """Return who counts already; None if there is no limit, or it has room for everybody."""
         if self.counted is None or self.gate.limit is None:
             return None
         if self.counted.count < self.gate.limit.most:

@@ -155,7 +155,7 @@ _CHANGED: Final = (
 
 
 def _write(db: Db, courses: Sequence[Course], now: int) -> list[str]:
-    """Write what courses have become; return the ids of ways with new deliveries to send."""
+    """Store the results of courses; return the ids of ways with new deliveries to send."""
     gains = {course.family.broadcast.id: Counter[str]() for course in courses}
     added: Counter[str] = Counter()
     new, changed = [], []

@@ -138,7 +138,7 @@ _USER_IDS: Final = "WhatsApp user ids"
 
 
 def _kind(recipient: str) -> str | None:
-    """Return what a recipient is that not every channel takes, None for a number."""
+    """Return the kind of a recipient that not every channel accepts; None for a number."""
     if is_whatsapp_group(recipient):
         return _GROUPS
     return _USER_IDS if is_user_id(recipient) else None

@@ -1,4 +1,4 @@
-"""Retries: what failed or is uncertain is sent again, or goes on by one more way."""
+"""Retries: failed or uncertain deliveries are sent again, or go on by one more way."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class RetryWay:
     bytes: int = 0
 
     def values(self) -> dict[str, Any]:
-        """Return what the statements need to know of it."""
+        """Return the parameters of the statements."""
         return {
             "way_id": self.way.id,
             "way_head": ids.head(self.way.id),

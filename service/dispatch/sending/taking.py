@@ -28,7 +28,7 @@ class TakenDeliveries:
                 self._began(lane, lane.take_due(places, now, self._mono))
 
     def take_ready(self, lanes: Iterable[Lane], most: int) -> None:
-        """Take up to `most`: what clients miss of their even shares, then what is left of all."""
+        """Take up to `most`: first what clients lack of their even shares, then from the rest."""
         clients: dict[Client, list[Lane]] = {}
         for lane in lanes:
             if lane.ready:

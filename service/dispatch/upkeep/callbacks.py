@@ -78,7 +78,7 @@ class Callbacks:
         return 0.0
 
     def close(self) -> None:
-        """Break off what is under way; it is posted again after its lease."""
+        """Abort requests under way. Their events are posted again after the lease."""
         self._errands.close()
 
     def _claim(self) -> list[DueEvent]:

@@ -41,7 +41,7 @@ class GoneError(Exception):
 
 @dataclass(slots=True)
 class LinkKeeper:
-    """Keeps links. A process takes some that nobody keeps; they are free again when it is gone.
+    """Keeps links. A process takes links without a keeper. They become free when it is gone.
 
     `await_end` waits until opt-outs are heard by all processes.
     """

@@ -70,7 +70,7 @@ def parse(pdu: Pdu, settings: Mapping[str, Any], serial: str) -> Report:
 
 
 def canonical(message_id: str, base: int) -> str:
-    """Return an id in the one form in which a response and a receipt are compared."""
+    """Return an id in the form that makes a response and a receipt comparable."""
     try:
         return str(int(message_id, base)) if base else message_id
     except ValueError:
