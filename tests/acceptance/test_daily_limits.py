@@ -13,7 +13,7 @@ from service.config import Settings
 from service.core import reports, sessions
 from service.database import Database, now_ms
 from service.models import Broadcast
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.waiting import LIMIT, until
 from tests.world import World, numbers
 
@@ -147,6 +147,7 @@ def test_a_limit_group_needs_a_limit(acme: Tenant) -> None:
     assert (changed["daily_limit"], changed["limit_group"]) == (None, None)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [

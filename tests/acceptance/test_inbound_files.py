@@ -12,7 +12,7 @@ from service.app import Application
 from service.core import retention
 from service.database import now_ms
 from tests.acceptance.test_opting_out import written
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.console.visiting import ConsoleUser
 from tests.provider import SILENCE, Fault, Provider, Request, instead
 from tests.sending import PICTURE, QUICK, Sending
@@ -106,6 +106,7 @@ def test_nothing_is_fetched_unless_the_session_asks_for_it(sending: Sending) -> 
     assert [each for each in sending.provider.requests if "4711" in each.path] == []
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("file", "problem"),
     [
@@ -145,6 +146,7 @@ def test_a_client_without_room_keeps_no_files(
     assert list(sending.crier.storage.folder.glob("*.*")) == []
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("url", "problem"),
     [

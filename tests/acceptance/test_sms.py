@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from service.app import Application
-from tests.conftest import ROOT, Tenant
+from tests.conftest import ROOT, Tenant, on_sqlite
 from tests.receiver import Got, Receiver
 from tests.sending import QUICK, dispatching
 from tests.waiting import until
@@ -123,6 +123,7 @@ def test_a_described_gateway_sends_and_reports_by_get(app: Application, gateway:
         until(lambda: states(client, made["_id"]) == {ADA: ("delivered", None)})
 
 
+@on_sqlite
 @pytest.mark.parametrize("field", ["template", "contactId", "attachments"])
 def test_what_sms_cannot_carry_is_refused_when_the_broadcast_is_made(
     app: Application, field: str

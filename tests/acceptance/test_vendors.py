@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.provider import Taken, graph_error, instead
 from tests.sending import PHONE_NUMBER_ID, VERIFY_TOKEN, Sending, sign
 from tests.waiting import until
@@ -355,6 +355,7 @@ UNKNOWN: list[bytes] = [
 ]
 
 
+@on_sqlite
 @pytest.mark.parametrize("body", UNKNOWN)
 def test_what_is_unknown_is_answered_200_and_changes_nothing(sending: Sending, body: bytes) -> None:
     session = sending.session()
@@ -454,6 +455,7 @@ def words_of(words: str) -> dict[str, str]:
 IMAGE = {"type": "image", "image": {"link": "https://a.example/a.png"}}
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("template", "field", "words"),
     [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.blueprints.test_guide import upload
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 
 def group(tenant: Tenant, title: str = "Friends", **fields: Any) -> dict[str, Any]:
@@ -42,6 +42,7 @@ def test_every_route_of_the_api_also_answers_under_the_prefix(acme: Tenant) -> N
     assert "/api/v1" not in link
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "path", ["/api/v1", "/api/v1/", "/api/v1/api/v1/healthz", "/api/v1/metrics", "/api/v1//docs"]
 )
@@ -103,6 +104,7 @@ def test_a_whole_contact_is_taken_back_with_its_number_or_its_phones_changed(acm
     assert (answer.status_code, list(answer.json["errors"])) == (422, ["number"])
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

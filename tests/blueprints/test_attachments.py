@@ -94,6 +94,7 @@ def test_a_files_name_is_cleaned(acme: Tenant, given: str, kept: str) -> None:
     assert send(acme, name=given).json["data"]["filename"] == kept
 
 
+@on_sqlite
 @pytest.mark.parametrize("given", ["..", "folder/", "\u202e"])
 def test_a_file_whose_name_says_nothing_gets_ours(acme: Tenant, given: str) -> None:
     made = send(acme, name=given).json["data"]
@@ -250,6 +251,7 @@ def post_part(tenant: Tenant, disposition: bytes, content: bytes, encoding: str 
     return tenant.post("/attachment", data=body, content_type=kind, headers=headers)
 
 
+@on_sqlite
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
 def test_a_packed_form_is_unpacked(acme: Tenant, encoding: str) -> None:
     answer = post_part(acme, b'name="file"; filename="a.png"', PNG, encoding)
@@ -279,6 +281,7 @@ def test_the_bytes_of_a_file_are_no_body(acme: Tenant) -> None:
     assert "Send JSON or a form. image/png is not supported" in answer.json["message"]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("texts", "files"),
     [

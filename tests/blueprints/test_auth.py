@@ -51,6 +51,7 @@ def test_a_revoked_token_is_refused(acme: Tenant) -> None:
     assert "revoked" in answer.json["message"]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("scope", "statuses"),
     [

@@ -329,6 +329,7 @@ def test_a_retry_by_another_session_needs_one_that_is_there(acme: Tenant) -> Non
     assert acme.get(f"/broadcast/{made['_id']}").json["data"]["ways"] == []
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("step", "field"),
     [

@@ -114,6 +114,7 @@ def test_deleting_answers_with_the_contact_and_takes_it_out_of_groups(acme: Tena
     assert (left["contacts"], left["size"]) == ([ben["_id"]], 1)
 
 
+@on_sqlite
 @pytest.mark.parametrize("contact_id", ["nonsense", "0" * 24, "A" * 24, "%00", "\u00e4"])
 def test_an_id_that_is_none_is_not_found(acme: Tenant, contact_id: str) -> None:
     answer = acme.get(f"/contact/{contact_id}")
@@ -139,6 +140,7 @@ def test_a_landline_is_kept_and_marked_and_messages_go_to_the_first_other_phone(
     assert pending == ["12025550110", "442079460959"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("empty", ["", None, [], {}])
 def test_an_optional_field_that_says_nothing_is_absent(acme: Tenant, empty: Any) -> None:
     made = acme.make("/contact", name="Ada", phones=["12025550110"], emails=empty)

@@ -13,7 +13,7 @@ from service.core.deliveries.opted_out import OptOutOwner
 from service.database import now_ms
 from service.models import Delivery, OptOutSource
 from tests.blueprints.test_session_tokens import own
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 from tests.world import ADA, GRACE, numbers
 
 GROUP = "120363041234567890@g.us"
@@ -77,6 +77,7 @@ def test_one_is_added_by_hand_and_taken_away_again(
     assert acme.delete(f"{path}/{written}").status_code == 404
 
 
+@on_sqlite
 @pytest.mark.parametrize("body", [{}, {"recipient": ""}, {"recipient": "123"}, {"recipient": 1}])
 def test_what_is_no_recipient_is_refused(acme: Tenant, path: str, body: dict[str, Any]) -> None:
     answer = acme.post(path, json=body)
@@ -185,6 +186,7 @@ def test_the_policy_keeps_what_is_left_out_of_a_change(acme: Tenant) -> None:
     assert acme.get("/opt-out/policy").json["data"] == after
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "body",
     [{"languages": ["xx"]}, {"reach": "all"}, {"words": [""]}, {"welcome": "x" * 1_001}],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Tenant
+from tests.conftest import Tenant, on_sqlite
 
 WINDOW = {"from": "08:00", "to": "20:00", "days": ["mon", "fri"], "zone": "Africa/Lagos"}
 ORDER = {"send_type": "individual", "to": "12025550110", "message": {"text": "Hello"}}
@@ -34,6 +34,7 @@ def test_a_dry_run_begins_when_the_window_opens(acme: Tenant) -> None:
     assert preview["expires_at"] == "2998-01-04T07:00:00.000Z"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("wrong", "field", "reason"),
     [

@@ -27,7 +27,7 @@ from service.errors import (
     UnknownSessionError,
 )
 from service.models import Attachment, Broadcast, DeliveryStatus
-from tests.conftest import on_postgres
+from tests.conftest import on_postgres, on_sqlite
 from tests.probe import Probe, Stage
 from tests.world import ADA, GRACE, JOAN, World, numbers
 
@@ -186,6 +186,7 @@ def test_more_recipients_than_allowed_are_refused(world: World) -> None:
     assert "MAX_RECIPIENTS" in errors_of(lambda: small.broadcast(numbers(4)))["to"][0]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("message", "field"),
     [

@@ -12,6 +12,7 @@ from service.channels.content import Content, Location, MediaKind, Template
 from service.core import contacts, content
 from service.errors import InvalidError
 from service.models import Attachment
+from tests.conftest import on_sqlite
 from tests.world import ADA, World
 
 FOLDER = Path("/srv/attachments")
@@ -57,6 +58,7 @@ def test_a_service_without_a_public_address_gives_none(world: World) -> None:
     assert media.url == ""
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("mimetype", "kind"),
     [
@@ -81,6 +83,7 @@ def test_files_stay_in_the_order_of_the_message_repeats_included(world: World) -
     assert [each.attachment_id for each in media] == [second, first, second]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
@@ -139,6 +142,7 @@ def test_all_unknown_ids_are_named_at_once(world: World) -> None:
     assert repr("a" * 24) in caught.value.errors["message.attachments.0"][0]
 
 
+@on_sqlite
 @pytest.mark.parametrize("message", [{}, {"text": ""}, {"text": " \n"}, {"attachments": []}])
 def test_a_message_without_content_is_refused(world: World, message: dict[str, Any]) -> None:
     with pytest.raises(InvalidError):

@@ -13,6 +13,7 @@ from service.core.estimates import Estimate
 from service.database import now_ms
 from service.errors import InvalidError
 from service.models import FOREVER, Broadcast
+from tests.conftest import on_sqlite
 from tests.waiting import LIMIT, until
 from tests.world import World, numbers
 
@@ -102,6 +103,7 @@ def test_a_report_says_until_when_a_broadcast_waits(world: World) -> None:
         assert reports.held(db, db.get_one(Broadcast, broadcast_id)) == openings.NEVER
 
 
+@on_sqlite
 def test_an_estimate_leaves_out_what_is_closed(world: World) -> None:
     world.session(rate=1 / 3600, window=ALL_DAY)
     start = MIDNIGHT + DAY

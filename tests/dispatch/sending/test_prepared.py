@@ -14,6 +14,7 @@ from service.core import sessions
 from service.dispatch.sending.drivers import UndecryptableSessionError
 from service.dispatch.sending.prepared import PreparedBroadcast, PreparedBroadcasts
 from service.models import OnUncertain
+from tests.conftest import on_sqlite
 from tests.probe import Probe, Stage
 from tests.world import ADA, World
 
@@ -103,6 +104,7 @@ def test_only_so_many_drivers_are_kept_and_those_in_use(
     assert [account.session_id for account in stage.opened] == [sessions[1]]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("own", "channels", "expected"), [(7, 4, 7), (None, 4, 4), (None, None, None)]
 )

@@ -298,6 +298,7 @@ def test_an_event_whose_poster_died_is_posted_by_another(case: Case) -> None:
     assert case.events()[0].status == "delivered"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "169.254.169.254", "[::ffff:127.0.0.1]", "localhost", "[64:ff9b::a00:1]"]
 )
