@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -139,11 +140,7 @@ def update(body: dict[str, Any], broadcast_id: str) -> Shown:
 @blueprint.answers(200, BroadcastSchema, "Broadcast deleted successfully!")
 def delete(broadcast_id: str) -> Shown:
     """Delete a broadcast. Deliveries that are not sent yet are cancelled."""
-    with crier().database.writing() as db:
-        broadcast = broadcasts.delete(
-            db, caller().client_id, broadcast_id, now=now_ms(), within=within()
-        )
-        return _shown(broadcast, reports.arrays_of(db, broadcast))
+    return _changed(broadcasts.delete, broadcast_id)
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/pause", "pauseBroadcast")
@@ -152,11 +149,7 @@ def delete(broadcast_id: str) -> Shown:
 @blueprint.answers(200, BroadcastSchema, "Broadcast paused successfully!")
 def pause(broadcast_id: str) -> Shown:
     """Pause a broadcast: send nothing more until it is resumed."""
-    with crier().database.writing() as db:
-        broadcast = broadcasts.pause(
-            db, caller().client_id, broadcast_id, now=now_ms(), within=within()
-        )
-        return _shown(broadcast, reports.arrays_of(db, broadcast))
+    return _changed(broadcasts.pause, broadcast_id)
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/resume", "resumeBroadcast")
@@ -165,11 +158,7 @@ def pause(broadcast_id: str) -> Shown:
 @blueprint.answers(200, BroadcastSchema, "Broadcast resumed successfully!")
 def resume(broadcast_id: str) -> Shown:
     """Resume a paused broadcast."""
-    with crier().database.writing() as db:
-        broadcast = broadcasts.resume(
-            db, caller().client_id, broadcast_id, now=now_ms(), within=within()
-        )
-        return _shown(broadcast, reports.arrays_of(db, broadcast))
+    return _changed(broadcasts.resume, broadcast_id)
 
 
 @blueprint.post("/broadcast/<id:broadcast_id>/retry", "retryBroadcast")
@@ -213,6 +202,13 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
         )
         page = reports.page(db, broadcast, deliveries.narrowed(query, broadcast), query["page"])
     return page.map(deliveries.shown)
+
+
+def _changed(change: Callable[..., Broadcast], broadcast_id: str) -> Shown:
+    """Change a broadcast of the caller's, and show what became of it."""
+    with crier().database.writing() as db:
+        broadcast = change(db, caller().client_id, broadcast_id, now=now_ms(), within=within())
+        return _shown(broadcast, reports.arrays_of(db, broadcast))
 
 
 def _know_templates(asked: BroadcastRequest) -> None:

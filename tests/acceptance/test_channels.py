@@ -203,27 +203,46 @@ THROTTLING: list[Callable[[str], Fault]] = [
 """How a provider throttles an account for so many seconds."""
 
 
+class Throttled(NamedTuple):
+    """A broadcast to twenty people, whose session is throttled at the third message."""
+
+    sending: Sending
+    session: str
+    broadcast: str
+
+
+Throttle = Callable[[Fault], Throttled]
+
+
+@pytest.fixture
+def throttle(make_app: Callable[..., Application], provider: Provider) -> Throttle:
+    """Return what has a broadcast met by a fault, once the service runs."""
+
+    def throttle(fault: Fault) -> Throttled:
+        sending = make(make_app, provider, in_flight=1)
+        session = sending.session()
+        provider.then(None, None, fault)
+        broadcast_id = sending.broadcast(numbers(20), session)
+        return Throttled(sending, f"/session/{session['_id']}", f"/broadcast/{broadcast_id}")
+
+    return throttle
+
+
 @on_sqlite
 @pytest.mark.parametrize("throttling", THROTTLING)
 def test_a_throttled_session_rests_and_says_why(
-    make_app: Callable[..., Application], provider: Provider, throttling: Callable[[str], Fault]
+    throttle: Throttle, provider: Provider, throttling: Callable[[str], Fault]
 ) -> None:
-    sending = make(make_app, provider, in_flight=1)
-    session, people = sending.session(), numbers(20)
-    provider.then(None, None, throttling("3600"))
+    sending, session, broadcast = throttle(throttling("3600"))
     with sending.running():
-        broadcast_id = sending.broadcast(people, session)
-        sending.await_state(f"/session/{session['_id']}", lambda s: s["status"] == "throttled")
-        held, waits = (
-            sending.get(f"/session/{session['_id']}"),
-            sending.get(f"/broadcast/{broadcast_id}"),
-        )
+        sending.await_state(session, lambda s: s["status"] == "throttled")
+        held, waits = sending.get(session), sending.get(broadcast)
         assert held["reason"]
         assert held["heldUntil"]
         assert (waits["status"], waits["reason"]) == ("sending", held["reason"])
         assert len(waits["pending"]) == 18
         # A check that succeeds meanwhile does not end it.
-        checked = sending.client.post(f"/session/{session['_id']}/check").json["data"]
+        checked = sending.client.post(f"{session}/check").json["data"]
         assert (checked["problem"], checked["status"]) == (None, "throttled")
     assert len(provider.messages) == 3
 
@@ -231,19 +250,16 @@ def test_a_throttled_session_rests_and_says_why(
 @on_sqlite
 @pytest.mark.parametrize("throttling", THROTTLING)
 def test_a_throttled_session_goes_on_by_itself(
-    make_app: Callable[..., Application], provider: Provider, throttling: Callable[[str], Fault]
+    throttle: Throttle, provider: Provider, throttling: Callable[[str], Fault]
 ) -> None:
-    sending = make(make_app, provider, in_flight=1)
-    session, people = sending.session(), numbers(20)
-    provider.then(None, None, throttling("2"))
+    sending, session, broadcast = throttle(throttling("2"))
     with sending.running():
-        broadcast_id = sending.broadcast(people, session)
-        shown = sending.await_completed(broadcast_id)
+        shown = sending.await_completed(broadcast.rpartition("/")[2])
     assert (shown["counts"]["sent"], shown["reason"]) == (20, None)
     refused, *others = provider.messages[2:]
     assert others[0].at - refused.at > 2 * WAIT - 0.002
-    assert all(each["attempts"] == 1 for each in sending.deliveries(broadcast_id))
-    assert sending.get(f"/session/{session['_id']}")["status"] == "ready"
+    assert all(each["attempts"] == 1 for each in sending.deliveries(shown["_id"]))
+    assert sending.get(session)["status"] == "ready"
 
 
 @on_sqlite
