@@ -1,5 +1,8 @@
 """Where a delivery's microseconds go: a profile of one dispatcher at full speed.
 
+Beside Postgres, it also measures the loop written by hand: others on the machine change how many
+deliveries a second there are of either, and change their processor times alike.
+
 python -m benchmarks.profile [Postgres|SQLite] [SECONDS]
 """
 
@@ -14,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import crier, task_queues, usage
+from benchmarks import crier, task_queues, throughput, usage
 from benchmarks.crier import Crier
 from benchmarks.provider import PACKAGES, serving
 from benchmarks.workspace import Workspace, until
@@ -26,10 +29,13 @@ _SHOWN = 22
 
 
 class _Cost(NamedTuple):
-    """What was spent on each delivery, in microseconds of processor time, and how fast it went."""
+    """What was spent on each delivery, in microseconds of processor time, and how fast it went.
+
+    `sender` is the dispatcher, or the loop written by hand.
+    """
 
     rate: float
-    dispatcher: float
+    sender: float
     postgres: float
 
 
@@ -44,12 +50,12 @@ def main() -> int:
         if not provider.is_fast:
             print(f"nginx is not installed: apt-get install {PACKAGES['nginx']}")
             return 1
+        if kind == "Postgres":
+            _print_cost("By hand", _by_hand(workspace, provider.url(), seconds))
         service = stack.enter_context(crier.installed(workspace, kind, provider.url()))
         broadcast_id = service.accept(40_000 * seconds)
         (process,) = stack.enter_context(service.dispatching(workspace))
         service.resume(broadcast_id)
-        until(lambda: service.ended(broadcast_id)[0] > 0, "the first delivery")
-        time.sleep(1.0)
         _print_cost(kind, _cost(workspace, service, broadcast_id, process.pid, seconds))
         samples = workspace.new_folder() / "samples"
         _record(process.pid, seconds, samples)
@@ -57,8 +63,17 @@ def main() -> int:
     return 0
 
 
+def _by_hand(workspace: Workspace, url: str, seconds: int) -> _Cost:
+    with crier.installed(workspace, "Postgres", url) as service:
+        broadcast_id = service.accept(40_000 * seconds)
+        with throughput.looping(workspace, service, broadcast_id, url) as process:
+            return _cost(workspace, service, broadcast_id, process.pid, seconds)
+
+
 def _cost(workspace: Workspace, service: Crier, broadcast_id: str, pid: int, seconds: int) -> _Cost:
     """Measure over some seconds, with nobody looking inside."""
+    until(lambda: service.ended(broadcast_id)[0] > 0, "the first delivery")
+    time.sleep(1.0)
     sent, began = service.ended(broadcast_id)[0], time.perf_counter()
     used, served = usage.processor(pid), usage.family(workspace.postgres_pid)
     time.sleep(seconds)
@@ -69,9 +84,13 @@ def _cost(workspace: Workspace, service: Crier, broadcast_id: str, pid: int, sec
 
 
 def _record(pid: int, seconds: int, samples: Path) -> None:
-    """Look at who holds the interpreter's lock, again and again."""
-    options = ["--gil", "--threads", "--format", "raw", "--rate", str(_A_SECOND)]
-    command = [task_queues.program("py-spy"), "record", *options, "--duration", str(seconds)]
+    """Look at who holds the interpreter's lock, again and again.
+
+    Without stopping the process: a stop ends the waits of its idle threads, which then run.
+    """
+    options = ["--nonblocking", "--gil", "--threads", "--format", "raw"]
+    options += ["--rate", str(_A_SECOND), "--duration", str(seconds)]
+    command = [task_queues.program("py-spy"), "record", *options]
     subprocess.run(
         [*command, "--pid", str(pid), "--output", str(samples)], check=True, capture_output=True
     )
@@ -79,8 +98,8 @@ def _record(pid: int, seconds: int, samples: Path) -> None:
 
 def _print_cost(kind: str, cost: _Cost) -> None:
     print(f"{kind}: {cost.rate:,.0f} deliveries a second; processor time of each:")
-    print(f"  {cost.dispatcher:6.1f} µs in the dispatcher")
-    if kind == "Postgres":
+    print(f"  {cost.sender:6.1f} µs in the process that sends")
+    if kind != "SQLite":
         print(f"  {cost.postgres:6.1f} µs in Postgres")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple
 
@@ -101,10 +103,21 @@ def by_hand(
     """Return what the hand-written loop reaches with so many messages under way."""
     with crier.installed(workspace, "Postgres", url) as service:
         broadcast_id = service.accept(total)
-        database = task_queues.plain(service.settings.database_url)
-        arguments = [database, broadcast_id, url, str(under_way)]
-        with workspace.process("handwritten", [PYTHON, "-m", "benchmarks.handwritten", *arguments]):
+        with looping(workspace, service, broadcast_id, url, under_way):
             return rate(lambda: _sent(service, broadcast_id), total, part=part)
+
+
+def looping(
+    workspace: Workspace,
+    service: Crier,
+    broadcast_id: str,
+    url: str,
+    under_way: int = curl_loop.UNDER_WAY,
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run the hand-written loop on a broadcast, as a process of its own."""
+    database = task_queues.plain(service.settings.database_url)
+    arguments = [database, broadcast_id, url, str(under_way)]
+    return workspace.process("handwritten", [PYTHON, "-m", "benchmarks.handwritten", *arguments])
 
 
 def _bare(workspace: Workspace, provider: Provider) -> Callable[[int], float]:
