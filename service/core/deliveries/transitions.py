@@ -154,9 +154,16 @@ def _arrays(rows: Sequence[Outcome] | Sequence[Move]) -> dict[str, str]:
     """
     columns = zip(*rows, strict=True)
     return {
-        name: f"{{{','.join(map(_ELEMENTS.get(name, str), column))}}}"
+        name: f"{{{','.join(_elements(_ELEMENTS.get(name, str), column))}}}"
         for name, column in zip(rows[0]._fields, columns, strict=True)
     }
+
+
+def _elements(format_one: Callable[[Any], str], column: Sequence[Any]) -> Iterable[str]:
+    """Format a field of all rows; most fields of what was sent are alike in all of them."""
+    if column.count(column[0]) == len(column):
+        return [format_one(column[0])] * len(column)
+    return map(format_one, column)
 
 
 def _quoted(words: str | None) -> str:
