@@ -75,7 +75,7 @@ class Tenant:
         self._http: FlaskClient = app.test_client()
         with self.crier.database.writing() as db:
             self.id = clients.create(db, name).id
-        self.token = self.new_token(scope)
+            self.token = tokens.create(db, self.id, "test", [scope])[1]
 
     def new_token(self, scope: Scope, expires_at: int | None = None) -> str:
         with self.crier.database.writing() as db:
