@@ -46,8 +46,11 @@ _NO_TIME: Final = 0.001
 _TICK: Final = 0.25
 """Seconds after which a waiting thread looks whether the process stops."""
 
+LONG: Final = 100_000
+"""Bytes of a body that threads read. A shorter one is kept until it is complete."""
+
 _SHORT: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,5})[ \t]*\r\n", re.IGNORECASE)
-"""The length of a body that is kept until it is complete. Threads read longer ones."""
+"""The length of a body that is shorter than `LONG`."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

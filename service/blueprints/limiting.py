@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, g
 from service.blueprints import facts
 from service.blueprints.context import crier, when_sent
 from service.blueprints.requests import request
+from service.connections import LONG
 from service.core import limits, refusals
 from service.core.allowances import Allowance
 from service.core.callers import Caller
@@ -63,12 +64,18 @@ def register(app: Flask) -> None:
 
 
 def _admit_stranger() -> None:
-    """Take a place for a request that needs no token; raises TooManyStrangersError."""
+    """Take a place for a request that needs no token; raises TooManyStrangersError.
+
+    A short webhook needs none: it has come before its thread begins, and its answer is short, too.
+    """
     view = current_app.view_functions.get(request.endpoint or "")
     needs_token = view is None or facts.scope_of(view) or getattr(view, "console_scope", None)
     if needs_token or request.blueprint in _WATCHED:
         return
-    kind = "webhook" if request.blueprint == "webhooks" else _STRANGER
+    is_webhook = request.blueprint == "webhooks"
+    if is_webhook and 0 < (request.content_length or 0) < LONG:
+        return
+    kind = "webhook" if is_webhook else _STRANGER
     if not crier().places.enter_unknown(kind):
         raise TooManyStrangersError
     when_sent(partial(crier().places.leave, kind))

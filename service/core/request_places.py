@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -28,11 +29,21 @@ class RequestPlaces:
         self._count = 0
         self._places = Places(0)
         self._seen: dict[str, float] = {}
+        self._waiting = 0
         self._changed = threading.Condition()
 
     def limit_to(self, threads: int) -> None:
-        """Give out so many places; there is no limit before."""
+        """Give out so many places. There is no limit before, and none for fewer than four."""
         self._count, self._places = threads, Places(threads)
+
+    @property
+    def are_awaited(self) -> bool:
+        """Whether somebody waits for a place."""
+        return self._waiting > 0
+
+    @property
+    def _spare(self) -> int:
+        return self._count // 4
 
     def enter(self, client: str) -> bool:
         """Take a place if there is one for this client; return whether there was."""
@@ -41,14 +52,13 @@ class RequestPlaces:
             self._note(client, now)
             take = partial(self._take, client, is_alone=len(self._seen) == 1)
             # A client may have got its last answer, and its place is given back at any moment.
-            return take() or (
-                self._places.taken(client) == 1 and self._changed.wait_for(take, _MOMENT)
-            )
+            return take() or (self._places.taken(client) == 1 and self._await(take))
 
     def enter_unknown(self, kind: str) -> bool:
         """Take a place for a caller without a token; return whether one was free."""
+        take = partial(self._take, kind, is_alone=False)
         with self._changed:
-            return self._take(kind, is_alone=False)
+            return take() or (self._waiting < self._spare - 1 and self._await(take))
 
     def leave(self, client: str) -> None:
         """Give a place back."""
@@ -56,9 +66,17 @@ class RequestPlaces:
             self._places.give_back(client)
             self._changed.notify_all()
 
+    def _await(self, take: Callable[[], bool]) -> bool:
+        """Wait a moment for a place that is just being given back."""
+        self._waiting += 1
+        try:
+            return self._changed.wait_for(take, _MOMENT)
+        finally:
+            self._waiting -= 1
+
     def _take(self, owner: str, *, is_alone: bool) -> bool:
-        has_room = self._count - len(self._places) > self._count // 4
-        may_enter = is_alone or not self._count or has_room or self._places.free(owner) > 0
+        has_room = self._count - len(self._places) > self._spare
+        may_enter = is_alone or not self._spare or has_room or self._places.free(owner) > 0
         if may_enter:
             self._places.take(owner)
         return may_enter

@@ -45,6 +45,7 @@ def test_strangers_leave_threads_to_those_with_a_token_and_to_those_who_watch(ac
         refused = acme.ask(method, path, headers=nobody)
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1"), path
     assert acme.get("/healthz", headers=nobody).status_code == 200
+    assert acme.post(f"/webhook/{'0' * 24}", headers=nobody, json={}).status_code == 404
     assert acme.get("/session").status_code == 200
     assert acme.post(f"/webhook/{'0' * 24}", headers=nobody).status_code == 404
     places.leave("stranger")
