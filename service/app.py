@@ -26,7 +26,6 @@ from service.blueprints import (
     files,
     groups,
     health,
-    limiting,
     metrics,
     opt_outs,
     origins,
@@ -89,7 +88,6 @@ def create_app(settings: Settings | None = None) -> Application:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     equip(app, settings)
     traffic.register(app)
-    limiting.register(app)
     actions.register(app)
     metrics.register(app)
     origins.register(app)

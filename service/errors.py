@@ -192,15 +192,6 @@ class TooManyRequestsError(ServiceError):
         super().__init__(sentence, headers={"Retry-After": "1"})
 
 
-class TooManyStrangersError(ServiceError):
-    """Too many requests without a token are under way. Wait a moment, then send this one again."""
-
-    status = 429
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
-
-
 class TooManyAnswersError(ServiceError):
     """Too many long answers of yours are under way: exports, and pages of more than 100 entries."""
 

@@ -77,8 +77,7 @@ def _screen(request: Request) -> None:
     """Raise UnauthorisedError before parsing a body that carries no valid token."""
     refusal = UnauthorisedError()
     try:
-        with limiting.as_stranger():
-            secrets = request.possible_tokens()
+        secrets = request.possible_tokens()
     except (RequestEntityTooLarge, TooLargeError, GivenUpError) as error:
         raise refusal from error
     for secret in secrets:

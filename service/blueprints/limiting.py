@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from flask import Flask, Response, current_app, g
+from flask import Response, g
 
-from service.blueprints import facts
 from service.blueprints.context import crier, when_sent
 from service.blueprints.requests import request
-from service.connections import LONG
 from service.core import limits, refusals
 from service.core.allowances import Allowance
 from service.core.callers import Caller
 from service.core.limits import Limit
 from service.core.rates import SECOND
 from service.core.usages import LimitState
-from service.errors import (
-    RateLimitError,
-    TooManyRequestsError,
-    TooManyStrangersError,
-    rate_limit_fields,
-)
-
-_STRANGER = "stranger"
-_WATCHED = frozenset({"health", "metrics"})
-"""What those ask who watch over the service. They have to know how it is at any time."""
+from service.errors import RateLimitError, TooManyRequestsError, rate_limit_fields
 
 _FAILURES = "sign_in_failures"
 _NETWORK_BITS = 64
@@ -56,40 +43,6 @@ def admit(caller: Caller, *, place: str = "api") -> None:
             " second. Wait as `Retry-After` says, or ask the operator for a higher limit.",
         )
     _enter(f"{place} {caller.client_id}")
-
-
-def register(app: Flask) -> None:
-    """Register the hook that limits requests that need no token."""
-    app.before_request(_admit_stranger)
-
-
-def _admit_stranger() -> None:
-    """Take a place for a request that needs no token; raises TooManyStrangersError.
-
-    A short webhook needs none: it has come before its thread begins, and its answer is short, too.
-    """
-    view = current_app.view_functions.get(request.endpoint or "")
-    needs_token = view is None or facts.scope_of(view) or getattr(view, "console_scope", None)
-    if needs_token or request.blueprint in _WATCHED:
-        return
-    is_webhook = request.blueprint == "webhooks"
-    if is_webhook and 0 < (request.content_length or 0) < LONG:
-        return
-    kind = "webhook" if is_webhook else _STRANGER
-    if not crier().places.enter_unknown(kind):
-        raise TooManyStrangersError
-    when_sent(partial(crier().places.leave, kind))
-
-
-@contextmanager
-def as_stranger() -> Iterator[None]:
-    """Keep a place while a body is read that may have a token; raises TooManyStrangersError."""
-    if not crier().places.enter_unknown(_STRANGER):
-        raise TooManyStrangersError
-    try:
-        yield
-    finally:
-        crier().places.leave(_STRANGER)
 
 
 def _enter(whose: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -21,25 +20,18 @@ class RequestPlaces:
     """The places of a process for requests: as many as the server has threads.
 
     A client alone may have all of them. While others make requests, too, it leaves a quarter of all
-    places free, or has half of what the others leave. So whoever comes next finds a thread. Those
-    of whom no client is known, such as providers, do this always, all of one kind together.
+    places free, or has half of what the others leave. So whoever comes next finds a thread.
     """
 
     def __init__(self) -> None:
         self._count = 0
         self._places = Places(0)
         self._seen: dict[str, float] = {}
-        self._waiting = 0
         self._changed = threading.Condition()
 
     def limit_to(self, threads: int) -> None:
         """Give out so many places. There is no limit before, and none for fewer than four."""
         self._count, self._places = threads, Places(threads)
-
-    @property
-    def are_awaited(self) -> bool:
-        """Whether somebody waits for a place."""
-        return self._waiting > 0
 
     @property
     def _spare(self) -> int:
@@ -52,27 +44,15 @@ class RequestPlaces:
             self._note(client, now)
             take = partial(self._take, client, is_alone=len(self._seen) == 1)
             # A client may have got its last answer, and its place is given back at any moment.
-            return take() or (self._places.taken(client) == 1 and self._await(take))
-
-    def enter_unknown(self, kind: str) -> bool:
-        """Take a place for a caller without a token; return whether one was free."""
-        take = partial(self._take, kind, is_alone=False)
-        with self._changed:
-            return take() or (self._waiting < self._spare - 1 and self._await(take))
+            return take() or (
+                self._places.taken(client) == 1 and self._changed.wait_for(take, _MOMENT)
+            )
 
     def leave(self, client: str) -> None:
         """Give a place back."""
         with self._changed:
             self._places.give_back(client)
             self._changed.notify_all()
-
-    def _await(self, take: Callable[[], bool]) -> bool:
-        """Wait a moment for a place that is just being given back."""
-        self._waiting += 1
-        try:
-            return self._changed.wait_for(take, _MOMENT)
-        finally:
-            self._waiting -= 1
 
     def _take(self, owner: str, *, is_alone: bool) -> bool:
         has_room = self._count - len(self._places) > self._spare

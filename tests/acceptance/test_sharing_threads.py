@@ -50,20 +50,3 @@ def test_unfinished_requests_of_a_client_leave_threads_to_others(
 def answered(connections: set[socket.socket]) -> set[socket.socket]:
     """Return the connections from which something can be read."""
     return {*select.select(list(connections), [], [], 0)[0]}
-
-
-@on_sqlite
-def test_strangers_who_read_no_answers_leave_threads_to_others(
-    settings: Settings, acme: Tenant
-) -> None:
-    server = Server(settings, WEB_THREADS="4")
-    page = b"GET /static/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with running(server), ExitStack() as stack:
-        for _ in range(12):
-            stranger = stack.enter_context(socket.socket())
-            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            stranger.connect(("127.0.0.1", server.port))
-            stranger.sendall(10 * page)
-        for _ in range(5):
-            assert server.ask("GET", "/session", acme.token)[0] == 200
-            assert server.ask("GET", "/healthz")[0] == 200

@@ -29,26 +29,3 @@ def test_a_request_that_finds_no_place_is_counted_as_any_other(
     assert refused.headers["Retry-After"] == "1"
     assert refused.headers["RateLimit"] == '"requests";r=7'
     assert counted == [f"api {globex.id}", whose]
-
-
-@on_sqlite
-def test_strangers_leave_threads_to_those_with_a_token_and_to_those_who_watch(acme: Tenant) -> None:
-    places, nobody = acme.crier.places, {"Authorization": ""}
-    places.limit_to(4)
-    while places.enter_unknown("stranger"):
-        pass
-    for method, path in [
-        ("GET", "/openapi.json"),
-        ("GET", "/console/sign-in"),
-        ("POST", "/contact"),
-    ]:
-        refused = acme.ask(method, path, headers=nobody)
-        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1"), path
-    assert acme.get("/healthz", headers=nobody).status_code == 200
-    assert acme.post(f"/webhook/{'0' * 24}", headers=nobody, json={}).status_code == 404
-    assert acme.get("/session").status_code == 200
-    assert acme.post(f"/webhook/{'0' * 24}", headers=nobody).status_code == 404
-    places.leave("stranger")
-    for _ in range(2):
-        assert acme.get("/openapi.json", headers=nobody).status_code == 200
-        assert acme.post("/contact", headers=nobody).status_code == 401
