@@ -82,13 +82,14 @@ class DispatcherProcess:
 
     def __init__(self) -> None:
         self._pid = 0
-        self._report = mmap.mmap(-1, _REPORT)
+        self._report: mmap.mmap
+        """What both processes see; made by `start`, as each worker has its own."""
 
     def start(
         self, make: Callable[[], Dispatcher], settings: Settings, leave: Callable[[], None]
     ) -> None:
         """Fork; `leave` closes what belongs to the web worker alone."""
-        self._report = mmap.mmap(-1, _REPORT)  # with --preload, all workers have the one from above
+        self._report = mmap.mmap(-1, _REPORT)
         worker = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
@@ -101,9 +102,7 @@ class DispatcherProcess:
 
     def drain(self) -> None:
         """Have it stop. Safe to call in a signal handler."""
-        if self._pid:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGTERM)
+        self._send(signal.SIGTERM)
 
     def stop(self, timeout: float) -> None:
         """Have it stop; kill it if that takes longer than its own limit, `timeout`, and a bit."""
@@ -111,13 +110,20 @@ class DispatcherProcess:
         deadline = time.monotonic() + timeout + _SPARE
         while self._pid and not self.has_ended():
             if time.monotonic() > deadline:
-                os.kill(self._pid, signal.SIGKILL)
+                self._send(signal.SIGKILL)
             time.sleep(_GLANCE)
+
+    def _send(self, number: signal.Signals) -> None:
+        # A handler may reset the number at any line, and 0 means all processes of the group.
+        if pid := self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def has_ended(self) -> bool:
         """Return whether it has ended since the last call. Safe to call in a signal handler."""
+        pid = self._pid
         try:
-            has_ended = bool(self._pid and os.waitpid(self._pid, os.WNOHANG)[0])
+            has_ended = bool(pid and os.waitpid(pid, os.WNOHANG)[0])
         except ChildProcessError:
             has_ended = True
         if has_ended:
