@@ -19,6 +19,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from service import file_locks
+
 log = structlog.get_logger(__name__)
 
 _KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemin")
@@ -93,11 +95,7 @@ def sums(folder: Path) -> Iterable[Metric]:
 def _lives(announced: Path) -> bool:
     """Return whether a file's process holds its lock: the kernel releases it when it dies."""
     with announced.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not file_locks.take(lock)
 
 
 def _bury(folder: Path, announced: Path) -> None:

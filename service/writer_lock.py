@@ -7,7 +7,6 @@ everybody needs before the lock of the writer.
 
 from __future__ import annotations
 
-import fcntl
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from service import file_locks
 
 _GLANCE: Final = 0.001
 _LATE: Final = "Other writers did not finish in time."
@@ -67,9 +68,6 @@ def _locked(path: Path, deadline: float) -> Iterator[None]:
 
 def _is_ours(file: IO[str]) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without such locks
+        return file_locks.take(file)
+    except OSError:  # a file system without locks
         return True
-    return True

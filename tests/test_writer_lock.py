@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from service import file_locks
 from service.writer_lock import WriterLock
 from tests.waiting import LIMIT, until
 
@@ -22,11 +22,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def is_locked(path: Path) -> bool:
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+        return not file_locks.take(file)
 
 
 def test_the_process_that_waits_comes_before_those_that_ask_later(
