@@ -14,12 +14,7 @@ from sqlalchemy.orm import Session as Db
 
 from service import ids
 from service.channels.webhooks import Inbound
-from service.core import (
-    keywords,
-    owned,
-    paging,
-    wishes,
-)
+from service.core import keywords, owned, paging, wishes
 from service.core.deliveries import opted_out
 from service.core.deliveries.transitions import storable
 from service.core.entries import is_user_id
