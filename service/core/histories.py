@@ -51,6 +51,12 @@ _OF_A_PART: Final = {
     "delivered": "A part of the message was delivered.",
     "read": "A part of the message was read.",
 }
+_ORDER: Final = [
+    *("retrying", "held", "uncertain", "ended", "retried", "sending", "sent", "failed", "cancelled"),
+    *("delivered", "read", "reopened", "rescued", "passed_on"),
+]
+"""The order of what happened in one way in the same millisecond."""
+
 _PROMISES: Final = {EventKind.RETRYING, EventKind.HELD}
 _ENDS: Final = {
     DeliveryStatus.FAILED,
@@ -67,6 +73,7 @@ def read(db: Db, entry: Entry, taken: Sequence[Taken]) -> list[HistoryEntry]:
         mine = [*_kept(db, way.delivery), *_of_row(way.delivery)]
         if way.delivery is not entry.delivery and way.step == 0:
             mine += _kept(db, entry.delivery)
+        mine.sort(key=lambda each: (each.at, _ORDER.index(each.what)))
         happenings += [each._replace(session_id=way.session_id) for each in mine]
     return sorted(happenings, key=lambda each: each.at)
 

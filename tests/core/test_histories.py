@@ -89,6 +89,17 @@ def test_attempts_ends_and_retries_are_told_in_order_with_their_answers(world: W
     assert lines[2].next_attempt_at == lines[2].at + 5_000
 
 
+def test_what_happened_in_the_same_millisecond_is_told_in_the_order_of_a_delivery(
+    world: World,
+) -> None:
+    sent = left(world)
+    sent.tell(sent.word(FAILED, error=PermanentError("Lost.", code="131047")))
+    sent.tell(sent.word(DELIVERED))
+    failed_at = "SELECT at FROM delivery_events WHERE kind = 'failed'"
+    world.tell(f"UPDATE deliveries SET sent_at = ({failed_at}), delivered_at = ({failed_at})")
+    assert told(sent) == ["accepted", "sent", "failed", "delivered"]
+
+
 def test_parts_late_failures_and_rescues_are_told_too(world: World) -> None:
     sent = left(world, says="two parts")
     sent.tell(sent.word(DELIVERED, 0), sent.word(FAILED, 1, error=RetryableError("Oops.")))
