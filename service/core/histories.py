@@ -52,7 +52,17 @@ _OF_A_PART: Final = {
     "read": "A part of the message was read.",
 }
 _ORDER: Final = [
-    *("retrying", "held", "uncertain", "ended", "retried", "sending", "sent", "failed", "cancelled"),
+    *(
+        "retrying",
+        "held",
+        "uncertain",
+        "ended",
+        "retried",
+        "sending",
+        "sent",
+        "failed",
+        "cancelled",
+    ),
     *("delivered", "read", "reopened", "rescued", "passed_on"),
 ]
 """The order of what happened in one way in the same millisecond."""

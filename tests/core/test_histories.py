@@ -95,8 +95,9 @@ def test_what_happened_in_the_same_millisecond_is_told_in_the_order_of_a_deliver
     sent = left(world)
     sent.tell(sent.word(FAILED, error=PermanentError("Lost.", code="131047")))
     sent.tell(sent.word(DELIVERED))
-    failed_at = "SELECT at FROM delivery_events WHERE kind = 'failed'"
-    world.tell(f"UPDATE deliveries SET sent_at = ({failed_at}), delivered_at = ({failed_at})")
+    world.tell("""UPDATE deliveries SET
+        sent_at = (SELECT at FROM delivery_events WHERE kind = 'failed'),
+        delivered_at = (SELECT at FROM delivery_events WHERE kind = 'failed')""")
     assert told(sent) == ["accepted", "sent", "failed", "delivered"]
 
 

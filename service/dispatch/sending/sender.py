@@ -27,6 +27,7 @@ from service.dispatch.sending.delivering import broken, deliver, give_back, give
 from service.dispatch.sending.holds import LocalHolds
 from service.dispatch.sending.lanes import Work
 from service.dispatch.sending.ledger import Ledger
+from service.dispatch.sending.levels import Level
 from service.dispatch.sending.limits import Response
 from service.dispatch.sending.prepared import PreparedBroadcast
 from service.dispatch.sending.queue import ClaimedQueue
@@ -37,19 +38,6 @@ from service.metrics import meters
 from service.models import DeliveryStatus
 
 log = structlog.get_logger(__name__)
-
-_LEVEL: Final = 64
-"""Deliveries that a thread starts with. If a provider answers at once, more only cost processor
-time: 512 cost a third of it."""
-
-_IDLE: Final = 0.5
-_BUSY: Final = 0.2
-"""Fractions of its time that a thread waits. Above the first it doubles its deliveries; below the
-second it halves them."""
-
-_GATHERING: Final = 0.002
-"""Seconds to collect answers, while a thread has more deliveries than it starts with. A provider
-that answers at once would send nothing more in that time."""
 
 _GLANCE: Final = 0.1
 """Seconds between two checks for late messages."""
@@ -136,10 +124,7 @@ class Sender:
         self._conversations = Conversations(context.driver_context, self._may_begin)
         self._under_way: set[Work] = set()
         self._glanced_at = time.monotonic()
-        self._level = _LEVEL
-        self._idle = 0
-        self._is_full = False
-        self._waited = 0.0
+        self._level = Level()
         self.wake = self._conversations.wake
         self.thread = threading.Thread(target=self._run, name=f"crier-sender-{number}", daemon=True)
 
@@ -170,27 +155,15 @@ class Sender:
         """Begin deliveries; return the seconds until the next check of the queue."""
         if not self._context.recorder.has_room():
             return _FULL
-        # What waits for a slow provider costs no processor time, so it does not count.
-        works, wait = self._context.queue.take(self._level + self._idle - len(self._under_way))
+        works, wait = self._context.queue.take(self._level.room(len(self._under_way)))
         now, moment = time.monotonic(), time.time_ns() // 1000
         self._under_way.update(works)
         for work in works:
             work.began_at = now
             is_late = work.moment and work.is_late(moment)
             self._conversations.begin(work, give_back(work) if is_late else deliver(work))
-        if len(self._under_way) >= self._level + self._idle:
-            self._is_full = True
+        self._conversations.gather(self._level.note(len(self._under_way)))
         return min(wait, _GLANCE) if self._under_way else wait
-
-    def _find_level(self, elapsed: float) -> None:
-        """Raise the level while this thread mostly waits; lower it when it hardly waits."""
-        waited, self._waited = self._conversations.waited - self._waited, self._conversations.waited
-        if waited > _IDLE * elapsed and self._is_full:
-            self._level *= 2
-        elif waited < _BUSY * elapsed:
-            self._level = max(_LEVEL, self._level // 2)
-        self._is_full = False
-        self._conversations.gather(_GATHERING if self._level > _LEVEL else 0.0)
 
     def _may_begin(self, work: Work) -> bool:
         """Return whether a message may leave. From here on it may have arrived."""
@@ -267,12 +240,12 @@ class Sender:
         now = time.monotonic()
         if now < self._glanced_at + _GLANCE:
             return
-        self._find_level(now - self._glanced_at)
-        self._glanced_at = now
         began: dict[str, list[float]] = {}
         for work in self._under_way:
             began.setdefault(work.broadcast.session_id, []).append(work.began_at)
-        self._idle = sum(each < now - _GLANCE for moments in began.values() for each in moments)
+        idle = sum(each < now - _GLANCE for moments in began.values() for each in moments)
+        self._level.adjust(self._conversations.waited, now - self._glanced_at, idle)
+        self._glanced_at = now
         self._context.queue.note_waits(self, began)
 
 
