@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from benchmarks import crier, throughput, usage
+from benchmarks import crier, curl_loop, throughput, usage
 from benchmarks.figures import Report
 from benchmarks.provider import Provider
 from benchmarks.rates import rate, wait_for
@@ -19,6 +19,7 @@ OF_MANY = f"{MANY}, of what is possible"
 BY_HAND = "1 s, 4,096 under way, hand-written loop"
 AT_ONCE = "processor time of a delivery, provider without latency"
 PROCESSOR = "processor time of a delivery, 200 ms against at once"
+PROCESSOR_BY_HAND = f"{PROCESSOR}, hand-written loop"
 MEMORY = "memory of a message under way, 1 s, IN_FLIGHT=4096"
 THREADS = "threads of the dispatcher at all defaults"
 
@@ -55,6 +56,10 @@ def _at_defaults(workspace: Workspace, provider: Provider, report: Report, secon
     report.add(GROUP, AT_ONCE, fast.processor, "µs")
     note = f"{slow.processor:.0f} µs against {fast.processor:.0f} µs"
     report.add(GROUP, PROCESSOR, slow.processor / fast.processor, "times", most=1.6, note=note)
+    slow_loop = _loop(workspace, provider.url("200ms"), int(most * seconds), _DEFAULT)
+    fast_loop = _loop(workspace, provider.url(), 8_000 * seconds, curl_loop.UNDER_WAY)
+    note = f"{slow_loop:.0f} µs against {fast_loop:.0f} µs"
+    report.add(GROUP, PROCESSOR_BY_HAND, slow_loop / fast_loop, "times", note=note)
 
 
 def _with_many(workspace: Workspace, provider: Provider, report: Report, seconds: int) -> None:
@@ -66,6 +71,21 @@ def _with_many(workspace: Workspace, provider: Provider, report: Report, seconds
     possible = min(float(_MANY), by_hand)
     report.add(GROUP, OF_MANY, many.reached / possible, "times", least=0.85)
     report.add(GROUP, MEMORY, many.memory / _MANY / 1024, "KB", most=64)
+
+
+def _loop(workspace: Workspace, url: str, total: int, under_way: int) -> float:
+    """Return the microseconds of processor time that the hand-written loop takes for each."""
+    with crier.installed(workspace, "Postgres", url) as service:
+        broadcast_id = service.accept(total)
+        with throughput.looping(workspace, service, broadcast_id, url, under_way) as process:
+
+            def sent() -> int:
+                return service.ended(broadcast_id)[0]
+
+            wait_for(sent, int(total * _STEADY[0]))
+            used, began = usage.processor(process.pid), sent()
+            wait_for(sent, int(total * _STEADY[1]))
+            return (usage.processor(process.pid) - used) / (sent() - began) * 1e6
 
 
 def _run(workspace: Workspace, url: str, total: int, **settings: str) -> _Run:

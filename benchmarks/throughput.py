@@ -37,7 +37,7 @@ class Contender(NamedTuple):
 
 def measure(workspace: Workspace, provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure all contenders in turns, so that each meets the same moods of the machine."""
-    rounds, total = (1, 30_000) if quick else (3, 60_000)
+    rounds, total = 3, 30_000 if quick else 60_000
     contenders = list(_contenders(workspace, provider))
     runs: dict[str, list[float]] = {each.name: [] for each in contenders}
     for _ in range(rounds):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
-_USER_TIME, _SYSTEM_TIME = 11, 12
+_USER_TIME, _SYSTEM_TIME, _CHILDREN_USER_TIME, _CHILDREN_SYSTEM_TIME = 11, 12, 13, 14
 """Places among the fields of /proc/PID/stat behind the name (proc(5))."""
 
 
@@ -17,13 +17,13 @@ def children(pid: int) -> list[int]:
 
 def processor(pid: int) -> float:
     """Return the seconds of processor time that a process has used, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])) * _TICK
+    return _times(pid, _USER_TIME, _SYSTEM_TIME)
 
 
 def family(pid: int) -> float:
-    """Return the processor seconds of a process and of its children that still run."""
-    return processor(pid) + sum(map(processor, children(pid)))
+    """Return the processor seconds of a process and of its children, also of those that ended."""
+    ended = _times(pid, _CHILDREN_USER_TIME, _CHILDREN_SYSTEM_TIME)
+    return processor(pid) + ended + sum(map(processor, children(pid)))
 
 
 def memory(pid: int) -> float:
@@ -44,6 +44,12 @@ def threads(pid: int) -> int:
 def forget_peak(pid: int) -> None:
     """Let the peak begin anew at what is used now."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _times(pid: int, *places: int) -> float:
+    """Return the sum of some processor times of a process, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(fields[place]) for place in places) * _TICK
 
 
 def _status(pid: int, name: str) -> int:
