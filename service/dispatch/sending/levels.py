@@ -36,11 +36,11 @@ class Level:
     def note(self, under_way: int) -> float:
         """Record how many deliveries are under way; return the seconds to collect their answers.
 
-        These are 0 for few deliveries: a provider that answers at once would seem slow. Its session
-        would get no more places, and the thread would go on waiting.
+        These are 0 if only a few answers are expected soon: a provider that answers at once would
+        seem slow. Its session would get no more places, and the thread would go on waiting.
         """
         self._is_full = self._is_full or self.room(under_way) <= 0
-        return _GATHERING if under_way > LEAST else 0.0
+        return _GATHERING if under_way - self._idle > LEAST else 0.0
 
     def adjust(self, waited: float, elapsed: float, idle: int) -> None:
         """Raise the level of a thread that mostly waits; lower it if it hardly waits.

@@ -44,3 +44,5 @@ def test_answers_are_collected_only_while_many_deliveries_are_under_way() -> Non
     level = raised()
     assert level.note(LEAST) == 0.0
     assert level.note(LEAST + 1) > 0.0
+    level.adjust(waited=1.5, elapsed=1.0, idle=20)
+    assert level.note(LEAST + 20) == 0.0
