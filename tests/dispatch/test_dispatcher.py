@@ -25,7 +25,7 @@ from service.channels.errors import (
 from service.core import broadcasts, holding
 from service.database import Database, now_ms
 from service.dispatch.dispatcher import Dispatcher
-from service.dispatch.sending import holds, ledger
+from service.dispatch.sending import ledger
 from service.dispatch.sending.claimer import Claimer
 from service.dispatch.sending.sender import Senders
 from service.models import DeliveryStatus, OnUncertain
@@ -34,7 +34,6 @@ from tests.probe import Call, Stage
 from tests.waiting import until
 from tests.world import ADA, GRACE, JOAN, World, numbers
 
-HOUR = 3_600_000
 QUICK = {
     "in_flight": 4,
     "poll_interval": 0.1,
@@ -46,7 +45,6 @@ QUICK = {
 }
 
 Start = Callable[..., Dispatcher]
-Forget = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +52,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nothing take seconds that only spares the database."""
     monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
-
-
-@pytest.fixture
-def forget_holds(monkeypatch: pytest.MonkeyPatch) -> Forget:
-    """Return what lets the time pass for which a process holds what the database has released."""
-    return lambda: monkeypatch.setattr(holds, "now_ms", lambda: now_ms() + HOUR)
 
 
 @pytest.fixture
@@ -309,7 +301,7 @@ def test_an_uncertain_part_is_offered_again_where_that_is_harmless_or_chosen(
 
 
 def test_a_blocked_account_burns_nobody(
-    world: World, stage: Stage, start: Start, forget_holds: Forget
+    world: World, stage: Stage, start: Start
 ) -> None:
     blocked = threading.Event()
     blocked.set()
@@ -331,7 +323,6 @@ def test_a_blocked_account_burns_nobody(
     blocked.clear()
     with world.database.writing() as db:
         holding.release_session(db, session_id, now=now_ms())
-    forget_holds()
     dispatcher.wake()
     world.await_status(broadcast_id, "completed")
     assert world.statuses(broadcast_id) == {"sent": 100}
@@ -396,7 +387,7 @@ def test_a_session_that_cannot_be_opened_does_not_hold_another(
 
 
 def test_a_refused_message_is_paused_before_everybody_is_refused(
-    world: World, stage: Stage, start: Start, forget_holds: Forget
+    world: World, stage: Stage, start: Start
 ) -> None:
     refused = threading.Event()
     refused.set()
@@ -419,7 +410,6 @@ def test_a_refused_message_is_paused_before_everybody_is_refused(
     refused.clear()
     with world.database.writing() as db:
         broadcasts.resume(db, world.client_id, broadcast_id, now=now_ms())
-    forget_holds()
     dispatcher.wake()
     world.await_status(broadcast_id, "completed")
     assert world.statuses(broadcast_id) == {"failed": burnt, "sent": 200 - burnt}

@@ -157,7 +157,7 @@ class Claimer:
         spoken_for = self._paced.get((active.session_id, active.session_version), 0)
         return (
             spoken_for <= time.time_ns() // 1000
-            and self._context.holds.allow(active.session_id, active.broadcast_id)
+            and self._context.holds.allow(active.session_id, active.broadcast_id, now_ms())
             and self._queue.is_low(active.session_id)
             and (active.channel not in LINKED or self._links.is_up(active.session_id))
         )

@@ -174,7 +174,9 @@ class Sender:
             # Usually there are none of these three, and no call is made.
             and not (
                 context.holds.held
-                and not context.holds.allow(broadcast.session_id, broadcast.broadcast_id)
+                and not context.holds.allow(
+                    broadcast.session_id, broadcast.broadcast_id, delivery.claimed_at
+                )
             )
             and not (context.revoked.keys and context.revoked.has(work))
             and not (work.until and work.is_over())
@@ -231,7 +233,7 @@ class Sender:
         context = self._context
         if not (decision.is_unknown or (decision.hold and decision.hold.broadcast_id)):
             return decision
-        if not context.holds.allow("", work.broadcast.broadcast_id):
+        if not context.holds.allow("", work.broadcast.broadcast_id, work.delivery.claimed_at):
             return retry.spared(decision)
         return context.streaks.weigh(decision)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -32,24 +32,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_nothing_is_held_at_first(clock: Clock) -> None:
     del clock
-    assert LocalHolds().allow(SESSION, BROADCAST)
+    assert LocalHolds().allow(SESSION, BROADCAST, NOW)
 
 
 def test_nothing_of_a_held_session_may_be_sent(clock: Clock) -> None:
     del clock
     holds = LocalHolds()
     holds.add(Hold("Logged out.", session_id=SESSION))
-    assert not holds.allow(SESSION, BROADCAST)
-    assert not holds.allow(SESSION, OTHER_BROADCAST)
-    assert holds.allow(OTHER_SESSION, BROADCAST)
+    assert not holds.allow(SESSION, BROADCAST, NOW)
+    assert not holds.allow(SESSION, OTHER_BROADCAST, NOW)
+    assert holds.allow(OTHER_SESSION, BROADCAST, NOW)
 
 
 def test_nothing_of_a_held_broadcast_may_be_sent(clock: Clock) -> None:
     del clock
     holds = LocalHolds()
     holds.add(Hold("Refused.", broadcast_id=BROADCAST))
-    assert not holds.allow(SESSION, BROADCAST)
-    assert holds.allow(SESSION, OTHER_BROADCAST)
+    assert not holds.allow(SESSION, BROADCAST, NOW)
+    assert holds.allow(SESSION, OTHER_BROADCAST, NOW)
 
 
 @pytest.mark.parametrize("until", [None, NOW + 3_600_000])
@@ -59,12 +59,23 @@ def test_a_hold_is_left_to_the_database_five_seconds_after_its_commit(
     holds, hold = LocalHolds(), Hold("Logged out.", session_id=SESSION, until=until)
     holds.add(hold)
     clock.now = NOW + 60_000  # the database was out of reach
-    assert not holds.allow(SESSION, BROADCAST)
+    assert not holds.allow(SESSION, BROADCAST, NOW)
     holds.committed([hold])
     clock.now += 4_999
-    assert not holds.allow(SESSION, BROADCAST)
+    assert not holds.allow(SESSION, BROADCAST, NOW)
     clock.now += 1
-    assert holds.allow(SESSION, BROADCAST)
+    assert holds.allow(SESSION, BROADCAST, NOW)
+
+
+def test_what_is_claimed_after_the_commit_is_left_to_the_database(clock: Clock) -> None:
+    holds, hold = LocalHolds(), Hold("Logged out.", session_id=SESSION)
+    holds.add(hold)
+    assert not holds.allow(SESSION, BROADCAST, NOW + 1)
+    holds.committed([hold])
+    assert holds.allow(SESSION, BROADCAST, NOW + 1)
+    clock.now += 1_000
+    holds.add(hold)
+    assert not holds.allow(SESSION, BROADCAST, NOW + 1)
 
 
 def test_a_commit_does_not_lengthen_a_short_hold(clock: Clock) -> None:
@@ -72,16 +83,16 @@ def test_a_commit_does_not_lengthen_a_short_hold(clock: Clock) -> None:
     holds.add(hold)
     holds.committed([hold])
     clock.now = NOW + 1_000
-    assert holds.allow(SESSION, BROADCAST)
+    assert holds.allow(SESSION, BROADCAST, NOW)
 
 
 def test_a_short_hold_is_over_when_it_says(clock: Clock) -> None:
     holds = LocalHolds()
     holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 1_000))
     clock.now = NOW + 999
-    assert not holds.allow(SESSION, BROADCAST)
+    assert not holds.allow(SESSION, BROADCAST, NOW)
     clock.now = NOW + 1_000
-    assert holds.allow(SESSION, BROADCAST)
+    assert holds.allow(SESSION, BROADCAST, NOW)
 
 
 def test_the_longest_of_several_holds_counts(clock: Clock) -> None:
@@ -89,7 +100,7 @@ def test_the_longest_of_several_holds_counts(clock: Clock) -> None:
     holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 3_000))
     holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 1_000))
     clock.now = NOW + 2_000
-    assert not holds.allow(SESSION, BROADCAST)
+    assert not holds.allow(SESSION, BROADCAST, NOW)
 
 
 def test_holds_that_have_ended_are_forgotten_whoever_they_were_of(clock: Clock) -> None:
@@ -101,7 +112,7 @@ def test_holds_that_have_ended_are_forgotten_whoever_they_were_of(clock: Clock) 
     holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 60_000))
     clock.now += 5_000
     assert len(holds.held) == 101
-    assert holds.allow(OTHER_SESSION, OTHER_BROADCAST)
+    assert holds.allow(OTHER_SESSION, OTHER_BROADCAST, NOW)
     assert [*holds.held] == [SESSION]
     clock.now += 55_000
     holds.add(Hold("Refused.", broadcast_id=BROADCAST))
@@ -114,10 +125,10 @@ def test_nothing_is_looked_through_while_nothing_has_ended(clock: Clock) -> None
     holds = LocalHolds()
     holds.add(Hold("Slow down.", session_id=SESSION, until=NOW + 1_000))
     holds.held = Unreadable(holds.held)
-    assert not holds.allow(SESSION, BROADCAST)
+    assert not holds.allow(SESSION, BROADCAST, NOW)
 
 
-class Unreadable(dict[str, int]):
+class Unreadable(dict[str, Any]):
     """Holds that can be looked up and not gone through."""
 
     def items(self) -> NoReturn:
