@@ -300,9 +300,7 @@ def test_an_uncertain_part_is_offered_again_where_that_is_harmless_or_chosen(
 # What is wrong with an account or a message
 
 
-def test_a_blocked_account_burns_nobody(
-    world: World, stage: Stage, start: Start
-) -> None:
+def test_a_blocked_account_burns_nobody(world: World, stage: Stage, start: Start) -> None:
     blocked = threading.Event()
     blocked.set()
 
