@@ -24,18 +24,18 @@ _OPERATION = re.compile(r"([a-z]+)([A-Z]\w+)")
 
 
 def register(app: Flask) -> None:
-    """End each request's action with it: a thread answers many requests."""
+    """Clear the action when its request ends, because a thread answers many requests."""
     app.teardown_request(lambda _error: audit.begin(None))
 
 
 def begin_operation() -> None:
-    """Announce the operation of the API that this request is."""
+    """Record which API operation this request calls."""
     view = current_app.view_functions[cast("str", request.endpoint)]
     begin(name_of(facts.operation_of(view)), ActionSource.API)
 
 
 def begin(name: str, source: ActionSource) -> None:
-    """Announce what this request does, unless it only reads."""
+    """Record what this request does, unless it only reads."""
     if request.method not in _CHANGING:
         return
     noun, values = name.partition(".")[0], request.view_args or {}

@@ -62,9 +62,9 @@ def settle(
 ) -> dict[str, Any]:
     """Return the fields under our names.
 
-    `synonyms` maps the guide's names to ours. If both are sent and differ, the changed one counts:
-    a program fetches an object, changes one field and sends all of it back. Raises InvalidError if
-    both were changed to different values.
+    `synonyms` maps the guide's names to ours. If both are sent and differ, the changed one counts.
+    Some programs fetch an object, change one field and send the whole object back. Raises
+    InvalidError if both were changed to different values.
     """
     settled = {name: value for name, value in fields.items() if name not in synonyms}
     for theirs, ours in synonyms.items():

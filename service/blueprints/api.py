@@ -36,9 +36,10 @@ _OF_ANY_CALLER = (400, 401, 403, 404, 413, 415, 422, 429, 503)
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not annotated
-    """Routes about one noun.
+    """The routes of one noun.
 
-    Schemas are made with their routes: made with each request, they take a tenth of its time.
+    Schemas are created once, with their routes. Creating them for each request would take a tenth
+    of its time.
     """
 
     ARGUMENTS_PARSER = parsing.Parser()
@@ -140,9 +141,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def takes_list(self, form: ListForm, schema: type[Schema]) -> Callable[[View], View]:
-        """Let the body also be a form with a list of people, which is in `request.list_file`.
+        """Accept a form with a list of people, too. The view finds it in `request.list_file`.
 
-        `schema` is that of the form, for its description alone.
+        `schema` only documents the form.
         """
 
         def decorate(view: View) -> View:
@@ -182,7 +183,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
         return decorate
 
     def streams(self, *mimetypes: str) -> Callable[[View], View]:
-        """Document that the answer is a file of these types, which is made while it is sent."""
+        """Document that the answer is a file of these types, generated while it is sent."""
         binary = {"schema": {"type": "string", "format": "binary"}}
         answers = {200: {"description": "The file", "content": dict.fromkeys(mimetypes, binary)}}
         decorate: Callable[[View], View] = self.doc(responses=answers)
@@ -222,7 +223,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
     ) -> Callable[[View], View]:
         """Wrap the view's return value (an object, a list or a page) in the envelope.
 
-        `told` returns another message if it depends on the returned value.
+        If the message depends on the returned value, `told` computes it from that value.
         """
 
         def decorate(view: View) -> View:
@@ -244,7 +245,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it is not ann
     def may_answer(
         self, kind: type, status: int, schema: type[Schema], message: str
     ) -> Callable[[View], View]:
-        """Answer by another schema if the view returns an object of this kind."""
+        """Use another schema for the answer if the view returns an object of this kind."""
 
         def decorate(view: View) -> View:
             wrapped = envelope(schema, many=False)

@@ -66,7 +66,7 @@ def delete(attachment_id: str) -> Shown:
 
 
 def keep(stored: StoredFile, *, within: str | None = None) -> Attachment:
-    """Create the caller's attachment of a stored file; if that fails, remove the file."""
+    """Create an attachment of the caller from a stored file; remove the file if that fails."""
     try:
         with crier().database.writing() as db:
             return attachments.create(db, caller().client_id, stored, within=within)

@@ -25,7 +25,7 @@ def index(query: dict[str, Any]) -> Page[Shown]:
     """Fetch what was done by your tokens, in your console, and by the operator, newest first.
 
     Each request that changed something has one entry, which was stored in the same transaction.
-    It has no message texts and no whole phone numbers.
+    Entries contain no message texts and no complete phone numbers.
     """
     wanted = AuditFilter(caller().client_id, **query["filter"])
     with crier().database.reading() as db:
@@ -35,7 +35,7 @@ def index(query: dict[str, Any]) -> Page[Shown]:
 
 
 def shown(entry: AuditEntry, token: Token | None) -> Shown:
-    """Return an entry as a client sees it, to whom the operator's machines mean nothing."""
+    """Return an entry as its client sees it, without the operator's machines."""
     return Shown(
         entry,
         token=token and f"{token.name} ({token.prefix}…)",

@@ -61,10 +61,10 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 
 def settle(form: forms.Form, name: str, texts: Sequence[bytes]) -> dict[str, Any]:
-    """Return the document of a form that may have it as one field of JSON, or as a file of it.
+    """Return the document of a form, which may contain it as a JSON field or as a JSON file.
 
-    `name` is that of the field, `texts` are the files under that name. Raises UnreadableBodyError,
-    InvalidError.
+    `name` is the name of the field; `texts` are the files with that name. Raises
+    UnreadableBodyError, InvalidError.
     """
     if not texts and name not in form:
         return _checked(form)

@@ -96,7 +96,7 @@ def index(query: dict[str, Any]) -> Page[Shown]:
 def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by its schema
     """Fetch one broadcast and its progress.
 
-    With `deleted=true`, fetch one that was deleted; the operator has not purged it yet.
+    With `deleted=true`, fetch a deleted one, until the operator purges it.
     """
     with crier().database.reading() as db:
         broadcast = broadcasts.get(
@@ -169,9 +169,9 @@ def resume(broadcast_id: str) -> Shown:
 def retry(body: dict[str, Any], broadcast_id: str) -> Shown:
     """Send failed deliveries again, uncertain ones, or both; except to people who opted out.
 
-    With `codes`, only what ended with one of them: the report of a broadcast lists its codes.
-    With the `session_id` of another session, they go out by that session, as one more way.
-    `left_out` counts those that are not sent again.
+    With `codes`, send only those that ended with one of these codes; the report of a broadcast
+    lists its codes. With the `session_id` of another session, that session sends them, as one more
+    way. `left_out` counts the deliveries that are not sent again.
     """
     with crier().database.writing_much() as db:
         retried = broadcasts.retry(
@@ -205,14 +205,14 @@ def index_deliveries(query: dict[str, Any], broadcast_id: str) -> Page[Shown]:
 
 
 def _changed(change: Callable[..., Broadcast], broadcast_id: str) -> Shown:
-    """Change a broadcast of the caller's, and show what became of it."""
+    """Change a broadcast of the caller, and return it as answers show it."""
     with crier().database.writing() as db:
         broadcast = change(db, caller().client_id, broadcast_id, now=now_ms(), within=within())
         return _shown(broadcast, reports.arrays_of(db, broadcast))
 
 
 def _know_templates(asked: BroadcastRequest) -> None:
-    """Have the templates at hand that a message is checked against, if the provider answers."""
+    """Refresh the list of templates if the message uses one; ignore a provider that fails."""
     if not asked.message.get("template"):
         return
     parts = crier()

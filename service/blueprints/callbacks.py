@@ -1,4 +1,4 @@
-"""Routes about callbacks: where a client is told what happens."""
+"""Routes of callbacks: URLs to which events are posted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ blueprint = Blueprint("callbacks", __name__, description="Where you are told wha
 @blueprint.raises(ConflictError)
 @blueprint.answers(201, NewlyMadeCallbackSchema, "Callback created successfully!")
 def create(body: dict[str, Any]) -> Shown:
-    """Have events posted to an address of yours, signed as Standard Webhooks describes.
+    """Create a callback: events are posted to your URL, signed as Standard Webhooks describes.
 
     The `secret` verifies the signatures. It is shown only this once. Events that happen more than
     two seconds after this answer are posted.
@@ -80,7 +80,7 @@ def show(callback_id: str) -> Callback:
 @blueprint.raises(ConflictError)
 @blueprint.answers(200, CallbackSchema, "Callback updated successfully!")
 def update(body: dict[str, Any], callback_id: str) -> Callback:
-    """Change a callback, pause it or let it go on; fields that are left out stay."""
+    """Change, pause or resume a callback. Omitted fields stay."""
     if "url" in body:
         callbacks.check_address(body["url"], crier().settings)
     with crier().database.writing() as db:
@@ -101,7 +101,7 @@ def delete(callback_id: str) -> Callback:
 @blueprint.pages(EventPageSchema)
 @blueprint.answers(200, CallbackEventSchema, "Event fetched successfully!", many=True)
 def index_events(query: dict[str, Any], callback_id: str) -> Page[CallbackEvent]:
-    """Fetch what a callback was told or will be told, newest first; kept for seven days."""
+    """Fetch the events of a callback from the last seven days, posted and waiting, newest first."""
     with crier().database.reading() as db:
         return callbacks.page_of_events(
             db, caller().client_id, callback_id, query["status"], query["page"]

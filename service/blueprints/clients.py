@@ -1,4 +1,4 @@
-"""The route of the client itself: its limits, and what it has used of them."""
+"""The route of the client: its limits and how much of each is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ blueprint = Blueprint("client", __name__, description="Your limits")
 def show() -> Shown:
     """Fetch your limits, and how much of each is used now.
 
-    The limit `requests` is per second, `burst` at once, and `recipients` per day in UTC.
+    `requests` is a limit per second, `burst` one on requests at once, and `recipients` one per UTC
+    day.
     """
     with crier().database.reading() as db:
         client = db.get_one(Client, caller().client_id)
@@ -30,7 +31,7 @@ def show() -> Shown:
 
 
 def states() -> dict[str, LimitState]:
-    """Return all limits of the caller and what is used of each, by their names."""
+    """Return all limits of the caller by name, each with how much of it is used."""
     parts = crier()
     with parts.database.reading() as db:
         stored = usages.report(db, caller().client_id, parts.settings, now=now_ms())

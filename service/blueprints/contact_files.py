@@ -1,4 +1,4 @@
-"""Files of contacts: those that are imported, and all of them as an export."""
+"""Files of contacts: imports and exports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLUMNS: Final = ("number", "name", "other_numbers", "emails", "organisation", 
 
 
 def store(table: Table, numbering: Numbering, tags: Sequence[str]) -> dict[str, Any]:
-    """Store the contacts of a list, and return what became of its rows.
+    """Store the contacts of a list, and count what happened to its rows.
 
     Raises InvalidError under `contacts`, and LimitError.
     """
@@ -46,7 +46,7 @@ def store(table: Table, numbering: Numbering, tags: Sequence[str]) -> dict[str, 
 
 
 def _write(client_id: str, cards: Sequence[tuple[str, Card]]) -> Written:
-    """Write some contacts; do it again if somebody changes one of them at the same time."""
+    """Write some contacts; try again if somebody changes one of them at the same time."""
     for _ in range(_MOST_REPEATS):
         with suppress(StaleDataError), crier().database.writing() as db:
             return imports.write(db, client_id, cards)

@@ -70,12 +70,12 @@ def index(page: PageRequest) -> Page[Shown]:
 @blueprint.raises(LimitError)
 @blueprint.answers(200, ImportedSchema, "Contact imported successfully!")
 def import_(body: dict[str, Any]) -> dict[str, Any]:
-    """Store the people of a file as contacts; those who are there by their number are added to.
+    """Import contacts from a file. A number that a contact already has updates that contact.
 
-    The file is CSV, TSV, XLSX, ODS, XLS, NDJSON or VCF, and has 100,000 rows at most. Names, e-mail
-    addresses, organisations and tags are known by their headings, all other columns are `fields`.
-    Nothing is removed: an empty cell changes nothing. Rows without a number that is right
-    are told of, and the others stored.
+    The file is CSV, TSV, XLSX, ODS, XLS, NDJSON or VCF, and has 100,000 rows at most. Headings
+    identify the names, e-mail addresses, organisations and tags. All other columns become `fields`.
+    Nothing is removed: an empty cell changes nothing. Rows without a valid number are reported; the
+    others are stored.
     """
     numbering = lists.numbering(body)
     table = lists.table("contacts", body.get("columns") or {}, numbering)
@@ -87,9 +87,9 @@ def import_(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.takes_query(ExportSchema)
 @blueprint.streams(*MIMETYPES.values())
 def export(query: dict[str, Any]) -> Response:
-    """Fetch all contacts as a file that `POST /contact/import` takes, the oldest first.
+    """Fetch all contacts as a file, oldest first. `POST /contact/import` accepts this file.
 
-    A text that a spreadsheet program would run as a formula has an apostrophe before it in CSV.
+    In CSV, an apostrophe precedes any text that a spreadsheet program would run as a formula.
     """
     return contact_files.export(Format(query["format"]))
 
@@ -122,7 +122,7 @@ def update(body: dict[str, Any], contact_id: str) -> Shown:
 @blueprint.raises(StaleVersionError)
 @blueprint.answers(200, ContactSchema, "Contact deleted successfully!")
 def delete(contact_id: str) -> Shown:
-    """Delete a contact. Accepted broadcasts keep its card as it was."""
+    """Delete a contact. Accepted broadcasts keep a copy of its card."""
     with crier().database.writing() as db:
         group_id = _group_of(db, contacts.get(db, caller().client_id, contact_id))
         return shown(contacts.delete(db, caller().client_id, contact_id), group_id)
@@ -170,7 +170,7 @@ def _group_of(db: Session, contact: Contact) -> str | None:
 
 
 def shown(contact: Contact, group_id: str | None) -> Shown:
-    """Return a contact as it is answered."""
+    """Return a contact as answers show it."""
     return Shown(
         contact,
         vcard=vcard.render(contact),

@@ -48,12 +48,12 @@ def reachable(session_id: str) -> str:
 
 
 def searched(recipient: str) -> tuple[str, ...]:
-    """Return whom a query means by a recipient, read as the caller's numbers are."""
+    """Return the recipients that a query may mean, read by the caller's numbering."""
     return entries.searched(recipient, caller().numbering)
 
 
 def when_sent(act: Callable[[], object]) -> None:
-    """Do something once the answer to this request has been sent."""
+    """Call a function once the answer to this request has been sent."""
 
     @after_this_request
     def act_at_end(response: Response) -> Response:

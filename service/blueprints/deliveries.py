@@ -60,7 +60,7 @@ def show(deleted: bool, delivery_id: str) -> Shown:  # noqa: FBT001 - given by i
 
 
 def narrowed(query: Mapping[str, Any], broadcast: Broadcast) -> Filter:
-    """Return which deliveries of a broadcast a query asks for, in numbers as its `to` has them."""
+    """Return the filter of a query, with recipients in the form that `to` has."""
     numbering = caller().numbering.merged(broadcast.numbering or {})
     wanted: Filter = query["filter"]
     return wanted._replace(recipients=entries.searched(query["recipient"], numbering))
@@ -94,7 +94,7 @@ def _shown(entry: Entry) -> Shown:
 
 
 def _listed(entry: Entry) -> Shown:
-    """Return a delivery as a list shows it, with the beginning of a long message."""
+    """Return a delivery as lists show it: a long message is cut."""
     message = heads.of_message(entry.broadcast.message)
     is_cut = message != entry.broadcast.message
     return Shown(_shown(entry), message=message, message_truncated=is_cut)

@@ -128,7 +128,7 @@ def _broken(error: OSError) -> Response:
 
 
 def _broken_off(error: Exception) -> Response:
-    """Answer a body that breaks off, or does not come in time, while a view reads it."""
+    """Answer a request whose body ends early or arrives too late while a view reads it."""
     if isinstance(error, GivenUpError):
         return failure(error.status, error.sentence, headers=error.headers)
     sentence = wordings.CUT_OFF

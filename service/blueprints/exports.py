@@ -1,4 +1,4 @@
-"""The deliveries of a broadcast as files, made while they are sent."""
+"""The deliveries of a broadcast as files, generated while they are sent."""
 
 from __future__ import annotations
 
@@ -62,12 +62,11 @@ XLSX: Final = Format(
 @blueprint.takes_query(DeliveryFilterSchema)
 @blueprint.streams(CSV.mimetype)
 def csv(query: dict[str, Any], broadcast_id: str) -> Response:
-    """Fetch what became of each recipient as CSV in UTF-8, in the order of `to`.
+    """Fetch the result for each recipient as CSV in UTF-8, in the order of `to`.
 
-    Each placeholder of the message has a column with the recipient's value. `step` and
-    `session_id` say by which way of a fallback a delivery got its status; step 0 is the session of
-    the broadcast.
-    A text that a spreadsheet program would run as a formula has an apostrophe before it.
+    Each placeholder of the message has a column with the recipient's value. `step` and `session_id`
+    name the way of a fallback that gave a delivery its status; step 0 is the session of the
+    broadcast. An apostrophe precedes any text that a spreadsheet program would run as a formula.
     """
     return _sent(broadcast_id, query, CSV)
 
@@ -77,7 +76,7 @@ def csv(query: dict[str, Any], broadcast_id: str) -> Response:
 @blueprint.takes_query(DeliveryFilterSchema)
 @blueprint.streams(NDJSON.mimetype)
 def ndjson(query: dict[str, Any], broadcast_id: str) -> Response:
-    """Fetch what became of each recipient as a JSON object a line, in the order of `to`."""
+    """Fetch the result for each recipient as one JSON object per line, in the order of `to`."""
     return _sent(broadcast_id, query, NDJSON)
 
 
@@ -86,10 +85,10 @@ def ndjson(query: dict[str, Any], broadcast_id: str) -> Response:
 @blueprint.takes_query(DeliveryFilterSchema)
 @blueprint.streams(XLSX.mimetype)
 def xlsx(query: dict[str, Any], broadcast_id: str) -> Response:
-    """Fetch what became of each recipient as a workbook, in the order of `to`.
+    """Fetch the result for each recipient as a workbook, in the order of `to`.
 
     Each placeholder of the message has a column with the recipient's value.
-    A sheet holds 1,048,575 deliveries; what is beyond goes into the next one.
+    A sheet holds 1,048,575 deliveries; further ones go to the next sheet.
     """
     return _sent(broadcast_id, query, XLSX)
 
@@ -112,7 +111,7 @@ def answer(broadcast: Broadcast, wanted: Filter, form: Format) -> Response:
 
 
 def _table(broadcast: Broadcast) -> tuple[Sequence[str], Cells]:
-    """Return the columns of a table, and what makes a delivery a row of it."""
+    """Return the columns of a table, and a function that turns a delivery into a row."""
     names = personalisation.written_names(broadcast)
 
     def cells(found: ExportedDelivery) -> Sequence[Any]:

@@ -27,7 +27,7 @@ def scope_of(view: Callable[..., Any]) -> Scope | None:
 
 
 def operation_of(view: Callable[..., Any]) -> str:
-    """Return the operationId of a view; at several rules it is the one of our own."""
+    """Return the operationId of a view; if it has several rules, that of our own rule."""
     operation: str = getattr(view, "_apidoc", {})["operation"]
     return operation
 
@@ -39,7 +39,7 @@ def note(view: Callable[..., Any], **facts: Any) -> None:
 
 
 def takes_body(view: Callable[..., Any]) -> bool:
-    """Return whether a view takes a body of JSON."""
+    """Return whether a view takes a JSON body."""
     return any(taken["in"] == "json" for taken in _taken(view))
 
 

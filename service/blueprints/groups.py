@@ -70,7 +70,7 @@ def show(group_id: str) -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, ContactSchema, "Contact fetched successfully!", many=True)
 def index_contacts(page: PageRequest, group_id: str) -> Page[Shown]:
-    """Fetch the contacts that are in a group now, the oldest first."""
+    """Fetch the contacts that are in a group now, oldest first."""
     with crier().database.reading() as db:
         group = groups.get(db, caller().client_id, group_id)
         found = members.page(db, group, page)
@@ -83,7 +83,7 @@ def index_contacts(page: PageRequest, group_id: str) -> Page[Shown]:
 @blueprint.takes(GroupPreviewRequestSchema)
 @blueprint.answers(200, GroupPreviewSchema, "Group previewed successfully!")
 def preview(body: dict[str, Any]) -> dict[str, Any]:
-    """Count whom a rule matches, and show the first five, without storing it."""
+    """Count the contacts that a rule matches, and show the first five. The rule is not stored."""
     with crier().database.reading() as db:
         size = rules.count(db, caller().client_id, body["rule"])
         first = db.scalars(rules.matching(db, caller().client_id, body["rule"]).limit(5)).all()

@@ -1,4 +1,4 @@
-"""The input of a request with a length: it tells if the client has left before the end."""
+"""Request bodies of known length: reading one fails if the client left before its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.schemas import wordings
 
 
 class _Stream(Protocol):
-    """What WSGI demands of an input, as far as it is used."""
+    """The part of WSGI's input interface that is used here."""
 
     def read(self, size: int = -1) -> bytes:
         """Return so many bytes, or all."""
@@ -22,8 +22,8 @@ class _Stream(Protocol):
 class _CompleteInput:
     """An input that raises UnreadableBodyError at an early end.
 
-    The server ends the input there. What has come may look whole: a form without its last letters,
-    or JSON without the blanks behind it.
+    The server ends the input there. The part that arrived may look complete: a form without its
+    last letters, or JSON without its trailing spaces.
     """
 
     def __init__(self, stream: _Stream, length: int) -> None:
@@ -52,7 +52,7 @@ class _CompleteInput:
 
 
 def complete(environ: dict[str, Any]) -> None:
-    """Let the input of a request be a complete one, where its server ends it."""
+    """Wrap the input of a request, if its server ends it, so that an early end raises an error."""
     length = environ.get("CONTENT_LENGTH") or ""
     if environ.get("wsgi.input_terminated") and length.isdecimal():
         environ["wsgi.input"] = _CompleteInput(environ["wsgi.input"], int(length))

@@ -1,4 +1,4 @@
-"""Intake: a broadcast that the API or the console accepts, in as short a transaction as can be."""
+"""Intake: accepts a broadcast for the API or the console in a short transaction."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def accept(
     told: Callable[[Db, Accepted], T],
     check: Callable[[Plan], None] | None = None,
 ) -> T:
-    """Accept a broadcast of the caller and have it sent; return what is `told` of it.
+    """Accept a broadcast of the caller for sending; return what `told` returns for it.
 
-    A long one is validated before the transaction, so that others write meanwhile. So is one with
-    a `check`, which may refuse the plan. Raises what `core.intake.accept` raises.
+    A long broadcast is validated before the transaction, so that others can write meanwhile. So is
+    a broadcast with a `check`, which may refuse the plan. Raises what `core.intake.accept` raises.
     """
     client_id, planned = caller().client_id, None
     common: Any = {"accounts": crier().accounts, "now": now_ms()}

@@ -25,8 +25,8 @@ _NETWORK_BITS = 64
 def admit(caller: Caller, *, place: str = "api") -> None:
     """Count a request of a client, once; raises RateLimitError if it has made too many.
 
-    It counts even if it is then refused for want of a place: its token has been looked for, which
-    is what the rate bounds. A request beyond the rate does not count. The API and the console count
+    A request counts even if no place is free for it: the rate bounds token look-ups, and its token
+    has been looked up. A request beyond the rate does not count. The API and the console count
     apart, so that a program does not lock out those who can stop it.
     """
     if "allowance" in g:
@@ -54,7 +54,7 @@ def _enter(whose: str) -> None:
 
 
 def states(caller: Caller) -> dict[Limit, LimitState]:
-    """Return the limits on a client's requests, and how many of them it has used up just now."""
+    """Return the limits on a client's requests, and how much of each is used now."""
     settings = crier().settings
     rate = limits.request_rate(settings, caller.limits)
     left = crier().requests.look(f"api {caller.client_id}", rate).left
@@ -104,7 +104,7 @@ def _too_many_failures(wait: int) -> RateLimitError:
 
 
 def _address() -> str:
-    """Return the caller's address, or its network if it is of IPv6."""
+    """Return the caller's IPv4 address, or the network of its IPv6 address."""
     given = request.remote_addr or ""
     try:
         address = ip_address(given)

@@ -1,4 +1,4 @@
-"""Lists of people in requests: the file of a form, read as its columns and its client say."""
+"""Lists of people in requests: a form's file, read by its columns and its client's numbering."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _MISSING = (
 
 
 def numbering(body: Mapping[str, Any]) -> Numbering:
-    """Return how the numbers of a request are meant: as it says, else as its client does."""
+    """Return how to read the numbers of a request: as it says, or else as its client is set up."""
     return caller().numbering.merged(body)
 
 
 def table(name: str, columns: Mapping[str, str], meant: Numbering) -> Table:
-    """Return the list of a request's form; raises InvalidError, under the name of its part."""
+    """Return the list of a request's form; raises InvalidError for the field of the list."""
     given = request.list_file
     if given is None:
         raise InvalidError(errors={name: [_MISSING]})
@@ -53,7 +53,7 @@ def table(name: str, columns: Mapping[str, str], meant: Numbering) -> Table:
 
 
 def recipients_of(body: Mapping[str, Any], names: frozenset[str] | None) -> Recipients:
-    """Return whom a request names, in `to` or in a file; raises InvalidError unless it is one."""
+    """Return the recipients in `to` or in a file; raises InvalidError for both or neither."""
     meant, most = numbering(body), crier().settings.max_recipients
     skips = body.get("on_invalid") == OnInvalid.SKIP
     most_bad = invalid.MOST if skips else recipients.MOST_BAD
@@ -76,13 +76,13 @@ def recipients_of(body: Mapping[str, Any], names: frozenset[str] | None) -> Reci
 
 
 def refuse_columns(body: Mapping[str, Any]) -> None:
-    """Raise InvalidError for columns of a file that is not there."""
+    """Raise InvalidError if a request names columns but has no file."""
     if body.get("columns"):
         raise InvalidError(errors={"columns": ["Columns are those of a file of recipients."]})
 
 
 def digest() -> dict[str, str]:
-    """Return a file's digest, by which a repeated request is told from another one."""
+    """Return a file's digest, to distinguish a repeated request from a different one."""
     if request.list_file is None:
         return {}
     request.list_file.file.seek(0)
@@ -91,7 +91,7 @@ def digest() -> dict[str, str]:
 
 @contextmanager
 def told(name: str) -> Iterator[None]:
-    """Let what is wrong with a list be told of the part of that name."""
+    """Turn a ListError into an InvalidError for the field of that name."""
     try:
         yield
     except ListError as error:

@@ -1,8 +1,8 @@
 """Long answers: pages of many objects, and exports.
 
 Each keeps a thread and the interpreter busy for seconds. So a process makes few of them at a time,
-and fewer for one client, or the short requests of all others would wait. An export is made of
-`pages`, which takes a place, and sent as a `file`, for the API and the console alike.
+and fewer for one client. Otherwise everybody's short requests would wait. An export consists of
+`pages`, which takes a place, and is sent as a `file`. The API and the console both use it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def begin() -> None:
 def pages(read: Callable[[Db, T | None], Sequence[T]], size: int) -> Iterator[Sequence[T]]:
     """Take a place, and return the pages of an export; raises TooManyAnswersError.
 
-    `read` returns the entries after one, None: the first ones. Fewer than `size` are the last. No
-    transaction is open while a page is sent.
+    `read` returns the entries after a given one, or the first ones for None. A page of fewer than
+    `size` entries is the last. No transaction is open while a page is sent.
     """
     begin()
     return _pages(crier().database, read, size)
@@ -56,7 +56,7 @@ def _pages(
 
 
 def file(content: Iterator[bytes], mimetype: str, filename: str) -> Response:
-    """Return a file that is made while it is sent."""
+    """Return a file that is generated while it is sent."""
     response = Response(content, mimetype=mimetype)
     response.headers.set("Content-Disposition", "attachment", filename=filename)
     return response

@@ -1,4 +1,4 @@
-"""Routes about opt-outs: who is left out of what a session, or all of a client's, sends."""
+"""Routes of opt-outs: people to whom one session, or every session of a client, sends nothing."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ _IMPORTED = "Opt-outs imported successfully!"
 def create(body: dict[str, Any], session_id: str) -> Shown:
     """Add an opt-out: this session sends nothing more to that person.
 
-    Deliveries to them that wait to be sent, and those that are made from now on, fail with
-    `opted_out`; a retry leaves them out. When this is answered, nothing more begins to be sent.
+    Waiting and future deliveries to them fail with `opted_out`; a retry leaves them out. After the
+    answer, no further message to them starts.
     """
     return _add(reachable(session_id), body["recipient"])
 
@@ -65,7 +65,7 @@ def create(body: dict[str, Any], session_id: str) -> Shown:
 @blueprint.pages(OptOutPageSchema)
 @blueprint.answers(200, OptOutSchema, _FETCHED, many=True)
 def index(wanted: dict[str, Any], session_id: str) -> Page[Shown]:
-    """Fetch all who told the provider, or you, to stop; whoever did so first comes first."""
+    """Fetch everybody who told the provider or you to stop, oldest first."""
     return _page(reachable(session_id), wanted)
 
 
@@ -73,7 +73,7 @@ def index(wanted: dict[str, Any], session_id: str) -> Page[Shown]:
 @blueprint.scope(Scope.ADMIN, by_session=True)
 @blueprint.answers(200, OptOutSchema, _DELETED)
 def delete(session_id: str, recipient: str) -> Shown:
-    """Let somebody be written to again, as they asked you to; a provider may still refuse it."""
+    """Delete an opt-out if the person asks for messages again. A provider may still refuse."""
     return _delete(reachable(session_id), recipient)
 
 
@@ -83,7 +83,7 @@ def delete(session_id: str, recipient: str) -> Shown:
 @blueprint.raises(BusyError, LimitError)
 @blueprint.answers(200, OptOutImportedSchema, _IMPORTED)
 def bring(body: dict[str, Any], session_id: str) -> Imported:
-    """Leave up to 100,000 people out of what this session sends."""
+    """Add up to 100,000 opt-outs: this session sends nothing more to these people."""
     return _bring(reachable(session_id), body["recipients"])
 
 
@@ -93,7 +93,7 @@ def bring(body: dict[str, Any], session_id: str) -> Imported:
 @blueprint.raises(BusyError, LimitError)
 @blueprint.answers(201, OptOutSchema, _CREATED)
 def create_for_client(body: dict[str, Any]) -> Shown:
-    """Leave somebody out of whatever your sessions send, now and later."""
+    """Add an opt-out from all your sessions, including those you create later."""
     return _add(None, body["recipient"])
 
 
@@ -102,7 +102,7 @@ def create_for_client(body: dict[str, Any]) -> Shown:
 @blueprint.pages(OptOutPageSchema)
 @blueprint.answers(200, OptOutSchema, _FETCHED, many=True)
 def index_of_client(wanted: dict[str, Any]) -> Page[Shown]:
-    """Fetch everyone who gets nothing from any of your sessions."""
+    """Fetch everybody who opted out of all your sessions."""
     return _page(None, wanted)
 
 
@@ -110,7 +110,7 @@ def index_of_client(wanted: dict[str, Any]) -> Page[Shown]:
 @blueprint.scope(Scope.ADMIN)
 @blueprint.answers(200, OptOutSchema, _DELETED)
 def delete_for_client(recipient: str) -> Shown:
-    """Let your sessions write to somebody again; an opt-out of one of them still counts."""
+    """Delete an opt-out from all your sessions. An opt-out from a single session still counts."""
     return _delete(None, recipient)
 
 
@@ -120,7 +120,7 @@ def delete_for_client(recipient: str) -> Shown:
 @blueprint.raises(BusyError, LimitError)
 @blueprint.answers(200, OptOutImportedSchema, _IMPORTED)
 def bring_for_client(body: dict[str, Any]) -> Imported:
-    """Leave up to 100,000 people out of whatever your sessions send."""
+    """Add up to 100,000 opt-outs from all your sessions."""
     return _bring(None, body["recipients"])
 
 
@@ -138,7 +138,7 @@ def export() -> Response:
 @blueprint.scope(Scope.READ)
 @blueprint.answers(200, OptOutPolicySchema, "Opt-out policy fetched successfully!")
 def show_policy() -> Policy:
-    """Fetch which words stop messages, and what follows."""
+    """Fetch your opt-out rules: the keywords that stop messages, and what follows."""
     with crier().database.reading() as db:
         return opt_out_policies.get(db, caller().client_id)
 
@@ -148,7 +148,7 @@ def show_policy() -> Policy:
 @blueprint.takes(OptOutPolicyChangeSchema)
 @blueprint.answers(200, OptOutPolicySchema, "Opt-out policy updated successfully!")
 def update_policy(body: dict[str, Any]) -> Policy:
-    """Change which words stop messages, and what follows; fields that are left out stay."""
+    """Change the keywords that stop messages, and what follows. Omitted fields stay."""
     with crier().database.writing() as db:
         return opt_out_policies.change(db, caller().client_id, body)
 
@@ -188,7 +188,7 @@ def _bring(session_id: str | None, given: entries.Given) -> Imported:
 
 
 def _first_column(given: entries.Given) -> entries.Given:
-    """Return the recipients of an exported file, or what was given where that is none."""
+    """Return the recipients if the text is an exported file, or else the input unchanged."""
     if not isinstance(given, str) or not given.lstrip("\ufeff").startswith(_COLUMNS[0]):
         return given
     lines = csv.DictReader(io.StringIO(given.lstrip("\ufeff")))

@@ -1,4 +1,4 @@
-"""Routes about replies: what people write to a client's sessions."""
+"""Routes of replies: messages from people to a client's sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ blueprint = Blueprint("replies", __name__, description="What people write back")
 @blueprint.pages(ReplyPageSchema)
 @blueprint.answers(200, ReplySchema, "Reply fetched successfully!", many=True)
 def index(asked: dict[str, Any]) -> Page[Reply]:
-    """Fetch what people wrote to your sessions, the newest first."""
+    """Fetch the messages that people wrote to your sessions, newest first."""
     wanted = asked["wanted"]._replace(recipients=searched(asked["recipient"]))
     if only := within():
         wanted = wanted._replace(session_id=only)
@@ -42,10 +42,10 @@ def show(reply_id: str) -> Reply:
 @blueprint.scope(Scope.READ, by_session=True)
 @blueprint.answers(200, AnswerSchema, "Reply fetched successfully!", many=True)
 def count(broadcast_id: str) -> list[Answer]:
-    """Fetch the 100 most frequent answers to a broadcast, each with how many gave it.
+    """Fetch the 100 most frequent answers to a broadcast, each with its count.
 
-    Case, accents and punctuation do not make answers differ. `GET /reply?broadcast_id=…` has each
-    reply by itself.
+    Answers that differ only in case, accents or punctuation count as one.
+    `GET /reply?broadcast_id=…` lists each reply.
     """
     with crier().database.reading() as db:
         broadcast = broadcasts.get(db, caller().client_id, broadcast_id, within=within())

@@ -20,9 +20,9 @@ blueprint = Blueprint("reports", __name__, description="How broadcasts fare")
 @blueprint.takes_query(DeletedSchema)
 @blueprint.answers(200, ReportSchema, "Report fetched successfully!")
 def show(deleted: bool, broadcast_id: str) -> Shown:  # noqa: FBT001 - given by its schema
-    """Fetch how a broadcast fares: states, reasons, a timeline, the rate and the likely end.
+    """Fetch the progress of a broadcast: states, reasons, a timeline, the rate and the likely end.
 
-    It reads counters that are kept while the broadcast is sent, so it may be asked for often.
+    The report reads counters that are updated during sending, so you can fetch it often.
     """
     now = now_ms()
     with crier().database.reading() as db:

@@ -63,7 +63,7 @@ class ListForm(NamedTuple):
 
 
 class ListFile(NamedTuple):
-    """A list of people that came in, and the encoding that the client says it has."""
+    """An uploaded list of people, and the encoding that the client declared."""
 
     file: Incoming
     charset: str
@@ -89,7 +89,7 @@ class Request(flask.Request):
     """Whether the token has to be in the body, which may then have fewer bytes."""
 
     def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        """Take a request whose input tells if it is cut off."""
+        """Wrap the input, so that reading a truncated body fails."""
         inputs.complete(environ)
         super().__init__(environ, *args, **kwargs)
 
@@ -128,7 +128,7 @@ class Request(flask.Request):
 
     @property
     def _limit(self) -> int:
-        """The most bytes of a body that is read into memory."""
+        """The largest body, in bytes, that is read into memory."""
         settings = crier().settings
         limit = settings.max_body_bytes
         if self.is_upload:
@@ -155,7 +155,7 @@ class Request(flask.Request):
         """Return strings of a body that may be its token, without parsing it.
 
         Names or tokens with escapes are not found; no program writes them like that. Raises
-        TooLargeError for a body of more than 4 MiB. Of a form with a file, only the start is read.
+        TooLargeError for a body of more than 4 MiB. Reads only the start of a form with a file.
         """
         self._is_searched = True
         is_streamed = self.is_file_form and not self.headers.get("Content-Encoding")
@@ -171,7 +171,7 @@ class Request(flask.Request):
 
     @cached_property
     def _ahead(self) -> io.BufferedReader:
-        """The body as a stream that can be looked at before it is read."""
+        """The body as a stream that can be inspected before it is read."""
         return io.BufferedReader(cast("io.RawIOBase", self.stream), HEAD)
 
     def _read_form(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Request(flask.Request):
         return dict(self.form.items())
 
     def _read_list_form(self, parts: ListForm) -> dict[str, Any]:
-        """Return the document of a form: one part of JSON, or a part for each field."""
+        """Return the document of a form: one JSON part, or a part for each field."""
         settings = crier().settings
         self.max_form_memory_size = settings.max_body_bytes
         self.max_form_parts = forms.MOST_PARTS
@@ -193,7 +193,7 @@ class Request(flask.Request):
         return bodies.settle(forms.nest(self.form.items(multi=True)), parts.document, texts)
 
     def _parse(self, most: int, limit: int) -> None:
-        """Take a form apart as it comes in; `limit` is that of a file, `most` that of all."""
+        """Parse a form as it arrives; `limit` bounds a file, `most` the whole form, in bytes."""
         self.max_content_length = most
         if self.content_length and self.content_length > most:
             raise _too_large(limit)
@@ -240,7 +240,7 @@ class Request(flask.Request):
 
     @property
     def upload(self) -> Upload:
-        """The file of a body; raises InvalidError if there is anything else in it."""
+        """The file of a body; raises InvalidError if the body contains anything else."""
         if self.is_file_form:
             return uploads.of_form(self.document, self.form, self.files)
         content, filename = uploads.of_document(self.document)
@@ -262,7 +262,7 @@ def _too_large(limit: int) -> TooLargeError:
 
 
 def _too_large_form(limit: int, texts: int | None, parts: int | None) -> TooLargeError:
-    """Return the error for a form that is too large although its file is not."""
+    """Return the error for a form that is too large although its file is within the limit."""
     sentence = (
         f"The form is too large. A file may have {limit} bytes and needs a file name on one line."
         f" Other fields may have {texts} bytes. A form may have {parts} parts."
@@ -271,7 +271,7 @@ def _too_large_form(limit: int, texts: int | None, parts: int | None) -> TooLarg
 
 
 def _refuse_other_files(files: Mapping[str, Sequence[FileStorage]], wanted: str) -> None:
-    """Raise InvalidError for files of any other name, and for several of that one."""
+    """Raise InvalidError for files in other fields, and for several files in this field."""
     reason = f"No file is accepted under this name. Send the list of people as `{wanted}`."
     errors = {name[:64]: [reason] for name in files if name != wanted}
     if len(files.get(wanted, ())) > 1:

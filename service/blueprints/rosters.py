@@ -1,6 +1,6 @@
 """Groups with many contacts, written in several transactions for the API and the console.
 
-The last transaction makes what was written visible. It is the one that the audit log notes.
+The last transaction makes the contacts visible, and the audit log records only that one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def create(client_id: str, fields: Mapping[str, Any]) -> Group:
 
 
 def update(group: Group, fields: Mapping[str, Any]) -> Group:
-    """Change a group that was read; return it as it is now. Raises what `groups.update` raises."""
+    """Change a group read before; return its new state. Raises what `groups.update` raises."""
     database, client_id, group_id = crier().database, group.client_id, group.id
     with database.reading() as db:
         fields = groups.check(db, group, fields)
@@ -58,7 +58,7 @@ def delete(client_id: str, group_id: str) -> None:
 
 
 def _write(group: Group, roster: int, contacts: Sequence[str]) -> int:
-    """Write all pieces but the last; return how many contacts they have."""
+    """Write all pieces except the last; return how many contacts they contain."""
     written = (len(contacts) - 1) // rosters.PIECE * rosters.PIECE if contacts else 0
     for start in range(0, written, rosters.PIECE):
         piece = contacts[start : start + rosters.PIECE]
@@ -80,12 +80,12 @@ def _undone(undo: Callable[..., bool], *values: Any) -> Iterator[None]:
 
 
 def _repeat(step: Callable[..., bool], *values: Any) -> None:
-    """Take a step in transactions of its own until there is no more to do."""
+    """Repeat a step, each time in its own transaction, until nothing is left to do."""
     while _take(step, *values):
         pass
 
 
 def _take(step: Callable[..., T], *values: Any) -> T:
-    """Take a step in a transaction that is no action of its own."""
+    """Run a step in a transaction that the audit log does not record."""
     with audit.doing(None), crier().database.writing() as db:
         return step(db, *values)

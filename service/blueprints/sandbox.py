@@ -57,7 +57,7 @@ def index(wanted: dict[str, Any]) -> Page[dict[str, Any]]:
 def reply(body: dict[str, Any]) -> Shown:
     """Write to a session on the sandbox as one of its recipients would: an answer, or STOP.
 
-    It goes the way of a message that a provider reports. `session_id` names the session.
+    Crier handles it like a message that a provider reports. `session_id` names the session.
     """
     message = inbound(body)
     with crier().database.writing() as db:

@@ -68,12 +68,12 @@ def create(body: dict[str, Any]) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(201, SessionTokenSchema, "Session token created successfully!")
 def create_token(body: dict[str, Any], session_id: str) -> Shown:
-    """Create a new session token. The answer shows it once; the previous ones end.
+    """Replace the session's tokens by a new one. The answer shows it once.
 
-    They end at once, or after `overlap` seconds; `GET /token` lists them all. Send the new one as
-    `access_token`, with the session's id as `session_id`, in the body or the query string. It
-    sends through this session, and reads and manages its broadcasts, deliveries, opt-outs and
-    files. It reaches no contact, no group and no other session.
+    The previous tokens end at once, or after `overlap` seconds. `GET /token` lists them all. Send
+    the new one as `access_token`, with the session's id as `session_id`, in the body or the query
+    string. It sends through this session, and reads and manages its broadcasts, deliveries,
+    opt-outs and files. It reaches no contact, no group and no other session.
     """
     now, overlap = now_ms(), milliseconds(body["overlap"])
     with crier().database.writing() as db:
@@ -126,8 +126,8 @@ def show(session_id: str) -> Shown:
 def update(body: dict[str, Any], session_id: str) -> Shown:
     """Change a session. Omitted fields and omitted secrets stay.
 
-    If a setting names another server than before, send all secrets again. After any change, a
-    blocked session is tried again.
+    If you change a setting to another server, send all secrets again. After any change, a blocked
+    session is tried again.
     """
     with crier().database.writing() as db:
         session = sessions.update(

@@ -1,4 +1,4 @@
-"""Routes of tokens: which there are, new ones, and the end of old ones."""
+"""Routes of tokens: list, create, rotate and revoke them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def create(body: dict[str, Any]) -> Shown:
 @blueprint.pages()
 @blueprint.answers(200, TokenSchema, "Token fetched successfully!", many=True)
 def index(page: PageRequest) -> Page[Shown]:
-    """Fetch the tokens of the client and of its sessions, also those that have ended."""
+    """Fetch the tokens of the client and of its sessions, including ended ones."""
     with crier().database.reading() as db:
         return token_uses.page(db, caller().client_id, page).map(_shown)
 
@@ -65,10 +65,10 @@ def show(token_id: str) -> Shown:
 @blueprint.raises(ConflictError)
 @blueprint.answers(201, NewlyMadeTokenSchema, "Token rotated successfully!")
 def rotate(body: dict[str, Any], token_id: str) -> Shown:
-    """Replace a token by a new one that may do the same. The answer shows it once.
+    """Replace a token by a new one with the same rights. The answer shows it once.
 
-    The former stays valid for `overlap` seconds, a day by default, so that programs can change
-    over. `0` ends it at once.
+    The old token stays valid for `overlap` seconds, a day by default, so that programs can switch.
+    `0` ends it at once.
     """
     now = now_ms()
     with crier().database.writing() as db:

@@ -40,7 +40,7 @@ def of_document(document: Mapping[str, Any]) -> tuple[bytes, str]:
 def of_form(
     document: Mapping[str, Any], form: MultiDict[str, str], files: MultiDict[str, FileStorage]
 ) -> Upload:
-    """Return the file of a form, which is stored already; raises InvalidError."""
+    """Return the file of a form, already stored; raises InvalidError."""
     unknown = [*(set(document) - _FORM_FIELDS), *(name for name in files if name != "file")]
     errors = _unknown(unknown, _FORM_FIELDS)
     errors |= {name: [wordings.GIVEN_TWICE] for name, texts in form.lists() if len(texts) > 1}

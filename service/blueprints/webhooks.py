@@ -51,7 +51,7 @@ def verify(session_id: str) -> Response:
 @blueprint.sends_text("The challenge")
 @blueprint.raises(ForgedWebhookError, BusyError)
 def verify_of_app() -> Response:
-    """Answer the request that sets up the webhook of a Meta app; any session's token will do."""
+    """Answer the request that sets up a Meta app's webhook; any session's token is accepted."""
     with crier().database.reading() as db:
         said = webhooks.answer_app_challenge(
             db, WHATSAPP_CLOUD, request.args, accounts=crier().accounts
@@ -67,7 +67,7 @@ def verify_of_app() -> Response:
 def receive(session_id: str) -> dict[str, int]:
     """Receive a provider's report on a session. The signature covers the raw body.
 
-    If somebody opts out in it, the answer comes when no process can send to them any more.
+    If the report contains an opt-out, the answer waits until no process can send to that person.
     """
     return _take(session_id, request.raw)
 
@@ -80,7 +80,7 @@ def receive(session_id: str) -> dict[str, int]:
 def receive_of_app() -> dict[str, int]:
     """Receive a report of a Meta app on all its phone numbers, accounts and templates.
 
-    The sessions whose `app_secret` signed it, and whose number or account it names, get it.
+    It goes to the sessions whose `app_secret` signed it and whose number or account it names.
     """
     call = _call(request.raw, f"webhook/{WHATSAPP_CLOUD}")
     with crier().database.reading() as db:
@@ -112,7 +112,7 @@ def _store(reports: Sequence[tuple[InboxSession, Report]]) -> dict[str, int]:
     told = [each for each in reports if each[1]]
     if told:
         database = crier().database
-        # Of several sessions, one that takes no more would have all others' repeated.
+        # If one of several sessions refused the report, the provider would repeat it for all.
         only_adds = len(told) == 1 and inbox.only_adds(*told[0])
         with database.appending() if only_adds else database.writing() as db:
             now = now_ms()

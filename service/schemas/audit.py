@@ -1,4 +1,4 @@
-"""The audit log in answers, and what is looked for in it."""
+"""Schemas of the audit log: entries and filters."""
 
 from __future__ import annotations
 

@@ -135,13 +135,13 @@ class BroadcastRequestSchema(BroadcastOrderSchema):
 
     @validates_schema
     def has_recipients(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a request with two lists of recipients. A file may be one, too: see `lists`."""
+        """Refuse a request with two lists of recipients. A file may be one of them: see `lists`."""
         if "to" in data and "audience" in data:
             raise ValidationError("Cannot be sent together with `to`.", "audience")
 
 
 class BroadcastFormSchema(Schema):
-    """The form with a file of recipients; for its description alone, it is never loaded."""
+    """The form with a file of recipients. It only documents the form; nothing loads it."""
 
     broadcast = fields.Nested(
         BroadcastRequestSchema,
@@ -268,7 +268,7 @@ class BroadcastSchema(Schema):
 
 
 class LeftOutSchema(Schema):
-    """Deliveries that a retry has left as they were, by why."""
+    """How many deliveries a retry left unchanged, by reason."""
 
     opted_out = fields.Integer(
         required=True, metadata={"description": "To people who have opted out"}

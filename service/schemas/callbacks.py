@@ -1,4 +1,4 @@
-"""What may be said about a callback, and what is answered."""
+"""Schemas of callbacks and their events."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _events(**options: Any) -> fields.List[str]:
 
 
 class NewCallbackSchema(CredentialsSchema, LenientSchema):
-    """A callback to be stored."""
+    """A new callback."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "url": "https://example.com/crier",
@@ -64,7 +64,7 @@ class NewCallbackSchema(CredentialsSchema, LenientSchema):
 
 
 class CallbackSchema(Schema):
-    """Where a client is told what happens."""
+    """A URL of a client to which events are posted."""
 
     id = object_id()
     url = fields.String(required=True)
@@ -87,7 +87,7 @@ class CallbackSchema(Schema):
 
 
 class CallbackChangeSchema(CredentialsSchema, WholeSchema):
-    """What is to be changed; what is left out stays."""
+    """The fields to change. Omitted fields stay."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"paused": False}
     SHOWN = CallbackSchema
@@ -115,7 +115,7 @@ class NewlyMadeCallbackSchema(CallbackSchema):
 
 
 class CallbackEventSchema(Schema):
-    """Something that a callback is told of."""
+    """An event that is posted to a callback."""
 
     id = object_id()
     callback_id = id_field()
@@ -135,7 +135,7 @@ class CallbackEventSchema(Schema):
 
 
 class WholeCallbackEventSchema(CallbackEventSchema):
-    """The same with what is posted."""
+    """An event with the body that is posted."""
 
     body = fields.Function(lambda event: json.loads(event.body), required=True)
 

@@ -142,7 +142,7 @@ class ImportSchema(NumberingSchema, CredentialsSchema, LenientSchema):
 
 
 class ImportFormSchema(Schema):
-    """The form with which contacts are imported; for its description alone, it is never loaded."""
+    """The form that imports contacts. It only documents the form; nothing loads it."""
 
     import_ = fields.Nested(
         ImportSchema,
@@ -153,7 +153,7 @@ class ImportFormSchema(Schema):
 
 
 class RefusedRowSchema(Schema):
-    """A row that is no contact."""
+    """A row that could not be imported as a contact."""
 
     row = fields.Integer(required=True)
     place = fields.String(required=True, metadata={"example": "Row 7, column B (Phone)"})
@@ -161,7 +161,7 @@ class RefusedRowSchema(Schema):
 
 
 class ImportedSchema(Schema):
-    """What an import came to; of what was refused, the first 1,000 rows are shown."""
+    """The result of an import, with the first 1,000 refused rows."""
 
     new = fields.Integer(required=True)
     changed = fields.Integer(required=True)
@@ -174,7 +174,7 @@ class ImportedSchema(Schema):
 
 
 class Format(StrEnum):
-    """A kind of file."""
+    """A file format."""
 
     CSV = "csv"
     NDJSON = "ndjson"
@@ -189,6 +189,6 @@ MIMETYPES = {
 
 
 class ExportSchema(StrictSchema):
-    """Which file is wanted."""
+    """The requested file format."""
 
     format = fields.String(load_default=Format.CSV, validate=validate.OneOf(list(Format)))

@@ -8,7 +8,7 @@ from service.schemas.fields import Moment
 
 
 class _StatusesSchema(Schema):
-    """How many deliveries have each status that may be their last."""
+    """How many deliveries have each status that may be final."""
 
     sent = fields.Integer(required=True)
     delivered = fields.Integer(required=True)
@@ -35,4 +35,4 @@ class _MomentSchema(Schema):
 
 
 class PointSchema(_StatusesSchema, _MomentSchema):
-    """How many deliveries were in which state at a moment."""
+    """How many deliveries were in each state at one moment."""

@@ -1,4 +1,4 @@
-"""Schemas of fallbacks: the steps of a broadcast, and what its ways have done."""
+"""Schemas of fallbacks: the steps of a broadcast, and the results of its ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_WAIT = 10_080
 
 
 class FallbackStepSchema(LenientSchema):
-    """A session through which those get the message who were not reached before."""
+    """A session that sends the message to people whom earlier ways did not reach."""
 
     session_id = fields.String(
         required=True, validate=is_id, metadata={"pattern": ID_PATTERN, "description": "Its id"}
@@ -41,7 +41,7 @@ class FallbackStepSchema(LenientSchema):
 
     @validates_schema
     def has_minutes(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse minutes where nothing is waited for, and none where something is."""
+        """Require minutes if the step waits for something, and refuse them if it does not."""
         waits = data.get("after") == StepCondition.UNDELIVERED
         if waits and "minutes" not in data:
             raise ValidationError("Needed with `undelivered`: how long to wait.", "minutes")
@@ -59,7 +59,7 @@ class ShownStepSchema(Schema):
 
 
 class BroadcastWaySchema(Schema):
-    """How many deliveries went on by a way, and what it did with them."""
+    """How many deliveries a way took over, and their results."""
 
     step = fields.Integer(required=True, metadata={"description": "Counted from 1"})
     session_id = id_field(allow_none=True)

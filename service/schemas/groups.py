@@ -36,7 +36,7 @@ def _contacts() -> fields.List[str]:
 
 
 class RuleSchema(LenientSchema):
-    """Who is in a group: contacts with all of these tags, and in each field just that text."""
+    """The contacts of a group: those with all these tags and exactly these values of fields."""
 
     tags = fields.List(Name(), validate=validate.Length(max=MOST_OF_A_KIND))
     fields_ = fields.Dict(
@@ -50,7 +50,7 @@ class RuleSchema(LenientSchema):
 
     @validates_schema
     def ask_for_something(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a rule that everybody would match."""
+        """Refuse a rule that every contact would match."""
         if not any(data.values()):
             raise ValidationError("Needs at least one of tags, fields.")
 
@@ -95,13 +95,13 @@ class GroupSchema(Schema):
 
 
 class FullGroupSchema(GroupSchema):
-    """A named list of contacts, with their ids; of one with a rule, the first 1,000."""
+    """A named list of contacts with their ids; for a group with a rule, the first 1,000."""
 
     contacts = fields.List(fields.String(), required=True)
 
 
 class GroupPreviewRequestSchema(CredentialsSchema):
-    """A rule to be tried out."""
+    """A rule to preview."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"rule": {"tags": ["customer"]}}
 
@@ -109,7 +109,7 @@ class GroupPreviewRequestSchema(CredentialsSchema):
 
 
 class GroupPreviewSchema(Schema):
-    """Whom a rule matches now."""
+    """The contacts that a rule matches now."""
 
     size = fields.Integer(required=True)
     contacts = fields.List(

@@ -35,7 +35,7 @@ def _zones() -> frozenset[str]:
 
 
 class SendingWindowSchema(StrictSchema):
-    """Days and hours of sending. Outside of them deliveries wait."""
+    """Days and hours of sending. Outside them deliveries wait."""
 
     begins = fields.String(
         required=True,
@@ -73,7 +73,7 @@ class SendingWindowSchema(StrictSchema):
 
     @validates_schema
     def has_a_length(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a window that ends when it begins."""
+        """Refuse a window that ends at the time it begins."""
         if data["from"] == data["to"]:
             reason = "Must differ from `from`. For whole days use 00:00 and 24:00."
             raise ValidationError(reason, "to")

@@ -1,4 +1,4 @@
-"""How numbers and columns of a list are meant, wherever people are named."""
+"""How to read the numbers and columns of a list, in every request that names people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST = 100
 
 
 class Region(fields.String):
-    """A country by its code of ISO 3166, in letters of any size."""
+    """A country by its ISO 3166 code, in upper or lower case."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         region = super()._deserialize(value, attr, data, **kwargs).strip().upper()
@@ -26,7 +26,7 @@ class Region(fields.String):
 
 
 class NumberingSchema(StrictSchema):
-    """How numbers are meant; what is left out is as the operator has set it for the client."""
+    """How to read numbers. Omitted fields are as the operator set them for the client."""
 
     default_region = Region(
         allow_none=True,

@@ -1,4 +1,4 @@
-"""What may be said about opt-outs, and what is answered."""
+"""Schemas of opt-outs and their rules."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class OptOutPageSchema(SortedPageSchema):
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the filter and the page that is asked for."""
+        """Return the filter and the requested page."""
         return {"page": super().request(data), "recipient": data["recipient"]}
 
 
 class OptOutSchema(Schema):
-    """Somebody who wants no more messages from a session, or from all of a client's."""
+    """A person who wants no more messages from one session, or from all sessions of a client."""
 
     recipient = fields.String(required=True)
     since = Moment(required=True, attribute="created_at")
@@ -87,7 +87,7 @@ class OptOutImportSchema(CredentialsSchema):
 
 
 class OptOutImportedSchema(Schema):
-    """What came of an import."""
+    """The result of an import."""
 
     added = fields.Integer(required=True)
     known = fields.Integer(
@@ -102,7 +102,7 @@ def _words(about: str) -> fields.List[str]:
 
 
 class OptOutPolicyChangeSchema(CredentialsSchema):
-    """Rules for keywords; what is left out stays."""
+    """Rules for keywords. Omitted fields stay."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "languages": ["en", "fr"],

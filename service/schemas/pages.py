@@ -61,13 +61,13 @@ class SortedPageSchema(StrictSchema):
 
 
 class DeletedSchema(StrictSchema):
-    """Whether a deleted object is wanted."""
+    """Whether a deleted object is requested."""
 
     deleted = _deleted("`true`: fetch a deleted one, which is not purged yet")
 
     @post_load
     def wanted(self, data: dict[str, Any], **_: Any) -> bool:
-        """Return the answer alone."""
+        """Return whether a deleted object is requested."""
         return bool(data["deleted"])
 
 
@@ -139,7 +139,7 @@ class DeliveryFilterSchema(StrictSchema):
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the filter that is asked for."""
+        """Return the requested filter."""
         wanted = Filter(data["status"], code=data["code"])
         return {"filter": wanted, "recipient": data["recipient"], "deleted": data["deleted"]}
 

@@ -1,4 +1,4 @@
-"""What is answered about a broadcast that would be made."""
+"""Schemas of previews: the effects of a broadcast that is not stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.schemas.reports import EstimateSchema
 
 
 class DryRunSchema(StrictSchema):
-    """Whether a broadcast is only tried out."""
+    """Whether to check and preview a broadcast without storing it."""
 
     dry_run = fields.Boolean(
         load_default=False,
@@ -23,7 +23,7 @@ class DryRunSchema(StrictSchema):
 
 
 class InvalidSchema(Schema):
-    """An entry of `to` that nothing would be sent to."""
+    """An entry of `to` to which nothing would be sent."""
 
     position = fields.Integer(required=True, metadata={"description": "Counted from 0"})
     reason = fields.String(required=True)
@@ -61,7 +61,7 @@ class PreviewedMessageSchema(Schema):
 
 
 class SegmentsSchema(Schema):
-    """How many SMS the texts take."""
+    """How many SMS segments the texts take."""
 
     total = fields.Integer(required=True)
     most = fields.Integer(required=True, metadata={"description": "For one recipient, at most"})
@@ -87,7 +87,7 @@ class WindowSchema(Schema):
 
 
 class WayPreviewSchema(Schema):
-    """What a step of the fallback would do if nobody were reached before it."""
+    """What a step of the fallback would do if earlier ways reached nobody."""
 
     session_id = id_field()
     after = fields.String(required=True, metadata={"enum": list(StepCondition)})

@@ -53,7 +53,7 @@ ABOUT_TO = (
 
 
 class Recipients(fields.Field[Given]):
-    """A string with separators, a number, or a list of these and of objects; not parsed here.
+    """A string with separators, a number, or a list of these and of objects. It is not parsed here.
 
     There may be a million entries. `core.recipients` reads them, once.
     """

@@ -1,4 +1,4 @@
-"""What may be asked about replies, and what is answered."""
+"""Schemas of replies and answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ReplyPageSchema(NewestFirstPageSchema):
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return the filter and the page that is asked for."""
+        """Return the filter and the requested page."""
         wanted = ReplyFilter((), data["broadcast_id"], data["session_id"], data["text"])
         page = super().request(data)
         return {"page": page, "wanted": wanted, "recipient": data["recipient"]}
@@ -102,7 +102,7 @@ class ReplySchema(Schema):
 
 
 class AnswerSchema(Schema):
-    """What several people answered to a broadcast."""
+    """An answer to a broadcast, and how many people gave it."""
 
     text = fields.String(
         required=True,

@@ -1,4 +1,4 @@
-"""What a report says of a broadcast, and the history of a delivery."""
+"""Schemas of a broadcast's report and a delivery's history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.schemas.fields import Moment, id_field
 
 
 class ReasonSchema(Schema):
-    """Deliveries that ended alike."""
+    """A group of deliveries that ended for the same reason."""
 
     status = fields.String(required=True, metadata={"enum": ["failed", "uncertain"]})
     code = fields.String(required=True, allow_none=True)
@@ -33,7 +33,7 @@ class DayCountSchema(Schema):
 
 
 class EstimateSchema(Schema):
-    """When a broadcast will have ended, at the rate of the last minute."""
+    """When a broadcast will end, at the rate of the last minute."""
 
     ends_at = Moment(
         required=True,
@@ -53,7 +53,7 @@ class EstimateSchema(Schema):
 
 
 class BroadcastCostSchema(Schema):
-    """What a broadcast costs, by the prices that its session has now."""
+    """The cost of a broadcast, at its session's current prices."""
 
     currency = fields.String(required=True)
     expected = fields.String(
@@ -78,14 +78,14 @@ class BroadcastCostSchema(Schema):
 
 
 class ChargeSchema(Schema):
-    """How many deliveries the provider charges alike."""
+    """How many deliveries the provider charges in the same way."""
 
     pricing = fields.String(required=True, metadata={"example": "PMP regular marketing billable"})
     deliveries = fields.Integer(required=True)
 
 
 class ReportSchema(Schema):
-    """How a broadcast fares."""
+    """The progress of a broadcast."""
 
     broadcast_id = id_field(attribute="id")
     status = fields.String(required=True, metadata={"enum": list(BroadcastStatus)})
@@ -147,7 +147,7 @@ class HistoryEntrySchema(Schema):
 
 
 class DeliveryWaySchema(DeliverySchema):
-    """What one way did with a delivery."""
+    """The result of one way for a delivery."""
 
     class Meta(DeliverySchema.Meta):
         exclude = ("id", "broadcast_id", "recipient", "variables")
@@ -159,7 +159,7 @@ class DeliveryWaySchema(DeliverySchema):
 
 
 class DeliveryHistorySchema(LoggedDeliverySchema):
-    """A delivery, what was sent, and all that happened to it."""
+    """A delivery, the message that was sent, and its history."""
 
     ways = fields.List(
         fields.Nested(DeliveryWaySchema),

@@ -28,7 +28,7 @@ class SandboxMessageSchema(Schema):
 
 
 class SandboxReplySchema(CredentialsSchema):
-    """A message as somebody would write it to a session."""
+    """A message from a person to a session."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"recipient": "12025550110", "text": "STOP"}
 
@@ -43,7 +43,7 @@ class SandboxReplySchema(CredentialsSchema):
 
 
 class SandboxRepliedSchema(Schema):
-    """A message that the sandbox took from somebody."""
+    """A message from a person that the sandbox accepted."""
 
     message_id = fields.String(required=True)
     session_id = id_field()

@@ -34,7 +34,7 @@ _MOST_PEOPLE = 1_000_000
 
 
 class JitterSchema(StrictSchema):
-    """The seconds from a message of a session to the next, chosen at random between two."""
+    """The range from which the seconds between two messages of a session are chosen at random."""
 
     least = fields.Float(
         required=True,
@@ -53,7 +53,7 @@ class JitterSchema(StrictSchema):
 
     @validates_schema
     def is_in_order(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a longest time that is shorter than the shortest one."""
+        """Refuse a maximum below the minimum."""
         if data["to"] < data["from"]:
             raise ValidationError("Must not be less than `from`.", "to")
 

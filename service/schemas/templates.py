@@ -20,12 +20,12 @@ class TemplatePageSchema(SortedPageSchema):
 
     @post_load
     def request(self, data: dict[str, Any], **_: Any) -> Any:
-        """Return whether to ask, and the requested page."""
+        """Return whether to ask the provider, and the requested page."""
         return {"page": super().request(data), "refresh": data["refresh"]}
 
 
 class ParameterSchema(Schema):
-    """A component of a template that has gaps."""
+    """A component of a template that has parameters."""
 
     component = fields.String(required=True, metadata={"enum": ["header", "body", "button"]})
     index = fields.Integer(metadata={"description": "Which button, counted from 0"})
@@ -37,7 +37,7 @@ class ParameterSchema(Schema):
 
 
 class ApprovedTemplateSchema(Schema):
-    """A template as the provider described it last."""
+    """A template as the provider last described it."""
 
     name = fields.String(required=True)
     language = fields.String(required=True)

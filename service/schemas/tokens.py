@@ -1,4 +1,4 @@
-"""Tokens in requests and answers."""
+"""Schemas of tokens."""
 
 from __future__ import annotations
 
