@@ -65,7 +65,7 @@ class Settings:
     accel_prefix: str = setting(
         "",
         "Internal location (`/_attachments`) from which nginx serves the files of attachments,"
-        " told by `X-Accel-Redirect`; empty: the service sends them itself",
+        " through `X-Accel-Redirect`; empty: the service sends them itself",
     )
     cors_origins: str = setting(
         "",

@@ -1,1 +1,1 @@
-"""The verbs of the service, over a database session."""
+"""The operations of the service, and all SQL."""

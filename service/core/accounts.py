@@ -28,10 +28,7 @@ _QUESTIONS: Final = 4
 
 
 class Accounts:
-    """Opens drivers for sessions.
-
-    `media` returns the upload memory of a session, by its id.
-    """
+    """Opens drivers for sessions. `media` returns the remembered uploads of a session."""
 
     def __init__(self, settings: Settings, vault: Vault, media: Callable[[str], MediaIds]) -> None:
         self.settings = settings
@@ -83,7 +80,7 @@ class Accounts:
         return Account(session.id, self.settings_of(session), media, session.client_id)
 
     def worded(self, broadcast: Broadcast, driver: Driver) -> PersonalisedParts:
-        """Return the parts of a broadcast, with its gaps; raises UnsupportedContentError."""
+        """Return the unfilled parts of a broadcast; raises UnsupportedContentError."""
         personal = personalisation.restore(broadcast.personalisation)
         return service_windows.cut(driver, self.restored(broadcast.content), personal)
 

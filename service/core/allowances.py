@@ -90,7 +90,7 @@ class Allowances:
 
 
 def _with_rate(key: str, rate: Rate) -> str:
-    """Return a key that counts anew when its rate changes: a new limit holds at once."""
+    """Return a key that includes the rate, so that a new limit applies at once."""
     return f"{key} {rate.burst} {rate.interval}"
 
 

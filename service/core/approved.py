@@ -1,4 +1,4 @@
-"""Approved templates: what a session's provider says of those that its broadcasts may use."""
+"""Approved templates: what a session's provider reports about the templates it may use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_fresh(session: Session, *, now: int) -> bool:
 
 
 def replace(db: Db, session_id: str, found: Iterable[TemplateInfo], *, now: int) -> None:
-    """Store the templates of a session as they were fetched just now."""
+    """Store the templates of a session that were just fetched."""
     db.execute(delete(Template).where(Template.session_id == session_id))
     rows = {
         (each.name, each.language): {
@@ -60,7 +60,7 @@ def page(db: Db, session_id: str, request: paging.PageRequest) -> paging.Page[Te
 
 
 def note(db: Db, session_id: str, notice: TemplateNotice, *, now: int) -> bool:
-    """Remember what a webhook said of a template; return whether it was news.
+    """Store a webhook's report on a template; return whether it changed anything.
 
     An older notice changes nothing: webhooks arrive in any order.
     """
@@ -79,9 +79,9 @@ def note(db: Db, session_id: str, notice: TemplateNotice, *, now: int) -> bool:
 
 
 def check(db: Db, session: Session, template: Mapping[str, Any]) -> None:
-    """Raise InvalidError if a template is known not to be sendable as it is given.
+    """Raise InvalidError if the stored templates show that this one cannot be sent as given.
 
-    Nothing is known of a session whose templates were never fetched and never spoken of.
+    Do nothing if the session has no stored templates.
     """
     name, language = template["name"], template["language"]
     known = db.get(Template, (session.id, name, language))
@@ -116,7 +116,7 @@ def _unknown(db: Db, session: Session, template: Mapping[str, Any]) -> str:
 def _mismatches(
     needed: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Yield what is wrong with the number of parameters in each component."""
+    """Yield a reason for each component with a wrong number of parameters."""
     wanted = {_place(each): each["names"] for each in needed}
     found = {_place(each): len(each.get("parameters") or ()) for each in given}
     for place in [*wanted, *(place for place in found if place not in wanted)]:

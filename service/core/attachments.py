@@ -127,7 +127,7 @@ def visible(client_id: str, within: str | None = None) -> ColumnElement[bool]:
 
 
 def unused() -> ColumnElement[bool]:
-    """Return the condition for attachments that no broadcast has, not even a finished one."""
+    """Return the condition for attachments that no broadcast uses, not even a finished one."""
     return ~exists().where(BroadcastAttachment.attachment_id == Attachment.id)
 
 
@@ -160,9 +160,9 @@ def _visible(client_id: str, within: str | None) -> Select[Attachment]:
 
 
 def _is_kept(character: str) -> bool:
-    """Return whether a character may be in a file name: no control, no text direction.
+    """Return whether a file name may contain a character: not a control or text direction one.
 
-    Joiners and tags are kept, although they are format characters: emoji need them.
+    Joiners and tags are allowed, although they are format characters: emoji need them.
     """
     if character in _JOINERS or ord(character) in _TAGS:
         return True

@@ -1,4 +1,4 @@
-"""Audiences: the recipients of an earlier broadcast, by what became of their deliveries."""
+"""Audiences: recipients of an earlier broadcast, selected by the state of their deliveries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Audience:
     replied: bool | None = None
 
     def condition(self) -> list[ColumnElement[bool]]:
-        """Return what is true of their deliveries."""
+        """Return the condition on their deliveries."""
         mine = [
             Delivery.broadcast_id == self.broadcast_id,
             Delivery.code.is_distinct_from(invalid.CODE),
@@ -48,7 +48,7 @@ class Audience:
 
     @property
     def includes_unsent(self) -> bool:
-        """Whether recipients who have no delivery yet belong to it."""
+        """Whether the audience includes recipients who have no delivery yet."""
         if self.codes or self.replied:
             return False
         return not self.statuses or DeliveryStatus.QUEUED in self.statuses
@@ -67,7 +67,7 @@ def find(  # noqa: PLR0913 - three of them say whose, three what to return
     """Return an audience, with the variables in `names` only.
 
     `send_type` says whether numbers or WhatsApp groups are meant. Raises InvalidError for an
-    unknown broadcast, and for an audience of nobody.
+    unknown broadcast, and for an empty audience.
     """
     try:
         broadcasts.get(db, client_id, audience.broadcast_id, within=within)

@@ -1,8 +1,8 @@
 """The audit log: an entry for each request or command that changes something.
 
-Whoever begins a request or a command announces it with `begin`. The first transaction in which it
-changes a row gets its entry just before it commits, so that neither is there without the other.
-No view writes an entry, so none can forget it: `LISTENERS` watch every writing transaction.
+The code that starts a request or a command announces it with `begin`. The first transaction that
+changes a row stores the entry just before it commits, so that neither exists without the other. No
+view writes an entry, so none can forget it: `LISTENERS` watch every writing transaction.
 
 What the service does on its own, such as sending, has no action and gets no entry.
 """
@@ -35,7 +35,7 @@ _SHORTEST: Final = 2 * _SHOWN
 
 @dataclass(slots=True)
 class Action:
-    """What somebody does now. `name` is a noun and a verb, such as `broadcast.pause`.
+    """What a request or command does. `name` is a noun and a verb, such as `broadcast.pause`.
 
     `token_id` is the token that allows it. `object_id` is known if the request names the object.
     """
@@ -55,13 +55,13 @@ _current: ContextVar[Action | None] = ContextVar("crier_action", default=None)
 
 
 def begin(action: Action | None) -> None:
-    """Announce what this thread does from now on; None: nothing that is audited."""
+    """Set the action of this thread from now on; None: nothing is audited."""
     _current.set(action)
 
 
 @contextmanager
 def doing(action: Action | None) -> Iterator[None]:
-    """Announce what is done within the block; None: something that is not audited."""
+    """Set the action of this block; None: the block is not audited."""
     token = _current.set(action)
     try:
         yield
@@ -70,18 +70,21 @@ def doing(action: Action | None) -> Iterator[None]:
 
 
 def describe(detail: str) -> None:
-    """Add a detail to the entry of the current action: no secret, no whole number, no text."""
+    """Add a detail to the entry of the current action.
+
+    It must not contain a secret, a complete phone number or a message text.
+    """
     if action := _current.get():
         action.detail = detail
 
 
 def mask(text: str) -> str:
-    """Return the end of a phone number, as far as an entry may show it."""
+    """Return the last digits of a phone number, which an entry may show."""
     return f"…{text[-_SHOWN:]}" if len(text) >= _SHORTEST else "…"
 
 
 def refuse(db: Db, name: str, reason: str, *, client_id: str | None, token_id: str | None) -> None:
-    """Store an entry of what was refused, in place of the current action's."""
+    """Store an entry for a refused request instead of the current action's entry."""
     db.connection()
     watch: _Watch | None = db.info.get(_WATCH)
     if watch is None:
@@ -105,7 +108,7 @@ class _Watch:
         self.has_changes = self._count(connection) if counts else _more_changes(connection)
 
     def see(self, row: Any, *, is_dirty: bool) -> None:
-        """Learn from a row that is written whose it is, and whether it is the object."""
+        """Note the owner of a row that is written, and its columns if it is the action's object."""
         owner = row.id if isinstance(row, Client) else getattr(row, "client_id", None)
         self.client_id = self.client_id or owner
         self.token_id = self.token_id or getattr(row, "token_id", None)
@@ -137,7 +140,7 @@ class _Watch:
 
 
 def _more_changes(connection: Connection) -> Callable[[], bool]:
-    """Return whether an SQLite connection has changed a row since now: it counts them itself."""
+    """Return a function that says whether an SQLite connection has changed rows since this call."""
     driver: Any = connection.connection.driver_connection
     before = driver.total_changes
     return lambda: driver.total_changes > before
@@ -163,7 +166,7 @@ def _values(action: Action) -> dict[str, Any]:
 
 
 def _watch(db: Db, transaction: Any, connection: Connection) -> None:
-    """Begin to watch a transaction of an action that has no entry yet."""
+    """Start to watch a transaction of an action that has no entry yet."""
     action = _current.get()
     if action is None or action.is_entered or transaction.nested:
         return
@@ -193,7 +196,7 @@ def _enter(db: Db) -> None:
 
 
 def _finish(db: Db) -> None:
-    """Note that the action has its entry: what it does later belongs to it."""
+    """Note that the action has its entry, which also covers its later changes."""
     watch: _Watch | None = db.info.get(_WATCH)
     if watch is not None and watch.is_entered:
         watch.action.is_entered = True

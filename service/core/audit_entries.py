@@ -1,4 +1,4 @@
-"""Audit entries: read by a client or the operator, and forgotten after a while."""
+"""Audit entries: queries for clients and the operator, and the deletion of old entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.models import AuditEntry, Token
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries are wanted; None: all. Times are Unix milliseconds, `until` excluded."""
+    """A filter of entries; None: all. Times are Unix milliseconds, `until` excluded."""
 
     client_id: str | None = None
     token_id: str | None = None
@@ -26,7 +26,10 @@ class AuditFilter:
     until: int | None = None
 
     def query(self) -> Select[AuditEntry]:
-        """Return a query for these entries. An id begins with its time, so that is looked for."""
+        """Return a query for these entries.
+
+        An id begins with its time, so the query compares ids.
+        """
         query = select(AuditEntry)
         for name in ("client_id", "token_id", "action", "object_id"):
             if (wanted := getattr(self, name)) is not None:
@@ -44,19 +47,19 @@ def page(db: Db, wanted: AuditFilter, request: paging.PageRequest) -> paging.Pag
 
 
 def newest(db: Db, wanted: AuditFilter, limit: int) -> Sequence[AuditEntry]:
-    """Return the newest entries, the newest first."""
+    """Return the latest entries, newest first."""
     return db.scalars(wanted.query().order_by(AuditEntry.id.desc()).limit(limit)).all()
 
 
 def actions(db: Db, client_id: str | None) -> Sequence[str]:
-    """Return the actions that the log has entries of, for a client or for all."""
+    """Return the actions that occur in the log, of one client or of all."""
     names = select(AuditEntry.action).distinct().order_by(AuditEntry.action)
     mine = names if client_id is None else names.where(AuditEntry.client_id == client_id)
     return db.scalars(mine).all()
 
 
 def tokens_of(db: Db, entries: Iterable[AuditEntry]) -> dict[str, Token]:
-    """Return the tokens that entries name, by id, as far as they still exist."""
+    """Return the tokens that entries name and that still exist, by id."""
     wanted = {entry.token_id for entry in entries} - {None}
     found: Sequence[Any] = db.scalars(select(Token).where(Token.id.in_(wanted))).all()
     return {token.id: token for token in found}

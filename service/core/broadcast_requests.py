@@ -13,10 +13,9 @@ from service.models import StepCondition
 
 @dataclass(frozen=True, slots=True)
 class FallbackStep:
-    """A session through which those get the message who were not reached before.
+    """A session that sends the message to people whom earlier ways did not reach.
 
-    `minutes` count if it comes `after` what is `undelivered`. `message` replaces the broadcast's;
-    None keeps it.
+    `minutes` apply if `after` is `undelivered`. `message` replaces the broadcast's; None keeps it.
     """
 
     session_id: str

@@ -83,7 +83,7 @@ def pause(
 ) -> Broadcast:
     """Stop sending until `resume`; raises ConflictError unless it is sending.
 
-    One that is paused for its template would go on by itself, and does not any more.
+    A broadcast held for its template no longer resumes by itself.
     """
     values = {"status": BroadcastStatus.PAUSED, "reason": "Paused by the client."}
     broadcast = get(db, client_id, broadcast_id, within=within)
@@ -131,13 +131,12 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
 ) -> Retried:
     """Send failed or uncertain deliveries again, with new attempts and a new expiry.
 
-    With `codes` only what ended with one of these; with another session's id, by that session, as
-    one more way. Without `expires_at` the broadcast expires in `EXPIRE_AFTER`, unless it does so
-    later already.
-
-    People who have opted out are left out, and whom the channel does not reach. Raises
-    ConflictError if nothing is left to send, the broadcast was cancelled or its session is gone,
-    UnknownSessionError, and InvalidError for a session that cannot send the message.
+    `codes` limits this to deliveries with one of these codes. With another session's id, that
+    session sends them, as one more way. Without `expires_at` the broadcast expires in
+    `EXPIRE_AFTER`, unless its present expiry is later. People who opted out are left out, and so
+    are people whom the channel does not reach. Raises ConflictError if nothing is left to send, the
+    broadcast was cancelled or its session is gone, UnknownSessionError, and InvalidError for a
+    session that cannot send the message.
     """
     broadcast = get(db, client_id, broadcast_id, within=within)
     if broadcast.session_id is None:
@@ -168,7 +167,7 @@ def retry(  # noqa: PLR0913 - three of them say whose broadcast, two what and wh
 
 
 def _nobody(left: LeftOut, *, has_codes: bool) -> str:
-    """Say why a retry has nobody to send to."""
+    """Return why a retry has nobody to send to."""
     reason = "No delivery of this broadcast can be retried. Only failed and uncertain ones can,"
     reason += " except to people who have opted out."
     if left.unreachable_by_channel:
@@ -195,7 +194,7 @@ def _mine(client_id: str, within: str | None, *, deleted: bool) -> Select[Broadc
 
 
 def is_shown(*, deleted: bool) -> ColumnElement[bool]:
-    """Return the condition on a broadcast to be one that clients know, deleted or not."""
+    """Return the condition for broadcasts that clients see, deleted or not."""
     is_wanted = Broadcast.deleted_at.is_not(None) if deleted else Broadcast.deleted_at.is_(None)
     return and_(Broadcast.parent_id.is_(None), is_wanted)
 

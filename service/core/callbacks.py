@@ -35,8 +35,8 @@ _LOOK_UP: Final = 3.0
 def check_address(url: str, settings: Settings) -> None:
     """Raise InvalidError for a URL whose host is private, unless the operator allows that.
 
-    To be called outside of any transaction: it waits for the resolver, up to three seconds. A name
-    that has no answer by then is checked when it is called, as every name is.
+    Call it outside any transaction: it waits up to three seconds for the resolver. A name without
+    an answer by then passes, because every request checks the name again.
     """
     try:
         parts = urlsplit(url)
@@ -85,7 +85,7 @@ def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Cal
 
 
 def update(db: Db, client_id: str, callback_id: str, fields: Mapping[str, Any]) -> Callback:
-    """Change the given fields of a callback; `paused` stops it or lets it go on.
+    """Change the given fields of a callback; `paused` pauses or resumes it.
 
     Raises NotFoundError and StaleVersionError.
     """

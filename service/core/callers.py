@@ -58,10 +58,11 @@ def verify(db: Db, secret: str, now: int) -> Caller:
 
 
 def join(callers: Sequence[Caller], scope: Scope) -> Caller:
-    """Merge the callers of several tokens: the result may do what each of them may.
+    """Merge the callers of several tokens; the result has the rights of all of them.
 
-    `scope` is what the request needs: its token is the client's that has it, or the session's.
-    Raises UnauthorisedError unless all belong to one client and at most one session.
+    `scope` is the scope that the request needs. The merged caller's token is the client token with
+    that scope, or else the session token. Raises UnauthorisedError unless all belong to one client
+    and at most one session.
     """
     if len({caller.client_id for caller in callers}) > 1:
         raise tokens.refusal("These tokens belong to different clients.")

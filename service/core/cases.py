@@ -42,7 +42,7 @@ class Case:
     """A delivery and the reports on it, each with its part.
 
     `decisions` has only those that changed something: a repeated failure has no consequences.
-    `events` are what the row does not tell afterwards.
+    `events` keeps what the changed row no longer shows.
     """
 
     def __init__(self, delivery: Row[Any], now: int) -> None:
@@ -71,11 +71,11 @@ class Case:
                 self._hear(word, part, judge)
 
     def _are_good(self) -> bool:
-        """Return whether no report is on a failure."""
+        """Return whether no report is about a failure."""
         return not any(word.kind or word.state == ReceiptState.FAILED for word, _ in self.words)
 
     def _rise(self) -> None:
-        """Apply what is usual, and most of what comes: the reports go by rank alone."""
+        """Apply the usual reports (sent, delivered, read): only their rank matters."""
         for word, _ in self.words:
             after = rise(self._state, _REPORTED[word.state])
             if after is not self._state:
@@ -131,7 +131,7 @@ class Case:
         return changes
 
     def _pricing(self) -> str | None:
-        """Return how the delivery is charged: as billable if one of its parts is."""
+        """Return how the delivery is charged: billable if one of its parts is."""
         told = dict.fromkeys((self.delivery.pricing, *(word.pricing for word, _ in self.words)))
         return max(filter(None, told), key=costs.is_billable, default=None)
 
@@ -143,7 +143,7 @@ class Case:
             gain[self._state.status] += 1
 
     def _passing(self, word: WaitingReport, part: int, after: State) -> Iterator[Event]:
-        """Yield what the row would not tell once it is as in `after`."""
+        """Yield events for what the row no longer shows once it has the state `after`."""
         before, delivery_id, moment = self._state, self.delivery.id, word.received_at
         if before.status in _ENDED and after.status is not before.status:
             ended_at = self.delivery.updated_at if before is self._before else moment

@@ -50,9 +50,9 @@ def every(db: Db) -> Sequence[Client]:
 
 
 def mean(db: Db, name: str, default_region: str, regions: Sequence[str]) -> Numbering:
-    """Set how a client's numbers are meant where its requests do not say so.
+    """Set how to read a client's numbers if its requests do not say so.
 
-    Raises NowhereError, and InvalidError for a region that there is not.
+    Raises NowhereError, and InvalidError for an unknown region.
     """
     client = get(db, name)
     meant = Numbering(default_region.upper(), tuple(region.upper() for region in regions))
@@ -66,7 +66,10 @@ def mean(db: Db, name: str, default_region: str, regions: Sequence[str]) -> Numb
 
 
 def limit(db: Db, name: str, changes: Mapping[Limit, int | None]) -> Client:
-    """Give a client its own limits; None: the one of the settings. Raises NowhereError."""
+    """Give a client its own limits; None restores the limit of the settings.
+
+    Raises NowhereError.
+    """
     client = get(db, name)
     own = dict(client.limits or {})
     for each, most in changes.items():

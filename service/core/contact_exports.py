@@ -1,4 +1,4 @@
-"""Exports of contacts: all of a client's, page by page, the oldest first."""
+"""Exports of contacts: all contacts of a client, page by page, oldest first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES_SQLITE = text(_NAMES.format(keys="json_each", columns=""))
 
 
 def page(db: Db, after: Contact | None, *, client_id: str) -> Sequence[Contact]:
-    """Return the contacts `after` one, None: the first ones; the last page is below `PAGE`."""
+    """Return the contacts `after` one, None: from the first. Only the last page is below `PAGE`."""
     mine = owned.mine(Contact, client_id)
     if after is not None:
         mine = mine.where(Contact.id > after.id)

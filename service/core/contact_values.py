@@ -1,4 +1,4 @@
-"""Contact values: what a client's contacts know of the recipients of a broadcast."""
+"""Contact values: fills the recipients' variables from a client's contacts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NAME: Final = "name"
 
 
 def supply(db: Db, client_id: str, people: Recipients, names: Collection[str]) -> Recipients:
-    """Add the values that recipients lack and their contacts have.
+    """Add values from contacts where recipients lack them.
 
-    A contact is found by its first phone; of several the oldest counts. `name` is the contact's
-    name, unless it has a field called so.
+    A contact is found by its first phone; among several, the oldest counts. `name` is the contact's
+    name, unless the contact has a field `name`.
     """
     before = people.variables
     counts: Mapping[str, int] = before.counts if before else {}

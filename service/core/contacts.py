@@ -17,7 +17,7 @@ from service.models import Contact, GroupMember
 
 
 def create(db: Db, client_id: str, fields: Mapping[str, Any]) -> Contact:
-    """Create a contact from its `name`, `phones`, and what else its columns are.
+    """Create a contact from `name`, `phones` and its other columns.
 
     Phones are stored as unique E.164 digits, in the given order. Raises InvalidError.
     """
@@ -47,7 +47,7 @@ def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Con
 
 
 def search(db: Db, client_id: str, words: str, request: paging.PageRequest) -> paging.Page[Contact]:
-    """Return one page of the contacts whose name or phones have these words; empty: of all."""
+    """Return one page of the contacts whose name or phones contain these words; empty: of all."""
     wanted = owned.mine(Contact, client_id)
     if words:
         digits = re.sub(r"\D", "", words)
@@ -61,7 +61,7 @@ def search(db: Db, client_id: str, words: str, request: paging.PageRequest) -> p
 def listed(
     db: Db, inside: ColumnElement[bool], request: paging.PageRequest
 ) -> paging.Page[Contact]:
-    """Return one page of the contacts of such memberships, in their order."""
+    """Return one page of the contacts of these memberships, in order."""
     of_contact = GroupMember.contact_id == Contact.id
     members = select(Contact).join(GroupMember, of_contact).where(inside)
     return paging.fetch(db, members, GroupMember.position, request)
@@ -98,7 +98,7 @@ def update(
 
 
 def delete(db: Db, client_id: str, contact_id: str) -> Contact:
-    """Delete a contact; accepted broadcasts keep the card as it was. Raises NotFoundError."""
+    """Delete a contact; accepted broadcasts keep a copy of the card. Raises NotFoundError."""
     contact = get(db, client_id, contact_id)
     db.delete(contact)
     db.flush()
@@ -106,13 +106,13 @@ def delete(db: Db, client_id: str, contact_id: str) -> Contact:
 
 
 def held(db: Db, client_id: str, wanted: Sequence[str]) -> Sequence[str]:
-    """Return those of some contacts that exist; none is deleted before this transaction ends."""
+    """Return the existing ones of some contacts, locked against deletion until commit."""
     locking = _ids(client_id, wanted).with_for_update(read=True, key_share=True)
     return db.scalars(locking).all()
 
 
 def found(db: Db, client_id: str, wanted: Sequence[str]) -> Sequence[str]:
-    """Return those of some contacts that exist now."""
+    """Return the existing ones of some contacts."""
     return db.scalars(_ids(client_id, wanted)).all()
 
 

@@ -1,7 +1,7 @@
-"""Costs: what a broadcast costs by the prices of its session, and how the provider charges it.
+"""Costs: what a broadcast costs at its session's prices, and how the provider charges it.
 
-A price is for a message, or for a segment on channels that count those. The provider's own word is
-in receipts: how it charges each delivery, without an amount.
+A price applies to a message, or to a segment on channels that count segments. Receipts report how
+the provider charges each delivery, without an amount.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OTHERS: Final = "*"
 
 
 class Cost(NamedTuple):
-    """What some messages cost; `unpriced` recipients are in countries without a price."""
+    """The cost of some messages; `unpriced` recipients are in countries without a price."""
 
     amount: str
     currency: str
@@ -39,9 +39,9 @@ class Cost(NamedTuple):
 
 
 class BroadcastCost(NamedTuple):
-    """What a broadcast costs; an amount that nobody can tell is None.
+    """The cost of a broadcast; an unknown amount is None.
 
-    `expected`: if everybody gets it. `charged`: what is billable by the receipts so far.
+    `expected`: if everybody gets it. `charged`: the billable deliveries by the receipts so far.
     """
 
     currency: str
@@ -51,7 +51,7 @@ class BroadcastCost(NamedTuple):
 
 
 class ChargeKey(NamedTuple):
-    """Deliveries of a broadcast to a country that are charged alike."""
+    """Deliveries of a broadcast to one country that are charged in the same way."""
 
     broadcast_id: str
     pricing: str
@@ -90,7 +90,7 @@ def add_up(prices: Mapping[str, Any], units: Mapping[str, int], people: Mapping[
 
 
 def of_broadcast(db: Db, broadcast: Broadcast, accounts: Accounts) -> BroadcastCost | None:
-    """Return what a broadcast costs by its session's prices; None without any."""
+    """Return the cost of a broadcast at its session's prices; None without prices."""
     session = db.get(Session, broadcast.session_id) if broadcast.session_id else None
     if session is None or not session.prices:
         return None
@@ -105,7 +105,7 @@ def of_broadcast(db: Db, broadcast: Broadcast, accounts: Accounts) -> BroadcastC
 
 
 def charges(db: Db, broadcast_id: str) -> dict[str, int]:
-    """Count deliveries of a broadcast, in all ways, by how they are charged; the most first."""
+    """Count deliveries of a broadcast, in all ways, by how they are charged; largest first."""
     count = func.sum(Charge.deliveries)
     or_ways = or_(Broadcast.id == broadcast_id, Broadcast.parent_id == broadcast_id)
     of_all = Charge.broadcast_id.in_(select(Broadcast.id).where(or_ways))
@@ -130,7 +130,7 @@ def note(db: Db, gains: Mapping[ChargeKey, int]) -> None:
 
 
 def _size_of_each(broadcast: Broadcast, session: Session, accounts: Accounts) -> int | None:
-    """Return what the provider counts for each recipient, None if that differs or is unknown."""
+    """Return the messages or segments of each recipient, None if they differ or are unknown."""
     try:
         driver = accounts.open(session)
         if not counts_segments(driver):
@@ -142,7 +142,7 @@ def _size_of_each(broadcast: Broadcast, session: Session, accounts: Accounts) ->
 
 
 def _billable(db: Db, broadcast: Broadcast) -> Counter[str] | None:
-    """Count what its own session is billed by country, None if no receipt has said anything."""
+    """Count the billable deliveries of its own session by country, None without receipts."""
     mine = Charge.broadcast_id.in_((broadcast.id, broadcast.first_way_id))
     rows = db.scalars(select(Charge).where(mine)).all()
     found: Counter[str] = Counter()

@@ -1,7 +1,7 @@
 """Daily limits: how many different people sessions write to in any 24 hours.
 
-People count from the claim of their delivery on, and for a little more than 24 hours after it: what
-was claimed may leave some time later, and the clocks of machines differ.
+A person counts from the claim of a delivery, for a little more than 24 hours: a claimed message may
+leave some time later, and the clocks of machines differ.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEAVES_WITHIN: Final = 120_000
 
 
 class DailyLimit(NamedTuple):
-    """The most people that a session may write to, counted together with those of its group."""
+    """The most people that the sessions of a group may write to before this session stops."""
 
     client_id: str
     group: str
@@ -52,7 +52,7 @@ def of(session: Session) -> DailyLimit | None:
 
 
 class CountedRecipients:
-    """The people who count in a limit group at a moment. Its row is locked meanwhile."""
+    """The people who count in a limit group at one time. The row of the group is locked."""
 
     def __init__(self, db: Db, group_id: str, count: int, now: int) -> None:
         self._db = db
@@ -61,7 +61,7 @@ class CountedRecipients:
         self.count = count
 
     def known(self, people: Sequence[str]) -> set[str]:
-        """Return who of some people counts already."""
+        """Return which of some people count already."""
         mine = select(CountedRecipient.recipient).where(self._is_ours())
         return {
             recipient
@@ -70,7 +70,7 @@ class CountedRecipients:
         }
 
     def admit(self, people: Sequence[str], most: int) -> set[str]:
-        """Count as many people as the limit leaves room for; return who may be written to."""
+        """Count people until the limit is reached; return those who may be written to."""
         known = self.known(people)
         new = [each for each in dict.fromkeys(people) if each not in known]
         new = new[: max(0, most - self.count)]
@@ -80,9 +80,9 @@ class CountedRecipients:
         return set(admitted)
 
     def freed(self, most: int) -> list[int]:
-        """Return when the limit has room for another one, for each of the next `most` people.
+        """Return when the limit has room for each of the next `most` people.
 
-        Only for a limit that has no room now.
+        Call it only if the limit has no room now.
         """
         moments = select(CountedRecipient.counted_at).where(self._is_ours())
         ordered = moments.order_by(CountedRecipient.counted_at).offset(self.count - most)
@@ -122,12 +122,12 @@ class CountedRecipients:
 
 
 def is_reached(db: Db, limit: DailyLimit, *, now: int) -> bool:
-    """Return whether a limit leaves no room for somebody new."""
+    """Return whether a limit has no room for another person."""
     return len(counted_at(db, limit, now=now)) >= limit.most
 
 
 def counted_at(db: Db, limit: DailyLimit, *, now: int) -> Sequence[int]:
-    """Return since when people count in the group of a limit, in order."""
+    """Return when the people in the group of a limit began to count, in order."""
     moment = CountedRecipient.counted_at
     return db.scalars(_counting(limit, now).with_only_columns(moment).order_by(moment)).all()
 
@@ -151,7 +151,7 @@ Key = tuple[str, str]
 
 
 def lock(db: Db, limits: Collection[DailyLimit], *, now: int) -> dict[Key, CountedRecipients]:
-    """Return who counts in the groups of these limits, by client and name, until commit."""
+    """Lock the groups of these limits; return who counts in them, by client and name."""
     keys = sorted({limit[:2] for limit in limits})
     found = _lock(db, keys) if keys else {}
     if missing := [key for key in keys if key not in found]:
@@ -165,7 +165,7 @@ def lock(db: Db, limits: Collection[DailyLimit], *, now: int) -> dict[Key, Count
 
 
 def forget(db: Db, *, now: int) -> None:
-    """Forget who does not count any longer, also in groups that send nothing now."""
+    """Delete people who no longer count, including those in groups that send nothing now."""
     over = select(CountedRecipient.limit_group_id).where(CountedRecipient.counted_at <= now - DAY)
     groups = select(LimitGroup).where(LimitGroup.id.in_(over))
     lock(db, [DailyLimit(row.client_id, row.name, 0) for row in db.scalars(groups)], now=now)
@@ -192,7 +192,7 @@ _GIVE_BACK = f"""
 
 
 def give_back(db: Db, claimed: Iterable[tuple[str, int]]) -> None:
-    """Forget who counts only because of these claims of deliveries, of which nothing has left."""
+    """Uncount people who count only because of these claims, of which no message was sent."""
     by_claim: dict[int, list[str]] = {}
     for delivery_id, claimed_at in claimed:
         by_claim.setdefault(claimed_at, []).append(delivery_id)

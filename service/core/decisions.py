@@ -1,6 +1,6 @@
-"""What follows from a provider's word, be it an answer or a webhook.
+"""Decisions: the consequences of a provider's answer or webhook.
 
-Dispatch judges; here stands what it can decide, and how that is written.
+Dispatch decides. This module defines the possible decisions and writes them.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Hold:
 
 
 class Decision(NamedTuple):
-    """The outcome for one delivery, and what it means beyond it.
+    """The outcome for one delivery, and its further consequences.
 
-    `recipient` opted out of the session's messages where `opted_out` says so, and was refused with
-    a code that nobody knows where `is_unknown` does; `parts` are the parts taken just now that
-    receipts will name by the provider's id alone.
+    `opted_out`: `recipient` opted out of the session's messages. `is_unknown`: the provider refused
+    with a code that the driver does not know. `parts` are the parts just accepted that receipts
+    will name only by the provider's id.
     """
 
     outcome: Outcome
@@ -56,7 +56,7 @@ class Decision(NamedTuple):
 
 
 def carry_out(db: Db, decisions: Iterable[Decision], *, now: int) -> None:
-    """Write what decisions mean beyond their deliveries."""
+    """Write the consequences of decisions beyond their deliveries: holds, opt-outs, message ids."""
     told = [
         decision for decision in decisions if decision.hold or decision.opted_out or decision.parts
     ]
@@ -77,7 +77,7 @@ def leave_out(db: Db, decisions: Iterable[Decision], *, now: int) -> list[ClaimK
 
 
 def _refusers(decisions: Iterable[Decision]) -> dict[OptOutOwner, list[str]]:
-    """Return who has opted out, by the session that they want nothing from."""
+    """Return the people who opted out, by session."""
     pairs = sorted({(each.session_id, each.recipient) for each in decisions if each.opted_out})
     return {
         OptOutOwner(session_id=session_id): [recipient for _, recipient in some]
@@ -97,5 +97,5 @@ def put_on_hold(db: Db, hold: Hold, *, now: int) -> None:
 
 
 def _order(hold: Hold) -> tuple[str, str, int]:
-    """Return the order in which all processes write holds, so that none waits for another."""
+    """Return the order in which every process writes holds, so that none blocks another."""
     return hold.session_id or "", hold.broadcast_id or "", hold.until or 0

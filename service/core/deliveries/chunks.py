@@ -87,9 +87,9 @@ class Place(NamedTuple):
 
 
 def waiting(db: Db, lasts: Mapping[str, str]) -> list[Place]:
-    """List a broadcast of each session that has some to fan out: the next after its last one.
+    """List one broadcast for each session with recipients to fan out: the one after its last.
 
-    After a session's newest one, its oldest follows.
+    After a session's newest broadcast comes its oldest.
     """
     statement = _WAITING_POSTGRES if is_postgres(db) else _WAITING_SQLITE
     return [Place(*row) for row in db.execute(statement, {"lasts": json.dumps(dict(lasts))})]

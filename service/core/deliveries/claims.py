@@ -83,8 +83,8 @@ def take(
 ) -> list[Claimed]:
     """Claim due deliveries for a dispatcher, at most `shares[broadcast_id]` per broadcast.
 
-    Nothing is claimed of a broadcast that may not send now, or whose revision is not the one that
-    the dispatcher knows (0 by default).
+    Skips broadcasts that must not send now, and those whose revision is not the one that the
+    dispatcher knows (0 by default).
 
     Each claim of a dispatcher needs its own `now`, which identifies it.
     """
@@ -158,7 +158,7 @@ _ACTIVE_SQLITE = text(f"""
 
 
 class Assigned(NamedTuple):
-    """The only broadcasts to claim from: these, and all of these sessions."""
+    """The broadcasts to claim from: these, and all broadcasts of these sessions."""
 
     broadcast_ids: list[str]
     session_ids: list[str]
@@ -167,9 +167,9 @@ class Assigned(NamedTuple):
 def active(
     db: Db, cursors: Mapping[str, str], *, turns: int, assigned: Assigned | None, now: int
 ) -> list[Active]:
-    """List broadcasts with claimable deliveries: of each client about `turns`.
+    """List broadcasts with claimable deliveries: about `turns` for each client.
 
-    The sessions of a client share these evenly. Of each session, the list has the broadcasts in id
+    The sessions of a client share these evenly. For each session, the list has the broadcasts in id
     order after its cursor, and one more than its share if there are more. With `assigned`, it has
     all of those.
     """

@@ -1,7 +1,7 @@
-"""Courses: the ways of a delivery, and how it goes from one to the next.
+"""Courses: the ways of a delivery, and how it moves from one to the next.
 
-A delivery that has gone on has a row in each of its ways: with step 0, what the session of its
-broadcast did with it. Its own row then says where it stands as a whole.
+A delivery that has moved has a row in each of its ways. The row of step 0 has the result of the
+broadcast's own session. The delivery's own row then has the overall status.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _COPIED: Final = (*_OF_RECIPIENT, *_OF_ATTEMPT, "progress")
 
 
 class Ways(NamedTuple):
-    """A broadcast and its ways, in the order of their steps, as rows."""
+    """The row of a broadcast and the rows of its ways, in the order of their steps."""
 
     broadcast: Row[Any]
     ways: Sequence[Row[Any]]
 
     def step_after(self, number: int) -> Step | None:
-        """Return the step that follows the way with a number, None if none does."""
+        """Return the step after the way with this number, None if there is none."""
         steps = read_steps(self.broadcast.fallback)
         return steps[number] if number < len(steps) else None
 
@@ -51,9 +51,9 @@ class Ways(NamedTuple):
 
 @dataclass(slots=True)
 class Course:
-    """A delivery and its rows in the ways that it has taken, as columns by name.
+    """A delivery and its rows in the ways that it has taken, as dicts of columns.
 
-    `former` has the rows as they are stored.
+    `former` has the stored rows.
     """
 
     family: Ways
@@ -69,7 +69,7 @@ class Course:
         self.former = {each["id"]: {**each} for each in (self.delivery, *self.rows)}
 
     def run(self) -> Verdict:
-        """Take the delivery as far as it goes now; return the last verdict."""
+        """Move the delivery along its ways as far as possible now; return the last verdict."""
         while True:
             verdict = verdicts.judge(self._ways(), self._following(), now=self.now)
             if not verdict.goes_on:
@@ -88,16 +88,16 @@ class Course:
         return status
 
     def changed(self) -> list[dict[str, Any]]:
-        """Return the rows that are not as they are stored."""
+        """Return the rows that differ from the stored ones."""
         return [each for each in (self.delivery, *self.rows) if each != self.former.get(each["id"])]
 
     def has_moved(self) -> bool:
-        """Return whether the delivery as a whole has another status."""
+        """Return whether the overall status of the delivery has changed."""
         return bool(self.was(self.delivery) != self.delivery["status"])
 
     def _ways(self) -> list[Way]:
         if not self.rows:
-            # What has been passed on by its status has failed.
+            # A delivery that was passed on because of its status has failed.
             status = self.delivery["status"].replace(DeliveryStatus.FALLBACK, DeliveryStatus.FAILED)
             return [Way(DeliveryStatus(status), _since(self.delivery))]
         return [Way(DeliveryStatus(row["status"]), _since(row)) for row in self.rows]
@@ -135,7 +135,7 @@ class Course:
         self.rows.append(self._entered(self.family.ways[number + 1]))
 
     def _begin(self) -> None:
-        """Put aside what the broadcast's own session did."""
+        """Copy the result of the broadcast's own session to a row of step 0."""
         first = {name: self.delivery[name] for name in (*_COPIED, "updated_at")}
         status = self._ways()[0].status
         self.rows.append(self._row(self.family.ways[0], status) | first)
@@ -163,7 +163,7 @@ class Course:
         }
 
     def _settle(self, verdict: Verdict) -> None:
-        """Let the delivery say where it stands as a whole."""
+        """Set the overall status of the delivery."""
         if not self.rows:
             if self.delivery["status"] == DeliveryStatus.FALLBACK:
                 self._tell(status=verdict.status)
@@ -178,7 +178,7 @@ class Course:
         self._tell(**told, status=verdict.status)
 
     def _tell(self, **told: Any) -> None:
-        """Set columns of the delivery as a whole, if that changes any."""
+        """Set columns of the delivery's own row, and `updated_at` if any of them changes."""
         if any(self.delivery[name] != value for name, value in told.items()):
             self.delivery |= {**told, "updated_at": self.now}
 

@@ -1,7 +1,7 @@
-"""Due ways: which deliveries of a broadcast with a fallback have to be looked at, and when.
+"""Due ways: which deliveries of a broadcast with a fallback must be checked, and when.
 
-Whoever changes deliveries notes them here, in the same transaction. `courses` looks at them
-afterwards, in transactions of its own.
+Code that changes deliveries notes them here, in the same transaction. `courses` checks them
+afterwards, in its own transactions.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ _MINUTE: Final = 60_000
 
 
 class Step(NamedTuple):
-    """When the next way takes over: `minutes` count if `after` is `undelivered`."""
+    """When the next way takes over: `minutes` apply if `after` is `undelivered`."""
 
     after: str
     minutes: int = 0
 
     def due_at(self, since: int) -> int | None:
-        """Return when it takes over from what was sent at a moment, None for never."""
+        """Return when the next way takes over a delivery sent at this time, None for never."""
         return since + self.minutes * _MINUTE if self.after == StepCondition.UNDELIVERED else None
 
 
 def read_steps(stored: Any) -> list[Step]:
-    """Return the steps of a broadcast, as a row has them."""
+    """Return the steps of a broadcast from its row."""
     listed = json.loads(stored) if isinstance(stored, str) else stored
     return [Step(each["after"], each.get("minutes") or 0) for each in listed or ()]
 
 
 def note(db: Db, broadcast: Row[Any], touched: Iterable[str], *, now: int) -> int:
-    """Note the deliveries that moved, of those of one broadcast; return how many are passed on.
+    """Note which of a broadcast's deliveries moved; return how many are passed on.
 
     `broadcast` is a row of `tallies.move`: a broadcast with ways, or a way.
     """
@@ -78,7 +78,7 @@ _PASS_ON = text("""
 def _waiting(
     db: Db, broadcast: Row[Any], step: Step, mine: Sequence[str], now: int
 ) -> Iterator[tuple[str, int]]:
-    """Yield what may have arrived, with the moment at which it is looked at."""
+    """Yield deliveries that may have arrived, each with the time of its check."""
     known = _noted(db, mine)
     for some in pieces(mine):
         wanted = select(Delivery.id, Delivery.status, Delivery.updated_at)
@@ -92,7 +92,7 @@ def _waiting(
 
 
 def _noted(db: Db, delivery_ids: Sequence[str]) -> set[str]:
-    """Return which of some deliveries have to be looked at."""
+    """Return which of some deliveries must be checked."""
     return {
         each
         for some in pieces(delivery_ids)
@@ -101,7 +101,7 @@ def _noted(db: Db, delivery_ids: Sequence[str]) -> set[str]:
 
 
 def put(db: Db, broadcast_id: str, moments: Iterable[tuple[str, int]]) -> None:
-    """Have deliveries of a broadcast looked at, each at a moment."""
+    """Schedule checks of a broadcast's deliveries, each at its own time."""
     rows = [
         {"id": ids.new(), "broadcast_id": broadcast_id, "delivery_id": each, "due_at": due_at}
         for each, due_at in moments
@@ -111,7 +111,7 @@ def put(db: Db, broadcast_id: str, moments: Iterable[tuple[str, int]]) -> None:
 
 
 class Due(NamedTuple):
-    """A delivery that is to be looked at now, by one of its rows here."""
+    """A delivery to check now, by one of its rows in this table."""
 
     id: str
     broadcast_id: str
@@ -119,19 +119,19 @@ class Due(NamedTuple):
 
 
 def is_any(db: Db, *, now: int) -> bool:
-    """Return whether anything is to be looked at now."""
+    """Return whether any delivery is due for a check now."""
     return db.scalar(select(DueWay.id).where(DueWay.due_at <= now).limit(1)) is not None
 
 
 def take(db: Db, limit: int, *, now: int) -> list[Due]:
-    """Lock what is to be looked at now, the oldest first; skip what another process looks at."""
+    """Lock the deliveries to check now, oldest first; skip those that others have locked."""
     due = select(DueWay.id, DueWay.broadcast_id, DueWay.delivery_id).where(DueWay.due_at <= now)
     rows = due.order_by(DueWay.due_at, DueWay.id).limit(limit).with_for_update(skip_locked=True)
     return [Due(*row) for row in db.execute(rows)]
 
 
 def drop(db: Db, delivery_ids: Sequence[str]) -> None:
-    """Forget all moments at which deliveries were to be looked at, where nobody else does."""
+    """Delete the scheduled checks of deliveries, except those that another process has locked."""
     for some in pieces(delivery_ids):
         rows = select(DueWay.id).where(DueWay.delivery_id.in_(some))
         free = db.scalars(rows.with_for_update(skip_locked=True)).all()
@@ -140,7 +140,7 @@ def drop(db: Db, delivery_ids: Sequence[str]) -> None:
 
 
 def hasten(db: Db, broadcast: Broadcast, *, after: int, now: int) -> None:
-    """Have what is due later than a moment looked at now. Call it before the broadcast changes.
+    """Move checks that are due after a given time to now. Call it before the broadcast changes.
 
     `looks.look` locks in that order, too.
     """

@@ -1,7 +1,7 @@
-"""Events: what a delivery's row is about to forget, kept in the transaction that changes it.
+"""Events: facts that a change overwrites in a delivery's row, kept in the same transaction.
 
-The row tells the last attempt, the last reason, and when it was sent, delivered and read. So a
-delivery that goes well has no event, and one that fails once and for all has none either.
+The row has the last attempt, the last reason, and when it was sent, delivered and read. So a
+delivery that succeeds at once has no event, and one that fails at once has none either.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _FROM_SQLITE = f"""(SELECT {
 
 
 def _pair(guard: str) -> tuple[TextClause, TextClause]:
-    """Return a statement as SQLite and as Postgres need it."""
+    """Return a statement in two forms, for SQLite and for Postgres."""
     sqlite, postgres = (
         text(_KEEP.format(events=source, guard=guard)) for source in (_FROM_SQLITE, _FROM_POSTGRES)
     )
@@ -76,7 +76,7 @@ def keep(db: Db, events: Sequence[Event], *, claim_id: str | None = None) -> Non
 def keeping(kind: EventKind, where: str, why: str = "code, reason") -> TextClause:
     """Return a statement that keeps an event of `:now` for each delivery in a state.
 
-    `where` is a condition on `deliveries`, `why` what their code and reason are taken from.
+    `where` is a condition on `deliveries`; `why` is the source of their code and reason.
     """
     return text(f"""
         INSERT INTO delivery_events ({_COLUMNS})
@@ -87,7 +87,7 @@ def keeping(kind: EventKind, where: str, why: str = "code, reason") -> TextClaus
 
 
 def read(db: Db, delivery_id: str) -> Sequence[DeliveryEvent]:
-    """Return the events of a delivery, the first one first."""
+    """Return the events of a delivery, oldest first."""
     mine = select(DeliveryEvent).where(DeliveryEvent.delivery_id == delivery_id)
     return db.scalars(mine.order_by(DeliveryEvent.at, DeliveryEvent.part)).all()
 

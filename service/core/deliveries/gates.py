@@ -1,7 +1,7 @@
 """Gates: which claimed deliveries may go now, by the zone of their recipient and a daily limit.
 
-What may not go is put back, due when it may. So is what follows it in the queue: claims find due
-deliveries only, and need no look at a gate where there is none.
+Deliveries that must wait return to the queue, due when they may go. So do the deliveries behind
+them. Claims find only due deliveries, so broadcasts without a gate cost nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def of(broadcast: Broadcast, session: Session) -> Gate | None:
 def let_pass(
     db: Db, claim_id: str, claimed: Sequence[Claimed], gates: Mapping[str, Gate], *, now: int
 ) -> dict[str, int]:
-    """Put claimed deliveries back that may not go; return until when the others may, by id."""
+    """Requeue claimed deliveries that must wait; return until when the others may go, by id."""
     limits = {gate.limit for gate in gates.values() if gate.limit}
     groups = daily_limits.lock(db, limits, now=now)
     until: dict[str, int] = {}
@@ -108,9 +108,9 @@ _PUT_OFF_SQLITE = text(
 
 
 class GateReason(NamedTuple):
-    """A wait of all that is left of a broadcast, until a moment; `limit` is the one it waits for.
+    """Why, and until when, all remaining deliveries of a broadcast wait.
 
-    Without a limit, it waits for the hours of its recipients.
+    `limit` is the limit they wait for. Without one, they wait for the hours of their recipients.
     """
 
     until: int
@@ -127,7 +127,7 @@ class GateReason(NamedTuple):
 
 
 def wait(db: Db, broadcast: Broadcast, session: Session, *, now: int) -> GateReason | None:
-    """Return what a broadcast waits for, None if something of it may go now."""
+    """Return what a broadcast waits for, None if any of its deliveries may go now."""
     gate = of(broadcast, session)
     if gate is None:
         return None
@@ -145,7 +145,7 @@ _FIRST_DUE = text("""
 
 
 def look_again(db: Db, which: ColumnElement[bool], *, now: int) -> None:
-    """Let what has been put off of some open broadcasts be due now: its gate has changed."""
+    """Make the postponed deliveries of some open broadcasts due now, because their gate changed."""
     mine = select(Broadcast.id).where(which, Broadcast.closed_at.is_(None))
     waiting = update(Delivery).where(
         Delivery.broadcast_id.in_(mine),
@@ -159,8 +159,8 @@ def look_again(db: Db, which: ColumnElement[bool], *, now: int) -> None:
 def surplus(freed: Sequence[int], dues: Sequence[int]) -> list[int]:
     """Return the times in `freed` that nobody waits for, in order; people wait for `dues`.
 
-    A broadcast that was paused comes later every day than it was planned. Without this, those who
-    find no room yet would go behind all others, and the room of that day would be lost.
+    A broadcast that was paused starts later each day than planned. Without this, people for whom
+    there is no room yet would move behind all others, and that day's room would be lost.
     """
     found: list[int] = []
     waiting = 0
@@ -190,7 +190,7 @@ class _Passage:
     now: int
 
     def let_pass(self, claim_id: str, claimed: Sequence[Claimed]) -> dict[str, int]:
-        """Put back what may not go; return until when the others may, by id."""
+        """Requeue deliveries that must wait; return until when the others may go, by id."""
         spans = {each.id: self.gate.span(each.recipient, self.now) for each in claimed}
         open_ones = [each for each in claimed if spans[each.id].opens_at <= self.now]
         passing = {each.id for each in self._admitted(open_ones)}
@@ -209,7 +209,7 @@ class _Passage:
         return [each for each in claimed if each.recipient in admitted]
 
     def _put_off(self, claim_id: str, refused: Sequence[_Row]) -> None:
-        """Put off the refused deliveries, and those behind them that may not go either."""
+        """Postpone the refused deliveries, and those behind them that must wait, too."""
         known = self._counted_among(rows := [*refused, *self._next()])
         due_ats: dict[str, int] = {}
         waiting: list[str] = []
@@ -238,7 +238,7 @@ class _Passage:
         return self.counted.known([row.recipient for row in rows])
 
     def _turns(self, number: int) -> Iterable[int]:
-        """Return when the limit has room for so many more, beside those who wait already."""
+        """Return when the limit has room for this many more people, besides those waiting."""
         if not number or self.counted is None or self.gate.limit is None:
             return []
         values = {"broadcast_id": self.broadcast_id, "now": self.now}

@@ -41,9 +41,9 @@ _INSERT_SQLITE = text(
 
 
 def texts(people: Recipients) -> dict[str, str]:
-    """Return the entries that are no recipients, each once, with the reason.
+    """Return the invalid entries, each once, with the reason.
 
-    One that says nothing, or the same as a recipient, is told by its position.
+    An entry that is empty, or equal to a recipient, is named by its position.
     """
     if not people.bad:
         return {}
@@ -57,7 +57,7 @@ def texts(people: Recipients) -> dict[str, str]:
 
 
 def keep(db: Db, broadcast: Broadcast, people: Recipients) -> None:
-    """Store the deliveries of a broadcast behind those of its recipients, and count them."""
+    """Store failed deliveries for invalid entries after those of the recipients, and count them."""
     found = texts(people)
     if not found:
         return

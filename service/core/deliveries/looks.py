@@ -1,6 +1,6 @@
-"""Looks: deliveries whose ways are due to be looked at are taken further, in one transaction.
+"""Looks: checks due deliveries and moves them along their ways, in one transaction.
 
-A look waits for no delivery that another transaction holds: it is looked at later.
+A look does not wait for a delivery that another transaction has locked: it is checked later.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _FEW: Final = 100
 
 
 class Looked(NamedTuple):
-    """What a look did: the ids of ways with new deliveries, and whether there may be more to do."""
+    """The result of a look: the ids of ways with new deliveries, and whether more may be due."""
 
     entered: Sequence[str]
     is_full: bool
 
 
 def look(db: Db, limit: int, channels: Channels, *, now: int) -> Looked:
-    """Look at up to `limit` due deliveries."""
+    """Check up to `limit` due deliveries."""
     opted_out.queueing(db)
     due = due_ways.take(db, limit, now=now)
     families = _families(db, {each.broadcast_id for each in due})
@@ -57,7 +57,7 @@ _IS_LEFT = text("""
 
 
 def is_left(db: Db, way: Broadcast, delivery_id: str) -> bool:
-    """Return whether a delivery of a way has gone on by a later one."""
+    """Return whether a delivery of a way has moved on to a later way."""
     values = {"delivery_id": delivery_id, "parent_id": way.parent_id, "step": way.step}
     return bool(db.scalar(_IS_LEFT, values))
 
@@ -83,10 +83,10 @@ def _families(db: Db, broadcast_ids: Iterable[str]) -> dict[str, Ways]:
 def _courses(
     db: Db, due: Sequence[Due], families: dict[str, Ways], channels: Channels, now: int
 ) -> tuple[list[str], list[Course]]:
-    """Lock due deliveries and their rows in all ways; leave out those that somebody holds.
+    """Lock due deliveries and their rows in all ways; skip those that others have locked.
 
-    Return which may be looked at, and those of them that are still there: their broadcast may have
-    been purged.
+    Return the locked ones, and the courses of those that still exist: their broadcast may have been
+    purged.
     """
     wanted = {
         each.delivery_id: families[each.broadcast_id]
@@ -135,7 +135,7 @@ def _locked(db: Db, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _look_again(db: Db, course: Course, verdict: Verdict) -> None:
-    """Have a delivery looked at later, at the latest when its broadcast expires."""
+    """Schedule another check of a delivery, at the latest when its broadcast expires."""
     if verdict.look_at is not None:
         broadcast = course.family.broadcast
         due_at = min(verdict.look_at, broadcast.expires_at)
