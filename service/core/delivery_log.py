@@ -1,8 +1,8 @@
 """The delivery log: what was sent to whom, across all broadcasts of a client.
 
-A delivery's id tells its broadcast and its place, and the deliveries of a broadcast are as many as
-its row says: so a page is found by adding up broadcasts, and its rows by their ids. That takes no
-index of its own and no scan of deliveries.
+A delivery's id contains its broadcast and its position, and a broadcast's row has the number of its
+deliveries. So a page is found by adding up these numbers, and its rows by their ids. This needs no
+extra index and no scan of deliveries.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def to_recipients(
 ) -> Page[Entry]:
     """Return one page of the deliveries to some recipients, under all addresses that are known.
 
-    The client is looked up for each delivery that the index of recipients finds. As a join, a
-    database may begin at the client instead, and look into each of its broadcasts.
-    Deliveries are counted only if the page is full, or behind the last one.
+    The client is looked up for each delivery that the index of recipients finds. With a join, a
+    database may start from the client instead and search each of its broadcasts. Deliveries are
+    counted only if the page is full or beyond the last one.
     """
     whose = _mine(Broadcast.client_id, scope).where(Broadcast.id == Delivery.broadcast_id)
     is_mine = whose.correlate(Delivery).scalar_subquery() == scope.client_id
@@ -93,7 +93,7 @@ def get(db: Db, scope: DeliveryScope, delivery_id: str) -> Entry:
 
 
 def _mine(what: Any, scope: DeliveryScope) -> Select[Any]:
-    """Return the query for something of the broadcasts that are in a scope."""
+    """Return a query for columns of the broadcasts in a scope."""
     of_client = Broadcast.client_id == scope.client_id
     wanted = select(what).where(of_client, is_shown(deleted=scope.deleted))
     return wanted if scope.within is None else wanted.where(Broadcast.session_id == scope.within)

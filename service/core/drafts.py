@@ -14,7 +14,7 @@ from service.core.variables import UnusableVariablesError, settle
 
 
 class FirstRecipient(NamedTuple):
-    """The recipient whose values a draft shows: an entry of `to`, and what it brings."""
+    """The recipient whose values a draft shows: an entry of `to` and its variables."""
 
     to: str
     variables: Mapping[str, Any]
@@ -28,7 +28,7 @@ class DraftPart(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A text in pieces; `missing` are the names for which there is no value."""
+    """A text in pieces; `missing` are the names without a value."""
 
     pieces: list[DraftPart]
     missing: list[str]
@@ -58,7 +58,7 @@ def read(
 def _values(
     db: Db, client_id: str, first: FirstRecipient, names: frozenset[str], numbering: Numbering
 ) -> Mapping[str, str]:
-    """Return what is known of a recipient: its own values, else those of its contact."""
+    """Return the values of a recipient: its own, or else those of its contact."""
     try:
         own = settle(first.variables, names)
     except UnusableVariablesError:

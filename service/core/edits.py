@@ -81,7 +81,7 @@ def merge(
     """Return the request of a broadcast with these changes applied. Omitted fields stay.
 
     Call it before a transaction is open: it parses up to `most` recipients. Raises
-    StaleVersionError before that, as `replace` does for what has changed since.
+    StaleVersionError at once; `replace` raises it for later changes.
     """
     owned.check_version(broadcast, changes)
     moved = changes.get("send_at", broadcast.send_at) != broadcast.send_at
@@ -190,7 +190,7 @@ def replace(  # noqa: PLR0913 - four of them say which broadcast and what, three
 
 
 def _hold(db: Db, broadcast: Broadcast) -> None:
-    """Store a broadcast with its files; raises ConflictError if what it needs was deleted."""
+    """Store a broadcast with its files; raises ConflictError if a file or session was deleted."""
     held = BroadcastAttachment.broadcast_id == broadcast.id
     try:
         db.flush()
@@ -201,7 +201,7 @@ def _hold(db: Db, broadcast: Broadcast) -> None:
 
 
 def _count(db: Db, broadcast: Broadcast, made: Broadcast, size: int, now: int) -> None:
-    """Note what a changed broadcast takes in addition."""
+    """Count the additional use of limits by a changed broadcast."""
     more = {"recipients": max(0, made.total - broadcast.total), "bytes": size - broadcast.bytes}
     usages.note(db, broadcast.client_id, now=now, **more)
     broadcast.bytes = size
@@ -225,7 +225,7 @@ def locked(db: Db, broadcast_id: str) -> Broadcast:
 
 
 def _has_changed(former: Broadcast, broadcast: Broadcast) -> bool:
-    """Return whether something that `merge` has read is not as it was."""
+    """Return whether anything that `merge` read has changed since."""
     return any(getattr(former, name) != getattr(broadcast, name) for name in _MERGED)
 
 

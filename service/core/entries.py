@@ -1,4 +1,4 @@
-"""Entries of `to`: how a text is split into them, and whom each names."""
+"""Entries of `to`: splits a text into entries and reads the recipient of each."""
 
 from __future__ import annotations
 
@@ -79,16 +79,20 @@ def read_one(written: str) -> str | None:
 
 
 def possible(written: str, numbering: Numbering) -> tuple[str, ...]:
-    """Return the recipients that somebody may mean who looks for one.
+    """Return the recipients that a search may mean.
 
-    Digits that an answer shows may also be a national number of the client's: both are meant.
+    Digits may be an international number, as answers show it, or a national number of the client:
+    then both are searched.
     """
     either = (numbering.read(written), read_one(written))
     return tuple(dict.fromkeys(filter(None, either)))
 
 
 def searched(written: str, numbering: Numbering) -> tuple[str, ...]:
-    """Return what is looked for: also the text itself, as invalid entries and senders may be it."""
+    """Return the texts to search for.
+
+    They include the text itself, which may be an invalid entry or a sender.
+    """
     text = written.strip()
     return tuple(dict.fromkeys((*possible(text, numbering), text))) if text else ()
 
@@ -151,5 +155,5 @@ def _no_group(entry: str) -> str:
 
 
 def way(send_type: str, numbering: Numbering) -> Way:
-    """Return how entries are read, and what is wrong with those that cannot be."""
+    """Return the function that reads entries, and the one that explains invalid ones."""
     return (_group, _no_group) if send_type == SendType.GROUP else numbering.way()

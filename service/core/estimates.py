@@ -1,6 +1,6 @@
-"""Estimates: how fast a broadcast is sent, and when it will have ended.
+"""Estimates: how fast a broadcast is sent, and when it will end.
 
-Nothing is guessed: where no end can be told, there is none, and a sentence says why.
+Nothing is guessed: if the end is unknown, there is none, and a sentence says why.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def make(
 def beginning(
     broadcast: Broadcast, session: Session | None, crowds: Sequence[Crowd], now: int
 ) -> int | None:
-    """Return when a broadcast can be sent, `now` at the earliest; None if its windows say never."""
+    """Return when a broadcast can start, `now` at the earliest; None if its windows never open."""
     held_until = session.held_until if session else 0
     start = max(now, broadcast.send_at or 0, held_until)
     spans = [crowd.span(start) for crowd in crowds]
@@ -105,7 +105,7 @@ def beginning(
 
 
 def _obstacle(broadcast: Broadcast, session: Session | None) -> str | None:
-    """Say what keeps a broadcast from ending by itself, if anything does."""
+    """Return what keeps a broadcast from ending by itself, if anything does."""
     if broadcast.closed_at is not None:
         return "It has ended."
     if broadcast.status == BroadcastStatus.PAUSED:
@@ -120,7 +120,7 @@ def _obstacle(broadcast: Broadcast, session: Session | None) -> str | None:
 
 
 def _crowds(db: Db, broadcast: Broadcast, session: Session | None, now: int) -> list[Crowd]:
-    """Return who is left of a broadcast, by when the hours of the recipients' zones begin."""
+    """Return the remaining recipients of a broadcast, grouped by when their hours begin."""
     windows = openings.windows(broadcast, session)
     pending = broadcast.total - sum(getattr(broadcast, name) for name in COUNTED)
     later = []
@@ -131,7 +131,7 @@ def _crowds(db: Db, broadcast: Broadcast, session: Session | None, now: int) -> 
 
 
 def _put_off(db: Db, broadcast_id: str, now: int) -> Sequence[tuple[int, int]]:
-    """Return when deliveries are due whose recipients cannot be written to now, and how many."""
+    """Return when postponed deliveries are due, and how many."""
     waiting = select(Delivery.due_at, func.count()).where(
         Delivery.broadcast_id == broadcast_id,
         Delivery.status == DeliveryStatus.QUEUED,
@@ -149,7 +149,7 @@ def _places(db: Db, session: Session | None, now: int) -> Places | None:
 
 
 def _ended(broadcast: Broadcast, found: Sequence[Run], left: float, last_due: int) -> Estimate:
-    """Return the end of a broadcast that is sent in these runs, when so many are left."""
+    """Return the end of a broadcast sent in these runs, with this many deliveries left."""
     expires_at = broadcast.expires_at
     ends_at = max(last_due, found[-1].ends_at if found else 0)
     rest = left - sum(run.number for run in found)
@@ -162,7 +162,7 @@ def _ended(broadcast: Broadcast, found: Sequence[Run], left: float, last_due: in
 
 
 def _before(run: Run, moment: int) -> float:
-    """Return how many of a run are sent before a moment."""
+    """Return how many deliveries of a run are sent before a given time."""
     if run.ends_at <= moment:
         return run.number
     if run.begins_at >= moment:

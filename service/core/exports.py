@@ -33,7 +33,7 @@ _COLUMNS: Final = (
 
 
 class LastWay(NamedTuple):
-    """The way by which a delivery stands where it stands; `step` 0 is the broadcast's session."""
+    """The way that gave a delivery its status; `step` 0 is the broadcast's session."""
 
     step: int
     session_id: str | None
@@ -49,9 +49,10 @@ class ExportedDelivery(NamedTuple):
 def page(
     db: Db, after: ExportedDelivery | None, *, broadcast: Broadcast, wanted: Filter
 ) -> list[ExportedDelivery]:
-    """Return the deliveries `after` one, None: the first ones; the last page is below `PAGE`.
+    """Return the deliveries `after` one, None: from the first.
 
-    Each page is a look of its own, so that a slow reader keeps no transaction open.
+    Only the last page is below `PAGE`. Each page is a separate query, so that a slow reader keeps
+    no transaction open.
     """
     found = reports.filtered(select(*_COLUMNS), broadcast, wanted)
     if after is not None:

@@ -1,7 +1,7 @@
-"""Fallbacks: the ways by which a broadcast goes on to those whom its session does not reach.
+"""Fallbacks: the ways of a broadcast to people whom its session does not reach.
 
-A way is a hidden broadcast with its own session, message and deliveries. So all that holds for
-sessions and broadcasts holds for it: rates, windows, holds, opt-outs, claims, receipts.
+A way is a hidden broadcast with its own session, message and deliveries. So it has everything that
+sessions and broadcasts have: rates, windows, holds, opt-outs, claims, receipts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StepPlan:
     fitted: Fitted
 
     def kept(self) -> dict[str, Any]:
-        """Return what is stored of it, and shown to the client."""
+        """Return the JSON that is stored, and shown to the client."""
         said = {"message": self.step.message} if self.step.message else {}
         minutes = {"minutes": self.step.minutes} if self.step.minutes else {}
         return {"session_id": self.fitted.session.id, "after": self.step.after, **minutes, **said}
@@ -113,7 +113,10 @@ class _Planner:
 
 
 def _under(position: int, step: FallbackStep, errors: dict[str, Any]) -> dict[str, Any]:
-    """Name the step in its faults; those of a message that it shares are about its session."""
+    """Name the step in its faults.
+
+    A fault in a shared message is reported for the step's session.
+    """
     found: dict[str, Any] = {}
     for name, reasons in errors.items():
         if name.startswith("message") and not step.message:
@@ -141,7 +144,10 @@ def keep(db: Db, broadcast: Broadcast, steps: Sequence[StepPlan]) -> None:
 
 
 def _keep_first(db: Db, broadcast: Broadcast) -> Broadcast:
-    """Store the way that keeps what the broadcast's own session did. It sends nothing."""
+    """Store the way of step 0, which keeps the results of the broadcast's own session.
+
+    It sends nothing.
+    """
     first = _way(broadcast, 0, session_id=broadcast.session_id, parts=broadcast.parts, content={})
     db.add(first)
     db.flush()
@@ -151,7 +157,7 @@ def _keep_first(db: Db, broadcast: Broadcast) -> Broadcast:
 def add(db: Db, broadcast: Broadcast, session: Session, *, accounts: Accounts) -> RetryWay:
     """Return the way that a retry uses to reach a session: the last one, or a new one.
 
-    The row of the broadcast is left alone: see `retries.note_way`. Raises InvalidError if the
+    This does not change the broadcast's row: see `retries.note_way`. Raises InvalidError if the
     session cannot send the message, and ConflictError if there are too many ways, or somebody else
     adds one.
     """

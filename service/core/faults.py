@@ -44,7 +44,7 @@ def _gather(messages: Any, steps: tuple[str, ...], whole: str, flat: dict[str, l
 def noted(
     wrong: dict[str, Any], check: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
 ) -> Result | None:
-    """Return what a check returns, or note its faults, so that the next one is made too."""
+    """Return the result of a check, or note its faults, so that the next check still runs."""
     try:
         return check(*args, **kwargs)
     except InvalidError as error:

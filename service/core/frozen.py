@@ -48,7 +48,7 @@ def size(people: Recipients) -> int:
 
 
 def read(db: Db, broadcast_id: str) -> Recipients:
-    """Return whom a broadcast reaches, with the variables that each has brought."""
+    """Return the recipients of a broadcast with their variables."""
     brought = Variables()
     unique = []
     for recipient, text in (*_fanned_out(db, broadcast_id), *waiting(db, broadcast_id)):

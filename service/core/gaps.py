@@ -1,4 +1,4 @@
-"""Gaps: whether a message can be made for each of its recipients, told before anything is sent."""
+"""Gaps: checks before sending that the message can be filled for each recipient."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def check(
 ) -> Personalisation:
     """Return the personalisation with its lengths; raises InvalidError for each bad recipient.
 
-    `parsed` are the texts of the message. Most lists pass by what is known of all recipients
-    together; only if that is not enough, each recipient is checked.
+    `parsed` are the texts of the message. Most lists pass a check of all recipients together. Only
+    if that is not enough, each recipient is checked.
     """
     _refuse_missing(parsed, people, personalisation.syntax)
     _refuse_unfit(content, parsed, people, is_tidy=personalisation.tidy)
@@ -54,7 +54,7 @@ def _everybody(people: Recipients) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _told(people: Recipients, wrong: Iterable[tuple[str, str]]) -> None:
-    """Raise InvalidError if anybody is named, with the reason under the position of each."""
+    """Raise InvalidError if there are bad recipients, with a reason for each position."""
     faults: dict[str, list[str]] = {}
     places: dict[str, int] = {}
     name, place = people.source
@@ -117,7 +117,7 @@ def _missing(names: list[str], people: Recipients, syntax: Syntax) -> Iterator[t
 def _refuse_unfit(
     content: Content, parsed: Mapping[str, Text], people: Recipients, *, is_tidy: bool
 ) -> None:
-    """Refuse whose values leave a text empty, or break a parameter of a template."""
+    """Refuse recipients whose values leave a text empty or break a template's parameter."""
     components = content.template.components if content.template else ()
     parameters = {f"{place}.text" for place, _ in templates.parameters(components)}
     judged = {field: parsed[field] for field in (_TEXT, *parameters)}
@@ -141,7 +141,7 @@ def _refuse_unfit(
 
 
 def _fault(field: str, said: str) -> str:
-    """Say what is wrong with a text as one recipient gets it."""
+    """Return what is wrong with a text when it is filled for one recipient."""
     if field != _TEXT:
         return templates.objection(said)
     return "" if said.strip() else "Is empty: write a text beside the placeholders."
@@ -187,7 +187,7 @@ def _fitted(
 def _too_long(
     sizes: Mapping[str, Mapping[str, int]], personalisation: Personalisation, plan: Plan
 ) -> Iterator[tuple[str, str]]:
-    """Yield the recipients whose message the channel does not take; as few as can be are tried."""
+    """Yield the recipients whose message is too long for the channel, trying as few as possible."""
     shortest_refused: float = math.inf
     longest_taken, reason = -1, ""
     for recipient, lengths in sizes.items():

@@ -1,9 +1,8 @@
 """Groups: named lists of contacts.
 
-`members` are who is in them; `rosters` says how those of a group without a rule are stored.
-
-On Postgres, whoever writes members locks their contacts first, then groups, then members: deleting
-a contact locks it and then its members.
+`members` reads who is in a group; `rosters` stores the contacts of a group without a rule. On
+Postgres, code that writes members locks their contacts first, then groups, then members, because
+deleting a contact locks the contact and then its members.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def page(db: Db, client_id: str, request: paging.PageRequest) -> paging.Page[Gro
 
 
 def check(db: Db, group: Group, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a change of a group changes; raises InvalidError, StaleVersionError."""
+    """Check a change of a group and return its effect; raises InvalidError, StaleVersionError."""
     owned.check_version(group, fields)
     kept = {"contacts"} if group.rule and fields.get("rule") == group.rule else set()
     fields = {name: fields[name] for name in fields if name not in kept}
@@ -111,8 +110,9 @@ def update(  # noqa: PLR0913 - two of them say what of a long roster is written
 ) -> Change:
     """Change a group's name, its contacts or its rule; a given `version` must be current.
 
-    Contacts end a rule, and a rule the contacts. So many contacts of a `roster` are `written`.
-    Raises NotFoundError, InvalidError, ConflictError, StaleVersionError.
+    New contacts replace a rule, and a new rule replaces the contacts. `written` counts the contacts
+    of the `roster` that are stored already. Raises NotFoundError, InvalidError, ConflictError,
+    StaleVersionError.
     """
     group = get(db, client_id, group_id)
     fields = check(db, group, fields)
@@ -146,7 +146,7 @@ def hide(db: Db, client_id: str, group_id: str) -> Group:
 
 
 def write(db: Db, group: Group, roster: int, written: int, contacts: Sequence[str]) -> None:
-    """Write a piece of a roster that is not in force yet, after so many contacts.
+    """Write a piece of a roster that is not in force yet, after the given number of contacts.
 
     Raises InvalidError, ConflictError.
     """
@@ -197,13 +197,13 @@ def known(db: Db, client_id: str, wanted: Sequence[str], *, keeps: bool = False)
 
 
 def _fill(db: Db, group: Group, contacts: Sequence[str], written: int = 0) -> None:
-    """Write the last piece of a group's roster, after so many contacts; count them all."""
+    """Write the last piece of a group's roster; count all its contacts as used."""
     _insert(db, group.id, group.roster + written, contacts)
     usages.note(db, group.client_id, members=written + len(contacts))
 
 
 def _begun(db: Db, group_id: str, roster: int, written: int) -> int:
-    """Return a roster of which so many contacts are written; raises ConflictError."""
+    """Return a roster that may be written; raises ConflictError if it is taken or too old."""
     if not written and not rosters.take(db, group_id, roster):
         raise ConflictError(_CHANGING)
     _refuse_late(roster)

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Head(NamedTuple):
-    """What a list shows of the recipients and the message of a broadcast."""
+    """The beginning of a broadcast's recipients and message, for lists."""
 
     to: Any
     to_truncated: bool
@@ -71,7 +71,7 @@ def of_to(to: Any) -> Any:
 
 
 def whole(given: T, stored: T, head: Callable[[T], T]) -> T:
-    """Return what is stored if a client sends back the head of it that a list showed."""
+    """Return the stored value if a client sends back its head as a list showed it."""
     return stored if given == head(stored) else given
 
 

@@ -1,7 +1,7 @@
-"""Hearing: which deliveries words are about, and what becomes of each word.
+"""Hearing: finds the deliveries that reports ("words") are about, and sorts the reports.
 
-A word on a delivery that is being sent waits until the result of its send is recorded. One on an
-unknown message is dropped after a while, and one on what was never sent at once.
+A report on a delivery that is being sent waits until the result of its send is recorded. A report
+on an unknown message is dropped after a while, one on a delivery that was never sent at once.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class AccountReport(NamedTuple):
 
 @dataclass(slots=True)
 class HeardReports:
-    """What became of words: cases, reports on accounts, and those that are kept for `later`.
+    """Sorted reports: cases, reports on accounts, and reports kept for `later`.
 
-    `unknown` counts words on unknown messages, `untimely` those on deliveries that were never sent.
+    `unknown` counts reports on unknown messages, `untimely` those on deliveries that were never
+    sent.
     """
 
     cases: dict[str, Case] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class HeardReports:
 def hear(
     db: Db, words: Sequence[WaitingReport], sessions: Sequence[DueSession], *, now: int
 ) -> HeardReports:
-    """Lock the deliveries that words are about, and sort the words."""
+    """Lock the deliveries that reports are about, and sort the reports."""
     places = _places(db, words, sessions)
     found = _lock(db, {place.delivery_id for place in places if place})
     places = _redirect(db, places, found)
@@ -78,7 +79,7 @@ def hear(
 
 
 def _hear_nameless(heard: HeardReports, word: WaitingReport, now: int) -> None:
-    """Sort a word that is about no delivery that we know."""
+    """Sort a report on the account, or on an unknown message."""
     age = now - word.received_at
     if word.state == waiting.ACCOUNT:
         heard.accounts.append(AccountReport(word.session_id, waiting.error(word, now)))
@@ -91,7 +92,7 @@ def _hear_nameless(heard: HeardReports, word: WaitingReport, now: int) -> None:
 def _hear(
     heard: HeardReports, word: WaitingReport, place: Place, known: Row[Any] | None, now: int
 ) -> None:
-    """Sort a word on a delivery, if that exists."""
+    """Sort a report on a delivery, if the delivery exists."""
     if known is None or known.session_id != word.session_id or place.part >= known.parts:
         heard.unknown += 1
     elif _is_untouched(known):
@@ -107,7 +108,7 @@ def _hear(
 def _is_untouched(delivery: Row[Any]) -> bool:
     """Return whether a delivery was never given to a provider: no attempt left a trace.
 
-    One that failed has a code, also where it expired or its recipient opted out before an attempt.
+    A failed delivery has a code, even if it expired, or its recipient opted out, before an attempt.
     """
     if delivery.attempts or delivery.message_ids:
         return False
@@ -118,7 +119,7 @@ def _is_untouched(delivery: Row[Any]) -> bool:
 def _places(
     db: Db, words: Sequence[WaitingReport], sessions: Sequence[DueSession]
 ) -> Sequence[Place | None]:
-    """Find the parts that words are about: by our reference or the provider's id."""
+    """Find the parts that reports are about, by our reference or the provider's id."""
     nameless: dict[str, dict[str, str]] = {}
     for word in words:
         if word.delivery_id is None and word.state != waiting.ACCOUNT:
@@ -163,7 +164,7 @@ def _lock(db: Db, delivery_ids: Collection[str]) -> dict[str, Row[Any]]:
 def _redirect(
     db: Db, places: Sequence[Place | None], found: dict[str, Row[Any]]
 ) -> Sequence[Place | None]:
-    """Apply reports on deliveries that have gone on by another way to their first way."""
+    """Apply reports on deliveries that have moved to another way to their first way."""
     firsts = {
         row.id: ids.moved(row.id, row.first_way_id) for row in found.values() if row.first_way_id
     }

@@ -1,4 +1,4 @@
-"""Histories: all that happened to one delivery, in its order and in words."""
+"""Histories: everything that happened to one delivery, in order and in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.models import Delivery, DeliveryEvent, DeliveryStatus, EventKind
 class HistoryEntry(NamedTuple):
     """One line of a history: `what` is for programs, `text` for people.
 
-    `session_id` is that of the way in which it happened, None for the broadcast as a whole.
+    `session_id` is the session of the way in which it happened, None for the whole broadcast.
     """
 
     at: int
@@ -77,7 +77,7 @@ _ENDS: Final = {
 
 
 def read(db: Db, entry: Entry, taken: Sequence[Taken]) -> list[HistoryEntry]:
-    """Return what happened to a delivery in the ways that it has taken, the first thing first."""
+    """Return the history of a delivery in all its ways, oldest entry first."""
     happenings = [*_accepted(entry)]
     for way in taken:
         mine = [*_kept(db, way.delivery), *_of_row(way.delivery)]
@@ -100,7 +100,7 @@ def _accepted(entry: Entry) -> Iterator[HistoryEntry]:
 
 
 def _told(event: DeliveryEvent) -> Iterator[HistoryEntry]:
-    """Tell an event; a retry also tells the end that it took back."""
+    """Yield the entry of an event; a retry also yields the end that it undid."""
     if event.kind == EventKind.RETRIED:
         if event.reason and event.other_at is not None:
             yield _line(event.other_at, "ended", event.code, event.reason)
@@ -116,7 +116,7 @@ def _told(event: DeliveryEvent) -> Iterator[HistoryEntry]:
 
 
 def _of_row(delivery: Delivery) -> Iterator[HistoryEntry]:
-    """Tell what the row knows of itself."""
+    """Yield the entries that follow from the row itself."""
     for moment, what in (
         (delivery.sent_at, "sent"),
         (delivery.delivered_at, "delivered"),

@@ -24,7 +24,7 @@ def hold_session(db: Db, session_id: str, reason: str, *, until: int | None, now
 
 
 def replace_hold(db: Db, session_id: str, reason: str, *, until: int | None, now: int) -> None:
-    """Let a session wait for this reason, whatever it waited for before."""
+    """Hold a session for this reason instead of any earlier one."""
     with telling(db, session_id, now=now):
         _release(db, session_id, now)
         _hold(db, session_id, reason, until, now)
@@ -68,8 +68,8 @@ def hold_broadcast(
 ) -> None:
     """Pause a broadcast whose message the provider refuses, before all recipients fail.
 
-    One of whose ways that is true pauses as a whole. `waits_for` is what lets it go on by itself,
-    if anything does.
+    If the provider refuses the message of one way, the whole broadcast pauses. `waits_for` is the
+    template whose return resumes it, if any.
     """
     way = db.execute(_WAY, {"id": broadcast_id}).one_or_none()
     if way is None:
@@ -109,7 +109,7 @@ def blocked(db: Db) -> Sequence[Session]:
 
 @contextmanager
 def telling(db: Db, session_id: str, *, now: int) -> Iterator[None]:
-    """Tell callbacks if a session can send no longer, or can again, at the end of the block."""
+    """Post events to callbacks if the session's ability to send changes within the block."""
     before = db.execute(_STATE, {"id": session_id}).one_or_none()
     kinds = (EventType.SESSION_HELD, EventType.SESSION_READY)
     is_wanted = before and any(outbox.wanted(db, before.client_id, kind) for kind in kinds)
@@ -124,7 +124,7 @@ _STATE = text("SELECT id, client_id, name, held_until, hold_reason FROM sessions
 
 
 def _standing(session: Row[Any], now: int) -> tuple[bool, bool]:
-    """Return whether a session is held, and whether it is for good."""
+    """Return whether a session is held, and whether the hold has no end."""
     return session.held_until > now, session.held_until == FOREVER
 
 

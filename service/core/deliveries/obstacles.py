@@ -1,4 +1,4 @@
-"""Obstacles: why a delivery cannot go on by a way, or by any."""
+"""Obstacles: why a delivery cannot use a way, or any way."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _REFUSES: Final = Obstacle("opted_out", OPTED_OUT)
 
 
 class Obstacles:
-    """Who has opted out of what, among the recipients of some deliveries."""
+    """The opt-outs of the recipients of some deliveries."""
 
     def __init__(self, db: Db, channels: Channels, people: Collection[NamedRecipient]) -> None:
         self._channels = channels
@@ -61,9 +61,9 @@ class Obstacles:
         return (client_id, recipient) in self._of_clients
 
     def address(self, way: Row[tuple[object, ...]], whom: NamedRecipient) -> str:
-        """Return the address for a way: the number of a person whose user id it does not take.
+        """Return the address for a way: the person's number if the way's channel takes no user ids.
 
-        It is given out once in each way, as nobody gets a message twice.
+        Each way gets an address only once, so that nobody gets a message twice.
         """
         number = self._numbers.get(whom)
         if number is None or not unreachable(self._channels, way.channel, whom.recipient):
@@ -75,7 +75,7 @@ class Obstacles:
         return number
 
     def of(self, way: Row[tuple[object, ...]], recipient: str) -> Obstacle | None:
-        """Return why a recipient cannot be sent to by a way (`session_id`, `channel`)."""
+        """Return why a way (`session_id`, `channel`) cannot send to a recipient."""
         if way.session_id is None:
             return _DELETED
         if (way.session_id, recipient) in self._of_sessions:
@@ -84,9 +84,10 @@ class Obstacles:
 
 
 def _numbers(db: Db, people: Collection[NamedRecipient]) -> dict[NamedRecipient, str]:
-    """Return the numbers of those who were named by a user id.
+    """Return the numbers of people named by a user id.
 
-    Left out is who has or may have a delivery of the same broadcast under the number, too.
+    It leaves out people who have, or may have, another delivery of the same broadcast under their
+    number.
     """
     named = [each for each in people if is_user_id(each.recipient)]
     known: dict[tuple[str, str], str] = {}

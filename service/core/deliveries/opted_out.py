@@ -1,9 +1,9 @@
-"""Opted-out people among the deliveries: nothing that is queued is for one of them.
+"""Opted-out people among the deliveries: no queued delivery is for one of them.
 
-Whoever opts out ends what is queued for them (`leave_out`), and whoever queues deliveries ends
-those for people who have opted out (`suppress`). On Postgres a lock orders the two: `queueing`
-shares it, `changing` has it alone. So a claim takes nothing that is for them, and need not look.
-What was claimed before is revoked: see `core.revocations`.
+A transaction that stores an opt-out fails that person's queued deliveries (`leave_out`). A
+transaction that queues deliveries fails those for people who opted out (`suppress`). On Postgres a
+lock orders the two: `queueing` shares it, `changing` has it alone. So a claim never takes a
+delivery for them and need not check. Earlier claims are revoked: see `core.revocations`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def open_broadcasts(whose: OptOutOwner) -> Select[str]:
 
 
 def leave_out(db: Db, whose: OptOutOwner, recipients: Collection[str], *, now: int) -> None:
-    """End what is queued for some recipients, in all open broadcasts."""
+    """Fail the queued deliveries to some recipients, in all open broadcasts."""
     ended = (
         update(Delivery)
         .where(
@@ -96,21 +96,21 @@ _IS_ANYBODY = text("""
 
 
 def suppress_new(db: Db, broadcast_id: str, *, now: int) -> None:
-    """End the deliveries of a broadcast that became due at this very moment, as they are new."""
+    """Fail a broadcast's new deliveries (those due exactly `now`) to people who opted out."""
     if db.scalar(_IS_ANYBODY, {"broadcast_id": broadcast_id}):
         _end(db, _DUE_NOW, {"broadcast_id": broadcast_id}, now)
 
 
 def suppress(db: Db, broadcast_id: str, *, now: int) -> None:
-    """End what is queued of a broadcast for people who have opted out."""
+    """Fail a broadcast's queued deliveries to people who opted out."""
     if db.scalar(_IS_ANYBODY, {"broadcast_id": broadcast_id}):
         _end(db, _OF_BROADCAST, {"broadcast_id": broadcast_id}, now)
 
 
 def suppress_some(db: Db, ids: Collection[str], *, now: int) -> list[tallies.Closed]:
-    """End those of some deliveries that are queued for people who have opted out.
+    """Fail those of some deliveries that are queued for people who opted out.
 
-    Return the broadcasts that ended with it.
+    Return the broadcasts that this closed.
     """
     return _end(db, _OF_IDS, {"ids": list(ids)}, now) if ids else []
 

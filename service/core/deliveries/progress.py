@@ -122,7 +122,7 @@ _ON_THE_WAY: Final = frozenset(_REACHED.values())
 
 
 def is_plain(state: State, parts: int) -> bool:
-    """Return whether `rise` does for a delivery what `advance` does, as for most that is sent.
+    """Return whether `rise` gives the same result as `advance`, as for most deliveries.
 
     The provider has its only part under a known id, and no report has said that it failed.
     """

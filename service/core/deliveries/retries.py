@@ -93,10 +93,9 @@ def requeue(
 ) -> int:
     """Queue failed or uncertain deliveries again with new attempts; return how many.
 
-    Only those with one of these codes, where there are any; the empty one is that of a delivery
-    without a code. Those to people who have opted out or whom the channel does not reach, and to
-    what is no recipient, stay failed. A delivery that has gone on by other ways is sent again by
-    the last one.
+    `codes`, if any, limits this to deliveries with one of them; the empty code means none.
+    Deliveries to people who opted out or whom the channel does not reach, and to invalid entries,
+    stay failed. A delivery that has taken several ways is sent again by the last one.
 
     Parts that the provider accepted are not sent again, unless they failed later: their ids are
     marked, so that a repeated receipt does not count for the new attempt. Uncertain parts are
@@ -142,16 +141,16 @@ _AWAIT = text(f"""
 
 
 def _await(db: Db, broadcast_id: str, status: DeliveryStatus, now: int) -> int:
-    """Let deliveries wait for what becomes of their last ways; return how many."""
+    """Make deliveries wait for the results of their last ways; return how many."""
     values = {"broadcast_id": broadcast_id, "status": status, "now": now}
     return rowcount(db, _AWAIT, values)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryWay:
-    """A way that a retry leads to, and which kinds of recipients its channel takes.
+    """The way that a retry uses, and the kinds of recipients that its channel takes.
 
-    `first_id` is that of the way with step 0. `bytes` are what is new of the messages.
+    `first_id` is the id of the way with step 0. `bytes` is the size of newly stored messages.
     """
 
     way: Broadcast
@@ -232,9 +231,9 @@ def pass_on(  # noqa: PLR0913 - of what, to where, which of it, and when
     codes: Sequence[str] = (),
     now: int,
 ) -> int:
-    """Let failed or uncertain deliveries go on by one more way; return how many do.
+    """Move failed or uncertain deliveries to one more way; return how many.
 
-    Those that are in that way already are sent again there. The others are chosen as by `requeue`,
+    Deliveries already in that way are sent again there. The others are chosen as in `requeue`,
     without those that the channel cannot reach.
     """
     opted_out.queueing(db)
@@ -259,14 +258,14 @@ def pass_on(  # noqa: PLR0913 - of what, to where, which of it, and when
 
 
 def note_way(db: Db, broadcast: Broadcast, way: RetryWay) -> None:
-    """Let a broadcast have a way. Call it after `pass_on`: others lock deliveries first."""
+    """Note a new way in its broadcast. Call it after `pass_on`: others lock deliveries first."""
     values = {"first_id": way.first_id, "bytes": way.bytes, "broadcast_id": broadcast.id}
     db.execute(_ADD, values)
     db.refresh(broadcast)
 
 
 class LeftOut(NamedTuple):
-    """How many deliveries a retry has left out, by the code of why."""
+    """How many deliveries a retry left out, by the code of the reason."""
 
     opted_out: int
     unreachable_by_channel: int
@@ -293,7 +292,10 @@ def left_out(
     *,
     codes: Sequence[str] = (),
 ) -> LeftOut:
-    """Return what `requeue` has left, or `pass_on` with its way: ask in the same transaction."""
+    """Count the deliveries that `requeue`, or `pass_on` with its way, left out.
+
+    Call it in the same transaction.
+    """
     counted = _LEFT_OUT[entered_by is not None, bool(codes), is_postgres(db)]
     values = {**(entered_by.values() if entered_by else {}), "codes": _list(db, codes)}
     values["broadcast_id"] = broadcast.id

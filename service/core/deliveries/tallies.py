@@ -62,7 +62,7 @@ _CLOSE = text(f"""
 
 
 class _Change(NamedTuple):
-    """A broadcast whose counters have moved, as a row, and by how much."""
+    """The row of a broadcast whose counters have moved, and by how much."""
 
     row: Row[Any]
     gain: dict[str, int]
@@ -79,13 +79,11 @@ def move(  # noqa: PLR0913 - what moved, what is new, who follows, and when
 ) -> list[Closed]:
     """Add to the counters of broadcasts, by id and status; return the ones that closed now.
 
-    Callbacks are told of `touched`, the ids of the deliveries that moved, perhaps too many. `added`
-    is how many deliveries are new, by broadcast. `follows`: other ways take over from what failed.
-
-    A completed broadcast that has something open again, by a retry or a receipt, goes on sending,
-    or waits for its time: nobody may be left of a scheduled one before that comes.
-
-    In the order of ids, so that two processes never wait for each other.
+    Callbacks get events for `touched`, the ids of the deliveries that moved (perhaps more). `added`
+    counts new deliveries by broadcast. `follows`: other ways take over failed deliveries. If a
+    retry or a receipt reopens a delivery of a completed broadcast, the broadcast sends again, or
+    waits for its time if it is scheduled. Broadcasts are updated in the order of ids, so that two
+    processes never wait for each other.
     """
     changes = []
     for broadcast_id in sorted(gains):
@@ -116,7 +114,7 @@ def _change(
 
 
 def _led(db: Db, change: _Change, touched: Sequence[str], now: int) -> _Change:
-    """Have other ways take over from what failed; close a broadcast of which no way is open."""
+    """Let other ways take over failed deliveries; close a broadcast without open ways."""
     row, gain = change
     passed = due_ways.note(db, row, touched, now=now)
     if passed and (less := _change(db, row.id, _failed(-passed), now)):

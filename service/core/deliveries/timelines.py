@@ -51,7 +51,7 @@ class Bucket(NamedTuple):
 
     @property
     def settled(self) -> int:
-        """How many deliveries came to an end; what a retry takes back is left out."""
+        """How many deliveries ended, without those that a retry reopened."""
         handed_over = sum(self.gain[name] for name in _HANDED_OVER)
         return max(0, handed_over) + sum(max(0, self.gain[name]) for name in _ENDED)
 
@@ -70,7 +70,7 @@ def began(created_at: int, send_at: int | None) -> int:
 
 
 def keep(db: Db, moves: Iterable[Moved], *, now: int) -> None:
-    """Add what moved just now to the buckets of their broadcasts."""
+    """Add the latest changes to the buckets of their broadcasts."""
     rows = [
         {"broadcast_id": each.broadcast_id, "start": _span(each.began, now)[0], **each.gain}
         for each in moves
@@ -91,7 +91,7 @@ def points(
 ) -> list[dict[str, int]]:
     """Return the states of a broadcast over time: at most `most` moments, the last one now's.
 
-    They lead up to the counters as they are, also where an older version kept no buckets.
+    The last point equals the present counters, even if an older version kept no buckets.
     """
     state = {str(name): getattr(broadcast, name) for name in COUNTED}
     found: list[dict[str, int]] = []
@@ -111,7 +111,7 @@ def _bucket(row: Any, start: int) -> Bucket:
 
 
 def _span(start: int, now: int) -> tuple[int, int]:
-    """Return where the bucket of a moment begins and ends."""
+    """Return when the bucket for a given time begins and ends."""
     age = max(0, now - start)
     width = next((width for until, width in _WIDTHS if age < until), _WIDEST)
     first = start + age - age % width

@@ -119,7 +119,7 @@ def record(db: Db, claim_id: str, outcomes: Sequence[Outcome], *, now: int) -> l
 
 
 def _unfinished(queued: Iterable[Outcome]) -> Iterable[Event]:
-    """Yield the events of what is tried again: its reason is overwritten by the next attempt."""
+    """Yield events for deliveries to be tried again: the next attempt overwrites their reason."""
     for each in queued:
         if each.reason:
             kind = EventKind.RETRYING if each.tried else EventKind.HELD
@@ -160,7 +160,7 @@ def _arrays(rows: Sequence[Outcome] | Sequence[Move]) -> dict[str, str]:
 
 
 def _elements(format_one: Callable[[Any], str], column: Sequence[Any]) -> Iterable[str]:
-    """Format a field of all rows; most fields of what was sent are alike in all of them."""
+    """Format a field of all rows. For sent deliveries, most fields are equal in all rows."""
     if column.count(column[0]) == len(column):
         return [format_one(column[0])] * len(column)
     return map(format_one, column)
@@ -218,9 +218,9 @@ _DOUBT_HELD = text("""
 
 
 def doubt_held(db: Db, broadcast_id: str, *, now: int) -> None:
-    """Let what a provider holds back be uncertain, as the broadcast has expired.
+    """Mark deliveries that a provider holds back uncertain, because the broadcast has expired.
 
-    A receipt still settles it.
+    A receipt still settles them.
     """
     reason = (
         "WhatsApp held this back, and had not said what became of it when the broadcast expired."
@@ -230,9 +230,9 @@ def doubt_held(db: Db, broadcast_id: str, *, now: int) -> None:
 
 
 class Move(NamedTuple):
-    """What receipts make of a delivery; it `was` in another status, or the same.
+    """The effect of receipts on a delivery, which `was` in another status or the same.
 
-    Moments and `pricing` that are None stay as they were.
+    Times and `pricing` that are None stay unchanged.
     """
 
     id: str

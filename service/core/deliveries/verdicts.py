@@ -1,4 +1,4 @@
-"""What the ways of a delivery mean together: where it stands, and what is done next.
+"""Verdicts: the overall status of a delivery by all its ways, and its next step.
 
 These are pure functions. They look at all ways each time, so the order of events does not matter.
 """
@@ -22,7 +22,7 @@ RANKS: Final = {DeliveryStatus.DELIVERED: 1, DeliveryStatus.READ: 2}
 
 
 class Way(NamedTuple):
-    """Where a delivery stands in one way, and since when (ms of Unix time)."""
+    """The status of a delivery in one way, and since when (ms of Unix time)."""
 
     status: DeliveryStatus
     since: int
@@ -39,10 +39,10 @@ class NextStep(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Where a delivery stands as a whole, and what is done next.
+    """The overall status of a delivery, and the next step.
 
-    `by` is the position of the way that tells so. `goes_on`: the next way takes over. `stops`: what
-    the last way has not sent yet is stopped. `look_at` is when to look again.
+    `by` is the position of the way that determines it. `goes_on`: the next way takes over. `stops`:
+    cancel what the last way has not sent yet. `look_at` is when to check again.
     """
 
     status: DeliveryStatus
