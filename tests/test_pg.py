@@ -145,7 +145,7 @@ def test_the_end_of_a_transaction_without_an_answer_comes_in_time(
 def test_whoever_wants_a_connection_of_a_silent_server_is_told_however_many_come(
     settings: Settings, cluster: postgres.Cluster
 ) -> None:
-    database = Database(replace(settings, database_timeout=3.0))
+    database = Database(replace(settings, database_timeout=1.0))
     at_once(8, lambda: ask(database))
     with cluster.silent():
         for _ in range(2):

@@ -157,16 +157,16 @@ class Dispatcher:
         self._claimer.draining = True
         self._fanout.draining = True
 
-    def stop(self, timeout: float) -> bool:
+    def stop(self, timeout: float, least: float = _LEAST_GRACE) -> bool:
         """Finish the sends under way and write all results; return whether that was in time.
 
         Claims that have not begun go back to the queue. `timeout` is in seconds and starts at
-        `drain` if that was called before.
+        `drain` if that was called before; there are at least `least` seconds from now on.
         """
         if not self._started:
             return True
         self.drain()
-        deadline = max((self._drained_at or 0.0) + timeout, time.monotonic() + _LEAST_GRACE)
+        deadline = max((self._drained_at or 0.0) + timeout, time.monotonic() + least)
         for loop in self._loops():
             if loop not in {self._beating, self._recorder.loop}:
                 loop.stop()

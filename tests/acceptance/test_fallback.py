@@ -176,7 +176,7 @@ def test_a_step_that_cannot_carry_the_message_is_refused_by_its_number(
 
 
 def test_everybody_gets_it_once_though_the_worker_is_killed_between_two_ways(world: World) -> None:
-    count, kills = 2_000, 4
+    count, kills = 600, 2
     first = world.session(settings={"unreachable": True})
     then = world.session(settings={"idempotent": False})
     with world.database.writing() as db:
@@ -189,7 +189,8 @@ def test_everybody_gets_it_once_though_the_worker_is_killed_between_two_ways(wor
     def await_arrivals(enough: int) -> None:
         until(lambda: arrived().total() >= enough)
 
-    server = Server(world.settings, "--preload")
+    # Of what is under way when it is killed, nobody knows whether it was sent.
+    server = Server(world.settings, "--preload", IN_FLIGHT="16", FLUSH_BATCH="20")
     with running(server):
         body = {
             "session_id": first,
@@ -202,7 +203,7 @@ def test_everybody_gets_it_once_though_the_worker_is_killed_between_two_ways(wor
         assert code == 201, answer
         broadcast_id = str(answer["data"]["_id"])
         for part in range(1, kills + 1):
-            await_arrivals(part * count // 8)
+            await_arrivals(part * count // 4)
             server.kill_dispatcher()
         world.await_status(broadcast_id, "completed")
     statuses = world.statuses(broadcast_id)

@@ -57,7 +57,7 @@ def test_nothing_goes_out_after_the_webhook_with_stop_was_answered(sending: Send
         path = f"/delivery?recipient={ADA}"
         until(lambda: len(listed(sending.client, path)) == 6)
         of_ada = listed(sending.client, path)
-        until(lambda: len(sending.provider.taken) > 300)
+        until(lambda: len(sending.provider.taken) > 150)
         for broadcast_id in made:
             sending.client.delete(f"/broadcast/{broadcast_id}")
         sending.await_completed(again)

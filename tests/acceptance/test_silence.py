@@ -89,8 +89,7 @@ def test_every_route_answers_in_time_and_all_is_well_when_the_server_goes_on(
         until(lambda: world.get(broadcast_id).sent > 100)
         with cluster.silent():
             crowd(client)
-            for number in range(20):
-                method, path = ROUTES[number % len(ROUTES)]
+            for method, path in ROUTES:
                 answer = client.ask(method, path)
                 assert answer.seconds < LATE, (method, path)
                 assert answer.status == (200 if path == "/metrics" else 503), (method, path)

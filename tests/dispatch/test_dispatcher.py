@@ -29,6 +29,7 @@ from service.dispatch.sending import ledger
 from service.dispatch.sending.claimer import Claimer
 from service.dispatch.sending.sender import Senders
 from service.models import DeliveryStatus, OnUncertain
+from tests.conftest import on_sqlite
 from tests.dispatch.conftest import marked
 from tests.probe import Call, Stage
 from tests.waiting import until
@@ -516,6 +517,7 @@ def test_a_session_is_not_sent_for_faster_than_its_rate(
     assert most_in_a_second(moments) <= 1.2 * 40 + 1
 
 
+@on_sqlite
 def test_what_piled_up_behind_a_slow_provider_does_not_go_out_at_once(
     world: World, stage: Stage, start: Start
 ) -> None:
@@ -605,7 +607,6 @@ def test_sends_that_do_not_end_in_time_are_left_to_others(
     # The time is over for the sends at once, and not for what is to be written.
     join = Senders.join
     monkeypatch.setattr(Senders, "join", lambda senders, _deadline: join(senders, 0.0))
-    monkeypatch.setattr("service.dispatch.dispatcher._LEAST_GRACE", 60.0)
     door = Door()
     stage.send = door
     world.session("probe")
@@ -613,7 +614,7 @@ def test_sends_that_do_not_end_in_time_are_left_to_others(
     dispatcher = start()
     for _ in range(4):
         door.waiting.acquire()
-    assert not dispatcher.stop(0.1)
+    assert not dispatcher.stop(0.1, least=60.0)
     assert world.statuses(broadcast_id) == {"sending": 4, "queued": 6}
     start()
     until(lambda: world.statuses(broadcast_id).get("uncertain") == 4)
@@ -637,7 +638,7 @@ def test_a_stop_without_a_database_is_late_but_no_failure(world: World, stage: S
         db.execute(text("UPDATE broadcasts SET reason = 'in the way'"))
         db.execute(text("UPDATE dispatchers SET pid = pid"))
         door.open()
-        assert not dispatcher.stop(0.1)
+        assert not dispatcher.stop(0.1, least=0.5)
     database.dispose()
     assert world.statuses(broadcast_id) == {"sending": 1}
 
@@ -646,7 +647,6 @@ def test_what_could_not_be_given_back_at_the_end_is_known_as_untouched(
     world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del stage
-    monkeypatch.setattr("service.dispatch.dispatcher._LEAST_GRACE", 0.5)
     # The second one is claimed for a slot that comes in an hour, and the first one is never late.
     monkeypatch.setattr("service.dispatch.sending.pacing.HORIZON", 7_200_000_000)
     monkeypatch.setattr("service.dispatch.sending.pacing.LATE", 60_000_000)
@@ -660,7 +660,7 @@ def test_what_could_not_be_given_back_at_the_end_is_known_as_untouched(
     with world.database.writing() as db:
         db.execute(text("UPDATE deliveries SET attempts = attempts"))
         db.execute(text("UPDATE dispatchers SET pid = pid"))
-        assert not dispatcher.stop(0.0)
+        assert not dispatcher.stop(0.0, least=0.5)
     database.dispose()
     assert world.statuses(broadcast_id) == {"sent": 1, "sending": 1}
     (name,) = ledger.kept(world.settings.ledgers_dir)
