@@ -47,8 +47,8 @@ ALWAYS: Final = Span(0, FOREVER)
 class Window:
     """Local times on some days of the week, in minutes after midnight.
 
-    If it ends at or before the minute at which it begins, it ends on the next day. `days` are those
-    on which it begins, counted from Monday as 0.
+    If it ends at or before its beginning, it ends on the next day. `days` are the days on which it
+    begins, counted from Monday as 0.
     """
 
     begins: int
@@ -104,9 +104,9 @@ def is_recipients(window: Mapping[str, Any] | None) -> bool:
 
 
 def read_all(*windows: Mapping[str, Any] | None, zones: Collection[str] = ()) -> list[Window]:
-    """Return those windows that there are.
+    """Return the windows that are set.
 
-    One in the zone of the recipient is there once for each of their `zones`.
+    A window in the recipient's zone is repeated for each of their `zones`.
     """
     return [
         read(window, zone)
@@ -117,7 +117,7 @@ def read_all(*windows: Mapping[str, Any] | None, zones: Collection[str] = ()) ->
 
 
 def opening(windows: Sequence[Window], now: int) -> int | None:
-    """Return when all windows are open first, `now` at the earliest.
+    """Return when all windows are first open, `now` at the earliest.
 
     Returns None if they are not open at the same time within 16 days.
     """

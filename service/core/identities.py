@@ -17,7 +17,7 @@ from service.models import Identity
 
 
 def numbers(db: Db, client_id: str, user_ids: Collection[str]) -> dict[str, str]:
-    """Return the numbers that are known of user ids."""
+    """Return the known numbers of user ids."""
     wanted = list(user_ids)
     found: dict[str, str] = {}
     for some in pieces(wanted):

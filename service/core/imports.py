@@ -1,8 +1,7 @@
-"""Imports: contacts from a list, each found again by its number.
+"""Imports: contacts from a list, matched by number.
 
-A list is read whole before anything is stored. Then it is written in pieces, so that a long one
-does not keep others from writing: an import that was broken off is repeated, and changes nothing
-that it had changed already.
+A list is read completely before anything is stored. Then it is written in pieces, so that others
+can write in between. An interrupted import can be repeated: it changes nothing twice.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _MOST_LISTED: Final = 50
 
 
 class Refused(NamedTuple):
-    """A row that is no contact, and why."""
+    """A row that is not a contact, and why."""
 
     row: int
     reason: str
@@ -48,7 +47,7 @@ class Refused(NamedTuple):
 
 @dataclass(slots=True)
 class Card:
-    """What a list says about somebody."""
+    """The data of one person in a list."""
 
     phones: list[str]
     name: str
@@ -60,7 +59,7 @@ class Card:
 
 @dataclass(slots=True)
 class Import:
-    """A list that was read: a card for each number, and the rows that are none."""
+    """A list that was read: a card for each number, and the refused rows."""
 
     cards: dict[str, Card] = field(default_factory=dict)
     duplicates: int = 0
@@ -69,7 +68,7 @@ class Import:
 
 
 class Written(NamedTuple):
-    """How many contacts were new, changed, and as they were."""
+    """How many contacts were new, changed and unchanged."""
 
     new: int = 0
     changed: int = 0
@@ -83,7 +82,7 @@ class Written(NamedTuple):
 def read(table: Table, numbering: Numbering, tags: Sequence[str] = ()) -> Import:
     """Read a list; each of its contacts gets these tags, too.
 
-    Raises ListError, and InvalidError for more than `MOST` rows and where no row is a contact.
+    Raises ListError, and InvalidError for more than `MOST` rows or if no row is a contact.
     """
     found = Import()
     way = numbering.way()
@@ -102,12 +101,12 @@ def read(table: Table, numbering: Numbering, tags: Sequence[str] = ()) -> Import
 
 
 def batches(found: Import) -> Iterator[Sequence[tuple[str, Card]]]:
-    """Yield the cards by their numbers, as many at a time as are written together."""
+    """Yield the cards by number, in batches that are written together."""
     return pieces(list(found.cards.items()), WRITTEN_TOGETHER)
 
 
 def write(db: Db, client_id: str, cards: Iterable[tuple[str, Card]]) -> Written:
-    """Store new contacts, and add to those there are: nothing is taken away from them."""
+    """Store new contacts, and add to existing ones without removing anything."""
     by_number = dict(cards)
     known = _known(db, client_id, by_number)
     changed = sum(_merge(contact, by_number[number]) for number, contact in known.items())
@@ -120,7 +119,7 @@ def write(db: Db, client_id: str, cards: Iterable[tuple[str, Card]]) -> Written:
 
 
 def amounts(db: Db, client_id: str, found: Import) -> dict[str, int]:
-    """Return how many contacts an import makes, and their bytes, by the names of limits."""
+    """Return how many contacts an import creates, and their bytes, by the names of limits."""
     counted: Counter[str] = Counter()
     for cards in batches(found):
         known = _numbers(db, client_id, [number for number, _ in cards])
@@ -159,7 +158,7 @@ def _errors(table: Table, found: Import) -> dict[str, Any]:
 def _card(entry: Entry, normalise: Normalise, tags: Sequence[str]) -> Card:
     said = headings.part(entry.values)
     numbers = [found for each in (*entry.numbers, *said.numbers) if (found := normalise(each))]
-    # Where messages go comes first, as a contact is found by its first number.
+    # The number for messages comes first, because a contact is found by its first number.
     first = contacts.reached_by(numbers)
     return Card(
         phones=list(dict.fromkeys((first, *numbers)))[:_MOST_LISTED],
@@ -184,7 +183,7 @@ def _known(db: Db, client_id: str, numbers: Iterable[str]) -> dict[str, Contact]
 
 
 def _merge(contact: Contact, card: Card) -> bool:
-    """Add what a card says to a contact; return whether anything changed."""
+    """Add the data of a card to a contact; return whether anything changed."""
     before = _card_of(contact)
     after = _card_of(contact)
     _add(after, card)

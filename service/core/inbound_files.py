@@ -1,7 +1,7 @@
-"""Inbound files: what people send with replies, fetched afterwards and kept as attachments.
+"""Inbound files: files that people send with replies, fetched later and kept as attachments.
 
-A process that fetches a file moves its `file_due_at` past the longest time that this can take, so
-that no other does the same, and that another one does if it dies.
+A process that fetches a file first moves its `file_due_at` beyond the longest time that a fetch can
+take. So no other process fetches it too, but one does if this process dies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_WAIT: Final = 3_600_000
 
 
 class DueFile(NamedTuple):
-    """A file to be fetched, by whoever moved its `due_at` to this moment."""
+    """A file that this process fetches, because it moved its `due_at` to this time."""
 
     reply_id: str
     session: Session
@@ -35,7 +35,7 @@ class DueFile(NamedTuple):
 
 
 def is_due(db: Db, *, now: int) -> bool:
-    """Tell whether there is a file to be fetched: a look at an index."""
+    """Return whether a file is due to be fetched. This reads only an index."""
     return db.scalar(select(Reply.id).where(Reply.file_due_at <= now).limit(1)) is not None
 
 
@@ -65,7 +65,8 @@ def claim(db: Db, *, limit: int, full: Collection[str], lease: int, now: int) ->
 def keep(db: Db, due: DueFile, stored: StoredFile, *, now: int) -> bool:
     """Make a fetched file the attachment of its reply.
 
-    Return False if the reply is gone or another process has the file by now: it is not needed.
+    Return False if the reply is gone or another process has taken the file: then the attachment is
+    not needed.
     """
     session = due.session
     attachment = attachments.create(db, session.client_id, stored, within=session.id)
@@ -93,7 +94,7 @@ def fail(
     now: int,
     draw: Callable[[], float] = random.random,
 ) -> None:
-    """Have a file fetched later, with exponential waits and jitter, or give it up."""
+    """Schedule another fetch of a file, with exponential waits and jitter, or give it up."""
     if problem.is_final or due.attempts >= MOST_ATTEMPTS:
         if _end(db, due, file_problem=problem.reason):
             _tell(db, due, None, problem.reason, now)
@@ -104,9 +105,9 @@ def fail(
 
 
 def forget(db: Db, reply_ids: Collection[str]) -> None:
-    """Delete the files of replies that are deleted, but none that a broadcast uses.
+    """Delete the attachments of deleted replies, except those that a broadcast uses.
 
-    Only their rows: the files themselves go when the folder is swept.
+    This deletes only rows: the sweep removes the files on disk.
     """
     mine = select(Attachment).where(Attachment.id.in_(_attachments_of(reply_ids)))
     for attachment in db.scalars(mine.where(attachments.unused())):
@@ -129,7 +130,7 @@ def _of(due: DueFile) -> Any:
 
 
 def _end(db: Db, due: DueFile, **values: Any) -> bool:
-    """Say what became of a file; return whether it was this process's to say."""
+    """Store the result for a file; return False if another process has taken the file."""
     ended = _of(due).values(file_due_at=None, media=None, **values).returning(Reply.id)
     return db.scalar(ended, execution_options=_UNSEEN) is not None
 

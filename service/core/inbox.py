@@ -1,4 +1,4 @@
-"""The inbox: what a verified webhook says is stored, and what cannot wait is done."""
+"""The inbox: stores the reports of verified webhooks, and applies urgent ones at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.models import OptOutSource, Session
 def store(db: Db, session: InboxSession, report: Report, *, now: int) -> list[ClaimKey]:
     """Store a report on a session; return the claims that opt-outs in it revoke.
 
-    Receipts and replies are applied later, by a dispatcher. Opt-outs hold at once. Raises
+    Receipts and replies are applied later, by a dispatcher. Opt-outs apply at once. Raises
     TooManyReportsError.
     """
     if report.preferences or report.moves:
@@ -39,10 +39,10 @@ def store(db: Db, session: InboxSession, report: Report, *, now: int) -> list[Cl
 
 
 def only_adds(session: InboxSession, report: Report) -> bool:
-    """Tell whether `store` only adds rows, which need not be there together.
+    """Return whether `store` only adds rows, which need not be stored together.
 
-    If some of them are not stored, the provider repeats them all: receipts that come twice change
-    nothing, and of replies the second is left out.
+    If some of them are not stored, the provider repeats them all. A repeated receipt changes
+    nothing, and a repeated reply is dropped.
     """
     news = (report.preferences, report.people, report.moves, report.templates, report.health)
     return not any(news) and not replies.asks(session, report.inbound)

@@ -1,7 +1,7 @@
 """Sessions as their inbox needs them, with the rules of their client: one statement for a webhook.
 
-Nothing is remembered between webhooks: a secret that was replaced, or an account that was deleted,
-counts no more for the next one.
+Nothing is cached between webhooks, so a replaced secret or a deleted account no longer counts for
+the next one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.models import Client, Session
 
 
 class InboxSession(NamedTuple):
-    """What is needed of a session to believe what comes, and to store it."""
+    """The columns of a session that are needed to verify a webhook and to store its reports."""
 
     id: str
     client_id: str
@@ -43,13 +43,13 @@ _ONE: Final = _ALL.where(_SESSIONS.c.id == bindparam("session_id"))
 
 
 def find(db: Db, session_id: str) -> InboxSession | None:
-    """Return a session, None if there is none of that id."""
+    """Return a session, None if no session has that id."""
     row = db.execute(_ONE, {"session_id": session_id}).one_or_none()
     return None if row is None else InboxSession(*row)
 
 
 def get(db: Db, session_id: str) -> InboxSession:
-    """Return a session that is there."""
+    """Return an existing session."""
     return InboxSession(*db.execute(_ONE, {"session_id": session_id}).one())
 
 

@@ -225,9 +225,9 @@ def _start(order: BroadcastRequest, now: int) -> int:
 
 
 class _Opening(NamedTuple):
-    """When sending may begin by the windows, and when it may for those who wait longest.
+    """When the windows let sending begin, and when it begins for the recipients who wait longest.
 
-    These wait for their hours, and for the daily limit.
+    They wait for their hours and for the daily limit.
     """
 
     first: int

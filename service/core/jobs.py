@@ -2,8 +2,8 @@
 
 The claim decides what to send, so an extra job costs one look, and the engine's sweep replaces a
 missing one. The transaction that creates work also defers the job, through procrastinate's own SQL
-functions. So there is never a broadcast without a job or a job without its broadcast, and web
-workers do not need the library.
+functions. So no broadcast is without a job, no job is without its broadcast, and web workers do not
+need the library.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ NO_QUEUE = (
 
 
 def problem(db: Db) -> str | None:
-    """Say why jobs cannot be deferred in this database; None if they can."""
+    """Return why jobs cannot be deferred in this database; None if they can."""
     found = db.execute(_FUNCTIONS).one()
     if not found.tables:
         return NO_QUEUE

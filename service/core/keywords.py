@@ -1,6 +1,6 @@
 """Keywords: the words with which people stop messages and start them again.
 
-A message is a keyword only as a whole. Case, accents, punctuation, blanks and invisible characters
+Only a whole message can be a keyword. Case, accents, punctuation, blanks and invisible characters
 do not count. The English words are those of the CTIA
 (https://www.ctia.org/the-wireless-industry/industry-commitments/messaging-interoperability-sms-mms)
 and of WhatsApp's own button for marketing templates.
@@ -26,7 +26,7 @@ _SELECTORS: Final = frozenset(map(chr, (0x034F, *range(0xFE00, 0xFE10), *range(0
 
 
 class KeywordAction(StrEnum):
-    """What somebody asks for by a keyword."""
+    """The request that a keyword makes."""
 
     STOP = "stop"
     START = "start"
@@ -80,7 +80,7 @@ LANGUAGES: Final[Mapping[str, Keywords]] = MappingProxyType(
 def fold(text: str) -> str:
     """Return a text as keywords are compared: letters and digits alone, without case and accents.
 
-    Of a long text the beginning.
+    Only the beginning of a long text is used.
     """
     plain = unicodedata.normalize("NFKD", text[: 8 * LONGEST]).casefold()
     # Once more, as a letter's lower case may have an accent of its own.
@@ -89,7 +89,7 @@ def fold(text: str) -> str:
 
 
 def _counts(character: str) -> bool:
-    """Tell whether a character tells words apart; the vowel signs of India's scripts do."""
+    """Return whether a character distinguishes words, as the vowel signs of India's scripts do."""
     if character.isalnum():
         return True
     is_sign = unicodedata.category(character) in {"Mn", "Mc"}
@@ -99,7 +99,7 @@ def _counts(character: str) -> bool:
 def table(
     languages: Iterable[str], stop: Iterable[str], start: Iterable[str]
 ) -> dict[str, KeywordAction]:
-    """Return what each folded keyword asks for; words of the client's own come first."""
+    """Return the request of each folded keyword; the client's own words come first."""
     known = [LANGUAGES[name] for name in dict.fromkeys(("en", *languages)) if name in LANGUAGES]
     wishes: dict[str, KeywordAction] = {}
     for wish, words in (

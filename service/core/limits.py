@@ -1,6 +1,7 @@
-"""Limits: how much a client may store and use. The settings have defaults; a client may have own.
+"""Limits: how much a client may store and use.
 
-`core.usages` says how much is used, and refuses more than a limit allows.
+The settings have defaults; a client may have its own. `core.usages` counts the use, and refuses
+more than a limit allows.
 """
 
 from __future__ import annotations

@@ -38,13 +38,16 @@ def kept(db: Db) -> set[str]:
 
 
 def take(db: Db, dispatcher_id: str, session_ids: Iterable[str]) -> None:
-    """Take links that no process keeps; of two that try, one gets it. Raises LostClaimError."""
+    """Take links that no process keeps; if two processes try, one gets the link.
+
+    Raises LostClaimError.
+    """
     dispatchers.hold(db, dispatcher_id)
     wanted = [{"session_id": each, "dispatcher_id": dispatcher_id} for each in session_ids]
     insert_new(db, SessionLink, wanted)
 
 
 def share(db: Db, free: int) -> int:
-    """Return how many of the free links a process takes at a time, so that all get some."""
+    """Return how many free links a process takes at a time, so that every process gets some."""
     processes = db.scalar(select(func.count()).select_from(Dispatcher)) or 1
     return -(-free // processes)

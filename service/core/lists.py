@@ -33,7 +33,7 @@ def _rows(
 
 
 def _best(numbers: Sequence[str], reading: Reading) -> str:
-    """Return the number under which somebody is reached, the first if none is right."""
+    """Return the number for messages to a person; the first one if none is suitable."""
     right = {number: each for each in numbers if (number := reading.read(each))}
     if not right:
         return numbers[0] if numbers else ""

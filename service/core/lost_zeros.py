@@ -1,9 +1,9 @@
 """Lists whose numbers are national and lost their zero: many are numbers of somebody else abroad.
 
 A German mobile number begins with `0151`. A spreadsheet keeps it as a number, without the zero:
-read as an international one, that is a telephone in Texas. One such number cannot be told from one
-of the United States. Of a list it can be told: its numbers lie in countries, or in area codes of
-North America, that have nothing in common but that each is a mobile number of one other country.
+read as an international one, that is a telephone in Texas. A single such number looks like one of
+the United States. A whole list can be recognised: its numbers lie in unrelated countries, or area
+codes of North America, but each is a mobile number of one other country.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _AREA: Final = 4
 
 
 def suspect(written: Iterable[str]) -> list[str]:
-    """Return the regions of whose mobile numbers a list may be, none where it is as it says.
+    """Return the regions whose mobile numbers, without zeros, a list may contain.
 
-    `written` are entries as they were given; those with a `+` or `00` are not looked at.
+    `written` are the entries as given; those with a `+` or `00` are ignored.
     """
     bare = list(islice(_bare(written), _SAMPLE))
     valid = [number for digits in bare if (number := numbers.normalise(digits))]
@@ -58,7 +58,7 @@ def _bare(written: Iterable[str]) -> Iterator[str]:
 
 
 def _destinations(valid: Iterable[str]) -> set[str]:
-    """Return where numbers lie: area codes of North America, and regions elsewhere."""
+    """Return the destinations of numbers: area codes in North America, regions elsewhere."""
     return {
         number[:_AREA] if number.startswith(_NORTH_AMERICA) else numbers.region(number)
         for number in valid
@@ -66,7 +66,7 @@ def _destinations(valid: Iterable[str]) -> set[str]:
 
 
 def _are_mobiles(region: str, bare: Sequence[str]) -> bool:
-    """Tell whether nearly all of a list are mobile numbers of a region."""
+    """Return whether nearly all entries of a list are mobile numbers of a region."""
     others = int((1 - _MOSTLY) * len(bare))
     strange = (digits for digits in bare if not numbering.as_mobile(region, digits))
     return next(islice(strange, others, None), None) is None

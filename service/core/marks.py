@@ -1,7 +1,7 @@
 """Marks: characters that stand for the gaps of a message while a channel cuts it into parts.
 
-A mark is followed by filler, so that the marked text is as long as the longest that becomes of it:
-what a channel decides by length holds for every recipient.
+Filler follows a mark, so that the marked text is as long as the longest filled text. A channel's
+decisions by length then fit every recipient.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Wording = Callable[[Filled], Any]
 
 
 class Marks:
-    """The marks of one message, which are characters that are nowhere in it; `gaps` in order."""
+    """The marks of one message: characters that it does not contain. `gaps` are in order."""
 
     def __init__(self, message: str) -> None:
         used = {*message}
@@ -39,7 +39,7 @@ class Marks:
         self.gaps: list[Gap] = []
 
     def put(self, text: Text, length: int = 0) -> str:
-        """Return a text with marks, of so many UTF-16 units at least where it has any."""
+        """Return a text with marks; if it has any, it is at least this many UTF-16 units long."""
         pieces = [piece if isinstance(piece, str) else self._mark(piece) for piece in text]
         missing = length - sum(map(units, pieces))
         last = max((at for at, piece in enumerate(pieces) if piece in self._marks), default=None)
@@ -52,7 +52,7 @@ class Marks:
         return self._marks[len(self.gaps) - 1]
 
     def find(self, value: Any) -> Wording | None:
-        """Return what words a value in which there are marks, None where there are none."""
+        """Return a function that fills the marks in a value, None if it has no marks."""
         if isinstance(value, str):
             return self._find_in_text(value)
         if is_dataclass(value) and not isinstance(value, type):

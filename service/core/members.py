@@ -1,4 +1,4 @@
-"""Members: the contacts that are in a group, by hand or by its rule."""
+"""Members: the contacts of a group, listed or selected by its rule."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def take_out(db: Db, group: Group, contact_id: str) -> None:
 
 
 def read(db: Db, group: Group) -> Sequence[str]:
-    """Return the ids of a group's contacts, in order; the first 1,000 where it has a rule."""
+    """Return the ids of a group's contacts, in order; the first 1,000 if it has a rule."""
     rule, found = _listed(db, group.id, GroupMember.contact_id)
     if rule:
         matching = rules.matching(db, group.client_id, rule).with_only_columns(Contact.id)
@@ -40,7 +40,7 @@ def read(db: Db, group: Group) -> Sequence[str]:
 
 
 def page(db: Db, group: Group, request: paging.PageRequest) -> paging.Page[Contact]:
-    """Return one page of a group's contacts, in order; of one with a rule the oldest first."""
+    """Return one page of a group's contacts, in order; oldest first if it has a rule."""
     if group.rule:
         inside = rules.matching(db, group.client_id, group.rule).order_by(None)
         return paging.fetch(db, inside, Contact.id, request)
@@ -107,8 +107,8 @@ def _locked(db: Db, client_id: str, group_ids: Iterable[str]) -> dict[str, Group
 def phones(db: Db, client_id: str, group_id: str, *, within: str | None = None) -> list[str]:
     """Return the phone of each contact in a group to send to, in order.
 
-    A group with a rule has the contacts that match it now. Raises NotFoundError when the client
-    has no such group; `within` a session there is none, as groups belong to no session.
+    A group with a rule has the contacts that match it now. Raises NotFoundError if the client has
+    no such group, and always `within` a session, because groups belong to no session.
     """
     if within is not None:
         raise NotFoundError("group", group_id)

@@ -109,7 +109,7 @@ def is_international(written: str) -> bool:
 
 
 def objection(written: str) -> str:
-    """Say why `digits` found none, in words that follow the written number."""
+    """Return why `digits` found none, in words that follow the written number."""
     text = _plain(written.strip()[: _LONGEST + 1])
     if not text:
         return EMPTY

@@ -1,4 +1,4 @@
-"""Numbering: how a client means its numbers, and which countries it sends to.
+"""Numbering: how to read a client's numbers, and which countries it sends to.
 
 A region for national numbers is never guessed: a request or a client states it.
 """
@@ -25,7 +25,7 @@ Way = tuple[Callable[[str], str | None], Callable[[str], str]]
 
 
 class _Region(NamedTuple):
-    """What is needed of a region to read its national numbers."""
+    """The data of a region for reading its national numbers."""
 
     name: str
     code: str
@@ -35,9 +35,10 @@ class _Region(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """A region for numbers without a country code, and the regions that all must lie in.
+    """A region for numbers without a country code, and the regions that all numbers must lie in.
 
-    Each is a code of ISO 3166 such as `NG`. Empty: there are no national numbers; all regions.
+    Each is an ISO 3166 code such as `NG`. Without a region, there are no national numbers; without
+    regions, all are allowed.
     """
 
     default_region: str = ""
@@ -45,31 +46,31 @@ class Numbering:
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any] | None) -> Numbering:
-        """Return what was stored."""
+        """Return the stored numbering."""
         stored = stored or {}
         return cls(stored.get("default_region") or "", tuple(stored.get("regions") or ()))
 
     def merged(self, said: Mapping[str, Any]) -> Numbering:
-        """Return the same with what a request says in its place."""
+        """Return this numbering with the fields of a request replaced."""
         return Numbering.restore({**self.stored(), **{k: v for k, v in said.items() if v}})
 
     def stored(self) -> dict[str, Any]:
-        """Return what is stored."""
+        """Return the JSON to store."""
         return {"default_region": self.default_region, "regions": list(self.regions)}
 
     def way(self) -> Way:
-        """Return how numbers are read; where nothing is said, that is the quick way."""
+        """Return the functions that read and explain numbers; without settings, the fast reader."""
         if not (self.default_region or self.regions):
             return numbers.normalise, self.reason
         return self.normalise, self.reason
 
     def normalise(self, written: str) -> str | None:
-        """Return the E.164 digits of a number in use within the regions, None of anything else."""
+        """Return the E.164 digits of a number in use within the regions, None for anything else."""
         number = self.read(written)
         return number if number and self._reaches(number) else None
 
     def reason(self, written: str) -> str:
-        """Say what is wrong with a number that `normalise` refuses, in words to go behind it."""
+        """Return why `normalise` refuses a number, in words that follow the number."""
         if number := self.read(written):
             return f"is a number of {numbers.region(number)}, which is not one of your `regions`"
         if not self.default_region or notations.is_international(written):
@@ -81,7 +82,7 @@ class Numbering:
         return f"is not a number in use in {self.default_region}, nor an international one"
 
     def read(self, written: str) -> str | None:
-        """Return the E.164 digits of a number in use, which may lie outside of the regions."""
+        """Return the E.164 digits of a number in use, which may lie outside the regions."""
         if not self.default_region or notations.is_international(written):
             return numbers.normalise(written)
         digits = notations.digits(written)
@@ -105,15 +106,16 @@ def is_region(name: str) -> bool:
 
 
 def as_mobile(region: str, digits: str) -> bool:
-    """Tell whether digits are those of a mobile phone of a region, without its code or a zero."""
+    """Return whether digits are a region's mobile number without its code or a zero."""
     return _region(region).mobile.fullmatch(digits) is not None
 
 
 def _national(region: _Region, digits: str) -> str | None:
     """Return the number that digits without `+` mean in a region.
 
-    With its own code, they are meant so. Else a mobile phone of the region comes first, which may
-    have lost its zero, then a number of another country, then any other number of the region.
+    Digits that begin with the region's own code are read as international. Otherwise a mobile
+    number of the region (which may have lost its zero) comes first, then a number of another
+    country, then any other number of the region.
     """
     home = numbers.in_use(region.code + digits)
     if digits.startswith(region.code) and (own := numbers.in_use(digits)):

@@ -41,7 +41,7 @@ def normalise(written: str) -> str | None:
 
 
 def reason(written: str) -> str:
-    """Say why `normalise` refuses a number, in words that follow it.
+    """Return why `normalise` refuses a number, in words that follow the number.
 
     Equal reasons are the same object, so that a million of them take no memory.
     """
@@ -53,9 +53,9 @@ def reason(written: str) -> str:
 
 
 def countries(people: Sequence[str]) -> dict[str, int]:
-    """Count numbers in use by their regions, the most frequent first; other texts are left out.
+    """Count numbers in use by region, the most frequent first; other texts are left out.
 
-    The first digits tell a region: four of them in North America, and nine are enough everywhere.
+    The first digits determine the region: four in North America, and nine are enough everywhere.
     """
     found: Counter[str] = Counter()
     for number, count in _by_head(people, 4):
@@ -70,7 +70,7 @@ def countries(people: Sequence[str]) -> dict[str, int]:
 
 
 def _by_head(people: Sequence[str], size: int) -> Iterator[tuple[str, int]]:
-    """Yield a number for each beginning of that size, and how many begin so."""
+    """Yield one number for each prefix of that length, and how many numbers have it."""
     heads = [number[:size] for number in people]
     one = dict(zip(heads, people, strict=True))
     return ((one[head], count) for head, count in Counter(heads).items())
@@ -83,13 +83,13 @@ def is_landline(number: str) -> bool:
 
 
 def region(number: str) -> str:
-    """Return the region of a number in use, such as `NG`; `001` for one of no country."""
+    """Return the region of a number in use, such as `NG`; `001` if it belongs to no country."""
     plan = _plan_of(number)
     return plan.region(number) if plan else ""
 
 
 def in_use(digits: str) -> str | None:
-    """Return the E.164 digits of a number in use, of which these digits are all; None: none is."""
+    """Return these digits in E.164 form if all of them are a number in use, or else None."""
     if _CHECKS[digits[:3]](digits):
         return digits
     plan = _plan_of(digits)
@@ -186,7 +186,7 @@ class _Plan:
 
     @cached_property
     def _by_region(self) -> list[tuple[str, re.Pattern[str]]]:
-        """The patterns of the numbers of each region, with their code, in the order of asking."""
+        """The patterns of each region's numbers, with their code, in matching order."""
         return [
             (region.id, re.compile(f"{self.code}(?:{_told_by(region)})", re.ASCII))
             for region in self._regions
@@ -200,7 +200,7 @@ class _Plan:
         return next(found, self._regions[0].id)
 
     def objection(self, digits: str) -> str:
-        """Say why these digits are not a valid number."""
+        """Return why these digits are not a valid number."""
         length = len(digits) - len(self.code)
         if length < self._lengths[0]:
             return self._short
@@ -232,7 +232,7 @@ def _plan_of(digits: str) -> _Plan | None:
 
 
 def plan_of_region(region: str) -> tuple[str, PhoneMetadata]:
-    """Return the country calling code of a region and what is known of it; raises KeyError."""
+    """Return the country calling code of a region and its metadata; raises KeyError."""
     metadata = PhoneMetadata.metadata_for_region(region, None) if len(region) == 2 else None  # noqa: PLR2004
     if metadata is None:
         raise KeyError(region)

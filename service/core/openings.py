@@ -1,4 +1,4 @@
-"""Openings: when the windows of broadcasts and sessions open and close, as claims read it."""
+"""Openings: the stored times at which windows open and close, which claims read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MOST = 1_000
 def span(window: Mapping[str, Any] | None, now: int) -> Span:
     """Return the first time from `now` in which a window is open; always, without a window.
 
-    So does one in the zone of each recipient: `core.deliveries.gates` reads it.
+    A window in the zone of each recipient is always open here: `core.deliveries.gates` applies it.
     """
     return hours.read(window).span(now) if window and not hours.is_recipients(window) else ALWAYS
 
 
 def move_on(db: Db, *, now: int) -> None:
-    """Set when windows that have closed open next.
+    """Store when closed windows open next.
 
-    The version of the rows stays: no client has changed them.
+    The version of the rows stays, because no client changed them.
     """
     _move_on(db, Broadcast, Broadcast.closed_at.is_(None), now)
     _move_on(db, Session, true(), now)
@@ -57,7 +57,7 @@ def opening(broadcast: Broadcast, session: Session | None, now: int) -> int | No
 
 
 def wait(broadcast: Broadcast, session: Session | None, now: int) -> str | None:
-    """Say until when a broadcast waits for its windows; None if they are open."""
+    """Return the reason of a broadcast that waits for its windows; None if they are open."""
     opens_at = opening(broadcast, session, now)
     if opens_at == now:
         return None

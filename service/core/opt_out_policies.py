@@ -1,4 +1,4 @@
-"""Opt-out policies: which words a client takes for a wish, and what follows from it."""
+"""Opt-out policies: which keywords a client accepts, and what they cause."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Reach(StrEnum):
 class Policy:
     """A client's rules for keywords.
 
-    `languages` are those of its people; `words` and `start_words` are keywords of its own.
-    `confirmation` is sent once to somebody who stops, `welcome` to somebody who comes back; empty:
-    nothing is.
+    `languages` are the languages of its keywords; `words` and `start_words` are its own keywords.
+    `confirmation` is sent once to a person who stops, `welcome` to a person who starts again;
+    empty: nothing is sent.
     """
 
     languages: tuple[str, ...] = tuple(LANGUAGES)
@@ -39,7 +39,7 @@ class Policy:
     welcome: str = ""
 
     def wish(self, word: str) -> KeywordAction | None:
-        """Return what a folded text asks for, or None if it is not a keyword."""
+        """Return the request of a folded text, or None if it is not a keyword."""
         return _table(self.languages, self.words, self.start_words).get(word)
 
 
@@ -62,7 +62,7 @@ def change(db: Db, client_id: str, changes: Mapping[str, Any]) -> Policy:
 
 
 def read(stored: Mapping[str, Any]) -> Policy:
-    """Return rules as they are stored; what is left out is as usual."""
+    """Return the stored rules; missing ones have their defaults."""
     values: dict[str, Any] = {
         name: tuple(value) if name in _TUPLES else value for name, value in stored.items()
     }

@@ -59,7 +59,7 @@ def _place(whose: OptOutOwner) -> _Place:
 
 
 def owner(db: Db, client_id: str, session_id: str | None) -> OptOutOwner:
-    """Return whose opt-outs a client means; raises NotFoundError for a session that is not its."""
+    """Return the owner of the opt-outs: the client or its session; raises NotFoundError."""
     if session_id is not None:
         sessions.get(db, client_id, session_id)
     return OptOutOwner(client_id, session_id)
@@ -126,7 +126,7 @@ def remember(
 
 
 def forget(db: Db, whose: OptOutOwner, people: Sequence[str], *, until: int | None = None) -> None:
-    """Remove the opt-outs of some recipients, if there are any that are not newer than `until`."""
+    """Remove opt-outs of some recipients, except those newer than `until`."""
     place = _place(whose)
     old = [] if until is None else [place.table.created_at <= until]
     for some in pieces(people):
@@ -155,7 +155,7 @@ def delete(db: Db, whose: OptOutOwner, written: str) -> Row:
 
 @contextmanager
 def _telling(db: Db, whose: OptOutOwner, people: Sequence[str], *, now: int) -> Iterator[None]:
-    """Tell callbacks which of some recipients are opted out in another way after the block."""
+    """Post events for recipients whose opt-outs change within the block."""
     client_id = whose.client_id or _client_of(db, whose)
     if not outbox.wanted(db, client_id, EventType.OPT_OUT_CHANGED):
         yield
@@ -240,8 +240,8 @@ def export(
 ) -> list[Exported]:
     """Return the opt-outs `after` one, None: the first ones; the last page is below `EXPORTED`.
 
-    They are those of a client, then those of its sessions, or those of one session; within each by
-    recipient, which is how they are stored. A page takes as long wherever it is.
+    The client's own come first, then those of each session; or only those of one session. Each
+    group is in stored order, by recipient, so every page takes equally long.
     """
     found: list[Exported] = []
     for whose in _exporting(db, client_id, after, within):
@@ -255,7 +255,7 @@ def export(
 def _exporting(
     db: Db, client_id: str, after: Exported | None, within: str | None
 ) -> Iterator[OptOutOwner]:
-    """Yield whose opt-outs an export has from one on: a client's own, then each session's."""
+    """Yield the owners in an export from a given one on: the client, then each session."""
     if within is not None:
         yield OptOutOwner(client_id, within)
         return

@@ -1,7 +1,7 @@
 """The outbox: events for callbacks, stored in the transaction that causes them.
 
-Which clients want which events is remembered for two seconds, so that a client without callbacks
-costs one look at a dictionary.
+The wanted events of clients are cached for two seconds, so that a client without callbacks costs
+one dictionary look-up.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def wanted(db: Db, client_id: str, kind: EventType) -> Sequence[str]:
 
 
 def look_again(db: Db) -> None:
-    """Forget who wants what: a callback has changed."""
+    """Clear the cache of wanted events, because a callback has changed."""
     db.info.get(CACHE, {}).pop(_KEY, None)
 
 
@@ -90,13 +90,13 @@ def emit(  # noqa: PLR0913 - whom, what, about what, and when
 
 
 def queue(db: Db, places: Iterable[tuple[str, str]], *, now: int) -> None:
-    """Have the events of these callbacks and subjects posted."""
+    """Queue the events of these callbacks and subjects for posting."""
     rows = [{"callback_id": each, "subject": subject, "due_at": now} for each, subject in places]
     db.execute(_QUEUE, rows)
 
 
 def moved(db: Db, broadcasts: Iterable[Row[Any]], touched: Iterable[str], *, now: int) -> None:
-    """Tell that deliveries of broadcasts have moved, and which broadcasts have ended with it.
+    """Store events for deliveries that moved, and for broadcasts that this closed.
 
     The broadcasts are rows (`id`, `client_id`, `version`, `status`, `closed_at`) that this
     transaction has updated, `touched` the ids of deliveries, perhaps too many.
@@ -116,7 +116,7 @@ def moved(db: Db, broadcasts: Iterable[Row[Any]], touched: Iterable[str], *, now
 def tell_broadcast(
     db: Db, broadcast: Broadcast, kind: EventType = EventType.BROADCAST_COMPLETED, *, now: int
 ) -> None:
-    """Tell that a broadcast has ended, or was paused or held."""
+    """Store the event that a broadcast ended, or was paused, held or resumed."""
     counts = {str(name): getattr(broadcast, name) for name in COUNTED}
     data = {
         "broadcast_id": broadcast.id,
@@ -162,7 +162,7 @@ def _wants_any(db: Db, client_id: str) -> bool:
 
 
 def _all_wanted(db: Db) -> Wanted:
-    """Return who wants what, as it is now or was two seconds ago."""
+    """Return the events that each client wants, at most two seconds old."""
     cache: dict[str, Any] = db.info.setdefault(CACHE, {})
     read_at, found = cache.get(_KEY, (0.0, {}))
     if not read_at or time.monotonic() > read_at + _FRESH:

@@ -1,4 +1,4 @@
-"""Broadcasts that nobody else moves on: due, over, or closed in all but their counters."""
+"""Broadcasts for the sweep: due to start, expired or cancelled, or wrongly still open."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Overviews: what is under way and what today has brought, read from the rows of broadcasts alone.
+"""Overviews: running broadcasts and today's totals, read only from the rows of broadcasts.
 
-A broadcast's counters say how it fares and its id when it was made: no delivery is looked at.
+A row has the broadcast's counters, and its id has the creation time, so no delivery is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ID_UNIT = 65_536
 
 
 def running(db: Db, client_id: str, limit: int) -> Sequence[Broadcast]:
-    """Return the newest of a client's broadcasts that have somebody left, and are not scheduled."""
+    """Return a client's newest broadcasts with remaining recipients, without scheduled ones."""
     open_ = _mine(client_id).where(
         Broadcast.closed_at.is_(None), Broadcast.status != BroadcastStatus.SCHEDULED
     )
@@ -37,9 +37,9 @@ def newest(db: Db, client_id: str, limit: int) -> Sequence[Broadcast]:
 
 
 def since(db: Db, client_id: str, moment: int) -> dict[str, int]:
-    """Return how the broadcasts fare that were made since a moment, in milliseconds of Unix time.
+    """Return the totals of the broadcasts created since a time in Unix milliseconds.
 
-    `broadcasts` is how many there are, `total` how many people they are for.
+    `broadcasts` is their number, `total` the number of their recipients.
     """
     first = f"{moment * _ID_UNIT // 1000:012x}".ljust(24, "0")
     names = ("total", *COUNTED)
@@ -53,7 +53,7 @@ def since(db: Db, client_id: str, moment: int) -> dict[str, int]:
 def minutes(db: Db, client_id: str, *, now: int) -> list[tuple[int, int]]:
     """Return how many messages ended in each minute of the last hour, with the minute's start.
 
-    Read from the buckets of the broadcasts that were open in it, the newest of many.
+    They are read from the buckets of the newest broadcasts that were open in that hour.
     """
     first = now - now % _MINUTE - (_MINUTES - 1) * _MINUTE
     was_open = or_(Broadcast.closed_at.is_(None), Broadcast.closed_at >= first)
@@ -78,9 +78,9 @@ def search(  # noqa: PLR0913 - three of them say whose broadcasts and which page
     *,
     deleted: bool = False,
 ) -> Page[Broadcast]:
-    """Return one page of the broadcasts whose message has these words, in one of these states.
+    """Return one page of the broadcasts in one of these states whose message has these words.
 
-    Empty words and no states leave all of them. With `deleted`, only deleted ones are found.
+    Empty words or no states do not limit the search. With `deleted`, only deleted ones are found.
     """
     wanted = _mine(client_id, deleted=deleted)
     if statuses:

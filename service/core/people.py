@@ -19,9 +19,9 @@ from service.models import ClientOptOut, Contact, OptOut, OptOutSource, Session
 
 
 def learn(db: Db, client_id: str, people: Iterable[Person], *, now: int) -> list[ClaimKey]:
-    """Remember which number and user id are one person's; return the claims that are revoked.
+    """Store that a number and a user id belong to one person; return the revoked claims.
 
-    An opt-out under one of the two then counts for the other.
+    An opt-out under one of the two then counts for both.
     """
     told = {each.user_id: each.number for each in people if is_user_id(each.user_id)}
     if not told:
@@ -30,7 +30,7 @@ def learn(db: Db, client_id: str, people: Iterable[Person], *, now: int) -> list
     news = {user_id: number for user_id, number in told.items() if known.get(user_id) != number}
     if not news:
         return []
-    # Whoever opts out at this moment sees the new address, or is seen here.
+    # A concurrent opt-out either sees the new address or is seen here.
     opted_out.queueing(db)
     identities.put(db, client_id, news, now=now)
     forms = [(user_id, *spellings(number)) for user_id, number in sorted(news.items())]
@@ -38,7 +38,7 @@ def learn(db: Db, client_id: str, people: Iterable[Person], *, now: int) -> list
 
 
 def move(db: Db, client_id: str, moves: Iterable[Move], *, now: int) -> list[ClaimKey]:
-    """Let people have other addresses; return the claims that are revoked.
+    """Change the addresses of people; return the revoked claims.
 
     Their opt-outs count for the new addresses, too, and their contacts have the new number.
     """
@@ -71,7 +71,7 @@ def _forms(address: str) -> Sequence[str]:
 def _share_opt_outs(
     db: Db, client_id: str, people: Iterable[Sequence[str]], now: int
 ) -> list[ClaimKey]:
-    """Let an opt-out under one address of a person count for all addresses of that person."""
+    """Extend an opt-out under one address of a person to all addresses of that person."""
     others = {form: forms for forms in people for form in forms}
     shared: dict[OptOutOwner, dict[str, None]] = {}
     for some in pieces(list(others)):
@@ -94,7 +94,7 @@ def _share_opt_outs(
 
 
 def _change_contacts(db: Db, client_id: str, numbers: Mapping[str, str], now: int) -> None:
-    """Put numbers in the places of former ones in the contacts that have them."""
+    """Replace former numbers by new ones in contacts."""
     if not numbers:
         return
     of_client = select(Contact.id, Contact.phones).where(Contact.client_id == client_id)

@@ -22,9 +22,9 @@ _COMPONENTS: Final = "message.template.components"
 class Personalisation:
     """How the gaps of a message are read and filled.
 
-    `common` has the values that all recipients have in common. `lengths` are the sizes, in UTF-16
-    units, that no text of the message exceeds for any recipient, by the field of the text. Where
-    `tidy`, each run of blanks in a value becomes one blank in a template.
+    `common` has the values that are the same for all recipients. `lengths` are the sizes, in UTF-16
+    units, that no text of the message exceeds for any recipient, by the field of the text. If
+    `tidy`, each run of spaces in a template's value becomes one space.
     """
 
     syntax: Syntax
@@ -61,7 +61,7 @@ def names_in(parsed: Iterable[Text]) -> set[str]:
 def names(
     message: Mapping[str, Any], syntax: Syntax, *others: Mapping[str, Any]
 ) -> frozenset[str] | None:
-    """Return the names of all gaps that messages may have; None: any, as a contact is named."""
+    """Return the names of all gaps that messages may have; None: any name."""
     said = (message, *others)
     if any(each.get("contactId") for each in said):
         return None
@@ -83,7 +83,7 @@ def _written(message: Mapping[str, Any], syntax: Syntax) -> Iterator[str]:
 
 
 def keep(personalisation: Personalisation | None) -> dict[str, Any] | None:
-    """Return what is stored of a personalisation with its broadcast."""
+    """Return the JSON of a personalisation, to store with its broadcast."""
     if personalisation is None:
         return None
     return {
@@ -95,14 +95,14 @@ def keep(personalisation: Personalisation | None) -> dict[str, Any] | None:
 
 
 def restore(kept: Mapping[str, Any] | None) -> Personalisation | None:
-    """Return a personalisation that was stored."""
+    """Return a stored personalisation."""
     if kept is None:
         return None
     return Personalisation(Syntax(kept["syntax"]), kept["variables"], kept["lengths"], kept["tidy"])
 
 
 def texts(content: Content) -> dict[str, str]:
-    """Return the texts of a message by which a channel may cut it, each by its field."""
+    """Return the texts of a message whose length a channel may cut, by field."""
     return {
         "message.text": content.text,
         "message.location.name": content.location.name if content.location else "",
@@ -127,9 +127,9 @@ def strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
 
 
 class PersonalisedParts:
-    """The parts of a message, some of which are worded anew for each recipient.
+    """The parts of a message, some of them filled for each recipient.
 
-    `parts` are those that the channel made, with marks in place of gaps.
+    `parts` come from the channel, with marks in place of gaps.
     """
 
     def __init__(
@@ -155,11 +155,11 @@ class PersonalisedParts:
         return bool(self._wordings)
 
     def differs(self, number: int) -> bool:
-        """Tell whether a part differs from one recipient to the next."""
+        """Return whether a part differs between recipients."""
         return number in self._wordings
 
     def part(self, number: int, values: Mapping[str, str], recipient: str) -> Part:
-        """Return a part as one recipient gets it."""
+        """Return a part, filled for one recipient."""
         part, wording = self.parts[number], self._wordings.get(number)
         if wording is None:
             return part

@@ -1,6 +1,6 @@
 """Placeholders: texts with gaps, parsed once and filled for each recipient in a single pass.
 
-Nothing is evaluated, and what a value holds is never read as a placeholder.
+Nothing is evaluated, and a value is never searched for placeholders.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MalformedTextError(ValueError):
 
 
 class Value(NamedTuple):
-    """A gap that a variable fills. Without one `fallback` does, unless that is None."""
+    """A gap that a variable fills, or else `fallback`, unless that is None."""
 
     name: str
     fallback: str | None
@@ -99,14 +99,14 @@ def values(text: Text) -> Iterator[Value]:
 
 
 def render(text: Text, given: Mapping[str, str], recipient: str) -> str:
-    """Return a text as one recipient gets it."""
+    """Return a text, filled for one recipient."""
     return "".join(
         piece if isinstance(piece, str) else piece.fill(given, recipient) for piece in text
     )
 
 
 def bound(text: Text, longest: Mapping[str, str], size: Callable[[str], int]) -> int:
-    """Return the size that no rendering exceeds where no value is longer than in `longest`."""
+    """Return the longest possible size of a text, given the `longest` size of each value."""
     return sum(
         size(piece) if isinstance(piece, str) else piece.longest(longest, size) for piece in text
     )
@@ -120,12 +120,12 @@ def may_be_blank(text: Text) -> bool:
 
 
 def with_fallback(text: Text, common: Mapping[str, str]) -> Text:
-    """Return a text whose gaps have values that all recipients have in common."""
+    """Return a text whose gaps fall back to values that are the same for all recipients."""
     return tuple(piece if isinstance(piece, str) else piece.with_fallback(common) for piece in text)
 
 
 def example(name: str, syntax: Syntax) -> str:
-    """Return how a gap is written that has a text for those without a value."""
+    """Return the notation of a gap with a fallback text."""
     return f"{{{{{name}|there}}}}" if syntax is Syntax.BRACES else f"[{name}|there]"
 
 
@@ -170,7 +170,7 @@ _TOKENS: Final = re.compile(
 
 
 def _guide(text: str) -> Text:
-    """Read `[name]` and `{Hi|Hello}`; a bar outside of braces is a bar."""
+    """Read `[name]` and `{Hi|Hello}`; a bar outside braces is plain text."""
     # One frame for each choice that is open: its options, the last of which is still growing.
     frames: list[list[list[str | Gap]]] = [[[]]]
     end = 0

@@ -1,4 +1,4 @@
-"""Posting: which events are due at callbacks, and what became of them."""
+"""Posting: takes the events due at callbacks, and stores the results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OF_ONE: Final = 4
 
 
 class DueEvent(NamedTuple):
-    """An event to be posted, by whoever moved its queue's `due_at` to this moment."""
+    """An event that this process posts, because it moved its queue's `due_at` to this time."""
 
     event_id: str
     callback_id: str
@@ -45,9 +45,9 @@ class DueEvent(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of posting an event: `status` of the answer, 0 for none, or a `problem`.
+    """The result of posting an event: `status` of the answer (0: none), or a `problem`.
 
-    `wait` is how many milliseconds the receiver asked for.
+    `wait` is the wait that the receiver asked for, in milliseconds.
     """
 
     due: DueEvent
@@ -57,22 +57,22 @@ class Result(NamedTuple):
 
 
 def is_due(db: Db, *, now: int) -> bool:
-    """Tell whether there may be something to post: a look at an index."""
+    """Return whether an event may be due. This reads only an index."""
     return db.execute(_due(now).limit(1)).first() is not None
 
 
 class PostingSlots(NamedTuple):
-    """How many requests a process may begin: in all, and to callbacks that fail."""
+    """How many requests a process may begin: in all, and to failing callbacks."""
 
     all: int
     failing: int
 
 
 def claim(db: Db, *, room: PostingSlots, under_way: Mapping[str, int], now: int) -> list[DueEvent]:
-    """Take the first events of subjects that are due, as far as there is room for them.
+    """Take the first events of due subjects, as far as there is room.
 
-    `under_way` are the numbers of requests by callback. A callback that has its share is not even
-    looked at: what waits for it may be more than the limit of a query.
+    `under_way` counts requests by callback. The query skips callbacks that have their share: their
+    waiting events could exceed its limit.
     """
     full = [each for each, count in under_way.items() if count >= OF_ONE]
     resting = not_(_is_failing()) if room.failing <= 0 else not_(_has_its_one(under_way))
@@ -105,9 +105,10 @@ def _has_its_one(under_way: Mapping[str, int]) -> Any:
 
 
 def _due(now: int) -> Any:
-    """Return the query for the queues that are due, with their callbacks; no disabled client's.
+    """Return the query for due queues with their callbacks, except those of disabled clients.
 
-    Its events wait: they are posted when it is enabled again, unless they are too old then.
+    The events of a disabled client wait: they are posted when it is enabled again, unless they are
+    too old by then.
     """
     queues = select(CallbackQueue, Callback).join(
         Callback, Callback.id == CallbackQueue.callback_id
@@ -132,10 +133,11 @@ def _first(db: Db, queue: CallbackQueue, callback: Callback, now: int) -> list[D
 def settle(
     db: Db, result: Result, *, now: int, draw: Callable[[], float] = random.random
 ) -> Callback | None:
-    """Write what became of an event; return its callback if that is paused for it.
+    """Store the result of posting an event; return its callback if that is now paused.
 
-    One event in a transaction: whoever holds one queue and waits for another could block those who
-    store events. What another process has taken meanwhile, as this one was slow, is left alone.
+    Store one event per transaction: a transaction that holds one queue and waits for another could
+    block those that store events. An event that another process took over, because this one was
+    slow, is not changed.
     """
     due = result.due
     key = (due.callback_id, due.subject)
@@ -163,7 +165,7 @@ def _postpone(
     now: int,
     draw: Callable[[], float],
 ) -> None:
-    """Have a failed event posted later, with exponential waits and jitter, or give it up."""
+    """Retry a failed event later, with exponential waits and jitter, or give it up."""
     queue.attempts += 1
     ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(queue.attempts, 16))
     wait = max(min(result.wait, _LONGEST_WAIT), round(ceiling * (0.5 + draw() / 2)))
@@ -173,7 +175,7 @@ def _postpone(
 
 
 def _next(db: Db, queue: CallbackQueue, now: int) -> None:
-    """Have the next event of a queue posted at once, or drop the queue where it was the last."""
+    """Make the next event of a queue due now, or drop the queue after its last event."""
     waiting = _waiting(queue.callback_id, queue.subject).with_only_columns(CallbackEvent.id)
     if db.scalar(waiting.limit(1)) is None:
         db.delete(queue)
@@ -183,7 +185,7 @@ def _next(db: Db, queue: CallbackQueue, now: int) -> None:
 
 
 def _note(db: Db, callback_id: str, result: Result, now: int) -> str | None:
-    """Keep since when a callback fails; return why it is to be paused, if it is."""
+    """Store since when a callback fails; return the reason if it must be paused."""
     mine = update(Callback).where(Callback.id == callback_id)
     same = {"updated_at": Callback.updated_at, "version": Callback.version}
     if result.problem is None:
@@ -232,7 +234,7 @@ def forget(db: Db, *, before: int, limit: int) -> int:
 
 
 def _waiting(callback_id: str, subject: str) -> Any:
-    """Return the query for the events of a subject that wait, in their order."""
+    """Return the query for the waiting events of a subject, in order."""
     return (
         select(CallbackEvent)
         .where(CallbackEvent.callback_id == callback_id, CallbackEvent.subject == subject)

@@ -1,4 +1,4 @@
-"""Previews: what a broadcast would do, worked out as if it were accepted, without storing it."""
+"""Previews: what a broadcast would do. It is planned like an accepted one, but not stored."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Message(NamedTuple):
 
 
 class Invalid(NamedTuple):
-    """An entry of `to` that nothing is sent to: its position from 0, and why."""
+    """An entry of `to` to which nothing is sent: its position from 0, and the reason."""
 
     position: int
     reason: str
@@ -61,9 +61,9 @@ class Window(NamedTuple):
 
 
 class WayPreview(NamedTuple):
-    """What a step of the fallback would do for those whom no way before it reaches.
+    """What a step of the fallback would do for people whom earlier ways do not reach.
 
-    `recipients` and `cost` are for the worst case: that nobody is reached before it.
+    `recipients` and `cost` are for the worst case, in which earlier ways reach nobody.
     """
 
     session_id: str
@@ -132,7 +132,7 @@ def make(
 
 
 def _way(db: Db, plan: Plan, step: StepPlan, channels: Channels) -> WayPreview:
-    """Preview a step for everybody to whom it could be sent."""
+    """Preview a step for everybody to whom it could send."""
     fitted, people = step.fitted, plan.people.unique
     mine = replace(plan, session=fitted.session, driver=fitted.driver, worded=fitted.worded)
     out = _opted_out(db, mine)
@@ -155,14 +155,14 @@ def _way(db: Db, plan: Plan, step: StepPlan, channels: Channels) -> WayPreview:
 
 
 def _crowds(db: Db, plan: Plan, people: Sequence[str], now: int) -> list[Crowd]:
-    """Return the recipients by when they may be written to."""
+    """Return the recipients, grouped by the hours in which they may be written to."""
     limit = daily_limits.of(plan.session)
     counted = daily_limits.recipients(db, limit, now=now) if limit else ()
     return schedules.crowds((plan.broadcast.window, plan.session.window), people, counted)
 
 
 def _window(db: Db, plan: Plan, people: Sequence[str], now: int) -> Window | None:
-    """Count who is inside the service window, None if that makes no difference."""
+    """Count the people inside the service window; None if the message does not depend on it."""
     template = plan.broadcast.content["template"]
     if not template or template.get("when") != service_windows.OUTSIDE:
         return None
@@ -190,7 +190,7 @@ def _without_invalid(
 
 
 def _without_bad(order: BroadcastRequest) -> tuple[BroadcastRequest, list[Invalid]]:
-    """Take out the entries that could not be read, unless they are all, or too many."""
+    """Take unreadable entries out of a request, unless all are unreadable, or too many."""
     people = order.people
     if not people.unique or people.bad_count > len(people.bad):
         return order, []

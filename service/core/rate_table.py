@@ -1,8 +1,8 @@
 """The rate table: a file in which the processes of a machine count events together.
 
-It is a hash table of fixed size. A key's slot says up to when its rate is spent. Slots whose time
-is past mean nothing and are used again. Times are of a clock that nobody can set and that begins
-anew with each boot, as does the table.
+It is a hash table of fixed size. A key's slot has the time up to which its rate is spent. Slots
+whose time has passed are free for reuse. Times come from a clock that nobody can set. It restarts
+with each boot, and so does the table.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class RateTable:
         self._file: int | None = None
 
     def change(self, key: str, change: Callable[[Slot], tuple[Slot, T]]) -> T:
-        """Replace the slot of a key by what `change` makes of it; return what else it returns.
+        """Replace the slot of a key by the one that `change` returns; return its second result.
 
         No other thread or process changes a slot meanwhile. Raises OSError.
         """

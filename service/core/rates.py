@@ -1,6 +1,6 @@
-"""Rates: how many events are allowed in a time, by the generic cell rate algorithm (GCRA).
+"""Rates: how many events are allowed per time, by the generic cell rate algorithm (GCRA).
 
-What has been allowed is one number: the time up to which a rate is spent, in microseconds of any
+One number records the allowed events: the time up to which a rate is spent, in microseconds of any
 clock. A rate that is spent up to a past time is unused, so forgetting it changes nothing.
 """
 
@@ -38,7 +38,7 @@ class DrawResult(NamedTuple):
 
 
 def per_second(events: int, burst: int) -> Rate:
-    """Return the rate of so many events a second."""
+    """Return a rate of this many events per second."""
     return Rate(burst, math.ceil(SECOND / events))
 
 

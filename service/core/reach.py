@@ -47,7 +47,7 @@ def find(  # noqa: PLR0913 - two of them say whose, one for whom, two by what
 ) -> Recipients:
     """Return the unique recipients of a request; raises InvalidError for every bad entry.
 
-    `skipping`: bad entries are no error, as long as there are not too many of them.
+    `skipping`: bad entries are not an error, up to a limit.
     """
     name = people.source.field
     if people.count > most:
@@ -71,9 +71,9 @@ def find(  # noqa: PLR0913 - two of them say whose, one for whom, two by what
 
 
 def _known(db: Db, client_id: str, people: Recipients, driver: Driver | None) -> Recipients:
-    """Put the numbers of people, where they are known, in the place of their user ids.
+    """Replace user ids by the people's numbers, if known.
 
-    Somebody named by both is one recipient. Raises InvalidError if the channel takes no user ids.
+    A person named by both is one recipient. Raises InvalidError if the channel takes no user ids.
     """
     user_ids = [*filter(entries.is_user_id, people.unique)]
     if driver and not driver.reaches_user_ids:

@@ -19,9 +19,10 @@ REFUSED: Final = text("deliveries.status IN ('failed', 'uncertain')")
 
 
 class Group(NamedTuple):
-    """The deliveries that ended alike: `examples` are the first recipients, in the order of `to`.
+    """The deliveries that ended for one reason.
 
-    `number` counts them, and `reason` is the reason of the first.
+    `examples` are the first recipients, in the order of `to`. `number` counts them, and `reason` is
+    the reason of the first.
     """
 
     status: str
@@ -32,7 +33,10 @@ class Group(NamedTuple):
 
 
 def grouped(db: Db, broadcast: Broadcast) -> list[Group]:
-    """Return the largest groups; the price goes with what failed, not with what was sent."""
+    """Return the largest groups.
+
+    The cost depends on the number of failed deliveries, not of sent ones.
+    """
     if not broadcast.failed + broadcast.uncertain:
         return []
     count = func.count().label("count")

@@ -48,8 +48,8 @@ class Applied:
     """The result of applying a batch of reports.
 
     `unknown` counts reports on unknown messages, `untimely` those on deliveries that were never
-    sent; both are dropped. `queued` counts deliveries that are to be sent on. `arrived` are the
-    broadcasts with a delivered or read message. `is_full`: more reports may be due.
+    sent; both are dropped. `queued` counts deliveries to send again. `arrived` are the broadcasts
+    with a delivered or read message. `is_full`: more reports may be due.
     """
 
     applied: int = 0
@@ -75,7 +75,7 @@ def store(db: Db, session_id: str, words: Sequence[Receipt | Notice], *, now: in
 
 
 class _Room(NamedTuple):
-    """The room that was found for reports on a session, and what this process has used of it."""
+    """The room for reports on a session, and how much of it this process has used."""
 
     found: Amount
     used: Amount
@@ -92,7 +92,7 @@ class _Room(NamedTuple):
 
 
 def _take_room(db: Db, session_id: str, wanted: Amount, now: int) -> None:
-    """Raise TooManyReportsError if there is no room for so much more on a session."""
+    """Raise TooManyReportsError if a session has no room for this many more reports."""
     rooms: dict[str, _Room] = db.info.setdefault(CACHE, {}).setdefault("receipts", {})
     room = rooms.get(session_id)
     if room is None or abs(now - room.found_at) >= _KNOWN_FOR or not _is_told(room, wanted):
@@ -101,14 +101,14 @@ def _take_room(db: Db, session_id: str, wanted: Amount, now: int) -> None:
     if len(rooms) >= _ROOMS_KNOWN:
         rooms.clear()
     if not wanted.fits(room.found):
-        # Remembered: whoever asks for as much again is refused without a count.
+        # Remember it, so that the next request for as much is refused without a count.
         rooms[session_id] = room
         raise TooManyReportsError
     rooms[session_id] = room.with_use(wanted)
 
 
 def _is_told(room: _Room, wanted: Amount) -> bool:
-    """Return whether what is known of a room tells if so much more has room."""
+    """Return whether the known room suffices to decide, without a new count."""
     return not wanted.fits(room.found) or room.with_use(wanted).is_roomy()
 
 
@@ -133,9 +133,9 @@ def apply(db: Db, sessions: Sequence[DueSession], limit: int, judge: Judge, *, n
 def _take(
     db: Db, sessions: Sequence[DueSession], limit: int, result: Applied, now: int
 ) -> list[WaitingReport]:
-    """Take the oldest words on each session, as far as its share goes.
+    """Take the oldest reports on each session, up to its share.
 
-    A row is taken as a whole. If that makes a batch full, other sessions get the next one.
+    A row is taken as a whole. If that fills the batch, other sessions get the next one.
     """
     words: list[WaitingReport] = []
     due = shares.among_sessions(sessions, limit)
@@ -152,7 +152,7 @@ def _take(
 def _in_turn(sessions: Sequence[DueSession]) -> list[DueSession]:
     """Order sessions at random, but the first one of each client before anybody's second.
 
-    Whoever comes last may get nothing of a batch: nobody is last each time. A client with many
+    The last session may get nothing of a batch, so the order changes each time. A client with many
     sessions is not first more often than others.
     """
     rounds: Counter[str] = Counter()

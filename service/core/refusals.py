@@ -1,4 +1,4 @@
-"""Refusals: what a client is told when a limit allows no more."""
+"""Refusals: the errors that a client gets when a limit allows no more."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DO: Final = {
 
 
 def of(limit: Limit, most: int, used: int, amount: int, *, now: int) -> LimitError:
-    """Return the refusal of `amount` more where `used` of `most` are used."""
+    """Return the refusal of `amount` more if `used` of `most` are used."""
     if limit == Limit.BYTES:
         return SizeLimitError(
             limit,

@@ -42,9 +42,9 @@ _TYPED: Final = {"text", "button"}
 def receive(
     db: Db, session: InboxSession, inbound: Sequence[Inbound], *, now: int
 ) -> list[ClaimKey]:
-    """Keep what people wrote, and stop or start what they ask for by a keyword.
+    """Store messages from people, and apply the opt-outs and opt-ins of their keywords.
 
-    A message that was kept before changes nothing. Return the claims that are revoked.
+    A message that is stored already changes nothing. Return the revoked claims.
     """
     if not inbound:
         return []
@@ -59,7 +59,7 @@ def receive(
 
 
 def asks(session: InboxSession, inbound: Iterable[Inbound]) -> bool:
-    """Tell whether somebody asks by a keyword to get no more messages, or messages again."""
+    """Return whether a message is a keyword that stops or starts messages."""
     return any(session.policy.wish(_word(each, _text(each))) for each in inbound)
 
 
@@ -68,7 +68,7 @@ def _text(inbound: Inbound) -> str:
 
 
 def _word(inbound: Inbound, said: str) -> str:
-    """Return what keywords are compared with, empty for what nobody has typed or chosen."""
+    """Return the text to compare with keywords, empty if the person typed or chose nothing."""
     return keywords.fold(said) if inbound.kind in _TYPED else ""
 
 
@@ -96,7 +96,7 @@ def _row(session: InboxSession, inbound: Inbound, policy: Policy, now: int) -> d
 
 
 def _file(session: InboxSession, inbound: Inbound, now: int) -> dict[str, Any]:
-    """Return the columns by which a file that came with a reply is fetched, if it is to be kept."""
+    """Return the columns for fetching a reply's file, if the session keeps files."""
     if inbound.file is None or not session.settings.get("keep_files"):
         return {"media": None, "file_due_at": None}
     said = {name: storable(value, longest=_LONGEST_URL) for name, value in inbound.file.items()}
@@ -107,7 +107,7 @@ _TABLE = cast("Table", Reply.__table__)
 
 
 class ReplyFilter(NamedTuple):
-    """Which replies are asked for; an empty value asks for any."""
+    """A filter of replies; an empty value matches any."""
 
     recipients: tuple[str, ...] = ()
     broadcast_id: str = ""
@@ -140,7 +140,7 @@ def get(db: Db, client_id: str, reply_id: str, *, within: str | None = None) -> 
 
 
 class Answer(NamedTuple):
-    """What several people answered to a broadcast; `text` is one of the ways they wrote it."""
+    """An answer of several people to a broadcast; `text` is one of their spellings."""
 
     text: str | None
     kind: str
@@ -150,7 +150,7 @@ class Answer(NamedTuple):
 
 
 def answers(db: Db, broadcast_id: str) -> list[Answer]:
-    """Count the replies to a broadcast by what they say, the most frequent answers first.
+    """Count the replies to a broadcast by content, the most frequent answers first.
 
     Replies without text, such as pictures, count by kind.
     """

@@ -32,7 +32,7 @@ SHOWN_IN_LISTS = 100
 
 
 class Filter(NamedTuple):
-    """Which deliveries of a broadcast are wanted; None, or no recipients: all.
+    """A filter of a broadcast's deliveries; None, or no recipients: all.
 
     `code` is the code of failed or uncertain deliveries; empty if they have none.
     """
@@ -43,7 +43,7 @@ class Filter(NamedTuple):
 
 
 class ShownWay(NamedTuple):
-    """What a way has done with the deliveries that went on by it."""
+    """A way and the results of the deliveries that it took over."""
 
     step: int
     session_id: str | None
@@ -54,8 +54,8 @@ class ShownWay(NamedTuple):
 class Arrays:
     """The first recipients of a broadcast by status, in the order of `to`.
 
-    `held` is what it waits for: its session, or the opening of a window. `ways` are those that
-    follow its session.
+    `held` says what the broadcast waits for: its session, or the opening of a window. `ways` are
+    the ways after its session.
     """
 
     sent: list[str]
@@ -112,7 +112,7 @@ def arrays_of(db: Db, broadcast: Broadcast) -> Arrays:
 
 
 def arrays_of_new(db: Db, broadcast: Broadcast) -> Arrays:
-    """Return the same of a broadcast that was accepted in this transaction: it has no rows yet."""
+    """Return the recipients of a broadcast accepted in this transaction, which has no rows yet."""
     held = None
     if broadcast.status == BroadcastStatus.SENDING:
         held = _obstacle(db, broadcast, db.get(Session, broadcast.session_id), now_ms())
@@ -201,7 +201,7 @@ def page(
 
 
 def filtered(query: Any, broadcast: Broadcast, wanted: Filter) -> Select[Any]:
-    """Return a query of deliveries for those of a broadcast that are wanted."""
+    """Restrict a query of deliveries to the filtered ones of a broadcast."""
     found: Select[Any] = query.where(_among(broadcast))
     if wanted == Filter():
         # Their ids are one range, in order: SQLite would rather sort all that an index finds.

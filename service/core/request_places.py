@@ -1,4 +1,4 @@
-"""The requests that a process works on at a time, and how many of them may be of one client."""
+"""Request places: how many requests a process handles at a time, in all and for one client."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _MOMENT: Final = 0.1
 class RequestPlaces:
     """The places of a process for requests: as many as the server has threads.
 
-    A client alone may have all of them. While others make requests, too, it leaves a quarter of all
-    places free, or has half of what the others leave. So whoever comes next finds a thread.
+    A single active client may have all of them. While others make requests, too, it must leave a
+    quarter of all places free, or gets half of what the others leave. So the next client always
+    finds a thread.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class RequestPlaces:
         self._changed = threading.Condition()
 
     def limit_to(self, threads: int) -> None:
-        """Give out so many places. There is no limit before, and none for fewer than four."""
+        """Set the number of places. Without it, or for fewer than four, there is no limit."""
         self._count, self._places = threads, Places(threads)
 
     @property

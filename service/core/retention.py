@@ -61,7 +61,7 @@ class PartKey(NamedTuple):
 
 
 class PurgeCount(NamedTuple):
-    """How much there is to purge."""
+    """The amounts to purge."""
 
     broadcasts: int
     deliveries: int
@@ -153,7 +153,7 @@ def forget_tokens(db: Db, *, before: int, limit: int) -> int:
 
 
 def forget_replies(db: Db, *, before: int, limit: int) -> int:
-    """Delete up to `limit` replies that came before a moment, with their files."""
+    """Delete up to `limit` replies that arrived before a given time, with their files."""
     old = db.scalars(select(Reply.id).where(Reply.created_at < before).limit(limit)).all()
     for some in pieces(old):
         inbound_files.forget(db, some)

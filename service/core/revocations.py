@@ -1,7 +1,7 @@
-"""Revocations: claims that a dispatcher must give up, as their recipient has opted out since.
+"""Revocations: claims that a dispatcher must give up because the recipient opted out.
 
-The dispatcher reads what is revoked of its own, lets none of it begin, and deletes the rows: that
-is how others know that it has heard.
+The dispatcher reads its own revoked claims, starts none of them, and deletes the rows. So others
+know that it has noticed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from service.models import Delivery, DeliveryStatus, Dispatcher, RevokedClaim
 
 
 class ClaimKey(NamedTuple):
-    """A claim on one delivery; another one on the same delivery has another moment."""
+    """A claim on one delivery; a later claim on the same delivery has another `claimed_at`."""
 
     delivery_id: str
     claimed_at: int
 
 
 def revoke(db: Db, whose: OptOutOwner, recipients: Collection[str]) -> list[ClaimKey]:
-    """Revoke what is claimed for some recipients, in all open broadcasts; return the claims.
+    """Revoke the claims for some recipients, in all open broadcasts; return them.
 
-    To be called after `opted_out.leave_out`, which waits for claims that are being made.
+    Call it after `opted_out.leave_out`, which waits for claims in progress.
     """
     claimed = (
         select(Delivery.id, Delivery.updated_at, Delivery.claim_id)
@@ -49,17 +49,17 @@ def revoke(db: Db, whose: OptOutOwner, recipients: Collection[str]) -> list[Clai
     return [ClaimKey(row.id, row.updated_at) for row in rows]
 
 
-# Asked again and again: to make this statement anew would take as long as to run it.
+# Built once, because it runs often: building it takes as long as running it.
 _OF_DISPATCHER = text("SELECT delivery_id, claimed_at FROM revoked_claims WHERE claim_id = :id")
 
 
 def of_dispatcher(db: Db, dispatcher_id: str) -> list[ClaimKey]:
-    """Return the claims of one dispatcher that are revoked and that it has not heard of."""
+    """Return the revoked claims of a dispatcher that it has not acknowledged."""
     return [ClaimKey(*row) for row in db.execute(_OF_DISPATCHER, {"id": dispatcher_id})]
 
 
 def acknowledge(db: Db, claims: Sequence[ClaimKey]) -> None:
-    """Say that none of these will begin any more."""
+    """Confirm that this process will start none of these."""
     for some in pieces(claims):
         heard = tuple_(RevokedClaim.delivery_id, RevokedClaim.claimed_at).in_(some)
         db.execute(delete(RevokedClaim).where(heard))
@@ -71,7 +71,7 @@ def are_heard(db: Db, claims: Sequence[ClaimKey]) -> bool:
 
 
 def are_over(db: Db, claims: Sequence[ClaimKey]) -> bool:
-    """Tell whether none of these claims is held any more: sent, failed or given up."""
+    """Return whether all these claims have ended: sent, failed or given up."""
     sending = Delivery.status == DeliveryStatus.SENDING
     return not _is_any(db, Delivery.id, Delivery.updated_at, claims, sending)
 
