@@ -34,7 +34,6 @@ def patient_opt_outs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nothing take seconds that only spares the database, or a provider."""
-    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
     monkeypatch.setattr("service.dispatch.sending.limits.PATIENCE", 0.2)
 

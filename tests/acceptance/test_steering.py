@@ -39,11 +39,8 @@ MakeApp = Callable[..., Application]
 
 
 @pytest.fixture
-def serve(
-    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Application]]:
+def serve(make_app: MakeApp) -> Iterator[Callable[..., Application]]:
     """Return what builds an application that also dispatches, until the test ends."""
-    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     started: list[Dispatcher] = []
 
     def start(**changes: Any) -> Application:

@@ -110,7 +110,6 @@ class AnyOrder(Requesting):
 def test_any_order_of_requests_keeps_ends_counters_and_timelines_true(
     world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     monkeypatch.setattr(exports, "PAGE", 15)
     provider = Provider()
     stage.send = provider.send

@@ -157,7 +157,6 @@ class AnyWay(Requesting):
 def test_any_order_of_requests_and_reports_keeps_ways_and_counters_true(
     world: World, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.core.deliveries.verdicts._AGAIN", 20)
     provider = Provider()
     stage.send = provider.send

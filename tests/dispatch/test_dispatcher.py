@@ -51,7 +51,6 @@ Start = Callable[..., Dispatcher]
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nothing take seconds that only spares the database."""
-    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 0.02)
     monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
 
 

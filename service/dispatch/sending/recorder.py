@@ -71,6 +71,9 @@ class Recorder:
     def drain(self, deadline: float) -> bool:
         """Write all results before a monotonic deadline; return whether that succeeded."""
         self.loop.stop()
+        # The thread may be waiting for results that do not come any more.
+        self._some.set()
+        self._enough.set()
         self.loop.join(deadline - time.monotonic())
         while not self.is_empty() and time.monotonic() < deadline:
             self._batch = self._batch or self._gather(wait=0.0)

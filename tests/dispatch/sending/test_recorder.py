@@ -19,7 +19,7 @@ from service.dispatch.sending import retry
 from service.dispatch.sending.recorder import Recorder
 from service.models import DeliveryStatus
 from tests.conftest import on_postgres
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tests.world import World, numbers
 
 
@@ -65,6 +65,15 @@ def test_the_last_result_completes_the_broadcast(world: World, recorder: Recorde
     world.await_status(broadcast_id, "completed")
     assert world.get(broadcast_id).closed_at is not None
     world.assert_counters_equal_rows([broadcast_id])
+
+
+def test_a_thread_that_waits_for_results_ends_at_once(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.dispatch.sending.recorder._IDLE", 10 * LIMIT)
+    recorder.loop.start()
+    assert recorder.drain(time.monotonic() + LIMIT)
+    assert recorder.loop.join(0.0)
 
 
 def test_many_results_make_few_transactions(world: World, recorder: Recorder) -> None:
