@@ -131,7 +131,9 @@ class Settings:
         25.0, "How long a stopping process waits for messages that are being sent"
     )
     retry_base: float = setting(
-        5.0, "Wait before the second attempt; it doubles with each attempt, with jitter"
+        5.0,
+        "Wait before the second attempt; it doubles with each attempt, with jitter. Also the wait "
+        "of a message that met a blocked session",
     )
     retry_cap: float = setting(3600.0, "Longest wait between two attempts")
     max_attempts: int = setting(6, "Attempts per delivery, unless its session says otherwise")

@@ -33,8 +33,7 @@ def patient_opt_outs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have nothing take seconds that only spares the database, or a provider."""
-    monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
+    """Have nothing take seconds that only spares a provider."""
     monkeypatch.setattr("service.dispatch.sending.limits.PATIENCE", 0.2)
 
 

@@ -48,12 +48,6 @@ QUICK = {
 Start = Callable[..., Dispatcher]
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have nothing take seconds that only spares the database."""
-    monkeypatch.setattr("service.dispatch.sending.retry._CLOSED_DOOR_WAIT", 0.05)
-
-
 @pytest.fixture
 def start(world: World) -> Iterator[Start]:
     """Return what starts a dispatcher, which stops with the test."""

@@ -24,9 +24,6 @@ from service.core.deliveries.progress import VOID, doubted
 from service.core.deliveries.transitions import Outcome, storable
 from service.models import DeliveryStatus, OnUncertain, Session
 
-_CLOSED_DOOR_WAIT = 5.0
-"""Seconds before a delivery of a blocked account is due again, even if the account recovers."""
-
 _HELD = "WhatsApp holds this message until it has assessed the template's quality."
 
 _LONGEST_WAIT = 30 * 86400.0
@@ -107,7 +104,9 @@ def judge(  # noqa: PLR0913 - the case, the rules, the clock and randomness
     match error:
         case BlockedError():
             hold = blocked(error, session_id, now=now)
-            rest = hold.until or now + _ms(_CLOSED_DOOR_WAIT)
+            # A blocked account has no time to wait for. If it recovers at once and is blocked
+            # again, this wait keeps the delivery from going round and round.
+            rest = hold.until or now + _ms(policy.retry_base)
             return Decision(case.ended(DeliveryStatus.QUEUED, error, tried=0, due_at=rest), hold)
         case RequestError():
             hold = Hold(

@@ -93,7 +93,7 @@ def test_a_blocked_account_costs_the_delivery_no_attempt() -> None:
 def test_an_account_blocked_without_an_end_is_held_until_it_is_mended() -> None:
     decision = judged(BlockedError("Logged out.", code="401"))
     assert decision.hold == Hold("Logged out.", session_id=SESSION, until=None)
-    assert decision.outcome.due_at > NOW
+    assert decision.outcome.due_at == NOW + 5_000
 
 
 def test_an_account_blocked_for_a_while_is_held_for_that_while() -> None:
