@@ -108,7 +108,7 @@ class DriverContext:
 
 @dataclass(frozen=True, slots=True)
 class InboundFile:
-    """A file that a person sent: what the webhook said of it, and where its bytes go.
+    """A file that a person sent: its description from the webhook, and where its bytes go.
 
     `name` is the person's name for it, empty if there is none.
     """

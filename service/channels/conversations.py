@@ -188,7 +188,7 @@ class Conversations:
             self._send_off(entry.key)
 
     def _send_off(self, key: Hashable) -> None:
-        """Send a batch, without the messages that may not leave any more."""
+        """Send a batch without the messages that must no longer leave."""
         allowed = []
         for talk, entry in self._gathered.pop(key).values():
             if self._may_begin(talk.token):

@@ -1,4 +1,4 @@
-"""Downloads: what libcurl is told about a file that goes into a sink, and what breaks it."""
+"""Downloads: libcurl's options for a file that goes into a sink, and the errors that end it."""
 
 from __future__ import annotations
 

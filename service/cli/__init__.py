@@ -1,7 +1,7 @@
-"""The command line: what an operator does that no client program may.
+"""The command line: the operations that only the operator may run.
 
-`flask --app wsgi COMMAND`; each command prints what it did, and secrets exactly once. Its module is
-read when it is asked for: web workers know the commands but never run one.
+`flask --app wsgi COMMAND`; each command prints what it did, and secrets exactly once. A command's
+module is imported on first use, because web workers never run one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Commands(AppGroup):
 
 
 def register(app: Flask) -> None:
-    """Give the application its commands, beside those that its extensions brought."""
+    """Register the application's commands, in addition to those of its extensions."""
     # Its plugins announce themselves when it is imported, which is none of an operator's business.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     app.cli = Commands(app.name, commands=app.cli.commands)

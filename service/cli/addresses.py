@@ -1,4 +1,4 @@
-"""Addresses: where the service answers, as far as the settings tell; see `gunicorn.conf.py`."""
+"""Addresses: the URLs of the service, derived from the settings; see `gunicorn.conf.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def port() -> str:
 
 
 def local() -> str:
-    """Return where this machine itself finds the service; empty where it has only sockets."""
+    """Return the URL of the service on this machine; empty if it listens only on sockets."""
     bound = os.environ.get("BIND")
     if not bound:
         return f"http://127.0.0.1:{port()}"
@@ -28,7 +28,7 @@ def local() -> str:
 
 
 def usual() -> str:
-    """Return where people find the service; raises ClickException if no setting tells."""
+    """Return PUBLIC_URL, or else the local URL; raises ClickException if there is neither."""
     found = crier().settings.public_url or local()
     if not found:
         raise click.ClickException(

@@ -40,7 +40,7 @@ class Moment(click.DateTime):
 @click.option("--until", type=Moment(), help="Only what was done before then, in UTC.")
 @click.option("--limit", type=click.IntRange(1, LARGEST_SIZE), default=100, show_default=True)
 def audit(client: str | None, limit: int, **wanted: Any) -> None:
-    """Print what was done for CLIENT, or for all, the newest last, as one JSON object a line."""
+    """Print the audit log of CLIENT, or of all, newest last, as one JSON object per line."""
     with reading() as db:
         client_id = clients.get(db, client).id if client else None
         newest = audit_entries.newest(db, AuditFilter(client_id, **wanted), limit)

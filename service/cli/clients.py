@@ -68,9 +68,9 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--default", "usual", is_flag=True, help="First drop all limits of its own.")
 @_options
 def limits(name: str, usual: bool, **given: int | None) -> None:  # noqa: FBT001 - click passes a flag so
-    """Show the limits of the client NAME and what it uses, and set those that are given.
+    """Show the limits and the usage of the client NAME, and set the given limits.
 
-    Limits that are not given stay. A lower limit than what is used deletes nothing.
+    Other limits stay. A limit below the present usage deletes nothing.
     """
     changes = dict.fromkeys(Limit) if usual else {}
     changes |= {Limit(each): most for each, most in given.items() if most is not None}

@@ -48,7 +48,7 @@ class Command(click.Command):
 
 
 class ProcessCommand(Command):
-    """A command that runs until it is stopped: what its process does is nobody's action."""
+    """A command that runs until it is stopped; the audit log does not record what it does."""
 
     def _action(self, ctx: click.Context) -> Action | None:
         del ctx

@@ -1,4 +1,4 @@
-"""The console: the service as people see it, in a browser.
+"""The console: the service in a browser, for people.
 
 A file for each noun, whose views call `core` as those of the API do and fill a template of
 `templates/console`. What they stand on: `access` (who is signed in, what a view asks for, forms

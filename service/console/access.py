@@ -1,4 +1,4 @@
-"""Access: who is signed in, what a page asks for, and forms that come from elsewhere.
+"""Access: sign-ins, the scopes that pages require, and protection against forged forms.
 
 A browser has a cookie whose secret the database knows by its SHA-256. A form carries a word that
 follows from that secret, and comes from a page of this origin, or it is refused.
@@ -57,13 +57,13 @@ class Section(flask.Blueprint):
     def action(self, rule: str, name: str, scope: Scope = Scope.SEND) -> Callable[[View], View]:
         """Answer a form that a page of the console has sent.
 
-        `name` is what the audit log calls it, as it calls the same operation of the API. What
-        cannot be done now is told on the page from which the form came.
+        `name` is what the audit log calls it, as it calls the same operation of the API. If the
+        action fails, the page with the form shows the error.
         """
         return self._guarded(rule, "POST", scope, name)
 
     def public(self, rule: str, method: str = "GET", name: str = "") -> Callable[[View], View]:
-        """Answer anybody; a form has to come from this origin, and `name` says what it does."""
+        """Answer anybody; a form must come from this origin, and `name` is its action."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -135,7 +135,7 @@ def word(visitor: ConsoleUser) -> str:
 
 
 def admit(response: Response, secret: str) -> Response:
-    """Let a browser keep the secret of its sign-in."""
+    """Set the cookie with the secret of a sign-in."""
     response.set_cookie(
         COOKIE, secret, path=home_path(), httponly=True, samesite="Lax", secure=request.is_secure
     )
@@ -143,7 +143,7 @@ def admit(response: Response, secret: str) -> Response:
 
 
 def dismiss(response: Response) -> Response:
-    """Let a browser forget its sign-in."""
+    """Delete the cookie of a sign-in."""
     response.delete_cookie(COOKIE, path=home_path())
     return response
 
@@ -200,7 +200,7 @@ def _answered(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def sentence(error: ServiceError) -> str:
-    """Return a failure as one text: what it says of single fields, else its sentence."""
+    """Return a failure as one text: the reasons of its fields, or else its sentence."""
     reasons = [str(reason) for reasons in error.errors.values() for reason in _listed(reasons)]
     return " ".join(dict.fromkeys(reasons)) or error.message
 
@@ -210,7 +210,7 @@ def _listed(reasons: Any) -> list[Any]:
 
 
 def to_page(endpoint: str, **values: Any) -> Response:
-    """Lead a browser to a page of the console, as the answer to a form."""
+    """Redirect a browser to a page of the console, as the answer to a form."""
     return cast("Response", redirect(url_for(f"console.{endpoint}", **values), 303))
 
 

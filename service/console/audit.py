@@ -24,7 +24,7 @@ _LONGEST_ACTION: Final = 100
 
 @blueprint.page("/audit", Scope.ADMIN)
 def index() -> str:
-    """Show what was done, the newest first: all of it, or one action, object or token."""
+    """Show the audit log, newest first: all entries, or those of one action, object or token."""
     asked = {name: text for name in ("action", "object_id", "token_id") if (text := _asked(name))}
     with crier().database.reading() as db:
         page = audit_entries.page(db, AuditFilter(visitor().client_id, **asked), listing.wanted())
@@ -39,7 +39,7 @@ def index() -> str:
 
 
 def title(action: str) -> str:
-    """Return an action in the viewer's language, as it is called if there is no word for it."""
+    """Return an action in the viewer's language, or its name if it has no translation."""
     noun, _dot, verb = action.partition(".")
     return (
         f"{nouns().get(noun, noun)} · {verbs().get(verb, verb)}"
@@ -49,7 +49,7 @@ def title(action: str) -> str:
 
 
 def nouns() -> dict[str, str]:
-    """Return the words for what actions concern."""
+    """Return the words for the nouns of actions."""
     return {
         "welcome": _("Start of the service"),
         "attachment": _("Attachment"),
@@ -73,7 +73,7 @@ def nouns() -> dict[str, str]:
 
 
 def verbs() -> dict[str, str]:
-    """Return the words for what was done."""
+    """Return the words for the verbs of actions."""
     return {
         "check": _("checked"),
         "create": _("created"),
@@ -99,6 +99,6 @@ def _sources() -> dict[str, str]:
 
 
 def _asked(name: str) -> Any:
-    """Return what the list is narrowed to; an id that is none narrows nothing."""
+    """Return the filter of the list; an invalid id is ignored."""
     given = request.args.get(name, "")[:_LONGEST_ACTION]
     return given if name == "action" or ids.is_id(given) else ""

@@ -1,4 +1,4 @@
-"""Bars: how a broadcast fares, as one bar of many colours and as words."""
+"""Bars: the progress of a broadcast, as one bar of many colours and as words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATES: Final = (
 
 
 class Part(NamedTuple):
-    """A part of a bar: how many people of how many, and where it is drawn."""
+    """A part of a bar: its share of all people, and where it is drawn."""
 
     state: str
     label: str
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 def words(state: str) -> str:
-    """Return what a state is called."""
+    """Return the name of a state in the viewer's language."""
     return {
         "read": _("Read"),
         "delivered": _("Delivered"),

@@ -82,7 +82,7 @@ def index() -> str:
 
 @blueprint.page("/broadcasts/<id:broadcast_id>")
 def show(broadcast_id: str) -> str:
-    """Show one broadcast, what it says and how everybody fares."""
+    """Show one broadcast, its message and its progress."""
     with crier().database.reading() as db:
         broadcast = progress.readable(db, broadcast_id)
         facts = _facts(db, broadcast) | _people(db, broadcast)
@@ -102,7 +102,7 @@ def live(broadcast_id: str) -> str:
 
 @blueprint.page("/broadcasts/<id:broadcast_id>/cost")
 def cost(broadcast_id: str) -> str:
-    """Show what a broadcast costs so far."""
+    """Show the cost of a broadcast so far."""
     with crier().database.reading() as db:
         broadcast = progress.readable(db, broadcast_id)
         shown = progress.of(db, [broadcast])[broadcast_id]
@@ -122,7 +122,7 @@ def people(broadcast_id: str) -> str:
 
 @blueprint.page("/deliveries/<id:delivery_id>")
 def delivery(delivery_id: str) -> str:
-    """Show what became of one person."""
+    """Show the delivery to one person."""
     with crier().database.reading() as db:
         entry = _delivery(db, delivery_id)
         shown = progress.of(db, [entry.broadcast])[entry.broadcast.id]
@@ -180,7 +180,7 @@ def cancel(broadcast_id: str) -> Response:
 
 @blueprint.action("/broadcasts/<id:broadcast_id>/retry", "broadcast.retry")
 def retry(broadcast_id: str) -> Response:
-    """Send again what failed or what is uncertain."""
+    """Send failed or uncertain deliveries again."""
     wanted = (DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN)
     statuses = [each for each in wanted if each in request.form.getlist("status")]
     with crier().database.writing_much() as db:
@@ -201,7 +201,7 @@ def retry(broadcast_id: str) -> Response:
 
 
 def _to_recipients(db: Db, words: str) -> Page[Entry] | None:
-    """Return the newest deliveries to whom is searched for; None: the words name no recipient."""
+    """Return the newest deliveries to a searched recipient; None: the words name no recipient."""
     people = listing.recipients(words)
     if not people:
         return None
@@ -211,7 +211,7 @@ def _to_recipients(db: Db, words: str) -> Page[Entry] | None:
 
 
 def _delivery(db: Db, delivery_id: str) -> Entry:
-    """Return a delivery to be read, also one of a broadcast that was cancelled or deleted."""
+    """Return a delivery, even of a cancelled or deleted broadcast."""
     scope = DeliveryScope(visitor().client_id)
     try:
         return delivery_log.get(db, scope, delivery_id)
@@ -237,7 +237,7 @@ def _facts(db: Db, broadcast: Broadcast) -> dict[str, Any]:
 
 
 def _cost(db: Db, broadcast: Broadcast) -> dict[str, Any]:
-    """Return what a broadcast costs by the prices of its session, and how it is charged."""
+    """Return the cost of a broadcast at its session's prices, and how it is charged."""
     return {
         "cost": costs.of_broadcast(db, broadcast, crier().accounts),
         "charges": costs.charges(db, broadcast.id),
@@ -245,7 +245,7 @@ def _cost(db: Db, broadcast: Broadcast) -> dict[str, Any]:
 
 
 def _people(db: Db, broadcast: Broadcast) -> dict[str, Any]:
-    """Return a page of a broadcast's deliveries, narrowed to what is searched for."""
+    """Return a page of a broadcast's deliveries that match the search."""
     words = listing.words()
     people = listing.recipients(words, broadcast) or tuple(filter(None, [words]))
     status = _status()

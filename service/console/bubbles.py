@@ -1,4 +1,4 @@
-"""Bubbles: what a message looks like on the telephone that gets it."""
+"""Bubbles: a message as the recipient's phone shows it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LONGEST_TITLE = 120
 class Bubble(NamedTuple):
     """One piece of a message.
 
-    `kind` is text, image, video, audio, document, location, contact or template. `text` is what is
-    read, `detail` what stands below it, `url` where the file or the map is.
+    `kind` is text, image, video, audio, document, location, contact or template. `text` is the main
+    text, `detail` the line below it, and `url` links to the file or the map.
     """
 
     kind: str
@@ -77,7 +77,7 @@ def of_attachment(attachment: Attachment) -> Bubble:
 
 
 def first_line(text: str) -> str:
-    """Return the beginning of a text, as a list shows it."""
+    """Return the beginning of a text, for lists."""
     lines = text.strip().splitlines()
     return lines[0][:_LONGEST_TITLE] if lines else ""
 

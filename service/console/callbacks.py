@@ -1,4 +1,4 @@
-"""Callbacks: the addresses of the client's own programs that are told what happens."""
+"""Callbacks: the URLs of the client's programs to which events are posted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def create() -> str:
 
 @blueprint.page("/callbacks/<id:callback_id>", Scope.ADMIN)
 def show(callback_id: str) -> str:
-    """Show what a callback was told, and what became of it."""
+    """Show the events of a callback and their results."""
     with crier().database.reading() as db:
         callback = callbacks.get(db, visitor().client_id, callback_id)
         page = callbacks.page_of_events(

@@ -1,4 +1,4 @@
-"""Charts: what a page hands to the library that draws them, as JSON in an attribute."""
+"""Charts: the data for the library that draws them, as JSON in an attribute."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def edit() -> str:
 
 @blueprint.action("/compose/test", "broadcast.create", Scope.SEND)
 def test() -> Response:
-    """Send the message to one number at once, as a broadcast of its own.
+    """Send the message to one number at once, as a separate broadcast.
 
     Placeholders get the values of the first recipient.
     """
@@ -111,7 +111,7 @@ def test() -> Response:
 def send() -> Response | tuple[str, int]:
     """Accept the broadcast; the same form sent twice makes one.
 
-    If what was shown is not what would be sent now, nothing is: the review is shown anew.
+    If the broadcast has changed since the review, nothing is sent and the review is shown again.
     """
     asked = orders.order(orders.document(), key=forms.text("key"))
     with crier().database.reading() as db:
@@ -156,7 +156,7 @@ def _review(db: Db, asked: BroadcastRequest, problem: str = "") -> str:
 
 
 def _phone(message: Message) -> dict[str, Any]:
-    """Return one of the first recipients with what they would see."""
+    """Return one of the first recipients and the message that they would see."""
     pieces = [bubbles.of_part(part) for part in message.parts]
     values = json.dumps(dict(message.variables), ensure_ascii=False)
     return {"recipient": message.recipient, "bubbles": pieces, "values": values}

@@ -28,7 +28,7 @@ def new() -> str:
 
 @blueprint.action("/contacts/import", "contact.import")
 def store() -> str | tuple[str, int]:
-    """Store the contacts of a file, and show what became of its rows."""
+    """Store the contacts of a file, and show the result for its rows."""
     try:
         tags = forms.check(ImportSchema, {"tags": forms.lines("tags")}).get("tags", ())
         upload = forms.file("file")

@@ -62,7 +62,7 @@ def create() -> Response | tuple[str, int]:
 
 @blueprint.page("/contacts/<id:contact_id>")
 def show(contact_id: str) -> str:
-    """Show a contact, to be changed by whoever may."""
+    """Show a contact, with a form for viewers who may change it."""
     with crier().database.reading() as db:
         return _form(db, contacts.get(db, visitor().client_id, contact_id), {})
 
@@ -87,7 +87,7 @@ def update(contact_id: str) -> Response | tuple[str, int]:
 
 @blueprint.action("/contacts/<id:contact_id>/delete", "contact.delete")
 def delete(contact_id: str) -> Response:
-    """Delete a contact; what was sent stays as it was."""
+    """Delete a contact; messages that were sent do not change."""
     with crier().database.writing() as db:
         contact = contacts.delete(db, visitor().client_id, contact_id)
     notices.give(_("Contact %(name)s deleted.", name=contact.name))
@@ -95,7 +95,7 @@ def delete(contact_id: str) -> Response:
 
 
 def _given() -> dict[str, Any]:
-    """Return what the form says, as the body of the API would say it."""
+    """Return the fields of the form as the API's body has them."""
     return {
         "name": forms.text("name"),
         "phones": forms.lines("phones"),

@@ -50,7 +50,7 @@ def names(db: Db, session_ids: Sequence[str | None]) -> dict[str | None, str]:
 
 
 def done(db: Db, ways: Sequence[ShownWay]) -> list[dict[str, Any]]:
-    """Return what the ways of a broadcast have done, with a bar for each."""
+    """Return the results of a broadcast's ways, with a bar for each."""
     called = names(db, [way.session_id for way in ways]) if ways else {}
     return [
         {

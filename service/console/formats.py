@@ -32,7 +32,7 @@ def number(value: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Return a number with one place after the point where it is small."""
+    """Return a number, with one decimal place if it is small."""
     return number(round(value, 1) if value < 10 else round(value))  # noqa: PLR2004 - two digits
 
 
@@ -123,7 +123,7 @@ def _without_accents(text: str) -> bytes:
 
 
 def read_local(text: str) -> dt.datetime:
-    """Return what a field for date and time says, in the viewer's zone; raises ValueError."""
+    """Return the time in a date-and-time field, in the viewer's zone; raises ValueError."""
     return dt.datetime.fromisoformat(text).replace(tzinfo=zone())
 
 

@@ -1,4 +1,4 @@
-"""Forms: what a page sends, checked by the same schemas as the API's bodies."""
+"""Forms: validates the forms of pages with the schemas of the API's bodies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.errors import InvalidError
 
 
 def check(schema: type[Schema], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a schema reads from a form; raises InvalidError with every fault."""
+    """Return the fields of a form, validated by a schema; raises InvalidError with every fault."""
     try:
         loaded: dict[str, Any] = schema().load(document)
     except ValidationError as error:
@@ -75,7 +75,7 @@ def _parsed(name: str, given: str) -> Any:
 
 
 def number(name: str, kind: type[int | float]) -> float | None:
-    """Return a field as a number, None where it is empty; raises InvalidError."""
+    """Return a field as a number, None if it is empty; raises InvalidError."""
     given = text(name).replace(",", ".")
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""The home page: what runs now, what is held and why, and today's numbers."""
+"""The home page: running broadcasts, holds with their reasons, and today's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hours: the windows of sessions and broadcasts, as forms ask for them and pages show them."""
+"""Hours: the windows of sessions and broadcasts, in forms and on pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS = ("from", "to", "zone")
 
 
 def given() -> dict[str, Any] | None:
-    """Return the window that a form describes, as the API would take it; None: no window."""
+    """Return the window of a form in the API's format; None: no window."""
     window: dict[str, Any] = {name: forms.text(f"window.{name}") for name in FIELDS}
     if not (window["from"] or window["to"]):
         return None

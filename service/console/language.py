@@ -1,7 +1,7 @@
 """Languages: the catalogue that a viewer reads, and the zone of their clock.
 
-A catalogue is a `.po` file of `locales/`, read when somebody first asks for it: nothing has to be
-compiled. To add a language, add a file and a line in `LANGUAGES`.
+A catalogue is a `.po` file in `locales/`, read on first use, so nothing needs compiling. To add a
+language, add a file and a line in `LANGUAGES`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LANGUAGE, ZONE, THEME = "crier_language", "crier_zone", "crier_theme"
 
 
 def language() -> str:
-    """Return the viewer's language: the one chosen, else what the browser asks for."""
+    """Return the viewer's language: the chosen one, or else the browser's."""
     if "language" not in g:
         chosen = request.cookies.get(LANGUAGE, "")
         asked = (tag.lower().partition("-")[0] for tag, _quality in request.accept_languages)
@@ -42,7 +42,7 @@ def language() -> str:
 
 
 def locale() -> Locale:
-    """Return how the viewer writes numbers and dates, as in the country that the browser names."""
+    """Return the locale for numbers and dates, by the country that the browser names."""
     for tag, _quality in request.accept_languages:
         if tag.lower().startswith(f"{language()}-"):
             with suppress(UnknownLocaleError, ValueError):
@@ -51,7 +51,7 @@ def locale() -> Locale:
 
 
 def zone() -> tzinfo:
-    """Return the viewer's time zone, as their browser has told it; else UTC."""
+    """Return the viewer's time zone from their browser, or else UTC."""
     return _zone(request.cookies.get(ZONE, ""))
 
 

@@ -47,7 +47,7 @@ def _row(limit: Limit, most: int, used: int) -> Row:
 
 
 def _words(limit: Limit) -> tuple[str, str]:
-    """Return what a limit is called, and what it counts."""
+    """Return the names of the limits, and what each counts."""
     return {
         Limit.REQUESTS: (_("Requests per second"), _("Made by your programs, in the last second")),
         Limit.BURST: (_("Requests at once"), _("Made by your programs, and not yet regained")),

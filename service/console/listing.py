@@ -34,9 +34,9 @@ def words() -> str:
 
 
 def recipients(words: str, broadcast: Broadcast | None = None) -> tuple[str, ...]:
-    """Return whom a search may mean by a number, user id or WhatsApp group; none: it is a text.
+    """Return the recipients that a search may mean; none: it is a text.
 
-    A national number is read as in the broadcast, or else by the client's own region.
+    A national number is read by the broadcast's region, or else by the client's.
     """
     numbering = visitor().caller.numbering
     if broadcast:

@@ -1,4 +1,4 @@
-"""Lists: a spreadsheet that was dropped on the form, as recipients with their values."""
+"""Lists: a spreadsheet dropped on the form, read as recipients with their values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read() -> str:
 
 
 def carried() -> dict[str, Any] | None:
-    """Return what is shown of the list that a form carries; None: no list, or a damaged one."""
+    """Return the display of the list in a form; None: no list, or a damaged one."""
     try:
         rows = forms.document("list", None)
     except InvalidError:
@@ -55,7 +55,7 @@ def carried() -> dict[str, Any] | None:
 
 
 def _shown(rows: list[dict[str, Any]], filename: str | None, carried: str) -> dict[str, Any]:
-    """Return what is shown of a list, and the text in which the form carries it."""
+    """Return the display of a list, and the text that stores it in the form."""
     return {
         "filename": filename,
         "total": len(rows),
@@ -66,9 +66,9 @@ def _shown(rows: list[dict[str, Any]], filename: str | None, carried: str) -> di
 
 
 def table_of(upload: FileStorage, column: str) -> Table:
-    """Return the table of a file, whose numbers are in a column, found if it has no name.
+    """Return the table of a file with its column of numbers, which is detected if not named.
 
-    An empty number is told as a bad one. Raises ListError.
+    An empty number counts as a bad one. Raises ListError.
     """
     normalise, _reason = visitor().caller.numbering.way()
     upload.stream.seek(0)

@@ -1,4 +1,4 @@
-"""Notices: one sentence about what was done, shown on the page that comes next.
+"""Notices: one sentence about the last action, shown on the next page.
 
 It travels in a cookie that is signed with the secret of the sign-in: nobody else can put words
 into the console's mouth.

@@ -1,4 +1,4 @@
-"""Orders: what the form of a new broadcast says, as the body of `POST /broadcast` would say it."""
+"""Orders: turns the form of a new broadcast into a body of `POST /broadcast`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def document() -> dict[str, Any]:
 
 
 def order(document: dict[str, Any], key: str = "") -> BroadcastRequest:
-    """Return what a document asks for; raises InvalidError with every fault of its form.
+    """Return the request in a document; raises InvalidError with every fault of its form.
 
     `key` makes a repeated request harmless.
     """

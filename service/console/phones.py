@@ -1,4 +1,4 @@
-"""Phones: what the sandbox received, on the telephone of each person."""
+"""Phones: the messages that the sandbox received, on a phone for each person."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def index() -> str:
 
 @blueprint.page("/phones/<number>")
 def show(number: str) -> str:
-    """Show one telephone with what it received."""
+    """Show one phone with the messages it received."""
     store = crier().settings.sandbox_store
     with crier().database.reading() as db:
         mine = _sessions(db)
@@ -78,7 +78,7 @@ def _last_session(db: Db, number: str) -> str:
 
 
 def _replies(db: Db, number: str, mine: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the owner of a telephone wrote to sessions on the sandbox."""
+    """Return the replies of a phone's owner to sessions on the sandbox."""
     wanted, newest = ReplyFilter((number,)), PageRequest(1, _MOST_REPLIES, descending=True)
     written = replies.page(db, visitor().client_id, wanted, newest).items
     return [

@@ -1,4 +1,4 @@
-"""Prices of sessions, as a form asks for them: each line is a country and its price."""
+"""Prices of sessions in a form: each line has a country and its price."""
 
 from __future__ import annotations
 

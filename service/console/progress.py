@@ -28,10 +28,10 @@ from service.models import (
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a broadcast fares.
+    """The progress of a broadcast.
 
-    `session` is None where it was deleted. `held` says why nothing goes out that waits, empty
-    where nothing is in the way; `held_until` is when that ends by itself, in milliseconds.
+    `session` is None if it was deleted. `held` is the reason why waiting deliveries do not go out,
+    empty if they do; `held_until` is when the hold ends, in milliseconds.
     """
 
     broadcast: Broadcast
@@ -64,7 +64,7 @@ class Progress:
 
     @property
     def reached(self) -> int:
-        """How many people have the message, as far as is known."""
+        """How many people are known to have the message."""
         return self.counts["sent"] + self.counts["delivered"] + self.counts["read"]
 
     @property
@@ -157,7 +157,7 @@ def _closed(db: Db, broadcast: Broadcast, session: Session) -> tuple[str, int | 
 
 
 def title(broadcast: Broadcast) -> str:
-    """Return what a broadcast is known by: the beginning of its text, or what it carries."""
+    """Return the title of a broadcast: the beginning of its text, or the kind of its content."""
     text = bubbles.first_line(str(broadcast.message.get("text") or ""))
     if text:
         return text

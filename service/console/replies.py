@@ -31,13 +31,13 @@ class ShownReply(NamedTuple):
 
     @property
     def is_expected(self) -> bool:
-        """Whether its file is still to be fetched from the provider."""
+        """Whether its file must still be fetched from the provider."""
         return self.reply.file_due_at is not None
 
 
 @blueprint.page("/replies")
 def index() -> str:
-    """Show what people wrote, the newest first: all, to one broadcast, or what is searched for."""
+    """Show replies, newest first: all, those to one broadcast, or those that match a search."""
     words = listing.words()
     broadcast_id = request.args.get("broadcast", "")
     people = listing.recipients(words)

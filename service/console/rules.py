@@ -33,7 +33,7 @@ def new() -> str:
 
 @blueprint.action("/groups/rule/preview", "group.preview")
 def preview() -> str:
-    """Count whom a rule matches, and show the first ones."""
+    """Count the contacts that a rule matches, and show the first ones."""
     try:
         rule = _rule()
     except InvalidError:

@@ -1,4 +1,4 @@
-"""Sessions: whether they can send, what they need, and who wants no more messages from them."""
+"""Sessions: their status, their settings, and their opt-outs."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def leave_out(session_id: str) -> Response:
 
 @blueprint.action("/sessions/<id:session_id>/opt-outs/delete", "opt_out.delete", Scope.ADMIN)
 def let_in(session_id: str) -> Response:
-    """Let somebody be written to again."""
+    """Delete an opt-out."""
     with crier().database.writing() as db:
         opt_outs.delete(db, _owner(db, session_id), forms.text("recipient"))
     notices.give(_("Opt-out removed."))
@@ -168,14 +168,14 @@ def _mine(session_id: str) -> Session:
 
 
 def _ask(session: Session) -> None:
-    """Ask the provider about an account, and say on the next page what it said."""
+    """Ask the provider about an account, and show the answer on the next page."""
     problem = checks.check(crier().accounts, crier().database, session)
     fine = _("The provider confirms that this session can send.")
     notices.give(problem or fine, is_failure=bool(problem))
 
 
 def _webhook(session: Session) -> str:
-    """Return where the provider reports, empty where it has nothing to report."""
+    """Return the URL for the provider's reports, empty if it sends none."""
     try:
         reports = crier().accounts.channels.driver_class(session.channel).webhook
     except NotInstalledError:
@@ -188,7 +188,7 @@ def _to(session_id: str) -> Response:
 
 
 def _fields(channel: str) -> dict[str, fields.Field[Any]]:
-    """Return what a channel needs to know of an account; raises NotFoundError."""
+    """Return the form fields for a channel's settings; raises NotFoundError."""
     try:
         return dict(crier().accounts.channels.settings_schema(channel)().fields)
     except (UnknownChannelError, NotInstalledError) as error:
@@ -196,7 +196,7 @@ def _fields(channel: str) -> dict[str, fields.Field[Any]]:
 
 
 def _given(channel: str) -> dict[str, Any]:
-    """Return what the form says, as the body of the API would say it."""
+    """Return the fields of the form as the API's body has them."""
     settings = {
         name: _value(name, field)
         for name, field in _fields(channel).items()

@@ -27,7 +27,7 @@ def show() -> str:
 
 @blueprint.public("/sign-in", "POST", "sign_in.create")
 def begin() -> Response | tuple[str, int]:
-    """Sign in; a wrong token or an old link is told on the same page."""
+    """Sign in; the same page reports a wrong token or an expired link."""
     now = now_ms()
     token, link = request.form.get("token", "").strip(), request.form.get("link", "")
     limiting.check_address()

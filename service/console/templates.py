@@ -1,6 +1,6 @@
-"""Templates: one is picked for a message, and its parameters are filled in.
+"""Templates: chooses one for a message and fills its parameters.
 
-A field of the form is named by where its parameter goes: `parameter/body/0/text/1` is the text of
+The name of a form field says where its parameter goes: `parameter/body/0/text/1` is the text of
 `{{1}}` in the body, `parameter/header/0/image/image` the link to the picture in the header.
 """
 
@@ -89,7 +89,7 @@ def gaps(parameters: Any) -> list[TemplateParameter]:
 
 
 def message(given: MultiDict[str, str]) -> dict[str, Any]:
-    """Return the template that the form says, as a message of the API has it, empty for none."""
+    """Return the template of the form in the API's format, empty if there is none."""
     name, _, language = given.get("template", "").rpartition("/")
     name = name or given.get("template.name", "").strip()
     language = language or given.get("template.language", "").strip()
@@ -103,7 +103,7 @@ def message(given: MultiDict[str, str]) -> dict[str, Any]:
 
 
 def fields(template: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of the form that say a template of a message, as far as they can."""
+    """Return the form fields for the template of a message, as far as the form has them."""
     said = {"template": f"{template['name']}/{template['language']}"}
     for component in template.get("components") or ():
         given = component.get("parameters")
@@ -177,7 +177,7 @@ def _session(db: Db, session_id: str) -> Session | None:
 
 
 def _refresh(session: Session) -> str:
-    """Have the templates of a session at hand; return why that is not possible."""
+    """Refresh the templates of a session; return the reason if that fails."""
     try:
         listing.refresh(crier().accounts, crier().database, session)
     except (ProviderError, TooManyQuestionsError) as error:

@@ -106,9 +106,9 @@ class Lease:
         self.on_dead()
 
     def _standing_still(self, beats: dict[str, int]) -> set[str]:
-        """Count the looks at which each other dispatcher showed the same number.
+        """Count the checks in which each other dispatcher showed the same number.
 
-        A loop that is woken, or repeats a turn that failed, looks more often than others beat.
+        A loop that is woken, or repeats a failed turn, checks more often than others beat.
         """
         now = time.clock_gettime(_CLOCK)
         if now - self._looked_at < _FULL_INTERVAL * self._interval:

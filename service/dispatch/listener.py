@@ -35,17 +35,17 @@ class _Source(Protocol):
     """Where signals come from."""
 
     def hear(self) -> str:
-        """Wait for a while; return the signals that have come."""
+        """Wait for a while; return the signals that arrived."""
 
     def hush(self) -> None:
         """End the wait, from another thread."""
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
 
 
 class Listener:
-    """Listens on a connection to Postgres of its own; where that is impossible, on a named pipe.
+    """Listens on its own connection to Postgres, or if that is impossible, on a named pipe.
 
     `on_signal` is called for each signal, once for several of a kind.
     """
@@ -78,13 +78,13 @@ class Listener:
             self._source.hush()
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._source is not None:
             self._source.close()
         self._source = None
 
     def _open(self) -> _Source:
-        """Listen where that is possible: a pooler drops notifications."""
+        """Open the source of signals that works here: a pooler drops notifications."""
         if self._hears_postgres:
             url = self._settings.database_direct_url or self._settings.database
             connection = pg.connect(url, self._settings)
@@ -112,7 +112,7 @@ class _Notifications:
         return "".join(each.payload or Signal.WORK for each in heard)
 
     def hush(self) -> None:
-        """Send a notification to oneself: that is the fastest way."""
+        """Send a notification to this connection, the fastest way to end the wait."""
         with suppress(*OUT_OF_REACH), self._database.writing() as db:
             announce(db)
 
@@ -121,7 +121,7 @@ class _Notifications:
 
 
 class _NamedPipe:
-    """A named pipe of this process, into which the others of this machine write."""
+    """A named pipe of this process, into which other processes of this machine write."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How often Python looks for garbage in a process that stays."""
+"""Garbage collection in a long-running process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MADE_BETWEEN = 20_000
 def settle() -> None:
     """Exempt everything loaded so far from garbage collection, and collect less often.
 
-    A delivery makes a few dozen objects and no circle. Looking through all modules for circles
-    every now and then took up to a tenth of the time of a dispatcher at full speed.
+    A delivery creates a few dozen objects and no reference cycle. Searching all modules for cycles
+    took up to a tenth of the time of a dispatcher at full speed.
     """
     gc.collect()
     gc.freeze()

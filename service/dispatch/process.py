@@ -51,7 +51,8 @@ def work(
 ) -> bool:
     """Dispatch in this process until it is told to end; return whether all results were written.
 
-    SIGTERM, SIGINT and SIGQUIT end it, and `go_on`, which is asked twice a second.
+    SIGTERM, SIGINT and SIGQUIT end it. So does `go_on`, called twice a second, when it returns
+    False.
     """
     ended: SimpleQueue[int] = SimpleQueue()  # a signal handler may put something into this one
     for number in _ENDING:
@@ -101,11 +102,11 @@ class DispatcherProcess:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def drain(self) -> None:
-        """Have it stop. Safe to call in a signal handler."""
+        """Tell the process to stop. Safe to call in a signal handler."""
         self._send(signal.SIGTERM)
 
     def stop(self, timeout: float) -> None:
-        """Have it stop; kill it if that takes longer than its own limit, `timeout`, and a bit."""
+        """Stop the process; kill it if that takes a little longer than its own limit, `timeout`."""
         self.drain()
         deadline = time.monotonic() + timeout + _SPARE
         while self._pid and not self.has_ended():
@@ -150,7 +151,7 @@ class DispatcherProcess:
         leave: Callable[[], None],
         worker: int,
     ) -> NoReturn:
-        """Be that process, from its first line to its last."""
+        """Run the child process, from start to exit."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)

@@ -137,7 +137,7 @@ class HttpGateway(SmsDriver):
         raise UncertainError("The gateway's answer has no message id.", code="no_id")
 
     def _send_batch(self, messages: list[Mapping[str, str]]) -> Conversation[list[Outcome]]:
-        """Send messages in one request; return what became of each. Raises SendError for all."""
+        """Send messages in one request; return the result of each. Raises SendError for all."""
         batch = cast("Batch", self._batch)
         answer = yield self._request(messages[0], batch.body(messages))
         said = _read(answer.body)

@@ -27,7 +27,7 @@ Outcome = str | SendError
 
 
 class BatchSchema(Schema):
-    """How a request takes many recipients, and where its answer has the entry of each."""
+    """How a request lists many recipients, and where its answer has the entry of each."""
 
     most = fields.Integer(
         required=True,
@@ -87,7 +87,7 @@ class Batch:
         return _with(rest, self._at.split("."), join.join(parts) if join else parts)
 
     def outcomes(self, said: Any, messages: Sequence[Message]) -> list[Outcome]:
-        """Return what became of each message."""
+        """Return the result of each message."""
         entries = descriptions.objects(said, self._described.get("each"))
         if at := self._described.get("recipient"):
             found = {_digits(descriptions.find(entry, at)): entry for entry in entries}

@@ -244,7 +244,7 @@ def _works(  # noqa: PLR0913, PLR0917 - a claim and all that belongs to it
     slots: SlotsTaken,
     now: int,
 ) -> list[Work]:
-    """Return the claimed deliveries with what is needed to send them. Some are put back."""
+    """Return the claimed deliveries with everything needed to send them. Some are requeued."""
     found = {broadcast_id: each.broadcast.gate for broadcast_id, each in claimable.items()}
     shut = {broadcast_id: gate for broadcast_id, gate in found.items() if gate}
     until: dict[str, int] = {}

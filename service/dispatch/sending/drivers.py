@@ -22,8 +22,8 @@ class UndecryptableSessionError(Exception):
 class Drivers:
     """The drivers of sessions, opened on first use and after a session changes.
 
-    The least recently used go. One that a delivery still has is its session's driver all the same,
-    so that what it remembers and its locks are shared.
+    The least recently used ones are dropped. A dropped driver that a delivery still uses remains
+    the driver of its session, so that its memory and locks are shared.
     """
 
     def __init__(self, accounts: Accounts) -> None:

@@ -48,7 +48,7 @@ class LocalHolds:
             self._forget_ended()
 
     def committed(self, holds: Iterable[Hold]) -> None:
-        """Leave holds to the database, which has them now, except for what was claimed before."""
+        """Limit committed holds to earlier claims: the database now applies them to later ones."""
         now = now_ms()
         with self._lock:
             for name in (name for hold in holds for name in _names(hold) if name in self.held):
@@ -56,7 +56,7 @@ class LocalHolds:
             self._forget_ended()
 
     def allow(self, session_id: str, broadcast_id: str, claimed_at: int) -> bool:
-        """Return whether what was claimed then may be sent: nothing holds it."""
+        """Return whether deliveries claimed at this time may be sent."""
         if not self.held:
             return True
         if self._ends_at <= (now := now_ms()):

@@ -62,7 +62,7 @@ class Lane:
 
     @property
     def client(self) -> Client:
-        """Return what its client has under way."""
+        """Return the messages that the lane's client has under way."""
         return self.limit.client
 
     def take_due(self, most: int, now: int, mono: float) -> list[Work]:

@@ -72,7 +72,7 @@ class ClaimedQueue:
             return {name: max(0, free, share - counts[name]) for name in names}
 
     def is_low(self, session_id: str) -> bool:
-        """Return whether at most half of what a session should have claimed is here."""
+        """Return whether the queue has at most half of the deliveries that a session needs."""
         with self._lock:
             lane = self._lanes.get(session_id)
             return lane is None or self._is_low(lane)

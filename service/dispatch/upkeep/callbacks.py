@@ -46,7 +46,7 @@ _FORGOTTEN: Final = 1_000
 
 
 class Callbacks:
-    """Posts what is due; `clock` gives milliseconds of Unix time."""
+    """Posts due events; `clock` returns Unix milliseconds."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Callbacks:
         return replace(usual, send_timeout=TIMEOUT, response_limit=_RESPONSE)
 
     def turn(self) -> float:
-        """Post what is due and write what has ended; return the seconds until the next look."""
+        """Post due events and store results; return the seconds until the next turn."""
         self._tidy()
         for due in self._claim():
             self._begin(due)
@@ -82,7 +82,10 @@ class Callbacks:
         self._errands.close()
 
     def _claim(self) -> list[DueEvent]:
-        """Take what is due and has room; where nothing is, that is a look and no write."""
+        """Take due events for which there is room.
+
+        If none are due, this only reads.
+        """
         room = PostingSlots(self._errands.room, _OF_FAILING - self._failing)
         if room.all <= 0:
             return []

@@ -75,7 +75,7 @@ class Checkup:
         return 0.0 if len(self._talks) else max(0.0, self._next_at - self.clock())
 
     def close(self) -> None:
-        """Break off what is under way."""
+        """Abort the checks under way."""
         self._talks.close()
 
     def _ask_all(self) -> None:

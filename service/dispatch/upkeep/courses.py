@@ -25,9 +25,9 @@ class Courses:
     on_ready: Callable[[], None]
 
     def turn(self) -> float:
-        """Look at what is due; return the seconds until the next look.
+        """Check due deliveries; return the seconds until the next turn.
 
-        If nothing is due, that is a query and no write: SQLite has one writer at a time.
+        If none are due, this is a query without a write: SQLite has one writer at a time.
         """
         with self.database.reading() as db:
             if not due_ways.is_any(db, now=now_ms()):

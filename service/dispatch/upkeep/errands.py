@@ -17,7 +17,7 @@ _GLANCE: Final = 0.2
 
 
 class Errands:
-    """The conversations under way, at most `most`, counted by whom they are with."""
+    """The conversations under way, at most `most`, counted by their counterpart."""
 
     def __init__(self, context: Callable[[], DriverContext], most: int) -> None:
         self._context = context
@@ -42,7 +42,7 @@ class Errands:
 
     @property
     def tokens(self) -> list[Any]:
-        """The tokens of what is under way."""
+        """The tokens of the conversations under way."""
         return list(self._tokens.values())
 
     def begin(self, whom: str, token: Any, conversation: Conversation[Any]) -> None:
@@ -62,7 +62,7 @@ class Errands:
         return ended
 
     def close(self) -> list[Any]:
-        """Break off what is under way; return its tokens."""
+        """Abort the conversations under way; return their tokens."""
         if "_conversations" in self.__dict__:
             self._conversations.close()
         return self.tokens

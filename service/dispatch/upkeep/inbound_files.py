@@ -1,6 +1,6 @@
-"""The turn in which the files are fetched that people sent with replies.
+"""The turn that fetches the files that people sent with replies.
 
-It has a loop of its own: a provider that is slow with files keeps no reply waiting.
+It has its own loop, so that a provider's slow files delay no reply.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Errand(NamedTuple):
 
 
 class InboundFiles:
-    """Fetches what is due; `clock` gives milliseconds of Unix time."""
+    """Fetches due files; `clock` returns Unix milliseconds."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class InboundFiles:
         return milliseconds(2 * (requests + self._most / SLOWEST_UPLOAD))
 
     def turn(self) -> float:
-        """Fetch what is due and keep what has come; return the seconds until the next look."""
+        """Fetch due files and keep those that arrived; return the seconds until the next turn."""
         for due in self._claim():
             self._begin(due)
         if not self._errands.counts:
@@ -79,12 +79,15 @@ class InboundFiles:
         return 0.0
 
     def close(self) -> None:
-        """Break off what is under way; it is fetched again after its lease."""
+        """Abort the fetches under way; the files are fetched again after their lease."""
         for errand in self._errands.close():
             errand.incoming.close()
 
     def _claim(self) -> list[DueFile]:
-        """Take what is due and has room; where nothing is, that is a look and no write."""
+        """Take due files for which there is room.
+
+        If none are due, this only reads.
+        """
         room, now = self._errands.room, self._clock()
         if room <= 0:
             return []

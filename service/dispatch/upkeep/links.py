@@ -119,7 +119,7 @@ class LinkKeeper:
         self.accounts.channels.context.links.drop(session_id)
 
     def _hear(self, session_id: str, report: Report) -> None:
-        """Store what a provider says through a link, as if it came by webhook."""
+        """Store a provider's reports from a link, like those of a webhook."""
         with self.database.writing() as db:
             session = inbox_sessions.find(db, session_id)
             if session is None:

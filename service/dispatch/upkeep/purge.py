@@ -52,9 +52,9 @@ class Purge:
         audited_before: int = 0,
         rest: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take the moments in milliseconds of Unix time, and what is called between two steps.
+        """Take the time limits in Unix milliseconds, and a function to call between two steps.
 
-        `audited_before` is that of the audit log.
+        `audited_before` is the limit of the audit log.
         """
         self._database = database
         self._storage = storage
@@ -72,7 +72,7 @@ class Purge:
         return Purged(*found, files, sandbox.extent(self._sandbox_store, self._before))
 
     def run(self) -> Purged:
-        """Delete everything; return what was deleted."""
+        """Delete everything in steps; return the numbers of deleted rows."""
         self._forget_broadcasts()
         self._forget_parts()
         for forget_some in (
@@ -158,6 +158,6 @@ class Purge:
         return count == _ROWS
 
     def _forget_tokens(self) -> bool:
-        """Forget ended tokens when the audit log has forgotten what they did."""
+        """Delete ended tokens once the audit log has no entries of them."""
         with self._database.writing() as db:
             return retention.forget_tokens(db, before=self._audited_before, limit=_ROWS) == _ROWS

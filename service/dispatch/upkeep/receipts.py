@@ -43,10 +43,10 @@ _OF_BROADCAST = [
 
 @dataclass(slots=True)
 class Receipts:
-    """Applies what providers report, many words in a transaction.
+    """Applies providers' reports, many in one transaction.
 
-    A failure is judged as it would be in an answer. `on_hold` is told of what must not be sent any
-    more, as soon as that is written.
+    A reported failure has the same effect as a failure in an answer. `on_hold` is called with each
+    new hold as soon as it is written.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""Whether what a dead process was sending may be offered again: its parts are asked about."""
+"""Repeats: asks drivers whether a dead process's messages under way may be sent again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = structlog.get_logger(__name__)
 class Repeats:
     """The answers of one sweep's turn.
 
-    Of what cannot be told the answer is no. A session that could not be asked is not asked a second
-    time, and complained about once, however many claims on it there are: a driver may ask its
-    provider, which takes up to `CHECK_TIMEOUT`.
+    If the answer is unknown, it is no. A session that could not be asked is not asked again, and is
+    logged once, however many claims it has: a driver may ask its provider, which takes up to
+    `CHECK_TIMEOUT`.
     """
 
     def __init__(self, database: Database, accounts: Accounts) -> None:
@@ -31,10 +31,10 @@ class Repeats:
         self._silent: set[str] = set()
 
     def may_be_offered(self, orphan: RowMapping) -> bool:
-        """Tell of a dead dispatcher's claim (`claim_id`, `broadcast_id`) whether it may be resent.
+        """Return whether a dead dispatcher's claim (`claim_id`, `broadcast_id`) may be sent again.
 
-        It may if the client has chosen so, or if that does no harm for any part that was still to
-        be sent to any of its recipients: nobody knows at which of them the process died.
+        It may if the client chose so, or if a repeat is harmless for every unsent part to every
+        recipient: nobody knows where the process died.
         """
         wanted = select(Broadcast).where(Broadcast.id == orphan["broadcast_id"])
         with self._database.reading() as db:
@@ -66,9 +66,9 @@ class Repeats:
         return all(self._accounts.ask(driver.may_repeat(parts[number])) for number in sorted(left))
 
     def _taken(self, broadcast_id: str, claim_id: str) -> Sequence[str | None]:
-        """Return what was sent before to the claim's recipients, each case once.
+        """Return the distinct message ids already stored for the claim's deliveries.
 
-        Nearly all have got nothing yet; what differs by recipient is little else than ids.
+        Most have none yet, so there are few values.
         """
         claimed = select(Delivery.message_ids).where(
             Delivery.claim_id == claim_id,

@@ -1,4 +1,4 @@
-"""The turn in which replies are settled: what they answer, and what is answered to them."""
+"""The turn that settles replies: finds their broadcasts and sends confirmations."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _BATCH = 200
 
 @dataclass(slots=True)
 class Replies:
-    """Settles replies, many in a transaction, and confirms opt-outs where the client wants it.
+    """Settles replies, many in one transaction, and confirms opt-outs if the client wants that.
 
     The process that keeps a session's link settles its replies: no other can send a confirmation.
 
-    A confirmation is tried once: what becomes of it is logged and nothing depends on it.
+    A confirmation is tried once: its result is logged, and nothing depends on it.
     """
 
     settings: Settings
@@ -41,7 +41,7 @@ class Replies:
         self._talks = Talks(self.accounts)
 
     def turn(self) -> float:
-        """Settle what has come; return the seconds until it is worth looking again."""
+        """Settle waiting replies; return the seconds until the next turn."""
         is_full = self._settle()
         for talk in self._talks.turn():
             if talk.error is not None:

@@ -159,7 +159,7 @@ class Sweep:
             )
 
     def _give_up_held(self) -> None:
-        """End what a provider still holds back though its broadcast is over."""
+        """End the deliveries of expired broadcasts that a provider still holds back."""
         with self.database.reading() as db:
             over = overdue.held(db, now=now_ms())
         for broadcast_id in over:
@@ -167,7 +167,7 @@ class Sweep:
                 transitions.doubt_held(db, broadcast_id, now=now_ms())
 
     def _remove_groups(self) -> None:
-        """Delete the groups of which a crash has left a part."""
+        """Delete the groups that a crash left incomplete."""
         with self.database.reading() as db:
             left = rosters.abandoned(db, now=now_ms())
         for group_id in left:

@@ -28,7 +28,7 @@ class Talks:
         return len(self._places) + sum(map(len, self._waiting.values()))
 
     def add(self, client_id: str, token: Any, conversation: Conversation[Any]) -> None:
-        """Have a conversation as soon as its client has a place."""
+        """Start a conversation as soon as its client has a place."""
         self._waiting.setdefault(client_id, deque()).append((token, conversation))
 
     def turn(self) -> list[Talk]:
@@ -41,7 +41,7 @@ class Talks:
         return ended
 
     def close(self) -> None:
-        """Break off what has not ended."""
+        """Abort the conversations that have not ended."""
         self._errands.close()
 
     def _begin_some(self) -> None:

@@ -106,7 +106,7 @@ def service_of(url: str) -> str:
 
 
 def fault(url: str) -> str:
-    """Say why a URL may not be used, empty if it may."""
+    """Return why a URL must not be used, empty if it may be used."""
     options = OPTIONS.get(service_of(url))
     if options is None:
         return f"Must begin with one of these services: {', '.join(sorted(OPTIONS))}."

@@ -119,7 +119,7 @@ class Sandbox:
         return Prepared(type(part).__name__.lower(), json.dumps(body))
 
     def send(self, recipient: str, prepared: Prepared, reference: str) -> Conversation[str]:
-        """Store a part and return its id, or do what the special recipient stands for."""
+        """Store a part and return its id, or behave as the special recipient requires."""
         offer = 0
         if self._unreachable:
             _refuse(UNREACHABLE, 1)

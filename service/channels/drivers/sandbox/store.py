@@ -1,7 +1,7 @@
 """The sandbox's store: what it received, in an SQLite file of its own.
 
 It is apart from the service's database, so that tests can compare the two. A body is kept once for
-each client, however many people got it. Of each client the newest messages are kept.
+each client, however many people got it. The newest messages of each client are kept.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def phones(path: Path, session_ids: Sequence[str], limit: int = 60) -> list[Phon
 
 
 def conversation(path: Path, session_ids: Sequence[str], recipient: str) -> list[dict[str, Any]]:
-    """Return what a number received lately from these sessions, the oldest first."""
+    """Return the latest messages to a number from these sessions, oldest first."""
     with _looking(path) as connection:
         values = (json.dumps(list(session_ids)), recipient)
         rows = connection.execute(_CONVERSATION, values).fetchall()
@@ -271,7 +271,7 @@ def _looking(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Create the tables; take over what a former version of the service has kept."""
+    """Create the tables; migrate the messages of earlier versions of the service."""
     former = {row[1] for row in connection.execute("PRAGMA table_info(messages)")}
     takes_over = "body" in former
     for statement in (
@@ -292,7 +292,7 @@ def _body(connection: sqlite3.Connection, client_id: str, body: str) -> tuple[in
 
 
 def _use(connection: sqlite3.Connection, client_id: str, size: int) -> int:
-    """Add to what a client uses; return it."""
+    """Add to a client's use of storage; return the sum."""
     return int(connection.execute(_USE, (client_id, size)).fetchone()[0])
 
 

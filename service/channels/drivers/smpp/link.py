@@ -1,4 +1,4 @@
-"""The link of a session: a bind at its SMSC, kept open, and what the SMSC delivers through it."""
+"""The link of a session: an open bind at its SMSC, and the PDUs that the SMSC delivers."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class SmppLink:
                 self._connection.answer(pdu, errors.QUEUE_FULL)
 
     async def _store_all(self, connection: Connection) -> None:
-        """Store what the SMSC delivers, many at once. Only what is stored is confirmed."""
+        """Store what the SMSC delivers, many PDUs at once. Confirm a PDU only once it is stored."""
         while True:
             some = [await self._arrived.get()]
             while len(some) < _BATCH and not self._arrived.empty():

@@ -104,7 +104,7 @@ def _failure(word: str, code: str) -> PermanentError:
 
 
 def _inbound(pdu: Pdu, message_id: str) -> Inbound:
-    """Return what somebody wrote. Each segment of a long text is a message of its own."""
+    """Return a person's message. Each segment of a long text is a separate message."""
     sender = reports.digits(pdu.text("source_addr"))
     header, written = _octets(pdu)
     text = _text(written, pdu.integer("data_coding") or 0, _shifts(header))

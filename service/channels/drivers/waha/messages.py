@@ -1,4 +1,4 @@
-"""Messages that people write, as WAHA tells the webhook of them.
+"""Messages that people write, as WAHA's webhook reports them.
 
 https://waha.devlike.pro/docs/how-to/receive-messages/
 """
@@ -18,7 +18,7 @@ _NUMBER: Final = ("@c.us", "@s.whatsapp.net")
 
 
 def read_message(report: Report, payload: Mapping[str, Any]) -> None:
-    """Add to a report what a person wrote in a chat of two; groups and channels are left out."""
+    """Add a person's message in a direct chat to a report; ignore groups and channels."""
     known_as, chat = payload.get("id"), payload.get("from")
     if not isinstance(known_as, str) or not isinstance(chat, str):
         report.odd += 1

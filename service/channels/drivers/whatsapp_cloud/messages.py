@@ -1,4 +1,4 @@
-"""Messages that people write, as Meta tells the webhook of them.
+"""Messages that people write, as Meta's webhook reports them.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components#messages-object
 """
@@ -64,7 +64,7 @@ def _read_message(report: Report, message: Mapping[str, Any], names: Mapping[str
 def _read_move(report: Report, message: Mapping[str, Any]) -> None:
     """Read a system message: somebody has another number, or another user id.
 
-    A number comes with a new user id where the old one is told.
+    A new number comes with a new user id if the old user id is reported.
     """
     said = message.get("system")
     if not isinstance(said, Mapping):

@@ -50,10 +50,10 @@ def is_authentic(call: WebhookCall, settings: Mapping[str, Any]) -> bool:
 
 
 def parse_report(raw: bytes, settings: Mapping[str, Any]) -> Report:
-    """Return what a webhook says of a session; raises UnreadableReportError.
+    """Return a webhook's report on a session; raises UnreadableReportError.
 
-    Meta has one webhook per app. Changes of other phone numbers, and of other accounts where the
-    session names its own, are left out.
+    Meta has one webhook per app. Changes of other phone numbers are ignored, and so are those of
+    other accounts if the session names its own.
     """
     report = Report()
     account = str(settings.get("business_account_id") or "")
@@ -152,7 +152,7 @@ def _pricing(said: object) -> str:
 
 @lru_cache(maxsize=256)
 def _price_class(model: str, kind: str, category: str, billable: bool | None) -> str:  # noqa: FBT001 - as Meta says it
-    """Join the words of a price class; there are a few, and each status of a webhook has one."""
+    """Join the words of a price class. The few results are cached: every status has one."""
     charged = {True: "billable", False: "free", None: ""}[billable]
     return " ".join(filter(None, (model, kind, category, charged)))
 
