@@ -47,7 +47,7 @@ def _row(limit: Limit, most: int, used: int) -> Row:
 
 
 def _words(limit: Limit) -> tuple[str, str]:
-    """Return the names of the limits, and what each counts."""
+    """Return the name of a limit, and what it counts."""
     return {
         Limit.REQUESTS: (_("Requests per second"), _("Made by your programs, in the last second")),
         Limit.BURST: (_("Requests at once"), _("Made by your programs, and not yet regained")),
