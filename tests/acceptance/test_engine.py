@@ -166,7 +166,7 @@ def take_up_again(queue: World) -> None:
     queue.session()
     held = queue.session()
     queue.tell("UPDATE sessions SET held_until = :end WHERE id = :id", end=FOREVER, id=held)
-    send_at = now_ms() + 2_000
+    send_at = now_ms() + 1_000
     scheduled = queue.broadcast(JOAN, send_at=send_at)
     waiting = queue.broadcast(GRACE, session_id=held)
     with worker(queue):

@@ -41,7 +41,7 @@ def test_two_processes_keep_one_rate_and_send_nothing_before_its_slot(
     make_app: Callable[..., Application], provider: Provider, works: list[Work]
 ) -> None:
     sending, other = Sending(make_app(**QUICK), provider), make_app(**QUICK)
-    people = numbers(120)
+    people = numbers(80)
     with sending.running(), dispatching(other):
         broadcast_id = sending.broadcast(people, sending.session(rate=RATE))
         sending.await_completed(broadcast_id)

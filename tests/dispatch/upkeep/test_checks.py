@@ -121,7 +121,7 @@ def test_a_session_that_cannot_even_be_opened_is_told_so(world: World, stage: St
 
 
 def test_a_provider_that_does_not_answer_in_time_has_said_nothing(world: World) -> None:
-    hasty = world.with_settings(check_timeout=1.0, private_addresses=True)
+    hasty = world.with_settings(check_timeout=0.2, private_addresses=True)
     with Provider() as provider:
         provider.choose = lambda _request: SILENCE
         settings = {"base_url": provider.url, "api_key": "waha-key"}
@@ -129,7 +129,7 @@ def test_a_provider_that_does_not_answer_in_time_has_said_nothing(world: World) 
         hold(world, held)
         for session_id, before in ((ready, READY), (held, (BLOCKED, "Unpaid.", None))):
             said = check(hasty, session_id) or ""
-            assert said.startswith("The provider did not answer within 1 seconds: ")
+            assert said.startswith("The provider did not answer within 0.2 seconds: ")
             assert said.endswith("so its status stays the same.")
             assert state(world, session_id) == before
 
