@@ -20,7 +20,12 @@ HOUR = 3_600.0
 @pytest.fixture
 def picture(world: World) -> str:
     """Return the id of an attachment that everybody shares."""
-    file = {"name": "A" * 15, "type": "jpeg", "mimetype": "image/jpeg", "filename": "a.jpeg"}
+    return attach(world, "A")
+
+
+def attach(world: World, letter: str) -> str:
+    """Store an attachment and return its id."""
+    file = {"name": letter * 15, "type": "jpeg", "mimetype": "image/jpeg", "filename": "a.jpeg"}
     with world.database.writing() as db:
         attachment = Attachment(**file, size=1)
         db.add(attachment)
@@ -137,3 +142,17 @@ def test_sessions_do_not_share_their_uploads(world: World, picture: str) -> None
     one, other = (StoredMediaIds(world.database, world.session()) for _ in range(2))
     one.put(picture, "1001", lifetime=HOUR)
     assert other.get(picture) is None
+
+
+def test_the_oldest_ids_leave_memory_and_are_asked_again(
+    process: Callable[[], StoredMediaIds],
+    picture: str,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_KEPT", 1)
+    here = process()
+    here.put(picture, "1001", lifetime=HOUR)
+    here.put(attach(world, "B"), "1002", lifetime=HOUR)
+    assert here.known(picture) is None
+    assert here.get(picture) == here.known(picture) == "1001"

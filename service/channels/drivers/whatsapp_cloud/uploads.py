@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from service.channels.answers import read
 from service.channels.base import DriverContext, MediaIds
@@ -32,7 +33,7 @@ _GLANCE: Final = 0.1
 _BOOKKEEPING: Final = Workers("media", 2)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Upload:
     """The current upload of an attachment in this process, and how the last one failed."""
 
@@ -55,7 +56,9 @@ class Uploads:
         self._credentials = credentials
         self._media_ids = media_ids
         self._timeout = context.connect_timeout + context.send_timeout
-        self._uploads: dict[str, _Upload] = {}
+        # Each stays as long as a conversation holds it: the files of a session come and go.
+        self._uploads: WeakValueDictionary[str, _Upload] = WeakValueDictionary()
+        self._finding = threading.Lock()
 
     def id_of(self, media: Media) -> Conversation[str]:
         """Return Meta's id of an attachment, and upload it if needed; raises SendError."""
@@ -69,7 +72,8 @@ class Uploads:
     def _obtain(self, media: Media, gone: str) -> Conversation[str]:
         """Upload the file once per process; other conversations share the result."""
         asked_at = time.monotonic()
-        current = self._uploads.setdefault(media.attachment_id, _Upload())
+        with self._finding:
+            current = self._uploads.setdefault(media.attachment_id, _Upload())
         while not current.turn.acquire(blocking=False):
             yield Pause(_GLANCE)
             known = self._media_ids.known(media.attachment_id)
