@@ -26,7 +26,7 @@ def caller() -> Caller:
 
 
 def known_caller() -> Caller | None:
-    """Return the caller of this request, None if not identified yet."""
+    """Return the caller of the last valid token of this request, None if there is none yet."""
     return cast("Caller | None", g.get("caller"))
 
 

@@ -11,6 +11,7 @@ from werkzeug.http import http_date
 
 from service.app import Application
 from service.core import tokens
+from service.core.allowances import Allowance
 from service.core.tokens import Scope
 from service.database import now_ms
 from tests.conftest import Tenant, on_sqlite
@@ -34,6 +35,17 @@ def test_a_request_is_one_line(acme: Tenant, capsys: Capture) -> None:
     assert line["client"] == acme.id
     assert line["request_id"] == answer.headers["X-Request-Id"]
     assert line["ms"] > 0
+
+
+@on_sqlite
+def test_a_request_beyond_a_limit_is_logged_with_its_client(
+    acme: Tenant, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = Allowance(is_granted=False, left=0, wait=1_000)
+    monkeypatch.setattr(acme.crier.requests, "take", lambda _key, _rate: refused)
+    assert acme.get("/contact").status_code == 429
+    [line] = lines(capsys)
+    assert (line["status"], line["client"]) == (429, acme.id)
 
 
 @on_sqlite
