@@ -279,6 +279,7 @@ def test_no_token_and_no_whole_number_gets_into_a_log(site: Site) -> None:
     logs = [site.machine.folder / name for name in ("access.log", "error.log", "service.log")]
     access, errors, service = (log.read_text() for log in logs)
     assert "/opt-out/... " in access
+    assert " POST /contact HTTP/1.1 413 " in access
     assert "/opt-out/…" in service
     assert canary not in access + errors + service
     assert number not in access + errors + service
