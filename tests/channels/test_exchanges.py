@@ -546,7 +546,7 @@ def test_what_breaks_under_one_message_is_uncertain_for_that_one_alone(
     context: DriverContext, provider: Provider, url: str, fault: Fault
 ) -> None:
     # The others have to be answered in this time.
-    seconds = 2.0 if fault is lies.SILENCE else LIMIT
+    seconds = 5.0 if fault is lies.SILENCE else LIMIT
     with line_with(context, send_timeout=seconds) as line:
         one_message_meets(line, provider, url, fault)
 
@@ -697,7 +697,7 @@ def test_a_private_address_beside_a_public_one_is_not_what_fails_later(
 
     monkeypatch.setattr(exchanges, "Connection", Named)
     monkeypatch.setattr(connections, "is_public", is_public)
-    with line_with(context, private_addresses=False, connect_timeout=2.0) as guarded:
+    with line_with(context, private_addresses=False, connect_timeout=5.0) as guarded:
         request = Request(Method.POST, f"http://both.example:{port}/messages", HEADERS, MESSAGE)
         provider.then(None, lies.CLOSE_AFTER_BODY)
         guarded.answer(request)
