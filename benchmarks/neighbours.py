@@ -27,6 +27,9 @@ SHARE = "{}: speed, of what it is alone"
 FIRST = "{}: time to its first message"
 
 _RATE = 40.0
+_WAVE = 0.4
+"""Seconds of two parts of 200 ms. Whatever is under way ends together: only whole waves count."""
+
 _SETTLED = 2.0
 """Seconds after which whoever takes room from a neighbour has taken it."""
 
@@ -60,7 +63,7 @@ _CASES = (
 
 def measure(workspace: Workspace, provider: Provider, report: Report, *, quick: bool) -> None:
     """Measure what is left to a session beside another one."""
-    seconds = 3.0 if quick else 6.0
+    seconds = _WAVE * (10 if quick else 20)
     for case in _CASES:
         alone, beside = _beside(workspace, provider, case, seconds)
         note = f"{beside:,.0f}/s beside it, {alone:,.0f}/s alone"
