@@ -3,7 +3,7 @@
     python -m benchmarks [--quick] [--only NAME]... [--save FOLDER]
 
 What has to hold are ratios within the run; absolute numbers are the machine's. A whole run takes
-about twelve minutes on two cores, a quick one about nine. Only a whole run of everything writes
+about twelve minutes on two cores, a quick one about seven. Only a whole run of everything writes
 `docs/benchmarks.json`, the picture and docs/numbers.md by itself.
 """
 
@@ -83,7 +83,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer; nine minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer; seven minutes")
     parser.add_argument(
         "--only", action="append", choices=_MEASURES, help="measure this alone; may be repeated"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from benchmarks import crier, curl_loop, throughput, usage
+from benchmarks.crier import Crier
 from benchmarks.figures import Report
 from benchmarks.provider import Provider
 from benchmarks.rates import rate, wait_for
@@ -78,14 +79,7 @@ def _loop(workspace: Workspace, url: str, total: int, under_way: int) -> float:
     with crier.installed(workspace, "Postgres", url) as service:
         broadcast_id = service.accept(total)
         with throughput.looping(workspace, service, broadcast_id, url, under_way) as process:
-
-            def sent() -> int:
-                return service.ended(broadcast_id)[0]
-
-            wait_for(sent, int(total * _STEADY[0]))
-            used, began = usage.processor(process.pid), sent()
-            wait_for(sent, int(total * _STEADY[1]))
-            return (usage.processor(process.pid) - used) / (sent() - began) * 1e6
+            return _steady(service, broadcast_id, process.pid, total)[1]
 
 
 def _run(workspace: Workspace, url: str, total: int, **settings: str) -> _Run:
@@ -95,13 +89,18 @@ def _run(workspace: Workspace, url: str, total: int, **settings: str) -> _Run:
         with service.dispatching(workspace, 1, **settings) as (process,):
             idle = usage.memory(process.pid)
             service.resume(broadcast_id)
-
-            def sent() -> int:
-                return service.ended(broadcast_id)[0]
-
-            wait_for(sent, int(total * _STEADY[0]))
-            used, began = usage.processor(process.pid), sent()
-            reached = rate(sent, total, part=_STEADY)
-            used = usage.processor(process.pid) - used
+            reached, processor = _steady(service, broadcast_id, process.pid, total)
             memory = (usage.peak(process.pid) - idle) * 1e6
-            return _Run(reached, used / (sent() - began) * 1e6, memory, usage.threads(process.pid))
+            return _Run(reached, processor, memory, usage.threads(process.pid))
+
+
+def _steady(service: Crier, broadcast_id: str, pid: int, total: int) -> tuple[float, float]:
+    """Return what is sent a second in the steady part, and the processor µs of each."""
+
+    def sent() -> int:
+        return service.ended(broadcast_id)[0]
+
+    wait_for(sent, int(total * _STEADY[0]))
+    used, began = usage.processor(pid), sent()
+    reached = rate(sent, total, part=_STEADY)
+    return reached, (usage.processor(pid) - used) / (sent() - began) * 1e6
