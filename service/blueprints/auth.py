@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from flask import g
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -101,9 +101,10 @@ def _inside(request: Request) -> str:
 def _verify(secret: str) -> Caller:
     """Return the caller of a token whose client may make another request."""
     with crier().database.reading() as db:
-        g.caller = callers.verify(db, secret, now_ms())  # the log names whom a limit refuses
-    limiting.admit(g.caller)
-    return cast("Caller", g.caller)
+        # Set before the limit is checked: the log names the client of a refusal.
+        caller = g.caller = callers.verify(db, secret, now_ms())
+    limiting.admit(caller)
+    return caller
 
 
 def _bearer(request: Request) -> str:
